@@ -1,0 +1,51 @@
+"""The one error type that crosses every border of the engine: what, where, why, and what to do next."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; they are an interface and do not change."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    INTERRUPTED = 130
+
+
+class LlmopsError(Exception):
+    """A failure a person can act on.
+
+    Attributes:
+        code: stable, machine-readable name of the failure, such as ``workspace_locked``.
+        message: what happened, to what, and why, in one line.
+        hint: what to do next; empty where nothing helps.
+        exit_code: how a command that ends with this failure exits.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "", exit_code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+    def as_dict(self) -> dict[str, str]:
+        """The failure as the command line's JSON and the server's answers show it."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class InputRefusedError(LlmopsError):
+    """Input that was looked at and turned away; nothing was changed."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(code, message, hint, ExitCode.REFUSED)
+
+
+class NotFoundError(LlmopsError):
+    """A name or id that stands for nothing here."""
+
+    def __init__(self, kind: str, name: str, hint: str = "") -> None:
+        super().__init__(f"{kind}_not_found", f"no {kind} {name!r} in this workspace", hint, ExitCode.REFUSED)

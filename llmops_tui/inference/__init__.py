@@ -1,0 +1,1 @@
+"""Inference: the engine over llama.cpp, the model server in front of it, its client, and chat templates."""

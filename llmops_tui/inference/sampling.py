@@ -1,0 +1,45 @@
+"""How the next token is chosen: the sampling parameters, with their bounds and what they do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SamplingParameters(BaseModel):
+    """Parameters of one generation; the field descriptions are what forms and help show."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: Annotated[
+        float, Field(ge=0, le=5, description="0 always takes the likeliest token; higher is more varied.")
+    ] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="Keep the likeliest tokens that sum up to this share.")] = 1.0
+    top_k: Annotated[int, Field(ge=0, le=100_000, description="Keep this many likeliest tokens; 0 keeps all.")] = 0
+    min_p: Annotated[
+        float, Field(ge=0, le=1, description="Drop tokens less likely than this share of the likeliest one.")
+    ] = 0.0
+    repeat_penalty: Annotated[
+        float, Field(gt=0, le=5, description="Above 1, tokens of the last 64 become less likely; 1 is off.")
+    ] = 1.0
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="Stop after this many tokens.")] = 256
+    seed: Annotated[
+        int, Field(ge=0, le=2**32 - 2, description="The same seed, model and text give the same answer.")
+    ] = 1
+    stop: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+        Field(max_length=8, description="Stop before any of these texts."),
+    ] = ()
+
+    def brief(self) -> str:
+        """The parameters that matter, in one short line."""
+        parts = [f"temp {self.temperature:g}"]
+        if self.temperature > 0:
+            parts += [f"top-p {self.top_p:g}"] if self.top_p < 1 else []
+            parts += [f"top-k {self.top_k}"] if self.top_k else []
+            parts += [f"min-p {self.min_p:g}"] if self.min_p else []
+        parts += [f"repeat {self.repeat_penalty:g}"] if self.repeat_penalty != 1 else []
+        parts += [f"max {self.max_tokens}", f"seed {self.seed}"]
+        parts += [f"stop {len(self.stop)}"] if self.stop else []
+        return " · ".join(parts)

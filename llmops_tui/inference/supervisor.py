@@ -1,0 +1,204 @@
+"""Find, start and stop the model servers of a workspace; one server a model, shared by every app and command."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.registry import Model
+from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.layout import Workspace
+
+IDLE_SECONDS = 900.0
+_START_SECONDS = 600.0
+_POLL_SECONDS = 0.05
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class ServerHandle:
+    """A running model server: where it listens, and the key it asks for."""
+
+    model: str
+    sha256: str
+    socket: str
+    key: str
+    process: ProcessIdentity
+
+
+class ServerSupervisor:
+    """The model servers of one workspace. All methods block; call them outside an event loop's thread."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def running(self) -> list[ServerHandle]:
+        """The servers that are alive now."""
+        handles = (self._read(path) for path in sorted(self._folder.glob("*.json")))
+        return [handle for handle in handles if handle is not None]
+
+    def find(self, model: str) -> ServerHandle | None:
+        """The live server of one model."""
+        return self._read(self._state(model))
+
+    def ensure(
+        self,
+        model: Model,
+        *,
+        context: int = 0,
+        threads: int = 0,
+        gpu_layers: int = 0,
+        idle_seconds: float = IDLE_SECONDS,
+        waiting: Callable[[float], None] | None = None,
+    ) -> ServerHandle:
+        """The model's server, started and loaded where it was not; ``waiting`` is told the seconds spent so far.
+
+        Raises:
+            LlmopsError: it could not be started; the message has the cause.
+        """
+        _check_file(model)
+        with self._start_lock(model.name):
+            handle = self.find(model.name)
+            if handle is not None and handle.sha256 == model.sha256 and Path(handle.socket).exists():
+                self._wait_ready(handle, waiting)
+                return handle
+            if handle is not None:
+                self.stop(model.name)
+            options = {
+                "workspace": str(self.workspace.root),
+                "model": model.name,
+                "path": str(model.path),
+                "sha256": model.sha256,
+                "socket": str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
+                "key": secrets.token_urlsafe(32),
+                "chat_template": model.header.get("chat_template"),
+                "context": context,
+                "threads": threads,
+                "gpu_layers": gpu_layers,
+                "idle_seconds": idle_seconds,
+            }
+            handle = self._spawn(model.name, options)
+            self._wait_ready(handle, waiting)
+            return handle
+
+    def stop(self, model: str) -> bool:
+        """Stop a model's server and free its memory; false where none ran."""
+        handle = self.find(model)
+        if handle is None:
+            return False
+        handle.process.send(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while handle.process.alive():
+            if time.monotonic() > deadline:
+                handle.process.send(signal.SIGKILL)
+            time.sleep(_POLL_SECONDS)
+        self._state(model).unlink(missing_ok=True)
+        Path(handle.socket).unlink(missing_ok=True)
+        return True
+
+    @property
+    def _folder(self) -> Path:
+        return self.workspace.runs / "servers"
+
+    def _state(self, model: str) -> Path:
+        return self._folder / f"{model}.json"
+
+    def _log(self, model: str) -> Path:
+        return self.workspace.logs / f"server-{model}.log"
+
+    @contextlib.contextmanager
+    def _start_lock(self, model: str) -> Iterator[None]:
+        """Two apps that ask at once start one server."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self._folder / f"{model}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _read(self, path: Path) -> ServerHandle | None:
+        try:
+            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            options = state["options"]
+            identity = ProcessIdentity(int(state["pid"]), float(state["started"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not identity.alive():
+            return None
+        return ServerHandle(options["model"], options["sha256"], options["socket"], options["key"], identity)
+
+    def _spawn(self, model: str, options: dict[str, Any]) -> ServerHandle:
+        state = self._state(model)
+        write_atomic(state, json.dumps({"pid": 0, "started": 0, "options": options}))
+        with self._log(model).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "llmops_tui.inference.server", str(state)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+                env={**os.environ, "LLMOPS_SERVER": model},
+            )
+        identity = identify(process.pid)
+        if identity is None:
+            raise self._start_failed(model, "it ended at once")
+        write_atomic(state, json.dumps({"pid": identity.pid, "started": identity.started, "options": options}))
+        return ServerHandle(options["model"], options["sha256"], options["socket"], options["key"], identity)
+
+    def _wait_ready(self, handle: ServerHandle, waiting: Callable[[float], None] | None) -> None:
+        import httpx
+
+        started = time.monotonic()
+        transport = httpx.HTTPTransport(uds=handle.socket)
+        with httpx.Client(transport=transport, base_url="http://model", timeout=5.0) as client:
+            while (spent := time.monotonic() - started) < _START_SECONDS:
+                if not handle.process.alive():
+                    raise self._start_failed(handle.model, "its process ended while starting")
+                try:
+                    facts = client.get("/health").json()
+                except (httpx.TransportError, ValueError):
+                    facts = {"status": "starting"}
+                if facts["status"] == "ok":
+                    return
+                if facts["status"] == "failed":
+                    raise LlmopsError(**facts["error"])
+                if waiting is not None:
+                    waiting(spent)
+                time.sleep(_POLL_SECONDS)
+        raise self._start_failed(handle.model, f"it was not ready after {_START_SECONDS:g} s")
+
+    def _start_failed(self, model: str, cause: str) -> LlmopsError:
+        log = self._log(model)
+        last = ""
+        with contextlib.suppress(OSError, IndexError):
+            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+        return LlmopsError(
+            "server_start_failed", f"the server of {model!r} did not start: {cause}. {last}"[:500], f"Its log is {log}."
+        )
+
+
+def _check_file(model: Model) -> None:
+    """Refuse a file that is gone, changed in size, damaged, or no whole model, before native code sees it."""
+    if model.kind != "gguf":
+        raise InputRefusedError("not_servable", f"{model.name!r} is of kind {model.kind}, which is not served alone")
+    if not model.path.exists():
+        raise InputRefusedError("model_missing", f"{model.path} is gone", "Put it back, or add the model again.")
+    read_header(model.path)
+    if not model.present:
+        raise InputRefusedError(
+            "model_changed", f"{model.path} is not the file that was registered", f"llmops model verify {model.name}"
+        )

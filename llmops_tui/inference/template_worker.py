@@ -1,0 +1,117 @@
+"""The process in which foreign templates are parsed and rendered: sandboxed, short of memory, and killable.
+
+One request a line, ``{"op", "source", "context", "kind"}``; one answer a line, ``{"result"}`` or ``{"error"}``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import resource
+import sys
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.ext
+import jinja2.meta
+import jinja2.nodes
+import jinja2.parser
+import jinja2.sandbox
+
+MAX_OUTPUT = 1_000_000
+_MAX_MEMORY = 512 * 1024 * 1024
+
+
+class _Generation(jinja2.ext.Extension):
+    """``{% generation %}…{% endgeneration %}``, with which templates mark what the assistant says."""
+
+    tags = {"generation"}  # noqa: RUF012  the name and type that Jinja's base class declares
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+
+class _Overlong(Exception):  # noqa: N818  a signal between two functions here
+    """The output grew past its limit."""
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(str(message))
+
+
+def _to_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.datetime.now().strftime(form)  # noqa: DTZ005  templates mean the local date, as transformers does
+
+
+def chat_environment() -> jinja2.Environment:
+    """Jinja with the settings that transformers renders chat templates with."""
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def prompt_environment() -> jinja2.Environment:
+    """Jinja for prompts: text stays as typed, and a variable that was not given is an error."""
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters["tojson"] = _to_json
+    return environment
+
+
+def _render(environment: jinja2.Environment, source: str, context: dict[str, Any]) -> str:
+    parts: list[str] = []
+    size = 0
+    for part in environment.from_string(source).generate(**context):
+        size += len(part)
+        if size > MAX_OUTPUT:
+            raise _Overlong
+        parts.append(part)
+    return "".join(parts)
+
+
+def _variables(environment: jinja2.Environment, source: str) -> list[str]:
+    """Names the template needs, in the order in which they first stand in it."""
+    names = jinja2.meta.find_undeclared_variables(environment.parse(source))
+    return sorted(names, key=lambda name: (source.find(name), name))
+
+
+def answer(environments: dict[str, jinja2.Environment], request: dict[str, Any]) -> dict[str, Any]:
+    """Do one request; every failure of a template becomes an ``error`` text."""
+    environment = environments[request["kind"]]
+    try:
+        if request["op"] == "variables":
+            return {"result": _variables(environment, request["source"])}
+        return {"result": _render(environment, request["source"], request["context"])}
+    except jinja2.TemplateSyntaxError as error:
+        return {"error": f"line {error.lineno}: {error.message}"}
+    except _Overlong:
+        return {"error": f"the result is longer than {MAX_OUTPUT:,} characters"}
+    except (MemoryError, RecursionError):
+        return {"error": "the template needs too much memory or nests too deep"}
+    except Exception as error:  # noqa: BLE001  a template may raise anything; here it can only become a text
+        return {"error": f"{type(error).__name__}: {error}"[:1000]}
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    environments = {"chat": chat_environment(), "prompt": prompt_environment()}
+    for line in sys.stdin.buffer:
+        reply = answer(environments, json.loads(line))
+        sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

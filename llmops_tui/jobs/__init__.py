@@ -1,0 +1,1 @@
+"""Detached jobs: start, find again after a restart, follow, cancel, resume."""

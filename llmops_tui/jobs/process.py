@@ -1,0 +1,101 @@
+"""Which process is meant: a pid together with its start time, never a pid alone."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process that was seen alive: its pid, and its start time as the system counts it."""
+
+    pid: int
+    started: float
+
+    def alive(self) -> bool:
+        """Whether that very process still runs."""
+        return start_time(self.pid) == self.started
+
+    def send(self, number: int) -> bool:
+        """Send a signal to that very process; false where it is gone, so a reused pid is never hit."""
+        if not self.alive():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+            return True
+        return False
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of a running process, or none where there is no such process."""
+    started = start_time(pid)
+    return None if started is None else ProcessIdentity(pid, started)
+
+
+def start_time(pid: int) -> float | None:
+    """When a process started, in clock ticks since boot where /proc tells; none for a dead one or a zombie.
+
+    Ticks since boot do not move when the wall clock is set.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        # The name in parentheses may itself hold blanks and parentheses; fields are counted after the last one.
+        fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return _start_time_elsewhere(pid)
+    return None if fields[0] in {"Z", "X"} else float(fields[19])
+
+
+def _start_time_elsewhere(pid: int) -> float | None:
+    if Path("/proc/self/stat").exists():
+        return None
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent ends; leaves at once where it has ended already."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def oom_kills() -> int | None:
+    """How many processes the kernel killed for memory in our control group, or none where it does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/sys/fs/cgroup/memory.events").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return None
+
+
+def describe_exit(returncode: int, oom_before: int | None) -> str:
+    """Why a process ended, in words: its exit code, or the signal and its probable cause."""
+    if returncode >= 0:
+        return f"ended with exit code {returncode}"
+    number = -returncode
+    name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
+    causes = {
+        signal.SIGSEGV: "a crash in native code",
+        signal.SIGABRT: "an abort in native code",
+        signal.SIGBUS: "a file that shrank or a failing disk",
+        signal.SIGILL: "a build for another processor",
+    }
+    cause = causes.get(signal.Signals(number)) if number in signal.valid_signals() else None
+    if number == signal.SIGKILL:
+        after = oom_kills()
+        out_of_memory = oom_before is not None and after is not None and after > oom_before
+        cause = "out of memory: the kernel killed it" if out_of_memory else "from outside, or for lack of memory"
+    return f"killed by signal {number} ({name})" + (f": {cause}" if cause else "")

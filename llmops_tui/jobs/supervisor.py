@@ -1,0 +1,79 @@
+"""The process above one job: starts its worker, waits, and records how it ended, with the cause."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from llmops_tui.jobs.process import describe_exit, identify, oom_kills
+from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+_KILL_AFTER_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+
+
+def supervise(workspace: Workspace, job_id: str) -> int:
+    """Run the worker of one job to its end; returns its exit code."""
+    store = JobStore(Journal(workspace))
+    stop_asked = False
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stop_asked
+        stop_asked = True
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    job = store.get(job_id)
+    identity = identify(os.getpid())
+    assert identity is not None
+    store.update(
+        job_id, state=JobState.RUNNING.value, pid=identity.pid, pid_started=identity.started, started_at=time.time()
+    )
+    folder = store.folder(job)
+    oom_before = oom_kills()
+    with (folder / "output.log").open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "llmops_tui.jobs.worker", str(workspace.root), job_id, str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    terminated_at: float | None = None
+    while worker.poll() is None:
+        if terminated_at is None and (stop_asked or store.cancel_requested(job_id)):
+            worker.terminate()
+            terminated_at = time.monotonic()
+        elif terminated_at is not None and time.monotonic() - terminated_at > _KILL_AFTER_SECONDS:
+            worker.kill()
+        try:
+            worker.wait(_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
+    return worker.returncode
+
+
+def _record_end(store: JobStore, job_id: str, returncode: int, *, stopped: bool, oom_before: int | None) -> None:
+    fields: dict[str, Any] = {"finished_at": time.time(), "exit_code": returncode}
+    if returncode == 0:
+        fields |= {"state": JobState.DONE.value, "progress": 1.0, "cause": ""}
+    elif stopped:
+        fields |= {"state": JobState.CANCELLED.value, "cause": "stopped on request"}
+    elif returncode < 0:
+        fields |= {"state": JobState.KILLED.value, "cause": describe_exit(returncode, oom_before)}
+    else:
+        fields |= {"state": JobState.FAILED.value}
+        if not store.get(job_id).cause:
+            fields["cause"] = describe_exit(returncode, oom_before)
+    store.update(job_id, **fields)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if supervise(Workspace(Path(sys.argv[1])), sys.argv[2]) == 0 else 1)

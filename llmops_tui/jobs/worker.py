@@ -1,0 +1,90 @@
+"""The process in which a job's own work is done."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.process import die_with_parent
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+_PROGRESS_SECONDS = 0.2
+
+
+class JobCancelledError(Exception):
+    """Raised inside a job's work where it notices that it was asked to stop."""
+
+
+class JobContext:
+    """What a job's function is given: its workspace, its folder, and ways to report and to notice a cancel."""
+
+    def __init__(self, workspace: Workspace, job_id: str, store: JobStore, folder: Path) -> None:
+        self.workspace = workspace
+        self.job_id = job_id
+        self.folder = folder
+        self._store = store
+        self._last_report = 0.0
+        self._cancelled = False
+
+    def report(self, share: float, message: str = "") -> None:
+        """Record progress, ``share`` from 0 to 1, a few times a second at the most.
+
+        Raises:
+            JobCancelledError: the job was asked to stop.
+        """
+        if self._cancelled:
+            raise JobCancelledError
+        now = time.monotonic()
+        if now - self._last_report >= _PROGRESS_SECONDS or share >= 1:
+            self._last_report = now
+            self._store.update(self.job_id, progress=min(1.0, max(0.0, share)), message=message)
+
+    def note_cancel(self, _number: int, _frame: FrameType | None) -> None:
+        """Signal handler: the next report raises."""
+        self._cancelled = True
+
+
+def run(workspace: Workspace, job_id: str) -> int:
+    """Do the work of one job; returns the exit code of the process."""
+    store = JobStore(Journal(workspace))
+    job = store.get(job_id)
+    context = JobContext(workspace, job_id, store, store.folder(job))
+    signal.signal(signal.SIGTERM, context.note_cancel)
+    try:
+        result = _entry(job.spec["entry"])(context, **job.spec["arguments"])
+    except JobCancelledError:
+        return 1
+    except LlmopsError as error:
+        traceback.print_exc()
+        store.update(job_id, cause=f"{error.message} {error.hint}".strip())
+        return 1
+    except Exception as error:  # noqa: BLE001  the border of the job: every failure becomes a recorded cause
+        traceback.print_exc()
+        store.update(job_id, cause=f"{type(error).__name__}: {error}"[:500])
+        return 1
+    store.update(job_id, result=json.dumps(result))
+    return 0
+
+
+def _entry(name: str) -> Callable[..., dict[str, Any]]:
+    module, _, function = name.partition(":")
+    if not module.startswith("llmops_tui."):
+        raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
+    entry: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
+    return entry
+
+
+if __name__ == "__main__":
+    die_with_parent(int(sys.argv[3]))
+    sys.exit(run(Workspace(Path(sys.argv[1])), sys.argv[2]))

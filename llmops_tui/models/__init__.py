@@ -1,0 +1,1 @@
+"""Model files: read their headers safely, register them, verify them."""

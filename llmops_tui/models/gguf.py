@@ -1,0 +1,246 @@
+"""Read a GGUF header in pure Python, with every count and offset checked, before native code sees the file.
+
+The layout is that of the GGUF specification, versions 2 and 3, little endian.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+
+_MAGIC = b"GGUF"
+_MAX_TENSORS = 200_000
+_MAX_PAIRS = 20_000
+_MAX_STRING = 16 * 1024 * 1024
+_MAX_ARRAY = 20_000_000
+_MAX_DIMENSIONS = 4
+_MAX_KEY = 65_535
+# Values this long are needed in full (templates); arrays only by their length and first items.
+_KEPT_ITEMS = 4
+
+_SCALARS: dict[int, str] = {
+    0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
+}  # fmt: skip
+_STRING, _ARRAY = 8, 9
+
+# ggml type -> (values a block, bytes a block), from ggml's type table.
+_BLOCKS: dict[int, tuple[int, int]] = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
+    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
+    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
+    34: (256, 54), 35: (256, 66), 39: (32, 17),
+}  # fmt: skip
+
+# llama.cpp's file types, by the names users know.
+_FILE_TYPES: dict[int, str] = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
+    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GgufHeader:
+    """What a GGUF file says of itself, checked against its size."""
+
+    version: int
+    metadata: dict[str, Any]
+    array_lengths: dict[str, int]
+    tensor_count: int
+    parameter_count: int
+    tensor_bytes: int
+    size_bytes: int
+
+    @property
+    def architecture(self) -> str:
+        """The family of the network, such as ``llama``."""
+        return str(self.metadata.get("general.architecture", "unknown"))
+
+    @property
+    def quantization(self) -> str:
+        """The file type by the name users know, such as ``Q4_K_M``."""
+        return _FILE_TYPES.get(int(self.metadata.get("general.file_type", -1)), "unknown")
+
+    @property
+    def context_length(self) -> int | None:
+        """The context the model was made for, in tokens."""
+        value = self.metadata.get(f"{self.architecture}.context_length")
+        return int(value) if value is not None else None
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template of conversations, where the file has one."""
+        value = self.metadata.get("tokenizer.chat_template")
+        return str(value) if value is not None else None
+
+    def summary(self) -> dict[str, Any]:
+        """The facts that are kept in the book and shown to people."""
+        name = self.metadata.get("general.name")
+        return {
+            "architecture": self.architecture,
+            "name": str(name) if name is not None else None,
+            "quantization": self.quantization,
+            "parameters": self.parameter_count,
+            "context_length": self.context_length,
+            "layers": self.metadata.get(f"{self.architecture}.block_count"),
+            "embedding_length": self.metadata.get(f"{self.architecture}.embedding_length"),
+            "vocabulary": self.array_lengths.get("tokenizer.ggml.tokens"),
+            "license": self.metadata.get("general.license"),
+            "type": self.metadata.get("general.type", "model"),
+            "chat_template": self.chat_template,
+        }
+
+
+class _Reader:
+    """A cursor over the mapped file that never reads past its end."""
+
+    def __init__(self, data: mmap.mmap, path: Path) -> None:
+        self.data = data
+        self.path = path
+        self.offset = 0
+
+    def take(self, count: int, what: str) -> bytes:
+        if count < 0 or self.offset + count > len(self.data):
+            raise refuse(self.path, f"it ends inside {what} at byte {self.offset:,}")
+        part = self.data[self.offset : self.offset + count]
+        self.offset += count
+        return part
+
+    def number(self, form: str, what: str) -> Any:
+        return struct.unpack(form, self.take(struct.calcsize(form), what))[0]
+
+    def string(self, what: str, limit: int = _MAX_STRING) -> str:
+        length = int(self.number("<Q", what))
+        if length > limit:
+            raise refuse(self.path, f"{what} claims {length:,} bytes")
+        return self.take(length, what).decode("utf-8", "replace")
+
+
+def refuse(path: Path, reason: str) -> InputRefusedError:
+    """The error for a file that is damaged or not what it says it is."""
+    return InputRefusedError(
+        "gguf_damaged",
+        f"{path} is not a sound GGUF file: {reason}",
+        "Fetch or make the file again and compare its SHA-256.",
+    )
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Read and check the header of a GGUF file.
+
+    Raises:
+        InputRefusedError: the file is missing, damaged, pickled, or of a kind this reader does not know.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size < 24:
+                raise refuse(path, f"it has only {size} bytes")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _parse(_Reader(data, path))
+    except OSError as error:
+        raise InputRefusedError("model_unreadable", f"cannot read {path}: {error.strerror}") from error
+
+
+def _parse(reader: _Reader) -> GgufHeader:
+    path = reader.path
+    magic = reader.take(4, "the magic number")
+    if magic != _MAGIC:
+        raise refuse(path, _describe_magic(magic))
+    version = int(reader.number("<I", "the version"))
+    if version not in {2, 3}:
+        raise refuse(path, f"version {version} is not supported (2 and 3 are; big-endian files are not)")
+    tensors = int(reader.number("<Q", "the tensor count"))
+    pairs = int(reader.number("<Q", "the metadata count"))
+    if tensors > _MAX_TENSORS or pairs > _MAX_PAIRS:
+        raise refuse(path, f"it claims {tensors:,} tensors and {pairs:,} metadata entries")
+    metadata: dict[str, Any] = {}
+    lengths: dict[str, int] = {}
+    for _ in range(pairs):
+        key = reader.string("a metadata key", _MAX_KEY)
+        if key in metadata:
+            raise refuse(path, f"the key {key[:80]!r} stands twice")
+        metadata[key], length = _value(reader, int(reader.number("<I", key)), key)
+        if length is not None:
+            lengths[key] = length
+    if not isinstance(metadata.get("general.architecture"), str):
+        raise refuse(path, "it names no architecture")
+    parameters, total = _tensors(reader, tensors, metadata)
+    return GgufHeader(version, metadata, lengths, tensors, parameters, total, len(reader.data))
+
+
+def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
+    """One value and, for an array, its length; of an array only the first items are kept."""
+    if kind in _SCALARS:
+        return reader.number(_SCALARS[kind], key), None
+    if kind == _STRING:
+        return reader.string(key), None
+    if kind != _ARRAY:
+        raise refuse(reader.path, f"{key[:80]!r} has the unknown type {kind}")
+    item = int(reader.number("<I", key))
+    count = int(reader.number("<Q", key))
+    if count > _MAX_ARRAY:
+        raise refuse(reader.path, f"{key[:80]!r} claims {count:,} items")
+    if item in _SCALARS:
+        width = struct.calcsize(_SCALARS[item])
+        raw = reader.take(width * count, key)
+        return [struct.unpack_from(_SCALARS[item], raw, i * width)[0] for i in range(min(count, _KEPT_ITEMS))], count
+    if item != _STRING:
+        raise refuse(reader.path, f"{key[:80]!r} is an array of type {item}")
+    kept = []
+    for index in range(count):
+        text = reader.string(key)
+        if index < _KEPT_ITEMS:
+            kept.append(text)
+    return kept, count
+
+
+def _tensors(reader: _Reader, count: int, metadata: dict[str, Any]) -> tuple[int, int]:
+    """Check every tensor's name, shape, type and place; returns (parameters, bytes of data)."""
+    places: list[tuple[str, int, int]] = []
+    names: set[str] = set()
+    parameters = 0
+    for _ in range(count):
+        name = reader.string("a tensor name", 256)
+        if name in names:
+            raise refuse(reader.path, f"the tensor {name!r} stands twice")
+        names.add(name)
+        dimensions = int(reader.number("<I", name))
+        if not 0 < dimensions <= _MAX_DIMENSIONS:
+            raise refuse(reader.path, f"the tensor {name!r} has {dimensions} dimensions")
+        shape = [int(reader.number("<Q", name)) for _ in range(dimensions)]
+        kind = int(reader.number("<I", name))
+        offset = int(reader.number("<Q", name))
+        if kind not in _BLOCKS:
+            raise refuse(reader.path, f"the tensor {name!r} has the unknown type {kind}")
+        values, width = _BLOCKS[kind]
+        elements = 1
+        for extent in shape:
+            elements *= extent
+        if min(shape) < 1 or shape[0] % values:
+            raise refuse(reader.path, f"the tensor {name!r} has the impossible shape {shape}")
+        parameters += elements
+        places.append((name, offset, elements // values * width))
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or not 0 < alignment <= 65_536 or alignment & (alignment - 1):
+        raise refuse(reader.path, f"its alignment is {alignment!r}")
+    start = -(-reader.offset // alignment) * alignment
+    for name, offset, length in places:
+        if offset % alignment or start + offset + length > len(reader.data):
+            raise refuse(reader.path, f"the tensor {name!r} lies outside the file (is it cut short?)")
+    return parameters, sum(length for _, _, length in places)
+
+
+def _describe_magic(magic: bytes) -> str:
+    if magic[:2] == b"\x80\x02" or magic[:2] in {b"\x80\x04", b"\x80\x03", b"\x80\x05"}:
+        return "it is a Python pickle, which is never loaded"
+    if magic[:2] == b"PK":
+        return "it is a zip archive (a pickled checkpoint?), which is never loaded"
+    return f"it begins with {magic!r}, not b'GGUF'"

@@ -1,0 +1,1 @@
+"""Prompts: templates with versions, labels and drafts; their differences; running them."""

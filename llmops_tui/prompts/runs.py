@@ -1,0 +1,198 @@
+"""Run a prompt: render it, keep its text as a version, stream the answer, and find past runs again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.models.registry import Model
+from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.ids import new_id, resolve_prefix
+from llmops_tui.workspace.journal import Journal
+
+if TYPE_CHECKING:
+    import duckdb
+
+_RUN_COLUMNS = (
+    "id, started_at, model, prompt, prompt_version, variables, messages, parameters, output, finish_reason, error, "
+    "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s"
+)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What is to be run."""
+
+    prompt: str
+    system: str
+    template: str
+    variables: dict[str, str]
+    parameters: SamplingParameters
+    parent: int | None = None
+    note: str = ""
+
+
+@dataclass
+class RunProgress:
+    """One step of a run. ``stage`` is ``saved``, ``loading``, ``text`` or ``finished``."""
+
+    stage: str
+    version: PromptVersion | None = None
+    created: bool = False
+    text: str = ""
+    end: StreamEnd | None = None
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A past run, as the book keeps it. Times in milliseconds."""
+
+    id: str
+    started_at: float
+    model: str
+    prompt: str | None
+    version: int | None
+    variables: dict[str, str] = field(default_factory=dict)
+    messages: list[dict[str, str]] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    output: str = ""
+    finish_reason: str = ""
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    reused_tokens: int | None = None
+    ttft_ms: float | None = None
+    total_ms: float | None = None
+    tokens_per_s: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as the command line's JSON shows it."""
+        return {
+            "run": self.id, "started_at": self.started_at, "model": self.model, "prompt": self.prompt,
+            "version": self.version, "variables": self.variables, "parameters": self.parameters, "text": self.output,
+            "finish_reason": self.finish_reason, "error": self.error,
+            "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
+            "timing": {"ttft_ms": self.ttft_ms, "total_ms": self.total_ms, "tokens_per_s": self.tokens_per_s},
+        }  # fmt: skip
+
+
+EnsureServer = Callable[[Model], ServerHandle]
+
+
+class PromptRunner:
+    """Runs prompts on the models of a workspace."""
+
+    def __init__(
+        self, catalogue: Catalogue, journal: Journal, renderer: TemplateRenderer, ensure: EnsureServer | None = None
+    ) -> None:
+        self._catalogue = catalogue
+        self._journal = journal
+        self._renderer = renderer
+        self._store = PromptStore(catalogue)
+        self._ensure = ensure or ServerSupervisor(catalogue.workspace).ensure
+
+    def render(self, request: RunRequest) -> list[dict[str, str]]:
+        """The messages the model is sent.
+
+        Raises:
+            InputRefusedError: ``template_failed``.
+        """
+        messages = []
+        if request.system.strip():
+            system = self._renderer.render(request.system, request.variables)
+            messages.append({"role": "system", "content": system})
+        user = self._renderer.render(request.template, request.variables)
+        return [*messages, {"role": "user", "content": user}]
+
+    async def run(self, request: RunRequest, model: Model) -> AsyncIterator[RunProgress]:
+        """Run a prompt; the version is durable before the first token.
+
+        Raises:
+            LlmopsError: whatever went wrong; text that came before is in the run's record.
+        """
+        messages = await asyncio.to_thread(self.render, request)
+        version, created = await asyncio.to_thread(self._save, request)
+        run_id = new_id("run")
+        yield RunProgress("saved", version=version, created=created, run_id=run_id)
+        handle = await asyncio.to_thread(self._ensure, model)
+        yield RunProgress("loading", run_id=run_id)
+        metadata = {
+            "run_id": run_id, "prompt": request.prompt, "prompt_version": version.number,
+            "variables": request.variables,
+        }  # fmt: skip
+        text: list[str] = []
+        started, clock = time.time(), time.monotonic()
+        try:
+            async with ModelClient(handle) as client:
+                async for event in client.stream_chat(messages, request.parameters, metadata):
+                    if isinstance(event, str):
+                        text.append(event)
+                        yield RunProgress("text", text=event, run_id=run_id)
+                    else:
+                        yield RunProgress("finished", end=event, run_id=run_id)
+        except LlmopsError as error:
+            if error.code == "server_died":
+                # The server keeps the record of a run; where it died, its client keeps what it saw.
+                body = {
+                    "started_at": started, "model": model.name, "model_sha256": model.sha256, "messages": messages,
+                    "parameters": request.parameters.model_dump(), "output": "".join(text), "finish_reason": "error",
+                    "error": error.message, "total_ms": (time.monotonic() - clock) * 1000,
+                    "prompt": request.prompt, "prompt_version": version.number, "variables": request.variables,
+                }  # fmt: skip
+                await asyncio.to_thread(self._journal.append, "request", run_id, body)
+            raise
+
+    def _save(self, request: RunRequest) -> tuple[PromptVersion, bool]:
+        return self._store.save(
+            request.prompt, template=request.template, system=request.system, note=request.note, parent=request.parent
+        )
+
+
+class RunHistory:
+    """Past runs, newest first."""
+
+    def __init__(self, catalogue: Catalogue, journal: Journal) -> None:
+        self._catalogue = catalogue
+        self._journal = journal
+
+    def of(self, prompt: str, version: int | None = None, limit: int = 100) -> list[RunRecord]:
+        """Runs of a prompt, or of one of its versions."""
+        condition, values = "prompt = ?", [prompt]
+        if version is not None:
+            condition += f" AND prompt_version = {int(version)}"
+        return self._select(condition, values, limit)
+
+    def get(self, given: str) -> RunRecord:
+        """One run by id or by the beginning of it."""
+        fold(self._catalogue, self._journal)
+        ids = self._catalogue.read(lambda book: book.execute("SELECT id FROM requests").fetchall())
+        return self._select("id = ?", [resolve_prefix("run", given, (row[0] for row in ids))], 1)[0]
+
+    def _select(self, condition: str, values: list[str], limit: int) -> list[RunRecord]:
+        fold(self._catalogue, self._journal)
+
+        def work(book: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+            return book.execute(
+                f"SELECT {_RUN_COLUMNS} FROM requests WHERE {condition} ORDER BY started_at DESC LIMIT {int(limit)}",
+                values,
+            ).fetchall()
+
+        return [
+            RunRecord(
+                *row[:5], json.loads(row[5] or "null") or {}, json.loads(row[6] or "null") or [],
+                json.loads(row[7] or "null") or {}, *row[8:],
+            )
+            for row in self._catalogue.read(work)
+        ]  # fmt: skip

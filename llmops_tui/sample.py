@@ -1,0 +1,71 @@
+"""Fill a workspace from the sample data that ships with the application."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.prompts import exchange
+from llmops_tui.prompts.drafts import Draft, Drafts, Session
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.files import copy_durable
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+# Registered name -> file. The name is what prompts and commands use.
+_MODELS = {"support-base": "support-base-Q8_0.gguf", "support-base-q4": "support-base-Q4_K_M.gguf"}
+_OPEN_PROMPT = "support"
+
+
+def sample_folder() -> Path:
+    """Where the sample data is: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "_sample_data", package.parent / "sample_data"):
+        if (folder / "models" / "SHA256SUMS").is_file():
+            return folder
+    raise LlmopsError("sample_missing", f"the sample data is missing beside {package}", "Install llmops-tui again.")
+
+
+def fill(workspace: Workspace) -> dict[str, Any]:
+    """Add the sample's models, prompts and data files; what is there already stays as it is."""
+    folder = sample_folder()
+    catalogue, journal = Catalogue(workspace.make()), Journal(workspace)
+    registry, store, drafts = ModelRegistry(catalogue), PromptStore(catalogue), Drafts(journal)
+    sums = _checksums(folder / "models" / "SHA256SUMS")
+    known_models = {model.name for model in registry.all()}
+    for name, file in _MODELS.items():
+        if name not in known_models:
+            target = workspace.models / file
+            copy_durable(folder / "models" / file, target)
+            if hashlib.sha256(target.read_bytes()).hexdigest() != sums[file]:
+                raise LlmopsError("sample_damaged", f"{target} differs from the sample's checksum", "Check the disk.")
+            registry.add(target, name)
+    known_prompts = {prompt.name for prompt in store.list()}
+    # Sorted backwards, so that the list, newest first, reads in alphabetical order.
+    for path in sorted((folder / "prompts").glob("*.yaml"), reverse=True):
+        file_ = exchange.parse(path.read_text(encoding="utf-8"), path.name)
+        if file_.prompt in known_prompts:
+            continue
+        versions, _ = exchange.load(store, file_)
+        last = versions[-1]
+        draft = Draft(system=last.system, template=last.template, variables=file_.variables, base=last.number)
+        drafts.save(file_.prompt, draft)
+    for path in (folder / "datasets").glob("*.jsonl"):
+        if not (workspace.datasets / path.name).exists():
+            copy_durable(path, workspace.datasets / path.name)
+    if drafts.load_session().prompt is None:
+        drafts.save_session(Session(prompt=_OPEN_PROMPT, model="support-base"))
+    return {
+        "workspace": str(workspace.root),
+        "models": [model.name for model in registry.all()],
+        "prompts": [prompt.name for prompt in store.list()],
+    }
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

@@ -1,0 +1,1 @@
+"""The workspace folder: layout, catalogue (DuckDB), journal (SQLite), migrations, lineage, ids."""

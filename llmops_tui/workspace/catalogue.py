@@ -1,0 +1,228 @@
+"""The book: the workspace's DuckDB file, opened for one short transaction at a time and closed again.
+
+DuckDB lets one process in, readers included. A lock file beside the book queues our own processes and names the one
+inside; DuckDB's own lock, held by foreign programs, is retried until the same deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.workspace.files import copy_durable, write_atomic
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.migrations import MIGRATIONS, Migration
+
+if TYPE_CHECKING:
+    import duckdb
+
+T = TypeVar("T")
+
+STORAGE_VERSION = "v1.5.0"
+LOCK_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+
+# No extension is ever fetched or loaded, no progress bar is ever printed, and memory stays small beside a model.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "memory_limit": "1GB",
+    "threads": 2,
+}
+
+
+def connect_memory() -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB connection with the house's settings."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config=dict(_CONFIG))
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+class Catalogue:
+    """Short transactions on the book of one workspace.
+
+    The object holds no connection and no lock between calls, and may be used from several threads and processes.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+        migrations: tuple[Migration, ...] = MIGRATIONS,
+    ) -> None:
+        self.workspace = workspace
+        self._lock_seconds = lock_seconds
+        self._migrations = migrations
+
+    def write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run ``work`` in one transaction and return what it returns, committed and durable.
+
+        Raises:
+            LlmopsError: ``workspace_locked``, ``workspace_newer``, ``disk_full`` or ``book_damaged``.
+        """
+        import duckdb
+
+        with self._opened() as connection:
+            connection.execute("BEGIN")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException as error:
+                with contextlib.suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
+                if isinstance(error, duckdb.Error):
+                    raise _explain(error, self.workspace.book) from error
+                raise
+            return result
+
+    def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run ``work``, which only reads, and return what it returns."""
+        with self._opened() as connection:
+            return work(connection)
+
+    def snapshot(self, target: Path) -> None:
+        """Copy the book, whole and consistent, to ``target``."""
+        with self._opened() as connection:
+            connection.execute("CHECKPOINT")
+            connection.close()
+            copy_durable(self.workspace.book, target)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        self.workspace.make()
+        deadline = time.monotonic() + self._lock_seconds
+        with self._queue(deadline):
+            connection = self._connect(deadline)
+            try:
+                self._migrate(connection)
+                yield connection
+            finally:
+                connection.close()
+
+    @contextlib.contextmanager
+    def _queue(self, deadline: float) -> Iterator[None]:
+        """Wait for our turn among our own processes."""
+        path = self.workspace.root / "workspace.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        holder = os.pread(descriptor, 100, 0).decode("ascii", "replace").strip() or "unknown"
+                        raise _locked(self.workspace, f"process {holder}", self._lock_seconds) from None
+                    time.sleep(_POLL_SECONDS)
+            with contextlib.suppress(OSError):  # the name is a courtesy to whoever waits; a full disk must not stop us
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _connect(self, deadline: float) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        while True:
+            connection = connect_memory()
+            try:
+                path = str(self.workspace.book).replace("'", "''")
+                connection.execute(f"ATTACH '{path}' AS book (STORAGE_VERSION '{STORAGE_VERSION}')")
+                connection.execute("USE book")
+            except duckdb.Error as error:
+                connection.close()
+                text = str(error)
+                if "Could not set lock" in text or "Conflicting lock" in text:
+                    if time.monotonic() > deadline:
+                        raise _locked(self.workspace, text.partition(". See")[0], self._lock_seconds) from error
+                    time.sleep(_POLL_SECONDS)
+                    continue
+                if self._set_wal_aside(text):
+                    continue
+                raise _explain(error, self.workspace.book) from error
+            self.workspace.book.chmod(0o600)
+            return connection
+
+    def _set_wal_aside(self, text: str) -> bool:
+        """Rename a write-ahead log that cannot be replayed and leave a notice; true where one was renamed."""
+        wal = self.workspace.book.with_name(self.workspace.book.name + ".wal")
+        if "WAL" not in text or not wal.exists():
+            return False
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        kept = wal.with_name(f"{wal.name}.corrupt-{stamp}-{os.getpid()}")
+        wal.rename(kept)
+        write_notice(
+            self.workspace,
+            f"The last changes to the book could not be replayed. They were set aside as {kept.name}; everything "
+            f"saved before them is here. Cause: {text.splitlines()[0][:300]}",
+        )
+        return True
+
+    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+        current = int(row[0]) if row and row[0] is not None else 0
+        latest = self._migrations[-1].version
+        if current == latest:
+            return
+        if current > latest:
+            raise InputRefusedError(
+                "workspace_newer",
+                f"the workspace {self.workspace.root} has schema {current}; this llmops knows {latest}",
+                "Update llmops, or use another workspace. Nothing was changed.",
+            )
+        if current > 0:
+            connection.execute("CHECKPOINT")
+            backup = self.workspace.backups / f"workspace-schema{current}-{time.strftime('%Y%m%d-%H%M%S')}.duckdb"
+            copy_durable(self.workspace.book, backup)
+        for migration in self._migrations:
+            if migration.version > current:
+                connection.execute("BEGIN")
+                for statement in migration.statements:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO schema_version VALUES (?)", [migration.version])
+                connection.execute("COMMIT")
+        # A log that holds DDL is the part of DuckDB where replay has failed most often: leave none behind.
+        connection.execute("CHECKPOINT")
+
+
+def write_notice(workspace: Workspace, text: str) -> None:
+    """Leave a banner for the next screen or command to show, until it is dismissed."""
+    write_atomic(workspace.logs / f"notice-{time.time_ns()}.txt", text)
+
+
+def read_notices(workspace: Workspace) -> list[tuple[Path, str]]:
+    """The banners that were not dismissed yet, oldest first; dismissing one is deleting its file."""
+    return [(p, p.read_text(encoding="utf-8")) for p in sorted(workspace.logs.glob("notice-*.txt"))]
+
+
+def _locked(workspace: Workspace, holder: str, seconds: float) -> LlmopsError:
+    return LlmopsError(
+        "workspace_locked",
+        f"the book {workspace.book} stayed locked for {seconds:g} s by {holder}",
+        "Close that program, or wait and try again. Nothing was changed.",
+    )
+
+
+def _explain(error: Exception, book: Path) -> LlmopsError:
+    text = str(error).splitlines()[0][:400]
+    if "No space left" in text:
+        return LlmopsError("disk_full", f"no space left on the disk of {book}", "Free some space and try again.")
+    if "checksum" in text or "not a valid DuckDB" in text or "Corrupt" in text:
+        return LlmopsError(
+            "book_damaged",
+            f"the book {book} is damaged: {text}",
+            f"Copies made before migrations are in {book.parent / 'backups'}.",
+        )
+    return LlmopsError("book_failed", f"the book {book} refused: {text}")

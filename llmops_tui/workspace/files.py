@@ -1,0 +1,79 @@
+"""Files written whole or not at all, private by default, and their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+_CHUNK = 4 * 1024 * 1024
+
+
+def make_private_folder(path: Path) -> Path:
+    """Make ``path`` and its parents where missing; ``path`` itself is readable by its owner alone."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
+    """Write ``data`` so that a reader, or a crash, sees either the old file or the whole new one.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; the old file is as it was.
+    """
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_durable(source: Path, target: Path) -> None:
+    """Copy a file under a temporary name, sync it, and rename it into place."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    with source.open("rb") as reader, temporary.open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    temporary.chmod(0o600)
+    temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def sha256_text(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sha256_file(path: Path, progress: Callable[[float], None] | None = None) -> str:
+    """SHA-256 of a file, read in chunks; ``progress`` is told the share done, from 0 to 1."""
+    size = max(1, path.stat().st_size)
+    digest = hashlib.sha256()
+    done = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done / size)
+    return digest.hexdigest()

@@ -1,0 +1,152 @@
+"""The in-tray: a SQLite file in WAL mode to which many live processes append at once.
+
+Writers always ``BEGIN IMMEDIATE``: a deferred transaction that reads first fails under load, busy timeout or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.layout import Workspace
+
+BUSY_SECONDS = 15.0
+
+
+class Journal:
+    """Append events, and keep the small mutable records of live processes: drafts, jobs, sessions.
+
+    One object may be used from several threads: each gets its own connection.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._local = threading.local()
+
+    def append(self, kind: str, key: str, body: dict[str, Any]) -> bool:
+        """Append one event; false where an event with this ``key`` is there already.
+
+        Each event carries the hash of its body, since SQLite does not notice a flipped bit.
+        """
+        text = json.dumps(body, ensure_ascii=True, sort_keys=True)
+        with self.transaction() as connection:
+            cursor = connection.execute(
+                "INSERT OR IGNORE INTO events (key, kind, at, body, sha256) VALUES (?, ?, ?, ?, ?)",
+                (key, kind, time.time(), text, sha256_text(text)),
+            )
+            return cursor.rowcount == 1
+
+    def save_draft(self, key: str, body: dict[str, Any]) -> None:
+        """Keep what is being typed; durable when this returns."""
+        text = json.dumps(body, ensure_ascii=True)
+        with self.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)", (key, text, time.time()))
+
+    def load_draft(self, key: str) -> dict[str, Any] | None:
+        """The draft kept under ``key``, or none."""
+        row = self.connection().execute("SELECT body FROM drafts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def drop_draft(self, key: str) -> None:
+        """Forget a draft."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM drafts WHERE key = ?", (key,))
+
+    def draft_keys(self) -> set[str]:
+        """The keys of all drafts."""
+        return {row[0] for row in self.connection().execute("SELECT key FROM drafts")}
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One immediate write transaction, rolled back on any exception.
+
+        Raises:
+            LlmopsError: ``disk_full`` or ``journal_failed``.
+        """
+        connection = self.connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, opened on first use."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            self.workspace.make()
+            try:
+                connection = _open(self.workspace)
+            except sqlite3.Error as error:
+                raise self._explain(error) from error
+            self._local.connection = connection
+        return connection
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def _explain(self, error: sqlite3.Error) -> LlmopsError:
+        if "full" in str(error):
+            return LlmopsError("disk_full", f"no space left for {self.workspace.journal}", "Free some space and try again.")
+        return LlmopsError(
+            "journal_failed",
+            f"the journal {self.workspace.journal} refused: {error}",
+            "If the folder is on a network file system, move the workspace to a local disk.",
+        )
+
+
+def _open(workspace: Workspace) -> sqlite3.Connection:
+    fresh = not workspace.journal.exists()
+    connection = sqlite3.connect(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
+    workspace.journal.chmod(0o600)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: a commit that was acknowledged outlives a power cut, at a cost that no typist notices.
+    connection.execute("PRAGMA synchronous = FULL")
+    if fresh or connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'jobs'").fetchone()[0] == 0:
+        _create_tables(connection)
+    return connection
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    import sqlite_utils
+
+    connection.execute("BEGIN IMMEDIATE")
+    database = sqlite_utils.Database(connection, execute_plugins=False)
+    # AUTOINCREMENT: a sequence number is never given twice, which folding exactly once rests on.
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE NOT NULL, "
+        "kind TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL)"
+    )
+    connection.execute("CREATE TABLE IF NOT EXISTS identity (journal TEXT PRIMARY KEY)")
+    connection.execute("INSERT INTO identity SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM identity)")
+    database["drafts"].create({"key": str, "body": str, "at": float}, pk="key", if_not_exists=True)
+    database["jobs"].create(
+        {
+            "id": str, "kind": str, "title": str, "spec": str, "state": str, "cause": str,
+            "pid": int, "pid_started": float, "progress": float, "message": str, "result": str,
+            "created_at": float, "started_at": float, "finished_at": float, "exit_code": int,
+            "cancel_requested": int, "resumes": str,
+        },
+        pk="id",
+        not_null={"kind", "title", "spec", "state"},
+        if_not_exists=True,
+    )  # fmt: skip
+    if connection.in_transaction:
+        connection.execute("COMMIT")

@@ -1,0 +1,114 @@
+"""Where things are in a workspace folder, and how that folder is found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.files import make_private_folder
+
+FOLDER_NAME = ".llmops"
+ENVIRONMENT_VARIABLE = "LLMOPS_WORKSPACE"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The paths of one workspace; making this object touches no disk."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """What to call it on screen: the folder it belongs to."""
+        return self.root.parent.name if self.root.name == FOLDER_NAME else self.root.name
+
+    @property
+    def book(self) -> Path:
+        """The catalogue, a DuckDB file."""
+        return self.root / "workspace.duckdb"
+
+    @property
+    def journal(self) -> Path:
+        """The in-tray, a SQLite file in WAL mode."""
+        return self.root / "journal.db"
+
+    @property
+    def models(self) -> Path:
+        """Model files that belong to the workspace."""
+        return self.root / "models"
+
+    @property
+    def datasets(self) -> Path:
+        """Dataset files that belong to the workspace."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """Folders of jobs and the state files of model servers."""
+        return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """Log files."""
+        return self.root / "logs"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the book, made before each migration."""
+        return self.root / "backups"
+
+    @property
+    def sockets(self) -> Path:
+        """A short private folder for Unix sockets, whose paths may have 107 bytes at most."""
+        base = os.environ.get("XDG_RUNTIME_DIR")
+        folder = Path(base) / "llmops" if base and Path(base).is_dir() else None
+        if folder is None:
+            folder = Path(tempfile.gettempdir()) / f"llmops-{os.getuid()}"
+        return folder / hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
+
+    def make(self) -> Workspace:
+        """Make the folders that are missing, private to their owner."""
+        try:
+            make_private_folder(self.root)
+            for folder in (self.models, self.datasets, self.runs, self.logs, self.backups):
+                make_private_folder(folder)
+        except OSError as error:
+            raise InputRefusedError(
+                "workspace_unusable",
+                f"cannot make the workspace {self.root}: {error.strerror or error}",
+                "Choose another folder with --workspace DIR.",
+            ) from error
+        return self
+
+    def make_sockets(self) -> Path:
+        """Make the socket folder; refuse one that somebody else owns or may enter."""
+        folder = self.sockets
+        make_private_folder(folder.parent)
+        make_private_folder(folder)
+        status = folder.parent.stat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o077:
+            raise InputRefusedError(
+                "socket_folder_unsafe",
+                f"{folder.parent} is not private to you",
+                "Set XDG_RUNTIME_DIR to a folder of mode 0700 that you own.",
+            )
+        return folder
+
+
+def find_workspace(given: str | Path | None = None, start: Path | None = None) -> Workspace:
+    """The workspace to use: the one given, the environment's, the nearest ``.llmops`` upward, else ``./.llmops``.
+
+    Nothing is made on disk; see :meth:`Workspace.make`.
+    """
+    chosen = given or os.environ.get(ENVIRONMENT_VARIABLE)
+    if chosen:
+        return Workspace(Path(chosen).expanduser().resolve())
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER_NAME).is_dir():
+            return Workspace(folder / FOLDER_NAME)
+    return Workspace(here / FOLDER_NAME)

@@ -1,0 +1,1 @@
+"""The face of llmops-tui: the Textual application, its screens and widgets."""
