@@ -1,0 +1,156 @@
+"""What this machine can do for local LLM work, check by check, each with a remedy."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llmops_tui import __version__
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.layout import Workspace
+
+_TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "trl")
+_ENGINE = ("textual", "duckdb", "llama-cpp-python", "sqlite-utils")
+_FEW_BYTES = 5_000_000_000
+# File systems on which SQLite's WAL mode is known to lose or corrupt data.
+_NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "gpfs", "lustre", "afs", "9p"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. ``state`` is ok, warn or fail."""
+
+    name: str
+    state: str
+    finding: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as JSON."""
+        return asdict(self)
+
+
+def checkup(workspace: Workspace) -> list[Check]:
+    """Look at everything; no check can make another fail."""
+    checks: tuple[Callable[[Workspace], list[Check]], ...] = (
+        _versions, _llama, _gpu, _disk, _file_system, _terminal, _clipboard, _book,
+    )  # fmt: skip
+    found: list[Check] = []
+    for check in checks:
+        try:
+            found += check(workspace)
+        except (OSError, LlmopsError) as error:
+            found.append(Check(check.__name__.strip("_"), "fail", str(error)))
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _versions(_workspace: Workspace) -> list[Check]:
+    engine = ", ".join(f"{n} {_version(n)}" for n in _ENGINE if n != "llama-cpp-python")
+    found = [
+        Check("llmops", "ok", f"{__version__} on Python {platform.python_version()}, {platform.system()}"),
+        Check("packages", "ok", engine),
+    ]
+    training = {name: _version(name) for name in _TRAINING}
+    missing = [name for name, version in training.items() if version is None]
+    if missing:
+        remedy = 'pip install "llmops-tui[train]"'
+        return [*found, Check("training", "warn", f"not installed: {', '.join(missing)}", remedy)]
+    return [*found, Check("training", "ok", ", ".join(f"{n} {v}" for n, v in training.items()))]
+
+
+def _llama(_workspace: Workspace) -> list[Check]:
+    from llmops_tui.inference.probe import probe
+
+    facts = probe()
+    if "error" in facts:
+        return [Check("llama.cpp", "fail", facts["error"], "Reinstall: pip install --force-reinstall llama-cpp-python")]
+    build = "GPU build" if facts["gpu"] else "CPU build"
+    found = Check("llama.cpp", "ok", f"{facts['version']}, {build}: {facts['flags']}")
+    if not facts["gpu"] and _has_gpu():
+        remedy = "CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
+        return [Check("llama.cpp", "warn", f"{facts['version']}, {build}, though there is a GPU", remedy)]
+    return [found]
+
+
+def _has_gpu() -> bool:
+    from llmops_tui.monitoring.host import HostSampler
+
+    return bool(HostSampler().sample().gpus)
+
+
+def _gpu(_workspace: Workspace) -> list[Check]:
+    from llmops_tui.monitoring.host import HostSampler
+
+    sampler = HostSampler()
+    load = sampler.sample()
+    if not load.gpus:
+        return [Check("gpu", "ok", f"none in use: {sampler.gpu_problem or 'no NVIDIA GPU found'}; models run on the CPU")]
+    return [
+        Check("gpu", "ok", f"{g.index}: {g.name}, {(g.memory_total or 0) / 1e9:.0f} GB, {g.utilisation or 0:.0f} % busy")
+        for g in load.gpus
+    ]
+
+
+def _disk(workspace: Workspace) -> list[Check]:
+    free = shutil.disk_usage(workspace.root).free
+    state = "ok" if free > _FEW_BYTES else "warn"
+    return [Check("disk", state, f"{free / 1e9:.1f} GB free at {workspace.root}", "" if state == "ok" else "Free some.")]
+
+
+def _file_system(workspace: Workspace) -> list[Check]:
+    import psutil
+
+    root = str(workspace.root)
+    mounts = [p for p in psutil.disk_partitions(all=True) if root.startswith(p.mountpoint.rstrip("/") + "/")]
+    kind = max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else "unknown"
+    if kind in _NETWORK_FILE_SYSTEMS:
+        return [Check("file system", "warn", f"{kind} is a network file system", "Keep the workspace on a local disk.")]
+    return [Check("file system", "ok", kind)]
+
+
+def _terminal(_workspace: Workspace) -> list[Check]:
+    term = os.environ.get("TERM", "")
+    if not sys.stdout.isatty():
+        return [Check("terminal", "warn", "standard output is no terminal", "Start the app in a terminal.")]
+    color = "24-bit colour" if os.environ.get("COLORTERM") in {"truecolor", "24bit"} else "256 colours or fewer"
+    encoding = (sys.stdout.encoding or "").lower()
+    unicode_ = "Unicode" if "utf" in encoding else f"{encoding}: charts fall back to ASCII"
+    where = [n for n, v in (("tmux", "TMUX"), ("SSH", "SSH_CONNECTION"), ("screen", "STY")) if os.environ.get(v)]
+    size = shutil.get_terminal_size()
+    text = f"{term or 'TERM is not set'}, {color}, {unicode_}, {size.columns}×{size.lines}"
+    text += f", inside {' and '.join(where)}" if where else ""
+    if term in {"", "dumb"}:
+        return [Check("terminal", "fail", text, "Set TERM, for example to xterm-256color.")]
+    if size.columns < 60 or size.lines < 16:
+        return [Check("terminal", "warn", text, "The app needs 60×16.")]
+    return [Check("terminal", "ok", text)]
+
+
+def _clipboard(_workspace: Workspace) -> list[Check]:
+    from llmops_tui.clipboard import local_tool
+
+    tool = local_tool()
+    text = "OSC 52 through the terminal" + (f", and {tool[0]}" if tool else "")
+    if os.environ.get("TMUX"):
+        return [Check("clipboard", "ok", text + "; tmux needs: set -g set-clipboard on, set -g allow-passthrough on")]
+    return [Check("clipboard", "ok", text)]
+
+
+def _book(workspace: Workspace) -> list[Check]:
+    from llmops_tui.workspace.catalogue import Catalogue
+
+    Catalogue(workspace).read(lambda book: book.execute("SELECT 1").fetchone())
+    return [Check("workspace", "ok", str(workspace.root))]

@@ -1,0 +1,90 @@
+"""``llmops job``: see, follow, stop and resume work in the background."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from llmops_tui.cli.output import LIMIT, session_of
+
+app = typer.Typer(help="Jobs in the background.", no_args_is_help=True, rich_markup_mode=None)
+
+_Id = Annotated[str, typer.Argument(help="The job's id, or its beginning.")]
+_FOLLOW_SECONDS = 0.3
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+    """All jobs, newest first."""
+    from llmops_tui.jobs.store import JobStore
+
+    session = session_of(context)
+    found = JobStore(session.journal).all()
+    rows = [(j.id, j.state.value, f"{j.progress:.0%}", j.title, j.cause or j.message) for j in found[:limit]]
+    data = {"jobs": [j.as_dict() for j in found[:limit]], "total": len(found)}
+    session.emit(data, lambda: session.rows(("job", "state", "progress", "title", "note"), rows, len(found)))
+
+
+@app.command()
+def show(context: typer.Context, job_id: _Id) -> None:
+    """One job."""
+    from llmops_tui.jobs.store import JobStore
+
+    session = session_of(context)
+    facts = JobStore(session.journal).get(job_id).as_dict()
+    session.emit(facts, lambda: "\n".join(f"{key:12} {value}" for key, value in facts.items() if value is not None))
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    job_id: _Id,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,  # noqa: FBT002
+) -> None:
+    """What a job printed."""
+    from llmops_tui.jobs.store import JobStore
+
+    session = session_of(context)
+    store = JobStore(session.journal)
+    job = store.get(job_id)
+    path = store.folder(job) / "output.log"
+    seen = 0
+    while True:
+        ended = job.state.final
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(seen)
+                part = file.read()
+            seen += len(part)
+            text = part.decode("utf-8", "replace")
+            if session.options.json:
+                for line in text.splitlines():
+                    session.emit_line({"line": line})
+            else:
+                session.stream(text)
+        if ended or not follow:
+            return
+        time.sleep(_FOLLOW_SECONDS)
+        job = store.get(job.id)
+
+
+@app.command()
+def cancel(context: typer.Context, job_id: _Id) -> None:
+    """Ask a job to stop."""
+    from llmops_tui.jobs.launcher import JobLauncher
+
+    session = session_of(context)
+    job = JobLauncher(session.workspace).cancel(job_id)
+    session.emit(job.as_dict(), lambda: f"{job.id} is {job.state.value}")
+
+
+@app.command()
+def resume(context: typer.Context, job_id: _Id) -> None:
+    """Start an ended job's work again, as a new job."""
+    from llmops_tui.jobs.launcher import JobLauncher
+
+    session = session_of(context)
+    job = JobLauncher(session.workspace).resume(job_id)
+    session.emit(job.as_dict(), lambda: f"started {job.id}")

@@ -1,0 +1,147 @@
+"""The ``llmops`` command: global options, the nouns, and how failures become exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from llmops_tui import __version__
+from llmops_tui.cli import doctor, generate, job, model, prompt, sql
+from llmops_tui.cli.output import Globals, Session, report_error, session_of
+from llmops_tui.errors import ExitCode, LlmopsError
+
+_FLAGS = {"--json": "json", "--quiet": "quiet", "--no-color": "no_color"}
+_EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
+
+app = typer.Typer(
+    name="llmops",
+    help="Local LLM engineering in the terminal. Without a command it opens the app on the workspace.",
+    epilog=_EPILOG,
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(prompt.app, name="prompt")
+app.add_typer(model.app, name="model")
+app.add_typer(job.app, name="job")
+app.command("generate")(generate.generate)
+app.command("doctor")(doctor.doctor)
+app.command("sql")(sql.sql)
+
+
+@app.callback(invoke_without_command=True)
+def tui(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,  # noqa: FBT002
+) -> None:
+    """Open the app on the workspace."""
+    session = session_of(context)
+    if version:
+        session.emit({"version": __version__}, lambda: f"llmops {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.Exit(_open_app(session))
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,  # noqa: FBT002
+) -> None:
+    """Make a workspace, and fill it on request."""
+    session = session_of(context)
+    workspace = session.workspace
+    if sample:
+        from llmops_tui.sample import fill
+
+        facts = fill(workspace)
+    else:
+        session.catalogue.read(lambda _book: None)
+        facts = {"workspace": str(workspace.root), "models": [], "prompts": []}
+    session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option("--dir", help="Where the demo workspace is kept.")] = Path("llmops-demo"),
+) -> None:
+    """Open the app on a workspace filled from the sample data."""
+    from llmops_tui.sample import fill
+    from llmops_tui.workspace.layout import FOLDER_NAME, find_workspace
+
+    session = session_of(context)
+    _need_terminal()
+    workspace = find_workspace(session.options.workspace or folder / FOLDER_NAME)
+    fill(workspace)
+    raise typer.Exit(_open_app(Session(Globals(str(workspace.root), quiet=session.options.quiet))))
+
+
+def split_globals(arguments: Sequence[str]) -> tuple[Globals, list[str]]:
+    """Take the global options out of a command line, wherever they stand before a ``--``."""
+    found: dict[str, Any] = {}
+    rest: list[str] = []
+    items = iter(arguments)
+    for item in items:
+        if item == "--":
+            rest += [item, *items]
+        elif item in _FLAGS:
+            found[_FLAGS[item]] = True
+        elif item == "--workspace":
+            value = next(items, None)
+            if value is None:
+                raise LlmopsError("usage", "--workspace needs a folder", exit_code=ExitCode.USAGE)
+            found["workspace"] = value
+        elif item.startswith("--workspace="):
+            found["workspace"] = item.partition("=")[2]
+        else:
+            rest.append(item)
+    no_color = bool(found.pop("no_color", False)) or bool(os.environ.get("NO_COLOR"))
+    return Globals(**found, color=not no_color), rest
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    options = Globals(json="--json" in arguments)
+    signal.signal(signal.SIGINT, _interrupted)
+    try:
+        options, rest = split_globals(arguments)
+        if not options.color:
+            os.environ["NO_COLOR"] = "1"
+        app(rest, prog_name="llmops", obj=Session(options))
+    except LlmopsError as error:
+        return report_error(options, error)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return int(ExitCode.FAILED)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE if stop.code is None else ExitCode.FAILED)
+    return int(ExitCode.DONE)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise LlmopsError("interrupted", "interrupted", exit_code=ExitCode.INTERRUPTED)
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise LlmopsError(
+            "no_terminal", "the app needs a terminal", "llmops --help lists the commands.", exit_code=ExitCode.USAGE
+        )
+
+
+def _open_app(session: Session) -> int:
+    _need_terminal()
+    from screens.launch import launch
+
+    return launch(session.workspace)

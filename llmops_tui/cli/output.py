@@ -1,0 +1,110 @@
+"""What commands print: data on stdout, narration on stderr, JSON on request, nothing cut silently."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace, find_workspace
+
+LIMIT = 50
+
+
+@dataclass(frozen=True)
+class Globals:
+    """The options every command takes."""
+
+    workspace: str | None = None
+    json: bool = False
+    quiet: bool = False
+    color: bool = True
+
+
+class Session:
+    """What a command works with: the workspace and the way to print."""
+
+    def __init__(self, options: Globals) -> None:
+        self.options = options
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace, made on first use; banners it holds are shown once."""
+        workspace = find_workspace(self.options.workspace).make()
+        for path, text in read_notices(workspace):
+            self.say(f"notice: {text}")
+            path.unlink(missing_ok=True)
+        return workspace
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The workspace's book."""
+        return Catalogue(self.workspace)
+
+    @property
+    def journal(self) -> Journal:
+        """The workspace's journal."""
+        return Journal(self.workspace)
+
+    def emit(self, data: Any, human: Callable[[], str]) -> None:
+        """Print the result: JSON where asked for, else the text that ``human`` makes."""
+        self._write(json.dumps(data, ensure_ascii=True, default=str) if self.options.json else safe_text(human()))
+
+    def emit_line(self, data: Any) -> None:
+        """Print one line of JSON Lines."""
+        self._write(json.dumps(data, ensure_ascii=True, default=str))
+
+    def stream(self, text: str) -> None:
+        """Print a piece of a stream at once; on a terminal it is made harmless, in a pipe it stays as it is."""
+        sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
+        sys.stdout.flush()
+
+    def say(self, text: str) -> None:
+        """Narrate on stderr, unless asked to be quiet."""
+        if not self.options.quiet:
+            sys.stderr.write(safe_text(text) + "\n")
+            sys.stderr.flush()
+
+    def rows(self, headers: Sequence[str], rows: Sequence[Sequence[Any]], total: int | None = None) -> str:
+        """An aligned table; numbers to the right, no column ever cut. Says on stderr where rows were left out."""
+        if total is not None and total > len(rows):
+            self.say(f"{len(rows)} of {total} shown; --limit shows more")
+        if not rows:
+            return "(none)"
+        cells = [[safe_line("" if c is None else str(c)) for c in row] for row in rows]
+        right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(headers))]
+        widths = [max(len(headers[i]), *(len(row[i]) for row in cells)) for i in range(len(headers))]
+
+        def line(row: Sequence[str]) -> str:
+            parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+            return "  ".join(parts).rstrip()
+
+        return "\n".join([line(headers), *(line(row) for row in cells)])
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def session_of(context: typer.Context) -> Session:
+    """The session a command was called with."""
+    session = context.find_object(Session)
+    assert session is not None
+    return session
+
+
+def report_error(options: Globals, error: LlmopsError) -> int:
+    """Print a failure as the interface promises and return the exit code."""
+    if options.json:
+        sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
+    hint = f" {error.hint}" if error.hint else ""
+    sys.stderr.write(safe_line(f"llmops: {error.message}.{hint}", limit=2000) + "\n")
+    return int(error.exit_code)

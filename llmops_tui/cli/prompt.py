@@ -1,0 +1,286 @@
+"""``llmops prompt``: save, list, compare, label and run prompts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+
+app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich_markup_mode=None)
+
+_Name = Annotated[str, typer.Argument(help="The prompt's name.")]
+_Ref = Annotated[str, typer.Argument(help="name, name@number or name@label.")]
+_Limit = Annotated[int, typer.Option(help="At most so many rows.", min=1)]
+
+
+def _read_text(file: Path | None, text: str | None, what: str) -> str:
+    if (file is None) == (text is None):
+        raise LlmopsError("usage", f"give {what} with either --file or --text", exit_code=ExitCode.USAGE)
+    if text is not None:
+        return text
+    assert file is not None
+    if str(file) == "-":
+        return sys.stdin.read()
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError("file_unreadable", f"cannot read {file}: {error}") from error
+
+
+def _when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+@app.command()
+def save(
+    context: typer.Context,
+    name: _Name,
+    file: Annotated[Path | None, typer.Option(help="The user template; - reads stdin.")] = None,
+    text: Annotated[str | None, typer.Option(help="The user template.")] = None,
+    system: Annotated[str, typer.Option(help="The system template.")] = "",
+    message: Annotated[str, typer.Option("--message", "-m", help="A note.")] = "",
+) -> None:
+    """Keep a text as a version."""
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    template = _read_text(file, text, "the template")
+    version, created = PromptStore(session.catalogue).save(name, template=template, system=system, note=message)
+    facts = {"prompt": name, "version": version.number, "sha256": version.sha256, "created": created}
+    session.emit(facts, lambda: f"{version.ref}{'' if created else ' (unchanged)'}  sha256 {version.sha256[:16]}…")
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
+    """All prompts."""
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    found = PromptStore(session.catalogue).list()
+    rows = [
+        (p.name, p.latest, " ".join(f"{k}@{v}" for k, v in p.labels.items()), _when(p.changed_at)) for p in found[:limit]
+    ]
+    data = {"prompts": [p.as_dict() for p in found[:limit]], "total": len(found)}
+    session.emit(data, lambda: session.rows(("prompt", "latest", "labels", "changed"), rows, len(found)))
+
+
+@app.command()
+def show(context: typer.Context, ref: _Ref) -> None:
+    """One version, whole."""
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    version = PromptStore(session.catalogue).get(ref)
+    head = f"{version.ref}  {' '.join(version.labels)}  {version.note}".rstrip()
+    session.emit(
+        version.as_dict(), lambda: f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}"
+    )
+
+
+@app.command()
+def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
+    """The versions of a prompt, newest first."""
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    found = PromptStore(session.catalogue).versions(name)
+    rows = [
+        (f"@{v.number}", f"@{v.parent}" if v.parent else "", " ".join(v.labels), v.note, _when(v.created_at))
+        for v in found[:limit]
+    ]
+    data = {"versions": [v.as_dict() for v in found[:limit]], "total": len(found)}
+    session.emit(data, lambda: session.rows(("version", "parent", "labels", "note", "saved"), rows, len(found)))
+
+
+@app.command()
+def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit: _Limit = LIMIT) -> None:
+    """Versions whose name, note or text contains a text."""
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    found = PromptStore(session.catalogue).search(text)
+    rows = [(v.ref, " ".join(v.labels), v.note, v.template) for v in found[:limit]]
+    data = {"versions": [v.as_dict() for v in found[:limit]], "total": len(found)}
+    session.emit(data, lambda: session.rows(("version", "labels", "note", "template"), rows, len(found)))
+
+
+@app.command()
+def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
+    """What changed between two versions, in words: [-removed-] {+added+}."""
+    from llmops_tui.prompts.diff import diff_words
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    store = PromptStore(session.catalogue)
+    a, b = store.get(before), store.get(after)
+    parts = {"system": diff_words(a.system, b.system), "template": diff_words(a.template, b.template)}
+    marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
+
+    def human() -> str:
+        blocks = [
+            f"── {name} ──\n" + "".join(marks[p.change].format(p.text) for p in changes)
+            for name, changes in parts.items()
+        ]
+        return "\n".join([f"{a.ref} → {b.ref}", *blocks])
+
+    data: dict[str, Any] = {"before": a.ref, "after": b.ref}
+    data |= {name: [{"change": p.change, "text": p.text} for p in changes] for name, changes in parts.items()}
+    session.emit(data, human)
+
+
+@app.command()
+def tag(
+    context: typer.Context,
+    ref: _Ref,
+    label: Annotated[str, typer.Argument(help="The label, such as production.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,  # noqa: FBT002
+) -> None:
+    """Point a label at a version; deploying and rolling back are this."""
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    store = PromptStore(session.catalogue)
+    version = store.get(ref)
+    if remove:
+        store.remove_label(version.prompt, label)
+        version = store.get(version.ref)
+    else:
+        version = store.move_label(ref, label)
+    session.emit(version.as_dict(), lambda: f"{version.ref}: {' '.join(version.labels) or 'no labels'}")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    name: _Name,
+    to: Annotated[Path | None, typer.Option(help="A file; else stdout.")] = None,
+) -> None:
+    """A prompt with all its versions as YAML."""
+    from llmops_tui.prompts import exchange
+    from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.workspace.files import write_atomic
+
+    session = session_of(context)
+    versions = PromptStore(session.catalogue).versions(name)
+    text = exchange.dump(versions)
+    if to is None:
+        session.emit({"prompt": name, "versions": [v.as_dict() for v in versions]}, lambda: text.rstrip("\n"))
+        return
+    write_atomic(to.resolve(), text, mode=0o644)
+    session.emit({"file": str(to), "versions": len(versions)}, lambda: f"{len(versions)} versions written to {to}")
+
+
+@app.command("import")
+def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that export wrote.")]) -> None:
+    """Versions from a YAML file; those that are here already stay as they are."""
+    from llmops_tui.prompts import exchange
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    parsed = exchange.parse(_read_text(file, None, "the file"), str(file))
+    saved, created = exchange.load(PromptStore(session.catalogue), parsed)
+    facts = {"prompt": parsed.prompt, "versions": [v.number for v in saved], "created": created}
+    session.emit(facts, lambda: f"{parsed.prompt}: {created} new of {len(saved)} versions")
+
+
+@app.command()
+def runs(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
+    """Past runs of a prompt, or of one version where one is named."""
+    from llmops_tui.prompts.runs import RunHistory
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    version = PromptStore(session.catalogue).get(ref)
+    number = version.number if "@" in ref else None
+    found = RunHistory(session.catalogue, session.journal).of(version.prompt, number, limit)
+    rows = [(r.id, f"@{r.version}", r.model, r.finish_reason, r.completion_tokens, r.output) for r in found]
+    session.emit(
+        {"runs": [r.as_dict() for r in found]},
+        lambda: session.rows(("run", "version", "model", "finish", "tokens", "output"), rows),
+    )
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    ref: _Ref,
+    model: Annotated[str, typer.Option("--model", help="A registered model.")],
+    var: Annotated[list[str] | None, typer.Option("--var", help="A variable, as name=value.")] = None,
+    temperature: Annotated[float | None, typer.Option()] = None,
+    top_p: Annotated[float | None, typer.Option()] = None,
+    top_k: Annotated[int | None, typer.Option()] = None,
+    min_p: Annotated[float | None, typer.Option()] = None,
+    repeat_penalty: Annotated[float | None, typer.Option()] = None,
+    max_tokens: Annotated[int | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
+) -> None:
+    """Run a version on a model; the answer streams to stdout."""
+    from llmops_tui.cli.generate import parameters_from
+    from llmops_tui.inference.templating import TemplateRenderer
+    from llmops_tui.models.registry import ModelRegistry
+    from llmops_tui.prompts.runs import PromptRunner, RunRequest
+    from llmops_tui.prompts.store import PromptStore
+
+    session = session_of(context)
+    parameters = parameters_from(
+        {
+            "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "seed": seed,
+            "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "stop": tuple(stop) if stop else None,
+        }
+    )  # fmt: skip
+    catalogue, journal = session.catalogue, session.journal
+    version = PromptStore(catalogue).get(ref)
+    request = RunRequest(version.prompt, version.system, version.template, _variables(var or []), parameters)
+    chosen = ModelRegistry(catalogue).get(model)
+    renderer = TemplateRenderer()
+    try:
+        data = asyncio.run(_run(session, PromptRunner(catalogue, journal, renderer), request, chosen))
+    finally:
+        renderer.close()
+    if session.options.json:
+        session.emit_line(data)
+    else:
+        session.stream("\n")
+    timing = data["timing"]
+    session.say(
+        f"{version.ref} on {model}: {data['usage']['completion_tokens']} tokens, first after {timing['ttft_ms']:.0f} ms, "
+        f"{timing['tokens_per_s'] or 0:.0f} tokens/s, {data['finish_reason']}"
+    )
+
+
+async def _run(session: Session, runner: Any, request: Any, model: Any) -> dict[str, Any]:
+    text: list[str] = []
+    run_id, end = "", None
+    async for step in runner.run(request, model):
+        run_id = step.run_id
+        if step.stage == "text":
+            text.append(step.text)
+            if not session.options.json:
+                session.stream(step.text)
+        elif step.stage == "finished":
+            end = step.end
+    assert end is not None
+    timings = end.timings
+    return {
+        "run": run_id,
+        "text": "".join(text),
+        "finish_reason": end.finish_reason,
+        "usage": {name: timings.get(name) for name in ("prompt_tokens", "completion_tokens", "reused_tokens")},
+        "timing": {name: timings.get(name) for name in ("ttft_ms", "total_ms", "tokens_per_s")},
+    }
+
+
+def _variables(given: list[str]) -> dict[str, str]:
+    pairs = [item.partition("=") for item in given]
+    for name, equals, _ in pairs:
+        if not equals or not name:
+            raise LlmopsError("usage", f"--var {name!r} is not of the form name=value", exit_code=ExitCode.USAGE)
+    return {name: value for name, _, value in pairs}

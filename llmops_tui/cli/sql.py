@@ -1,0 +1,28 @@
+"""``llmops sql``: read-only SQL over the whole workspace."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmops_tui.cli.output import session_of
+
+
+def sql(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="One SELECT.")],
+    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 1000,
+) -> None:
+    """Run one SELECT over the workspace."""
+    from llmops_tui.workspace.folding import fold
+    from llmops_tui.workspace.query import run_query
+
+    session = session_of(context)
+    catalogue = session.catalogue
+    fold(catalogue, session.journal)
+    names, rows, more = run_query(catalogue, query, limit)
+    if more:
+        session.say(f"the first {limit} rows are shown; --limit shows more")
+    data = {"columns": names, "rows": rows, "truncated": more}
+    session.emit(data, lambda: session.rows(names, rows))

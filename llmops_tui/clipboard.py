@@ -1,0 +1,69 @@
+"""Put text on the user's clipboard: OSC 52 through the terminal, a local tool, or at last a file."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from llmops_tui.workspace.files import write_atomic
+
+_TOOLS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("WAYLAND_DISPLAY", ("wl-copy",)),
+    ("DISPLAY", ("xclip", "-selection", "clipboard")),
+    ("DISPLAY", ("xsel", "--clipboard", "--input")),
+)
+# Terminals drop longer sequences: the limit is that of tmux and of older xterms.
+_OSC52_LIMIT = 74_994
+_TOOL_SECONDS = 2.0
+
+
+def local_tool() -> tuple[str, ...] | None:
+    """The clipboard program that works here, or none."""
+    if shutil.which("pbcopy"):
+        return ("pbcopy",)
+    for variable, command in _TOOLS:
+        if os.environ.get(variable) and shutil.which(command[0]):
+            return command
+    return None
+
+
+def osc52(text: str, *, in_tmux: bool) -> str:
+    """The escape sequence that asks the terminal to take ``text``; wrapped so that tmux passes it on."""
+    sequence = f"\x1b]52;c;{base64.b64encode(text.encode('utf-8', 'replace')).decode('ascii')}\x07"
+    if in_tmux:
+        return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    return sequence
+
+
+def copy(text: str, write: Callable[[str], None] | None, fallback: Path) -> str:
+    """Copy ``text``; returns a message that tells which way it went, and claims no more than is known.
+
+    ``write`` sends a sequence to the terminal; none where there is none.
+    """
+    ways = []
+    sequence = osc52(text, in_tmux=bool(os.environ.get("TMUX")))
+    if write is not None and len(sequence) <= _OSC52_LIMIT:
+        write(sequence)
+        ways.append("sent to the terminal (OSC 52; it may ignore it)")
+    tool = local_tool()
+    if tool is not None and _run_tool(tool, text):
+        ways.append(f"copied with {tool[0]}")
+    elif not ways or os.environ.get("TMUX"):
+        write_atomic(fallback, text)
+        ways.append(f"written to {fallback}")
+    return f"{len(text):,} characters: " + ", ".join(ways)
+
+
+def _run_tool(command: tuple[str, ...], text: str) -> bool:
+    try:
+        done = subprocess.run(
+            command, input=text.encode("utf-8", "replace"), timeout=_TOOL_SECONDS, check=False,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

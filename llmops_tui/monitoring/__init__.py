@@ -1,0 +1,1 @@
+"""Watching the machine: host load and GPUs."""
