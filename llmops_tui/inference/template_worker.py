@@ -1,6 +1,7 @@
 """The process in which foreign templates are parsed and rendered: sandboxed, short of memory, and killable.
 
-One request a line, ``{"op", "source", "context", "kind"}``; one answer a line, ``{"result"}`` or ``{"error"}``.
+One request a line, ``{"op", "source", "context", "kind"}``; one answer a line: ``{"result"}``,
+``{"missing"}`` with the variable that has no value, or ``{"error"}``.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ def answer(environments: dict[str, jinja2.Environment], request: dict[str, Any])
         return {"result": _render(environment, request["source"], request["context"])}
     except jinja2.TemplateSyntaxError as error:
         return {"error": f"line {error.lineno}: {error.message}"}
+    except jinja2.UndefinedError as error:
+        return {"missing": str(error).removesuffix(" is undefined")}
     except _Overlong:
         return {"error": f"the result is longer than {MAX_OUTPUT:,} characters"}
     except (MemoryError, RecursionError):

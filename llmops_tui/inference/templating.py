@@ -34,7 +34,7 @@ class TemplateRenderer:
         """The rendered text.
 
         Raises:
-            InputRefusedError: ``template_failed``: wrong syntax, a missing variable, too slow, too large.
+            InputRefusedError: ``template_failed``: wrong syntax, too slow, too large; ``variable_missing``.
         """
         return str(self._ask({"op": "render", "source": source, "context": context, "kind": kind}))
 
@@ -58,6 +58,10 @@ class TemplateRenderer:
         with self._lock:
             raw = self._exchange(line)
         reply = json.loads(raw)
+        if "missing" in reply:
+            raise InputRefusedError(
+                "variable_missing", f"the variable {reply['missing']} has no value", "Give it one, or take it out of the text."
+            )
         if "error" in reply:
             raise _failed(reply["error"])
         return reply["result"]

@@ -1,0 +1,79 @@
+"""The user's settings: one TOML file, checked; what is wrong in it is told and never stops the app."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmops_tui.workspace.files import write_atomic
+
+
+class Settings(BaseModel):
+    """All settings; each description is what the settings screen shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    theme: Annotated[str, Field(max_length=60, description="Colours of the app.")] = "llmops-dark"
+    animations: Annotated[
+        Literal["auto", "on", "off"], Field(description="Smooth scrolling and fades; auto is off over SSH and in tmux.")
+    ] = "auto"
+    charts: Annotated[
+        Literal["auto", "blocks", "ascii"], Field(description="How gauges are drawn; auto uses ASCII without UTF-8.")
+    ] = "auto"
+    confirm_quit: Annotated[
+        bool, Field(description="Ask before quitting while an answer is being generated.")
+    ] = True
+    idle_minutes: Annotated[
+        float, Field(gt=0, le=10_000, description="Stop a model server that was not used for so long.")
+    ] = 15.0
+    context: Annotated[
+        int, Field(ge=0, le=10_000_000, description="Context in tokens for models loaded next; 0: the model's, up to 4,096.")
+    ] = 0
+    threads: Annotated[int, Field(ge=0, le=1024, description="Threads for inference; 0: one less than there are cores.")] = 0
+    gpu_layers: Annotated[
+        int, Field(ge=-1, le=10_000, description="Layers on the GPU for models loaded next; -1: all that exist.")
+    ] = -1
+
+
+def settings_folder() -> Path:
+    """Where settings and the keymap are kept."""
+    from platformdirs import user_config_path
+
+    return user_config_path("llmops")
+
+
+def settings_path() -> Path:
+    """The settings file."""
+    return settings_folder() / "settings.toml"
+
+
+def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:
+    """The settings, and what was wrong in the file; a wrong value is replaced by its default."""
+    path = path or settings_path()
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings(), []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return Settings(), [f"{path}: {error}"]
+    problems = []
+    while True:
+        try:
+            return Settings.model_validate(raw), problems
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                name = str(item["loc"][0])
+                if raw.pop(name, None) is not None:
+                    problems.append(f"{path}: {name}: {item['msg']}; the default is used")
+
+
+def save_settings(settings: Settings, path: Path | None = None) -> None:
+    """Write the settings that differ from the defaults."""
+    import tomli_w
+
+    path = path or settings_path()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomic(path, tomli_w.dumps(settings.model_dump(exclude_defaults=True)))

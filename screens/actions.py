@@ -1,0 +1,148 @@
+"""The one registry of actions: it feeds bindings, footer, palette, help, the keys page and the user's keymap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something a person can do with a key.
+
+    Attributes:
+        id: stable name, ``scope.name``; the user's keymap refers to it.
+        keys: default keys, comma-separated as Textual reads them; at least two, one a letter or an F-key.
+        title: a word or two, for the footer and the palette.
+        help: one sentence, for help and the keys page.
+        show: whether the footer shows it.
+        priority: whether it works while text is being edited, before the editor sees the key.
+    """
+
+    id: str
+    keys: str
+    title: str
+    help: str
+    show: bool = False
+    priority: bool = False
+
+    @property
+    def scope(self) -> str:
+        """``app``, or the screen it belongs to."""
+        return self.id.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the method, ``action_NAME``, that does it."""
+        return self.id.partition(".")[2]
+
+    def binding(self) -> Binding:
+        """The action as Textual's binding."""
+        action = f"app.{self.name}" if self.scope == "app" else self.name
+        return Binding(
+            self.keys, action, self.title, tooltip=self.help, id=self.id, show=self.show, priority=self.priority
+        )
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("app.help", "f1,question_mark", "Help", "What this place is, its keys and its command.", show=True),
+    Action("app.jump", "ctrl+o,f9", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
+    Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, prompt or model by name.", show=True, priority=True),
+    Action("app.maximise", "F,f11", "Maximise", "Fill the terminal with this pane, and back."),
+    Action("app.quit_app", "ctrl+q,q", "Quit", "Leave; asks only where work would be lost.", priority=False),
+    Action("app.copy", "y,ctrl+y", "Copy", "Copy what is here; pressed again, choose what."),
+    Action("app.command", "c,ctrl+g", "Command", "The command that does what this screen would do now."),
+    Action("app.undo", "z,ctrl+z", "Undo", "Undo the last change of state."),
+    Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground."),
+    Action("app.screen_2", "2,f9 2", "Models", "Go to the models."),
+    Action("app.screen_3", "3,f9 3", "Jobs", "Go to the jobs."),
+    Action("app.screen_4", "4,f9 4", "Settings", "Go to the settings."),
+    Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; changed text becomes a version.", show=True, priority=True),
+    Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer; the text so far stays."),
+    Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True),
+    Action("playground.diff", "d,f3", "Diff", "Compare the version with another, in words or tokens.", show=True),
+    Action("playground.model", "m,f4", "Model", "Choose the model.", show=True),
+    Action("playground.parameters", "p,f6", "Parameters", "Set temperature, seed and the rest."),
+    Action("playground.new", "n,f7", "New", "Start a new prompt."),
+    Action("playground.label", "l,f8", "Label", "Point a label, such as production, at the version."),
+    Action("playground.mark", "space,ctrl+t", "Mark", "Mark the version to compare with."),
+    Action("playground.filter", "slash,ctrl+f", "Filter", "Find prompts and versions by name, note or text."),
+    Action("playground.edit", "e,ctrl+e", "Editor", "Open the text in $EDITOR.", priority=True),
+    Action("models.add", "a,f7", "Add", "Register a GGUF file.", show=True),
+    Action("models.verify", "v,f5,ctrl+r", "Verify", "Hash the file again, as a job.", show=True),
+    Action("models.stop", "x,f8", "Unload", "Stop the model's server and free its memory.", show=True),
+    Action("models.use", "u,enter", "Use", "Use the model in the playground.", show=True),
+    Action("jobs.cancel_job", "x,f8", "Cancel job", "Ask the job to stop.", show=True),
+    Action("jobs.resume", "r,f7", "Resume", "Start the ended job's work again.", show=True),
+    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Look again.", show=True),
+    Action("settings.save", "ctrl+s,f2", "Save", "Keep the settings.", show=True, priority=True),
+    Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
+)  # fmt: skip
+
+_BY_ID = {action.id: action for action in ACTIONS}
+
+
+def actions_of(*scopes: str) -> list[Action]:
+    """The actions of these scopes, in the registry's order."""
+    return [action for action in ACTIONS if action.scope in scopes]
+
+
+def bindings_of(scope: str) -> list[Binding]:
+    """The bindings of one scope. Keys like ``f9 1`` are told in help; the first of them does the work."""
+    out = []
+    for action in actions_of(scope):
+        binding = action.binding()
+        keys = ",".join(key for key in binding.key.split(",") if " " not in key)
+        out.append(
+            Binding(
+                keys, binding.action, binding.description, tooltip=binding.tooltip, id=binding.id, show=binding.show,
+                priority=binding.priority,
+            )
+        )  # fmt: skip
+    return out
+
+
+def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) -> tuple[dict[str, str], list[str]]:
+    """The part of a user's keymap that can be used, and what is wrong with the rest.
+
+    An id that does not exist is refused, and so is a key that another action of the same screen, or of the whole app,
+    has already.
+    """
+    known = {action.id: action for action in actions}
+    good: dict[str, str] = {}
+    problems: list[str] = []
+    for action_id, keys in keymap.items():
+        if action_id not in known:
+            problems.append(f"{action_id}: there is no such action")
+            continue
+        clash = _clash(known[action_id], keys, {**{i: a.keys for i, a in known.items()}, **good}, known)
+        if clash:
+            problems.append(f"{action_id}: {clash}")
+            continue
+        good[action_id] = keys
+    return good, problems
+
+
+def _clash(action: Action, keys: str, current: dict[str, str], known: dict[str, Action]) -> str:
+    wanted = {key.strip() for key in keys.split(",") if key.strip()}
+    if not wanted:
+        return "no key is given"
+    for other_id, other_keys in current.items():
+        other = known[other_id]
+        if other_id == action.id or (other.scope != action.scope and "app" not in {other.scope, action.scope}):
+            continue
+        both = wanted & {key.strip() for key in other_keys.split(",")}
+        if both:
+            return f"{', '.join(sorted(both))} is taken by {other_id}"
+    return ""
+
+
+def action_by_id(action_id: str) -> Action:
+    """One action.
+
+    Raises:
+        KeyError: there is none of this id.
+    """
+    return _BY_ID[action_id]

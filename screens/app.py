@@ -1,0 +1,318 @@
+"""The application: screens as modes, the actions that hold everywhere, and the one place where errors surface."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import App
+from textual.binding import Binding
+from textual.command import CommandPalette
+from textual.content import Content
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from llmops_tui.workspace.layout import Workspace
+from screens import terminal
+from screens.actions import bindings_of
+from screens.base import BaseScreen
+from screens.frame_filter import FrameFilter
+from screens.services import Services
+from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
+from screens.widgets.panel import Panel
+from screens.widgets.status_line import Status, StatusPart
+
+if TYPE_CHECKING:
+    from llmops_tui.settings import Settings
+
+_log = logging.getLogger(__name__)
+# Modes in the order of their digits, with their names.
+SCREEN_KEYS = {"1": "playground", "2": "models", "3": "jobs", "4": "settings"}
+_STATUS_PLACES = {"model": "models", "jobs": "jobs", "alerts": "jobs", "workspace": "settings"}
+_COPY_AGAIN_SECONDS = 2.0
+
+
+class LlmopsApp(App[int]):
+    """The face of one workspace."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "llmops"
+    COMMANDS: ClassVar = set()
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[Binding]] = bindings_of("app")  # type: ignore[assignment]  # narrower than the base allows
+    DEFAULT_MODE = "playground"
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        *,
+        profile: terminal.TerminalProfile | None = None,
+        keymap: dict[str, str] | None = None,
+        problems: list[str] | None = None,
+        services: Services | None = None,
+    ) -> None:
+        super().__init__()
+        self.profile = profile or terminal.detect()
+        self.services = services or Services(workspace, settings)
+        self.user_keymap = keymap or {}
+        self.status = Status(workspace=workspace.name)
+        self._problems = problems or []
+        self._frame_filter = FrameFilter()
+        self._copied_at = 0.0
+        for theme in THEMES:
+            self.register_theme(theme)
+        known = settings.theme in self.available_themes
+        # Set before the first style sheet is read, so that nothing is styled twice.
+        self.theme = settings.theme if known else DEFAULT_THEME
+        if not known:
+            self._problems.append(f"There is no theme {settings.theme!r}; {DEFAULT_THEME} is used.")
+        for name in SCREEN_KEYS.values():
+            self.add_mode(name, self._factory(name))
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Variables of our own that themes from elsewhere do not know."""
+        theme = self.available_themes.get(self.theme)
+        return ANSI_DEFAULTS if theme is not None and theme.ansi else VARIABLE_DEFAULTS
+
+    def get_line_filters(self) -> list[LineFilter]:
+        """Textual's filters, and last of all the one that keeps frames harmless."""
+        return [*super().get_line_filters(), self._frame_filter]
+
+    def on_mount(self) -> None:
+        """Keys, and what has to be told at once."""
+        self.set_keymap(self.user_keymap)
+        for problem in self._problems:
+            self.say(problem, severity="warning")
+        if self.profile.calm:
+            self.add_class("-calm")
+        from screens.status_feed import StatusFeed
+
+        self.run_worker(StatusFeed(self).run(), group="status", exit_on_error=False)
+
+    def _factory(self, name: str) -> Callable[[], Screen[None]]:
+        """A screen is imported when it is first shown."""
+
+        def make() -> Screen[None]:
+            from importlib import import_module
+
+            screen: Screen[None] = import_module(f"screens.{name}.screen").make(self.services, self.profile)
+            return screen
+
+        return make
+
+    # ── what is told ──
+
+    def say(self, text: str, *, title: str = "", severity: str = "information", seconds: float = 6.0) -> None:
+        """A notification; never markup."""
+        self.notify(safe_line(text), title=title, severity=severity, timeout=seconds, markup=False)  # type: ignore[arg-type]
+
+    def report(self, error: LlmopsError) -> None:
+        """Show a failure: what happened, and what to do next."""
+        if error.code == "closing":
+            return
+        _log.warning("%s: %s", error.code, error.message)
+        self.say(f"{error.message}. {error.hint}".strip(), title="Failed", severity="error", seconds=12.0)
+
+    @on(Worker.StateChanged)
+    def _worker_failed(self, event: Worker.StateChanged) -> None:
+        """Every failure of a worker ends here."""
+        if event.state == WorkerState.ERROR and event.worker.error is not None:
+            error = event.worker.error
+            _log.error("worker %s failed", event.worker.name, exc_info=error)
+            self.report(
+                error
+                if isinstance(error, LlmopsError)
+                else LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
+            )
+
+    def show_status(self, status: Status) -> None:
+        """A new status, drawn by the screen that is in front."""
+        self.status = status
+        screen = self.screen
+        if isinstance(screen, BaseScreen):
+            screen.show_status(status)
+
+    # ── actions that hold everywhere ──
+
+    def _current(self) -> BaseScreen | None:
+        return self.screen if isinstance(self.screen, BaseScreen) else None
+
+    def action_help(self) -> None:
+        """Help about where the focus is."""
+        from screens.help import HelpScreen
+
+        screen = self._current()
+        if screen is not None:
+            self.push_screen(HelpScreen(screen, self.user_keymap))
+
+    def action_jump(self) -> None:
+        """Jump mode."""
+        from screens.jump import JumpScreen
+
+        screen = self._current()
+        if screen is None:
+            return
+
+        def land(key: str | None) -> None:
+            if key in SCREEN_KEYS:
+                self.switch_mode(SCREEN_KEYS[key])
+                return
+            for panel in screen.query(Panel):
+                if panel.jump_key == key:
+                    screen.reveal(panel)
+                    self.call_after_refresh(panel.focus_inside)
+
+        self.push_screen(JumpScreen(screen, SCREEN_KEYS), land)
+
+    def action_palette(self) -> None:
+        """The command palette."""
+        from screens.palette import PaletteProvider
+
+        if self._current() is not None:
+            self.push_screen(CommandPalette(providers=[PaletteProvider], placeholder="action, prompt, model or theme"))
+
+    def action_maximise(self) -> None:
+        """Fill the terminal with the pane that has the focus, and back."""
+        screen = self._current()
+        if screen is None:
+            return
+        panel = screen.focused_panel()
+        if screen.has_class("-maximised"):
+            screen.remove_class("-maximised")
+            for pane in screen.query(Panel):
+                pane.remove_class("-filling")
+        elif panel is not None:
+            screen.add_class("-maximised")
+            panel.add_class("-filling")
+
+    def action_screen_1(self) -> None:
+        """Go to the playground."""
+        self.switch_mode("playground")
+
+    def action_screen_2(self) -> None:
+        """Go to the models."""
+        self.switch_mode("models")
+
+    def action_screen_3(self) -> None:
+        """Go to the jobs."""
+        self.switch_mode("jobs")
+
+    def action_screen_4(self) -> None:
+        """Go to the settings."""
+        self.switch_mode("settings")
+
+    def action_copy(self) -> None:
+        """Copy; pressed again at once, choose what."""
+        from screens.widgets.dialogs import Choice, ChoiceDialog
+
+        screen = self._current()
+        choices = screen.copy_choices() if screen is not None else []
+        if not choices:
+            self.say("There is nothing to copy here.", severity="warning")
+            return
+        if time.monotonic() - self._copied_at > _COPY_AGAIN_SECONDS:
+            self._copied_at = time.monotonic()
+            self.copy_text(choices[0][1], choices[0][0])
+            return
+        shown = [Choice(str(i), name, text[:60]) for i, (name, text) in enumerate(choices)]
+
+        def chosen(index: str | None) -> None:
+            if index is not None:
+                self.copy_text(choices[int(index)][1], choices[int(index)][0])
+
+        self.push_screen(ChoiceDialog("Copy what?", shown), chosen)
+
+    def copy_text(self, text: str, name: str) -> None:
+        """Put text on the clipboard and say which way it went."""
+        from llmops_tui import clipboard
+
+        driver = self._driver
+        write = driver.write if driver is not None and not driver.is_headless else None
+        self.say(clipboard.copy(text, write, self.services.workspace.root / "clipboard.txt"), title=f"Copied {name}")
+
+    def action_command(self) -> None:
+        """Show and copy the command that does the same."""
+        screen = self._current()
+        command = screen.cli_command() if screen is not None else ""
+        if command:
+            self.copy_text(command, "command")
+            self.say(command, title="From a shell", seconds=10)
+        else:
+            self.say("This screen has no command of its own.", severity="warning")
+
+    async def action_undo(self) -> None:
+        """Undo the last change of state."""
+        screen = self._current()
+        if screen is None:
+            return
+        try:
+            done = await screen.undo()
+        except LlmopsError as error:
+            self.report(error)
+            return
+        self.say(done or "There is nothing to undo.", severity="information" if done else "warning")
+
+    def action_quit_app(self) -> None:
+        """Leave; asks where an answer is still being generated."""
+        from screens.widgets.dialogs import ConfirmDialog
+
+        busy = any(worker.group == "run" and worker.is_running for worker in self.workers)
+        if not (busy and self.services.settings.confirm_quit):
+            self.exit(0)
+            return
+
+        def answered(yes: bool | None) -> None:  # noqa: FBT001  the form in which Textual passes it
+            if yes:
+                self.exit(0)
+
+        self.push_screen(ConfirmDialog("An answer is being generated.", "Quit and stop it? Its text so far is kept."), answered)
+
+    # ── what the palette and other screens ask for ──
+
+    def choose_theme(self, name: str) -> None:
+        """Change the colours, and keep the choice."""
+        self.theme = name
+        self.keep_settings(self.services.settings.model_copy(update={"theme": name}))
+
+    def keep_settings(self, settings: Settings) -> None:
+        """Use settings from now on, and write them."""
+        from llmops_tui.settings import save_settings
+
+        try:
+            save_settings(settings)
+        except OSError as error:
+            self.report(LlmopsError("settings_unwritable", f"the settings cannot be written: {error}"))
+        self.services.settings = settings
+
+    async def open_prompt(self, name: str) -> None:
+        """Go to a prompt in the playground."""
+        await self._in_playground("open_prompt", name)
+
+    async def use_model(self, name: str) -> None:
+        """Use a model in the playground."""
+        await self._in_playground("use_model", name)
+
+    async def _in_playground(self, method: str, name: str) -> None:
+        await self.switch_mode("playground")
+        screen = self.screen
+        if hasattr(screen, method):
+            getattr(screen, method)(name)
+
+    @on(StatusPart.Chosen)
+    def _status_chosen(self, event: StatusPart.Chosen) -> None:
+        place = _STATUS_PLACES.get(event.place)
+        if place is not None:
+            self.switch_mode(place)
+
+    def about_line(self) -> Content:
+        """Name and version, for the settings screen."""
+        from llmops_tui import __version__
+
+        return Content(f"llmops {__version__} · {self.services.workspace.root}")

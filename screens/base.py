@@ -1,0 +1,97 @@
+"""What all screens share: the body, the status line, the footer, the notice on small terminals, help and copying."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, getters
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Static
+
+from llmops_tui.errors import LlmopsError
+from screens.services import Services
+from screens.widgets.panel import Panel
+from screens.widgets.status_line import Status, StatusLine
+
+if TYPE_CHECKING:
+    from screens.app import LlmopsApp
+    from screens.terminal import TerminalProfile
+
+MIN_WIDTH, MIN_HEIGHT = 60, 16
+
+
+class BaseScreen(Screen[None]):
+    """A screen of the app. Subclasses give ``scope``, ``about`` and :meth:`compose_body`."""
+
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
+    scope: ClassVar[str] = ""
+    about: ClassVar[str] = ""
+
+    def __init__(self, services: Services, profile: TerminalProfile) -> None:
+        super().__init__()
+        self.services = services
+        self.profile = profile
+
+    if TYPE_CHECKING:
+        app = getters.app(LlmopsApp)
+
+    def compose(self) -> ComposeResult:
+        """The common frame around the body."""
+        with Container(id="body"):
+            yield from self.compose_body()
+        yield Static("", id="too-small", markup=False)
+        yield StatusLine(utf8=self.profile.utf8)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def compose_body(self) -> ComposeResult:
+        """What the screen is made of."""
+        yield from ()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say so where the terminal is too small, instead of drawing what cannot be read."""
+        small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        self.set_class(small, "-too-small")
+        if small:
+            text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
+            self.query_one("#too-small", Static).update(text)
+
+    def show_status(self, status: Status) -> None:
+        """Pass a new status on to the status line."""
+        for line in self.query(StatusLine):
+            line.show(status)
+
+    def focused_panel(self) -> Panel | None:
+        """The pane that has the focus."""
+        widget: Widget | None = self.focused
+        while widget is not None and not isinstance(widget, Panel):
+            widget = widget.parent if isinstance(widget.parent, Widget) else None
+        return widget
+
+    def reveal(self, panel: Panel) -> None:
+        """Make a folded pane visible before it gets the focus."""
+
+    def copy_choices(self) -> list[tuple[str, str]]:
+        """What can be copied here, as (name, text); the first is what one press copies."""
+        return []
+
+    def cli_command(self) -> str:
+        """The command that does what this screen would do now."""
+        return ""
+
+    async def undo(self) -> str:
+        """Undo the last change of state; returns what was undone, or nothing."""
+        return ""
+
+    def act(self, work: Awaitable[None], group: str) -> None:
+        """Do something that takes time; a newer one of the same group replaces it; failures are shown in one place."""
+        self.run_worker(self._guarded(work), group=group, exclusive=True, exit_on_error=False)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except LlmopsError as error:
+            self.app.report(error)

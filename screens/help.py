@@ -1,0 +1,56 @@
+"""Contextual help: what this place is, its keys, and the command that does the same."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from llmops_tui.safe_text import safe_text
+from screens.actions import Action, actions_of
+from screens.base import BaseScreen
+
+
+def show_keys(action: Action, keymap: dict[str, str]) -> str:
+    """The keys of an action as people read them, the user's where they differ."""
+    names = {"question_mark": "?", "slash": "/", "escape": "esc", "ctrl+enter": "ctrl+enter", "space": "space"}
+    return "  ".join(names.get(key, key) for key in keymap.get(action.id, action.keys).split(","))
+
+
+class HelpScreen(ModalScreen[None]):
+    """Help about one screen and the pane that had the focus."""
+
+    BINDINGS = [Binding("escape,f1,q,question_mark", "close", "Close")]  # noqa: RUF012  declared so by Textual
+
+    def __init__(self, about: BaseScreen, keymap: dict[str, str]) -> None:
+        super().__init__()
+        self._about = about
+        self._keymap = keymap
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(classes="dialog dialog-help"):
+            yield Static(self._content())
+
+    def action_close(self) -> None:
+        """Close help."""
+        self.dismiss(None)
+
+    def _content(self) -> Content:
+        screen = self._about
+        parts: list[Content | str | tuple[str, str]] = [(screen.scope.capitalize(), "bold $accent"), "\n", screen.about]
+        panel = screen.focused_panel()
+        if panel is not None:
+            parts += ["\n\n", (f"{panel.title} ({panel.jump_key} after jump)", "bold"), "\n", panel.help_text]
+        for title, scope in (("Keys of this screen", screen.scope), ("Keys everywhere", "app")):
+            parts += ["\n\n", (title, "bold"), "\n"]
+            for action in actions_of(scope):
+                parts += [(f"{show_keys(action, self._keymap):24}", "$accent"), f" {action.help}\n"]
+        command = screen.cli_command()
+        if command:
+            parts += ["\n", ("The same from a shell", "bold"), "\n", safe_text(command), "\n"]
+        parts += ["\n", ("esc closes this help.", "$muted")]
+        return Content.assemble(*parts)

@@ -1,0 +1,1 @@
+"""The jobs screen: work in the background."""

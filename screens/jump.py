@@ -1,0 +1,44 @@
+"""Jump mode: a letter on every pane, a digit on every screen; one key takes you there."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from screens.base import BaseScreen
+from screens.widgets.panel import Panel
+
+
+class JumpScreen(ModalScreen[str | None]):
+    """The overlay; closes with the key that was pressed."""
+
+    def __init__(self, under: BaseScreen, screens: dict[str, str]) -> None:
+        super().__init__()
+        self._under = under
+        self._screens = screens
+
+    def compose(self) -> ComposeResult:
+        """One badge a pane, drawn over it, and a line with the screens."""
+        for panel in self._under.query(Panel):
+            region = panel.region
+            if region.area:
+                badge = Static(Content(f" {panel.jump_key} "), classes="jump-badge")
+                badge.styles.offset = (region.x + 1, region.y)
+                yield badge
+        names: list[tuple[str, str] | str] = []
+        for key, name in self._screens.items():
+            names += [(f" {key} ", "reverse $accent"), f" {name}   "]
+        hidden = [p for p in self._under.query(Panel) if not p.region.area]
+        for panel in hidden:
+            names += [(f" {panel.jump_key} ", "reverse"), f" {panel.title}   "]
+        yield Static(Content.assemble(*names), id="jump-screens")
+
+    def on_key(self, event: events.Key) -> None:
+        """Any key closes; a known one is the answer."""
+        event.stop()
+        key = event.character or event.key
+        known = {panel.jump_key for panel in self._under.query(Panel)} | set(self._screens)
+        self.dismiss(key if key in known else None)

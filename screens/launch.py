@@ -1,0 +1,136 @@
+"""Open the app on this terminal, and leave the terminal as it was found whatever ends the app."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmops_tui.workspace.layout import Workspace
+from screens import terminal
+
+_LOG_BYTES = 1_000_000
+_LAST_RESORT_SECONDS = 5.0
+# Alternate screen off, cursor on, mouse, focus and paste reports off, colours reset, kitty keys off.
+_RESTORE = (
+    b"\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[<u\x1b[?7h"
+    b"\x1b[?1049l\x1b[?25h\x1b[0m"
+)
+
+
+def launch(workspace: Workspace) -> int:
+    """Run the app; returns the exit code of the command: 128 plus the number of the signal that ended it."""
+    from llmops_tui.settings import load_settings
+    from screens.keymap import load_keymap
+
+    profile = terminal.detect()
+    settings, problems = load_settings()
+    keymap, keymap_problems = load_keymap()
+    terminal.prepare_environment(profile, settings.animations)
+    if settings.charts == "ascii":
+        profile = terminal.without_utf8(profile)
+    workspace.make()
+    _log_to(workspace.logs / "app.log")
+    with _terminal_kept(workspace.logs / "native.log"):
+        from screens.app import LlmopsApp
+
+        app = LlmopsApp(workspace, settings, profile=profile, keymap=keymap, problems=problems + keymap_problems)
+        code = asyncio.run(_run(app))
+    app.services.close()
+    if app.return_code and not code:
+        sys.stderr.write(f"llmops ended by an error; see {workspace.logs / 'native.log'}\n")
+        return int(app.return_code)
+    return code
+
+
+async def _run(app: object) -> int:
+    """Run the app; SIGTERM, SIGHUP and SIGINT end it as a quit does."""
+    from screens.app import LlmopsApp
+
+    assert isinstance(app, LlmopsApp)
+    loop = asyncio.get_running_loop()
+    ended_by = 0
+
+    def end(number: int) -> None:
+        nonlocal ended_by
+        ended_by = number
+        # Whatever hangs, the terminal comes back and the process goes.
+        threading.Timer(_LAST_RESORT_SECONDS, _leave_now, (number,)).start()
+        app.services.stopping.set()
+        app.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+    result = await app.run_async()
+    if ended_by:
+        app.services.close()
+        _leave_after_restore()
+        os._exit(128 + ended_by)
+    return result or 0
+
+
+_kept: tuple[int, list[object] | None] | None = None
+
+
+@contextlib.contextmanager
+def _terminal_kept(log: Path) -> Iterator[None]:
+    """Give Textual a terminal of its own, and everything else that prints to descriptors 1 and 2 a log file."""
+    global _kept  # noqa: PLW0603  the last resort runs in a thread, after everything else failed
+    tty = os.dup(2)
+    attributes: list[object] | None = None
+    with contextlib.suppress(termios.error):
+        attributes = termios.tcgetattr(0)
+    _kept = (tty, attributes)
+    saved = (os.dup(1), os.dup(2))
+    streams = (sys.__stdout__, sys.__stderr__)
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+    with os.fdopen(os.dup(tty), "w", encoding="utf-8", errors="replace") as screen:
+        # Textual draws to __stderr__ and asks __stdout__ for the size of the terminal.
+        sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]  # that is how Textual is told
+        try:
+            yield
+        finally:
+            sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            for descriptor in (*saved, sink):
+                os.close(descriptor)
+            _leave_after_restore()
+            os.close(tty)
+            _kept = None
+
+
+def _leave_after_restore() -> None:
+    """Write the sequences and attributes with which the terminal was found."""
+    if _kept is None:
+        return
+    tty, attributes = _kept
+    with contextlib.suppress(OSError):
+        os.write(tty, _RESTORE)
+    if attributes is not None:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(tty, termios.TCSADRAIN, attributes)
+
+
+def _leave_now(number: int) -> None:
+    _leave_after_restore()
+    os._exit(128 + number)
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,0 +1,64 @@
+"""What the command palette finds: every action, prompt and model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens.actions import actions_of
+from screens.base import BaseScreen
+
+if TYPE_CHECKING:
+    from screens.app import LlmopsApp
+
+
+class PaletteProvider(Provider):
+    """Actions of the screen and the app, then prompts, models and themes."""
+
+    def _commands(self) -> list[tuple[str, str, Callable[[], object]]]:
+        screen = self.screen
+        assert isinstance(screen, BaseScreen)
+        app: LlmopsApp = screen.app
+        found: list[tuple[str, str, Callable[[], object]]] = []
+        for action in actions_of(screen.scope, "app"):
+            target = app if action.scope == "app" else screen
+            run = partial(app.run_action, action.name, default_namespace=target)
+            found.append((f"{action.title}: {action.help}", f"{action.scope} · {action.keys}", run))
+        for theme in sorted(app.available_themes):
+            found.append((f"Theme: {theme}", "appearance", partial(app.choose_theme, theme)))  # noqa: PERF401
+        return found
+
+    async def _things(self) -> list[tuple[str, str, Callable[[], object]]]:
+        screen = self.screen
+        assert isinstance(screen, BaseScreen)
+        app: LlmopsApp = screen.app
+        services = screen.services
+        try:
+            prompts = await asyncio.to_thread(lambda: services.prompts.list())
+            models = await asyncio.to_thread(lambda: services.models.all())
+        except LlmopsError:
+            return []
+        found: list[tuple[str, str, Callable[[], object]]] = [
+            (f"Prompt: {p.name}", f"{p.versions} versions", partial(app.open_prompt, p.name)) for p in prompts
+        ]
+        return found + [(f"Model: {m.name}", m.quantization, partial(app.use_model, m.name)) for m in models]
+
+    async def discover(self) -> Hits:
+        """What is shown before anything is typed."""
+        for title, note, run in self._commands():
+            if not title.startswith("Theme"):
+                yield DiscoveryHit(safe_line(title), run, help=note)
+
+    async def search(self, query: str) -> Hits:
+        """Fuzzy matches by name."""
+        matcher = self.matcher(query)
+        for title, note, run in [*self._commands(), *await self._things()]:
+            score = matcher.match(title)
+            if score > 0:
+                yield Hit(score, matcher.highlight(safe_line(title)), run, help=note)

@@ -1,0 +1,1 @@
+"""The playground: prompts, versions, the editors, the streaming answer."""

@@ -1,0 +1,287 @@
+"""What the playground's actions do, beside running: save, compare, restore, label, find, choose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import SuspendNotSupported
+from textual.widgets import Static
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.prompts.store import PromptVersion
+from screens.playground.editors import TemplateEditor
+from screens.playground.runs import RunList, figures
+from screens.playground.sidebar import PromptList, VersionList
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.stream_view import StreamView
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.sampling import SamplingParameters
+    from screens.playground.screen import PlaygroundScreen
+
+HELP = {
+    "prompts": "All prompts, the last changed first. Enter opens one; ● marks one with a production version, "
+    "✎ one with a draft that is in no version yet.",
+    "versions": "Every version of the prompt as a tree, newest first. Enter brings a version's text back into the "
+    "editors; text that is in no version is saved as one first. Space marks a version, d compares.",
+    "system": "The system template: who the model is and what rules hold. It may stay empty.",
+    "user": "The user template, in Jinja: {{ name }} becomes a variable with a field below. It is kept as you type.",
+    "variables": "The values of the variables for the next run. They belong to the draft, not to the version.",
+    "answer": "The answer, as it streams. Below it: tokens, time to the first token, tokens a second, and why it ended.",
+    "runs": "Past runs of the version under the cursor, newest first. Enter shows one's output.",
+}
+
+
+def save(screen: PlaygroundScreen) -> None:
+    """Ask for a note and save the draft as a version."""
+
+    def answered(note: str | None) -> None:
+        if note is not None:
+            screen.act(_save(screen, note), "load")
+
+    name = screen.state.prompt or "untitled"
+    screen.app.push_screen(LineDialog(f"Save {name}", "A note for this version; it may stay empty."), answered)
+
+
+async def _save(screen: PlaygroundScreen, note: str) -> None:
+    state, store = screen.state, screen.services.prompts
+    draft = state.draft
+    version, created = await asyncio.to_thread(
+        lambda: store.save(
+            state.prompt or "untitled", template=draft.template, system=draft.system, note=note, parent=draft.base
+        )
+    )
+    if not created and note and version.note != note:
+        version = await asyncio.to_thread(store.set_note, version.ref, note)
+    screen.edit(base=version.number)
+    screen.app.say(f"{version.ref} {'saved' if created else 'was saved before; its note is kept'}")
+    await screen.refresh_versions()
+
+
+async def restore(screen: PlaygroundScreen, version: PromptVersion) -> None:
+    """Bring a version's text into the editors; text that is in no version is saved as one first."""
+    state = screen.state
+    if screen.running:
+        screen.app.say("An answer is being generated; esc stops it.", severity="warning")
+        return
+    if state.dirty:
+        draft = state.draft
+        kept, _ = await asyncio.to_thread(
+            lambda: screen.services.prompts.save(
+                version.prompt,
+                template=draft.template,
+                system=draft.system,
+                note=f"kept before going back to @{version.number}",
+                parent=draft.base,
+            )
+        )
+        screen.app.say(f"Your unsaved text is kept as {kept.ref}.")
+    state.draft = state.draft.model_copy(
+        update={"system": version.system, "template": version.template, "base": version.number}
+    )
+    await asyncio.to_thread(screen.services.drafts.save, version.prompt, state.draft)
+    await screen.load(version.prompt)
+    await show_runs(screen, version)
+
+
+async def show_runs(screen: PlaygroundScreen, version: PromptVersion | None) -> None:
+    """Show the runs of the version under the cursor, and its last output where nothing is running."""
+    if screen.state.prompt is None:
+        return
+    prompt = screen.state.prompt
+    runs = await asyncio.to_thread(screen.services.history.of, prompt, version.number if version else None)
+    screen.query_one(RunList).show(runs)
+    title = f"@{version.number}" if version is not None else ""
+    from screens.widgets.panel import Panel
+
+    screen.query_one("#runs", Panel).set_title("Runs", f"{title} · {len(runs)}" if title else str(len(runs)))
+    browsing = screen.focused is screen.query_one(VersionList)
+    if browsing and runs and not screen.running:
+        screen.query_one("#answer", StreamView).show(runs[0].output)
+        screen.query_one("#figures", Static).update(figures(runs[0]))
+
+
+def diff(screen: PlaygroundScreen) -> None:
+    """Choose what to compare the version under the cursor with, likely choices first."""
+    state = screen.state
+    if not state.versions:
+        screen.app.say("There is no version yet; F5 makes the first.", severity="warning")
+        return
+    current = screen.query_one(VersionList).current
+    texts = {v.ref: (v.ref, v.system, v.template) for v in state.versions}
+    if state.dirty:
+        texts["draft"] = ("draft", state.draft.system, state.draft.template)
+    if current is None:
+        subject = "draft" if state.dirty else state.versions[0].ref
+    else:
+        subject = current.ref
+    choices = _diff_choices(screen, subject, texts)
+
+    def chosen(other: str | None) -> None:
+        if other is not None:
+            screen.act(_show_diff(screen, texts[other], texts[subject]), "dialog")
+
+    screen.app.push_screen(ChoiceDialog(f"Compare {subject} with …", choices), chosen)
+
+
+def _diff_choices(
+    screen: PlaygroundScreen, subject: str, texts: dict[str, tuple[str, str, str]]
+) -> list[Choice]:
+    state = screen.state
+    versions = {v.ref: v for v in state.versions}
+    base = versions[subject].parent if subject in versions else state.draft.base
+    reasons: dict[str, str] = {}
+    if state.marked:
+        reasons[state.marked] = "marked"
+    if base is not None:
+        reasons.setdefault(f"{state.prompt}@{base}", "parent")
+    for version in state.versions:
+        if "production" in version.labels:
+            reasons.setdefault(version.ref, "production")
+    first = [Choice(ref, ref, why) for ref, why in reasons.items() if ref in texts and ref != subject]
+    taken = {choice.value for choice in first} | {subject}
+    rest = [Choice(ref, ref, versions[ref].note if ref in versions else "") for ref in texts if ref not in taken]
+    return first + rest
+
+
+async def _show_diff(
+    screen: PlaygroundScreen, before: tuple[str, str, str], after: tuple[str, str, str]
+) -> None:
+    from screens.playground.diff_screen import DiffScreen
+
+    name = screen.state.model_name
+    handle = await asyncio.to_thread(screen.services.servers.find, name) if name else None
+    screen.app.push_screen(DiffScreen(before, after, handle))
+
+
+async def choose_model(screen: PlaygroundScreen) -> None:
+    """Choose the model from a list with sizes, and whether each is loaded."""
+    models = await asyncio.to_thread(screen.services.models.all)
+    running = await asyncio.to_thread(screen.services.servers.running)
+    loaded = {handle.model for handle in running}
+    choices = []
+    for model in models:
+        if model.kind == "gguf":
+            state = "loaded" if model.name in loaded else "" if model.present else "file missing"
+            size = f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes > 1e8 else f"{model.size_bytes / 1e6:.1f} MB"
+            choices.append(Choice(model.name, model.name, f"{model.quantization}  {size}  {state}".rstrip()))
+
+    def chosen(name: str | None) -> None:
+        if name is not None:
+            screen.use_model(name)
+
+    empty = "No models yet. Models (2) adds a GGUF file."
+    screen.app.push_screen(ChoiceDialog("Model", choices, empty), chosen)
+
+
+def edit_parameters(screen: PlaygroundScreen) -> None:
+    """Edit the sampling parameters in a form."""
+    from screens.playground.parameters_dialog import ParametersDialog
+
+    def taken(value: SamplingParameters | None) -> None:
+        if value is not None:
+            screen.state.parameters = value
+            screen.show_heads()
+            screen.act(screen.keep_session(), "session")
+
+    screen.app.push_screen(ParametersDialog(screen.state.parameters, blink=not screen.profile.calm), taken)
+
+
+def new_prompt(screen: PlaygroundScreen) -> None:
+    """Ask for a name and open an empty prompt."""
+
+    def answered(name: str | None) -> None:
+        if name:
+            screen.open_prompt(name.replace(" ", "-"))
+            screen.call_after_refresh(screen.query_one("#user").focus)
+
+    screen.app.push_screen(LineDialog("New prompt", "Its name: letters, digits and . _ -"), answered)
+
+
+def label(screen: PlaygroundScreen) -> None:
+    """Ask for a label and point it at the version under the cursor."""
+    version = screen.query_one(VersionList).current or screen.state.matching
+    if version is None:
+        screen.app.say("A label points at a version; run or save the draft first.", severity="warning")
+        return
+
+    def answered(name: str | None) -> None:
+        if name:
+            screen.act(_move_label(screen, version, name), "load")
+
+    dialog = LineDialog(f"Label for {version.ref}", "The label moves here from wherever it was; z undoes.", "production")
+    screen.app.push_screen(dialog, answered)
+
+
+async def _move_label(screen: PlaygroundScreen, version: PromptVersion, name: str) -> None:
+    await asyncio.to_thread(screen.services.prompts.move_label, version.ref, name)
+    screen.app.say(f"{name} now is {version.ref}; z undoes.")
+    await screen.refresh_versions()
+
+
+async def undo_label(screen: PlaygroundScreen) -> str:
+    """Take back the last move of a label of the open prompt."""
+    if screen.state.prompt is None:
+        return ""
+    done = await asyncio.to_thread(screen.services.prompts.undo_label_move, screen.state.prompt)
+    if done is None:
+        return ""
+    await screen.refresh_versions()
+    name, number = done
+    return f"{name} is back at @{number}" if number is not None else f"{name} is taken away again"
+
+
+async def find(screen: PlaygroundScreen, text: str) -> None:
+    """Show only prompts and versions that contain a text."""
+    state = screen.state
+    if not text:
+        await screen.refresh_lists()
+        return
+    hits = await asyncio.to_thread(screen.services.prompts.search, text)
+    names = {v.prompt for v in hits}
+    numbers = {v.number for v in hits if v.prompt == state.prompt}
+    screen.query_one(PromptList).show([p for p in state.prompts if p.name in names], None, set())
+    shown = [v for v in state.versions if v.number in numbers]
+    screen.query_one(VersionList).show(shown, draft=None, matching=None, marked=state.marked)
+
+
+def edit_outside(screen: PlaygroundScreen) -> None:
+    """Open the focused template, or the user template, in $EDITOR."""
+    focused = screen.focused
+    editor = focused if isinstance(focused, TemplateEditor) else screen.query_one("#user", TemplateEditor)
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "nano"
+    with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
+        path = Path(folder) / f"{screen.state.prompt or 'untitled'}-{editor.id}.jinja"
+        path.write_text(editor.text, encoding="utf-8")
+        try:
+            with screen.app.suspend():
+                done = subprocess.run(
+                    [*shlex.split(command), str(path)], check=False, stdin=sys.__stdin__, stdout=sys.__stdout__,
+                    stderr=sys.__stderr__,
+                )  # fmt: skip
+        except (OSError, SuspendNotSupported) as error:
+            screen.app.report(LlmopsError("editor_failed", f"{command}: {error}", "Set EDITOR to a program that exists."))
+            return
+        text = path.read_text(encoding="utf-8", errors="replace")
+    if done.returncode != 0:
+        screen.app.say(f"{command} ended with {done.returncode}; the text stays as it was.", severity="warning")
+        return
+    # Editors end files with a newline; one that was not there before is not the user's.
+    if text.endswith("\n") and not editor.text.endswith("\n"):
+        text = text[:-1]
+    if text != editor.text:
+        editor.replace(text, (0, 0), editor.document.end)
+
+
+def run_json(screen: PlaygroundScreen) -> str:
+    """The run under the cursor as JSON, or nothing."""
+    run = screen.query_one(RunList).current
+    return json.dumps(run.as_dict(), ensure_ascii=False, indent=2) if run is not None else ""

@@ -1,0 +1,110 @@
+"""Two versions side by side in one text: what was taken away, what was added, in words or in tokens."""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.supervisor import ServerHandle
+from llmops_tui.prompts.diff import DiffPart, diff_pieces, diff_words
+from llmops_tui.safe_text import safe_text
+
+_STYLES = {"same": "", "removed": "$error strike", "added": "$success underline"}
+# Colour never stands alone: the marks tell removed from added without it.
+_MARKS = {"same": ("", ""), "removed": ("[-", "-]"), "added": ("{+", "+}")}
+
+
+class DiffScreen(ModalScreen[None]):
+    """The difference between two texts of a prompt, each given as (name, system, template)."""
+
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("escape,q,d,f3", "close", "Close"),
+        Binding("w,t,tab", "switch", "Words or tokens"),
+    ]
+
+    def __init__(
+        self, before: tuple[str, str, str], after: tuple[str, str, str], handle: ServerHandle | None
+    ) -> None:
+        super().__init__()
+        self._before = before
+        self._after = after
+        self._handle = handle
+        self._tokens = False
+
+    def compose(self) -> ComposeResult:
+        """A head line, the text, the keys."""
+        with Vertical(classes="dialog dialog-wide"):
+            yield Static("", id="diff-head", markup=False)
+            with VerticalScroll():
+                yield Static("", id="diff-text", markup=False)
+            yield Static(
+                Content.assemble(("t", "$accent"), " words or tokens   ", ("esc", "$accent"), " close"), classes="dialog-keys"
+            )
+
+    def on_mount(self) -> None:
+        """Show words first."""
+        self._draw(self._words(), "")
+
+    def action_close(self) -> None:
+        """Close."""
+        self.dismiss(None)
+
+    async def action_switch(self) -> None:
+        """Words, or the model's tokens where a model is loaded."""
+        if self._tokens:
+            self._tokens = False
+            self._draw(self._words(), "")
+            return
+        if self._handle is None:
+            self.notify("Tokens need a loaded model: run the prompt once (F5).", severity="warning", markup=False)
+            return
+        try:
+            sections, note = await self._in_tokens(self._handle)
+        except LlmopsError as error:
+            self.notify(safe_text(error.message), severity="error", markup=False)
+            return
+        self._tokens = True
+        self._draw(sections, note)
+
+    def _words(self) -> list[tuple[str, list[DiffPart]]]:
+        return [
+            (name, diff_words(self._before[index], self._after[index])) for index, name in ((1, "system"), (2, "user"))
+        ]
+
+    async def _in_tokens(self, handle: ServerHandle) -> tuple[list[tuple[str, list[DiffPart]]], str]:
+        from llmops_tui.inference.client import ModelClient
+
+        sections = []
+        cost = 0
+        async with ModelClient(handle) as client:
+            for index, name in ((1, "system"), (2, "user")):
+                before = (await client.tokenize(content=self._before[index]))["pieces"]
+                after = (await client.tokenize(content=self._after[index]))["pieces"]
+                cost += len(after) - len(before)
+                sections.append((name, await asyncio.to_thread(diff_pieces, before, after)))
+        return sections, f"{cost:+d} tokens with {handle.model}"
+
+    def _draw(self, sections: list[tuple[str, list[DiffPart]]], note: str) -> None:
+        unit = "tokens" if self._tokens else "words"
+        self.query_one("#diff-head", Static).update(
+            Content.assemble(
+                (self._before[0], "$error bold"), " → ", (self._after[0], "$success bold"), (f"   in {unit}   {note}", "$muted")
+            )
+        )
+        parts: list[tuple[str, str] | str] = []
+        for name, changes in sections:
+            parts.append((f"\n── {name} ──\n", "$accent"))
+            for change in changes:
+                opening, closing = _MARKS[change.change]
+                parts.append((f"{opening}{safe_text(change.text)}{closing}", _STYLES[change.change]))
+            if all(change.change == "same" for change in changes):
+                parts.append(("\n(no difference)", "$muted"))
+            parts.append("\n")
+        self.query_one("#diff-text", Static).update(Content.assemble(*parts))

@@ -1,0 +1,380 @@
+"""The playground screen: edit a prompt, run it, watch the answer, go back to any version."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Input, Static, TextArea
+from textual.worker import Worker
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.prompts.drafts import Draft, Session
+from screens.actions import bindings_of
+from screens.base import BaseScreen
+from screens.playground import commands
+from screens.playground.editors import TemplateEditor, VariableFields
+from screens.playground.running import Run
+from screens.playground.runs import RunList, figures
+from screens.playground.sidebar import PromptList, VersionList
+from screens.playground.state import Loaded, PlaygroundState, read
+from screens.widgets.panel import Panel
+from screens.widgets.stream_view import StreamView
+
+if TYPE_CHECKING:
+    from screens.services import Services
+    from screens.terminal import TerminalProfile
+
+_VARIABLES_SECONDS = 0.15
+_UNTITLED = "untitled"
+_PLACEHOLDER = "F5 runs the prompt; the answer streams here."
+
+
+def make(services: Services, profile: TerminalProfile) -> PlaygroundScreen:
+    """Make the screen."""
+    return PlaygroundScreen(services, profile)
+
+
+class PlaygroundScreen(BaseScreen):
+    """Prompts and versions at the left, the editors in the middle, the answer at the right."""
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[Binding]] = bindings_of("playground")  # type: ignore[assignment]
+    AUTO_FOCUS = "#user"
+    scope = "playground"
+    about = (
+        "Write a system and a user template, fill in the variables, and run them on a local model. Each run of changed "
+        "text keeps a version by itself; no version is ever lost or changed. Enter on a version brings its text back."
+    )
+
+    def __init__(self, services: Services, profile: TerminalProfile) -> None:
+        super().__init__(services, profile)
+        self.state = PlaygroundState(Draft(), SamplingParameters())
+        self.run: Run | None = None
+        self._run_worker: Worker[None] | None = None
+        self._drafts_waiting: dict[str, Draft] = {}
+        self._shown: tuple[object, ...] = ()
+        self._variables_timer = self.set_timer(0.0, lambda: None, pause=True)
+
+    def compose_body(self) -> ComposeResult:
+        """Three columns."""
+        blink = not self.profile.calm
+        with Horizontal(id="columns"):
+            with Vertical(id="left", classes="column"):
+                with Panel(title="Prompts", jump_key="p", id="prompts", help_text=commands.HELP["prompts"]):
+                    yield Input(placeholder="find in names, notes and text", id="find", compact=True)
+                    yield PromptList()
+                with Panel(title="Versions", jump_key="v", id="versions", help_text=commands.HELP["versions"]):
+                    yield VersionList()
+            with Vertical(id="middle", classes="column"):
+                with Panel(title="System", jump_key="s", id="system-panel", help_text=commands.HELP["system"]):
+                    yield TemplateEditor(blink=blink, placeholder="who the model is (may stay empty)", id="system")
+                with Panel(title="User", jump_key="u", id="user-panel", help_text=commands.HELP["user"]):
+                    yield TemplateEditor(blink=blink, placeholder="what you ask; {{ name }} makes a variable", id="user")
+                with Panel(title="Variables", jump_key="i", id="variables", help_text=commands.HELP["variables"]):
+                    yield VariableFields(blink=blink)
+            with Vertical(id="right", classes="column"):
+                with Panel(title="Answer", jump_key="a", id="answer-panel", help_text=commands.HELP["answer"]):
+                    yield StreamView(self.profile, placeholder=_PLACEHOLDER, id="answer")
+                    yield Static("", id="figures", markup=False)
+                with Panel(title="Runs", jump_key="r", id="runs", help_text=commands.HELP["runs"]):
+                    yield RunList()
+
+    def on_mount(self) -> None:
+        """Read the workspace after the first frame."""
+        self.call_after_refresh(lambda: self.act(self._start(), "load"))
+
+    async def _start(self) -> None:
+        session = await asyncio.to_thread(lambda: self.services.drafts.load_session())
+        self.state.parameters = session.parameters
+        self.state.model_name = session.model
+        await self.load(session.prompt)
+
+    # ── showing ──
+
+    async def load(self, prompt: str | None) -> None:
+        """Open a prompt."""
+        loaded = await asyncio.to_thread(read, self.services, prompt)
+        self._take(loaded)
+        draft = loaded.draft
+        for editor_id, text in (("#system", draft.system), ("#user", draft.template)):
+            editor = self.query_one(editor_id, TemplateEditor)
+            if editor.text != text:
+                with editor.prevent(TextArea.Changed):
+                    editor.load_text(text)
+        self.state.draft = draft
+        await self.query_one(VariableFields).show(loaded.variables, draft.variables)
+        self.query_one(RunList).show(loaded.runs)
+        newest = loaded.runs[0] if loaded.runs else None
+        if newest is not None:
+            self.query_one("#answer", StreamView).show(newest.output)
+        else:
+            self.query_one("#answer", StreamView).clear(_PLACEHOLDER)
+        self.query_one("#figures", Static).update(figures(newest))
+        await self.refresh_lists()
+        await self.keep_session()
+
+    def _take(self, loaded: Loaded) -> None:
+        state = self.state
+        state.prompts, state.versions, state.models = loaded.prompts, loaded.versions, loaded.models
+        state.prompt, state.marked = loaded.prompt, None
+        if state.model is None and state.models:
+            state.model_name = state.models[0].name
+
+    async def refresh_versions(self) -> None:
+        """Read prompts, versions and runs again; the editors stay as they are."""
+        loaded = await asyncio.to_thread(read, self.services, self.state.prompt)
+        marked = self.state.marked
+        self._take(loaded)
+        self.state.marked = marked
+        self.query_one(RunList).show(loaded.runs)
+        await self.refresh_lists()
+
+    async def refresh_lists(self) -> None:
+        """Draw the sidebar and the titles from the state, where they changed."""
+        state = self.state
+        drafts = {state.prompt} if state.dirty and state.prompt else set()
+        self._shown = ()
+        self.query_one(PromptList).show(state.prompts, state.prompt, drafts)
+        self.show_heads()
+
+    def show_heads(self) -> None:
+        """Draw what depends on whether the text is a version: the list of versions and the titles."""
+        state = self.state
+        matching = state.matching
+        draft = state.next_number if state.dirty else None
+        model = state.model
+        facts = (state.prompt, matching and matching.ref, draft, state.marked, model, state.parameters, len(state.versions))
+        if facts == self._shown:
+            return
+        self._shown = facts
+        self.query_one(VersionList).show(
+            state.versions, draft=draft, matching=matching.number if matching else None, marked=state.marked
+        )
+        where = f"@{matching.number}" if matching else f"@{state.next_number} draft"
+        self.query_one("#user-panel", Panel).set_title("User", f"{state.prompt or _UNTITLED} {where}")
+        named = f"{model.name} {model.quantization}" if model is not None else "no model: m chooses, models adds one"
+        answer = self.query_one("#answer-panel", Panel)
+        answer.set_title("Answer", named)
+        answer.set_note(state.parameters.brief())
+        self.app.show_status(replace(self.app.status, model=model.name if model else "", tokens_per_s=None))
+
+    # ── editing ──
+
+    @on(TextArea.Changed)
+    def _text_changed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        field = "system" if event.text_area.id == "system" else "template"
+        self.edit(**{field: event.text_area.text})
+        panel = event.text_area.parent
+        if isinstance(panel, Panel) and isinstance(event.text_area, TemplateEditor):
+            hidden = event.text_area.hidden_characters
+            panel.set_note(f"⚠ {hidden} hidden characters" if hidden else "")
+        self._variables_timer.stop()
+        self._variables_timer = self.set_timer(_VARIABLES_SECONDS, lambda: self.act(self._find_variables(), "variables"))
+
+    @on(VariableFields.Changed)
+    def _variable_changed(self, event: VariableFields.Changed) -> None:
+        event.stop()
+        self.edit(variables=self.state.draft.variables | {event.name: event.value})
+
+    def edit(self, **changes: object) -> None:
+        """Change the draft; it is kept at once."""
+        draft = self.state.draft.model_copy(update=changes)
+        if draft == self.state.draft:
+            return
+        self.state.draft = draft
+        self.state.prompt = self.state.prompt or _UNTITLED
+        self.show_heads()
+        idle = not self._drafts_waiting
+        self._drafts_waiting[self.state.prompt] = draft
+        if idle:
+            self.run_worker(self._keep_drafts(), group="drafts", exit_on_error=False)
+
+    async def _keep_drafts(self) -> None:
+        while self._drafts_waiting:
+            prompt, draft = next(iter(self._drafts_waiting.items()))
+            await asyncio.to_thread(self.services.drafts.save, prompt, draft)
+            if self._drafts_waiting.get(prompt) is draft:
+                del self._drafts_waiting[prompt]
+
+    async def _find_variables(self) -> None:
+        draft = self.state.draft
+        panel = self.query_one("#variables", Panel)
+        try:
+            names = await asyncio.to_thread(self.services.renderer.variables, f"{draft.system}\n{draft.template}")
+        except LlmopsError as error:
+            panel.set_note(error.message.removeprefix("the template cannot be rendered: "))
+            return
+        panel.set_note("")
+        await self.query_one(VariableFields).show(names, draft.variables)
+
+    async def keep_session(self) -> None:
+        """Remember where the playground is."""
+        state = self.state
+        session = Session(prompt=state.prompt, model=state.model_name, parameters=state.parameters)
+        await asyncio.to_thread(self.services.drafts.save_session, session)
+
+    # ── running ──
+
+    @property
+    def running(self) -> bool:
+        """Whether an answer is being generated."""
+        return self._run_worker is not None and self._run_worker.is_running
+
+    def action_run(self) -> None:
+        """Run the draft."""
+        if self.running:
+            self.app.say("An answer is being generated; esc stops it.", severity="warning")
+            return
+        self.run = Run(self)
+        self._run_worker = self.run_worker(self._guarded(self.run.go()), group="run", exit_on_error=False)
+
+    def action_cancel(self) -> None:
+        """Out: stop the answer, then leave a filled pane, then the filter."""
+        if self.running and self._run_worker is not None:
+            self._run_worker.cancel()
+        elif self.has_class("-maximised"):
+            self.app.action_maximise()
+        elif self.has_class("-finding"):
+            self.remove_class("-finding")
+            self.query_one("#find", Input).value = ""
+            self.query_one(PromptList).focus()
+        elif self.has_class("-sidebar"):
+            self.remove_class("-sidebar")
+            self.query_one("#user").focus()
+
+    # ── the other actions; what they do is in the commands module ──
+
+    def action_save(self) -> None:
+        """Save a version with a note."""
+        commands.save(self)
+
+    def action_diff(self) -> None:
+        """Compare versions."""
+        commands.diff(self)
+
+    def action_model(self) -> None:
+        """Choose the model."""
+        self.act(commands.choose_model(self), "dialog")
+
+    def action_parameters(self) -> None:
+        """Edit the sampling parameters."""
+        commands.edit_parameters(self)
+
+    def action_new(self) -> None:
+        """Start a new prompt."""
+        commands.new_prompt(self)
+
+    def action_label(self) -> None:
+        """Point a label at a version."""
+        commands.label(self)
+
+    def action_mark(self) -> None:
+        """Mark the version under the cursor, or unmark it."""
+        version = self.query_one(VersionList).current
+        if version is not None:
+            self.state.marked = None if self.state.marked == version.ref else version.ref
+            self.show_heads()
+
+    def action_filter(self) -> None:
+        """Open the filter."""
+        self.reveal(self.query_one("#prompts", Panel))
+        self.add_class("-finding")
+        self.query_one("#find", Input).focus()
+
+    def action_edit(self) -> None:
+        """Open the text in $EDITOR."""
+        commands.edit_outside(self)
+
+    async def undo(self) -> str:
+        """Take back the last move of a label."""
+        return await commands.undo_label(self)
+
+    def open_prompt(self, name: str) -> None:
+        """Open a prompt by name."""
+        if not self.running:
+            self.act(self.load(name), "load")
+
+    def use_model(self, name: str) -> None:
+        """Choose a model by name."""
+        self.state.model_name = name
+        self.act(self.refresh_versions(), "load")
+        self.act(self.keep_session(), "session")
+
+    # ── events of the lists ──
+
+    @on(PromptList.Opened)
+    def _prompt_opened(self, event: PromptList.Opened) -> None:
+        event.stop()
+        if self.running:
+            self.app.say("An answer is being generated; esc stops it.", severity="warning")
+            return
+        self.open_prompt(event.name)
+
+    @on(VersionList.Chosen)
+    def _version_chosen(self, event: VersionList.Chosen) -> None:
+        event.stop()
+        self.act(commands.restore(self, event.version), "load")
+
+    @on(VersionList.Looked)
+    def _version_looked(self, event: VersionList.Looked) -> None:
+        event.stop()
+        self.act(commands.show_runs(self, event.version), "runs")
+
+    @on(RunList.Opened)
+    def _run_opened(self, event: RunList.Opened) -> None:
+        event.stop()
+        if not self.running:
+            self.query_one("#answer", StreamView).show(event.run.output)
+            self.query_one("#figures", Static).update(figures(event.run))
+
+    @on(Input.Changed, "#find")
+    def _find_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.act(commands.find(self, event.value), "find")
+
+    @on(Input.Submitted, "#find")
+    def _find_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.query_one(PromptList).focus()
+
+    # ── what every screen tells ──
+
+    def reveal(self, panel: Panel) -> None:
+        """Unfold the left column on a narrow terminal."""
+        self.set_class(panel.id in {"prompts", "versions"}, "-sidebar")
+        self.set_class(panel.id == "runs", "-runs")
+
+    def copy_choices(self) -> list[tuple[str, str]]:
+        """The answer first, then the texts and the command."""
+        texts = [("answer", self.query_one("#answer", StreamView).text)]
+        texts += [("user template", self.state.draft.template), ("system template", self.state.draft.system)]
+        texts += [("command", self.cli_command()), ("run as JSON", commands.run_json(self))]
+        return [(name, text) for name, text in texts if text]
+
+    def cli_command(self) -> str:
+        """``llmops prompt run`` with the variables and parameters of the screen."""
+        state = self.state
+        matching = state.matching
+        ref = matching.ref if matching is not None else (state.prompt or _UNTITLED)
+        parts = ["llmops", "prompt", "run", ref, "--model", state.model_name or "MODEL"]
+        for name, value in state.draft.variables.items():
+            parts += ["--var", f"{name}={value}"]
+        for name, value in state.parameters.model_dump(exclude_defaults=True, exclude={"stop"}).items():
+            parts += [f"--{name.replace('_', '-')}", str(value)]
+        for text in state.parameters.stop:
+            parts += ["--stop", text]
+        return shlex.join(parts)
+
+    def show_figures(self, content: Content) -> None:
+        """Show a line under the answer."""
+        self.query_one("#figures", Static).update(content)

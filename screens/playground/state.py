@@ -1,0 +1,88 @@
+"""What the playground knows, without any widget: the open prompt, its versions, the draft, the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.sampling import SamplingParameters
+    from llmops_tui.models.registry import Model
+    from llmops_tui.prompts.drafts import Draft
+    from llmops_tui.prompts.runs import RunRecord
+    from llmops_tui.prompts.store import PromptSummary, PromptVersion
+    from screens.services import Services
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was read from the workspace in one go."""
+
+    prompts: list[PromptSummary]
+    models: list[Model]
+    prompt: str | None
+    versions: list[PromptVersion]
+    draft: Draft
+    variables: list[str]
+    runs: list[RunRecord]
+
+
+@dataclass
+class PlaygroundState:
+    """The state behind the playground's widgets."""
+
+    draft: Draft
+    parameters: SamplingParameters
+    prompt: str | None = None
+    prompts: list[PromptSummary] = field(default_factory=list)
+    versions: list[PromptVersion] = field(default_factory=list)
+    models: list[Model] = field(default_factory=list)
+    model_name: str | None = None
+    marked: str | None = None
+
+    @property
+    def model(self) -> Model | None:
+        """The chosen model, where it is registered."""
+        return next((m for m in self.models if m.name == self.model_name), None)
+
+    @property
+    def matching(self) -> PromptVersion | None:
+        """The version whose text the editors hold."""
+        return next(
+            (v for v in self.versions if v.system == self.draft.system and v.template == self.draft.template), None
+        )
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the editors hold text that is in no version."""
+        return self.matching is None and bool(self.draft.system.strip() or self.draft.template.strip())
+
+    @property
+    def next_number(self) -> int:
+        """The number the draft would get."""
+        return max((v.number for v in self.versions), default=0) + 1
+
+
+def read(services: Services, prompt: str | None) -> Loaded:
+    """Read a prompt, or the one first in the list, with all that is shown beside it. Blocks; for a thread."""
+    from llmops_tui.errors import LlmopsError
+    from llmops_tui.prompts.drafts import Draft
+
+    prompts = services.prompts.list()
+    models = [m for m in services.models.all() if m.kind == "gguf"]
+    names = [p.name for p in prompts]
+    if prompt is None and names:
+        prompt = names[0]
+    versions = services.prompts.versions(prompt) if prompt in names else []
+    draft = services.drafts.load(prompt) if prompt is not None else None
+    if draft is None:
+        newest = versions[0] if versions else None
+        draft = (
+            Draft(system=newest.system, template=newest.template, base=newest.number) if newest is not None else Draft()
+        )
+    try:
+        variables = services.renderer.variables(f"{draft.system}\n{draft.template}")
+    except LlmopsError:
+        variables = list(draft.variables)
+    runs = services.history.of(prompt) if prompt is not None else []
+    return Loaded(prompts, models, prompt, versions, draft, variables, runs)

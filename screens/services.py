@@ -1,0 +1,123 @@
+"""What screens work with: the engine's objects for one workspace, each made when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.layout import Workspace
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+    from llmops_tui.inference.templating import TemplateRenderer
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.models.registry import Model, ModelRegistry
+    from llmops_tui.prompts.drafts import Drafts
+    from llmops_tui.prompts.runs import PromptRunner, RunHistory
+    from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.settings import Settings
+    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.journal import Journal
+
+
+class Services:
+    """The engine as the screens see it. The first use of a member imports its module; do that in a thread."""
+
+    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+        self.workspace = workspace
+        self.settings = settings
+        self.stopping = threading.Event()
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The book."""
+        from llmops_tui.workspace.catalogue import Catalogue
+
+        return Catalogue(self.workspace)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal."""
+        from llmops_tui.workspace.journal import Journal
+
+        return Journal(self.workspace)
+
+    @cached_property
+    def prompts(self) -> PromptStore:
+        """Prompts and versions."""
+        from llmops_tui.prompts.store import PromptStore
+
+        return PromptStore(self.catalogue)
+
+    @cached_property
+    def drafts(self) -> Drafts:
+        """Drafts and the session."""
+        from llmops_tui.prompts.drafts import Drafts
+
+        return Drafts(self.journal)
+
+    @cached_property
+    def models(self) -> ModelRegistry:
+        """Registered models."""
+        from llmops_tui.models.registry import ModelRegistry
+
+        return ModelRegistry(self.catalogue)
+
+    @cached_property
+    def servers(self) -> ServerSupervisor:
+        """Model servers."""
+        from llmops_tui.inference.supervisor import ServerSupervisor
+
+        return ServerSupervisor(self.workspace)
+
+    @cached_property
+    def renderer(self) -> TemplateRenderer:
+        """The template process."""
+        from llmops_tui.inference.templating import TemplateRenderer
+
+        return TemplateRenderer()
+
+    @cached_property
+    def runner(self) -> PromptRunner:
+        """Runs prompts."""
+        from llmops_tui.prompts.runs import PromptRunner
+
+        return PromptRunner(self.catalogue, self.journal, self.renderer, self.ensure_server)
+
+    @cached_property
+    def history(self) -> RunHistory:
+        """Past runs."""
+        from llmops_tui.prompts.runs import RunHistory
+
+        return RunHistory(self.catalogue, self.journal)
+
+    @cached_property
+    def jobs(self) -> JobLauncher:
+        """Jobs."""
+        from llmops_tui.jobs.launcher import JobLauncher
+
+        return JobLauncher(self.workspace)
+
+    def ensure_server(self, model: Model) -> ServerHandle:
+        """The model's server, with the user's settings; gives up when the app is closing."""
+
+        def waiting(_seconds: float) -> None:
+            if self.stopping.is_set():
+                raise LlmopsError("closing", "the app is closing")
+
+        return self.servers.ensure(
+            model,
+            context=self.settings.context,
+            threads=self.settings.threads,
+            gpu_layers=self.settings.gpu_layers,
+            idle_seconds=self.settings.idle_minutes * 60,
+            waiting=waiting,
+        )
+
+    def close(self) -> None:
+        """Let go of everything; servers and jobs go on."""
+        self.stopping.set()
+        if "renderer" in self.__dict__:
+            self.renderer.close()

@@ -1,0 +1,98 @@
+"""The settings screen: a form made from the settings, where they are kept, and what the terminal can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.widgets import Static
+
+from llmops_tui.settings import Settings, settings_path
+from screens.actions import bindings_of
+from screens.base import BaseScreen
+from screens.keymap import keymap_path
+from screens.widgets.form import ModelForm
+from screens.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from screens.services import Services
+    from screens.terminal import TerminalProfile
+
+
+def make(services: Services, profile: TerminalProfile) -> SettingsScreen:
+    """Make the screen."""
+    return SettingsScreen(services, profile)
+
+
+class SettingsScreen(BaseScreen):
+    """One form."""
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[Binding]] = bindings_of("settings")  # type: ignore[assignment]
+    AUTO_FOCUS = "Input"
+    scope = "settings"
+    about = "Every setting with what it does. Nothing is kept until it is saved; a theme is tried at once."
+
+    def compose_body(self) -> ComposeResult:
+        """The form, and where things are."""
+        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row a setting. Ctrl+s saves."):
+            yield ModelForm(
+                self.services.settings,
+                suggestions={"theme": tuple(sorted(self.app.available_themes))},
+                blink=not self.profile.calm,
+            )
+            yield Static(self._places(), id="places", markup=False)
+
+    def on_screen_resume(self) -> None:
+        """Show what is in force: the theme may have been chosen elsewhere."""
+        for form in self.query(ModelForm):
+            form.fill(self.services.settings)
+
+    def _places(self) -> Content:
+        terminal = [
+            name
+            for name, true in (
+                ("over SSH", self.profile.remote),
+                ("in a multiplexer", self.profile.multiplexed),
+                ("without UTF-8", not self.profile.utf8),
+            )
+            if true
+        ]
+        return Content.assemble(
+            self.app.about_line(), "\n",
+            (f"Settings: {settings_path()}   Keys: {keymap_path()}\n", "$muted"),
+            (f"Terminal: {', '.join(terminal) or 'local'}", "$muted"),
+        )  # fmt: skip
+
+    @on(ModelForm.Changed)
+    def _changed(self, event: ModelForm.Changed) -> None:
+        event.stop()
+        settings = self.query_one(ModelForm).value
+        changed = settings != self.services.settings
+        self.query_one("#settings", Panel).set_note("not saved yet: ctrl+s" if changed else "")
+        if settings.theme in self.app.available_themes and settings.theme != self.app.theme:
+            self.app.theme = settings.theme
+
+    def action_save(self) -> None:
+        """Keep the settings, where all are valid."""
+        form: ModelForm[Settings] = self.query_one(ModelForm)
+        if form.problems:
+            self.app.say("Mend the fields that are marked first.", severity="warning")
+            return
+        if form.value.theme not in self.app.available_themes:
+            self.app.say(f"There is no theme {form.value.theme!r}.", severity="warning")
+            return
+        self.app.keep_settings(form.value)
+        self.query_one("#settings", Panel).set_note("")
+        self.app.say("The settings are kept.")
+
+    def action_reset(self) -> None:
+        """Fill in the defaults."""
+        self.query_one(ModelForm).fill(Settings())
+
+    def cli_command(self) -> str:
+        """``llmops doctor``."""
+        return "llmops doctor"

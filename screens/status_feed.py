@@ -1,0 +1,57 @@
+"""Feeds the status line: looks at the machine, the servers and the jobs every two seconds, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from screens.widgets.status_line import LoadHistory, Status
+
+if TYPE_CHECKING:
+    from llmops_tui.monitoring.host import HostSampler
+    from screens.app import LlmopsApp
+
+_SECONDS = 2.0
+
+
+class StatusFeed:
+    """Runs as one worker of the app; a look that comes late is skipped, never queued."""
+
+    def __init__(self, app: LlmopsApp) -> None:
+        self._app = app
+        self._cpu = LoadHistory()
+        self._gpu = LoadHistory()
+        self._sampler: HostSampler | None = None
+
+    async def run(self) -> None:
+        """Look, tell the app, wait; until the app ends."""
+        while True:
+            # The first frame comes before the first look.
+            await asyncio.sleep(_SECONDS if self._sampler is not None else 0.5)
+            if self._app.app_focus:
+                self._app.show_status(await asyncio.to_thread(self._look, self._app.status))
+
+    def _look(self, last: Status) -> Status:
+        from llmops_tui.jobs.store import JobState, JobStore
+        from llmops_tui.monitoring.host import HostSampler
+        from llmops_tui.workspace.catalogue import read_notices
+
+        self._sampler = self._sampler or HostSampler()
+        services = self._app.services
+        load = self._sampler.sample()
+        running = [job for job in JobStore(services.journal).all(50) if job.state == JobState.RUNNING]
+        gpu = load.gpus[0] if load.gpus else None
+        memory = ""
+        if gpu is not None and gpu.memory_used is not None and gpu.memory_total:
+            memory = f"{gpu.memory_used / 1e9:.0f}/{gpu.memory_total / 1e9:.0f}G"
+        return replace(
+            last,
+            cpu=self._cpu.add(load.cpu),
+            gpu=self._gpu.add(gpu.utilisation if gpu else None),
+            gpu_memory=memory,
+            jobs=len(running),
+            job_title=f"{running[0].title} {running[0].progress:.0%}" if running else "",
+            notices=len(read_notices(services.workspace)),
+            loaded=services.servers.find(last.model) is not None if last.model else False,
+        )

@@ -1,0 +1,150 @@
+"""Small modal dialogs: confirm, write a line, choose from a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from llmops_tui.safe_text import safe_line
+
+
+class ConfirmDialog(ModalScreen[bool]):
+    """Ask before an act that cannot be undone. ``n`` and escape are the safe answer."""
+
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("y,enter", "answer(True)", "Yes"),
+        Binding("n,escape", "answer(False)", "No"),
+    ]
+
+    def __init__(self, question: str, consequence: str) -> None:
+        super().__init__()
+        self._question = question
+        self._consequence = consequence
+
+    def compose(self) -> ComposeResult:
+        """The question and the two keys."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._question), classes="dialog-title")
+            yield Static(Content(self._consequence), classes="dialog-text")
+            with Horizontal(classes="dialog-keys"):
+                yield Static(Content.assemble(("y", "$accent bold"), " yes   ", ("n", "$accent bold"), " no"))
+
+    def action_answer(self, yes: bool) -> None:  # noqa: FBT001  the form in which Textual passes it
+        """Close with the answer."""
+        self.dismiss(yes)
+
+
+class LineDialog(ModalScreen[str | None]):
+    """Ask for one line of text; escape gives none."""
+
+    BINDINGS = [Binding("escape", "give_up", "Cancel")]  # noqa: RUF012  declared so by Textual
+
+    def __init__(self, title: str, hint: str, value: str = "") -> None:
+        super().__init__()
+        self._title = title
+        self._hint = hint
+        self._value = value
+
+    def compose(self) -> ComposeResult:
+        """The title, the field, and what to write."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._title), classes="dialog-title")
+            yield Input(self._value, id="line", compact=True)
+            yield Static(Content(self._hint), classes="dialog-text")
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.dismiss(event.value.strip())
+
+    def action_give_up(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One line of a choice: its value, what is shown, and a note behind it."""
+
+    value: str
+    label: str
+    note: str = ""
+
+
+class ChoiceDialog(ModalScreen[str | None]):
+    """Choose one of several, narrowed by typing; escape gives none."""
+
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("escape", "give_up", "Cancel"),
+        Binding("down", "move(1)", show=False, priority=True),
+        Binding("up", "move(-1)", show=False, priority=True),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[Choice], empty: str = "Nothing to choose from.") -> None:
+        super().__init__()
+        self._title = title
+        self._choices = list(choices)
+        self._empty = empty
+
+    def compose(self) -> ComposeResult:
+        """The title, the filter and the list."""
+        with Vertical(classes="dialog dialog-tall"):
+            yield Static(Content(self._title), classes="dialog-title")
+            yield Input(placeholder="type to narrow", id="narrow", compact=True)
+            yield OptionList(id="choices", markup=False, compact=True)
+
+    def on_mount(self) -> None:
+        """Fill the list."""
+        self._fill("")
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._fill(event.value)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        choices = self.query_one(OptionList)
+        if choices.highlighted is not None:
+            choices.action_select()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id is not None:
+            self.dismiss(self._choices[int(event.option_id)].value)
+
+    def action_move(self, step: int) -> None:
+        """Move in the list while the filter keeps the focus."""
+        choices = self.query_one(OptionList)
+        if step > 0:
+            choices.action_cursor_down()
+        else:
+            choices.action_cursor_up()
+
+    def action_give_up(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)
+
+    def _fill(self, text: str) -> None:
+        options = self.query_one(OptionList)
+        options.clear_options()
+        words = text.lower().split()
+        for index, choice in enumerate(self._choices):
+            if all(word in f"{choice.label} {choice.note}".lower() for word in words):
+                shown = Content.assemble(safe_line(choice.label), "  ", (safe_line(choice.note), "$muted"))
+                options.add_option(Option(shown, id=str(index)))
+        if options.option_count:
+            options.highlighted = 0
+        else:
+            options.add_option(Option(Content.styled(self._empty, "$muted"), disabled=True))

@@ -1,0 +1,43 @@
+"""A titled pane: the one box of the visual language, its title carrying the key that jumps to it."""
+
+from __future__ import annotations
+
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+
+class Panel(Vertical):
+    """A pane with a title and a jump key.
+
+    ``help_text`` is what F1 says of it. Titles are content, never markup.
+    """
+
+    def __init__(
+        self, *children: Widget, title: str, jump_key: str, help_text: str, id: str, classes: str = ""  # noqa: A002
+    ) -> None:
+        super().__init__(*children, id=id, classes=f"panel {classes}".strip())
+        self.jump_key = jump_key
+        self.help_text = help_text
+        self.title = title
+        self.set_title(title)
+
+    def set_title(self, title: str, note: str = "") -> None:
+        """Change the title, and the note at its right."""
+        self.title = title
+        parts: list[tuple[str, str] | str] = [(self.jump_key, "$accent"), " ", (title, "bold")]
+        if note:
+            parts += ["  ", (note, "$muted")]
+        self.border_title = Content.assemble(*parts)  # type: ignore[assignment]  # the setter takes content
+
+    def set_note(self, note: str) -> None:
+        """Show a note at the lower right."""
+        self.border_subtitle = Content(note)  # type: ignore[assignment]  # the setter takes content
+
+    def focus_inside(self) -> bool:
+        """Give the focus to the first widget inside that takes it."""
+        for widget in self.walk_children(Widget):
+            if widget.focusable and widget.display:
+                widget.focus()
+                return True
+        return False

@@ -1,0 +1,34 @@
+"""Break text into lines of a width, by words, so that only the last line changes when text is added."""
+
+from __future__ import annotations
+
+import re
+
+from rich.cells import cell_len, chop_cells
+
+_WORDS = re.compile(r"\s*\S+\s*|\s+")
+_TAB = "    "
+
+
+def wrap_line(text: str, width: int) -> list[str]:
+    """Lines of one logical line; joined they are ``text`` with tabs expanded.
+
+    Blanks at a break stay at the end of the line before it, so wrapping the last line again together with text that
+    was added gives what wrapping everything anew would.
+    """
+    text = text.replace("\t", _TAB)
+    if width <= 0 or cell_len(text) <= width:
+        return [text]
+    lines: list[str] = []
+    line = ""
+    for word in _WORDS.findall(text):
+        if cell_len(line) + cell_len(word.rstrip()) <= width:
+            line += word
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        if cell_len(word.rstrip()) > width:
+            *full, line = chop_cells(word, width)
+            lines += full
+    return [*lines, line]
