@@ -97,9 +97,13 @@ def _gpu(_workspace: Workspace) -> list[Check]:
     sampler = HostSampler()
     load = sampler.sample()
     if not load.gpus:
-        return [Check("gpu", "ok", f"none in use: {sampler.gpu_problem or 'no NVIDIA GPU found'}; models run on the CPU")]
+        return [
+            Check("gpu", "ok", f"none in use: {sampler.gpu_problem or 'no NVIDIA GPU found'}; models run on the CPU")
+        ]
     return [
-        Check("gpu", "ok", f"{g.index}: {g.name}, {(g.memory_total or 0) / 1e9:.0f} GB, {g.utilisation or 0:.0f} % busy")
+        Check(
+            "gpu", "ok", f"{g.index}: {g.name}, {(g.memory_total or 0) / 1e9:.0f} GB, {g.utilisation or 0:.0f} % busy"
+        )
         for g in load.gpus
     ]
 
@@ -107,7 +111,9 @@ def _gpu(_workspace: Workspace) -> list[Check]:
 def _disk(workspace: Workspace) -> list[Check]:
     free = shutil.disk_usage(workspace.root).free
     state = "ok" if free > _FEW_BYTES else "warn"
-    return [Check("disk", state, f"{free / 1e9:.1f} GB free at {workspace.root}", "" if state == "ok" else "Free some.")]
+    return [
+        Check("disk", state, f"{free / 1e9:.1f} GB free at {workspace.root}", "" if state == "ok" else "Free some.")
+    ]
 
 
 def _file_system(workspace: Workspace) -> list[Check]:

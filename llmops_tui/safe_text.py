@@ -19,7 +19,9 @@ _UNSAFE_LINE = re.compile(f"[\t\n{_CONTROL}{_HIDDEN}{_SURROGATE}]")
 # What may never stand in a frame: only characters that a terminal obeys or that reorder the row.
 _FRAME = re.compile(f"[\t\n{_CONTROL}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069{_SURROGATE}]")
 # A letter with more marks than any script needs piles up over its neighbours.
-_MARKS = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4})[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")  # noqa: E501
+_MARKS = re.compile(
+    "([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4})[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
+)
 _VARIATION = re.compile("([\ufe00-\ufe0f])[\ufe00-\ufe0f]+")
 
 

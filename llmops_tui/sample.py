@@ -44,7 +44,7 @@ def fill(workspace: Workspace) -> dict[str, Any]:
             if hashlib.sha256(target.read_bytes()).hexdigest() != sums[file]:
                 raise LlmopsError("sample_damaged", f"{target} differs from the sample's checksum", "Check the disk.")
             registry.add(target, name)
-    known_prompts = {prompt.name for prompt in store.list()}
+    known_prompts = {prompt.name for prompt in store.summaries()}
     # Sorted backwards, so that the list, newest first, reads in alphabetical order.
     for path in sorted((folder / "prompts").glob("*.yaml"), reverse=True):
         file_ = exchange.parse(path.read_text(encoding="utf-8"), path.name)
@@ -62,7 +62,7 @@ def fill(workspace: Workspace) -> dict[str, Any]:
     return {
         "workspace": str(workspace.root),
         "models": [model.name for model in registry.all()],
-        "prompts": [prompt.name for prompt in store.list()],
+        "prompts": [prompt.name for prompt in store.summaries()],
     }
 
 

@@ -23,16 +23,19 @@ class Settings(BaseModel):
     charts: Annotated[
         Literal["auto", "blocks", "ascii"], Field(description="How gauges are drawn; auto uses ASCII without UTF-8.")
     ] = "auto"
-    confirm_quit: Annotated[
-        bool, Field(description="Ask before quitting while an answer is being generated.")
-    ] = True
+    confirm_quit: Annotated[bool, Field(description="Ask before quitting while an answer is being generated.")] = True
     idle_minutes: Annotated[
         float, Field(gt=0, le=10_000, description="Stop a model server that was not used for so long.")
     ] = 15.0
     context: Annotated[
-        int, Field(ge=0, le=10_000_000, description="Context in tokens for models loaded next; 0: the model's, up to 4,096.")
+        int,
+        Field(
+            ge=0, le=10_000_000, description="Context in tokens for models loaded next; 0: the model's, up to 4,096."
+        ),
     ] = 0
-    threads: Annotated[int, Field(ge=0, le=1024, description="Threads for inference; 0: one less than there are cores.")] = 0
+    threads: Annotated[
+        int, Field(ge=0, le=1024, description="Threads for inference; 0: one less than there are cores.")
+    ] = 0
     gpu_layers: Annotated[
         int, Field(ge=-1, le=10_000, description="Layers on the GPU for models loaded next; -1: all that exist.")
     ] = -1
@@ -59,7 +62,7 @@ def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:
         return Settings(), []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return Settings(), [f"{path}: {error}"]
-    problems = []
+    problems: list[str] = []
     while True:
         try:
             return Settings.model_validate(raw), problems

@@ -38,12 +38,18 @@ class Action:
         """The name of the method, ``action_NAME``, that does it."""
         return self.id.partition(".")[2]
 
-    def binding(self) -> Binding:
-        """The action as Textual's binding."""
-        action = f"app.{self.name}" if self.scope == "app" else self.name
-        return Binding(
-            self.keys, action, self.title, tooltip=self.help, id=self.id, show=self.show, priority=self.priority
-        )
+    def keys_by_reach(self, keys: str) -> tuple[str, str]:
+        """Keys that editors of text must not lose, and keys that work in them too, each comma-separated.
+
+        F-keys mean nothing while text is written, so they always work; letters never do.
+        """
+        single = [key.strip() for key in keys.split(",") if " " not in key.strip()]
+        always = [key for key in single if _is_function_key(key) or (self.priority and key.startswith("ctrl+"))]
+        return ",".join(key for key in single if key not in always), ",".join(always)
+
+
+def _is_function_key(key: str) -> bool:
+    return key.startswith("f") and key[1:].isdigit()
 
 
 ACTIONS: tuple[Action, ...] = (
@@ -51,7 +57,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.jump", "ctrl+o,f9", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
     Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, prompt or model by name.", show=True, priority=True),
     Action("app.maximise", "F,f11", "Maximise", "Fill the terminal with this pane, and back."),
-    Action("app.quit_app", "ctrl+q,q", "Quit", "Leave; asks only where work would be lost.", priority=False),
+    Action("app.quit_app", "ctrl+q,q", "Quit", "Leave; asks only where work would be lost."),
     Action("app.copy", "y,ctrl+y", "Copy", "Copy what is here; pressed again, choose what."),
     Action("app.command", "c,ctrl+g", "Command", "The command that does what this screen would do now."),
     Action("app.undo", "z,ctrl+z", "Undo", "Undo the last change of state."),
@@ -59,7 +65,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.screen_2", "2,f9 2", "Models", "Go to the models."),
     Action("app.screen_3", "3,f9 3", "Jobs", "Go to the jobs."),
     Action("app.screen_4", "4,f9 4", "Settings", "Go to the settings."),
-    Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; changed text becomes a version.", show=True, priority=True),
+    Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; changed text is versioned.", show=True, priority=True),
     Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer; the text so far stays."),
     Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True),
     Action("playground.diff", "d,f3", "Diff", "Compare the version with another, in words or tokens.", show=True),
@@ -89,18 +95,44 @@ def actions_of(*scopes: str) -> list[Action]:
     return [action for action in ACTIONS if action.scope in scopes]
 
 
+_ALWAYS = ".always"
+
+
 def bindings_of(scope: str) -> list[Binding]:
-    """The bindings of one scope. Keys like ``f9 1`` are told in help; the first of them does the work."""
+    """The bindings of one scope. A key such as ``f9 1`` is told in help; the first of the two does the work."""
     out = []
     for action in actions_of(scope):
-        binding = action.binding()
-        keys = ",".join(key for key in binding.key.split(",") if " " not in key)
-        out.append(
-            Binding(
-                keys, binding.action, binding.description, tooltip=binding.tooltip, id=binding.id, show=binding.show,
-                priority=binding.priority,
-            )
-        )  # fmt: skip
+        target = f"app.{action.name}" if scope == "app" else action.name
+        plain, always = action.keys_by_reach(action.keys)
+        for keys, priority, suffix in ((plain, False, ""), (always, True, _ALWAYS)):
+            if keys:
+                # The footer shows an action once, by the keys that always work where there are any.
+                show = action.show and (priority or not always)
+                out.append(
+                    Binding(
+                        keys,
+                        target,
+                        action.title,
+                        tooltip=action.help,
+                        id=action.id + suffix,
+                        show=show,
+                        priority=priority,
+                    )
+                )
+    return out
+
+
+def textual_keymap(keymap: dict[str, str]) -> dict[str, str]:
+    """A checked keymap in the form Textual takes, which knows each action by up to two bindings."""
+    out = {}
+    for action_id, keys in keymap.items():
+        plain, always = _BY_ID[action_id].keys_by_reach(keys)
+        default_plain, default_always = _BY_ID[action_id].keys_by_reach(_BY_ID[action_id].keys)
+        # Both bindings are set, so that no default key stays; one that gets no keys takes the other's.
+        if default_plain:
+            out[action_id] = plain or always
+        if default_always:
+            out[action_id + _ALWAYS] = always or plain
     return out
 
 
@@ -137,12 +169,3 @@ def _clash(action: Action, keys: str, current: dict[str, str], known: dict[str, 
         if both:
             return f"{', '.join(sorted(both))} is taken by {other_id}"
     return ""
-
-
-def action_by_id(action_id: str) -> Action:
-    """One action.
-
-    Raises:
-        KeyError: there is none of this id.
-    """
-    return _BY_ID[action_id]

@@ -20,7 +20,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
-from screens.actions import bindings_of
+from screens.actions import bindings_of, textual_keymap
 from screens.base import BaseScreen
 from screens.frame_filter import FrameFilter
 from screens.services import Services
@@ -87,7 +87,7 @@ class LlmopsApp(App[int]):
 
     def on_mount(self) -> None:
         """Keys, and what has to be told at once."""
-        self.set_keymap(self.user_keymap)
+        self.set_keymap(textual_keymap(self.user_keymap))
         for problem in self._problems:
             self.say(problem, severity="warning")
         if self.profile.calm:
@@ -268,11 +268,13 @@ class LlmopsApp(App[int]):
             self.exit(0)
             return
 
-        def answered(yes: bool | None) -> None:  # noqa: FBT001  the form in which Textual passes it
+        def answered(yes: bool | None) -> None:
             if yes:
                 self.exit(0)
 
-        self.push_screen(ConfirmDialog("An answer is being generated.", "Quit and stop it? Its text so far is kept."), answered)
+        self.push_screen(
+            ConfirmDialog("An answer is being generated.", "Quit and stop it? Its text so far is kept."), answered
+        )
 
     # ── what the palette and other screens ask for ──
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, getters
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
+from textual.worker import Worker
 
 from llmops_tui.errors import LlmopsError
 from screens.services import Services
@@ -27,7 +29,7 @@ MIN_WIDTH, MIN_HEIGHT = 60, 16
 class BaseScreen(Screen[None]):
     """A screen of the app. Subclasses give ``scope``, ``about`` and :meth:`compose_body`."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]  # noqa: RUF012  declared so by Textual
     scope: ClassVar[str] = ""
     about: ClassVar[str] = ""
 
@@ -86,12 +88,16 @@ class BaseScreen(Screen[None]):
         """Undo the last change of state; returns what was undone, or nothing."""
         return ""
 
-    def act(self, work: Awaitable[None], group: str) -> None:
+    def act(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
         """Do something that takes time; a newer one of the same group replaces it; failures are shown in one place."""
-        self.run_worker(self._guarded(work), group=group, exclusive=True, exit_on_error=False)
+        worker: Worker[None] = self.run_worker(
+            partial(self.guarded, work, *arguments), group=group, exclusive=True, exit_on_error=False
+        )
+        worker.name = group
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    async def guarded(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        """Do something, and show its failure where it has one."""
         try:
-            await work
+            await work(*arguments)
         except LlmopsError as error:
             self.app.report(error)

@@ -17,7 +17,7 @@ class FrameFilter(LineFilter):
         out = []
         for segment in segments:
             text = segment.text
-            # Nearly all text of a frame is ASCII without controls, which isprintable tells without a regular expression.
+            # Nearly all text of a frame is printable ASCII, which is told without a regular expression.
             safe = text if text.isascii() and text.isprintable() else strip_frame_controls(text)
             out.append(segment if safe == text else Segment(safe, segment.style, None))
         return out

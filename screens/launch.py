@@ -13,6 +13,7 @@ import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
@@ -77,7 +78,7 @@ async def _run(app: object) -> int:
     return result or 0
 
 
-_kept: tuple[int, list[object] | None] | None = None
+_kept: tuple[int, list[Any] | None] | None = None
 
 
 @contextlib.contextmanager
@@ -85,7 +86,7 @@ def _terminal_kept(log: Path) -> Iterator[None]:
     """Give Textual a terminal of its own, and everything else that prints to descriptors 1 and 2 a log file."""
     global _kept  # noqa: PLW0603  the last resort runs in a thread, after everything else failed
     tty = os.dup(2)
-    attributes: list[object] | None = None
+    attributes: list[Any] | None = None
     with contextlib.suppress(termios.error):
         attributes = termios.tcgetattr(0)
     _kept = (tty, attributes)

@@ -40,7 +40,7 @@ class PaletteProvider(Provider):
         app: LlmopsApp = screen.app
         services = screen.services
         try:
-            prompts = await asyncio.to_thread(lambda: services.prompts.list())
+            prompts = await asyncio.to_thread(lambda: services.prompts.summaries())
             models = await asyncio.to_thread(lambda: services.models.all())
         except LlmopsError:
             return []

@@ -19,7 +19,12 @@ DARK = Theme(
     surface="#181c24",
     panel="#212734",
     dark=True,
-    variables={"line": "#333b4b", "muted": "#7f8a9e", "footer-background": "#181c24", "input-selection-background": "#7aa2f7 35%"},
+    variables={
+        "line": "#333b4b",
+        "muted": "#7f8a9e",
+        "footer-background": "#181c24",
+        "input-selection-background": "#7aa2f7 35%",
+    },
 )
 
 LIGHT = Theme(
@@ -35,7 +40,12 @@ LIGHT = Theme(
     surface="#f1f1ee",
     panel="#e4e4e0",
     dark=False,
-    variables={"line": "#c3c5c9", "muted": "#6a707b", "footer-background": "#f1f1ee", "input-selection-background": "#2c5fc4 25%"},
+    variables={
+        "line": "#c3c5c9",
+        "muted": "#6a707b",
+        "footer-background": "#f1f1ee",
+        "input-selection-background": "#2c5fc4 25%",
+    },
 )
 
 # After Okabe and Ito: blue and orange instead of green and red, told apart with any colour vision.

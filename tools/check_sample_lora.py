@@ -89,7 +89,9 @@ def main() -> None:
     seconds = time.monotonic() - started
     model.eval()
     after = exact(model, tokenizer, test)
-    print(json.dumps({"exact_before": before, "exact_after": after, "train_seconds": round(seconds, 1), "n": len(test)}))
+    print(
+        json.dumps({"exact_before": before, "exact_after": after, "train_seconds": round(seconds, 1), "n": len(test)})
+    )
 
 
 if __name__ == "__main__":

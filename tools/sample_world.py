@@ -167,13 +167,46 @@ REPLIES: dict[str, tuple[str, ...]] = {
 REPLY_TIME = {"high": "right now", "normal": "within two days", "low": "next week"}
 
 GREETINGS = ("Hello,", "Hi,", "Dear team,", "Good morning,", "Good evening,", "Hello there,", "", "", "")
-FIRST_NAMES = ("Ada", "Ben", "Clara", "Dev", "Elif", "Femi", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Luis", "Mina", "Noor")
-LAST_NAMES = ("Abel", "Brandt", "Castro", "Dunn", "Eriksen", "Fontaine", "Grau", "Hale", "Ito", "Jansen", "Kaya", "Lund")
+FIRST_NAMES = (
+    "Ada",
+    "Ben",
+    "Clara",
+    "Dev",
+    "Elif",
+    "Femi",
+    "Greta",
+    "Hugo",
+    "Ines",
+    "Jonas",
+    "Kira",
+    "Luis",
+    "Mina",
+    "Noor",
+)
+LAST_NAMES = (
+    "Abel",
+    "Brandt",
+    "Castro",
+    "Dunn",
+    "Eriksen",
+    "Fontaine",
+    "Grau",
+    "Hale",
+    "Ito",
+    "Jansen",
+    "Kaya",
+    "Lund",
+)
 
 # Questions any customer may ask, with the one answer the shop gives.
 FACTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
-        ("When are you open?", "What are your opening hours?", "Are you open on Saturday?", "At what time do you open?"),
+        (
+            "When are you open?",
+            "What are your opening hours?",
+            "Are you open on Saturday?",
+            "At what time do you open?",
+        ),
         "We are open Monday to Saturday from 9 to 18.",
     ),
     (
@@ -185,7 +218,12 @@ FACTS: tuple[tuple[tuple[str, ...], str], ...] = (
         "Parcels arrive within three working days.",
     ),
     (
-        ("How long can I return something?", "What is your return policy?", "Can I send things back?", "How many days do I have for a return?"),
+        (
+            "How long can I return something?",
+            "What is your return policy?",
+            "Can I send things back?",
+            "How many days do I have for a return?",
+        ),
         "You can return any item within 30 days.",
     ),
     (

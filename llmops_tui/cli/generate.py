@@ -40,8 +40,8 @@ def generate(
     model: Annotated[str, typer.Option("--model", help="A registered model.")],
     prompt: Annotated[str | None, typer.Option(help="A text to answer, as one user message.")] = None,
     messages: Annotated[Path | None, typer.Option(help="A JSON file: a list of {role, content}.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Continue --prompt as plain text, without a template.")] = False,  # noqa: FBT002
-    stream: Annotated[bool, typer.Option("--stream", help="With --json: JSON Lines as the text comes.")] = False,  # noqa: FBT002
+    raw: Annotated[bool, typer.Option("--raw", help="Continue --prompt as plain text, without a template.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="With --json: JSON Lines as the text comes.")] = False,
     temperature: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
@@ -89,9 +89,7 @@ async def _generate(
     text: list[str] = []
     data: dict[str, Any] = {"model": handle.model}
     async with ModelClient(handle) as client:
-        events = (
-            client.stream_chat(turns, parameters) if raw is None else client.stream_completion(raw, parameters)
-        )
+        events = client.stream_chat(turns, parameters) if raw is None else client.stream_completion(raw, parameters)
         async for event in events:
             if not isinstance(event, str):
                 figures = event.timings

@@ -41,7 +41,7 @@ def show(context: typer.Context, job_id: _Id) -> None:
 def logs(
     context: typer.Context,
     job_id: _Id,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,  # noqa: FBT002
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
     """What a job printed."""
     from llmops_tui.jobs.store import JobStore

@@ -41,7 +41,7 @@ app.command("sql")(sql.sql)
 @app.callback(invoke_without_command=True)
 def tui(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,  # noqa: FBT002
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,
 ) -> None:
     """Open the app on the workspace."""
     session = session_of(context)
@@ -55,7 +55,7 @@ def tui(
 @app.command()
 def init(
     context: typer.Context,
-    sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,  # noqa: FBT002
+    sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,
 ) -> None:
     """Make a workspace, and fill it on request."""
     session = session_of(context)

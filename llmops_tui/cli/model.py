@@ -67,7 +67,7 @@ def show(context: typer.Context, name: _Name) -> None:
 def verify(
     context: typer.Context,
     name: _Name,
-    detach: Annotated[bool, typer.Option("--detach", help="As a job, in the background.")] = False,  # noqa: FBT002
+    detach: Annotated[bool, typer.Option("--detach", help="As a job, in the background.")] = False,
 ) -> None:
     """Hash the file again and compare."""
     session = session_of(context)

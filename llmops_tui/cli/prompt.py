@@ -63,9 +63,10 @@ def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalogue).list()
+    found = PromptStore(session.catalogue).summaries()
     rows = [
-        (p.name, p.latest, " ".join(f"{k}@{v}" for k, v in p.labels.items()), _when(p.changed_at)) for p in found[:limit]
+        (p.name, p.latest, " ".join(f"{k}@{v}" for k, v in p.labels.items()), _when(p.changed_at))
+        for p in found[:limit]
     ]
     data = {"prompts": [p.as_dict() for p in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(("prompt", "latest", "labels", "changed"), rows, len(found)))
@@ -79,9 +80,7 @@ def show(context: typer.Context, ref: _Ref) -> None:
     session = session_of(context)
     version = PromptStore(session.catalogue).get(ref)
     head = f"{version.ref}  {' '.join(version.labels)}  {version.note}".rstrip()
-    session.emit(
-        version.as_dict(), lambda: f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}"
-    )
+    session.emit(version.as_dict(), lambda: f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}")
 
 
 @app.command()
@@ -140,7 +139,7 @@ def tag(
     context: typer.Context,
     ref: _Ref,
     label: Annotated[str, typer.Argument(help="The label, such as production.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,  # noqa: FBT002
+    remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
 ) -> None:
     """Point a label at a version; deploying and rolling back are this."""
     from llmops_tui.prompts.store import PromptStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -35,7 +35,7 @@ class ModelClient:
             timeout=httpx.Timeout(10.0, read=None),
         )
 
-    async def __aenter__(self) -> ModelClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,7 +67,9 @@ class ModelClient:
         async for event in self._stream("/v1/completions", body, parameters, metadata):
             yield event
 
-    async def tokenize(self, *, content: str | None = None, messages: list[dict[str, str]] | None = None) -> dict[str, Any]:
+    async def tokenize(
+        self, *, content: str | None = None, messages: list[dict[str, str]] | None = None
+    ) -> dict[str, Any]:
         """Tokens of a text or of a rendered conversation: ``{"tokens", "pieces", "text"}``."""
         try:
             response = await self._http.post("/tokenize", json={"content": content, "messages": messages})

@@ -34,6 +34,7 @@ class GenerationResult:
     ttft_ms: float | None
     total_ms: float
     tokens_per_s: float | None
+    context: int
 
 
 class LlamaEngine:
@@ -153,6 +154,7 @@ class LlamaEngine:
             ttft_ms=(first_at - started) * 1000 if first_at is not None else None,
             total_ms=(time.perf_counter() - started) * 1000,
             tokens_per_s=(made - 1) / span if made > 1 and span > 0 else None,
+            context=self.n_ctx,
         )
 
     def _decode_loop(

@@ -34,9 +34,7 @@ _Body = TypeVar("_Body", bound=pydantic.BaseModel)
 MAX_BODY = 4_000_000
 MAX_WAITING = 64
 # A model without a template of its own still has to be talked to; this is the plainest form.
-_PLAIN_TEMPLATE = (
-    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
-)
+_PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,9 @@ class ModelServer:
         except pydantic.ValidationError as error:
             raise _invalid(error) from error
         if self._waiting >= MAX_WAITING:
-            busy = api.error_body("queue_full", f"{self._waiting} requests are waiting already", kind="rate_limit_error")
+            busy = api.error_body(
+                "queue_full", f"{self._waiting} requests are waiting already", kind="rate_limit_error"
+            )
             return JSONResponse(busy, 429, headers={"Retry-After": "2"})
         known = body.metadata
         record = _Record(
@@ -327,10 +327,14 @@ async def serve(options: ServerOptions, state: Path) -> None:
         idle.cancel()
         loading.cancel()
         await server.close()
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(state.read_text())["pid"] == os.getpid():
-                state.unlink()
-        Path(options.socket).unlink(missing_ok=True)
+        _clean_up(options, state)
+
+
+def _clean_up(options: ServerOptions, state: Path) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(state.read_text())["pid"] == os.getpid():
+            state.unlink()
+    Path(options.socket).unlink(missing_ok=True)
 
 
 async def _stop_when_idle(server: ModelServer, http: uvicorn.Server) -> None:

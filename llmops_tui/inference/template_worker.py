@@ -6,7 +6,7 @@ One request a line, ``{"op", "source", "context", "kind"}``; one answer a line: 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import resource
 import sys
@@ -46,7 +46,7 @@ def _to_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = Non
 
 
 def _strftime_now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)  # noqa: DTZ005  templates mean the local date, as transformers does
+    return dt.datetime.now().strftime(form)  # noqa: DTZ005  templates mean the local date, as transformers does
 
 
 def chat_environment() -> jinja2.Environment:

@@ -60,7 +60,9 @@ class TemplateRenderer:
         reply = json.loads(raw)
         if "missing" in reply:
             raise InputRefusedError(
-                "variable_missing", f"the variable {reply['missing']} has no value", "Give it one, or take it out of the text."
+                "variable_missing",
+                f"the variable {reply['missing']} has no value",
+                "Give it one, or take it out of the text.",
             )
         if "error" in reply:
             raise _failed(reply["error"])

@@ -67,7 +67,7 @@ class EngineProcess:
             )  # fmt: skip
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
-        message = json.loads(line) if line else {"event": "died"}
+        message: dict[str, Any] = json.loads(line) if line else {"event": "died"}
         if message["event"] != "ready":
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

@@ -99,7 +99,9 @@ class ModelRegistry:
 
     def all(self) -> list[Model]:
         """Every model, by name."""
-        rows = self._catalogue.read(lambda book: book.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall())
+        rows = self._catalogue.read(
+            lambda book: book.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall()
+        )
         return [self._model(row) for row in rows]
 
     def get(self, name: str) -> Model:

@@ -24,10 +24,13 @@ from llmops_tui.workspace.journal import Journal
 if TYPE_CHECKING:
     import duckdb
 
+# Columns of the book, in the order of the fields of RunRecord below.
 _RUN_COLUMNS = (
     "id, started_at, model, prompt, prompt_version, variables, messages, parameters, output, finish_reason, error, "
     "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s"
 )
+
+_RUN_FIELDS = tuple("version" if name == "prompt_version" else name for name in _RUN_COLUMNS.split(", "))
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class RunRecord:
     ttft_ms: float | None = None
     total_ms: float | None = None
     tokens_per_s: float | None = None
+    context: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The run as the command line's JSON shows it."""
@@ -189,10 +193,11 @@ class RunHistory:
                 values,
             ).fetchall()
 
-        return [
-            RunRecord(
-                *row[:5], json.loads(row[5] or "null") or {}, json.loads(row[6] or "null") or [],
-                json.loads(row[7] or "null") or {}, *row[8:],
-            )
-            for row in self._catalogue.read(work)
-        ]  # fmt: skip
+        return [_record(row) for row in self._catalogue.read(work)]
+
+
+def _record(row: tuple[Any, ...]) -> RunRecord:
+    fields = dict(zip(_RUN_FIELDS, row, strict=True))
+    for name, empty in (("variables", {}), ("messages", []), ("parameters", {})):
+        fields[name] = json.loads(fields[name] or "null") or empty
+    return RunRecord(**fields)

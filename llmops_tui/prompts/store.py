@@ -129,7 +129,7 @@ class PromptStore:
         created = self._catalogue.write(work)
         return next(v for v in self.versions(name) if v.sha256 == digest), created
 
-    def list(self) -> list[PromptSummary]:
+    def summaries(self) -> list[PromptSummary]:
         """All prompts, the last changed first."""
 
         def work(book: duckdb.DuckDBPyConnection) -> list[PromptSummary]:
@@ -190,7 +190,9 @@ class PromptStore:
         """Point a label at a version; the move is kept and can be undone."""
         if not _LABEL.fullmatch(label) or label in _RESERVED:
             raise InputRefusedError(
-                "bad_label", f"{label!r} cannot be a label", "Use a letter, then letters, digits and . _ -; not 'latest'."
+                "bad_label",
+                f"{label!r} cannot be a label",
+                "Use a letter, then letters, digits and . _ -; not 'latest'.",
             )
         version = self.get(ref)
         self._point(version.prompt, label, version.number)
@@ -213,7 +215,8 @@ class PromptStore:
             label, before, moved_at = row
             _set_label(book, name, label, before)
             book.execute(
-                "DELETE FROM prompt_label_moves WHERE prompt = ? AND label = ? AND moved_at = ?", [name, label, moved_at]
+                "DELETE FROM prompt_label_moves WHERE prompt = ? AND label = ? AND moved_at = ?",
+                [name, label, moved_at],
             )
             return label, before
 

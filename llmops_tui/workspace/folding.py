@@ -67,15 +67,14 @@ def _intact(catalogue: Catalogue, key: str, body: str, digest: str) -> bool:
 
 
 def _insert_request(book: duckdb.DuckDBPyConnection, key: str, body: dict[str, Any]) -> None:
-    values = [
-        json.dumps(body.get(name)) if name in _JSON_COLUMNS else body.get(name) for name in _REQUEST_COLUMNS[1:]
-    ]
+    values = [json.dumps(body.get(name)) if name in _JSON_COLUMNS else body.get(name) for name in _REQUEST_COLUMNS[1:]]
     marks = ", ".join("?" for _ in _REQUEST_COLUMNS)
     book.execute(f"INSERT OR IGNORE INTO requests ({', '.join(_REQUEST_COLUMNS)}) VALUES ({marks})", [key, *values])
     inputs = [body["model_sha256"]] if body.get("model_sha256") else []
     if body.get("prompt") and body.get("prompt_version"):
         found = book.execute(
-            "SELECT sha256 FROM prompt_versions WHERE prompt = ? AND number = ?", [body["prompt"], body["prompt_version"]]
+            "SELECT sha256 FROM prompt_versions WHERE prompt = ? AND number = ?",
+            [body["prompt"], body["prompt_version"]],
         ).fetchone()
         inputs += [found[0]] if found else []
     recipe = sha256_text(json.dumps(body.get("parameters"), sort_keys=True))

@@ -47,7 +47,9 @@ class Journal:
         """Keep what is being typed; durable when this returns."""
         text = json.dumps(body, ensure_ascii=True)
         with self.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)", (key, text, time.time()))
+            connection.execute(
+                "INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)", (key, text, time.time())
+            )
 
     def load_draft(self, key: str) -> dict[str, Any] | None:
         """The draft kept under ``key``, or none."""
@@ -104,7 +106,9 @@ class Journal:
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:
         if "full" in str(error):
-            return LlmopsError("disk_full", f"no space left for {self.workspace.journal}", "Free some space and try again.")
+            return LlmopsError(
+                "disk_full", f"no space left for {self.workspace.journal}", "Free some space and try again."
+            )
         return LlmopsError(
             "journal_failed",
             f"the journal {self.workspace.journal} refused: {error}",
@@ -135,7 +139,9 @@ def _create_tables(connection: sqlite3.Connection) -> None:
         "kind TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL)"
     )
     connection.execute("CREATE TABLE IF NOT EXISTS identity (journal TEXT PRIMARY KEY)")
-    connection.execute("INSERT INTO identity SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM identity)")
+    connection.execute(
+        "INSERT INTO identity SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM identity)"
+    )
     database["drafts"].create({"key": str, "body": str, "at": float}, pk="key", if_not_exists=True)
     database["jobs"].create(
         {

@@ -48,4 +48,6 @@ def run_query(catalogue: Catalogue, text: str, limit: int) -> tuple[list[str], l
 
 def _refused(reason: str) -> InputRefusedError:
     first = " ".join(reason.split())[:400]
-    return InputRefusedError("query_refused", f"the query was refused: {first}", "Tables: SELECT * FROM duckdb_tables().")
+    return InputRefusedError(
+        "query_refused", f"the query was refused: {first}", "Tables: SELECT * FROM duckdb_tables()."
+    )

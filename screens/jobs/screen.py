@@ -84,7 +84,7 @@ class JobsScreen(BaseScreen):
 
     def action_refresh_jobs(self) -> None:
         """Look now."""
-        self.act(self._refresh(), "load")
+        self.act("load", self._refresh)
 
     async def _refresh(self) -> None:
         self._jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(200))
@@ -108,7 +108,9 @@ class JobsScreen(BaseScreen):
             options.add_option(
                 Option(
                     Content.assemble(
-                        (f"{job.state.value:9}", _STYLES[job.state]), f"{share} {safe_line(job.title)}", (f"  {when}", "$muted")
+                        (f"{job.state.value:9}", _STYLES[job.state]),
+                        f"{share} {safe_line(job.title)}",
+                        (f"  {when}", "$muted"),
                     ),
                     id=job.id,
                 )
@@ -127,7 +129,7 @@ class JobsScreen(BaseScreen):
     @on(OptionList.OptionHighlighted)
     def _looked(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.act(self._show_log(), "log")
+        self.act("log", self._show_log)
 
     async def _show_log(self) -> None:
         job = self.current
@@ -147,11 +149,13 @@ class JobsScreen(BaseScreen):
             self.app.say("This job has ended already.", severity="warning")
             return
 
-        def answered(yes: bool | None) -> None:  # noqa: FBT001  the form in which Textual passes it
+        def answered(yes: bool | None) -> None:
             if yes:
-                self.act(self._cancel(job.id), "cancel")
+                self.act("cancel", self._cancel, job.id)
 
-        self.app.push_screen(ConfirmDialog(f"Cancel {safe_line(job.title)}?", "It can be started again with r."), answered)
+        self.app.push_screen(
+            ConfirmDialog(f"Cancel {safe_line(job.title)}?", "It can be started again with r."), answered
+        )
 
     async def _cancel(self, job_id: str) -> None:
         await asyncio.to_thread(self.services.jobs.cancel, job_id)
@@ -161,7 +165,7 @@ class JobsScreen(BaseScreen):
         """Start the ended job's work again."""
         job = self.current
         if job is not None:
-            self.act(self._resume(job.id), "resume")
+            self.act("resume", self._resume, job.id)
 
     async def _resume(self, job_id: str) -> None:
         await asyncio.to_thread(self.services.jobs.resume, job_id)

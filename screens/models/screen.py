@@ -68,7 +68,7 @@ class ModelsScreen(BaseScreen):
 
     def on_screen_resume(self) -> None:
         """Read again whenever the screen comes to the front."""
-        self.act(self.refresh_models(), "load")
+        self.act("load", self.refresh_models)
 
     async def refresh_models(self) -> None:
         """Read the registry and the running servers."""
@@ -130,7 +130,7 @@ class ModelsScreen(BaseScreen):
 
         def answered(path: str | None) -> None:
             if path:
-                self.act(self._add(Path(path).expanduser()), "add")
+                self.act("add", self._add, Path(path).expanduser())
 
         self.app.push_screen(LineDialog("Add a model", "Path of a GGUF file; it stays where it is."), answered)
 
@@ -144,7 +144,7 @@ class ModelsScreen(BaseScreen):
         """Hash the file again, as a job."""
         model = self.current
         if model is not None:
-            self.act(self._verify(model.name), "verify")
+            self.act("verify", self._verify, model.name)
 
     async def _verify(self, name: str) -> None:
         job = await asyncio.to_thread(
@@ -160,7 +160,7 @@ class ModelsScreen(BaseScreen):
         if model is None or model.name not in self._loaded:
             self.app.say("This model is not loaded.", severity="warning")
             return
-        self.act(self._stop(model.name), "stop")
+        self.act("stop", self._stop, model.name)
 
     async def _stop(self, name: str) -> None:
         await asyncio.to_thread(self.services.servers.stop, name)

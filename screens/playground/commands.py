@@ -45,7 +45,7 @@ def save(screen: PlaygroundScreen) -> None:
 
     def answered(note: str | None) -> None:
         if note is not None:
-            screen.act(_save(screen, note), "load")
+            screen.act("load", _save, screen, note)
 
     name = screen.state.prompt or "untitled"
     screen.app.push_screen(LineDialog(f"Save {name}", "A note for this version; it may stay empty."), answered)
@@ -119,22 +119,18 @@ def diff(screen: PlaygroundScreen) -> None:
     texts = {v.ref: (v.ref, v.system, v.template) for v in state.versions}
     if state.dirty:
         texts["draft"] = ("draft", state.draft.system, state.draft.template)
-    if current is None:
-        subject = "draft" if state.dirty else state.versions[0].ref
-    else:
-        subject = current.ref
+    newest = "draft" if state.dirty else state.versions[0].ref
+    subject = current.ref if current is not None else newest
     choices = _diff_choices(screen, subject, texts)
 
     def chosen(other: str | None) -> None:
         if other is not None:
-            screen.act(_show_diff(screen, texts[other], texts[subject]), "dialog")
+            screen.act("dialog", _show_diff, screen, texts[other], texts[subject])
 
     screen.app.push_screen(ChoiceDialog(f"Compare {subject} with …", choices), chosen)
 
 
-def _diff_choices(
-    screen: PlaygroundScreen, subject: str, texts: dict[str, tuple[str, str, str]]
-) -> list[Choice]:
+def _diff_choices(screen: PlaygroundScreen, subject: str, texts: dict[str, tuple[str, str, str]]) -> list[Choice]:
     state = screen.state
     versions = {v.ref: v for v in state.versions}
     base = versions[subject].parent if subject in versions else state.draft.base
@@ -152,9 +148,7 @@ def _diff_choices(
     return first + rest
 
 
-async def _show_diff(
-    screen: PlaygroundScreen, before: tuple[str, str, str], after: tuple[str, str, str]
-) -> None:
+async def _show_diff(screen: PlaygroundScreen, before: tuple[str, str, str], after: tuple[str, str, str]) -> None:
     from screens.playground.diff_screen import DiffScreen
 
     name = screen.state.model_name
@@ -190,7 +184,7 @@ def edit_parameters(screen: PlaygroundScreen) -> None:
         if value is not None:
             screen.state.parameters = value
             screen.show_heads()
-            screen.act(screen.keep_session(), "session")
+            screen.act("session", screen.keep_session)
 
     screen.app.push_screen(ParametersDialog(screen.state.parameters, blink=not screen.profile.calm), taken)
 
@@ -215,9 +209,11 @@ def label(screen: PlaygroundScreen) -> None:
 
     def answered(name: str | None) -> None:
         if name:
-            screen.act(_move_label(screen, version, name), "load")
+            screen.act("load", _move_label, screen, version, name)
 
-    dialog = LineDialog(f"Label for {version.ref}", "The label moves here from wherever it was; z undoes.", "production")
+    dialog = LineDialog(
+        f"Label for {version.ref}", "The label moves here from wherever it was; z undoes.", "production"
+    )
     screen.app.push_screen(dialog, answered)
 
 
@@ -268,7 +264,9 @@ def edit_outside(screen: PlaygroundScreen) -> None:
                     stderr=sys.__stderr__,
                 )  # fmt: skip
         except (OSError, SuspendNotSupported) as error:
-            screen.app.report(LlmopsError("editor_failed", f"{command}: {error}", "Set EDITOR to a program that exists."))
+            screen.app.report(
+                LlmopsError("editor_failed", f"{command}: {error}", "Set EDITOR to a program that exists.")
+            )
             return
         text = path.read_text(encoding="utf-8", errors="replace")
     if done.returncode != 0:

@@ -29,9 +29,7 @@ class DiffScreen(ModalScreen[None]):
         Binding("w,t,tab", "switch", "Words or tokens"),
     ]
 
-    def __init__(
-        self, before: tuple[str, str, str], after: tuple[str, str, str], handle: ServerHandle | None
-    ) -> None:
+    def __init__(self, before: tuple[str, str, str], after: tuple[str, str, str], handle: ServerHandle | None) -> None:
         super().__init__()
         self._before = before
         self._after = after
@@ -45,7 +43,8 @@ class DiffScreen(ModalScreen[None]):
             with VerticalScroll():
                 yield Static("", id="diff-text", markup=False)
             yield Static(
-                Content.assemble(("t", "$accent"), " words or tokens   ", ("esc", "$accent"), " close"), classes="dialog-keys"
+                Content.assemble(("t", "$accent"), " words or tokens   ", ("esc", "$accent"), " close"),
+                classes="dialog-keys",
             )
 
     def on_mount(self) -> None:
@@ -95,7 +94,10 @@ class DiffScreen(ModalScreen[None]):
         unit = "tokens" if self._tokens else "words"
         self.query_one("#diff-head", Static).update(
             Content.assemble(
-                (self._before[0], "$error bold"), " → ", (self._after[0], "$success bold"), (f"   in {unit}   {note}", "$muted")
+                (self._before[0], "$error bold"),
+                " → ",
+                (self._after[0], "$success bold"),
+                (f"   in {unit}   {note}", "$muted"),
             )
         )
         parts: list[tuple[str, str] | str] = []

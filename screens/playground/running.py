@@ -62,7 +62,7 @@ class Run:
         except asyncio.CancelledError:
             self._answer.flush()
             screen.show_figures(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
-            screen.set_timer(_AFTER_CANCEL_SECONDS, lambda: screen.act(screen.refresh_versions(), "load"))
+            screen.set_timer(_AFTER_CANCEL_SECONDS, lambda: screen.act("load", screen.refresh_versions))
             raise
         await screen.refresh_versions()
 

@@ -64,7 +64,7 @@ class RunList(OptionList):
             self.post_message(self.Opened(run))
 
 
-def figures(run: RunRecord | None, context: int | None = None) -> Content:
+def figures(run: RunRecord | None) -> Content:
     """The figures of a run in one line: tokens, first token, speed, how it ended."""
     if run is None:
         return Content("")
@@ -77,7 +77,7 @@ def figures(run: RunRecord | None, context: int | None = None) -> Content:
         parts.append(f"{run.tokens_per_s:,.0f} tok/s")
     if run.prompt_tokens is not None:
         reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
-        limit = f" of {context:,}" if context else ""
+        limit = f" of {run.context:,}" if run.context else ""
         parts.append(f"prompt {run.prompt_tokens}{limit}{reused}")
     bad = run.finish_reason in {"error", "cancelled"}
     end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")

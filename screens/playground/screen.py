@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -78,7 +79,9 @@ class PlaygroundScreen(BaseScreen):
                 with Panel(title="System", jump_key="s", id="system-panel", help_text=commands.HELP["system"]):
                     yield TemplateEditor(blink=blink, placeholder="who the model is (may stay empty)", id="system")
                 with Panel(title="User", jump_key="u", id="user-panel", help_text=commands.HELP["user"]):
-                    yield TemplateEditor(blink=blink, placeholder="what you ask; {{ name }} makes a variable", id="user")
+                    yield TemplateEditor(
+                        blink=blink, placeholder="what you ask; {{ name }} makes a variable", id="user"
+                    )
                 with Panel(title="Variables", jump_key="i", id="variables", help_text=commands.HELP["variables"]):
                     yield VariableFields(blink=blink)
             with Vertical(id="right", classes="column"):
@@ -90,7 +93,7 @@ class PlaygroundScreen(BaseScreen):
 
     def on_mount(self) -> None:
         """Read the workspace after the first frame."""
-        self.call_after_refresh(lambda: self.act(self._start(), "load"))
+        self.call_after_refresh(lambda: self.act("load", self._start))
 
     async def _start(self) -> None:
         session = await asyncio.to_thread(lambda: self.services.drafts.load_session())
@@ -152,7 +155,15 @@ class PlaygroundScreen(BaseScreen):
         matching = state.matching
         draft = state.next_number if state.dirty else None
         model = state.model
-        facts = (state.prompt, matching and matching.ref, draft, state.marked, model, state.parameters, len(state.versions))
+        facts = (
+            state.prompt,
+            matching and matching.ref,
+            draft,
+            state.marked,
+            model,
+            state.parameters,
+            len(state.versions),
+        )
         if facts == self._shown:
             return
         self._shown = facts
@@ -165,7 +176,9 @@ class PlaygroundScreen(BaseScreen):
         answer = self.query_one("#answer-panel", Panel)
         answer.set_title("Answer", named)
         answer.set_note(state.parameters.brief())
-        self.app.show_status(replace(self.app.status, model=model.name if model else "", tokens_per_s=None))
+        name = model.name if model is not None else ""
+        if name != self.app.status.model:
+            self.app.show_status(replace(self.app.status, model=name, tokens_per_s=None))
 
     # ── editing ──
 
@@ -179,7 +192,7 @@ class PlaygroundScreen(BaseScreen):
             hidden = event.text_area.hidden_characters
             panel.set_note(f"⚠ {hidden} hidden characters" if hidden else "")
         self._variables_timer.stop()
-        self._variables_timer = self.set_timer(_VARIABLES_SECONDS, lambda: self.act(self._find_variables(), "variables"))
+        self._variables_timer = self.set_timer(_VARIABLES_SECONDS, lambda: self.act("variables", self._find_variables))
 
     @on(VariableFields.Changed)
     def _variable_changed(self, event: VariableFields.Changed) -> None:
@@ -236,7 +249,7 @@ class PlaygroundScreen(BaseScreen):
             self.app.say("An answer is being generated; esc stops it.", severity="warning")
             return
         self.run = Run(self)
-        self._run_worker = self.run_worker(self._guarded(self.run.go()), group="run", exit_on_error=False)
+        self._run_worker = self.run_worker(partial(self.guarded, self.run.go), group="run", exit_on_error=False)
 
     def action_cancel(self) -> None:
         """Out: stop the answer, then leave a filled pane, then the filter."""
@@ -264,7 +277,7 @@ class PlaygroundScreen(BaseScreen):
 
     def action_model(self) -> None:
         """Choose the model."""
-        self.act(commands.choose_model(self), "dialog")
+        self.act("dialog", commands.choose_model, self)
 
     def action_parameters(self) -> None:
         """Edit the sampling parameters."""
@@ -302,13 +315,13 @@ class PlaygroundScreen(BaseScreen):
     def open_prompt(self, name: str) -> None:
         """Open a prompt by name."""
         if not self.running:
-            self.act(self.load(name), "load")
+            self.act("load", self.load, name)
 
     def use_model(self, name: str) -> None:
         """Choose a model by name."""
         self.state.model_name = name
-        self.act(self.refresh_versions(), "load")
-        self.act(self.keep_session(), "session")
+        self.act("load", self.refresh_versions)
+        self.act("session", self.keep_session)
 
     # ── events of the lists ──
 
@@ -323,12 +336,12 @@ class PlaygroundScreen(BaseScreen):
     @on(VersionList.Chosen)
     def _version_chosen(self, event: VersionList.Chosen) -> None:
         event.stop()
-        self.act(commands.restore(self, event.version), "load")
+        self.act("load", commands.restore, self, event.version)
 
     @on(VersionList.Looked)
     def _version_looked(self, event: VersionList.Looked) -> None:
         event.stop()
-        self.act(commands.show_runs(self, event.version), "runs")
+        self.act("runs", commands.show_runs, self, event.version)
 
     @on(RunList.Opened)
     def _run_opened(self, event: RunList.Opened) -> None:
@@ -340,7 +353,7 @@ class PlaygroundScreen(BaseScreen):
     @on(Input.Changed, "#find")
     def _find_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.act(commands.find(self, event.value), "find")
+        self.act("find", commands.find, self, event.value)
 
     @on(Input.Submitted, "#find")
     def _find_submitted(self, event: Input.Submitted) -> None:

@@ -90,7 +90,9 @@ class VersionList(OptionList):
         option_id = self.get_option_at_index(self.highlighted).id
         return next((v for v in self._versions if v.id == option_id), None)
 
-    def show(self, versions: list[PromptVersion], *, draft: int | None, matching: int | None, marked: str | None) -> None:
+    def show(
+        self, versions: list[PromptVersion], *, draft: int | None, matching: int | None, marked: str | None
+    ) -> None:
         """Show these versions; ``draft`` is the number the unsaved text would get, where there is such text."""
         kept = self.current
         self.clear_options()

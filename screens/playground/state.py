@@ -68,7 +68,7 @@ def read(services: Services, prompt: str | None) -> Loaded:
     from llmops_tui.errors import LlmopsError
     from llmops_tui.prompts.drafts import Draft
 
-    prompts = services.prompts.list()
+    prompts = services.prompts.summaries()
     models = [m for m in services.models.all() if m.kind == "gguf"]
     names = [p.name for p in prompts]
     if prompt is None and names:

@@ -38,7 +38,7 @@ class ConfirmDialog(ModalScreen[bool]):
             with Horizontal(classes="dialog-keys"):
                 yield Static(Content.assemble(("y", "$accent bold"), " yes   ", ("n", "$accent bold"), " no"))
 
-    def action_answer(self, yes: bool) -> None:  # noqa: FBT001  the form in which Textual passes it
+    def action_answer(self, yes: bool) -> None:
         """Close with the answer."""
         self.dismiss(yes)
 

@@ -11,7 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Static, Switch
+from textual.widgets import Checkbox, Input, Static
 
 from llmops_tui.safe_text import safe_line
 
@@ -44,7 +44,9 @@ class ModelForm(VerticalScroll, Generic[Model]):
     class Changed(Message):
         """A field was changed, and all fields are valid."""
 
-    def __init__(self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None, blink: bool = True) -> None:
+    def __init__(
+        self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None, blink: bool = True
+    ) -> None:
         super().__init__(classes="model-form", can_focus=False)
         self.value = value
         self._suggestions = suggestions or {}
@@ -58,7 +60,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
             with Horizontal(classes="form-row"):
                 yield Static(name.replace("_", " "), classes="form-name", markup=False)
                 if isinstance(current, bool):
-                    yield Switch(current, name=name, animate=False)
+                    yield Checkbox("yes", current, name=name, compact=True)
                 else:
                     field = Input(to_text(current), name=name, compact=True)
                     field.cursor_blink = self._blink
@@ -70,16 +72,16 @@ class ModelForm(VerticalScroll, Generic[Model]):
         self.value = value
         for field in self.query(Input):
             field.value = to_text(getattr(value, field.name or ""))
-        for switch in self.query(Switch):
-            switch.value = bool(getattr(value, switch.name or ""))
+        for box in self.query(Checkbox):
+            box.value = bool(getattr(value, box.name or ""))
 
     @on(Input.Changed)
-    @on(Switch.Changed)
-    def _field_changed(self, event: Input.Changed | Switch.Changed) -> None:
+    @on(Checkbox.Changed)
+    def _field_changed(self, event: Input.Changed | Checkbox.Changed) -> None:
         event.stop()
         fields = type(self.value).model_fields
         raw: dict[str, Any] = {f.name or "": from_text(fields[f.name or ""], f.value) for f in self.query(Input)}
-        raw |= {s.name or "": s.value for s in self.query(Switch)}
+        raw |= {s.name or "": s.value for s in self.query(Checkbox)}
         try:
             value = type(self.value).model_validate(raw)
             self.problems = {}

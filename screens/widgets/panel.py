@@ -14,7 +14,13 @@ class Panel(Vertical):
     """
 
     def __init__(
-        self, *children: Widget, title: str, jump_key: str, help_text: str, id: str, classes: str = ""  # noqa: A002
+        self,
+        *children: Widget,
+        title: str,
+        jump_key: str,
+        help_text: str,
+        id: str,  # noqa: A002  the name every widget has
+        classes: str = "",
     ) -> None:
         super().__init__(*children, id=id, classes=f"panel {classes}".strip())
         self.jump_key = jump_key
@@ -28,11 +34,11 @@ class Panel(Vertical):
         parts: list[tuple[str, str] | str] = [(self.jump_key, "$accent"), " ", (title, "bold")]
         if note:
             parts += ["  ", (note, "$muted")]
-        self.border_title = Content.assemble(*parts)  # type: ignore[assignment]  # the setter takes content
+        self.border_title = Content.assemble(*parts)
 
     def set_note(self, note: str) -> None:
         """Show a note at the lower right."""
-        self.border_subtitle = Content(note)  # type: ignore[assignment]  # the setter takes content
+        self.border_subtitle = Content(note)
 
     def focus_inside(self) -> bool:
         """Give the focus to the first widget inside that takes it."""

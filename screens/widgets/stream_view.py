@@ -139,5 +139,3 @@ class StreamView(ScrollView, can_focus=True):
             self.virtual_size = Size(self.size.width, target + height)
         self.scroll_to(y=target, animate=False, immediate=True)
         return True
-
-
