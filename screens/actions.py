@@ -65,7 +65,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.screen_2", "2,f9 2", "Models", "Go to the models."),
     Action("app.screen_3", "3,f9 3", "Jobs", "Go to the jobs."),
     Action("app.screen_4", "4,f9 4", "Settings", "Go to the settings."),
-    Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; changed text is versioned.", show=True, priority=True),
+    Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; new text is versioned.", show=True, priority=True),
     Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer; the text so far stays."),
     Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True),
     Action("playground.diff", "d,f3", "Diff", "Compare the version with another, in words or tokens.", show=True),

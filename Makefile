@@ -1,0 +1,52 @@
+# Two commands: `make run` opens the demo, `make test` checks everything. Both set up .venv on their own.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+# llama.cpp is built with CUDA only where a GPU answers and its compiler is there: nvcc alone is no reason.
+CUDA := $(shell command -v nvcc >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo yes)
+ifeq ($(CUDA),yes)
+export CMAKE_ARGS ?= -DGGML_CUDA=on
+endif
+
+.PHONY: run test test-slow lint docs bench clean
+
+run: $(VENV)/.run
+	@$(BIN)/llmops demo
+
+test: $(VENV)/.dev lint
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+test-slow: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m slow -q --timeout 1800
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	@$(BIN)/python tools/make_keys_page.py
+	@$(BIN)/python tools/make_pictures.py
+
+bench: $(VENV)/.dev
+	@$(BIN)/python tools/bench/run_all.py
+
+clean:
+	rm -rf $(VENV) dist build
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("llmops needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing; the first time llama.cpp is built, which takes some minutes."
+	@$(PIP) -e ".[train]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing; the first time llama.cpp is built, which takes some minutes."
+	@$(PIP) -e ".[train,dev]"
+	@touch $@ $(VENV)/.run
