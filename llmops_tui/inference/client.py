@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import httpx
-
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerHandle
@@ -26,7 +24,11 @@ class ModelClient:
     """An asynchronous client of one model server; use it as a context manager."""
 
     def __init__(self, handle: ServerHandle) -> None:
+        # Imported here: it takes as long as half the app, and the first frame does not need it.
+        import httpx
+
         self.model = handle.model
+        self._transport_error = httpx.TransportError
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=handle.socket),
             base_url="http://model",
@@ -73,7 +75,7 @@ class ModelClient:
         """Tokens of a text or of a rendered conversation: ``{"tokens", "pieces", "text"}``."""
         try:
             response = await self._http.post("/tokenize", json={"content": content, "messages": messages})
-        except httpx.TransportError as error:
+        except self._transport_error as error:
             raise _died(self.model) from error
         if response.status_code != 200:
             raise _refusal(response.content)
@@ -101,7 +103,7 @@ class ModelClient:
                     if choice.get("finish_reason"):
                         ended = True
                         yield StreamEnd(choice["finish_reason"], event.get("timings", {}))
-        except httpx.TransportError as error:
+        except self._transport_error as error:
             raise _died(self.model) from error
         if not ended:
             raise _died(self.model)

@@ -1,0 +1,1 @@
+"""Tests of llmops-tui: engine, screens, and whole journeys in a real terminal."""

@@ -1,0 +1,81 @@
+"""What all tests share: a HOME of their own, a workspace of their own, the sample filled once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.sample import fill, sample_folder
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees the developer's files, terminal or connection."""
+    home = tmp_path / "home"
+    home.mkdir()
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    for name in ("LLMOPS_WORKSPACE", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "VISUAL", "EDITOR", "DISPLAY",
+                 "WAYLAND_DISPLAY", "XDG_DATA_HOME", "XDG_CACHE_HOME"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    # Unix socket paths are short; pytest's folders are not.
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.chdir(tmp_path)
+    return home
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """An empty workspace; its servers are stopped at the end."""
+    made = Workspace(tmp_path / "ws").make()
+    yield made
+    supervisor = ServerSupervisor(made)
+    for handle in supervisor.running():
+        supervisor.stop(handle.model)
+
+
+@pytest.fixture(scope="session")
+def filled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample workspace, made once and only copied afterwards."""
+    root = tmp_path_factory.mktemp("filled") / "ws"
+    workspace = Workspace(root)
+    fill(workspace)
+    Journal(workspace).connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return root
+
+
+@pytest.fixture
+def sample(workspace: Workspace, filled_once: Path) -> Workspace:
+    """A workspace filled with the sample data."""
+    shutil.rmtree(workspace.root)
+    shutil.copytree(filled_once, workspace.root)
+    return workspace
+
+
+@pytest.fixture
+def catalogue(workspace: Workspace) -> Catalogue:
+    """The book of the empty workspace."""
+    return Catalogue(workspace)
+
+
+@pytest.fixture
+def journal(workspace: Workspace) -> Journal:
+    """The journal of the empty workspace."""
+    return Journal(workspace)
+
+
+@pytest.fixture
+def model_file() -> Path:
+    """A real, small GGUF file."""
+    return sample_folder() / "models" / "support-base-Q4_K_M.gguf"

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.process import ProcessIdentity, describe_exit, identify
+from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something holds; the time-out is generous, since only a failure waits for it."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def launcher(sample: Workspace) -> JobLauncher:
+    return JobLauncher(sample)
+
+
+@pytest.fixture
+def endless(launcher: JobLauncher, tmp_path: Path, model_file: Path) -> Job:
+    """A job that hashes a file of a terabyte, which is all holes but its head."""
+    path = tmp_path / "huge.gguf"
+    shutil.copyfile(model_file, path)
+    os.truncate(path, 1 << 40)
+    job = launcher.start(
+        kind="add", title="add huge", entry="llmops_tui.models.tasks:add", arguments={"path": str(path), "name": "huge"}
+    )
+    wait_for(lambda: launcher.store.get(job.id).progress > 0 or launcher.store.get(job.id).state.final)
+    assert launcher.store.get(job.id).state == JobState.RUNNING
+    return launcher.store.get(job.id)
+
+
+def children(pid: int) -> list[int]:
+    return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def ended(launcher: JobLauncher, job: Job) -> Job:
+    wait_for(lambda: launcher.store.get(job.id).state.final)
+    return launcher.store.get(job.id)
+
+
+def test_a_job_runs_to_its_end_and_keeps_its_result(launcher: JobLauncher) -> None:
+    job = launcher.start(
+        kind="verify", title="verify", entry="llmops_tui.models.tasks:verify", arguments={"name": "support-base"}
+    )
+    done = ended(launcher, job)
+    assert (done.state, done.progress, done.exit_code) == (JobState.DONE, 1.0, 0)
+    assert done.result is not None
+    assert done.result["intact"] is True
+
+
+def test_a_job_that_fails_says_why(launcher: JobLauncher) -> None:
+    job = launcher.start(kind="verify", title="v", entry="llmops_tui.models.tasks:verify", arguments={"name": "nope"})
+    failed = ended(launcher, job)
+    assert failed.state == JobState.FAILED
+    assert "no model 'nope'" in failed.cause
+    assert "Traceback" in (launcher.store.folder(failed) / "output.log").read_text()
+
+
+def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:
+    failed = ended(launcher, launcher.start(kind="x", title="x", entry="os:system", arguments={"command": "true"}))
+    assert failed.state == JobState.FAILED
+    assert "not a part of llmops" in failed.cause
+
+
+def test_a_cancelled_job_ends_and_can_be_resumed(launcher: JobLauncher, endless: Job) -> None:
+    launcher.cancel(endless.id)
+    stopped = ended(launcher, endless)
+    assert stopped.state == JobState.CANCELLED
+    again = launcher.resume(endless.id)
+    assert again.resumes == endless.id
+    assert launcher.store.folder(again) == launcher.store.folder(stopped)
+    with pytest.raises(InputRefusedError):
+        launcher.resume(again.id)
+    launcher.cancel(again.id)
+    ended(launcher, again)
+
+
+def test_a_worker_killed_from_outside_is_killed_with_its_signal(launcher: JobLauncher, endless: Job) -> None:
+    assert endless.process is not None
+    os.kill(children(endless.process.pid)[0], signal.SIGKILL)
+    killed = ended(launcher, endless)
+    assert killed.state == JobState.KILLED
+    assert "signal 9" in killed.cause
+
+
+def test_a_job_whose_supervisor_vanished_is_lost_and_leaves_no_orphan(launcher: JobLauncher, endless: Job) -> None:
+    assert endless.process is not None
+    worker = children(endless.process.pid)[0]
+    identity = identify(worker)
+    assert identity is not None
+    os.kill(endless.process.pid, signal.SIGKILL)
+    # The supervisor is this test's child; until it is waited for it is a zombie, which counts as gone.
+    lost = ended(launcher, endless)
+    assert lost.state == JobState.LOST
+    assert "vanished" in lost.cause
+    wait_for(lambda: not identity.alive())
+
+
+STARTER = """
+import sys
+from pathlib import Path
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.workspace.layout import Workspace
+job = JobLauncher(Workspace(Path(sys.argv[1]))).start(kind="add", title="add", entry="llmops_tui.models.tasks:add",
+    arguments={"path": sys.argv[2], "name": "huge"})
+print(job.id, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_job_outlives_the_session_that_started_it(launcher: JobLauncher, tmp_path: Path, model_file: Path) -> None:
+    path = tmp_path / "huge.gguf"
+    shutil.copyfile(model_file, path)
+    os.truncate(path, 1 << 40)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(launcher.workspace.root), str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert starter.stdout is not None
+    job_id = starter.stdout.readline().strip()
+    wait_for(lambda: launcher.store.get(job_id).progress > 0)
+    os.killpg(starter.pid, signal.SIGKILL)
+    starter.wait()
+    before = launcher.store.get(job_id).progress
+    wait_for(lambda: launcher.store.get(job_id).progress > before)
+    found = JobStore(Journal(launcher.workspace)).get(job_id)
+    assert found.state == JobState.RUNNING
+    launcher.cancel(job_id)
+    ended(launcher, found)
+
+
+def test_a_reused_pid_is_never_signalled() -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        real = identify(stranger.pid)
+        assert real is not None
+        assert not ProcessIdentity(stranger.pid, real.started - 1).send(signal.SIGKILL)
+        assert real.alive()
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_jobs_are_found_by_the_beginning_of_their_id(launcher: JobLauncher) -> None:
+    job = launcher.store.add(kind="x", title="x", spec={})
+    assert launcher.store.get(job.id[:-2]).id == job.id
+    with pytest.raises(NotFoundError):
+        launcher.store.get("job_zzzz")
+
+
+@pytest.mark.parametrize(
+    ("code", "before", "words"),
+    [(-9, None, "from outside"), (-11, None, "crash in native code"), (-6, None, "abort"), (3, None, "exit code 3")],
+)
+def test_causes_are_told_in_words(code: int, before: int | None, words: str) -> None:
+    assert words in describe_exit(code, before)

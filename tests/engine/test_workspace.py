@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.ids import new_id, resolve_prefix
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace, find_workspace
+from llmops_tui.workspace.lineage import ancestors, record_edges
+from llmops_tui.workspace.migrations import MIGRATIONS, Migration
+from llmops_tui.workspace.query import run_query
+
+
+def request_body(output: str = "x") -> dict[str, object]:
+    return {"started_at": 1.0, "model": "m", "output": output, "finish_reason": "stop"}
+
+
+def count_requests(catalogue: Catalogue) -> int:
+    row = catalogue.read(lambda book: book.execute("SELECT count(*) FROM requests").fetchone())
+    assert row is not None
+    return int(row[0])
+
+
+def test_the_workspace_is_found_upward_like_git_does(tmp_path: Path) -> None:
+    (tmp_path / "project" / ".llmops").mkdir(parents=True)
+    deep = tmp_path / "project" / "a" / "b"
+    deep.mkdir(parents=True)
+    assert find_workspace(start=deep).root == tmp_path / "project" / ".llmops"
+    assert find_workspace(start=deep).name == "project"
+
+
+def test_the_folder_and_its_files_are_private(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
+    catalogue.write(lambda book: book.execute("SELECT 1"))
+    journal.append("request", "r", request_body())
+    assert stat.S_IMODE(workspace.root.stat().st_mode) == 0o700
+    for file in (workspace.book, workspace.journal):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_write_that_fails_changes_nothing(catalogue: Catalogue) -> None:
+    def work(book: object) -> None:
+        book.execute("INSERT INTO prompts VALUES ('a', 1)")  # type: ignore[attr-defined]
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        catalogue.write(work)
+    assert catalogue.read(lambda book: book.execute("SELECT * FROM prompts").fetchall()) == []
+
+
+HOLD = """
+import sys
+import fcntl, os
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(fd, fcntl.LOCK_EX)
+os.pwrite(fd, str(os.getpid()).encode(), 0)
+print("held", flush=True)
+sys.stdin.read()
+"""
+HOLD_DUCKDB = """
+import sys, duckdb
+con = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("code", "target"), [(HOLD, "workspace.lock"), (HOLD_DUCKDB, "workspace.duckdb")])
+def test_a_locked_book_names_the_holder(workspace: Workspace, code: str, target: str) -> None:
+    Catalogue(workspace).write(lambda book: book.execute("SELECT 1"))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(workspace.root / target)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(LlmopsError, match=str(holder.pid)) as caught:
+        Catalogue(workspace, lock_seconds=0.3).read(lambda book: book.execute("SELECT 1"))
+    assert caught.value.code == "workspace_locked"
+    holder.communicate("")
+    Catalogue(workspace).read(lambda book: book.execute("SELECT 1"))
+
+
+def test_a_newer_schema_is_refused_and_its_bytes_stay(workspace: Workspace, catalogue: Catalogue) -> None:
+    catalogue.write(lambda book: book.execute("INSERT INTO schema_version VALUES (99)"))
+    before = hashlib.sha256(workspace.book.read_bytes()).hexdigest()
+    with pytest.raises(InputRefusedError, match="schema 99") as caught:
+        catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES ('a', 1)"))
+    assert caught.value.code == "workspace_newer"
+    assert hashlib.sha256(workspace.book.read_bytes()).hexdigest() == before
+
+
+def test_a_migration_makes_a_backup_first_and_leaves_no_log(workspace: Workspace, catalogue: Catalogue) -> None:
+    catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES ('a', 1)"))
+    more = (*MIGRATIONS, Migration(MIGRATIONS[-1].version + 1, "test", ("CREATE TABLE extra (x INTEGER)",)))
+    newer = Catalogue(workspace, migrations=more)
+    assert newer.read(lambda book: book.execute("SELECT name FROM prompts").fetchall()) == [("a",)]
+    backups = list(workspace.backups.glob("*.duckdb"))
+    assert len(backups) == 1
+    assert not workspace.book.with_name("workspace.duckdb.wal").exists()
+
+
+def test_a_migration_that_fails_leaves_the_old_schema(workspace: Workspace, catalogue: Catalogue) -> None:
+    catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES ('a', 1)"))
+    statements = ("CREATE TABLE extra (x INTEGER)", "SELECT nonsense FROM nowhere")
+    broken = Catalogue(workspace, migrations=(*MIGRATIONS, Migration(MIGRATIONS[-1].version + 1, "bad", statements)))
+    with pytest.raises(Exception, match="nowhere"):
+        broken.read(lambda book: book.execute("SELECT 1"))
+    tables = catalogue.read(lambda book: book.execute("SELECT table_name FROM duckdb_tables()").fetchall())
+    assert ("extra",) not in tables
+
+
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+catalogue = Catalogue(Workspace(Path(sys.argv[1])))
+for number in range(3):
+    catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES (?, 1)", [f"kept{number}"]))
+def work(book):
+    for number in range(20):
+        book.execute("INSERT INTO prompts VALUES (?, 1)", [f"wal{number}"])
+        book.execute("COMMIT")
+        book.execute("BEGIN")
+    os.kill(os.getpid(), signal.SIGKILL)
+catalogue.write(work)
+"""
+
+
+def test_a_log_that_cannot_be_replayed_is_set_aside_with_a_notice(workspace: Workspace) -> None:
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(workspace.root)], check=False)
+    wal = workspace.book.with_name("workspace.duckdb.wal")
+    assert wal.exists()
+    raw = bytearray(wal.read_bytes())
+    raw[len(raw) // 3] ^= 0xFF
+    wal.write_bytes(raw)
+    names = Catalogue(workspace).read(lambda book: book.execute("SELECT name FROM prompts ORDER BY 1").fetchall())
+    assert names == [("kept0",), ("kept1",), ("kept2",)]
+    kept = list(workspace.root.glob("workspace.duckdb.wal.corrupt-*"))
+    assert len(kept) == 1
+    assert kept[0].read_bytes() == bytes(raw)
+    notices = read_notices(workspace)
+    assert len(notices) == 1
+    assert kept[0].name in notices[0][1]
+
+
+def test_folding_moves_each_event_once_even_after_a_crash_between_book_and_journal(
+    catalogue: Catalogue, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        journal.append("request", f"run_{number}", request_body())
+    transaction = Journal.transaction
+    monkeypatch.setattr(Journal, "transaction", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fold(catalogue, journal)
+    monkeypatch.setattr(Journal, "transaction", transaction)
+    assert count_requests(catalogue) == 5
+    journal.append("request", "run_5", request_body())
+    fold(catalogue, journal)
+    assert count_requests(catalogue) == 6
+    assert journal.connection().execute("SELECT count(*) FROM events").fetchone() == (0,)
+
+
+def test_a_flipped_bit_in_the_journal_is_noticed(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
+    journal.append("request", "run_a", request_body("good"))
+    journal.append("request", "run_b", request_body("good"))
+    journal.connection().execute("UPDATE events SET body = replace(body, 'good', 'gone') WHERE key = 'run_a'")
+    fold(catalogue, journal)
+    assert count_requests(catalogue) == 1
+    assert "run_a" in read_notices(workspace)[0][1]
+
+
+def append_many(root: str, writer: int) -> None:
+    journal = Journal(Workspace(Path(root)))
+    for number in range(100):
+        assert journal.append("request", f"run_{writer}_{number}", request_body())
+
+
+def test_six_writers_at_once_lose_nothing(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=append_many, args=(str(workspace.root), i)) for i in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert fold(catalogue, journal) == 600
+    assert count_requests(catalogue) == 600
+
+
+def save_many(root: str, writer: int) -> None:
+    from llmops_tui.prompts.store import PromptStore
+
+    store = PromptStore(Catalogue(Workspace(Path(root))))
+    for number in range(10):
+        store.save("shared", template=f"{writer} {number}")
+
+
+def test_two_apps_on_one_workspace_work_at_once(workspace: Workspace, catalogue: Catalogue) -> None:
+    from llmops_tui.prompts.store import PromptStore
+
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=save_many, args=(str(workspace.root), i)) for i in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert sorted(v.number for v in PromptStore(catalogue).versions("shared")) == list(range(1, 21))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small)], check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        journal = Journal(Workspace(small / "ws"))
+        saved = 0
+        with pytest.raises(LlmopsError) as caught:
+            for number in range(10_000):
+                journal.save_draft(f"draft:{number}", {"template": os.urandom(20_000).hex()})
+                saved += 1
+        assert caught.value.code == "disk_full"
+        assert len(journal.draft_keys()) == saved
+    finally:
+        journal.close()
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "file"
+    write_atomic(target, "old")
+    monkeypatch.setattr(os, "fsync", lambda _fd: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="full"):
+        write_atomic(target, "new")
+    assert target.read_text() == "old"
+    assert list(tmp_path.glob(".file*")) == []
+
+
+def test_ids_sort_by_time_and_resolve_by_prefix() -> None:
+    ids = [new_id("run") for _ in range(50)]
+    assert len(set(ids)) == 50
+    assert sorted(ids, key=lambda i: i[:12]) == ids
+    known = ["run_abc1", "run_abd2"]
+    assert resolve_prefix("run", "run_abc", known) == "run_abc1"
+    assert resolve_prefix("run", "abd", known) == "run_abd2"
+    with pytest.raises(InputRefusedError):
+        resolve_prefix("run", "ab", known)
+    with pytest.raises(NotFoundError):
+        resolve_prefix("run", "zz", known)
+
+
+def test_lineage_leads_back_to_the_first_input(catalogue: Catalogue) -> None:
+    catalogue.write(lambda book: record_edges(book, output="b", kind="x", recipe="r", inputs=["a"]))
+    catalogue.write(lambda book: record_edges(book, output="c", kind="x", recipe="r", inputs=["b", "m"]))
+    edges = catalogue.read(lambda book: ancestors(book, "c"))
+    assert {source for _, _, source in edges} == {"a", "b", "m"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["DROP TABLE prompts", "SELECT 1; SELECT 2", "COPY prompts TO 'x.csv'", "INSTALL fts", "ATTACH 'x.db'", "nonsense",
+     "SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM glob('/etc/*')", "PRAGMA memory_limit='90GB'", "SET threads=99"],
+)  # fmt: skip
+def test_the_users_sql_can_only_select_from_the_workspace(catalogue: Catalogue, query: str) -> None:
+    with pytest.raises(InputRefusedError) as caught:
+        run_query(catalogue, query, 10)
+    assert caught.value.code == "query_refused"
+
+
+def test_the_users_sql_says_when_it_cut(catalogue: Catalogue) -> None:
+    names, rows, more = run_query(catalogue, "SELECT range AS n FROM range(5)", 3)
+    assert (names, rows, more) == (["n"], [(0,), (1,), (2,)], True)
+    assert json.dumps(rows)
