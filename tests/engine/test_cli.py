@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.workspace.layout import Workspace
+
+
+def run(*arguments: str, workspace: Workspace | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "llmops_tui", *arguments]
+    if workspace is not None:
+        command += ["--workspace", str(workspace.root)]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False)
+
+
+def data(*arguments: str, workspace: Workspace) -> Any:
+    done = run(*arguments, "--json", workspace=workspace)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"llmops \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+def test_without_a_terminal_the_app_says_so_and_exits_2() -> None:
+    for arguments in ((), ("demo",)):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert "needs a terminal" in done.stderr
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("nonsense",), 2),
+        (("prompt", "save", "p"), 2),
+        (("prompt", "run", "p", "--model", "m", "--temperature", "hot"), 2),
+        (("--workspace",), 2),
+        (("prompt", "show", "missing"), 3),
+        (("prompt", "save", "a b", "--text", "x"), 3),
+        (("model", "add", "/nonexistent.gguf"), 3),
+        (("job", "show", "job_zzz"), 3),
+        (("sql", "DROP TABLE prompts"), 3),
+        (("prompt", "import", "/nonexistent.yaml"), 3),
+    ],
+)
+def test_exit_codes_are_an_interface(arguments: tuple[str, ...], code: int) -> None:
+    done = run(*arguments)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_is_json_where_json_is_asked_for(workspace: Workspace) -> None:
+    done = run("prompt", "show", "missing", "--json", workspace=workspace)
+    assert done.returncode == 3
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "prompt_not_found"
+    assert error["message"]
+    assert error["hint"]
+
+
+def test_the_life_of_a_prompt(workspace: Workspace, tmp_path: Path) -> None:
+    saved = data("prompt", "save", "p", "--text", "Hello {{ name }}", "--system", "s", "-m", "first", workspace=workspace)
+    assert (saved["prompt"], saved["version"], len(saved["sha256"])) == ("p", 1, 64)
+    done = run("prompt", "save", "p", "--file", "-", "--json", workspace=workspace, stdin="Bye {{ name }}")
+    assert json.loads(done.stdout)["version"] == 2
+    assert [p["prompt"] for p in data("prompt", "list", workspace=workspace)["prompts"]] == ["p"]
+    assert [v["version"] for v in data("prompt", "log", "p", workspace=workspace)["versions"]] == [2, 1]
+    changes = data("prompt", "diff", "p@1", "p@2", workspace=workspace)
+    assert {"change": "removed", "text": "Hello"} in changes["template"]
+    assert data("prompt", "tag", "p@1", "production", workspace=workspace)["labels"] == ["production"]
+    assert data("prompt", "show", "p", workspace=workspace)["version"] == 1
+    file = tmp_path / "p.yaml"
+    run("prompt", "export", "p", "--to", str(file), workspace=workspace)
+    other = Workspace(tmp_path / "other")
+    assert data("prompt", "import", str(file), workspace=other)["created"] == 2
+    assert data("prompt", "search", "bye", workspace=other)["versions"][0]["version"] == 2
+    limited = run("prompt", "log", "p", "--limit", "1", workspace=workspace)
+    assert "1 of 2 shown" in limited.stderr
+
+
+def test_a_prompt_runs_and_its_run_is_found_again(sample: Workspace) -> None:
+    result = data(
+        "prompt", "run", "support", "--model", "support-base", "--var", "question=When are you open?", workspace=sample
+    )
+    assert result["text"] == "We are open Monday to Saturday from 9 to 18."
+    assert set(result["timing"]) >= {"ttft_ms", "tokens_per_s"}
+    assert result["usage"]["completion_tokens"] > 0
+    runs = data("prompt", "runs", "support", workspace=sample)["runs"]
+    assert runs[0]["run"] == result["run"]
+    rows = data("sql", "SELECT id, output FROM requests", workspace=sample)
+    assert rows["rows"] == [[result["run"], result["text"]]]
+    edges = data("sql", f"SELECT kind FROM lineage WHERE output = '{result['run']}'", workspace=sample)
+    assert len(edges["rows"]) == 2
+    missing = run("prompt", "run", "support", "--model", "support-base", "--json", workspace=sample)
+    assert missing.returncode == 3
+    assert json.loads(missing.stdout)["error"]["code"] == "variable_missing"
+
+
+def test_generate_streams_json_lines(sample: Workspace, tmp_path: Path) -> None:
+    done = run(
+        "generate", "--model", "support-base", "--prompt", "How much is the rug?", "--json", "--stream", workspace=sample
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert "".join(line["text"] for line in lines[:-1]) == lines[-1]["text"] == "The rug costs 129 euros."
+    messages = tmp_path / "messages.json"
+    messages.write_text(json.dumps([{"role": "user", "content": "Who are you?"}]))
+    plain = run("generate", "--model", "support-base", "--messages", str(messages), workspace=sample)
+    assert "Marlow & Finch" in plain.stdout
+    messages.write_text('{"role": 1}')
+    assert run("generate", "--model", "support-base", "--messages", str(messages), workspace=sample).returncode == 3
+
+
+def test_models_are_listed_shown_verified_and_stopped(sample: Workspace) -> None:
+    assert {m["model"] for m in data("model", "list", workspace=sample)["models"]} == {"support-base", "support-base-q4"}
+    shown = data("model", "show", "support-base", workspace=sample)
+    assert (shown["architecture"], shown["quantization"], shown["context_length"]) == ("llama", "Q8_0", 1024)
+    assert data("model", "verify", "support-base", workspace=sample)["intact"] is True
+    assert data("model", "stop", "support-base", workspace=sample)["stopped"] is False
+    Path(shown["path"]).write_bytes(b"GGUF")
+    assert run("model", "verify", "support-base", workspace=sample).returncode == 3
+
+
+def test_a_job_is_followed_from_the_command_line(sample: Workspace) -> None:
+    job = data("model", "verify", "support-base", "--detach", workspace=sample)["job"]
+    assert run("job", "logs", job, "-f", workspace=sample).returncode == 0
+    assert data("job", "show", job, workspace=sample)["state"] == "done"
+    assert data("job", "list", workspace=sample)["jobs"][0]["job"] == job
+    assert data("job", "resume", job, workspace=sample)["resumes"] == job
+
+
+def test_doctor_says_what_it_found_with_a_remedy(workspace: Workspace) -> None:
+    done = run("doctor", "--json", workspace=workspace)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert "CPU build" in checks["llama.cpp"]["finding"] or "GPU build" in checks["llama.cpp"]["finding"]
+    assert all(check["state"] in {"ok", "warn", "fail"} for check in checks.values())
+    assert all(check["remedy"] for check in checks.values() if check["state"] != "ok")
+
+
+def test_an_interrupt_ends_with_130(sample: Workspace) -> None:
+    command = [sys.executable, "-m", "llmops_tui", "generate", "--model", "support-base", "--prompt", "x", "--max-tokens",
+               "900", "--temperature", "5", "--workspace", str(sample.root)]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read(1)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+
+
+def test_foreign_text_never_reaches_a_terminal_raw(workspace: Workspace) -> None:
+    import pexpect
+
+    run("prompt", "save", "evil", "--text", "a\x1b]52;c;UFdO\x07b\x9b31m\u202e", workspace=workspace)
+    child = pexpect.spawn(
+        sys.executable, ["-m", "llmops_tui", "prompt", "show", "evil", "--workspace", str(workspace.root)], encoding="utf-8"
+    )
+    child.expect(pexpect.EOF)
+    assert "\x1b" not in child.before
+    assert "\u202e" not in child.before
+    assert "␛]52" in child.before

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.engine.test_jobs import wait_for
+
+QUESTION = [{"role": "user", "content": "When are you open?"}]
+# The sample model goes on for long where the end of a turn is unlikely: hot enough, it babbles to the limit.
+BABBLE = SamplingParameters(temperature=5.0, max_tokens=900, seed=3)
+
+
+@pytest.fixture
+def supervisor(sample: Workspace) -> ServerSupervisor:
+    return ServerSupervisor(sample)
+
+
+def start(sample: Workspace, supervisor: ServerSupervisor, **options: Any) -> ServerHandle:
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    return supervisor.ensure(model, threads=1, **options)
+
+
+async def ask(
+    handle: ServerHandle,
+    messages: list[dict[str, str]] = QUESTION,
+    parameters: SamplingParameters | None = None,
+    metadata: dict[str, Any] | None = None,
+    on_text: Callable[[str], None] | None = None,
+) -> tuple[str, StreamEnd]:
+    text: list[str] = []
+    async with ModelClient(handle) as client:
+        async for event in client.stream_chat(messages, parameters or SamplingParameters(), metadata):
+            if isinstance(event, StreamEnd):
+                return "".join(text), event
+            text.append(event)
+            if on_text is not None:
+                on_text("".join(text))
+    raise AssertionError("the stream did not end")
+
+
+def journalled(sample: Workspace) -> list[dict[str, Any]]:
+    import json
+
+    return [json.loads(row[0]) for row in Journal(sample).connection().execute("SELECT body FROM events ORDER BY seq")]
+
+
+async def test_an_answer_streams_and_is_journalled_before_its_end_is_told(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    metadata = {"run_id": "run_x", "prompt": "p", "prompt_version": 3, "variables": {"a": "b"}}
+    text, end = await ask(handle, metadata=metadata)
+    assert text == "We are open Monday to Saturday from 9 to 18."
+    assert end.finish_reason == "stop"
+    (record,) = journalled(sample)
+    assert record["output"] == text
+    assert (record["prompt"], record["prompt_version"], record["variables"]) == ("p", 3, {"a": "b"})
+    assert record["parameters"]["seed"] == 1
+    assert record["finish_reason"] == "stop"
+    for name in ("ttft_ms", "total_ms", "tokens_per_s", "prompt_tokens", "completion_tokens"):
+        assert record[name] > 0
+
+
+async def test_the_same_seed_gives_the_same_text_and_another_seed_another(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    hot = SamplingParameters(temperature=2.0, max_tokens=60, seed=5, top_k=50)
+    first, _ = await ask(handle, parameters=hot)
+    again, end = await ask(handle, parameters=hot)
+    other, _ = await ask(handle, parameters=hot.model_copy(update={"seed": 6}))
+    assert first == again != other
+    assert end.timings["reused_tokens"] > 0
+
+
+async def test_limits_stops_and_a_prompt_that_is_too_long(sample: Workspace, supervisor: ServerSupervisor) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor, context=256)
+    text, end = await ask(handle, parameters=SamplingParameters(max_tokens=3))
+    assert (end.finish_reason, end.timings["completion_tokens"]) == ("length", 3)
+    text, end = await ask(handle, parameters=SamplingParameters(stop=("Saturday",)))
+    assert (text, end.finish_reason) == ("We are open Monday to ", "stop")
+    with pytest.raises(LlmopsError, match="too many for the context of 256") as caught:
+        await ask(handle, [{"role": "user", "content": "kettle " * 400}])
+    assert caught.value.code == "context_length_exceeded"
+    text, _ = await ask(handle)
+    assert text.startswith("We are open")
+
+
+async def test_leaving_a_stream_cancels_within_a_token(sample: Workspace, supervisor: ServerSupervisor) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    async with ModelClient(handle) as client:
+        stream = client.stream_chat(QUESTION, BABBLE)
+        async for _ in stream:
+            break
+        await stream.aclose()
+    await asyncio.to_thread(wait_for, lambda: len(journalled(sample)) == 1)
+    (record,) = journalled(sample)
+    assert record["finish_reason"] == "cancelled"
+    assert 0 < len(record["output"])
+    text, _ = await ask(handle)
+    assert text.startswith("We are open")
+
+
+async def test_requests_wait_for_their_turn_and_all_are_answered(sample: Workspace, supervisor: ServerSupervisor) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    answers = await asyncio.gather(*(ask(handle) for _ in range(8)))
+    assert {text for text, _ in answers} == {"We are open Monday to Saturday from 9 to 18."}
+
+
+async def test_the_engine_killed_mid_stream_is_told_and_started_again(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    async with ModelClient(handle) as client:
+        pid = (await client.health())["engine_pid"]
+    seen: list[str] = []
+
+    def kill_once(text: str) -> None:
+        if not seen:
+            os.kill(pid, signal.SIGKILL)
+        seen.append(text)
+
+    with pytest.raises(LlmopsError, match="signal 9") as caught:
+        await ask(handle, parameters=BABBLE, on_text=kill_once)
+    assert caught.value.code == "engine_died"
+    (record,) = journalled(sample)
+    assert record["finish_reason"] == "error"
+    assert record["output"].startswith(seen[-1])
+    text, _ = await ask(handle)
+    assert text.startswith("We are open")
+
+
+async def test_the_whole_server_killed_mid_stream_is_told_and_replaced(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    async with ModelClient(handle) as client:
+        engine = (await client.health())["engine_pid"]
+
+    def kill(_text: str) -> None:
+        handle.process.send(signal.SIGKILL)
+
+    with pytest.raises(LlmopsError) as caught:
+        await ask(handle, parameters=BABBLE, on_text=kill)
+    assert caught.value.code == "server_died"
+    # The engine never outlives its server.
+    await asyncio.to_thread(wait_for, lambda: not os.path.exists(f"/proc/{engine}/exe"))
+    again = await asyncio.to_thread(start, sample, supervisor)
+    assert again.process != handle.process
+    text, _ = await ask(again)
+    assert text.startswith("We are open")
+
+
+def test_two_apps_that_ask_at_once_share_one_server(sample: Workspace) -> None:
+    handles: list[ServerHandle] = []
+    threads = [
+        threading.Thread(target=lambda: handles.append(start(sample, ServerSupervisor(sample)))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({handle.process for handle in handles}) == 1
+
+
+def test_a_server_that_is_idle_stops_by_itself(sample: Workspace, supervisor: ServerSupervisor) -> None:
+    handle = start(sample, supervisor, idle_seconds=0.5)
+    wait_for(lambda: not handle.process.alive())
+    wait_for(lambda: not os.path.exists(handle.socket))
+    assert supervisor.running() == []
+
+
+def test_the_key_and_the_body_are_checked(sample: Workspace, supervisor: ServerSupervisor) -> None:
+    handle = start(sample, supervisor)
+    good = {"Authorization": f"Bearer {handle.key}"}
+    body = {"messages": QUESTION, "max_tokens": 4}
+    with httpx.Client(transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://m") as client:
+        chat = "/v1/chat/completions"
+        assert client.post(chat, json=body).status_code == 401
+        assert client.post(chat, json=body, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert client.post(chat, content=b"x", headers=good).status_code == 415
+        assert client.post(chat, content=b"{", headers=good | {"content-type": "application/json"}).status_code == 400
+        assert client.post(chat, json={"messages": []}, headers=good).status_code == 400
+        assert client.post(chat, json=body | {"temperature": 99}, headers=good).status_code == 400
+        assert client.post(chat, json={"messages": [{"role": "u", "content": "x" * 5_000_000}]}, headers=good).status_code == 413
+        assert client.get("/nothing", headers=good).status_code == 404
+        answer = client.post(chat, json=body, headers=good).json()
+        assert answer["choices"][0]["message"]["role"] == "assistant"
+        assert answer["usage"]["completion_tokens"] == 4
+        raw = client.post("/v1/completions", json={"prompt": "The kettle", "max_tokens": 2}, headers=good).json()
+        assert raw["choices"][0]["finish_reason"] == "length"
+        assert client.get("/v1/models", headers=good).json()["data"][0]["id"] == "support-base"
+    assert os.stat(handle.socket).st_mode & 0o777 & 0o077 == 0 or os.stat(os.path.dirname(handle.socket)).st_mode & 0o077 == 0
+
+
+def test_a_damaged_file_is_refused_before_native_code_sees_it(sample: Workspace, supervisor: ServerSupervisor) -> None:
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    raw = model.path.read_bytes()
+    model.path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(InputRefusedError, match="cut short"):
+        supervisor.ensure(model)
+    model.path.unlink()
+    with pytest.raises(InputRefusedError, match="gone"):
+        supervisor.ensure(model)
+
+
+def test_a_model_llama_cpp_cannot_load_is_told_with_the_reason(sample: Workspace, supervisor: ServerSupervisor) -> None:
+    registry = ModelRegistry(Catalogue(sample))
+    model = registry.get("support-base")
+    raw = model.path.read_bytes()
+    # Sound as a header, but of a family that llama.cpp does not know.
+    model.path.write_bytes(raw.replace(b"llama", b"lxmax"))
+    with pytest.raises(LlmopsError, match="could not load"):
+        supervisor.ensure(model)
