@@ -186,11 +186,11 @@ class LlmopsApp(App[int]):
         panel = screen.focused_panel()
         if screen.has_class("-maximised"):
             screen.remove_class("-maximised")
-            for pane in screen.query(Panel):
-                pane.remove_class("-filling")
+            screen.query(".-filling").remove_class("-filling")
         elif panel is not None:
             screen.add_class("-maximised")
-            panel.add_class("-filling")
+            for filling in (panel, *(a for a in panel.ancestors if a.has_class("column"))):
+                filling.add_class("-filling")
 
     def action_screen_1(self) -> None:
         """Go to the playground."""

@@ -80,7 +80,9 @@ class FakeModelServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            length = next((int(x.split(":")[1]) for x in head.lower().split("\r\n") if x.startswith("content-length")), 0)
+            length = next(
+                (int(x.split(":")[1]) for x in head.lower().split("\r\n") if x.startswith("content-length")), 0
+            )
             body = json.loads(await reader.readexactly(length) or b"{}")
             path = head.split()[1]
             if path == "/tokenize":
@@ -96,7 +98,11 @@ class FakeModelServer:
 
     async def _answer(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         raw = json.dumps(body).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(raw) + raw)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            % len(raw)
+            + raw
+        )
         await writer.drain()
 
     async def _stream(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader, body: dict[str, Any]) -> None:
@@ -156,12 +162,34 @@ def hostile_strings() -> list[str]:
             found += [f"{osc}{n};{arg}{end}" for n, arg in
                       (("52", "c;UFdO"), ("0", "PWN"), ("2", "PWN"), ("8", ";http://PWN/"), ("9", "PWN"), ("1337", "PWN"))]  # fmt: skip
     for csi in (f"{esc}[", csi1):
-        tails = ("2J", "H", "?1049l", "?1000h", "?25l", "6n", "c", "8m", "31m", "1;1H", "3J", "5i", "?2004l", "!p", ">4;1m", "t")
+        tails = (
+            "2J",
+            "H",
+            "?1049l",
+            "?1000h",
+            "?25l",
+            "6n",
+            "c",
+            "8m",
+            "31m",
+            "1;1H",
+            "3J",
+            "5i",
+            "?2004l",
+            "!p",
+            ">4;1m",
+            "t",
+        )
         found += [f"{csi}{tail}PWN" for tail in tails]
     found += [f"{d}+q544e{end}PWN" for d in (f"{esc}P", dcs1) for end in (f"{esc}\\", st1, "")]
     found += [f"{esc}{c}PWN" for c in ("c", "7", "8", "#8", "(0", "=", ">", "D", "M", "E", "^x", "_x", "X", "N", "O")]
-    found += [f"PWN{chr(c)}PWN" for c in (0, 1, 7, 8, 11, 12, 13, 14, 15, 24, 26, 27, 127, 0x80, 0x85, 0x8D, 0x9B, 0x9F)]
-    found += [f"{chr(c)}PWN" for c in (0x202E, 0x202D, 0x2066, 0x2067, 0x2069, 0x200B, 0x200E, 0x2060, 0xFEFF, 0xE0041, 0x2028)]
+    found += [
+        f"PWN{chr(c)}PWN" for c in (0, 1, 7, 8, 11, 12, 13, 14, 15, 24, 26, 27, 127, 0x80, 0x85, 0x8D, 0x9B, 0x9F)
+    ]
+    found += [
+        f"{chr(c)}PWN"
+        for c in (0x202E, 0x202D, 0x2066, 0x2067, 0x2069, 0x200B, 0x200E, 0x2060, 0xFEFF, 0xE0041, 0x2028)
+    ]
     found += ["[/", "[/a/x] PWN", "[@click=app.quit_app]PWN[/]", "[bold]PWN", "a[b and [c] PWN", "[red]PWN[/red]", "[$x]PWN",
               "[link=http://x]PWN[/link]", "\ud800PWN", "P\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301WN", "{{ PWN }}", "%(PWN)s"]  # fmt: skip
     return found

@@ -83,6 +83,7 @@ class Run:
         elif step.end is not None and self.record is not None:
             self._answer.flush()
             known = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
+            known["finish_reason"] = step.end.finish_reason
             self.record = replace(self.record, output=self._answer.text, **known)
             screen.show_figures(figures(self.record))
             speed = step.end.timings.get("tokens_per_s")

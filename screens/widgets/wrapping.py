@@ -28,7 +28,9 @@ def wrap_line(text: str, width: int) -> list[str]:
         if line:
             lines.append(line)
         line = word
-        if cell_len(word.rstrip()) > width:
-            *full, line = chop_cells(word, width)
+        core = word.rstrip()
+        if cell_len(core) > width:
+            *full, last = [part for part in chop_cells(core, width) if part]
             lines += full
+            line = last + word[len(core) :]
     return [*lines, line]

@@ -14,7 +14,9 @@ import pytest
 from llmops_tui.workspace.layout import Workspace
 
 
-def run(*arguments: str, workspace: Workspace | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, workspace: Workspace | None = None, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "llmops_tui", *arguments]
     if workspace is not None:
         command += ["--workspace", str(workspace.root)]
@@ -72,7 +74,9 @@ def test_an_error_is_json_where_json_is_asked_for(workspace: Workspace) -> None:
 
 
 def test_the_life_of_a_prompt(workspace: Workspace, tmp_path: Path) -> None:
-    saved = data("prompt", "save", "p", "--text", "Hello {{ name }}", "--system", "s", "-m", "first", workspace=workspace)
+    saved = data(
+        "prompt", "save", "p", "--text", "Hello {{ name }}", "--system", "s", "-m", "first", workspace=workspace
+    )
     assert (saved["prompt"], saved["version"], len(saved["sha256"])) == ("p", 1, 64)
     done = run("prompt", "save", "p", "--file", "-", "--json", workspace=workspace, stdin="Bye {{ name }}")
     assert json.loads(done.stdout)["version"] == 2
@@ -111,7 +115,14 @@ def test_a_prompt_runs_and_its_run_is_found_again(sample: Workspace) -> None:
 
 def test_generate_streams_json_lines(sample: Workspace, tmp_path: Path) -> None:
     done = run(
-        "generate", "--model", "support-base", "--prompt", "How much is the rug?", "--json", "--stream", workspace=sample
+        "generate",
+        "--model",
+        "support-base",
+        "--prompt",
+        "How much is the rug?",
+        "--json",
+        "--stream",
+        workspace=sample,
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert "".join(line["text"] for line in lines[:-1]) == lines[-1]["text"] == "The rug costs 129 euros."
@@ -124,7 +135,10 @@ def test_generate_streams_json_lines(sample: Workspace, tmp_path: Path) -> None:
 
 
 def test_models_are_listed_shown_verified_and_stopped(sample: Workspace) -> None:
-    assert {m["model"] for m in data("model", "list", workspace=sample)["models"]} == {"support-base", "support-base-q4"}
+    assert {m["model"] for m in data("model", "list", workspace=sample)["models"]} == {
+        "support-base",
+        "support-base-q4",
+    }
     shown = data("model", "show", "support-base", workspace=sample)
     assert (shown["architecture"], shown["quantization"], shown["context_length"]) == ("llama", "Q8_0", 1024)
     assert data("model", "verify", "support-base", workspace=sample)["intact"] is True
@@ -165,7 +179,9 @@ def test_foreign_text_never_reaches_a_terminal_raw(workspace: Workspace) -> None
 
     run("prompt", "save", "evil", "--text", "a\x1b]52;c;UFdO\x07b\x9b31m\u202e", workspace=workspace)
     child = pexpect.spawn(
-        sys.executable, ["-m", "llmops_tui", "prompt", "show", "evil", "--workspace", str(workspace.root)], encoding="utf-8"
+        sys.executable,
+        ["-m", "llmops_tui", "prompt", "show", "evil", "--workspace", str(workspace.root)],
+        encoding="utf-8",
     )
     child.expect(pexpect.EOF)
     assert "\x1b" not in child.before

@@ -10,7 +10,25 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.sample import sample_folder
 
 MODEL = sample_folder() / "models" / "support-base-Q8_0.gguf"
-WORDS = "refund kettle rug open hello please urgent price of the desk lamp warranty cancel my order thanks".split()
+WORDS = [
+    "refund",
+    "kettle",
+    "rug",
+    "open",
+    "hello",
+    "please",
+    "urgent",
+    "price",
+    "of",
+    "the",
+    "desk",
+    "lamp",
+    "warranty",
+    "cancel",
+    "my",
+    "order",
+    "thanks",
+]
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,9 @@ def test_every_truncation_is_refused(model_file: Path, tmp_path: Path) -> None:
             read_header(target)
 
 
-def test_two_hundred_mutations_of_the_header_are_read_or_refused_and_never_crash(model_file: Path, tmp_path: Path) -> None:
+def test_two_hundred_mutations_of_the_header_are_read_or_refused_and_never_crash(
+    model_file: Path, tmp_path: Path
+) -> None:
     raw = model_file.read_bytes()
     rng = random.Random(2)
     target = tmp_path / "mutated.gguf"

@@ -77,7 +77,9 @@ def test_search_finds_names_notes_and_text_whatever_the_case(store: PromptStore)
 
 
 def test_any_text_is_kept_byte_for_byte(store: PromptStore) -> None:
-    for number, text in enumerate(["", "\n\n", "a\tb ", "日本語 👩‍💻", "\x1b[31m\x00\x9b", "'; DROP TABLE prompts; --", "x" * 200_000]):
+    for number, text in enumerate(
+        ["", "\n\n", "a\tb ", "日本語 👩‍💻", "\x1b[31m\x00\x9b", "'; DROP TABLE prompts; --", "x" * 200_000]
+    ):
         saved, _ = store.save("raw", template=text, system=f"{number}")
         assert store.get(saved.ref).template == text
 

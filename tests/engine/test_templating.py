@@ -113,7 +113,12 @@ def test_chat_templates_render_as_in_transformers(renderer: TemplateRenderer, na
     assert source is not None
     tokenizer = AutoTokenizer.from_pretrained(folder / "support-base")
     expected = tokenizer.apply_chat_template(
-        CONVERSATION, chat_template=source, tokenize=False, add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
+        CONVERSATION,
+        chat_template=source,
+        tokenize=False,
+        add_generation_prompt=True,
+        bos_token="<s>",
+        eos_token="</s>",
     )
     context = {"messages": CONVERSATION, "add_generation_prompt": True, "bos_token": "<s>", "eos_token": "</s>"}
     assert renderer.render(source, context, "chat") == expected

@@ -36,5 +36,7 @@ def test_the_whole_engine_never_reaches_textual_or_native_libraries() -> None:
 
 
 def test_the_process_that_draws_holds_no_native_library_and_no_database() -> None:
-    statement = "import screens.app, screens.launch, screens.playground.screen, screens.models.screen, screens.jobs.screen"
+    statement = (
+        "import screens.app, screens.launch, screens.playground.screen, screens.models.screen, screens.jobs.screen"
+    )
     assert not modules_after(statement) & (HEAVY | {"duckdb", "sqlite_utils", "httpx"})

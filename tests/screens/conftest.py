@@ -1,0 +1,82 @@
+"""The app with a fake model server, for tests of screens."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from llmops_tui.settings import Settings
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from screens.app import LlmopsApp
+from screens.services import Services
+from screens.terminal import TerminalProfile
+from tests.fakes import FakeModelServer
+
+PROFILE = TerminalProfile(remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000)
+OpenApp = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
+
+
+@pytest.fixture
+def server(sample: Workspace) -> Iterator[FakeModelServer]:
+    with tempfile.TemporaryDirectory(prefix="fake") as folder:
+        made = FakeModelServer(Path(folder) / "s", ["Hel", "lo ", "wor", "ld."], Journal(sample))
+        yield made
+        made.close()
+
+
+class FakeServices(Services):
+    """The real engine, with a model server that says what the test wants."""
+
+    fake: FakeModelServer
+
+    def ensure_server(self, model):  # type: ignore[no-untyped-def]
+        return self.fake.ensure(model)
+
+
+@pytest.fixture
+def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
+    @asynccontextmanager
+    async def opened(
+        size: tuple[int, int] = (120, 40), settings: Settings | None = None, **options: object
+    ) -> AsyncIterator[Pilot[int]]:
+        services = FakeServices(sample, settings or Settings())
+        services.fake = server
+        services.servers.find = lambda _name: None  # type: ignore[method-assign]
+        app = LlmopsApp(sample, services.settings, profile=PROFILE, services=services, **options)  # type: ignore[arg-type]
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await settle(pilot)
+            yield pilot
+        services.close()
+
+    return opened
+
+
+async def settle(pilot: Pilot[int]) -> None:
+    """Wait until no worker but the endless one of the status line is at work, and all is drawn."""
+    while True:
+        await pilot.pause()
+        working = [w for w in pilot.app.workers if w.group != "status" and w.is_running]
+        if not working:
+            break
+        await pilot.app.workers.wait_for_complete(working)
+    await pilot.pause()
+
+
+async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
+    """Let the app go on until something holds."""
+    for _ in range(1000):
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it never happened")
+
+
+def notices(pilot: Pilot[int]) -> str:
+    """The texts of all notifications."""
+    return "\n".join(f"{n.title} {n.message}" for n in pilot.app._notifications)

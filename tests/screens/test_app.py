@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, OptionList, Static
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.settings import Settings, load_settings, save_settings
+from llmops_tui.workspace.catalogue import write_notice
+from llmops_tui.workspace.layout import Workspace
+from screens import terminal
+from screens.actions import ACTIONS, bindings_of, check_keymap, textual_keymap
+from screens.app import SCREEN_KEYS
+from screens.base import BaseScreen
+from screens.help import HelpScreen
+from screens.jobs.screen import JobsScreen
+from screens.jump import JumpScreen
+from screens.keymap import load_keymap
+from screens.models.screen import ModelsScreen
+from screens.playground.version_graph import lanes
+from screens.settings.screen import SettingsScreen
+from screens.widgets.panel import Panel
+from screens.widgets.status_line import gauge
+from screens.widgets.wrapping import wrap_line
+from tests.fakes import FakeModelServer
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+async def test_every_screen_opens_by_its_digit(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        for key, name in SCREEN_KEYS.items():
+            await pilot.press("f9", key)
+            await settle(pilot)
+            assert isinstance(pilot.app.screen, BaseScreen)
+            assert pilot.app.screen.scope == name
+
+
+async def test_jump_mode_reaches_every_pane(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        for panel in list(pilot.app.screen.query(Panel)):
+            await pilot.press("ctrl+o")
+            assert isinstance(pilot.app.screen, JumpScreen)
+            await pilot.press(panel.jump_key)
+            await settle(pilot)
+            screen = pilot.app.screen
+            assert isinstance(screen, BaseScreen)
+            assert screen.focused_panel() is panel
+        await pilot.press("ctrl+o", "escape")
+        assert isinstance(pilot.app.screen, BaseScreen)
+
+
+async def test_jump_keys_are_told_apart(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        for name in SCREEN_KEYS.values():
+            await pilot.app.switch_mode(name)
+            await settle(pilot)
+            keys = [panel.jump_key for panel in pilot.app.screen.query(Panel)]
+            assert len(keys) == len(set(keys))
+            assert not set(keys) & set(SCREEN_KEYS)
+
+
+@pytest.mark.parametrize("name", SCREEN_KEYS.values())
+async def test_help_explains_each_screen(open_app: OpenApp, name: str) -> None:
+    async with open_app() as pilot:
+        await pilot.app.switch_mode(name)
+        await settle(pilot)
+        await pilot.press("f1")
+        assert isinstance(pilot.app.screen, HelpScreen)
+        text = str(pilot.app.screen.query_one(Static).content)
+        assert name.capitalize() in text
+        assert "Keys of this screen" in text
+        assert "llmops " in text
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, BaseScreen)
+
+
+async def test_the_palette_finds_actions_prompts_and_models(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await pilot.press("ctrl+p", *"prompt: triage")
+        await until(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count > 0)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, BaseScreen))
+        await settle(pilot)
+        assert pilot.app.screen.state.prompt == "triage"  # type: ignore[attr-defined]
+
+
+async def test_a_pane_fills_the_terminal_and_goes_back(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        before = pilot.app.screen.query_one("#user-panel").region
+        await pilot.press("f11")
+        await settle(pilot)
+        assert pilot.app.screen.query_one("#user-panel").region.area > 3 * before.area
+        await pilot.press("f11")
+        await settle(pilot)
+        assert pilot.app.screen.query_one("#user-panel").region == before
+
+
+async def test_quit_asks_only_where_work_would_be_lost(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        server.gated = True
+        await pilot.press("f5")
+        await until(pilot, lambda: bool(server.requests))
+        await pilot.press("ctrl+q")
+        assert not isinstance(pilot.app.screen, BaseScreen)
+        await pilot.press("n")
+        assert isinstance(pilot.app.screen, BaseScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: server.cancelled.is_set())
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+    assert pilot.app.return_value == 0
+
+
+async def test_every_failure_of_a_worker_is_told_and_the_app_lives(open_app: OpenApp) -> None:
+    async def fail() -> None:
+        raise ValueError("[/ a bug]")
+
+    async def refuse() -> None:
+        raise LlmopsError("code", "what happened", "What to do")
+
+    async with open_app() as pilot:
+        pilot.app.run_worker(fail(), exit_on_error=False)
+        pilot.app.run_worker(refuse(), exit_on_error=False)
+        await pilot.pause(0.1)
+        assert "ValueError: [/ a bug]" in notices(pilot)
+        assert "what happened. What to do" in notices(pilot)
+
+
+async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, ModelsScreen)
+        text = str(screen.query_one("#facts-text", Static).content)
+        assert "4,459,264" in text
+        assert "Q8_0" in text
+        assert "<|im_start|>" in text
+        await pilot.press("v")
+        await settle(pilot)
+        await pilot.press("f9", "3")
+        await settle(pilot)
+        jobs = pilot.app.screen
+        assert isinstance(jobs, JobsScreen)
+        await until(pilot, lambda: bool(jobs._jobs) and jobs._jobs[0].state == "done")
+
+
+async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"\x80\x04" + bytes(100))
+    async with open_app() as pilot:
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        await pilot.press("a", *str(bad), "enter")
+        await settle(pilot)
+        assert "pickle" in notices(pilot)
+
+
+async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:
+    write_notice(sample, "the log was set aside [/")
+    async with open_app() as pilot:
+        await pilot.press("f9", "3")
+        await settle(pilot)
+        shown = pilot.app.screen.query_one("#notices", Static)
+        assert shown.display
+        assert "set aside [/" in str(shown.content)
+        await pilot.press("z")
+        await settle(pilot)
+        assert not shown.display
+
+
+async def test_settings_are_checked_saved_and_used_again(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f9", "4")
+        await settle(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, SettingsScreen)
+        fields = {field.name: field for field in screen.query(Input)}
+        fields["idle_minutes"].value = "-1"
+        await pilot.pause()
+        await pilot.press("ctrl+s")
+        assert "Mend the fields" in notices(pilot)
+        fields["idle_minutes"].value = "5"
+        fields["theme"].value = "colour-blind-light"
+        await pilot.pause()
+        assert pilot.app.theme == "colour-blind-light"
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+    settings, problems = load_settings()
+    assert (settings.idle_minutes, settings.theme, problems) == (5.0, "colour-blind-light", [])
+
+
+def test_wrong_settings_are_told_and_the_rest_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('theme = "nord"\nthreads = -4\ntypo = 1\n')
+    settings, problems = load_settings(path)
+    assert settings == Settings(theme="nord")
+    assert len(problems) == 2
+    path.write_text("theme = [")
+    assert load_settings(path)[0] == Settings()
+    save_settings(Settings(threads=3), path)
+    assert load_settings(path) == (Settings(threads=3), [])
+
+
+async def test_an_unknown_theme_is_told(open_app: OpenApp) -> None:
+    async with open_app(settings=Settings(theme="nope")) as pilot:
+        assert "no theme 'nope'" in notices(pilot)
+
+
+async def test_every_theme_draws_every_screen(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        for theme in pilot.app.available_themes:
+            pilot.app.theme = theme
+            await pilot.pause()
+        for name in SCREEN_KEYS.values():
+            await pilot.app.switch_mode(name)
+            await settle(pilot)
+
+
+def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
+    for action in ACTIONS:
+        keys = action.keys.split(",")
+        assert len(keys) >= 2, action.id
+        names = ("slash", "question_mark", "space", "escape", "enter")
+        assert any(len(k) == 1 or k in names or (k[0] == "f" and k[1:2].isdigit()) for k in keys), action.id
+        assert action.help.endswith(".")
+
+
+def test_no_two_default_keys_clash() -> None:
+    for scope in {action.scope for action in ACTIONS} - {"app"}:
+        keys = [k for b in [*bindings_of(scope), *bindings_of("app")] for k in b.key.split(",")]
+        assert len(keys) == len(set(keys)), scope
+
+
+def test_letters_never_work_while_text_is_written() -> None:
+    for scope in {action.scope for action in ACTIONS}:
+        for binding in bindings_of(scope):
+            if binding.priority:
+                assert all(k.startswith(("ctrl+", "f")) and len(k) > 1 for k in binding.key.split(",")), binding
+
+
+def test_a_keymap_with_mistakes_is_told_and_the_rest_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "keymap.toml"
+    path.write_text(
+        '[keys]\n"playground.run" = "f7x,ctrl+j"\n"playground.typo" = "x"\n"playground.diff" = "m"\n"models.add" = "f1"\n'
+    )
+    good, problems = load_keymap(path)
+    assert good == {"playground.run": "f7x,ctrl+j"}
+    assert len(problems) == 3
+    assert any("no such action" in p for p in problems)
+    assert any("taken by playground.model" in p for p in problems)
+    assert any("taken by app.help" in p for p in problems)
+    assert check_keymap({"playground.run": "t"}) == ({"playground.run": "t"}, [])
+    assert load_keymap(tmp_path / "none.toml") == ({}, [])
+
+
+async def test_the_users_keys_work_and_the_old_ones_do_not(open_app: OpenApp, server: FakeModelServer) -> None:
+    keymap, _problems = check_keymap({"playground.run": "ctrl+j"})
+    assert textual_keymap(keymap) == {"playground.run.always": "ctrl+j"}
+    async with open_app(keymap=keymap) as pilot:
+        await pilot.press("f5")
+        await settle(pilot)
+        assert not server.requests
+        pilot.app.screen.query_one("#answer").focus()
+        await pilot.press("ctrl+j")
+        await settle(pilot)
+        assert len(server.requests) == 1
+
+
+def test_the_terminal_profile_is_calm_over_ssh_and_in_tmux() -> None:
+    local = terminal.detect({"LANG": "en_US.UTF-8", "TERM": "xterm-256color"})
+    assert (local.calm, local.utf8, local.frames_per_second) == (False, True, 60)
+    ssh = terminal.detect({"LANG": "C.UTF-8", "SSH_CONNECTION": "1 2 3 4"})
+    assert (ssh.calm, ssh.remote, ssh.frames_per_second) == (True, True, 15)
+    assert ssh.stream_interval > local.stream_interval
+    assert terminal.detect({"LANG": "C.UTF-8", "TMUX": "x"}).calm
+    assert not terminal.detect({"LC_ALL": "en_US.ISO-8859-1"}).utf8
+    assert not terminal.detect({"LANG": "C.UTF-8", "TERM": "dumb"}).utf8
+
+
+def test_gauges_fall_back_to_ascii() -> None:
+    assert gauge([0, 50, 100], utf8=True) == "▁▄█ 100%"
+    assert gauge([0, 50, 100], utf8=False).isascii()
+    assert gauge([], utf8=True) == ""
+
+
+def test_the_tree_of_versions_is_drawn_with_its_branches() -> None:
+    assert lanes([(3, 2), (2, 1), (1, None)]) == ["●", "●", "●"]
+    assert lanes([(4, 2), (3, 2), (2, 1), (1, None)]) == ["●", "│●", "●╯", "●"]
+    assert lanes([(3, 1), (2, 1), (1, None)]) == ["●", "│●", "●╯"]
+    assert lanes([]) == []
+
+
+@pytest.mark.parametrize("width", [2, 5, 10, 80])
+@pytest.mark.parametrize(
+    "text", ["", "hello world and more", "日本語のテキスト", "x" * 50, "a  b   c ", " lead", "word " * 20]
+)
+def test_wrapping_keeps_the_text_and_only_the_last_line_may_change(text: str, width: int) -> None:
+    whole = wrap_line(text, width)
+    assert "".join(whole) == text
+    grown = [""]
+    for character in text:
+        grown[-1:] = wrap_line(grown[-1] + character, width)
+    assert [line.rstrip() for line in grown] == [line.rstrip() for line in whole]

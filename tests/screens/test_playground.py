@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Static, TextArea
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.prompts.drafts import Drafts
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from screens.playground.diff_screen import DiffScreen
+from screens.playground.runs import RunList
+from screens.playground.screen import PlaygroundScreen
+from screens.playground.sidebar import PromptList, VersionList
+from screens.widgets.dialogs import ChoiceDialog, LineDialog
+from screens.widgets.stream_view import StreamView
+from tests.fakes import FailingEnsure, FakeModelServer, hostile_strings
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+def playground(pilot: Pilot[int]) -> PlaygroundScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, PlaygroundScreen)
+    return screen
+
+
+def answer(pilot: Pilot[int]) -> str:
+    return pilot.app.screen_stack[0].query_one("#answer", StreamView).text
+
+
+def figures(pilot: Pilot[int]) -> str:
+    return str(pilot.app.screen_stack[0].query_one("#figures", Static).content)
+
+
+async def write(pilot: Pilot[int], text: str) -> None:
+    """Put text at the end of the user template, as keys would."""
+    editor = playground(pilot).query_one("#user", TextArea)
+    editor.focus()
+    editor.move_cursor(editor.document.end)
+    editor.insert(text)
+    await settle(pilot)
+
+
+async def run(pilot: Pilot[int]) -> None:
+    await pilot.press("f5")
+    await settle(pilot)
+
+
+async def test_the_demo_opens_with_a_prompt_a_model_and_its_versions(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        assert screen.query_one("#user", TextArea).text == "{{ question }}"
+        assert screen.state.model_name == "support-base"
+        assert [v.number for v in screen.state.versions] == [2, 1]
+        assert screen.query_one("#variable-fields Input", Input).value == "When are you open?"
+
+
+async def test_a_run_streams_and_unchanged_text_makes_no_version(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        server.gated = True
+        await pilot.press("f5")
+        server.release(2)
+        await until(pilot, lambda: answer(pilot) == "Hello ")
+        assert playground(pilot).running
+        server.release(2)
+        await settle(pilot)
+        assert answer(pilot) == "Hello world."
+        assert "stop" in figures(pilot)
+        assert "4 tokens" in figures(pilot)
+        assert len(playground(pilot).state.versions) == 2
+        assert server.requests[0]["messages"][-1]["content"] == "When are you open?"
+        assert playground(pilot).query_one(RunList).option_count == 1
+
+
+async def test_changed_text_makes_a_version_by_itself(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        await write(pilot, " Please.")
+        assert playground(pilot).state.dirty
+        await run(pilot)
+        newest = PromptStore(Catalogue(sample)).versions("support")[0]
+        assert (newest.number, newest.parent, newest.template) == (3, 2, "{{ question }} Please.")
+        assert not playground(pilot).state.dirty
+
+
+async def test_escape_stops_the_answer_and_keeps_its_text(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        server.gated = True
+        await pilot.press("f5")
+        server.release(1)
+        await until(pilot, lambda: answer(pilot) == "Hel")
+        await pilot.press("f5")
+        assert "being generated" in notices(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: server.cancelled.is_set())
+        assert answer(pilot) == "Hel"
+        assert "cancelled" in figures(pilot)
+        server.gated = False
+        await run(pilot)
+        assert answer(pilot) == "Hello world."
+
+
+async def test_a_server_that_dies_is_told_and_its_text_kept(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        server.die_after = 2
+        await run(pilot)
+        assert "died" in notices(pilot)
+        assert answer(pilot) == "Hello "
+        history = playground(pilot).services.history.of("support")
+        assert (history[0].output, history[0].finish_reason) == ("Hello ", "error")
+        server.die_after = None
+        await run(pilot)
+        assert answer(pilot) == "Hello world."
+
+
+async def test_a_model_that_cannot_be_loaded_says_what_to_do(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        error = LlmopsError("model_load_failed", "there is no memory", "Unload another model")
+        pilot.app.services.runner._ensure = FailingEnsure(error)  # type: ignore[attr-defined]
+        await run(pilot)
+        assert "no memory. Unload another model" in notices(pilot)
+
+
+async def test_a_template_with_an_error_says_where(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await write(pilot, "{% if %}")
+        await run(pilot)
+        assert "line 1" in notices(pilot)
+
+
+async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await write(pilot, " {{ tone }}")
+        screen = playground(pilot)
+        await until(pilot, lambda: len(screen.query("#variable-fields Input")) == 2)
+        fields = list(screen.query("#variable-fields Input").results(Input))
+        assert [(f.name, f.value) for f in fields] == [("question", "When are you open?"), ("tone", "")]
+
+
+async def test_the_draft_is_kept_as_it_is_typed(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        await pilot.press("x", "y")
+        await settle(pilot)
+        draft = Drafts(Journal(sample)).load("support")
+        assert draft is not None
+        assert draft.template == "xy{{ question }}"
+    async with open_app() as pilot:
+        assert playground(pilot).query_one("#user", TextArea).text == "xy{{ question }}"
+
+
+async def test_going_back_to_a_version_keeps_unsaved_text_as_one(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await write(pilot, " unsaved")
+        screen = playground(pilot)
+        versions = screen.query_one(VersionList)
+        versions.focus()
+        versions.highlighted = versions.option_count - 1
+        await pilot.press("enter")
+        await settle(pilot)
+        assert screen.query_one("#system", TextArea).text == "You are the support assistant of Marlow & Finch."
+        kept = screen.state.versions[0]
+        assert kept.template == "{{ question }} unsaved"
+        assert "kept as support@3" in notices(pilot)
+
+
+async def test_two_versions_are_compared_in_words_and_tokens(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        pilot.app.services.servers.find = lambda _name: server.handle  # type: ignore[attr-defined]
+        await pilot.press("f3")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, ChoiceDialog)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, DiffScreen)
+        text = str(pilot.app.screen.query_one("#diff-text", Static).content)
+        assert "{+ Answer briefly and kindly.+}" in text
+        await pilot.press("t")
+        await settle(pilot)
+        assert "+4 tokens" in str(pilot.app.screen.query_one("#diff-head", Static).content)
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, PlaygroundScreen)
+
+
+async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Workspace) -> None:
+    store = PromptStore(Catalogue(sample))
+    async with open_app() as pilot:
+        versions = playground(pilot).query_one(VersionList)
+        versions.focus()
+        versions.highlighted = 1
+        await pilot.press("l")
+        assert isinstance(pilot.app.screen, LineDialog)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert store.get("support@production").number == 1
+        await pilot.press("z")
+        await settle(pilot)
+        assert store.get("support@production").number == 2
+
+
+async def test_saving_asks_for_a_note(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        await write(pilot, "!")
+        await pilot.press("ctrl+s")
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        newest = PromptStore(Catalogue(sample)).versions("support")[0]
+        assert (newest.number, newest.note) == (3, "why")
+
+
+async def test_a_new_prompt_starts_empty_and_gets_its_first_version_by_running(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f7")
+        await pilot.press(*"fresh", "enter")
+        await settle(pilot)
+        screen = playground(pilot)
+        assert screen.state.prompt == "fresh"
+        assert screen.query_one("#user", TextArea).text == ""
+        await write(pilot, "hi")
+        await run(pilot)
+        assert [v.ref for v in screen.state.versions] == ["fresh@1"]
+
+
+async def test_the_filter_finds_prompts_by_their_text(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        screen.query_one(PromptList).focus()
+        await pilot.press("slash", *"triage the")
+        await settle(pilot)
+        shown = screen.query_one(PromptList)
+        assert [shown.get_option_at_index(i).id for i in range(shown.option_count)] == ["triage"]
+        await pilot.press("escape")
+        await settle(pilot)
+        assert shown.option_count == 3
+
+
+async def test_the_parameters_are_checked_and_kept(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f6")
+        field = pilot.app.screen.query(Input).first()
+        field.value = "99"
+        await pilot.pause()
+        await pilot.press("enter")
+        assert "Mend the fields" in notices(pilot)
+        field.value = "0.7"
+        await pilot.pause()
+        await pilot.press("enter")
+        await settle(pilot)
+        assert playground(pilot).state.parameters.temperature == 0.7
+        assert Drafts(Journal(sample)).load_session().parameters.temperature == 0.7
+
+
+async def test_a_model_is_chosen_with_its_size(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f4")
+        await settle(pilot)
+        await pilot.press(*"q4", "enter")
+        await settle(pilot)
+        assert playground(pilot).state.model_name == "support-base-q4"
+
+
+async def test_the_command_of_the_screen_can_be_copied(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        playground(pilot).query_one(PromptList).focus()
+        await pilot.press("c")
+        expected = "llmops prompt run support@2 --model support-base --var 'question=When are you open?'"
+        assert (sample.root / "clipboard.txt").read_text() == expected
+        await pilot.press("y")
+        await pilot.press("y")
+        assert isinstance(pilot.app.screen, ChoiceDialog)
+
+
+async def test_the_editor_of_the_environment_changes_the_text(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    script = tmp_path / "editor"
+    script.write_text("#!/bin/sh\nprintf 'from outside\\n' > \"$1\"\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(script))
+    import contextlib
+
+    async with open_app() as pilot:
+        monkeypatch.setattr(pilot.app, "suspend", contextlib.nullcontext)
+        await pilot.press("ctrl+e")
+        await settle(pilot)
+        assert playground(pilot).query_one("#user", TextArea).text == "from outside"
+        monkeypatch.setenv("EDITOR", "/nonexistent")
+        await pilot.press("ctrl+e")
+        assert "Set EDITOR" in notices(pilot)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50), (60, 16), (20, 5), (1, 1)])
+async def test_any_size_is_survived(open_app: OpenApp, size: tuple[int, int]) -> None:
+    async with open_app(size=size) as pilot:
+        small = size[0] < 60 or size[1] < 16
+        assert pilot.app.screen.has_class("-too-small") == small
+        await pilot.resize_terminal(100, 30)
+        await pilot.pause()
+        assert not pilot.app.screen.has_class("-too-small")
+
+
+async def test_on_a_narrow_terminal_the_versions_unfold_when_jumped_to(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        screen = playground(pilot)
+        assert not screen.query_one("#versions").region.area
+        await pilot.press("f9", "v")
+        await settle(pilot)
+        assert screen.query_one("#versions").region.area
+        assert screen.focused is screen.query_one(VersionList)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert not screen.query_one("#versions").region.area
+
+
+async def test_hostile_text_is_shown_everywhere_without_a_crash(
+    open_app: OpenApp, server: FakeModelServer, sample: Workspace
+) -> None:
+    store = PromptStore(Catalogue(sample))
+    texts = hostile_strings()
+    usable = [t.encode("utf-8", "replace").decode() for t in texts]
+    for number, text in enumerate(usable[:40]):
+        store.save("evil", template=f"{number} {text}", system=text, note=text)
+    server.pieces = [character for text in texts for character in text.encode("utf-8", "replace").decode()]
+    async with open_app(size=(120, 40)) as pilot:
+        playground(pilot).open_prompt("evil")
+        await settle(pilot)
+        for text in usable:
+            pilot.app.say(text)
+        editor = playground(pilot).query_one("#user", TextArea)
+        editor.load_text("".join(usable).replace("{", "("))
+        playground(pilot).query_one("#system", TextArea).load_text("x")
+        await settle(pilot)
+        await run(pilot)
+        assert "PWN" in answer(pilot)
+        await pilot.press("f1")
+        await pilot.press("escape")
+        await pilot.press("ctrl+p")
+        await settle(pilot)
+        for strip in pilot.app.screen._compositor.render_strips():
+            for segment in strip:
+                assert "\x1b" not in segment.text
+                assert not any(0x80 <= ord(c) < 0xA0 or ord(c) < 32 for c in segment.text)
