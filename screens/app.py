@@ -66,6 +66,8 @@ class LlmopsApp(App[int]):
         self._problems = problems or []
         self._frame_filter = FrameFilter()
         self._copied_at = 0.0
+        # What quitting would cut short, in words; empty where nothing would be lost.
+        self.unfinished = ""
         for theme in THEMES:
             self.register_theme(theme)
         known = settings.theme in self.available_themes
@@ -260,11 +262,10 @@ class LlmopsApp(App[int]):
         self.say(done or "There is nothing to undo.", severity="information" if done else "warning")
 
     def action_quit_app(self) -> None:
-        """Leave; asks where an answer is still being generated."""
+        """Leave; asks where something would be cut short."""
         from screens.widgets.dialogs import ConfirmDialog
 
-        busy = any(worker.group == "run" and worker.is_running for worker in self.workers)
-        if not (busy and self.services.settings.confirm_quit):
+        if not (self.unfinished and self.services.settings.confirm_quit):
             self.exit(0)
             return
 
@@ -273,7 +274,7 @@ class LlmopsApp(App[int]):
                 self.exit(0)
 
         self.push_screen(
-            ConfirmDialog("An answer is being generated.", "Quit and stop it? Its text so far is kept."), answered
+            ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept."), answered
         )
 
     # ── what the palette and other screens ask for ──

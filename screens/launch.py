@@ -36,6 +36,9 @@ def launch(workspace: Workspace) -> int:
     settings, problems = load_settings()
     keymap, keymap_problems = load_keymap()
     terminal.prepare_environment(profile, settings.animations)
+    # Some shells export the size the terminal once had; the terminal itself knows better.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     if settings.charts == "ascii":
         profile = terminal.without_utf8(profile)
     workspace.make()

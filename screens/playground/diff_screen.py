@@ -55,8 +55,11 @@ class DiffScreen(ModalScreen[None]):
         """Close."""
         self.dismiss(None)
 
-    async def action_switch(self) -> None:
+    def action_switch(self) -> None:
         """Words, or the model's tokens where a model is loaded."""
+        self.run_worker(self._switch(), group="diff", exclusive=True, exit_on_error=False)
+
+    async def _switch(self) -> None:
         if self._tokens:
             self._tokens = False
             self._draw(self._words(), "")

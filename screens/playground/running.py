@@ -46,11 +46,15 @@ class Run:
             parameters=state.parameters,
             parent=state.draft.base,
         )
+        screen.app.unfinished = "An answer is being generated."
         self._answer.clear(f"loading {model.name} …")
         screen.show_figures(Content.styled("rendering …", "$muted"))
         try:
-            async for step in screen.services.runner.run(request, model):
-                await self._show(step, model.name)
+            try:
+                async for step in screen.services.runner.run(request, model):
+                    await self._show(step, model.name)
+            finally:
+                screen.app.unfinished = ""
         except LlmopsError as error:
             self._answer.flush()
             kept = "; the text so far is kept" if self._answer.text else ""

@@ -81,6 +81,7 @@ class VersionList(OptionList):
     def __init__(self) -> None:
         super().__init__(id="version-list", markup=False, compact=True)
         self._versions: list[PromptVersion] = []
+        self._at: tuple[int | None, int | None] = (None, None)
 
     @property
     def current(self) -> PromptVersion | None:
@@ -112,8 +113,13 @@ class VersionList(OptionList):
         if not self.option_count:
             self.add_option(Option(Content.styled(_EMPTY_VERSIONS, "$muted"), disabled=True))
             return
+        # The cursor goes with the text: to the draft, or to the version the editors hold now.
+        moved = self._at != (draft, matching)
+        self._at = (draft, matching)
+        here = next((v for v in versions if v.number == matching), None)
+        wanted = here if moved else kept
         ids = [self.get_option_at_index(i).id for i in range(self.option_count)]
-        self.highlighted = ids.index(kept.id) if kept is not None and kept.id in ids else 0
+        self.highlighted = ids.index(wanted.id) if wanted is not None and wanted.id in ids else 0
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter brings the version's text back."""

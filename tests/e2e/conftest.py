@@ -1,0 +1,48 @@
+"""The real app on a sample workspace, with a fake model server that it finds as it finds a real one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.e2e.terminal import Terminal, registered_state
+from tests.fakes import FakeModelServer
+
+OpenTerminal = Callable[..., Terminal]
+
+
+@pytest.fixture
+def terminal(sample: Workspace) -> Iterator[OpenTerminal]:
+    opened: list[Terminal] = []
+
+    def start(*arguments: str, size: tuple[int, int] = (120, 40), env: dict[str, str] | None = None) -> Terminal:
+        opened.append(Terminal(*(arguments or ("--workspace", str(sample.root))), size=size, env=env))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def found_server(sample: Workspace) -> Iterator[FakeModelServer]:
+    """A fake server registered as that of the sample model, in this process."""
+    with tempfile.TemporaryDirectory(prefix="fake") as folder:
+        server = FakeModelServer(Path(folder) / "s", ["Hel", "lo ", "wor", "ld."], Journal(sample))
+        handle = server.handle
+        sha256 = ModelRegistry(Catalogue(sample)).get("support-base").sha256
+        state = registered_state(sample.root, "support-base")
+        state.parent.mkdir(parents=True)
+        options = {"model": "support-base", "sha256": sha256, "socket": handle.socket, "key": "key"}
+        state.write_text(json.dumps({"pid": handle.process.pid, "started": handle.process.started, "options": options}))
+        yield server
+        state.unlink(missing_ok=True)
+        server.close()

@@ -1,0 +1,127 @@
+"""A terminal for tests: the real app in a real pty, its screen read back, every byte it wrote kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+
+KEYS = {
+    "f1": "\x1bOP", "f3": "\x1bOR", "f4": "\x1bOS", "f5": "\x1b[15~", "f6": "\x1b[17~", "f9": "\x1b[20~", "f10": "\x1b[21~",
+    "enter": "\r", "escape": "\x1b", "down": "\x1b[B", "up": "\x1b[A", "end": "\x1b[F",
+    "ctrl+q": "\x11", "ctrl+r": "\x12", "ctrl+s": "\x13", "tab": "\t",
+}  # fmt: skip
+# The accent of the default theme, as pyte tells colours.
+ACCENT = "7aa2f7"
+_PRIVATE = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
+
+
+class Terminal:
+    """The app under a pty of its own."""
+
+    def __init__(self, *arguments: str, size: tuple[int, int] = (120, 40), env: dict[str, str] | None = None) -> None:
+        self.columns, self.rows = size
+        self._screen = pyte.Screen(self.columns, self.rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self.raw = bytearray()
+        self.child = pexpect.spawn(
+            sys.executable, ["-m", "llmops_tui", *arguments], dimensions=(self.rows, self.columns),
+            env={**os.environ, "COLORTERM": "truecolor", **(env or {})}, timeout=30,
+        )  # fmt: skip
+        self.attributes = termios.tcgetattr(self.child.child_fd)
+
+    @property
+    def text(self) -> str:
+        """What the screen shows now."""
+        return "\n".join(self._screen.display)
+
+    def pump(self, seconds: float = 0.05) -> bool:
+        """Read what the app wrote; false where it closed the terminal."""
+        try:
+            part: bytes = self.child.read_nonblocking(65_536, timeout=seconds)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += part
+        # pyte knows no kitty key reports and would print their tail.
+        self._stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", part))
+        return True
+
+    def wait(self, what: str | Callable[[str], bool], seconds: float = 30) -> None:
+        """Wait until the screen shows a text, or a condition on it holds."""
+        holds = what if callable(what) else lambda text: what in text
+        deadline = time.monotonic() + seconds
+        while not holds(self.text):
+            assert time.monotonic() < deadline, f"never saw {what!r}; the screen:\n{self.text}"
+            assert self.pump() or holds(self.text), f"the app ended; the screen:\n{self.text}"
+
+    def jump(self, key: str, title: str) -> None:
+        """Jump to a pane and wait until it has the focus, which its border shows."""
+        self.press("f9")
+        self.wait(" settings ")
+        self.press(key)
+        self.wait(lambda text: " settings " not in text and self._focused(text, title))
+
+    def _focused(self, text: str, title: str) -> bool:
+        for y, line in enumerate(text.split("\n")):
+            x = line.rfind("╭", 0, max(0, line.find(title)))
+            if title in line and x >= 0:
+                return self._screen.buffer[y][x].fg == ACCENT
+        return False
+
+    def leave(self, sign: str) -> None:
+        """Press escape and wait until a dialog with this text is gone."""
+        self.press("escape")
+        self.wait(lambda text: sign not in text)
+
+    def press(self, *keys: str) -> None:
+        """Press keys by name, or type text."""
+        for key in keys:
+            self.child.send(KEYS.get(key, key))
+            # An escape followed at once by another key reads as one key with alt.
+            self.pump(0.12 if key == "escape" else 0.02)
+
+    def finish(self) -> int:
+        """Read to the end and return the exit code."""
+        deadline = time.monotonic() + 20
+        while self.pump(0.2):
+            assert time.monotonic() < deadline, f"the app did not end; the screen:\n{self.text}"
+        self.child.wait()
+        return int(self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus)
+
+    def left_on(self) -> set[int]:
+        """Private modes that the app switched on and left so, and 25 where it left the cursor hidden."""
+        state: dict[int, bool] = {}
+        for match in _PRIVATE.finditer(bytes(self.raw)):
+            for mode in match.group(1).split(b";"):
+                state[int(mode)] = match.group(2) == b"h"
+        on = {mode for mode, is_on in state.items() if is_on and mode not in {7, 25}}
+        on |= {25} if state.get(25) is False else set()
+        pushed = len(re.findall(rb"\x1b\[>\d+u", self.raw))
+        popped = len(re.findall(rb"\x1b\[<u", self.raw))
+        return on | ({-1} if popped < pushed else set())
+
+    def unchanged(self) -> bool:
+        """Whether the terminal is as it was found."""
+        return self.left_on() == set() and self._attributes() == self.attributes
+
+    def _attributes(self) -> list[Any]:
+        return termios.tcgetattr(self.child.child_fd)
+
+    def close(self) -> None:
+        """End the app by force."""
+        self.child.close(force=True)
+
+
+def registered_state(root: Path, model: str) -> Path:
+    """Where a model server of a workspace leaves its state."""
+    return root / "runs" / "servers" / f"{model}.json"

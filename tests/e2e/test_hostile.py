@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import re
+
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.prompts.drafts import Draft, Drafts, Session
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalogue import Catalogue, write_notice
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.e2e.conftest import OpenTerminal
+from tests.e2e.terminal import Terminal
+from tests.fakes import FakeModelServer, hostile_strings
+
+# A sequence as a terminal reads it: CSI, or a string control up to its end, or a two-character escape.
+_SEQUENCE = re.compile(
+    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
+    re.DOTALL,
+)
+
+
+def kinds(raw: bytes) -> set[bytes]:
+    """The kinds of sequences in what was written: numbers of colours and places are left out, modes are kept."""
+    found = set()
+    for match in _SEQUENCE.finditer(raw):
+        sequence = match.group()
+        if sequence.endswith((b"m", b"H")) and sequence.startswith(b"\x1b["):
+            sequence = re.sub(rb"[\d;]+", b"n", sequence)
+        found.add(sequence)
+    return found
+
+
+def visit_everything(app: Terminal) -> None:
+    app.wait("Prompts")
+    app.wait("support-base")
+    app.press("f5")
+    app.wait("tok/s")
+    app.jump("v", "Versions")
+    app.press("down", "down", "enter")
+    app.jump("r", "Runs")
+    app.press("enter")
+    app.jump("a", "Answer")
+    app.press("end", "up", "f3")
+    app.wait("Compare")
+    app.press("enter")
+    app.wait("in words")
+    app.press("t")
+    app.wait("in tokens")
+    app.leave("in tokens")
+    app.press("f1")
+    app.wait("Keys of this screen")
+    app.leave("Keys of this screen")
+    app.press("f10")
+    app.wait("Find any action")
+    app.press("PWN")
+    app.leave("PWN")
+    app.press("f4")
+    app.wait("Q8_0  ")
+    app.leave("type to narrow")
+    for digit, sign in (("2", "Chat template"), ("3", "g Log"), ("4", "animations"), ("1", "Versions")):
+        app.press("f9")
+        app.wait(" settings ")
+        app.press(digit)
+        app.wait(sign)
+        app.press("down", "f1")
+        app.wait("Keys everywhere")
+        app.leave("Keys everywhere")
+    app.press("ctrl+q")
+    assert app.finish() == 0
+
+
+def poison(workspace: Workspace, texts: list[str]) -> None:
+    """Put hostile text everywhere that shows foreign text."""
+    catalogue, journal = Catalogue(workspace), Journal(workspace)
+    store, drafts = PromptStore(catalogue), Drafts(journal)
+    for number, text in enumerate(texts):
+        store.save("support", template=f"{number} {text}".replace("{", "("), system=text.replace("{", "("), note=text)
+        body = {"started_at": float(number), "model": text, "prompt": "support", "prompt_version": number % 3 + 1,
+                "variables": {text: text}, "output": text, "finish_reason": "stop", "error": text}  # fmt: skip
+        journal.append("request", f"run_{number}", body)
+    everything = "\n".join(texts)
+    drafts.save("support", Draft(system="", template="x " + everything.replace("{", "("), variables={"a": everything}))
+    drafts.save_session(Session(prompt="support", model="support-base"))
+    header = json.dumps(
+        {"architecture": everything, "name": everything, "chat_template": everything, "license": everything}
+    )
+    catalogue.write(lambda book: book.execute("UPDATE models SET header = ? WHERE name = 'support-base-q4'", [header]))
+    jobs = JobStore(journal)
+    job = jobs.add(kind="x", title=everything, spec={})
+    jobs.update(job.id, state="failed", cause=everything, message=everything)
+    folder = jobs.folder(jobs.get(job.id))
+    folder.mkdir(parents=True)
+    (folder / "output.log").write_bytes(everything.encode("utf-8", "replace") + b"\xff\x1b[2J\x9b31m")
+    write_notice(workspace, everything)
+
+
+def test_no_foreign_sequence_reaches_the_terminal(
+    terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer
+) -> None:
+    plain = terminal()
+    visit_everything(plain)
+    texts = [text.encode("utf-8", "replace").decode() for text in hostile_strings()]
+    assert len(texts) >= 100
+    poison(sample, texts)
+    # One character a token: every sequence is split.
+    found_server.pieces = [character for text in texts for character in text]
+    hostile = terminal()
+    visit_everything(hostile)
+    assert kinds(bytes(hostile.raw)) <= kinds(bytes(plain.raw))
+    assert b"PWN" in hostile.raw
+    text = bytes(hostile.raw).decode("utf-8", "replace")
+    assert not re.search("[\x80-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    assert not re.search("\x1b[^\x1b]{0,40}(UFdO|PWN;)", text)

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+from tests.e2e.conftest import OpenTerminal
+from tests.fakes import FakeModelServer
+
+
+def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTerminal, tmp_path: Path) -> None:
+    app = terminal("demo", "--dir", str(tmp_path / "demo"))
+    workspace = Workspace(tmp_path / "demo" / ".llmops")
+    try:
+        app.wait("{{ question }}")
+        app.wait("support-base Q8_0")
+        app.press("f5")
+        app.wait("We are open Monday to Saturday")
+        app.wait("tok/s")
+        app.press("end", " Please", ".")
+        app.wait("@3 draft")
+        app.press("ctrl+r")
+        app.wait(lambda text: "@3 draft" not in text and "support @3" in text)
+        app.wait("Runs  @3 · 1")
+        app.press("f3")
+        app.wait("Compare support@3 with")
+        app.press("enter")
+        app.wait("{+ Please.+}")
+        app.press("t")
+        app.wait("tokens with support-base")
+        app.leave("tokens with")
+        app.jump("v", "Versions")
+        app.press("down", "enter")
+        app.wait("support @2")
+        assert "{{ question }} Please." not in app.text
+        app.press("ctrl+q")
+        assert app.finish() == 0
+        assert app.unchanged()
+        store = PromptStore(Catalogue(workspace))
+        assert [v.number for v in store.versions("support")] == [3, 2, 1]
+    finally:
+        supervisor = ServerSupervisor(workspace)
+        for handle in supervisor.running():
+            supervisor.stop(handle.model)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_the_terminal_as_it_was(
+    terminal: OpenTerminal, found_server: FakeModelServer, number: int
+) -> None:
+    found_server.gated = True
+    app = terminal()
+    app.wait("{{ question }}")
+    app.wait("support-base Q8_0")
+    app.press("f5")
+    found_server.release(2)
+    app.wait("Hello")
+    started = time.monotonic()
+    os.kill(app.child.pid, number)
+    assert app.finish() == 128 + number
+    assert time.monotonic() - started < 10
+    assert app.unchanged(), app.left_on()
+
+
+def test_a_crash_leaves_the_terminal_as_it_was(sample: Workspace, tmp_path: Path) -> None:
+    from tests.e2e.terminal import Terminal
+
+    code = tmp_path / "crash.py"
+    code.write_text(
+        "import sys\n"
+        "from screens.playground.screen import PlaygroundScreen\n"
+        "def crash(self): raise ValueError('a bug')\n"
+        "PlaygroundScreen.action_run = crash\n"
+        "from llmops_tui.cli.main import run\n"
+        f"sys.exit(run(['--workspace', {str(sample.root)!r}]))\n"
+    )
+    app = Terminal()
+    app.close()
+    import pexpect
+
+    app.child = pexpect.spawn(sys.executable, [str(code)], dimensions=(40, 120), timeout=30)
+    app.raw = bytearray()
+    app.attributes = termios.tcgetattr(app.child.child_fd)
+    app.wait("{{ question }}")
+    app.press("f5")
+    assert app.finish() == 1
+    assert app.unchanged(), app.left_on()
+    assert b"ended by an error" in app.raw
+    assert "a bug" in (sample.logs / "native.log").read_text()
+
+
+def test_what_native_code_prints_never_reaches_the_screen(sample: Workspace, tmp_path: Path) -> None:
+    import pexpect
+
+    from tests.e2e.terminal import Terminal
+
+    code = tmp_path / "noisy.py"
+    code.write_text(
+        "import os, sys\n"
+        "from screens.playground.screen import PlaygroundScreen\n"
+        "def noisy(self):\n"
+        "    os.write(1, b'NOISE-ONE'); os.write(2, b'NOISE-TWO'); os.system('echo NOISE-THREE >&2')\n"
+        "    self.app.say('printed')\n"
+        "PlaygroundScreen.action_run = noisy\n"
+        "from llmops_tui.cli.main import run\n"
+        f"sys.exit(run(['--workspace', {str(sample.root)!r}]))\n"
+    )
+    app = Terminal()
+    app.close()
+    app.child = pexpect.spawn(sys.executable, [str(code)], dimensions=(40, 120), timeout=30)
+    app.raw = bytearray()
+    app.wait("{{ question }}")
+    app.press("f5")
+    app.wait("printed")
+    app.press("ctrl+q")
+    app.finish()
+    assert b"NOISE" not in app.raw
+    assert (sample.logs / "native.log").read_text().count("NOISE") == 3
+
+
+def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
+    terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer
+) -> None:
+    from llmops_tui.prompts.drafts import Drafts
+    from llmops_tui.workspace.journal import Journal
+
+    app = terminal()
+    app.wait("{{ question }}")
+    app.press("typed")
+    app.wait("typed{{ question }}")
+    pid = app.child.pid
+    app.child.close(force=False)
+    deadline = time.monotonic() + 15
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+    draft = Drafts(Journal(sample)).load("support")
+    assert draft is not None
+    assert draft.template == "typed{{ question }}"
+
+
+def test_a_kill_keeps_the_draft(terminal: OpenTerminal, found_server: FakeModelServer) -> None:
+    app = terminal()
+    app.wait("{{ question }}")
+    app.press("precious ")
+    app.wait("precious {{ question }}")
+    app.child.kill(signal.SIGKILL)
+    app.finish()
+    again = terminal()
+    again.wait("precious {{ question }}")
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"TERM": "vt100"}, {"NO_COLOR": "1"}, {"LC_ALL": "C", "LANG": "C"}])
+def test_poor_terminals_are_drawn_on(terminal: OpenTerminal, env: dict[str, str]) -> None:
+    app = terminal(env=env)
+    app.wait("{{ question }}")
+    app.press("ctrl+q")
+    assert app.finish() == 0
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_the_app_works_inside_tmux(sample: Workspace, found_server: FakeModelServer, tmp_path: Path) -> None:
+    socket = ["tmux", "-S", str(tmp_path / "t"), "-f", "/dev/null"]
+
+    def tmux(*arguments: str) -> str:
+        return subprocess.run([*socket, *arguments], capture_output=True, text=True, check=True).stdout
+
+    def wait(text: str) -> None:
+        deadline = time.monotonic() + 30
+        while text not in tmux("capture-pane", "-p"):
+            assert time.monotonic() < deadline, tmux("capture-pane", "-p")
+            time.sleep(0.05)
+
+    tmux("new-session", "-d", "-x", "120", "-y", "40", "env PS1=ready: sh")
+    try:
+        wait("ready:")
+        tmux(
+            "send-keys",
+            f"stty -a > {tmp_path}/before; {sys.executable} -m llmops_tui --workspace {sample.root}",
+            "Enter",
+        )
+        wait("{{ question }}")
+        assert tmux("display", "-p", "#{alternate_on} #{mouse_any_flag}").split() == ["1", "1"]
+        tmux("send-keys", "F5")
+        wait("Hello world.")
+        tmux("send-keys", "C-q")
+        wait("ready:")
+        tmux("send-keys", f"stty -a > {tmp_path}/after; echo d''one", "Enter")
+        wait("done")
+        assert tmux("display", "-p", "#{alternate_on} #{mouse_any_flag} #{cursor_flag}").split() == ["0", "0", "1"]
+        assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
+    finally:
+        tmux("kill-server")
