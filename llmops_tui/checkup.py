@@ -39,7 +39,7 @@ class Check:
 def checkup(workspace: Workspace) -> list[Check]:
     """Look at everything; no check can make another fail."""
     checks: tuple[Callable[[Workspace], list[Check]], ...] = (
-        _versions, _llama, _gpu, _disk, _file_system, _terminal, _clipboard, _book,
+        _versions, _llama, _gpu, _disk, _file_system, _terminal, _clipboard, _book, _notices,
     )  # fmt: skip
     found: list[Check] = []
     for check in checks:
@@ -160,3 +160,14 @@ def _book(workspace: Workspace) -> list[Check]:
 
     Catalogue(workspace).read(lambda book: book.execute("SELECT 1").fetchone())
     return [Check("workspace", "ok", str(workspace.root))]
+
+
+def _notices(workspace: Workspace) -> list[Check]:
+    """Banners that wait; told here they have been seen, and are cleared."""
+    from llmops_tui.workspace.catalogue import read_notices
+
+    found = []
+    for path, text in read_notices(workspace):
+        found.append(Check("notice", "warn", text, "Shown this once; it is cleared now."))
+        path.unlink(missing_ok=True)
+    return found

@@ -273,9 +273,7 @@ class LlmopsApp(App[int]):
             if yes:
                 self.exit(0)
 
-        self.push_screen(
-            ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept."), answered
-        )
+        self.push_screen(ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept."), answered)
 
     # ── what the palette and other screens ask for ──
 

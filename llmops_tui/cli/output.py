@@ -37,17 +37,16 @@ class Session:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace, made on first use; banners it holds are shown once."""
-        workspace = find_workspace(self.options.workspace).make()
-        for path, text in read_notices(workspace):
-            self.say(f"notice: {text}")
-            path.unlink(missing_ok=True)
-        return workspace
+        """The workspace, made on first use."""
+        return find_workspace(self.options.workspace).make()
 
     @property
     def catalogue(self) -> Catalogue:
-        """The workspace's book."""
-        return Catalogue(self.workspace)
+        """The workspace's book; banners that wait in the workspace are told."""
+        workspace = self.workspace
+        for _, text in read_notices(workspace):
+            self.say(f"notice: {text} (llmops doctor shows and clears this)")
+        return Catalogue(workspace)
 
     @property
     def journal(self) -> Journal:

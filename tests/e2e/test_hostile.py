@@ -53,8 +53,9 @@ def visit_everything(app: Terminal) -> None:
     app.leave("Keys of this screen")
     app.press("f10")
     app.wait("Find any action")
-    app.press("PWN")
-    app.leave("PWN")
+    app.press("zzqx")
+    app.wait("zzqx")
+    app.leave("zzqx")
     app.press("f4")
     app.wait("Q8_0  ")
     app.leave("type to narrow")
@@ -111,4 +112,4 @@ def test_no_foreign_sequence_reaches_the_terminal(
     assert b"PWN" in hostile.raw
     text = bytes(hostile.raw).decode("utf-8", "replace")
     assert not re.search("[\x80-\x9f\u202a-\u202e\u2066-\u2069]", text)
-    assert not re.search("\x1b[^\x1b]{0,40}(UFdO|PWN;)", text)
+    assert not any(kind.startswith((b"\x1b]", b"\x1bP", b"\x1b_", b"\x1b^")) for kind in kinds(bytes(hostile.raw)))

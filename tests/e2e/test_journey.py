@@ -43,7 +43,7 @@ def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTermi
         app.jump("v", "Versions")
         app.press("down", "enter")
         app.wait("support @2")
-        assert "{{ question }} Please." not in app.text
+        app.wait(lambda text: "{{ question }} Please." not in text)
         app.press("ctrl+q")
         assert app.finish() == 0
         assert app.unchanged()
