@@ -116,8 +116,8 @@ class VersionList(OptionList):
         # The cursor goes with the text: to the draft, or to the version the editors hold now.
         moved = self._at != (draft, matching)
         self._at = (draft, matching)
-        here = next((v for v in versions if v.number == matching), None)
-        wanted = here if moved else kept
+        holding = next((v for v in versions if v.number == matching), None)
+        wanted = holding if moved else kept
         ids = [self.get_option_at_index(i).id for i in range(self.option_count)]
         self.highlighted = ids.index(wanted.id) if wanted is not None and wanted.id in ids else 0
 
