@@ -8,13 +8,42 @@ from llmops_tui import __version__
 
 
 def main() -> None:
-    """Run the command line; ``--version`` is answered without loading it."""
+    """Run the command line; the version and the app itself do without loading it."""
     if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"llmops {__version__}\n")
         return
+    sys.exit(_open_app() if _only_globals() else _run_command())
+
+
+def _only_globals() -> bool:
+    """Whether the app is asked for. The parser of commands takes as long to load as the first frame does to draw."""
+    from llmops_tui.cli.options import split_globals
+    from llmops_tui.errors import LlmopsError
+
+    try:
+        return split_globals(sys.argv[1:])[1] == [] and sys.stdin.isatty() and sys.stdout.isatty()
+    except LlmopsError:
+        return False
+
+
+def _open_app() -> int:
+    from llmops_tui.cli.options import split_globals
+    from llmops_tui.cli.start import open_app
+    from llmops_tui.errors import LlmopsError
+    from llmops_tui.workspace.layout import find_workspace
+
+    options, _ = split_globals(sys.argv[1:])
+    try:
+        return open_app(find_workspace(options.workspace).make())
+    except LlmopsError as error:
+        sys.stderr.write(f"llmops: {error.message}. {error.hint}\n")
+        return int(error.exit_code)
+
+
+def _run_command() -> int:
     from llmops_tui.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

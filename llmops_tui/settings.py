@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
 
 
@@ -39,18 +40,6 @@ class Settings(BaseModel):
     gpu_layers: Annotated[
         int, Field(ge=-1, le=10_000, description="Layers on the GPU for models loaded next; -1: all that exist.")
     ] = -1
-
-
-def settings_folder() -> Path:
-    """Where settings and the keymap are kept."""
-    from platformdirs import user_config_path
-
-    return user_config_path("llmops")
-
-
-def settings_path() -> Path:
-    """The settings file."""
-    return settings_folder() / "settings.toml"
 
 
 def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:

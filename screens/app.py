@@ -12,8 +12,10 @@ from textual.app import App
 from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError
@@ -41,7 +43,8 @@ _COPY_AGAIN_SECONDS = 2.0
 class LlmopsApp(App[int]):
     """The face of one workspace."""
 
-    CSS_PATH = "app.tcss"
+    # The style sheet of the first screen is read with that of the app: reading it later parses everything again.
+    CSS_PATH = ["app.tcss", "playground/screen.tcss"]  # noqa: RUF012  declared so by Textual
     TITLE = "llmops"
     COMMANDS: ClassVar = set()
     ENABLE_COMMAND_PALETTE = False
@@ -51,8 +54,8 @@ class LlmopsApp(App[int]):
     def __init__(
         self,
         workspace: Workspace,
-        settings: Settings,
         *,
+        theme: str = DEFAULT_THEME,
         profile: terminal.TerminalProfile | None = None,
         keymap: dict[str, str] | None = None,
         problems: list[str] | None = None,
@@ -60,7 +63,7 @@ class LlmopsApp(App[int]):
     ) -> None:
         super().__init__()
         self.profile = profile or terminal.detect()
-        self.services = services or Services(workspace, settings)
+        self.services = services or Services(workspace)
         self.user_keymap = keymap or {}
         self.status = Status(workspace=workspace.name)
         self._problems = problems or []
@@ -68,13 +71,14 @@ class LlmopsApp(App[int]):
         self._copied_at = 0.0
         # What quitting would cut short, in words; empty where nothing would be lost.
         self.unfinished = ""
-        for theme in THEMES:
-            self.register_theme(theme)
-        known = settings.theme in self.available_themes
-        # Set before the first style sheet is read, so that nothing is styled twice.
-        self.theme = settings.theme if known else DEFAULT_THEME
+        for own in THEMES:
+            self.register_theme(own)
+        known = theme in self.available_themes
+        # Without its watcher, which would have everything styled twice: the app styles itself when it starts.
+        self.set_reactive(LlmopsApp.theme, theme if known else DEFAULT_THEME)
+        self.stylesheet.set_variables(self.get_css_variables())
         if not known:
-            self._problems.append(f"There is no theme {settings.theme!r}; {DEFAULT_THEME} is used.")
+            self._problems.append(f"There is no theme {theme!r}; {DEFAULT_THEME} is used.")
         for name in SCREEN_KEYS.values():
             self.add_mode(name, self._factory(name))
 
@@ -92,8 +96,6 @@ class LlmopsApp(App[int]):
         self.set_keymap(textual_keymap(self.user_keymap))
         for problem in self._problems:
             self.say(problem, severity="warning")
-        if self.profile.calm:
-            self.add_class("-calm")
         from screens.status_feed import StatusFeed
 
         self.run_worker(StatusFeed(self).run(), group="status", exit_on_error=False)
@@ -104,10 +106,17 @@ class LlmopsApp(App[int]):
         def make() -> Screen[None]:
             from importlib import import_module
 
-            screen: Screen[None] = import_module(f"screens.{name}.screen").make(self.services, self.profile)
+            screen: BaseScreen = import_module(f"screens.{name}.screen").make(self.services, self.profile)
+            screen.expect_width(self.size.width)
             return screen
 
         return make
+
+    @on(DescendantFocus)
+    def _still_cursor(self, event: DescendantFocus) -> None:
+        """Cursors do not blink: a blink costs bytes over SSH and processor time everywhere, and tells nothing."""
+        if isinstance(event.widget, (Input, TextArea)):
+            event.widget.cursor_blink = False
 
     # ── what is told ──
 

@@ -47,11 +47,15 @@ class BaseScreen(Screen[None]):
             yield from self.compose_body()
         yield Static("", id="too-small", markup=False)
         yield StatusLine(utf8=self.profile.utf8)
-        yield Footer(show_command_palette=False, compact=True)
+        yield Footer(show_command_palette=False)
 
     def compose_body(self) -> ComposeResult:
         """What the screen is made of."""
         yield from ()
+
+    def expect_width(self, width: int) -> None:
+        """Take the classes of a width before the screen is drawn, so that it is not styled again when it is."""
+        self.add_class([name for least, name in self.HORIZONTAL_BREAKPOINTS if width >= least][-1])
 
     def on_resize(self, event: events.Resize) -> None:
         """Say so where the terminal is too small, instead of drawing what cannot be read."""

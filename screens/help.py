@@ -23,6 +23,7 @@ def show_keys(action: Action, keymap: dict[str, str]) -> str:
 class HelpScreen(ModalScreen[None]):
     """Help about one screen and the pane that had the focus."""
 
+    CSS_PATH = "dialog.tcss"
     BINDINGS = [Binding("escape,f1,q,question_mark", "close", "Close")]  # noqa: RUF012  declared so by Textual
 
     def __init__(self, about: BaseScreen, keymap: dict[str, str]) -> None:

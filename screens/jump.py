@@ -15,6 +15,8 @@ from screens.widgets.panel import Panel
 class JumpScreen(ModalScreen[str | None]):
     """The overlay; closes with the key that was pressed."""
 
+    CSS_PATH = "jump.tcss"
+
     def __init__(self, under: BaseScreen, screens: dict[str, str]) -> None:
         super().__init__()
         self._under = under

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from llmops_tui.settings import settings_folder
+from llmops_tui.user_files import settings_folder
 from screens.actions import check_keymap
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
-import logging.handlers
 import os
 import signal
 import sys
@@ -29,24 +29,28 @@ _RESTORE = (
 
 def launch(workspace: Workspace) -> int:
     """Run the app; returns the exit code of the command: 128 plus the number of the signal that ended it."""
-    from llmops_tui.settings import load_settings
+    from llmops_tui.user_files import peek_settings
     from screens.keymap import load_keymap
 
     profile = terminal.detect()
-    settings, problems = load_settings()
-    keymap, keymap_problems = load_keymap()
-    terminal.prepare_environment(profile, settings.animations)
+    settings = peek_settings()
+    keymap, problems = load_keymap()
+    terminal.prepare_environment(profile, str(settings.get("animations", "auto")))
     # Some shells export the size the terminal once had; the terminal itself knows better.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
-    if settings.charts == "ascii":
+    if settings.get("charts") == "ascii":
         profile = terminal.without_utf8(profile)
+    # Nothing made while starting is garbage; collecting begins again with the first look at the machine.
+    gc.disable()
     workspace.make()
     _log_to(workspace.logs / "app.log")
     with _terminal_kept(workspace.logs / "native.log"):
         from screens.app import LlmopsApp
+        from screens.theme import DEFAULT_THEME
 
-        app = LlmopsApp(workspace, settings, profile=profile, keymap=keymap, problems=problems + keymap_problems)
+        theme = str(settings.get("theme", DEFAULT_THEME))
+        app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=problems)
         code = asyncio.run(_run(app))
     app.services.close()
     if app.return_code and not code:
@@ -134,7 +138,9 @@ def _leave_now(number: int) -> None:
 
 
 def _log_to(path: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8")
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)

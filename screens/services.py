@@ -25,10 +25,24 @@ if TYPE_CHECKING:
 class Services:
     """The engine as the screens see it. The first use of a member imports its module; do that in a thread."""
 
-    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+    def __init__(self, workspace: Workspace, settings: Settings | None = None) -> None:
         self.workspace = workspace
-        self.settings = settings
         self.stopping = threading.Event()
+        self.settings_problems: list[str] = []
+        self._settings = settings
+
+    @property
+    def settings(self) -> Settings:
+        """The user's settings, read when they are first asked for."""
+        if self._settings is None:
+            from llmops_tui.settings import load_settings
+
+            self._settings, self.settings_problems = load_settings()
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from screens.app import LlmopsApp
 
 _SECONDS = 2.0
+_FIRST_SECONDS = 0.5
 
 
 class StatusFeed:
@@ -26,11 +28,16 @@ class StatusFeed:
 
     async def run(self) -> None:
         """Look, tell the app, wait; until the app ends."""
+        await asyncio.sleep(_FIRST_SECONDS)
+        gc.enable()
+        # The file was only glanced at before the first frame; what is wrong in it is told now.
+        await asyncio.to_thread(lambda: self._app.services.settings)
+        for problem in self._app.services.settings_problems:
+            self._app.say(problem, severity="warning")
         while True:
-            # The first frame comes before the first look.
-            await asyncio.sleep(_SECONDS if self._sampler is not None else 0.5)
             if self._app.app_focus:
                 self._app.show_status(await asyncio.to_thread(self._look, self._app.status))
+            await asyncio.sleep(_SECONDS)
 
     def _look(self, last: Status) -> Status:
         from llmops_tui.jobs.store import JobState, JobStore

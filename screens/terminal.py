@@ -31,7 +31,7 @@ class TerminalProfile:
 
     @property
     def calm(self) -> bool:
-        """Whether animations and cursor blink stay off."""
+        """Whether animations stay off."""
         return self.remote or self.multiplexed
 
     @property

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from llmops_tui import __version__
 from llmops_tui.cli import doctor, generate, job, model, prompt, sql
-from llmops_tui.cli.output import Globals, Session, report_error, session_of
+from llmops_tui.cli.options import Globals, split_globals
+from llmops_tui.cli.output import Session, report_error, session_of
+from llmops_tui.cli.start import need_terminal, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
 
-_FLAGS = {"--json": "json", "--quiet": "quiet", "--no-color": "no_color"}
 _EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def tui(
         session.emit({"version": __version__}, lambda: f"llmops {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        raise typer.Exit(_open_app(session))
+        raise typer.Exit(open_app(session.workspace))
 
 
 @app.command()
@@ -80,33 +80,10 @@ def demo(
     from llmops_tui.workspace.layout import FOLDER_NAME, find_workspace
 
     session = session_of(context)
-    _need_terminal()
+    need_terminal()
     workspace = find_workspace(session.options.workspace or folder / FOLDER_NAME)
     fill(workspace)
-    raise typer.Exit(_open_app(Session(Globals(str(workspace.root), quiet=session.options.quiet))))
-
-
-def split_globals(arguments: Sequence[str]) -> tuple[Globals, list[str]]:
-    """Take the global options out of a command line, wherever they stand before a ``--``."""
-    found: dict[str, Any] = {}
-    rest: list[str] = []
-    items = iter(arguments)
-    for item in items:
-        if item == "--":
-            rest += [item, *items]
-        elif item in _FLAGS:
-            found[_FLAGS[item]] = True
-        elif item == "--workspace":
-            value = next(items, None)
-            if value is None:
-                raise LlmopsError("usage", "--workspace needs a folder", exit_code=ExitCode.USAGE)
-            found["workspace"] = value
-        elif item.startswith("--workspace="):
-            found["workspace"] = item.partition("=")[2]
-        else:
-            rest.append(item)
-    no_color = bool(found.pop("no_color", False)) or bool(os.environ.get("NO_COLOR"))
-    return Globals(**found, color=not no_color), rest
+    raise typer.Exit(open_app(workspace))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -131,17 +108,3 @@ def run(arguments: Sequence[str]) -> int:
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
     raise LlmopsError("interrupted", "interrupted", exit_code=ExitCode.INTERRUPTED)
-
-
-def _need_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise LlmopsError(
-            "no_terminal", "the app needs a terminal", "llmops --help lists the commands.", exit_code=ExitCode.USAGE
-        )
-
-
-def _open_app(session: Session) -> int:
-    _need_terminal()
-    from screens.launch import launch
-
-    return launch(session.workspace)

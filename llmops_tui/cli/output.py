@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import typer
 
+from llmops_tui.cli.options import Globals
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.catalogue import Catalogue, read_notices
@@ -17,16 +17,6 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 
 LIMIT = 50
-
-
-@dataclass(frozen=True)
-class Globals:
-    """The options every command takes."""
-
-    workspace: str | None = None
-    json: bool = False
-    quiet: bool = False
-    color: bool = True
 
 
 class Session:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.workspace.journal import Journal
-
-_Kept = TypeVar("_Kept", bound=BaseModel)
+if TYPE_CHECKING:
+    from llmops_tui.inference.sampling import SamplingParameters
+    from llmops_tui.workspace.journal import Journal
 
 _PREFIX = "draft:"
 _SESSION = "session"
 
 
-class Draft(BaseModel):
+@dataclass(frozen=True)
+class Draft:
     """The state of the editors for one prompt."""
-
-    model_config = ConfigDict(extra="ignore")
 
     system: str = ""
     template: str = ""
-    variables: dict[str, str] = {}
+    variables: dict[str, str] = field(default_factory=dict)
     base: int | None = None
 
 
-class Session(BaseModel):
-    """Where the playground was left."""
-
-    model_config = ConfigDict(extra="ignore")
+@dataclass(frozen=True)
+class Session:
+    """Where the playground was left; no parameters stands for the defaults."""
 
     prompt: str | None = None
     model: str | None = None
-    parameters: SamplingParameters = SamplingParameters()
+    parameters: SamplingParameters | None = None
 
 
 class Drafts:
@@ -44,11 +40,21 @@ class Drafts:
 
     def save(self, prompt: str, draft: Draft) -> None:
         """Keep a draft; durable when this returns."""
-        self._journal.save_draft(_PREFIX + prompt, draft.model_dump())
+        self._journal.save_draft(_PREFIX + prompt, asdict(draft))
 
     def load(self, prompt: str) -> Draft | None:
-        """The draft of a prompt, or none."""
-        return _read(Draft, self._journal.load_draft(_PREFIX + prompt))
+        """The draft of a prompt, or none; what cannot be read is left out."""
+        body = self._journal.load_draft(_PREFIX + prompt)
+        if body is None:
+            return None
+        variables = body.get("variables")
+        base = body.get("base")
+        return Draft(
+            system=str(body.get("system", "")),
+            template=str(body.get("template", "")),
+            variables={str(k): str(v) for k, v in variables.items()} if isinstance(variables, dict) else {},
+            base=base if isinstance(base, int) else None,
+        )
 
     def names(self) -> set[str]:
         """Prompts that have a draft."""
@@ -56,17 +62,26 @@ class Drafts:
 
     def save_session(self, session: Session) -> None:
         """Keep where the playground is."""
-        self._journal.save_draft(_SESSION, session.model_dump(mode="json"))
+        parameters = session.parameters.model_dump(mode="json") if session.parameters is not None else None
+        body = {"prompt": session.prompt, "model": session.model, "parameters": parameters}
+        self._journal.save_draft(_SESSION, body)
 
     def load_session(self) -> Session:
         """Where the playground was left, or the defaults."""
-        return _read(Session, self._journal.load_draft(_SESSION)) or Session()
+        body = self._journal.load_draft(_SESSION) or {}
+        return Session(_text(body.get("prompt")), _text(body.get("model")), _parameters(body.get("parameters")))
 
 
-def _read(model: type[_Kept], body: dict[str, Any] | None) -> _Kept | None:
-    if body is None:
-        return None
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _parameters(value: Any) -> SamplingParameters | None:
+    from pydantic import ValidationError
+
+    from llmops_tui.inference.sampling import SamplingParameters
+
     try:
-        return model.model_validate(body)
+        return SamplingParameters.model_validate(value)
     except ValidationError:
         return None

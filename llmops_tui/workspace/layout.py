@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +62,9 @@ class Workspace:
     @property
     def sockets(self) -> Path:
         """A short private folder for Unix sockets, whose paths may have 107 bytes at most."""
+        import hashlib
+        import tempfile
+
         base = os.environ.get("XDG_RUNTIME_DIR")
         folder = Path(base) / "llmops" if base and Path(base).is_dir() else None
         if folder is None:

@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from textual.app import SuspendNotSupported
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.prompts.store import PromptVersion
 from screens.playground.editors import TemplateEditor
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
@@ -25,6 +24,7 @@ from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
+    from llmops_tui.prompts.store import PromptVersion
     from screens.playground.screen import PlaygroundScreen
 
 HELP = {
@@ -84,9 +84,7 @@ async def restore(screen: PlaygroundScreen, version: PromptVersion) -> None:
             )
         )
         screen.app.say(f"Your unsaved text is kept as {kept.ref}.")
-    state.draft = state.draft.model_copy(
-        update={"system": version.system, "template": version.template, "base": version.number}
-    )
+    state.draft = replace(state.draft, system=version.system, template=version.template, base=version.number)
     await asyncio.to_thread(screen.services.drafts.save, version.prompt, state.draft)
     await screen.load(version.prompt)
     await show_runs(screen, version)
@@ -186,7 +184,7 @@ def edit_parameters(screen: PlaygroundScreen) -> None:
             screen.show_heads()
             screen.act("session", screen.keep_session)
 
-    screen.app.push_screen(ParametersDialog(screen.state.parameters, blink=not screen.profile.calm), taken)
+    screen.app.push_screen(ParametersDialog(screen.state.parameters), taken)
 
 
 def new_prompt(screen: PlaygroundScreen) -> None:
@@ -254,6 +252,8 @@ def edit_outside(screen: PlaygroundScreen) -> None:
     focused = screen.focused
     editor = focused if isinstance(focused, TemplateEditor) else screen.query_one("#user", TemplateEditor)
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "nano"
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
         path = Path(folder) / f"{screen.state.prompt or 'untitled'}-{editor.id}.jinja"
         path.write_text(editor.text, encoding="utf-8")

@@ -24,6 +24,7 @@ _MARKS = {"same": ("", ""), "removed": ("[-", "-]"), "added": ("{+", "+}")}
 class DiffScreen(ModalScreen[None]):
     """The difference between two texts of a prompt, each given as (name, system, template)."""
 
+    CSS_PATH = ["../dialog.tcss", "diff_screen.tcss"]  # noqa: RUF012  declared so by Textual
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape,q,d,f3", "close", "Close"),
         Binding("w,t,tab", "switch", "Words or tokens"),

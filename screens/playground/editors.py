@@ -15,9 +15,8 @@ from llmops_tui.safe_text import safe_text
 class TemplateEditor(TextArea):
     """A text area for a template; says at its border where it hides characters."""
 
-    def __init__(self, *, blink: bool, placeholder: str, id: str) -> None:  # noqa: A002
+    def __init__(self, *, placeholder: str, id: str) -> None:  # noqa: A002
         super().__init__(id=id, soft_wrap=True, tab_behavior="focus", placeholder=Content(placeholder), compact=True)
-        self.cursor_blink = blink
 
     @property
     def hidden_characters(self) -> int:
@@ -36,9 +35,8 @@ class VariableFields(VerticalScroll):
             self.name = name
             self.value = value
 
-    def __init__(self, *, blink: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(id="variable-fields", can_focus=False)
-        self._blink = blink
         self._names: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -62,7 +60,6 @@ class VariableFields(VerticalScroll):
         rows = []
         for name in names:
             field = Input(values.get(name, ""), name=name, compact=True)
-            field.cursor_blink = self._blink
             rows.append(Horizontal(Static(name, classes="variable-name", markup=False), field, classes="variable-row"))
         await self.mount(*rows)
 

@@ -16,14 +16,15 @@ from screens.widgets.form import ModelForm
 class ParametersDialog(ModalScreen[SamplingParameters | None]):
     """Edit the parameters; F5 or ctrl+s takes them, escape leaves them as they were."""
 
+    CSS_PATH = ["../dialog.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape", "give_up", "Cancel"),
         Binding("f5,ctrl+s,f2,enter", "take", "Take", priority=True),
     ]
 
-    def __init__(self, value: SamplingParameters, *, blink: bool) -> None:
+    def __init__(self, value: SamplingParameters) -> None:
         super().__init__()
-        self._form = ModelForm(value, blink=blink)
+        self._form = ModelForm(value)
 
     def compose(self) -> ComposeResult:
         """The form and its keys."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.prompts.runs import RunProgress, RunRecord, RunRequest
 from screens.playground.runs import figures
 from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:
+    from llmops_tui.prompts.runs import RunProgress, RunRecord
     from screens.playground.screen import PlaygroundScreen
 
 # The server journals a cancelled run just after its client went away.
@@ -27,6 +27,7 @@ class Run:
         self._screen = screen
         self._answer = screen.query_one("#answer", StreamView)
         self.record: RunRecord | None = None
+        self.generating = True
 
     async def go(self) -> None:
         """Run to the end.
@@ -34,9 +35,12 @@ class Run:
         Raises:
             LlmopsError: what went wrong; the text so far stays on the screen.
         """
+        from llmops_tui.prompts.runs import RunRequest
+
         screen, state = self._screen, self._screen.state
         model = state.model
         if model is None:
+            self.generating = False
             raise InputRefusedError("no_model", "no model is chosen", "m chooses one; the Models screen adds one.")
         request = RunRequest(
             prompt=state.prompt or "untitled",
@@ -54,6 +58,7 @@ class Run:
                 async for step in screen.services.runner.run(request, model):
                     await self._show(step, model.name)
             finally:
+                self.generating = False
                 screen.app.unfinished = ""
         except LlmopsError as error:
             self._answer.flush()
@@ -71,12 +76,14 @@ class Run:
         await screen.refresh_versions()
 
     async def _show(self, step: RunProgress, model: str) -> None:
+        from llmops_tui.prompts.runs import RunRecord
+
         screen, state = self._screen, self._screen.state
         if step.stage == "text":
             self._answer.feed(step.text)
         elif step.stage == "saved" and step.version is not None:
             self.record = RunRecord(step.run_id, 0.0, model, state.prompt, step.version.number)
-            state.draft = state.draft.model_copy(update={"base": step.version.number})
+            state.draft = replace(state.draft, base=step.version.number)
             if step.created:
                 state.versions.insert(0, step.version)
                 screen.show_heads()

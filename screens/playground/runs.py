@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from llmops_tui.prompts.runs import RunRecord
 from llmops_tui.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.runs import RunRecord
 
 _EMPTY = "No runs yet. F5 runs the prompt."
 

@@ -6,7 +6,7 @@ import asyncio
 import shlex
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -17,7 +17,6 @@ from textual.widgets import Input, Static, TextArea
 from textual.worker import Worker
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts.drafts import Draft, Session
 from screens.actions import bindings_of
 from screens.base import BaseScreen
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
+_AFTER_FIRST_FRAME = 0.06
 _VARIABLES_SECONDS = 0.15
 _UNTITLED = "untitled"
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
@@ -47,9 +47,8 @@ def make(services: Services, profile: TerminalProfile) -> PlaygroundScreen:
 class PlaygroundScreen(BaseScreen):
     """Prompts and versions at the left, the editors in the middle, the answer at the right."""
 
-    CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[Binding]] = bindings_of("playground")  # type: ignore[assignment]
-    AUTO_FOCUS = "#user"
+    AUTO_FOCUS = ""
     scope = "playground"
     about = (
         "Write a system and a user template, fill in the variables, and run them on a local model. Each run of changed "
@@ -58,7 +57,7 @@ class PlaygroundScreen(BaseScreen):
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__(services, profile)
-        self.state = PlaygroundState(Draft(), SamplingParameters())
+        self.state = PlaygroundState()
         self.run: Run | None = None
         self._run_worker: Worker[None] | None = None
         self._drafts_waiting: dict[str, Draft] = {}
@@ -67,7 +66,6 @@ class PlaygroundScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """Three columns."""
-        blink = not self.profile.calm
         with Horizontal(id="columns"):
             with Vertical(id="left", classes="column"):
                 with Panel(title="Prompts", jump_key="p", id="prompts", help_text=commands.HELP["prompts"]):
@@ -77,13 +75,11 @@ class PlaygroundScreen(BaseScreen):
                     yield VersionList()
             with Vertical(id="middle", classes="column"):
                 with Panel(title="System", jump_key="s", id="system-panel", help_text=commands.HELP["system"]):
-                    yield TemplateEditor(blink=blink, placeholder="who the model is (may stay empty)", id="system")
+                    yield TemplateEditor(placeholder="who the model is (may stay empty)", id="system")
                 with Panel(title="User", jump_key="u", id="user-panel", help_text=commands.HELP["user"]):
-                    yield TemplateEditor(
-                        blink=blink, placeholder="what you ask; {{ name }} makes a variable", id="user"
-                    )
+                    yield TemplateEditor(placeholder="what you ask; {{ name }} makes a variable", id="user")
                 with Panel(title="Variables", jump_key="i", id="variables", help_text=commands.HELP["variables"]):
-                    yield VariableFields(blink=blink)
+                    yield VariableFields()
             with Vertical(id="right", classes="column"):
                 with Panel(title="Answer", jump_key="a", id="answer-panel", help_text=commands.HELP["answer"]):
                     yield StreamView(self.profile, placeholder=_PLACEHOLDER, id="answer")
@@ -92,10 +88,13 @@ class PlaygroundScreen(BaseScreen):
                     yield RunList()
 
     def on_mount(self) -> None:
-        """Read the workspace after the first frame."""
-        self.call_after_refresh(lambda: self.act("load", self._start))
+        """Read the workspace once the first frame is out: importing the database would hold it up."""
+        self.set_timer(_AFTER_FIRST_FRAME, lambda: self.act("load", self._start))
 
     async def _start(self) -> None:
+        # Not before the first frame: a focus styles and draws half the screen again.
+        if self.focused is None:
+            self.query_one("#user").focus()
         session = await asyncio.to_thread(lambda: self.services.drafts.load_session())
         self.state.parameters = session.parameters
         self.state.model_name = session.model
@@ -199,9 +198,9 @@ class PlaygroundScreen(BaseScreen):
         event.stop()
         self.edit(variables=self.state.draft.variables | {event.name: event.value})
 
-    def edit(self, **changes: object) -> None:
+    def edit(self, **changes: Any) -> None:
         """Change the draft; it is kept at once."""
-        draft = self.state.draft.model_copy(update=changes)
+        draft = replace(self.state.draft, **changes)
         if draft == self.state.draft:
             return
         self.state.draft = draft
@@ -241,7 +240,7 @@ class PlaygroundScreen(BaseScreen):
     @property
     def running(self) -> bool:
         """Whether an answer is being generated."""
-        return self._run_worker is not None and self._run_worker.is_running
+        return self.run is not None and self.run.generating
 
     def action_run(self) -> None:
         """Run the draft."""
@@ -253,7 +252,8 @@ class PlaygroundScreen(BaseScreen):
 
     def action_cancel(self) -> None:
         """Out: stop the answer, then leave a filled pane, then the filter."""
-        if self.running and self._run_worker is not None:
+        if self.run is not None and self.running and self._run_worker is not None:
+            self.run.generating = False
             self._run_worker.cancel()
         elif self.has_class("-maximised"):
             self.app.action_maximise()

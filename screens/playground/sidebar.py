@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from llmops_tui.prompts.store import PromptSummary, PromptVersion
 from llmops_tui.safe_text import safe_line
 from screens.playground.version_graph import lanes
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.store import PromptSummary, PromptVersion
 
 _EMPTY_PROMPTS = "No prompts yet.\nn starts one."
 _EMPTY_VERSIONS = "No versions yet.\nF5 runs the draft and keeps it as @1."

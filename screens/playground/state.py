@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from llmops_tui.prompts.drafts import Draft
+
 if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.models.registry import Model
-    from llmops_tui.prompts.drafts import Draft
     from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
     from screens.services import Services
@@ -31,14 +32,27 @@ class Loaded:
 class PlaygroundState:
     """The state behind the playground's widgets."""
 
-    draft: Draft
-    parameters: SamplingParameters
+    draft: Draft = field(default_factory=Draft)
     prompt: str | None = None
     prompts: list[PromptSummary] = field(default_factory=list)
     versions: list[PromptVersion] = field(default_factory=list)
     models: list[Model] = field(default_factory=list)
     model_name: str | None = None
     marked: str | None = None
+    _parameters: SamplingParameters | None = None
+
+    @property
+    def parameters(self) -> SamplingParameters:
+        """The sampling parameters; the defaults are made when they are first needed, after the first frame."""
+        if self._parameters is None:
+            from llmops_tui.inference.sampling import SamplingParameters
+
+            self._parameters = SamplingParameters()
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, parameters: SamplingParameters | None) -> None:
+        self._parameters = parameters
 
     @property
     def model(self) -> Model | None:
@@ -66,7 +80,6 @@ class PlaygroundState:
 def read(services: Services, prompt: str | None) -> Loaded:
     """Read a prompt, or the one first in the list, with all that is shown beside it. Blocks; for a thread."""
     from llmops_tui.errors import LlmopsError
-    from llmops_tui.prompts.drafts import Draft
 
     prompts = services.prompts.summaries()
     models = [m for m in services.models.all() if m.kind == "gguf"]

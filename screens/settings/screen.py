@@ -10,7 +10,8 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
-from llmops_tui.settings import Settings, settings_path
+from llmops_tui.settings import Settings
+from llmops_tui.user_files import settings_path
 from screens.actions import bindings_of
 from screens.base import BaseScreen
 from screens.keymap import keymap_path
@@ -30,7 +31,7 @@ def make(services: Services, profile: TerminalProfile) -> SettingsScreen:
 class SettingsScreen(BaseScreen):
     """One form."""
 
-    CSS_PATH = "screen.tcss"
+    CSS_PATH = ["screen.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual
     BINDINGS: ClassVar[list[Binding]] = bindings_of("settings")  # type: ignore[assignment]
     AUTO_FOCUS = "Input"
     scope = "settings"
@@ -42,7 +43,6 @@ class SettingsScreen(BaseScreen):
             yield ModelForm(
                 self.services.settings,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},
-                blink=not self.profile.calm,
             )
             yield Static(self._places(), id="places", markup=False)
 

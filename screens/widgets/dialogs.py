@@ -20,6 +20,7 @@ from llmops_tui.safe_text import safe_line
 class ConfirmDialog(ModalScreen[bool]):
     """Ask before an act that cannot be undone. ``n`` and escape are the safe answer."""
 
+    CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("y,enter", "answer(True)", "Yes"),
         Binding("n,escape", "answer(False)", "No"),
@@ -46,6 +47,7 @@ class ConfirmDialog(ModalScreen[bool]):
 class LineDialog(ModalScreen[str | None]):
     """Ask for one line of text; escape gives none."""
 
+    CSS_PATH = "../dialog.tcss"
     BINDINGS = [Binding("escape", "give_up", "Cancel")]  # noqa: RUF012  declared so by Textual
 
     def __init__(self, title: str, hint: str, value: str = "") -> None:
@@ -83,6 +85,7 @@ class Choice:
 class ChoiceDialog(ModalScreen[str | None]):
     """Choose one of several, narrowed by typing; escape gives none."""
 
+    CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape", "give_up", "Cancel"),
         Binding("down", "move(1)", show=False, priority=True),

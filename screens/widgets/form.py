@@ -44,13 +44,10 @@ class ModelForm(VerticalScroll, Generic[Model]):
     class Changed(Message):
         """A field was changed, and all fields are valid."""
 
-    def __init__(
-        self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None, blink: bool = True
-    ) -> None:
+    def __init__(self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None) -> None:
         super().__init__(classes="model-form", can_focus=False)
         self.value = value
         self._suggestions = suggestions or {}
-        self._blink = blink
         self.problems: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
@@ -63,7 +60,6 @@ class ModelForm(VerticalScroll, Generic[Model]):
                     yield Checkbox("yes", current, name=name, compact=True)
                 else:
                     field = Input(to_text(current), name=name, compact=True)
-                    field.cursor_blink = self._blink
                     yield field
                 yield Static(self._note(name, info), classes="form-note", id=f"note-{name}", markup=False)
 

@@ -36,6 +36,8 @@ class Terminal:
             sys.executable, ["-m", "llmops_tui", *arguments], dimensions=(self.rows, self.columns),
             env={**os.environ, "COLORTERM": "truecolor", **(env or {})}, timeout=30,
         )  # fmt: skip
+        # pexpect waits 50 ms before it sends, for programs that are slow to switch echo off.
+        self.child.delaybeforesend = None
         self.attributes = termios.tcgetattr(self.child.child_fd)
 
     @property

@@ -48,7 +48,7 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
         services = FakeServices(sample, settings or Settings())
         services.fake = server
         services.servers.find = lambda _name: None  # type: ignore[method-assign]
-        app = LlmopsApp(sample, services.settings, profile=PROFILE, services=services, **options)  # type: ignore[arg-type]
+        app = LlmopsApp(sample, theme=services.settings.theme, profile=PROFILE, services=services, **options)  # type: ignore[arg-type]
         async with app.run_test(size=size, notifications=True) as pilot:
             await settle(pilot)
             yield pilot

@@ -1,0 +1,27 @@
+"""Where the user's own files are: settings and keymap, apart from every workspace."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+
+def settings_folder() -> Path:
+    """Where settings and the keymap are kept."""
+    from platformdirs import user_config_path
+
+    return user_config_path("llmops")
+
+
+def settings_path() -> Path:
+    """The settings file."""
+    return settings_folder() / "settings.toml"
+
+
+def peek_settings() -> dict[str, Any]:
+    """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
+    try:
+        return tomllib.loads(settings_path().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}
