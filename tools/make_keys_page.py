@@ -1,0 +1,47 @@
+"""Write docs/keys.md from the registry of actions; with --check, only say whether it is up to date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from screens.actions import ACTIONS, Action
+from screens.help import show_keys
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "keys.md"
+_HEAD = """# Keys
+
+This page is made from the same registry that feeds the footer, the palette and F1; `make docs` writes it again.
+Every action has at least two keys, one of which every terminal sends. Letters and digits work wherever no text is
+being written; F-keys work everywhere.
+
+To change keys, write `keymap.toml` beside the settings (the settings screen shows where), for example:
+
+```toml
+[keys]
+"playground.run" = "f5,ctrl+j"
+```
+
+A name that does not exist, or a key that is taken, is told when the app starts, and the rest is used.
+"""
+
+
+def render() -> str:
+    """The page."""
+    scopes: dict[str, list[Action]] = {}
+    for action in ACTIONS:
+        scopes.setdefault(action.scope, []).append(action)
+    parts = [_HEAD]
+    for scope, actions in scopes.items():
+        title = "Everywhere" if scope == "app" else scope.capitalize()
+        parts.append(f"\n## {title}\n\n| keys | does | id |\n|---|---|---|")
+        for action in actions:
+            keys = " ".join(f"`{key}`" for key in show_keys(action, {}).split("  "))
+            parts.append(f"| {keys} | {action.help} | `{action.id}` |")
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(0 if PAGE.read_text(encoding="utf-8") == render() else "docs/keys.md is out of date: make docs")
+    PAGE.write_text(render(), encoding="utf-8")

@@ -1,0 +1,80 @@
+"""Make the pictures of the docs from the running app: the demo workspace, a real model, keys pressed as a user would."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+os.environ["TEXTUAL_ANIMATIONS"] = "none"
+
+# Name -> (columns, rows, theme, keys). "…N" waits N tenths of a second.
+SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
+    "playground": (120, 34, "llmops-dark", ("f5", "…15", "end", " ", "P", "l", "e", "a", "s", "e", ".", "f5", "…15")),
+    "playground-light": (120, 34, "llmops-light", ("f5", "…15")),
+    "playground-80x24": (80, 24, "llmops-dark", ("f5", "…15")),
+    "playground-200x50": (200, 50, "llmops-dark", ("f5", "…15")),
+    "diff": (120, 34, "llmops-dark", ("f9", "p", "down", "enter", "…8", "f9", "v", "…3", "f3", "…3", "enter", "…5")),
+    "jump": (120, 34, "llmops-dark", ("f9", "…3")),
+    "help": (120, 34, "llmops-dark", ("f1", "…3")),
+    "parameters": (120, 34, "llmops-dark", ("f6", "…3")),
+    "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "2", "…10")),
+    "jobs": (120, 34, "llmops-dark", ("f9", "2", "…8", "f5", "…10", "f9", "3", "…15")),
+    "settings": (120, 34, "llmops-dark", ("f9", "4", "…8")),
+}
+
+
+async def shoot(workspace: object, name: str) -> str:
+    """One picture, as SVG."""
+    from llmops_tui.settings import Settings
+    from llmops_tui.workspace.layout import Workspace
+    from screens.app import LlmopsApp
+    from screens.services import Services
+    from screens.terminal import TerminalProfile
+
+    assert isinstance(workspace, Workspace)
+    columns, rows, theme, keys = SHOTS[name]
+    profile = TerminalProfile(
+        remote=False, multiplexed=False, utf8=True, stream_interval=0.03, cells_per_second=100_000
+    )
+    services = Services(workspace, Settings(theme=theme))
+    app = LlmopsApp(workspace, theme=theme, profile=profile, services=services)
+    async with app.run_test(size=(columns, rows)) as pilot:
+        await pilot.pause(1.5)
+        for key in keys:
+            if key.startswith("…"):
+                await pilot.pause(int(key[1:]) / 10)
+            else:
+                await pilot.press("space" if key == " " else key)
+        await pilot.pause(0.5)
+        picture = app.export_screenshot(title="llmops")
+    services.close()
+    # The font that Rich links to lives on a server; every machine has a monospace font of its own.
+    return picture.replace("Fira Code", "DejaVu Sans Mono")
+
+
+def main() -> None:
+    """Write every picture, or those named."""
+    from llmops_tui.inference.supervisor import ServerSupervisor
+    from llmops_tui.sample import fill
+    from llmops_tui.workspace.layout import Workspace
+
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name in sys.argv[1:] or SHOTS:
+        with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
+            os.environ["XDG_CONFIG_HOME"] = folder
+            workspace = Workspace(Path(folder) / "support-desk" / ".llmops")
+            fill(workspace)
+            (PICTURES / f"{name}.svg").write_text(asyncio.run(shoot(workspace, name)), encoding="utf-8")
+            supervisor = ServerSupervisor(workspace)
+            for handle in supervisor.running():
+                supervisor.stop(handle.model)
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
