@@ -49,6 +49,11 @@ def safe_text(text: str) -> str:
     return _VARIATION.sub(r"\1", _MARKS.sub(r"\1", text))
 
 
+def count_hidden(text: str) -> int:
+    """How many characters :func:`safe_text` would have to make visible."""
+    return len(_UNSAFE.findall(text))
+
+
 def safe_line(text: str, limit: int = 500) -> str:
     """Foreign text for a place of one line: as :func:`safe_text`, newlines and tabs visible too, cut at ``limit``."""
     if len(text) > limit:

@@ -18,7 +18,8 @@ class Action:
         title: a word or two, for the footer and the palette.
         help: one sentence, for help and the keys page.
         show: whether the footer shows it.
-        priority: whether it works while text is being edited, before the editor sees the key.
+        priority: whether its ctrl keys work while text is being edited, before the editor sees them.
+        call: what Textual calls; without it the method ``action_NAME`` of the app or the screen.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Action:
     help: str
     show: bool = False
     priority: bool = False
+    call: str = ""
 
     @property
     def scope(self) -> str:
@@ -37,6 +39,11 @@ class Action:
     def name(self) -> str:
         """The name of the method, ``action_NAME``, that does it."""
         return self.id.partition(".")[2]
+
+    @property
+    def target(self) -> str:
+        """What Textual calls."""
+        return self.call or (f"app.{self.name}" if self.scope == "app" else self.name)
 
     def keys_by_reach(self, keys: str) -> tuple[str, str]:
         """Keys that editors of text must not lose, and keys that work in them too, each comma-separated.
@@ -57,14 +64,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.jump", "ctrl+o,f9", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
     Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, prompt or model by name.", show=True, priority=True),
     Action("app.maximise", "F,f11", "Maximise", "Fill the terminal with this pane, and back."),
-    Action("app.quit_app", "ctrl+q,q", "Quit", "Leave; asks only where work would be lost."),
+    Action("app.quit_app", "ctrl+q,q", "Quit", "Leave; asks only where work would be lost.", show=True),
     Action("app.copy", "y,ctrl+y", "Copy", "Copy what is here; pressed again, choose what."),
     Action("app.command", "c,ctrl+g", "Command", "The command that does what this screen would do now."),
     Action("app.undo", "z,ctrl+z", "Undo", "Undo the last change of state."),
-    Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground."),
-    Action("app.screen_2", "2,f9 2", "Models", "Go to the models."),
-    Action("app.screen_3", "3,f9 3", "Jobs", "Go to the jobs."),
-    Action("app.screen_4", "4,f9 4", "Settings", "Go to the settings."),
+    Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground.", call="app.switch_mode('playground')"),
+    Action("app.screen_2", "2,f9 2", "Models", "Go to the models.", call="app.switch_mode('models')"),
+    Action("app.screen_3", "3,f9 3", "Jobs", "Go to the jobs.", call="app.switch_mode('jobs')"),
+    Action("app.screen_4", "4,f9 4", "Settings", "Go to the settings.", call="app.switch_mode('settings')"),
     Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; new text is versioned.", show=True, priority=True),
     Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer; the text so far stays."),
     Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True),
@@ -102,7 +109,7 @@ def bindings_of(scope: str) -> list[Binding]:
     """The bindings of one scope. A key such as ``f9 1`` is told in help; the first of the two does the work."""
     out = []
     for action in actions_of(scope):
-        target = f"app.{action.name}" if scope == "app" else action.name
+        target = action.target
         plain, always = action.keys_by_reach(action.keys)
         for keys, priority, suffix in ((plain, False, ""), (always, True, _ALWAYS)):
             if keys:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,6 +23,7 @@ from llmops_tui.workspace.layout import Workspace
 from screens import terminal
 from screens.actions import bindings_of, textual_keymap
 from screens.base import BaseScreen
+from screens.copying import Copier
 from screens.frame_filter import FrameFilter
 from screens.services import Services
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
@@ -37,7 +37,6 @@ _log = logging.getLogger(__name__)
 # Modes in the order of their digits, with their names.
 SCREEN_KEYS = {"1": "playground", "2": "models", "3": "jobs", "4": "settings"}
 _STATUS_PLACES = {"model": "models", "jobs": "jobs", "alerts": "jobs", "workspace": "settings"}
-_COPY_AGAIN_SECONDS = 2.0
 
 
 class LlmopsApp(App[int]):
@@ -68,7 +67,7 @@ class LlmopsApp(App[int]):
         self.status = Status(workspace=workspace.name)
         self._problems = problems or []
         self._frame_filter = FrameFilter()
-        self._copied_at = 0.0
+        self._copier = Copier(self)
         # What quitting would cut short, in words; empty where nothing would be lost.
         self.unfinished = ""
         for own in THEMES:
@@ -143,6 +142,11 @@ class LlmopsApp(App[int]):
                 else LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
             )
 
+    def terminal_writer(self) -> Callable[[str], None] | None:
+        """What writes a sequence to the terminal, or none where there is no terminal."""
+        driver = self._driver
+        return driver.write if driver is not None and not driver.is_headless else None
+
     def show_status(self, status: Status) -> None:
         """A new status, drawn by the screen that is in front."""
         self.status = status
@@ -203,60 +207,17 @@ class LlmopsApp(App[int]):
             for filling in (panel, *(a for a in panel.ancestors if a.has_class("column"))):
                 filling.add_class("-filling")
 
-    def action_screen_1(self) -> None:
-        """Go to the playground."""
-        self.switch_mode("playground")
-
-    def action_screen_2(self) -> None:
-        """Go to the models."""
-        self.switch_mode("models")
-
-    def action_screen_3(self) -> None:
-        """Go to the jobs."""
-        self.switch_mode("jobs")
-
-    def action_screen_4(self) -> None:
-        """Go to the settings."""
-        self.switch_mode("settings")
-
     def action_copy(self) -> None:
         """Copy; pressed again at once, choose what."""
-        from screens.widgets.dialogs import Choice, ChoiceDialog
-
         screen = self._current()
-        choices = screen.copy_choices() if screen is not None else []
-        if not choices:
-            self.say("There is nothing to copy here.", severity="warning")
-            return
-        if time.monotonic() - self._copied_at > _COPY_AGAIN_SECONDS:
-            self._copied_at = time.monotonic()
-            self.copy_text(choices[0][1], choices[0][0])
-            return
-        shown = [Choice(str(i), name, text[:60]) for i, (name, text) in enumerate(choices)]
-
-        def chosen(index: str | None) -> None:
-            if index is not None:
-                self.copy_text(choices[int(index)][1], choices[int(index)][0])
-
-        self.push_screen(ChoiceDialog("Copy what?", shown), chosen)
-
-    def copy_text(self, text: str, name: str) -> None:
-        """Put text on the clipboard and say which way it went."""
-        from llmops_tui import clipboard
-
-        driver = self._driver
-        write = driver.write if driver is not None and not driver.is_headless else None
-        self.say(clipboard.copy(text, write, self.services.workspace.root / "clipboard.txt"), title=f"Copied {name}")
+        if screen is not None:
+            self._copier.copy(screen.copy_choices())
 
     def action_command(self) -> None:
         """Show and copy the command that does the same."""
         screen = self._current()
-        command = screen.cli_command() if screen is not None else ""
-        if command:
-            self.copy_text(command, "command")
-            self.say(command, title="From a shell", seconds=10)
-        else:
-            self.say("This screen has no command of its own.", severity="warning")
+        if screen is not None:
+            self._copier.copy_command(screen.cli_command())
 
     async def action_undo(self) -> None:
         """Undo the last change of state."""

@@ -27,8 +27,7 @@ class PaletteProvider(Provider):
         app: LlmopsApp = screen.app
         found: list[tuple[str, str, Callable[[], object]]] = []
         for action in actions_of(screen.scope, "app"):
-            target = app if action.scope == "app" else screen
-            run = partial(app.run_action, action.name, default_namespace=target)
+            run = partial(app.run_action, action.target, default_namespace=screen)
             found.append((f"{action.title}: {action.help}", f"{action.scope} · {action.keys}", run))
         for theme in sorted(app.available_themes):
             found.append((f"Theme: {theme}", "appearance", partial(app.choose_theme, theme)))  # noqa: PERF401

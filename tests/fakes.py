@@ -107,7 +107,7 @@ class FakeModelServer:
 
     async def _stream(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader, body: dict[str, Any]) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-        gone = asyncio.ensure_future(reader.read())
+        gone = asyncio.ensure_future(self._until_gone(reader))
         sent = []
         for count, piece in enumerate(self.pieces):
             if self.die_after is not None and count >= self.die_after:
@@ -131,6 +131,10 @@ class FakeModelServer:
         event = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "timings": timings}
         writer.write(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode())
         await writer.drain()
+
+    async def _until_gone(self, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
 
     def _keep(self, body: dict[str, Any], sent: list[str], reason: str, timings: dict[str, Any] | None = None) -> None:
         if self._journal is None:

@@ -16,6 +16,9 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.actions import bindings_of
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
+_FOLLOW_SECONDS = 0.2
 _EMPTY = "No models yet.\na registers a GGUF file; it stays where it is."
 
 
@@ -135,9 +139,30 @@ class ModelsScreen(BaseScreen):
         self.app.push_screen(LineDialog("Add a model", "Path of a GGUF file; it stays where it is."), answered)
 
     async def _add(self, path: Path) -> None:
-        self.app.say(f"Checking and hashing {path.name} …")
-        await asyncio.to_thread(self.services.models.add, path, path.stem)
-        self.app.say(f"{path.stem} is registered.")
+        # A file that is no model is refused at once; hashing a large one takes long and is a job.
+        await asyncio.to_thread(read_header, path)
+        job = await asyncio.to_thread(
+            lambda: self.services.jobs.start(
+                kind="add",
+                title=f"add {path.stem}",
+                entry="llmops_tui.models.tasks:add",
+                arguments={"path": str(path), "name": path.stem},
+            )
+        )
+        await self._follow(job, f"{path.stem} is registered.")
+
+    async def _follow(self, job: Job, done: str) -> None:
+        """Wait for a job's end, say how it ended, and look at the registry again."""
+        self.app.say(f"{job.title} goes on in the background; Jobs (3) shows it.")
+        while not job.state.final:
+            await asyncio.sleep(_FOLLOW_SECONDS)
+            job = await asyncio.to_thread(self.services.jobs.store.get, job.id)
+        if job.state == JobState.DONE:
+            self.app.say(done)
+        else:
+            self.app.report(
+                LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log.")
+            )
         await self.refresh_models()
 
     def action_verify(self) -> None:
@@ -152,7 +177,7 @@ class ModelsScreen(BaseScreen):
                 kind="verify", title=f"verify {name}", entry="llmops_tui.models.tasks:verify", arguments={"name": name}
             )
         )
-        self.app.say(f"{job.title} started as {job.id}; Jobs (3) shows it.")
+        await self._follow(job, f"{name} is intact.")
 
     def action_stop(self) -> None:
         """Stop the server of the model under the cursor."""

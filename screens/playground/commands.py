@@ -279,7 +279,31 @@ def edit_outside(screen: PlaygroundScreen) -> None:
         editor.replace(text, (0, 0), editor.document.end)
 
 
-def run_json(screen: PlaygroundScreen) -> str:
+def _run_json(screen: PlaygroundScreen) -> str:
     """The run under the cursor as JSON, or nothing."""
     run = screen.query_one(RunList).current
     return json.dumps(run.as_dict(), ensure_ascii=False, indent=2) if run is not None else ""
+
+
+def copy_choices(screen: PlaygroundScreen) -> list[tuple[str, str]]:
+    """What can be copied, the answer first."""
+    draft = screen.state.draft
+    texts = [("answer", screen.query_one("#answer", StreamView).text)]
+    texts += [("user template", draft.template), ("system template", draft.system)]
+    texts += [("command", cli_command(screen)), ("run as JSON", _run_json(screen))]
+    return [(name, text) for name, text in texts if text]
+
+
+def cli_command(screen: PlaygroundScreen) -> str:
+    """``llmops prompt run`` with the variables and parameters of the screen."""
+    state = screen.state
+    matching = state.matching
+    ref = matching.ref if matching is not None else (state.prompt or "untitled")
+    parts = ["llmops", "prompt", "run", ref, "--model", state.model_name or "MODEL"]
+    for name, value in state.draft.variables.items():
+        parts += ["--var", f"{name}={value}"]
+    for name, value in state.parameters.model_dump(exclude_defaults=True, exclude={"stop"}).items():
+        parts += [f"--{name.replace('_', '-')}", str(value)]
+    for text in state.parameters.stop:
+        parts += ["--stop", text]
+    return shlex.join(parts)

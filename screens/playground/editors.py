@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static, TextArea
 
-from llmops_tui.safe_text import safe_text
+from llmops_tui.safe_text import count_hidden
 
 
 class TemplateEditor(TextArea):
@@ -21,7 +21,7 @@ class TemplateEditor(TextArea):
     @property
     def hidden_characters(self) -> int:
         """How many characters of the text cannot be seen."""
-        return sum(safe_text(character) != character for character in self.text)
+        return count_hidden(self.text)
 
 
 class VariableFields(VerticalScroll):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,10 +16,11 @@ from textual.widgets import Input, Static, TextArea
 from textual.worker import Worker
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.prompts.drafts import Draft, Session
+from llmops_tui.prompts.drafts import Session
 from screens.actions import bindings_of
 from screens.base import BaseScreen
 from screens.playground import commands
+from screens.playground.drafting import DraftKeeper
 from screens.playground.editors import TemplateEditor, VariableFields
 from screens.playground.running import Run
 from screens.playground.runs import RunList, figures
@@ -60,7 +60,7 @@ class PlaygroundScreen(BaseScreen):
         self.state = PlaygroundState()
         self.run: Run | None = None
         self._run_worker: Worker[None] | None = None
-        self._drafts_waiting: dict[str, Draft] = {}
+        self._keeper = DraftKeeper(self)
         self._shown: tuple[object, ...] = ()
         self._variables_timer = self.set_timer(0.0, lambda: None, pause=True)
 
@@ -206,17 +206,7 @@ class PlaygroundScreen(BaseScreen):
         self.state.draft = draft
         self.state.prompt = self.state.prompt or _UNTITLED
         self.show_heads()
-        idle = not self._drafts_waiting
-        self._drafts_waiting[self.state.prompt] = draft
-        if idle:
-            self.run_worker(self._keep_drafts(), group="drafts", exit_on_error=False)
-
-    async def _keep_drafts(self) -> None:
-        while self._drafts_waiting:
-            prompt, draft = next(iter(self._drafts_waiting.items()))
-            await asyncio.to_thread(self.services.drafts.save, prompt, draft)
-            if self._drafts_waiting.get(prompt) is draft:
-                del self._drafts_waiting[prompt]
+        self._keeper.keep(self.state.prompt, draft)
 
     async def _find_variables(self) -> None:
         draft = self.state.draft
@@ -369,24 +359,11 @@ class PlaygroundScreen(BaseScreen):
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""
-        texts = [("answer", self.query_one("#answer", StreamView).text)]
-        texts += [("user template", self.state.draft.template), ("system template", self.state.draft.system)]
-        texts += [("command", self.cli_command()), ("run as JSON", commands.run_json(self))]
-        return [(name, text) for name, text in texts if text]
+        return commands.copy_choices(self)
 
     def cli_command(self) -> str:
         """``llmops prompt run`` with the variables and parameters of the screen."""
-        state = self.state
-        matching = state.matching
-        ref = matching.ref if matching is not None else (state.prompt or _UNTITLED)
-        parts = ["llmops", "prompt", "run", ref, "--model", state.model_name or "MODEL"]
-        for name, value in state.draft.variables.items():
-            parts += ["--var", f"{name}={value}"]
-        for name, value in state.parameters.model_dump(exclude_defaults=True, exclude={"stop"}).items():
-            parts += [f"--{name.replace('_', '-')}", str(value)]
-        for text in state.parameters.stop:
-            parts += ["--stop", text]
-        return shlex.join(parts)
+        return commands.cli_command(self)
 
     def show_figures(self, content: Content) -> None:
         """Show a line under the answer."""

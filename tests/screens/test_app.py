@@ -139,11 +139,12 @@ async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: O
         assert "<|im_start|>" in text
         await pilot.press("v")
         await settle(pilot)
+        assert "support-base is intact" in notices(pilot)
         await pilot.press("f9", "3")
         await settle(pilot)
         jobs = pilot.app.screen
         assert isinstance(jobs, JobsScreen)
-        await until(pilot, lambda: bool(jobs._jobs) and jobs._jobs[0].state == "done")
+        assert [job.state for job in jobs._jobs] == ["done"]
 
 
 async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_path: Path) -> None:
@@ -155,6 +156,18 @@ async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_
         await pilot.press("a", *str(bad), "enter")
         await settle(pilot)
         assert "pickle" in notices(pilot)
+
+
+async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, model_file: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(model_file.read_bytes())
+    async with open_app() as pilot:
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        await pilot.press("a", *str(mine), "enter")
+        await settle(pilot)
+        assert "mine is registered" in notices(pilot)
+        assert pilot.app.screen.query_one("#model-list", OptionList).option_count == 3
 
 
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:

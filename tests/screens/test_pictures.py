@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from textual.pilot import Pilot
+
+from llmops_tui.settings import Settings
+from llmops_tui.workspace.layout import Workspace
+from screens.app import LlmopsApp
+from screens.status_feed import StatusFeed
+from tests.fakes import FakeModelServer
+from tests.screens.conftest import PROFILE, FakeServices, settle
+
+
+@pytest.fixture
+def app_for(sample: Workspace, server: FakeModelServer, monkeypatch: pytest.MonkeyPatch):
+    """An app whose pictures are the same every time: no load of this machine, no times of day."""
+
+    async def nothing(_self: StatusFeed) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(StatusFeed, "run", nothing)
+
+    def make(theme: str) -> LlmopsApp:
+        services = FakeServices(sample, Settings(theme=theme))
+        services.fake = server
+        services.servers.find = lambda _name: None  # type: ignore[method-assign]
+        return LlmopsApp(sample, theme=theme, profile=PROFILE, services=services)
+
+    return make
+
+
+async def ready(pilot: Pilot[int]) -> None:
+    await settle(pilot)
+    await asyncio.sleep(0.1)
+    await settle(pilot)
+    screen = pilot.app.screen
+    screen.query_one("#user").focus()
+    await settle(pilot)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+@pytest.mark.parametrize("theme", ["llmops-dark", "llmops-light", "ansi-dark"])
+def test_the_playground_looks_as_it_did(snap_compare, app_for, size: tuple[int, int], theme: str) -> None:
+    assert snap_compare(app_for(theme), terminal_size=size, run_before=ready)
+
+
+def test_help_looks_as_it_did(snap_compare, app_for) -> None:
+    async def press(pilot: Pilot[int]) -> None:
+        await ready(pilot)
+        await pilot.press("f1")
+
+    assert snap_compare(app_for("llmops-dark"), terminal_size=(120, 40), run_before=press)
+
+
+def test_jump_mode_looks_as_it_did(snap_compare, app_for) -> None:
+    async def press(pilot: Pilot[int]) -> None:
+        await ready(pilot)
+        await pilot.press("f9")
+
+    assert snap_compare(app_for("colour-blind-dark"), terminal_size=(120, 40), run_before=press)
