@@ -31,7 +31,7 @@ def add(
 ) -> None:
     """Check a file's header, hash it, and register it."""
     session = session_of(context)
-    model = _registry(session).add(path, name or path.stem)
+    model = _registry(session).add(path, name or path.stem, session.progress(f"hashing {path.name}"))
     session.emit(model.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
 
 
@@ -80,7 +80,7 @@ def verify(
         )
         session.emit({"job": job.id}, lambda: f"started {job.id}; llmops job show {job.id}")
         return
-    model = _registry(session).verify(name)
+    model = _registry(session).verify(name, session.progress(f"hashing {name}"))
     data = {"model": model.name, "sha256": model.sha256, "intact": True}
     session.emit(data, lambda: f"{name} is intact: sha256 {model.sha256}")
 

@@ -62,6 +62,17 @@ class Session:
             sys.stderr.write(safe_text(text) + "\n")
             sys.stderr.flush()
 
+    def progress(self, what: str) -> Callable[[float], None] | None:
+        """A way to show how far something is, where somebody watches: a line on the terminal that is written over."""
+        if self.options.quiet or not sys.stderr.isatty():
+            return None
+
+        def show(share: float) -> None:
+            sys.stderr.write(f"\r{safe_line(what)} {share:4.0%}" + ("\n" if share >= 1 else ""))
+            sys.stderr.flush()
+
+        return show
+
     def rows(self, headers: Sequence[str], rows: Sequence[Sequence[Any]], total: int | None = None) -> str:
         """An aligned table; numbers to the right, no column ever cut. Says on stderr where rows were left out."""
         if total is not None and total > len(rows):

@@ -70,6 +70,18 @@ class PromptSummary:
         }  # fmt: skip
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a prompt's.
+
+    Raises:
+        InputRefusedError: ``bad_name``.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputRefusedError(
+            "bad_name", f"{name!r} cannot be a prompt's name", "Use letters, digits and . _ - (100 at the most)."
+        )
+
+
 def content_hash(system: str, template: str) -> str:
     """What addresses a version: SHA-256 over its system and user templates."""
     return sha256_text(json.dumps([system, template], ensure_ascii=True))
@@ -92,10 +104,7 @@ class PromptStore:
         Raises:
             InputRefusedError: the name is unfit.
         """
-        if not _NAME.fullmatch(name):
-            raise InputRefusedError(
-                "bad_name", f"{name!r} cannot be a prompt's name", "Use letters, digits and . _ - (100 at the most)."
-            )
+        check_name(name)
         digest = content_hash(system, template)
 
         def work(book: duckdb.DuckDBPyConnection) -> bool:

@@ -162,11 +162,12 @@ class Catalogue:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         kept = wal.with_name(f"{wal.name}.corrupt-{stamp}-{os.getpid()}")
         wal.rename(kept)
-        write_notice(
-            self.workspace,
+        notice = (
             f"The last changes to the book could not be replayed. They were set aside as {kept.name}; everything "
-            f"saved before them is here. Cause: {text.splitlines()[0][:300]}",
+            f"saved before them is here. Cause: {text.splitlines()[0][:300]}"
         )
+        with contextlib.suppress(OSError):  # on a full disk the renamed log itself still tells
+            write_notice(self.workspace, notice)
         return True
 
     def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -189,11 +189,18 @@ def edit_parameters(screen: PlaygroundScreen) -> None:
 
 def new_prompt(screen: PlaygroundScreen) -> None:
     """Ask for a name and open an empty prompt."""
+    from llmops_tui.prompts.store import check_name
 
     def answered(name: str | None) -> None:
-        if name:
-            screen.open_prompt(name.replace(" ", "-"))
-            screen.call_after_refresh(screen.query_one("#user").focus)
+        if not name:
+            return
+        try:
+            check_name(name.replace(" ", "-"))
+        except LlmopsError as error:
+            screen.app.report(error)
+            return
+        screen.open_prompt(name.replace(" ", "-"))
+        screen.call_after_refresh(screen.query_one("#user").focus)
 
     screen.app.push_screen(LineDialog("New prompt", "Its name: letters, digits and . _ -"), answered)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from llmops_tui.errors import LlmopsError
+
 if TYPE_CHECKING:
     from llmops_tui.prompts.drafts import Draft
     from screens.base import BaseScreen
@@ -16,6 +18,7 @@ class DraftKeeper:
     def __init__(self, screen: BaseScreen) -> None:
         self._screen = screen
         self._waiting: dict[str, Draft] = {}
+        self._failure = ""
 
     def keep(self, prompt: str, draft: Draft) -> None:
         """Keep a draft; returns before it is written."""
@@ -29,7 +32,12 @@ class DraftKeeper:
             prompt, draft = next(iter(self._waiting.items()))
             try:
                 await asyncio.to_thread(self._screen.services.drafts.save, prompt, draft)
+                self._failure = ""
+            except LlmopsError as error:
+                # A full disk is told once, not at every key; the next key tries again.
+                if error.code != self._failure:
+                    self._screen.app.report(error)
+                self._failure = error.code
             finally:
-                # A draft that could not be written is told once and not tried for ever.
                 if self._waiting.get(prompt) is draft:
                     del self._waiting[prompt]

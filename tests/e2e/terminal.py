@@ -27,13 +27,19 @@ _PRIVATE = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 class Terminal:
     """The app under a pty of its own."""
 
-    def __init__(self, *arguments: str, size: tuple[int, int] = (120, 40), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        size: tuple[int, int] = (120, 40),
+        env: dict[str, str] | None = None,
+        script: Path | None = None,
+    ) -> None:
         self.columns, self.rows = size
         self._screen = pyte.Screen(self.columns, self.rows)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = bytearray()
         self.child = pexpect.spawn(
-            sys.executable, ["-m", "llmops_tui", *arguments], dimensions=(self.rows, self.columns),
+            sys.executable, [str(script)] if script is not None else ["-m", "llmops_tui", *arguments], dimensions=(self.rows, self.columns),
             env={**os.environ, "COLORTERM": "truecolor", **(env or {})}, timeout=30,
         )  # fmt: skip
         # pexpect waits 50 ms before it sends, for programs that are slow to switch echo off.

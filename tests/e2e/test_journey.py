@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
+from tests.e2e.terminal import Terminal
 from tests.fakes import FakeModelServer
 
 
@@ -55,6 +55,27 @@ def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTermi
             supervisor.stop(handle.model)
 
 
+def test_a_model_server_that_is_killed_is_started_again_by_the_next_run(
+    terminal: OpenTerminal, sample: Workspace
+) -> None:
+    app = terminal()
+    app.wait("{{ question }}")
+    app.wait("support-base Q8_0")
+    app.press("f5")
+    app.wait("We are open Monday to Saturday")
+    app.wait("tok/s")
+    supervisor = ServerSupervisor(sample)
+    (before,) = supervisor.running()
+    before.process.send(signal.SIGKILL)
+    app.press("f5")
+    app.wait("Runs  @2 · 2")
+    (after,) = supervisor.running()
+    assert after.process != before.process
+    assert "We are open Monday to Saturday" in app.text
+    app.press("ctrl+q")
+    assert app.finish() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_the_terminal_as_it_was(
     terminal: OpenTerminal, found_server: FakeModelServer, number: int
@@ -74,8 +95,6 @@ def test_a_signal_leaves_the_terminal_as_it_was(
 
 
 def test_a_crash_leaves_the_terminal_as_it_was(sample: Workspace, tmp_path: Path) -> None:
-    from tests.e2e.terminal import Terminal
-
     code = tmp_path / "crash.py"
     code.write_text(
         "import sys\n"
@@ -85,13 +104,7 @@ def test_a_crash_leaves_the_terminal_as_it_was(sample: Workspace, tmp_path: Path
         "from llmops_tui.cli.main import run\n"
         f"sys.exit(run(['--workspace', {str(sample.root)!r}]))\n"
     )
-    app = Terminal()
-    app.close()
-    import pexpect
-
-    app.child = pexpect.spawn(sys.executable, [str(code)], dimensions=(40, 120), timeout=30)
-    app.raw = bytearray()
-    app.attributes = termios.tcgetattr(app.child.child_fd)
+    app = Terminal(script=code)
     app.wait("{{ question }}")
     app.press("f5")
     assert app.finish() == 1
@@ -101,10 +114,6 @@ def test_a_crash_leaves_the_terminal_as_it_was(sample: Workspace, tmp_path: Path
 
 
 def test_what_native_code_prints_never_reaches_the_screen(sample: Workspace, tmp_path: Path) -> None:
-    import pexpect
-
-    from tests.e2e.terminal import Terminal
-
     code = tmp_path / "noisy.py"
     code.write_text(
         "import os, sys\n"
@@ -116,10 +125,7 @@ def test_what_native_code_prints_never_reaches_the_screen(sample: Workspace, tmp
         "from llmops_tui.cli.main import run\n"
         f"sys.exit(run(['--workspace', {str(sample.root)!r}]))\n"
     )
-    app = Terminal()
-    app.close()
-    app.child = pexpect.spawn(sys.executable, [str(code)], dimensions=(40, 120), timeout=30)
-    app.raw = bytearray()
+    app = Terminal(script=code)
     app.wait("{{ question }}")
     app.press("f5")
     app.wait("printed")
