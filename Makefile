@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c const
 CUDA := $(shell command -v nvcc >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo yes)
 ifeq ($(CUDA),yes)
 export CMAKE_ARGS ?= -DGGML_CUDA=on
+# A wheel of llama.cpp that pip kept from an earlier build may be one for the processor alone.
+PIP += --no-cache-dir
 endif
 
 .PHONY: run test test-slow lint docs bench clean

@@ -286,15 +286,16 @@ class ModelServer:
             raise LlmopsError("invalid_api_key", "the API key is missing or wrong")
 
 
+# Refusals that the engine makes come over its pipe without their type.
 _STATUS = {
-    "invalid_api_key": 401, "body_too_large": 413, "not_json": 415, "engine_died": 500, "engine_keeps_dying": 503,
-    "decode_failed": 500, "model_load_failed": 503,
+    "invalid_api_key": 401, "body_too_large": 413, "not_json": 415, "context_length_exceeded": 400, "empty_prompt": 400,
+    "engine_keeps_dying": 503, "model_load_failed": 503,
 }  # fmt: skip
 
 
 async def _answer_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, LlmopsError)
-    status = _STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) or error.hint else 500)
+    status = _STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
     return JSONResponse(api.error_body(error.code, error.message, error.hint), status)
 
 

@@ -11,6 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
+from textual.suggester import SuggestFromList
 from textual.widgets import Checkbox, Input, Static
 
 from llmops_tui.safe_text import safe_line
@@ -39,7 +40,7 @@ def from_text(info: FieldInfo, text: str) -> Any:
 
 
 class ModelForm(VerticalScroll, Generic[Model]):
-    """Edits one pydantic model. ``value`` is the last valid state."""
+    """Edits one pydantic model. ``value`` is the last valid state; ``suggestions`` complete what is typed in a field."""
 
     class Changed(Message):
         """A field was changed, and all fields are valid."""
@@ -59,9 +60,10 @@ class ModelForm(VerticalScroll, Generic[Model]):
                 if isinstance(current, bool):
                     yield Checkbox("yes", current, name=name, compact=True)
                 else:
-                    field = Input(to_text(current), name=name, compact=True)
-                    yield field
-                yield Static(self._note(name, info), classes="form-note", id=f"note-{name}", markup=False)
+                    known = self._suggestions.get(name)
+                    suggester = SuggestFromList(known) if known else None
+                    yield Input(to_text(current), name=name, compact=True, suggester=suggester)
+                yield Static(self._note(info), classes="form-note", id=f"note-{name}", markup=False)
 
     def fill(self, value: Model) -> None:
         """Show another value."""
@@ -86,14 +88,13 @@ class ModelForm(VerticalScroll, Generic[Model]):
         for name, info in fields.items():
             note = self.query_one(f"#note-{name}", Static)
             problem = self.problems.get(name)
-            note.update(safe_line(problem) if problem else self._note(name, info))
+            note.update(safe_line(problem) if problem else self._note(info))
             note.set_class(problem is not None, "-wrong")
         if not self.problems:
             self.value = value
             self.post_message(self.Changed())
 
-    def _note(self, name: str, info: FieldInfo) -> str:
-        allowed = self._suggestions.get(name, ())
-        if get_origin(info.annotation) is Literal:
-            allowed = get_args(info.annotation)
+    @staticmethod
+    def _note(info: FieldInfo) -> str:
+        allowed = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
         return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "")
