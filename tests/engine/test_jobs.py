@@ -17,6 +17,7 @@ from llmops_tui.jobs.process import ProcessIdentity, describe_exit, identify
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from tests.fakes import FakeClock
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -118,6 +119,7 @@ import sys
 from pathlib import Path
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.workspace.layout import Workspace
+from tests.fakes import FakeClock
 job = JobLauncher(Workspace(Path(sys.argv[1]))).start(kind="add", title="add", entry="llmops_tui.models.tasks:add",
     arguments={"path": sys.argv[2], "name": "huge"})
 print(job.id, flush=True)
@@ -163,6 +165,18 @@ def test_jobs_are_found_by_the_beginning_of_their_id(launcher: JobLauncher) -> N
     assert launcher.store.get(job.id[:-2]).id == job.id
     with pytest.raises(NotFoundError):
         launcher.store.get("job_zzzz")
+
+
+def test_a_job_whose_process_never_came_is_lost_after_a_while(
+    launcher: JobLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("llmops_tui.jobs.store.time.time", clock)
+    job = launcher.store.add(kind="x", title="x", spec={})
+    assert launcher.store.get(job.id).state == JobState.QUEUED
+    clock.advance(20)
+    lost = launcher.store.get(job.id)
+    assert (lost.state, lost.cause) == (JobState.LOST, "its process never started")
 
 
 @pytest.mark.parametrize(
