@@ -84,9 +84,11 @@ async def restore(screen: PlaygroundScreen, version: PromptVersion) -> None:
             )
         )
         screen.app.say(f"Your unsaved text is kept as {kept.ref}.")
-    state.draft = replace(state.draft, system=version.system, template=version.template, base=version.number)
-    await asyncio.to_thread(screen.services.drafts.save, version.prompt, state.draft)
-    await screen.load(version.prompt)
+    if state.prompt != version.prompt:
+        return
+    screen.show_draft(replace(state.draft, system=version.system, template=version.template, base=version.number))
+    screen.keep_draft()
+    await screen.refresh_versions()
     await show_runs(screen, version)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
@@ -19,11 +20,27 @@ class DraftKeeper:
         self._screen = screen
         self._waiting: dict[str, Draft] = {}
         self._failure = ""
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def written(self) -> None:
+        """Wait until nothing is waiting to be written."""
+        await self._idle.wait()
+
+    def write_now(self, prompt: str = "", draft: Draft | None = None) -> None:
+        """Write what is waiting, and one draft more, without a thread: for the moment before the app ends."""
+        if draft is not None:
+            self._waiting[prompt] = draft
+        while self._waiting:
+            prompt, draft = self._waiting.popitem()
+            with contextlib.suppress(LlmopsError):  # there is no screen left to tell it on; the log has it
+                self._screen.services.drafts.save(prompt, draft)
 
     def keep(self, prompt: str, draft: Draft) -> None:
         """Keep a draft; returns before it is written."""
         idle = not self._waiting
         self._waiting[prompt] = draft
+        self._idle.clear()
         if idle:
             self._screen.run_worker(self._write(), group="drafts", exit_on_error=False)
 
@@ -41,3 +58,4 @@ class DraftKeeper:
             finally:
                 if self._waiting.get(prompt) is draft:
                     del self._waiting[prompt]
+        self._idle.set()

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static, TextArea
 from textual.worker import Worker
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.prompts.drafts import Session
+from llmops_tui.prompts.drafts import Draft, Session
 from screens.actions import bindings_of
 from screens.base import BaseScreen
 from screens.playground import commands
@@ -61,6 +61,10 @@ class PlaygroundScreen(BaseScreen):
         self.run: Run | None = None
         self._run_worker: Worker[None] | None = None
         self._keeper = DraftKeeper(self)
+        self._editors = (
+            TemplateEditor(placeholder="who the model is (may stay empty)", id="system"),
+            TemplateEditor(placeholder="what you ask; {{ name }} makes a variable", id="user"),
+        )
         self._shown: tuple[object, ...] = ()
         self._variables_timer = self.set_timer(0.0, lambda: None, pause=True)
 
@@ -75,9 +79,9 @@ class PlaygroundScreen(BaseScreen):
                     yield VersionList()
             with Vertical(id="middle", classes="column"):
                 with Panel(title="System", jump_key="s", id="system-panel", help_text=commands.HELP["system"]):
-                    yield TemplateEditor(placeholder="who the model is (may stay empty)", id="system")
+                    yield self._editors[0]
                 with Panel(title="User", jump_key="u", id="user-panel", help_text=commands.HELP["user"]):
-                    yield TemplateEditor(placeholder="what you ask; {{ name }} makes a variable", id="user")
+                    yield self._editors[1]
                 with Panel(title="Variables", jump_key="i", id="variables", help_text=commands.HELP["variables"]):
                     yield VariableFields()
             with Vertical(id="right", classes="column"):
@@ -104,16 +108,22 @@ class PlaygroundScreen(BaseScreen):
 
     async def load(self, prompt: str | None) -> None:
         """Open a prompt."""
+        await self._keeper.written()
         loaded = await asyncio.to_thread(read, self.services, prompt)
+        early = self.state.draft if self.state.versions == [] and self.state.prompt == _UNTITLED else None
         self._take(loaded)
-        draft = loaded.draft
-        for editor_id, text in (("#system", draft.system), ("#user", draft.template)):
-            editor = self.query_one(editor_id, TemplateEditor)
-            if editor.text != text:
-                with editor.prevent(TextArea.Changed):
-                    editor.load_text(text)
-        self.state.draft = draft
-        await self.query_one(VariableFields).show(loaded.variables, draft.variables)
+        self.show_draft(loaded.draft)
+        if early is not None and loaded.prompt != _UNTITLED:
+            # Typed while the app was still starting: it goes where the cursor stood, before the text that came.
+            self.show_draft(
+                replace(
+                    loaded.draft,
+                    system=early.system + loaded.draft.system,
+                    template=early.template + loaded.draft.template,
+                )
+            )
+            self._keeper.keep(loaded.prompt or _UNTITLED, self.state.draft)
+        await self.query_one(VariableFields).show(loaded.variables, loaded.draft.variables)
         self.query_one(RunList).show(loaded.runs)
         newest = loaded.runs[0] if loaded.runs else None
         if newest is not None:
@@ -124,6 +134,14 @@ class PlaygroundScreen(BaseScreen):
         await self.refresh_lists()
         await self.keep_session()
 
+    def show_draft(self, draft: Draft) -> None:
+        """Put a draft into the editors."""
+        self.state.draft = draft
+        for editor, text in zip(self._editors, (draft.system, draft.template), strict=True):
+            if editor.text != text:
+                with editor.prevent(TextArea.Changed):
+                    editor.load_text(text)
+
     def _take(self, loaded: Loaded) -> None:
         state = self.state
         state.prompts, state.versions, state.models = loaded.prompts, loaded.versions, loaded.models
@@ -133,7 +151,11 @@ class PlaygroundScreen(BaseScreen):
 
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
-        loaded = await asyncio.to_thread(read, self.services, self.state.prompt)
+        prompt = self.state.prompt
+        loaded = await asyncio.to_thread(read, self.services, prompt)
+        if self.state.prompt != prompt:
+            # Another prompt was opened meanwhile; what was read is not about it.
+            return
         marked = self.state.marked
         self._take(loaded)
         self.state.marked = marked
@@ -190,8 +212,6 @@ class PlaygroundScreen(BaseScreen):
         if isinstance(panel, Panel) and isinstance(event.text_area, TemplateEditor):
             hidden = event.text_area.hidden_characters
             panel.set_note(f"⚠ {hidden} hidden characters" if hidden else "")
-        self._variables_timer.stop()
-        self._variables_timer = self.set_timer(_VARIABLES_SECONDS, lambda: self.act("variables", self._find_variables))
 
     @on(VariableFields.Changed)
     def _variable_changed(self, event: VariableFields.Changed) -> None:
@@ -204,9 +224,22 @@ class PlaygroundScreen(BaseScreen):
         if draft == self.state.draft:
             return
         self.state.draft = draft
-        self.state.prompt = self.state.prompt or _UNTITLED
         self.show_heads()
-        self._keeper.keep(self.state.prompt, draft)
+        self.keep_draft()
+
+    def keep_draft(self) -> None:
+        """Keep the draft as it is now, and look for its variables."""
+        self.state.prompt = self.state.prompt or _UNTITLED
+        self._keeper.keep(self.state.prompt, self.state.draft)
+        self._variables_timer.stop()
+        self._variables_timer = self.set_timer(_VARIABLES_SECONDS, lambda: self.act("variables", self._find_variables))
+
+    def on_unmount(self) -> None:
+        """The last keys before leaving are kept too, even those of which no message came any more."""
+        system, user = self._editors
+        draft = replace(self.state.draft, system=system.text, template=user.text)
+        changed = bool(self.state.versions) and draft != self.state.draft
+        self._keeper.write_now(self.state.prompt or _UNTITLED, draft if changed else None)
 
     async def _find_variables(self) -> None:
         draft = self.state.draft

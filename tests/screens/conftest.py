@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import TextArea
 
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.journal import Journal
@@ -43,13 +44,17 @@ class FakeServices(Services):
 def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
     @asynccontextmanager
     async def opened(
-        size: tuple[int, int] = (120, 40), settings: Settings | None = None, **options: object
+        size: tuple[int, int] = (120, 40), settings: Settings | None = None, typed_early: str = "", **options: object
     ) -> AsyncIterator[Pilot[int]]:
         services = FakeServices(sample, settings or Settings())
         services.fake = server
         services.servers.find = lambda _name: None  # type: ignore[method-assign]
         app = LlmopsApp(sample, theme=services.settings.theme, profile=PROFILE, services=services, **options)  # type: ignore[arg-type]
         async with app.run_test(size=size, notifications=True) as pilot:
+            if typed_early:
+                await pilot.pause()
+                app.screen.query_one("#user", TextArea).insert(typed_early)
+            await until(pilot, lambda: bool(app.screen.state.versions))  # type: ignore[attr-defined]
             await settle(pilot)
             yield pilot
         services.close()

@@ -149,6 +149,27 @@ async def test_the_draft_is_kept_as_it_is_typed(open_app: OpenApp, sample: Works
         assert playground(pilot).query_one("#user", TextArea).text == "xy{{ question }}"
 
 
+async def test_the_last_keys_before_leaving_are_kept(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        editor = playground(pilot).query_one("#user", TextArea)
+        editor.insert("just before ")
+        pilot.app.exit()
+        await pilot.pause()
+    draft = Drafts(Journal(sample)).load("support")
+    assert draft is not None
+    assert draft.template == "just before {{ question }}"
+
+
+async def test_what_is_typed_while_the_app_starts_is_not_lost(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app(typed_early="early ") as pilot:
+        assert playground(pilot).query_one("#user", TextArea).text == "early {{ question }}"
+        assert playground(pilot).state.prompt == "support"
+        await settle(pilot)
+        draft = Drafts(Journal(sample)).load("support")
+        assert draft is not None
+        assert draft.template == "early {{ question }}"
+
+
 async def test_going_back_to_a_version_keeps_unsaved_text_as_one(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await write(pilot, " unsaved")
