@@ -16,7 +16,7 @@ from screens.base import BaseScreen
 
 def show_keys(action: Action, keymap: dict[str, str]) -> str:
     """The keys of an action as people read them, the user's where they differ."""
-    names = {"question_mark": "?", "slash": "/", "escape": "esc", "ctrl+enter": "ctrl+enter", "space": "space"}
+    names = {"question_mark": "?", "slash": "/", "escape": "esc"}
     return "  ".join(names.get(key, key) for key in keymap.get(action.id, action.keys).split(","))
 
 

@@ -238,16 +238,19 @@ class ModelServer:
             async with self._turn:
                 async for messages in self.engine.call(call):
                     self.last_used = time.monotonic()
-                    for message in messages:
-                        if message["event"] == "text":
-                            record.first_at = record.first_at or time.monotonic()
-                            record.text.append(message["text"])
-                        elif message["event"] == "error":
-                            error = LlmopsError(**message["error"])
-                            self._keep(record, {"finish_reason": "error", "error": error.message})
-                            raise error
-                        else:
-                            self._keep(record, message["result"])
+                    *before, last = messages
+                    texts = [m["text"] for m in messages if m["event"] == "text"]
+                    if texts:
+                        record.first_at = record.first_at or time.monotonic()
+                        record.text += texts
+                    if last["event"] == "error":
+                        error = LlmopsError(**last["error"])
+                        self._keep(record, {"finish_reason": "error", "error": error.message})
+                        if before:
+                            yield before
+                        raise error
+                    if last["event"] == "done":
+                        self._keep(record, last["result"])
                     yield messages
         except (asyncio.CancelledError, GeneratorExit):
             self._keep(record, {"finish_reason": "cancelled"})
