@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static, TextArea
 from textual.worker import Worker
@@ -22,6 +21,7 @@ from screens.base import BaseScreen
 from screens.playground import commands
 from screens.playground.drafting import DraftKeeper
 from screens.playground.editors import TemplateEditor, VariableFields
+from screens.playground.layout import panes
 from screens.playground.running import Run
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
@@ -70,26 +70,7 @@ class PlaygroundScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """Three columns."""
-        with Horizontal(id="columns"):
-            with Vertical(id="left", classes="column"):
-                with Panel(title="Prompts", jump_key="p", id="prompts", help_text=commands.HELP["prompts"]):
-                    yield Input(placeholder="find in names, notes and text", id="find", compact=True)
-                    yield PromptList()
-                with Panel(title="Versions", jump_key="v", id="versions", help_text=commands.HELP["versions"]):
-                    yield VersionList()
-            with Vertical(id="middle", classes="column"):
-                with Panel(title="System", jump_key="s", id="system-panel", help_text=commands.HELP["system"]):
-                    yield self._editors[0]
-                with Panel(title="User", jump_key="u", id="user-panel", help_text=commands.HELP["user"]):
-                    yield self._editors[1]
-                with Panel(title="Variables", jump_key="i", id="variables", help_text=commands.HELP["variables"]):
-                    yield VariableFields()
-            with Vertical(id="right", classes="column"):
-                with Panel(title="Answer", jump_key="a", id="answer-panel", help_text=commands.HELP["answer"]):
-                    yield StreamView(self.profile, placeholder=_PLACEHOLDER, id="answer")
-                    yield Static("", id="figures", markup=False)
-                with Panel(title="Runs", jump_key="r", id="runs", help_text=commands.HELP["runs"]):
-                    yield RunList()
+        yield from panes(*self._editors, self.profile, _PLACEHOLDER)
 
     def on_mount(self) -> None:
         """Read the workspace once the first frame is out: importing the database would hold it up."""
