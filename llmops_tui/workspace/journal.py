@@ -56,11 +56,6 @@ class Journal:
         row = self.connection().execute("SELECT body FROM drafts WHERE key = ?", (key,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
-    def drop_draft(self, key: str) -> None:
-        """Forget a draft."""
-        with self.transaction() as connection:
-            connection.execute("DELETE FROM drafts WHERE key = ?", (key,))
-
     def draft_keys(self) -> set[str]:
         """The keys of all drafts."""
         return {row[0] for row in self.connection().execute("SELECT key FROM drafts")}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from screens.keymap import load_keymap
 from screens.models.screen import ModelsScreen
 from screens.playground.version_graph import lanes
 from screens.settings.screen import SettingsScreen
+from screens.status_feed import StatusFeed
 from screens.widgets.panel import Panel
 from screens.widgets.status_line import gauge
 from screens.widgets.wrapping import wrap_line
@@ -316,3 +318,20 @@ def test_wrapping_keeps_the_text_and_only_the_last_line_may_change(text: str, wi
     for character in text:
         grown[-1:] = wrap_line(grown[-1] + character, width)
     assert [line.rstrip() for line in grown] == [line.rstrip() for line in whole]
+
+
+async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def look(feed: StatusFeed, model: str) -> dict[str, object]:
+        looks.append(model)
+        feed._app.call_from_thread(feed._app.show_status, replace(feed._app.status, model="chosen", loaded=False))
+        return {"model": model, "loaded": True, "jobs": 7}
+
+    monkeypatch.setattr(StatusFeed, "_look", look)
+    async with open_app() as pilot:
+        await until(pilot, lambda: bool(looks) and pilot.app.status.jobs == 7)  # type: ignore[attr-defined]
+        assert pilot.app.status.model == "chosen"  # type: ignore[attr-defined]
+        assert not pilot.app.status.loaded  # type: ignore[attr-defined]
