@@ -23,7 +23,17 @@ class SamplingParameters(BaseModel):
     repeat_penalty: Annotated[
         float, Field(gt=0, le=5, description="Above 1, tokens of the last 64 become less likely; 1 is off.")
     ] = 1.0
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="Stop after this many tokens.")] = 256
+    frequency_penalty: Annotated[
+        float, Field(ge=-2, le=2, description="Above 0, tokens become less likely the more often they came.")
+    ] = 0.0
+    presence_penalty: Annotated[
+        float, Field(ge=-2, le=2, description="Above 0, tokens that came at all become less likely.")
+    ] = 0.0
+    logit_bias: Annotated[
+        dict[int, Annotated[float, Field(ge=-100, le=100)]],
+        Field(max_length=1024, description="Added to the logits of these token ids; -100 forbids a token."),
+    ] = {}
+    max_tokens: Annotated[int, Field(ge=0, le=1_000_000, description="Stop after this many tokens.")] = 256
     seed: Annotated[
         int, Field(ge=0, le=2**32 - 2, description="The same seed, model and text give the same answer.")
     ] = 1

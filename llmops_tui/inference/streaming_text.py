@@ -18,6 +18,11 @@ class StreamingText:
         self._tail = ""
         self.stopped = False
 
+    @property
+    def held(self) -> int:
+        """How many characters are held back now."""
+        return len(self._tail)
+
     def feed(self, data: bytes) -> str:
         """Add one token's bytes; returns the text that is now certain."""
         if self.stopped:

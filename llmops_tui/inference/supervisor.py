@@ -25,6 +25,7 @@ from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
 IDLE_SECONDS = 900.0
+DEFAULT_PARALLEL = 4
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 5.0
@@ -63,6 +64,7 @@ class ServerSupervisor:
         context: int = 0,
         threads: int = 0,
         gpu_layers: int = 0,
+        parallel: int = DEFAULT_PARALLEL,
         idle_seconds: float = IDLE_SECONDS,
         waiting: Callable[[float], None] | None = None,
     ) -> ServerHandle:
@@ -90,6 +92,7 @@ class ServerSupervisor:
                 "context": context,
                 "threads": threads,
                 "gpu_layers": gpu_layers,
+                "parallel": parallel,
                 "idle_seconds": idle_seconds,
             }
             handle = self._spawn(model.name, options)

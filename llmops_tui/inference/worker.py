@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, BinaryIO
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pydantic
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.jobs.process import die_with_parent
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.engine.embedding import Embedder
+    from llmops_tui.inference.engine.scheduler import Scheduler
+
+# The server takes silence for a hang; a long prompt is evaluated in silence otherwise.
+_BEAT_SECONDS = 1.0
 
 
 def main() -> None:
@@ -28,78 +37,148 @@ def main() -> None:
 
 
 class _Worker:
-    """Reads requests in one thread, so that a cancel is seen while the other generates."""
+    """Reads requests in one thread, so that a cancel is seen while the other evaluates."""
 
     def __init__(self, incoming: BinaryIO, outgoing: Any) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
-        self._requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self._cancelled: set[str] = set()
+        self._inbox: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._outbox: list[dict[str, Any]] = []
+        self._scheduler: Scheduler
+        self._embedder: Embedder
+        self._last_write = 0.0
 
     def serve(self, options: dict[str, Any]) -> None:
         try:
-            from llmops_tui.inference.engine import LlamaEngine
+            from llmops_tui.inference.engine.embedding import Embedder
+            from llmops_tui.inference.engine.native import EngineOptions
+            from llmops_tui.inference.engine.scheduler import Scheduler
 
-            engine = LlamaEngine(
-                options["path"],
-                context=options["context"],
-                threads=options["threads"],
-                gpu_layers=options["gpu_layers"],
-            )
+            options["visible"] = tuple(options.get("visible", ()))
+            self._scheduler = Scheduler(EngineOptions(**options), self._outbox.append)
+            self._embedder = Embedder(self._scheduler.native)
         except LlmopsError as error:
-            self._send({"event": "failed", "error": error.as_dict()})
+            self._send([{"event": "failed", "error": error.as_dict()}])
             return
         except (OSError, ImportError, RuntimeError) as error:
-            self._send({"event": "failed", "error": {"code": "engine_unusable", "message": str(error), "hint": ""}})
+            self._send([{"event": "failed", "error": {"code": "engine_unusable", "message": str(error), "hint": ""}}])
             return
-        self._send({"event": "ready", "info": engine.describe()})
+        self._send([{"event": "ready", "info": self._scheduler.native.describe()}])
         threading.Thread(target=self._read, daemon=True).start()
-        operations: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
+        while True:
+            self._take_in()
+            self._scheduler.step()
+            if self._outbox:
+                self._send(self._outbox)
+                self._outbox.clear()
+            elif time.monotonic() - self._last_write > _BEAT_SECONDS:
+                self._send([{"id": "", "event": "beat"}])
+
+    def _take_in(self) -> None:
+        """Handle all messages that are there; waits for one where nothing runs."""
+        if not self._scheduler.busy:
+            self._handle(self._inbox.get())
+        while True:
+            try:
+                self._handle(self._inbox.get_nowait())
+            except Empty:
+                return
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        operations: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "generate": self._generate,
             "tokenize": self._tokenize,
+            "detokenize": self._detokenize,
+            "embed": self._embed,
+            "adapter": self._adapter,
+            "state": lambda _message: self._scheduler.state(),
+            "cancel": self._cancel,
         }
-        while (request := self._requests.get()) is not None:
-            try:
-                answer = operations[request["op"]](engine, request)
-            except LlmopsError as error:
-                answer = {"event": "error", "error": error.as_dict()}
-            self._cancelled.discard(request["id"])
-            self._send({"id": request["id"], **answer})
+        try:
+            result = operations[message["op"]](message)
+        except LlmopsError as error:
+            self._outbox.append({"id": message["id"], "event": "error", "error": error.as_dict()})
+        except pydantic.ValidationError as error:
+            body = {"code": "invalid_request", "message": str(error.errors(include_url=False)[0]["msg"]), "hint": ""}
+            self._outbox.append({"id": message["id"], "event": "error", "error": body})
+        else:
+            if result is not None:
+                self._outbox.append({"id": message["id"], "event": "done", "result": result})
+        if not self._scheduler.busy and self._outbox:
+            self._send(self._outbox)
+            self._outbox.clear()
 
     def _read(self) -> None:
         for line in self._incoming:
-            request = json.loads(line)
-            if request["op"] == "cancel":
-                self._cancelled.add(request["id"])
-            else:
-                self._requests.put(request)
+            message = json.loads(line)
+            self._inbox.put(message)
+            if message["op"] == "cancel":
+                self._scheduler.cancel_soon(message["id"])
         # The server is gone; there is nobody left to generate for.
         os._exit(0)
 
-    def _send(self, message: dict[str, Any]) -> None:
-        self._outgoing.write(json.dumps(message).encode() + b"\n")
+    def _send(self, messages: list[dict[str, Any]]) -> None:
+        data = memoryview("".join(json.dumps(m) + "\n" for m in messages).encode())
+        while data:
+            data = data[self._outgoing.write(data) :]
+        self._last_write = time.monotonic()
 
-    def _generate(self, engine: Any, request: dict[str, Any]) -> dict[str, Any]:
-        request_id = request["id"]
-        tokens = engine.tokenize(request["text"], add_special=request["add_special"])
+    def _generate(self, message: dict[str, Any]) -> None:
+        from llmops_tui.inference.engine.grammar import grammar_of
+        from llmops_tui.inference.engine.sequence import Request
 
-        def emit(text: str) -> None:
-            self._send({"id": request_id, "event": "text", "text": text})
-
-        result = engine.generate(
-            tokens,
-            SamplingParameters.model_validate(request["parameters"]),
-            emit,
-            lambda: request_id in self._cancelled,
+        grammar, trigger = grammar_of(message.get("response_format"))
+        tokens = self._tokens_of(message)
+        # A beginning-of-text token that the tokenizer put there is no part of what was given.
+        hidden = int(message.get("tokens") is None and message["add_special"] and self._adds_bos(tokens))
+        score_from = message.get("score_from")
+        self._scheduler.submit(
+            Request(
+                id=message["id"],
+                tokens=tokens,
+                hidden=hidden,
+                parameters=SamplingParameters.model_validate(message["parameters"]),
+                adapter=message.get("adapter", ""),
+                logprobs=message.get("logprobs"),
+                score_from=None if score_from is None else score_from + hidden,
+                grammar=grammar,
+                trigger=trigger,
+                truncate=message.get("truncate", ""),
+                reuse=message.get("reuse", True),
+            )
         )
-        return {"event": "done", "result": dataclasses.asdict(result)}
 
-    def _tokenize(self, engine: Any, request: dict[str, Any]) -> dict[str, Any]:
-        tokens = engine.tokenize(
-            request["text"], add_special=request["add_special"], parse_special=request["parse_special"]
+    def _cancel(self, message: dict[str, Any]) -> None:
+        self._scheduler.cancel(message["id"])
+
+    def _tokens_of(self, message: dict[str, Any]) -> list[int]:
+        if message.get("tokens") is not None:
+            return list(message["tokens"])
+        return self._scheduler.native.tokenize(
+            message["text"], add_special=message["add_special"], parse_special=message.get("parse_special", True)
         )
-        pieces = [engine.piece(t, special=True).decode("utf-8", "replace") for t in tokens]
-        return {"event": "done", "result": {"tokens": tokens, "pieces": pieces}}
+
+    def _adds_bos(self, tokens: list[int]) -> bool:
+        native = self._scheduler.native
+        return native.adds_bos and tokens[:1] == [native.bos]
+
+    def _tokenize(self, message: dict[str, Any]) -> dict[str, Any]:
+        tokens = self._tokens_of(message)
+        native = self._scheduler.native
+        return {"tokens": tokens, "pieces": [native.raw_piece(t).decode("utf-8", "replace") for t in tokens]}
+
+    def _detokenize(self, message: dict[str, Any]) -> dict[str, Any]:
+        native = self._scheduler.native
+        native.check_tokens(message["tokens"])
+        return {"text": b"".join(native.raw_piece(t) for t in message["tokens"]).decode("utf-8", "replace")}
+
+    def _embed(self, message: dict[str, Any]) -> dict[str, Any]:
+        tokens = self._tokens_of(message)
+        return {"embedding": self._embedder.embed(tokens), "tokens": len(tokens), "pooling": self._embedder.pooling}
+
+    def _adapter(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._scheduler.native.add_adapter(message["name"], message["path"])
+        return {"adapter": message["name"]}
 
 
 if __name__ == "__main__":

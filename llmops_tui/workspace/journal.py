@@ -35,13 +35,21 @@ class Journal:
 
         Each event carries the hash of its body, since SQLite does not notice a flipped bit.
         """
-        text = json.dumps(body, ensure_ascii=True, sort_keys=True)
+        return self.append_many([(kind, key, body)]) == 1
+
+    def append_many(self, events: list[tuple[str, str, dict[str, Any]]]) -> int:
+        """Append events, each as (kind, key, body), in one transaction; returns how many were new."""
+        rows = []
+        for kind, key, body in events:
+            text = json.dumps(body, ensure_ascii=True, sort_keys=True)
+            rows.append((key, kind, time.time(), text, sha256_text(text)))
         with self.transaction() as connection:
-            cursor = connection.execute(
-                "INSERT OR IGNORE INTO events (key, kind, at, body, sha256) VALUES (?, ?, ?, ?, ?)",
-                (key, kind, time.time(), text, sha256_text(text)),
+            return sum(
+                connection.execute(
+                    "INSERT OR IGNORE INTO events (key, kind, at, body, sha256) VALUES (?, ?, ?, ?, ?)", row
+                ).rowcount
+                for row in rows
             )
-            return cursor.rowcount == 1
 
     def save_draft(self, key: str, body: dict[str, Any]) -> None:
         """Keep what is being typed; durable when this returns."""

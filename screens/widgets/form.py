@@ -21,8 +21,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def to_text(value: Any) -> str:
     """A field's value as it is typed. Lists are written as JSON, so that a text may hold any character."""
-    if isinstance(value, tuple):
-        return json.dumps(list(value), ensure_ascii=False) if value else ""
+    if isinstance(value, (tuple, dict)):
+        return json.dumps(value, ensure_ascii=False) if value else ""
     return str(value)
 
 
@@ -36,6 +36,11 @@ def from_text(info: FieldInfo, text: str) -> Any:
             return tuple(json.loads(text)) if text.startswith("[") else (text,)
         except (ValueError, TypeError):
             return (text,)
+    if get_origin(info.annotation) is dict:
+        try:
+            return json.loads(text or "{}")
+        except ValueError:
+            return text
     return text
 
 

@@ -1,0 +1,283 @@
+"""llama.cpp as this engine uses it: one model and one context with a cache stream a sequence, adapters, snapshots.
+
+Every function of the library that the engine calls is called here, in :mod:`.sampler` or in :mod:`.embedding`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+
+BATCH = 512
+_OUTPUT_BYTES = 64 * 1024 * 1024
+_PAD = 256
+_DECODED, _NO_ROOM, _ABORTED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a model is loaded. ``context`` is in tokens a request; 0 is the model's own, up to 4,096."""
+
+    path: str
+    context: int = 0
+    threads: int = 0
+    gpu_layers: int = 0
+    parallel: int = 4
+    cache_bytes: int = 1 << 30
+    # Control tokens whose text is part of the answer: marks of tool calls and of reasoning.
+    visible: tuple[str, ...] = ()
+    speculate: bool = False
+
+
+class DecodeAbortedError(Exception):
+    """A step was given up because nobody waits for it any more."""
+
+
+class NativeModel:
+    """A loaded model, its vocabulary, and a context of ``parallel`` independent sequences.
+
+    Each sequence has a cache stream of its own (``kv_unified`` off): attention then never looks at the cells of other
+    sequences, and sequences that wait cost nothing. llama.cpp evaluates sequences together only where their ids follow
+    one another, so whoever fills batches keeps the busy ids side by side and in ascending order.
+    """
+
+    def __init__(self, options: EngineOptions) -> None:
+        llama_cpp.llama_backend_init()
+        model_params = llama_cpp.llama_model_default_params()
+        model_params.n_gpu_layers = options.gpu_layers
+        self.model = llama_cpp.llama_model_load_from_file(options.path.encode(), model_params)
+        if not self.model:
+            raise LlmopsError(
+                "model_load_failed", f"llama.cpp could not load {options.path}", "The server's log says why."
+            )
+        self.vocab = llama_cpp.llama_model_get_vocab(self.model)
+        self.n_vocab = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
+        self.bos = int(llama_cpp.llama_vocab_bos(self.vocab))
+        self.adds_bos = bool(llama_cpp.llama_vocab_get_add_bos(self.vocab))
+        self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.model))
+        self.threads = options.threads or max(1, (os.cpu_count() or 2) - 1)
+        self.parallel = options.parallel
+        wanted = min(options.context, self.trained_context) if options.context else min(self.trained_context, 4096)
+        self.context = self._make_context(wanted)
+        self.n_ctx = min(wanted, int(llama_cpp.llama_n_ctx_seq(self.context)))
+        self.memory = llama_cpp.llama_get_memory(self.context)
+        # Recurrent and hybrid models keep a state that cannot be cut back to an earlier token.
+        self.can_trim = not (
+            llama_cpp.llama_model_is_recurrent(self.model) or llama_cpp.llama_model_is_hybrid(self.model)
+        )
+        self.ends = self._end_tokens()
+        self._visible = {t for text in options.visible for t in self._single(text)}
+        self._pieces: list[bytes | None] = [None] * self.n_vocab
+        self._piece_buffer = ctypes.create_string_buffer(256)
+        self.adapters: dict[str, Any] = {}
+        self._adapter = ""
+        self._batch = _Batch()
+        self._logits_at = 0
+        self._logits: npt.NDArray[np.float32] = np.empty((0, self.n_vocab), np.float32)
+        # Scored positions need a row of logits each; a chunk of a prompt is cut so that they stay small.
+        self.max_scored = max(16, min(BATCH, _OUTPUT_BYTES // (4 * self.n_vocab)))
+
+    def _make_context(self, wanted: int) -> Any:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = -(-wanted // _PAD) * _PAD * self.parallel
+        params.n_batch = params.n_ubatch = BATCH
+        params.n_seq_max = self.parallel
+        params.kv_unified = False
+        params.n_threads = params.n_threads_batch = self.threads
+        params.no_perf = True
+        # llama.cpp asks between graph nodes whether to stop. Calling into Python there costs more than a small model's
+        # step; the C library's strlen is the callback instead: an empty string is "go on", any other "stop".
+        self._abort_flag = ctypes.create_string_buffer(2)
+        params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
+        params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
+        made = llama_cpp.llama_init_from_model(self.model, params)
+        if not made:
+            raise LlmopsError(
+                "context_failed",
+                f"no memory for {self.parallel} contexts of {wanted:,} tokens",
+                "Ask for a smaller context or fewer parallel requests, or unload another model.",
+            )
+        return made
+
+    def abort(self, *, on: bool) -> None:
+        """Stop the step that is running as soon as possible, or allow steps again. Safe from any thread."""
+        self._abort_flag[0] = b"x" if on else b"\0"
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
+        """Token ids of ``text``."""
+        raw = text.encode("utf-8", "replace")
+        size = len(raw) + 8
+        buffer = (llama_cpp.llama_token * size)()
+        count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), buffer, size, add_special, parse_special)
+        if count < 0:
+            raise LlmopsError("tokenize_failed", f"llama.cpp could not tokenize {len(raw)} bytes")
+        return list(buffer[:count])
+
+    def check_tokens(self, tokens: Sequence[int]) -> None:
+        """Raises:
+        InputRefusedError: ``bad_token``: an id is not in the vocabulary.
+        """
+        if tokens and (min(tokens) < 0 or max(tokens) >= self.n_vocab):
+            raise InputRefusedError("bad_token", f"token ids go from 0 to {self.n_vocab - 1:,}")
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of one token as part of an answer; control tokens that are not made visible are empty."""
+        known = self._pieces[token]
+        if known is None:
+            known = self._pieces[token] = self.raw_piece(token, special=token in self._visible)
+        return known
+
+    def raw_piece(self, token: int, *, special: bool = True) -> bytes:
+        """The bytes of one token, control tokens included."""
+        buffer = self._piece_buffer
+        length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
+        if length < 0:
+            self._piece_buffer = ctypes.create_string_buffer(-length)
+            return self.raw_piece(token, special=special)
+        return buffer.raw[:length]
+
+    def add_adapter(self, name: str, path: str) -> None:
+        """Load a LoRA adapter beside the base.
+
+        Raises:
+            LlmopsError: ``adapter_load_failed``.
+        """
+        if name in self.adapters:
+            return
+        adapter = llama_cpp.llama_adapter_lora_init(self.model, path.encode())
+        if not adapter:
+            raise LlmopsError(
+                "adapter_load_failed",
+                f"llama.cpp could not load the adapter {path} for this model",
+                "An adapter fits only the model it was trained on; the server's log says more.",
+            )
+        self.adapters[name] = adapter
+
+    def use_adapter(self, name: str) -> None:
+        """Evaluate the next steps with this adapter; the empty name is the base alone."""
+        if name == self._adapter:
+            return
+        if name:
+            handles = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self.adapters[name])
+            scales = (ctypes.c_float * 1)(1.0)
+            status = llama_cpp.llama_set_adapters_lora(self.context, handles, 1, scales)
+        else:
+            status = llama_cpp.llama_set_adapters_lora(self.context, None, 0, None)
+        if status != 0:
+            raise LlmopsError("adapter_failed", f"llama.cpp refused the adapter {name!r}")
+        self._adapter = name
+
+    def decode(self, tokens: list[int], positions: list[int], sequences: list[int], outputs: list[int]) -> None:
+        """Evaluate tokens; ``outputs`` are 1 where logits are wanted, in whose order :meth:`logits` has its rows.
+
+        Raises:
+            DecodeAbortedError: :meth:`abort` was called.
+            LlmopsError: ``decode_failed``.
+        """
+        status = llama_cpp.llama_decode(self.context, self._batch.fill(tokens, positions, sequences, outputs))
+        if status == _ABORTED:
+            raise DecodeAbortedError
+        if status != _DECODED:
+            why = "no room in the cache" if status == _NO_ROOM else f"status {status}"
+            raise LlmopsError("decode_failed", f"llama.cpp failed to evaluate {len(tokens)} tokens ({why})")
+
+    def logits(self, rows: int) -> npt.NDArray[np.float32]:
+        """The logits of the last step, shape (rows, vocabulary); valid until the next."""
+        at = ctypes.cast(llama_cpp.llama_get_logits(self.context), ctypes.c_void_p).value or 0
+        if at != self._logits_at or rows > len(self._logits):
+            kept = (ctypes.c_float * (rows * self.n_vocab)).from_address(at)
+            self._logits = np.frombuffer(kept, np.float32).reshape(rows, self.n_vocab)
+            self._logits_at = at
+        return self._logits[:rows]
+
+    def trim(self, sequence: int, length: int) -> bool:
+        """Forget a sequence's tokens from ``length`` on; false where this model cannot, and nothing is left then."""
+        if llama_cpp.llama_memory_seq_rm(self.memory, sequence, length, -1):
+            return True
+        llama_cpp.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+        return False
+
+    def save(self, sequence: int) -> npt.NDArray[np.uint8]:
+        """A copy of one sequence's state."""
+        size = int(llama_cpp.llama_state_seq_get_size(self.context, sequence))
+        buffer = np.empty(size, np.uint8)
+        target = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        written = int(llama_cpp.llama_state_seq_get_data(self.context, target, size, sequence))
+        return buffer[:written]
+
+    def restore(self, sequence: int, state: npt.NDArray[np.uint8]) -> bool:
+        """Replace a sequence by a saved state; false where it did not fit, and the sequence is empty then."""
+        source = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        if llama_cpp.llama_state_seq_set_data(self.context, source, state.size, sequence) == state.size:
+            return True
+        llama_cpp.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+        return False
+
+    def describe(self) -> dict[str, Any]:
+        """Facts about the loaded model that the server and the screens show."""
+        eos = int(llama_cpp.llama_vocab_eos(self.vocab))
+        return {
+            "n_ctx": self.n_ctx,
+            "parallel": self.parallel,
+            "n_vocab": self.n_vocab,
+            "trained_context": self.trained_context,
+            "bos": self._token_text(self.bos),
+            "eos": self._token_text(eos),
+            "add_bos": self.adds_bos,
+            "can_trim": self.can_trim,
+            "embedding_length": int(llama_cpp.llama_model_n_embd(self.model)),
+            "model_bytes": int(llama_cpp.llama_model_size(self.model)),
+            "engine": f"llama-cpp-python {llama_cpp.__version__}",
+        }
+
+    def _end_tokens(self) -> frozenset[int]:
+        is_end: Callable[[Any, int], bool] = llama_cpp.llama_vocab_is_eog
+        return frozenset(token for token in range(self.n_vocab) if is_end(self.vocab, token))
+
+    def _single(self, text: str) -> list[int]:
+        """The token that stands for ``text`` alone, where there is one."""
+        found = self.tokenize(text, add_special=False)
+        return found if len(found) == 1 else []
+
+    def _token_text(self, token: int) -> str:
+        return "" if token < 0 else self.raw_piece(token).decode("utf-8", "replace")
+
+
+class _Batch:
+    """A ``llama_batch`` over numpy arrays, so that a step fills it with a few slices and no loop."""
+
+    def __init__(self) -> None:
+        self._tokens = np.zeros(BATCH, np.int32)
+        self._positions = np.zeros(BATCH, np.int32)
+        self._counts = np.ones(BATCH, np.int32)
+        self._sequences = np.zeros(BATCH, np.int32)
+        self._outputs = np.zeros(BATCH, np.int8)
+        # seq_id is an array of pointers, each to the one sequence of its token.
+        self._pointers = self._sequences.ctypes.data + 4 * np.arange(BATCH, dtype=np.int64)
+        self._native = llama_cpp.llama_batch(
+            0,
+            self._tokens.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token)),
+            None,
+            self._positions.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_pos)),
+            self._counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            self._pointers.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(llama_cpp.llama_seq_id))),
+            self._outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def fill(self, tokens: list[int], positions: list[int], sequences: list[int], outputs: list[int]) -> Any:
+        count = len(tokens)
+        self._native.n_tokens = count
+        self._tokens[:count] = tokens
+        self._positions[:count] = positions
+        self._sequences[:count] = sequences
+        self._outputs[:count] = outputs
+        return self._native

@@ -1,0 +1,384 @@
+"""Continuous batching: requests join and leave between steps, prompts are evaluated in pieces beside running streams."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine.native import BATCH, DecodeAbortedError, EngineOptions, NativeModel
+from llmops_tui.inference.engine.prefix_cache import WORTH_KEEPING, PrefixCache, Snapshot, common_prefix
+from llmops_tui.inference.engine.sequence import Request, Running, Slot
+
+# While streams run, a step's share of prompt evaluation is kept near this, so that they keep flowing.
+_STALL_SECONDS = 0.1
+_MIN_CHUNK = 16
+# How many steps one adapter's requests get before those of another: changing adapters rebuilds the graph.
+_ADAPTER_TURN = 4
+_MOVE_WORTH = 32
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Counters:
+    """What the engine did since it started."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    generated_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    steps: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+
+@dataclass
+class _Part:
+    """What one request has in a step: ``count`` tokens of its list from its evaluated length on, and their rows."""
+
+    running: Running
+    tokens: list[int]
+    outputs: list[int]
+    drafted: int = 0
+
+
+class Scheduler:
+    """Runs requests on one :class:`NativeModel`; everything but :meth:`cancel_soon` belongs to one thread."""
+
+    def __init__(self, options: EngineOptions, emit: Emit, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.native = NativeModel(options)
+        self.cache = PrefixCache(options.cache_bytes)
+        self.counters = Counters()
+        self._emit = emit
+        self._clock = clock
+        self._speculate = options.speculate and self.native.can_trim
+        self._slots = [Slot(n) for n in range(options.parallel)]
+        self._waiting: deque[Running] = deque()
+        self._prefill_rate = 0.0
+        self._turn_adapter = ""
+        self._turn_left = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request runs or waits."""
+        return bool(self._waiting) or any(s.running for s in self._slots)
+
+    def state(self) -> dict[str, Any]:
+        """How full the engine is now, beside its counters."""
+        return {
+            "running": sum(s.running is not None for s in self._slots),
+            "waiting": len(self._waiting),
+            "slots": len(self._slots),
+            "cached_tokens": sum(s.evaluated for s in self._slots),
+            "cache_capacity": self.native.n_ctx * len(self._slots),
+            "snapshots": len(self.cache),
+            "snapshot_bytes": self.cache.used_bytes,
+            **vars(self.counters),
+        }
+
+    def submit(self, request: Request) -> None:
+        """Take a request in; it is run by the following steps.
+
+        Raises:
+            InputRefusedError: it cannot be run; see :class:`Running`.
+        """
+        running = Running(request, self.native, self._clock(), speculate=self._speculate)
+        self._waiting.append(running)
+        self.counters.requests += 1
+
+    def cancel(self, request_id: str) -> None:
+        """End a request that runs or waits; what it made so far is told."""
+        for running in list(self._waiting):
+            if running.request.id == request_id:
+                self._waiting.remove(running)
+                self._finish(running, "cancelled")
+        for slot in self._slots:
+            if slot.running is not None and slot.running.request.id == request_id:
+                self._finish(slot.running, "cancelled")
+        self.native.abort(on=False)
+
+    def cancel_soon(self, request_id: str) -> None:
+        """From another thread: break off the step that runs now where it is for this request alone."""
+        busy = [s.running.request.id for s in self._slots if s.running is not None]
+        if busy == [request_id]:
+            self.native.abort(on=True)
+
+    def step(self) -> None:
+        """Admit what waits and evaluate one batch."""
+        self._admit()
+        parts = self._compose()
+        if not parts:
+            return
+        started = self._clock()
+        try:
+            self._evaluate(parts)
+        except DecodeAbortedError:
+            self._roll_back(parts)
+        except LlmopsError as error:
+            for part in parts:
+                self._fail(part.running, error)
+        else:
+            self._account(parts, self._clock() - started)
+
+    # Admission
+
+    def _admit(self) -> None:
+        if not self._waiting or all(s.running for s in self._slots):
+            self._close_ranks()
+            return
+        postponed: deque[Running] = deque()
+        while self._waiting and (free := [s for s in self._slots if s.running is None]):
+            running = self._waiting.popleft()
+            if self._will_be_shared(running):
+                postponed.append(running)
+            else:
+                self._place(running, free)
+        postponed.extend(self._waiting)
+        self._waiting = postponed
+
+    def _will_be_shared(self, new: Running) -> bool:
+        """Whether another request is just now evaluating a long beginning of this one's prompt."""
+        for slot in self._slots:
+            other = slot.running
+            if other is None or slot.adapter != new.request.adapter or not self.native.can_trim:
+                continue
+            common = common_prefix(other.tokens, new.tokens, min(new.reusable, other.prompt_length))
+            if common >= slot.evaluated + WORTH_KEEPING:
+                return True
+        return False
+
+    def _place(self, new: Running, free: list[Slot]) -> None:
+        """Give a request the slot, and the part of its prompt, that is evaluated already."""
+        whole = not self.native.can_trim
+        adapter = new.request.adapter
+        length, source = 0, None
+        for slot in self._slots:
+            if slot.adapter != adapter or not slot.evaluated:
+                continue
+            common = common_prefix(slot.tokens, new.tokens, min(new.reusable, slot.evaluated))
+            if common > length and (not whole or common == slot.evaluated):
+                length, source = common, slot
+        stored, snapshot = self.cache.best(new.tokens, adapter, new.reusable, whole=whole)
+        alone = len(free) == len(self._slots)
+        target = source if source is not None and source.running is None and (alone or source is free[0]) else free[0]
+        own = length if target is source else self._own_prefix(target, new)
+        if stored >= length and stored - own >= WORTH_KEEPING and snapshot is not None:
+            self._replace(target, snapshot, stored)
+        elif source is not None and target is not source and length - own >= WORTH_KEEPING:
+            state = self.native.save(source.id)
+            self._replace(target, Snapshot(source.tokens[: source.evaluated], adapter, state), length)
+        else:
+            self._stash(target, own)
+            self._cut(target, own)
+        new.reused = target.evaluated
+        new.slot = target
+        target.running, target.adapter, target.tokens = new, adapter, new.tokens
+        self.counters.prompt_tokens += new.prompt_length
+        self.counters.reused_tokens += new.reused
+
+    def _own_prefix(self, slot: Slot, new: Running) -> int:
+        if slot.adapter != new.request.adapter:
+            return 0
+        common = common_prefix(slot.tokens, new.tokens, min(new.reusable, slot.evaluated))
+        return common if self.native.can_trim or common == slot.evaluated else 0
+
+    def _replace(self, slot: Slot, snapshot: Snapshot, length: int) -> None:
+        self._stash(slot, 0)
+        slot.evaluated = len(snapshot.tokens) if self.native.restore(slot.id, snapshot.state) else 0
+        self._cut(slot, min(length, slot.evaluated))
+
+    def _stash(self, slot: Slot, kept: int) -> None:
+        """Save what a slot holds before most of it is given up."""
+        tokens = slot.tokens[: slot.evaluated]
+        if slot.evaluated - kept >= WORTH_KEEPING and self.cache.limit_bytes and not self.cache.covers(
+            tokens, slot.adapter
+        ):
+            self.cache.add(Snapshot(tokens, slot.adapter, self.native.save(slot.id)))
+
+    def _cut(self, slot: Slot, length: int) -> None:
+        if slot.evaluated != length:
+            slot.evaluated = length if self.native.trim(slot.id, length) else 0
+
+    def _close_ranks(self) -> None:
+        """Move the last busy slot into a gap below it: llama.cpp evaluates neighbouring sequences in one pass alone."""
+        busy = [s for s in self._slots if s.running is not None]
+        if len(busy) < 2 or busy[-1].id - busy[0].id + 1 == len(busy):
+            return
+        last = busy[-1]
+        assert last.running is not None
+        if last.running.left < _MOVE_WORTH or last.running.missing > 1:
+            return
+        gap = next(s for s in self._slots[busy[0].id :] if s.running is None)
+        self._replace(gap, Snapshot(last.tokens[: last.evaluated], last.adapter, self.native.save(last.id)), 1 << 62)
+        if gap.evaluated != last.evaluated:
+            return
+        gap.running, gap.adapter, gap.tokens = last.running, last.adapter, last.tokens
+        gap.running.slot = gap
+        last.running, last.tokens = None, list(last.tokens)
+
+    # One step
+
+    def _compose(self) -> list[_Part]:
+        busy = [s.running for s in self._slots if s.running is not None]
+        if not busy:
+            return []
+        adapter = self._choose_adapter(busy)
+        busy = [r for r in busy if r.request.adapter == adapter]
+        streams = [r for r in busy if r.missing == 1]
+        prompts = [r for r in busy if r.missing > 1]
+        room = BATCH - len(streams)
+        if streams and prompts and self._prefill_rate:
+            room = min(room, max(_MIN_CHUNK, int(self._prefill_rate * _STALL_SECONDS)))
+        shares = self._share(prompts, room)
+        draft = len(busy) == 1
+        parts = [self._part(r, shares.get(id(r), 1), draft=draft) for r in busy if r.missing == 1 or shares.get(id(r))]
+        return parts
+
+    def _choose_adapter(self, busy: list[Running]) -> str:
+        """Adapters take turns; a step never mixes them."""
+        wanted = sorted({r.request.adapter for r in busy})
+        if self._turn_adapter not in wanted or (self._turn_left <= 0 and len(wanted) > 1):
+            later = [name for name in wanted if name > self._turn_adapter]
+            self._turn_adapter = (later or wanted)[0]
+            self._turn_left = _ADAPTER_TURN
+        self._turn_left -= 1
+        return self._turn_adapter
+
+    def _share(self, prompts: list[Running], room: int) -> dict[int, int]:
+        """How many tokens each prompt gets: half of the room to the oldest, the rest to the shortest first.
+
+        A short prompt is thus never stuck behind a long one, and a long one never starves.
+        """
+        shares: dict[int, int] = {}
+        if not prompts:
+            return shares
+        oldest = min(prompts, key=lambda r: r.started)
+        alone = len(prompts) == 1
+        shares[id(oldest)] = min(oldest.wanted(self.native), room if alone else room // 2)
+        room -= shares[id(oldest)]
+        for running in sorted(prompts, key=lambda r: r.missing):
+            got = shares.get(id(running), 0)
+            more = min(running.wanted(self.native) - got, room)
+            if more > 0:
+                shares[id(running)] = got + more
+                room -= more
+        return shares
+
+    def _part(self, running: Running, count: int, *, draft: bool) -> _Part:
+        slot = running.slot
+        assert slot is not None
+        start = slot.evaluated
+        tokens = running.tokens[start : start + count]
+        if running.missing > 1:
+            return _Part(running, tokens, running.outputs(start, count))
+        guesses: list[int] = []
+        if draft and running.draft is not None and running.made:
+            guesses = running.draft.propose(running.tokens, running.left - 1)
+        return _Part(running, tokens + guesses, [1] * (1 + len(guesses)), len(guesses))
+
+    def _evaluate(self, parts: list[_Part]) -> None:
+        tokens: list[int] = []
+        positions: list[int] = []
+        sequences: list[int] = []
+        outputs: list[int] = []
+        for part in parts:
+            slot = part.running.slot
+            assert slot is not None
+            count = len(part.tokens)
+            tokens += part.tokens
+            positions += range(slot.evaluated, slot.evaluated + count)
+            sequences += [slot.id] * count
+            outputs += part.outputs
+        self.native.use_adapter(parts[0].running.request.adapter)
+        self.native.decode(tokens, positions, sequences, outputs)
+        rows = self.native.logits(sum(outputs))
+        now = self._clock()
+        # All plain greedy choices at once: one pass over the rows instead of one call a request.
+        likeliest = rows.argmax(axis=1).tolist() if rows.size and any(p.running.plain for p in parts) else []
+        at = 0
+        for part in parts:
+            count = sum(part.outputs)
+            self._advance(part, rows[at : at + count], likeliest[at : at + count], now)
+            at += count
+
+    def _advance(self, part: _Part, rows: Any, likeliest: list[int], now: float) -> None:
+        """Take over what one request's rows say."""
+        running, slot = part.running, part.running.slot
+        assert slot is not None
+        if running.missing > 1 or running.made == 0:
+            start, slot.evaluated = slot.evaluated, slot.evaluated + len(part.tokens)
+            running.score(start, part.outputs, rows)
+            if running.missing > 0 or slot.evaluated < running.prompt_length:
+                return
+            if running.left == 0:
+                self._deliver(running, "length", now)
+                return
+            rows, likeliest = rows[-1:], likeliest[-1:]
+            reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
+        else:
+            slot.evaluated += 1
+            reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
+            accepted = 0
+            while reason is None and accepted < part.drafted and part.tokens[accepted + 1] == running.tokens[-1]:
+                accepted += 1
+                slot.evaluated += 1
+                reason = running.take(rows[accepted], likeliest[accepted] if running.plain else None, now)
+            if part.drafted:
+                assert running.draft is not None
+                running.draft.learn(part.drafted, accepted)
+                self.counters.drafted_tokens += part.drafted
+                self.counters.accepted_tokens += accepted
+                self.native.trim(slot.id, slot.evaluated)
+        self._deliver(running, reason, now)
+
+    def _deliver(self, running: Running, reason: str | None, now: float) -> None:
+        for event in running.flush(now, ended=reason is not None):
+            self._emit(event)
+        if reason is not None:
+            self._finish(running, reason)
+
+    def _finish(self, running: Running, reason: str) -> None:
+        for event in running.finish(reason, self._clock()):
+            self._emit(event)
+        self.counters.generated_tokens += running.made
+        self._release(running)
+
+    def _fail(self, running: Running, error: LlmopsError) -> None:
+        self._emit({"id": running.request.id, "event": "error", "error": error.as_dict()})
+        slot = running.slot
+        self._release(running)
+        if slot is not None:
+            self.native.trim(slot.id, 0)
+            slot.evaluated = 0
+
+    def _release(self, running: Running) -> None:
+        running.close()
+        if running.slot is not None:
+            running.slot.running = None
+            running.slot = None
+
+    def _roll_back(self, parts: list[_Part]) -> None:
+        """After a step that was broken off: nothing of it counts."""
+        for part in parts:
+            slot = part.running.slot
+            assert slot is not None
+            if not self.native.trim(slot.id, slot.evaluated):
+                slot.evaluated = 0
+        self.native.abort(on=False)
+
+    def _account(self, parts: list[_Part], seconds: float) -> None:
+        counters = self.counters
+        counters.steps += 1
+        evaluated = sum(len(p.tokens) for p in parts)
+        if evaluated > len(parts) * 2:
+            counters.prefill_seconds += seconds
+            rate = evaluated / seconds if seconds > 0 else self._prefill_rate
+            self._prefill_rate = rate if not self._prefill_rate else 0.7 * self._prefill_rate + 0.3 * rate
+        else:
+            counters.decode_seconds += seconds

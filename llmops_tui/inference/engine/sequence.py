@@ -1,0 +1,248 @@
+"""One request as it runs: its tokens, its sampler, its text, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
+from llmops_tui.inference.engine.native import BATCH, NativeModel
+from llmops_tui.inference.engine.sampler import TokenSampler
+from llmops_tui.inference.engine.speculation import NgramDraft
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.streaming_text import StreamingText
+
+# Text is told at once when tokens are slower than this, else gathered: nobody reads faster than 50 pieces a second.
+FLUSH_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the engine, in tokens.
+
+    Attributes:
+        logprobs: how many alternatives to tell beside each generated or scored token; none: no log-probabilities.
+        score_from: index of the first given token whose log-probability is wanted; none: no given token's.
+        truncate: what to do with a prompt longer than the context: ``""`` refuses it, ``left`` drops its beginning,
+            ``middle`` keeps both ends.
+        reuse: whether parts that were evaluated before may be taken from the cache.
+        hidden: how many of the first tokens were not given but added, and are not told of.
+        trigger: a pattern after whose match in the text the grammar begins to hold; empty: from the first token.
+    """
+
+    id: str
+    tokens: list[int]
+    parameters: SamplingParameters
+    adapter: str = ""
+    logprobs: int | None = None
+    score_from: int | None = None
+    grammar: str = ""
+    trigger: str = ""
+    truncate: str = ""
+    reuse: bool = True
+    hidden: int = 0
+
+
+@dataclass
+class Slot:
+    """One sequence of the context: the tokens its cache holds, the first ``evaluated`` of ``tokens``."""
+
+    id: int
+    tokens: list[int] = field(default_factory=list)
+    evaluated: int = 0
+    adapter: str = ""
+    running: Running | None = None
+
+
+class Running:
+    """A request between its submission and its end.
+
+    Raises:
+        InputRefusedError: ``empty_prompt``, ``context_length_exceeded``, ``bad_token``, or a grammar that cannot be held.
+    """
+
+    def __init__(self, request: Request, native: NativeModel, now: float, *, speculate: bool = False) -> None:
+        self.request = request
+        self.truncated = 0
+        self.tokens = self._fit(request, native)
+        native.check_tokens(self.tokens)
+        self.prompt_length = len(self.tokens)
+        self.left = min(request.parameters.max_tokens, native.n_ctx - self.prompt_length)
+        self.slot: Slot | None = None
+        self.started = now
+        self.made = 0
+        self.reused = 0
+        self.draft = NgramDraft() if speculate and request.logprobs is None and not request.grammar else None
+        self._native = native
+        self._sampler = TokenSampler(native, request.parameters, request.grammar, request.trigger)
+        self.plain = self._sampler.plain_greedy
+        self._text = StreamingText(request.parameters.stop)
+        self._per_token = bool(request.parameters.stop) or request.logprobs is not None
+        self._raw: list[bytes] = []
+        self._out: list[str] = []
+        self._records: list[tuple[int, list[Any]]] = []
+        self._decoded = self._released = 0
+        self._scored: list[list[Any]] = []
+        self._first_at: float | None = None
+        self._last_at = now
+        self._flushed_at = 0.0
+
+    @property
+    def missing(self) -> int:
+        """How many of its tokens are not evaluated yet."""
+        return len(self.tokens) - (self.slot.evaluated if self.slot is not None else 0)
+
+    @property
+    def reusable(self) -> int:
+        """How many tokens of the prompt may come from a cache: the last one, and those scored, are evaluated here."""
+        if not self.request.reuse:
+            return 0
+        if self.request.score_from is None:
+            return len(self.tokens) - 1
+        return min(len(self.tokens) - 1, max(0, self.request.score_from - 1))
+
+    def wanted(self, native: NativeModel) -> int:
+        """How many tokens it can use in one step."""
+        return min(self.missing, BATCH if self.request.score_from is None else native.max_scored)
+
+    def outputs(self, start: int, count: int) -> list[int]:
+        """Which of the prompt's tokens from ``start`` on need logits."""
+        flags = [0] * count
+        if self.request.score_from is not None:
+            # The logits at a token say how likely the one after it is.
+            for index in range(max(start, self.request.score_from - 1), min(start + count, self.prompt_length - 1)):
+                flags[index - start] = 1
+        if start + count == len(self.tokens):
+            flags[-1] = 1
+        return flags
+
+    def score(self, start: int, outputs: list[int], rows: Any) -> None:
+        """Keep the log-probabilities of given tokens; ``rows`` are the logits of those with an output."""
+        if self.request.score_from is None or start >= self.prompt_length:
+            return
+        places = [start + n for n, wanted in enumerate(outputs) if wanted]
+        scored = [(row, place + 1) for row, place in enumerate(places) if place + 1 < self.prompt_length]
+        if not scored:
+            return
+        normalizers = log_normalizers(rows[: len(scored)])
+        for row, place in scored:
+            token = self.tokens[place]
+            self._scored.append(self._record(token, rows[row], float(normalizers[row])))
+
+    def take(self, row: Any, likeliest: int | None, now: float) -> str | None:
+        """Choose the next token from its logits; returns why the request ends with it, or none."""
+        token = likeliest if likeliest is not None else self._sampler.choose(row)
+        self.made += 1
+        self.left -= 1
+        self._last_at = now
+        if self._first_at is None:
+            self._first_at = now
+        if token in self._native.ends:
+            return "stop"
+        self.tokens.append(token)
+        piece = self._native.piece(token)
+        if not self._per_token:
+            self._raw.append(piece)
+        else:
+            self._take_slowly(token, piece, row)
+            if self._text.stopped:
+                return "stop"
+        return "length" if self.left <= 0 else None
+
+    def _take_slowly(self, token: int, piece: bytes, row: Any) -> None:
+        """Where stop strings or log-probabilities ask for it: every token's text on its own."""
+        if self.request.logprobs is not None:
+            normalizer = float(log_normalizers(row[None, :])[0])
+            self._records.append((self._decoded, self._record(token, row, normalizer)))
+        text = self._text.feed(piece)
+        self._decoded = self._released + len(text) + self._text.held
+        self._released += len(text)
+        if text:
+            self._out.append(text)
+
+    def _record(self, token: int, row: Any, normalizer: float) -> list[Any]:
+        """[id, bytes, log-probability, alternatives as [id, bytes, log-probability]]."""
+        raw = self._native.raw_piece
+        top = [[t, list(raw(t)), p] for t, p in top_logprobs(row, normalizer, self.request.logprobs or 0)]
+        return [token, list(raw(token)), float(row[token]) - normalizer, top]
+
+    def flush(self, now: float, *, ended: bool) -> list[dict[str, Any]]:
+        """The events that are due: text that is certain, and the records of its tokens."""
+        if not ended and now - self._flushed_at < FLUSH_SECONDS:
+            return []
+        if self._raw:
+            self._out.append(self._text.feed(b"".join(self._raw)))
+            self._raw.clear()
+        if ended:
+            self._out.append(self._text.finish())
+            self._released += len(self._out[-1])
+        text = "".join(self._out)
+        self._out.clear()
+        events = self._scored_events()
+        due = [r for at, r in self._records if at < self._released]
+        if ended and not self._text.stopped:
+            due = [r for _, r in self._records]
+        self._records = self._records[len(due) :]
+        if text or due:
+            self._flushed_at = now
+            event: dict[str, Any] = {"id": self.request.id, "event": "text", "text": text}
+            events.append(event | ({"tokens": due} if due else {}))
+        return events
+
+    def _scored_events(self) -> list[dict[str, Any]]:
+        if not self._scored or (self.slot is not None and self.slot.evaluated < self.prompt_length):
+            return []
+        scored, self._scored = self._scored, []
+        first = max(1, self.request.score_from or 0)
+        given = self.tokens[: self.prompt_length]
+        before = [[t, list(self._native.raw_piece(t)), None, []] for t in given[:first]]
+        tokens = (before + scored)[self.request.hidden :]
+        return [{"id": self.request.id, "event": "scored", "tokens": tokens}]
+
+    def finish(self, reason: str, now: float) -> list[dict[str, Any]]:
+        """The last events, ``done`` with the request's figures; times in milliseconds."""
+        events = self.flush(now, ended=True)
+        span = self._last_at - self._first_at if self._first_at is not None else 0.0
+        result = {
+            "finish_reason": reason,
+            "prompt_tokens": self.prompt_length,
+            "completion_tokens": self.made,
+            "reused_tokens": self.reused,
+            "truncated_tokens": self.truncated,
+            "ttft_ms": (self._first_at - self.started) * 1000 if self._first_at is not None else None,
+            "total_ms": (now - self.started) * 1000,
+            "tokens_per_s": (self.made - 1) / span if self.made > 1 and span > 0 else None,
+            "context": self._native.n_ctx,
+            "seed": self.request.parameters.seed,
+        }
+        if self.draft is not None:
+            result |= {"drafted_tokens": self.draft.drafted, "accepted_tokens": self.draft.accepted}
+        return [*events, {"id": self.request.id, "event": "done", "result": result}]
+
+    def close(self) -> None:
+        """Free what llama.cpp holds for it."""
+        self._sampler.close()
+
+    def _fit(self, request: Request, native: NativeModel) -> list[int]:
+        """The prompt's tokens, cut by the request's own policy where they are too many."""
+        tokens, context = list(request.tokens), native.n_ctx
+        if not tokens:
+            raise InputRefusedError("empty_prompt", "the prompt has no tokens", "Write something to complete.")
+        # A prompt that is only scored needs no room for an answer.
+        room = context if request.parameters.max_tokens == 0 else context - 1
+        if len(tokens) <= room:
+            return tokens
+        excess = len(tokens) - room
+        if request.truncate not in {"left", "middle"}:
+            raise InputRefusedError(
+                "context_length_exceeded",
+                f"the prompt has {len(tokens):,} tokens, {excess:,} too many for the context of {context:,}",
+                "Shorten the prompt, load the model with a larger context, or name a truncation policy.",
+            )
+        room = max(1, context - max(1, min(request.parameters.max_tokens, context // 4)))
+        self.truncated = len(tokens) - room
+        if request.truncate == "left":
+            return tokens[-room:]
+        head = room // 2
+        return tokens[:head] + tokens[len(tokens) - (room - head) :]

@@ -1,0 +1,79 @@
+"""The LoRA adapters of one served model: found in the registry, checked, loaded when a request first names one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.layout import Workspace
+
+
+class AdapterShelf:
+    """Adapters by name. A model name ``base+adapter`` names both."""
+
+    def __init__(self, workspace: Workspace, base: str, engine: EngineProcess) -> None:
+        self._registry = ModelRegistry(Catalogue(workspace))
+        self._base = base
+        self._engine = engine
+        self._loaded: set[tuple[int | None, str]] = set()
+        self._lock = asyncio.Lock()
+
+    async def names(self) -> list[str]:
+        """The registered adapters that may fit this model; empty where the book is busy for too long."""
+        with contextlib.suppress(LlmopsError):
+            return [m.name for m in await asyncio.to_thread(self._fitting)]
+        return []
+
+    async def of(self, model: str, adapter: str) -> str:
+        """The adapter a request means, loaded; empty for the base alone.
+
+        Raises:
+            LlmopsError: ``model_not_found``, ``adapter_not_found``, or the adapter cannot be loaded.
+        """
+        base, _, named = model.partition("+") if model.startswith(f"{self._base}+") else (model, "", "")
+        if base not in {"", self._base}:
+            raise LlmopsError(
+                "model_not_found", f"this server serves {self._base!r}, not {model[:100]!r}", f"Ask for {self._base!r}."
+            )
+        if named and adapter and named != adapter:
+            raise InputRefusedError("adapter_unclear", f"the request names two adapters: {named!r} and {adapter!r}")
+        name = named or adapter
+        if not name or (self._engine.pid, name) in self._loaded:
+            return name
+        async with self._lock:
+            await self._load(name)
+        return name
+
+    async def _load(self, name: str) -> None:
+        found = {m.name: m for m in await asyncio.to_thread(self._fitting)}
+        if name not in found:
+            known = ", ".join(found) or "none is registered for it"
+            raise LlmopsError("adapter_not_found", f"no adapter {name[:100]!r} for {self._base!r}", f"Known: {known}.")
+        path = found[name].path
+        await asyncio.to_thread(_check, found[name])
+        await self._engine.start()
+        async for batch in self._engine.call({"op": "adapter", "id": new_id("ask"), "name": name, "path": str(path)}):
+            if batch[-1]["event"] == "error":
+                raise LlmopsError(**batch[-1]["error"])
+        self._loaded.add((self._engine.pid, name))
+
+    def _fitting(self) -> list[Model]:
+        """Adapters of the base's architecture; whether the shapes fit, llama.cpp says when it loads one."""
+        models = self._registry.all()
+        architecture = next((m.header.get("architecture") for m in models if m.name == self._base), None)
+        return [m for m in models if m.kind == "adapter" and m.header.get("architecture") == architecture]
+
+
+def _check(model: Model) -> None:
+    if not Path(model.path).exists() or not model.present:
+        raise InputRefusedError(
+            "adapter_changed", f"{model.path} is not the file that was registered", f"llmops model verify {model.name}"
+        )
+    read_header(model.path)

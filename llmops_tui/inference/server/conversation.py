@@ -1,0 +1,196 @@
+"""Conversations to prompts and answers back: the model's chat template, its tool calls, its marked reasoning."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+
+# A model without a template of its own still has to be talked to; this is the plainest form.
+_PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+_REASONING = (("<think>", "</think>"), ("<|START_THINKING|>", "<|END_THINKING|>"), ("[THINK]", "[/THINK]"))
+_TOOL_MARKS = (("<tool_call>", "</tool_call>"), ("[TOOL_CALLS]", ""), ("<|python_tag|>", ""))
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """What a model's template says of its conversations.
+
+    Attributes:
+        reasoning: the marks around what the model thinks, where the template has them.
+        tool_marks: the marks around a tool call, where the template knows tools.
+    """
+
+    template: str
+    reasoning: tuple[str, str] | None
+    tool_marks: tuple[str, str] | None
+
+    @classmethod
+    def of(cls, template: str | None) -> ChatFormat:
+        """Read a template's marks off its source."""
+        source = template or _PLAIN_TEMPLATE
+        reasoning = next((marks for marks in _REASONING if marks[1] in source), None)
+        knows_tools = re.search(r"\btools\b", source) is not None
+        tool_marks = next((marks for marks in _TOOL_MARKS if marks[0] in source), ("", "")) if knows_tools else None
+        return cls(source, reasoning, tool_marks)
+
+    @property
+    def visible(self) -> list[str]:
+        """The marks, which may be control tokens and would otherwise be no part of an answer's text."""
+        return [mark for marks in (self.reasoning, self.tool_marks) for mark in (marks or ()) if mark]
+
+
+def tool_constraint(chat: ChatFormat, tools: list[dict[str, Any]], choice: Any) -> dict[str, Any] | None:
+    """What holds the answer to calls of these tools: at once where a call is required, else from its mark on.
+
+    Raises:
+        InputRefusedError: ``tools_unknown``: the template knows no tools; ``tool_unknown``: no tool has that name.
+    """
+    if chat.tool_marks is None:
+        raise InputRefusedError(
+            "tools_unknown", "the chat template of this model knows no tools", "Use a model that was trained to call them."
+        )
+    functions = [tool["function"] for tool in tools]
+    if isinstance(choice, dict):
+        name = (choice.get("function") or {}).get("name")
+        functions = [f for f in functions if f["name"] == name]
+        if not functions:
+            raise InputRefusedError("tool_unknown", f"tool_choice names no tool of the request: {str(name)[:100]!r}")
+    begin, end = chat.tool_marks
+    return {
+        "type": "tools", "functions": functions, "begin": begin, "end": end,
+        "arguments": "parameters" if begin in {"", "<|python_tag|>"} else "arguments",
+        "required": choice == "required" or isinstance(choice, dict),
+    }  # fmt: skip
+
+
+@dataclass
+class Delta:
+    """What a piece of text turned out to be."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+
+
+class AnswerReader:
+    """Splits a streamed answer into content, reasoning and tool calls.
+
+    Text is passed on at once unless it may be the beginning of a mark; a tool call is passed on when it is whole. What
+    looks like a call and cannot be read as one stays content.
+    """
+
+    def __init__(self, chat: ChatFormat, *, prompt: str, tools: bool) -> None:
+        self._chat = chat
+        self._marks = chat.tool_marks if tools else None
+        self._buffer = ""
+        self._calls = 0
+        opened = chat.reasoning is not None and prompt.rstrip().endswith(chat.reasoning[0])
+        self._state = "reasoning" if opened else "content"
+        # Without a mark of its own, an answer that is one JSON object is a call.
+        self._bare = self._marks is not None and not self._marks[0]
+
+    def feed(self, text: str) -> Delta:
+        """Take text in; returns what is certain now."""
+        self._buffer += text
+        delta = Delta()
+        while self._advance(delta):
+            pass
+        return delta
+
+    def finish(self) -> Delta:
+        """The answer ended; returns what was held back."""
+        delta = self.feed("")
+        rest, self._buffer = self._buffer, ""
+        if self._state == "reasoning":
+            delta.reasoning += rest
+        elif self._state == "tool" or (self._bare and rest.lstrip().startswith(("{", "["))):
+            self._take_calls(rest, delta)
+        else:
+            delta.content += rest
+        return delta
+
+    def _advance(self, delta: Delta) -> bool:
+        if self._state == "tool":
+            end = self._marks[1] if self._marks else ""
+            at = self._buffer.find(end) if end else -1
+            if at < 0:
+                return False
+            self._take_calls(self._buffer[:at], delta)
+            self._buffer = self._buffer[at + len(end) :].lstrip("\n")
+            self._state = "content"
+            return True
+        if self._state == "reasoning":
+            assert self._chat.reasoning is not None
+            return self._pass("reasoning", [(self._chat.reasoning[1], "content")], delta)
+        if self._bare and (not self._buffer.strip() or self._buffer.lstrip().startswith(("{", "["))):
+            return False
+        self._bare = False
+        marks = [(self._chat.reasoning[0], "reasoning")] if self._chat.reasoning else []
+        if self._marks and self._marks[0]:
+            marks.append((self._marks[0], "tool"))
+        return self._pass("content", marks, delta)
+
+    def _pass(self, kind: str, marks: list[tuple[str, str]], delta: Delta) -> bool:
+        """Pass on what stands before the first mark; true where a mark was found."""
+        hits = [(at, mark, state) for mark, state in marks if (at := self._buffer.find(mark)) >= 0]
+        if hits:
+            at, mark, state = min(hits)
+            before, self._buffer = self._buffer[:at], self._buffer[at + len(mark) :]
+            if state == "content":
+                self._buffer = self._buffer.lstrip("\n")
+            self._state = state
+        else:
+            held = max((_overlap(self._buffer, mark) for mark, _ in marks), default=0)
+            cut = len(self._buffer) - held
+            before, self._buffer = self._buffer[:cut], self._buffer[cut:]
+        if kind == "reasoning":
+            delta.reasoning += before
+        else:
+            delta.content += before
+        return bool(hits)
+
+    def _take_calls(self, text: str, delta: Delta) -> None:
+        calls = parse_calls(text)
+        if not calls:
+            begin, end = self._marks or ("", "")
+            delta.content += begin + text + (end if self._state == "tool" else "")
+            return
+        for name, arguments in calls:
+            delta.tool_calls.append(
+                {
+                    "index": self._calls, "id": f"call_{secrets.token_hex(12)}", "type": "function",
+                    "function": {"name": name, "arguments": arguments},
+                }
+            )  # fmt: skip
+            self._calls += 1
+
+
+def parse_calls(text: str) -> list[tuple[str, str]]:
+    """Tool calls written as JSON: one object, a list, or several in a row; (name, arguments as JSON) each."""
+    decoder = json.JSONDecoder()
+    found: list[Any] = []
+    rest = text.strip()
+    while rest:
+        try:
+            value, at = decoder.raw_decode(rest)
+        except (ValueError, RecursionError):
+            return []
+        found += value if isinstance(value, list) else [value]
+        rest = rest[at:].lstrip(" \n;,")
+    calls = []
+    for item in found:
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            return []
+        arguments = item.get("arguments", item.get("parameters", {}))
+        calls.append((item["name"], arguments if isinstance(arguments, str) else json.dumps(arguments)))
+    return calls
+
+
+def _overlap(text: str, mark: str) -> int:
+    """Length of the longest end of ``text`` that begins ``mark``."""
+    return next((n for n in range(min(len(mark) - 1, len(text)), 0, -1) if text.endswith(mark[:n])), 0)

@@ -1,0 +1,210 @@
+"""What a client is told: events of a stream and whole answers, for chat, text completions and responses."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.generation import Choice, Messages
+
+
+class Teller:
+    """Tells the choices of one request in OpenAI's form; ``kind`` is ``chat`` or ``text``."""
+
+    def __init__(self, kind: str, request_id: str, model: str) -> None:
+        self._kind = kind
+        self._id = request_id
+        self._model = model
+        self._begun: set[int] = set()
+        # Most events differ in their text alone; what is around it is written once.
+        frame = schemas.envelope(kind, request_id, model, [], chunk=True)
+        self._before = json.dumps(frame)[:-3]
+
+    def stream(self, choice: Choice, messages: Messages) -> bytes:
+        """The events of some of the engine's messages; may be none."""
+        out: list[str] = []
+        for message in messages:
+            if message["event"] == "scored" and "score_from" in choice.call:
+                self._echo(choice, out)
+            elif message["event"] == "text":
+                self._text(choice, message["text"], message.get("tokens"), out)
+            elif message["event"] == "done":
+                self._end(choice, message["result"], out)
+        return "".join(out).encode()
+
+    def usage(self, choices: list[Choice]) -> bytes:
+        """The last event of a stream that was asked for token counts."""
+        event = schemas.envelope(self._kind, self._id, self._model, [], chunk=True)
+        event["usage"] = schemas.usage([c.result for c in choices])
+        return f"data: {json.dumps(event)}\n\n".encode()
+
+    def whole(self, choices: list[Choice]) -> dict[str, Any]:
+        """The answer to a request that does not stream."""
+        told = [self._chat_choice(c) if self._kind == "chat" else self._text_choice(c) for c in choices]
+        answer = schemas.envelope(self._kind, self._id, self._model, told, chunk=False)
+        results = [c.result for c in choices]
+        return answer | {"usage": schemas.usage(results), "timings": results[0]}
+
+    def _event(self, choice: Choice, body: dict[str, Any], finish: str | None = None, **more: Any) -> str:
+        parts = {"index": choice.index, **body, "finish_reason": finish}
+        tail = f", {json.dumps(more)[1:-1]}" if more else ""
+        return f"data: {self._before}[{json.dumps(parts)}]{tail}}}\n\n"
+
+    def _echo(self, choice: Choice, out: list[str]) -> None:
+        text = b"".join(bytes(t[1]) for t in choice.given).decode("utf-8", "replace")
+        choice.echo = text
+        self._begun.add(choice.index)
+        out.append(self._event(choice, {"text": text, "logprobs": schemas.text_logprobs(choice.given)}))
+
+    def _text(self, choice: Choice, text: str, tokens: list[list[Any]] | None, out: list[str]) -> None:
+        first = choice.index not in self._begun
+        self._begun.add(choice.index)
+        if self._kind == "text":
+            told = (choice.echo if first else "") + text
+            offset = len(choice.echo) + sum(map(len, choice.record.text)) - len(text)
+            logprobs = schemas.text_logprobs(tokens, offset) if tokens else None
+            out.append(self._event(choice, {"text": told, "logprobs": logprobs}))
+            return
+        assert choice.reader is not None
+        delta = choice.reader.feed(text)
+        body = self._delta(choice, delta, first=first)
+        if body or tokens:
+            logprobs = {"logprobs": schemas.chat_logprobs(tokens)} if tokens else {}
+            out.append(self._event(choice, {"delta": body, **logprobs}))
+
+    def _delta(self, choice: Choice, delta: Any, *, first: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {"role": "assistant", "content": ""} if first else {}
+        if delta.content:
+            body["content"] = delta.content
+        if delta.reasoning:
+            body["reasoning_content"] = delta.reasoning
+        if delta.tool_calls:
+            body["tool_calls"] = delta.tool_calls
+            choice.calls += delta.tool_calls
+        return body
+
+    def _end(self, choice: Choice, result: dict[str, Any], out: list[str]) -> None:
+        if self._kind == "text":
+            rest = choice.echo if choice.index not in self._begun else ""
+            out.append(self._event(choice, {"text": rest, "logprobs": None}, _reason(choice, result), timings=result))
+            return
+        assert choice.reader is not None
+        body = self._delta(choice, choice.reader.finish(), first=choice.index not in self._begun)
+        if body:
+            out.append(self._event(choice, {"delta": body}))
+        out.append(self._event(choice, {"delta": {}}, _reason(choice, result), timings=result))
+
+    def _chat_choice(self, choice: Choice) -> dict[str, Any]:
+        assert choice.reader is not None
+        read, end = choice.reader.feed("".join(choice.record.text)), choice.reader.finish()
+        calls = read.tool_calls + end.tool_calls
+        choice.calls = calls
+        content = read.content + end.content
+        message: dict[str, Any] = {"role": "assistant", "content": content or (None if calls else "")}
+        if reasoning := read.reasoning + end.reasoning:
+            message["reasoning_content"] = reasoning
+        if calls:
+            message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in calls]
+        logprobs = schemas.chat_logprobs(choice.tokens) if choice.call["logprobs"] is not None else None
+        reason = _reason(choice, choice.result)
+        return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": reason}
+
+    def _text_choice(self, choice: Choice) -> dict[str, Any]:
+        echo = choice.echo
+        if choice.given and "score_from" in choice.call:
+            echo = b"".join(bytes(t[1]) for t in choice.given).decode("utf-8", "replace")
+        logprobs = None
+        if choice.call["logprobs"] is not None:
+            logprobs = schemas.text_logprobs(choice.given + choice.tokens, 0 if choice.given else len(echo))
+        return {
+            "index": choice.index, "text": echo + "".join(choice.record.text), "logprobs": logprobs,
+            "finish_reason": _reason(choice, choice.result),
+        }  # fmt: skip
+
+
+def _reason(choice: Choice, result: dict[str, Any]) -> str:
+    reason = str(result["finish_reason"])
+    return "tool_calls" if choice.calls and reason == "stop" else reason
+
+
+class ResponseTeller:
+    """Tells one choice in the form of the responses endpoint."""
+
+    def __init__(self, response_id: str, model: str) -> None:
+        self._id = response_id
+        self._model = model
+        self._item = response_id.replace("resp_", "msg_")
+        self._sequence = 0
+        self._text = ""
+
+    def opened(self) -> bytes:
+        """The events before the first text."""
+        part = {"type": "output_text", "text": "", "annotations": []}
+        item = {"id": self._item, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+        begun = self._response("in_progress", [], None)
+        return b"".join(
+            [
+                self._event("response.created", response=begun),
+                self._event("response.output_item.added", output_index=0, item=item),
+                self._event("response.content_part.added", **self._place(), part=part),
+            ]
+        )
+
+    def stream(self, choice: Choice, messages: Messages) -> bytes:
+        """The events of some of the engine's messages."""
+        assert choice.reader is not None
+        out = []
+        for message in messages:
+            ended = message["event"] == "done"
+            piece = choice.reader.finish().content if ended else choice.reader.feed(message.get("text", "")).content
+            if piece:
+                self._text += piece
+                out.append(self._event("response.output_text.delta", **self._place(), delta=piece, logprobs=[]))
+            if ended:
+                done = self._response("completed", [self._message()], message["result"])
+                part = self._message()["content"][0]
+                out += [
+                    self._event("response.output_text.done", **self._place(), text=self._text, logprobs=[]),
+                    self._event("response.content_part.done", **self._place(), part=part),
+                    self._event("response.output_item.done", output_index=0, item=self._message()),
+                    self._event("response.completed", response=done),
+                ]
+        return b"".join(out)
+
+    def whole(self, choice: Choice) -> dict[str, Any]:
+        """The answer to a request that does not stream."""
+        assert choice.reader is not None
+        self._text = choice.reader.feed("".join(choice.record.text)).content + choice.reader.finish().content
+        status = "incomplete" if choice.result["finish_reason"] == "length" else "completed"
+        return self._response(status, [self._message()], choice.result)
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self._item, "output_index": 0, "content_index": 0}
+
+    def _message(self) -> dict[str, Any]:
+        part = {"type": "output_text", "text": self._text, "annotations": []}
+        return {"id": self._item, "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+
+    def _response(self, status: str, output: list[dict[str, Any]], result: dict[str, Any] | None) -> dict[str, Any]:
+        usage = None
+        if result is not None:
+            prompt, made = int(result["prompt_tokens"]), int(result["completion_tokens"])
+            usage = {
+                "input_tokens": prompt, "output_tokens": made, "total_tokens": prompt + made,
+                "input_tokens_details": {"cached_tokens": int(result["reused_tokens"])},
+                "output_tokens_details": {"reasoning_tokens": 0},
+            }  # fmt: skip
+        incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None
+        return {
+            "id": self._id, "object": "response", "created_at": int(time.time()), "status": status, "model": self._model,
+            "output": output, "usage": usage, "error": None, "incomplete_details": incomplete, "instructions": None,
+            "metadata": {}, "parallel_tool_calls": False, "temperature": None, "top_p": None, "tool_choice": "none",
+            "tools": [],
+        }  # fmt: skip
+
+    def _event(self, name: str, **body: Any) -> bytes:
+        data = {"type": name, "sequence_number": self._sequence, **body}
+        self._sequence += 1
+        return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()

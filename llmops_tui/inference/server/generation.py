@@ -1,0 +1,172 @@
+"""Run the choices of one request on the engine: admitted or refused, recorded, counted, cancelled when nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.server.conversation import AnswerReader
+from llmops_tui.inference.server.metrics import ServerMetrics
+from llmops_tui.inference.server.records import JournalWriter, Record
+from llmops_tui.inference.worker_client import EngineProcess
+
+MAX_WAITING = 64
+Messages = list[dict[str, Any]]
+
+
+@dataclass
+class Choice:
+    """One answer that is asked for: the engine's call, and what came of it."""
+
+    index: int
+    record: Record
+    call: dict[str, Any]
+    reader: AnswerReader | None = None
+    echo: str = ""
+    given: list[list[Any]] = field(default_factory=list)
+    tokens: list[list[Any]] = field(default_factory=list)
+    result: dict[str, Any] = field(default_factory=dict)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+
+class QueueFullError(LlmopsError):
+    """As many requests wait as may."""
+
+
+class Generator:
+    """Passes choices to the engine, at most as many requests at a time as run and may wait."""
+
+    def __init__(self, engine: EngineProcess, writer: JournalWriter, metrics: ServerMetrics, parallel: int) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._metrics = metrics
+        self._parallel = parallel
+        self.active = 0
+        self.last_used = time.monotonic()
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait, as far as can be told from outside the engine."""
+        return max(0, self.active - self._parallel)
+
+    @contextlib.contextmanager
+    def admitted(self) -> Any:
+        """Hold a place for one request.
+
+        Raises:
+            QueueFullError: too many requests wait already.
+        """
+        if self.queued >= MAX_WAITING:
+            self._metrics.refused("queue_full")
+            raise QueueFullError("queue_full", f"{self.queued} requests are waiting already", "Try again in a moment.")
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+            self.last_used = time.monotonic()
+
+    async def run_all(self, choices: list[Choice]) -> None:
+        """Run choices to their ends, no more at once than the engine runs; raises the first error."""
+        places = asyncio.Semaphore(self._parallel)
+
+        async def one(choice: Choice) -> None:
+            async with places:
+                async for _ in self.run(choice):
+                    pass
+
+        if len(choices) == 1:
+            await one(choices[0])
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                for choice in choices:
+                    group.create_task(one(choice))
+        except* LlmopsError as errors:
+            raise errors.exceptions[0] from None
+
+    async def stream_all(self, choices: list[Choice]) -> AsyncIterator[tuple[Choice, Messages]]:
+        """The messages of all choices as they come."""
+        if len(choices) == 1:
+            async with contextlib.aclosing(self.run(choices[0])) as run:
+                async for messages in run:
+                    yield choices[0], messages
+            return
+        queue: asyncio.Queue[tuple[Choice, Messages | LlmopsError | None]] = asyncio.Queue()
+        places = asyncio.Semaphore(self._parallel)
+
+        async def one(choice: Choice) -> None:
+            try:
+                async with places:
+                    async for messages in self.run(choice):
+                        queue.put_nowait((choice, messages))
+            except LlmopsError as error:
+                queue.put_nowait((choice, error))
+            queue.put_nowait((choice, None))
+
+        tasks = [asyncio.create_task(one(c)) for c in choices]
+        try:
+            left = len(tasks)
+            while left:
+                choice, item = await queue.get()
+                if item is None:
+                    left -= 1
+                elif isinstance(item, LlmopsError):
+                    raise item
+                else:
+                    yield choice, item
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def run(self, choice: Choice) -> AsyncIterator[Messages]:
+        """Run one choice; what became of it is in the journal before its last message is passed on.
+
+        Leaving the iteration early cancels the work.
+        """
+        record = choice.record
+        kept = False
+        try:
+            async with contextlib.aclosing(self._engine.call(choice.call)) as calls:
+                async for messages in calls:
+                    self.last_used = time.monotonic()
+                    last = messages[-1]
+                    self._take(choice, messages)
+                    if last["event"] == "error":
+                        error = LlmopsError(**last["error"])
+                        kept = True
+                        await self._keep(record, {"finish_reason": "error", "error": error.message})
+                        if len(messages) > 1:
+                            yield messages[:-1]
+                        raise error
+                    if last["event"] == "done":
+                        choice.result = last["result"]
+                        kept = True
+                        await self._keep(record, last["result"])
+                    yield messages
+        finally:
+            if not kept:
+                # Nobody waits for this answer any more; whoever left is not kept for the disk either.
+                ended = record.ended({"finish_reason": "cancelled"})
+                self._metrics.ended(ended)
+                self._writer.enqueue(record.id, ended)
+
+    def _take(self, choice: Choice, messages: Messages) -> None:
+        record = choice.record
+        for message in messages:
+            if message["event"] == "text":
+                record.first_at = record.first_at or time.monotonic()
+                record.text.append(message["text"])
+                choice.tokens += message.get("tokens", ())
+            elif message["event"] == "scored":
+                choice.given = message["tokens"]
+
+    async def _keep(self, record: Record, result: dict[str, Any]) -> None:
+        ended = record.ended(result)
+        self._metrics.ended(ended)
+        await self._writer.write(record.id, ended)

@@ -1,0 +1,228 @@
+"""Who is let in: Host and Origin, API key, size and pace of a request, before any handler sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import json
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.schemas import error_body
+
+MAX_BODY = 4_000_000
+BODY_SECONDS = 30.0
+HEAD_SECONDS = 20.0
+WRITE_SECONDS = 60.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# These tell nothing that is not public: whether the server lives, and what requests look like.
+_OPEN_PATHS = {"/health", "/ping", "/openapi.json", "/docs"}
+
+
+class RefusedError(Exception):
+    """A request that is turned away; becomes an error in OpenAI's form."""
+
+    def __init__(self, status: int, code: str, message: str, kind: str = "invalid_request_error") -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = error_body(code, message, kind=kind)
+
+
+class Guard:
+    """ASGI middleware around the application.
+
+    - A Host that is not ours is refused, so that a name which was rebound to this address reaches nothing.
+    - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back.
+    - Keys are compared in constant time, by their hashes, all of them every time.
+    - Bodies are bounded, must be JSON, and must come within :data:`BODY_SECONDS`.
+    """
+
+    def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
+        self._app = app
+        self._keys = [_digest(k.encode()) for k in (options.key, *options.keys) if k]
+        self._hosts = {h.lower() for h in (*_LOOPBACK, *options.allowed_hosts)}
+        self._any_address = options.host in {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
+        if options.host:
+            self._hosts.add(options.host.lower())
+        if self._any_address:
+            self._hosts.add(socket.gethostname().lower())
+        self._origins = set(options.allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through or answer it."""
+        if scope["type"] != "http":
+            return
+        try:
+            body = self._check(scope)
+        except RefusedError as refused:
+            await answer(send, refused.status, refused.body)
+            return
+        if body:
+            receive = _Bounded(receive)
+        try:
+            await self._app(scope, receive, _paced(send))
+        except RefusedError as refused:
+            await answer(send, refused.status, refused.body)
+
+    def _check(self, scope: Scope) -> bool:
+        """Refuse or not; returns whether a body is to come."""
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.lower(), []).append(value)
+        over_tcp = scope["server"] is not None and scope["server"][1] is not None
+        if over_tcp and not self._host_allowed(headers.get(b"host", [])):
+            raise RefusedError(403, "host_refused", "this Host is not one this server answers to")
+        origins = headers.get(b"origin", [])
+        if any(o.decode("latin-1") not in self._origins for o in origins):
+            raise RefusedError(403, "origin_refused", "requests from web pages are not allowed")
+        allowed = self._authorized(headers.get(b"authorization", []))
+        scope["trusted"] = allowed or not over_tcp
+        if scope["path"] not in _OPEN_PATHS and not allowed:
+            raise RefusedError(401, "invalid_api_key", "the API key is missing or wrong", "authentication_error")
+        if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+            return False
+        lengths = headers.get(b"content-length", [])
+        if lengths and (not lengths[0].isdigit() or int(lengths[0]) > MAX_BODY):
+            raise RefusedError(413, "body_too_large", f"the body is larger than {MAX_BODY:,} bytes")
+        kinds = [k.decode("latin-1").partition(";")[0].strip().lower() for k in headers.get(b"content-type", [])]
+        if scope["method"] == "POST" and kinds != ["application/json"]:
+            raise RefusedError(415, "not_json", "the body must be application/json")
+        return True
+
+    def _host_allowed(self, given: list[bytes]) -> bool:
+        if len(given) != 1:
+            return False
+        name = given[0].decode("latin-1").strip().lower()
+        if name.startswith("["):
+            name, bracket, rest = name[1:].partition("]")
+            if not bracket or (rest and not (rest[0] == ":" and rest[1:].isdigit())):
+                return False
+        elif ":" in name:
+            name, _, port = name.rpartition(":")
+            if not port.isdigit():
+                return False
+        name = name.removesuffix(".")
+        if name in self._hosts:
+            return True
+        # A name can be rebound; an address cannot.
+        return self._any_address and _is_address(name)
+
+    def _authorized(self, given: list[bytes]) -> bool:
+        if not self._keys:
+            return True
+        if len(given) != 1 or not given[0].startswith(b"Bearer "):
+            return False
+        digest = _digest(given[0][7:].strip())
+        return bool(sum([hmac.compare_digest(digest, key) for key in self._keys]))
+
+
+class _Bounded:
+    """A ``receive`` that refuses a body which is too large or comes too slowly."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+        self._done = False
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+
+    async def __call__(self) -> Message:
+        if self._done:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise RefusedError(408, "body_too_slow", f"the body did not come within {BODY_SECONDS:g} s") from error
+        self._size += len(message.get("body", b""))
+        if self._size > MAX_BODY:
+            raise RefusedError(413, "body_too_large", f"the body is larger than {MAX_BODY:,} bytes")
+        self._done = not message.get("more_body", False)
+        return message
+
+
+def _paced(send: Send) -> Send:
+    """A ``send`` that gives up on a client which reads nothing for :data:`WRITE_SECONDS`."""
+
+    async def paced(message: Message) -> None:
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await send(message)
+        except TimeoutError as error:
+            raise OSError("the client stopped reading") from error
+
+    return paced
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's HTTP protocol, but a client that does not finish a request's head in time is cut off."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A head is due now."""
+        super().connection_made(transport)
+        self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._too_slow)
+
+    def data_received(self, data: bytes) -> None:
+        """Between two requests the head of the next is due from its first byte on."""
+        super().data_received(data)
+        waiting = self.cycle is None or self.cycle.response_complete
+        if not waiting:
+            self._stop_clock()
+        elif self._head_timer is None:
+            self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is due any more."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _stop_clock(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+async def answer(send: Send, status: int, body: dict[str, Any]) -> None:
+    """Send a JSON answer and close the connection: what is left of the request is not read."""
+    raw = json.dumps(body).encode()
+    headers = [
+        (b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode()), (b"connection", b"close"),
+    ]  # fmt: skip
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": raw})
+
+
+def is_public(host: str) -> bool:
+    """Whether an address to listen on can be reached from other machines."""
+    return host not in _LOOPBACK and not (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def read_keys(lines: Iterable[str]) -> tuple[str, ...]:
+    """The keys of a key file: one a line, with ``#`` for remarks."""
+    return tuple(key for line in lines if (key := line.partition("#")[0].strip()))

@@ -1,0 +1,79 @@
+"""The endpoint's description in OpenAPI 3.1, made from the request models, and a page of it that needs no network."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from llmops_tui import __version__
+from llmops_tui.inference.server import schemas
+
+# path -> (method, summary, request model)
+_PATHS: dict[str, tuple[str, str, type[BaseModel] | None]] = {
+    "/v1/chat/completions": ("post", "Answer a conversation", schemas.ChatRequest),
+    "/v1/completions": ("post", "Continue a text, or score a given one with echo and logprobs", schemas.CompletionRequest),
+    "/v1/responses": ("post", "Answer in the form of the responses API", schemas.ResponsesRequest),
+    "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
+    "/v1/models": ("get", "The model and its adapters", None),
+    "/tokenize": ("post", "Count and show the tokens of a text or of a rendered conversation", schemas.TokenizeRequest),
+    "/detokenize": ("post", "The text of tokens", schemas.DetokenizeRequest),
+    "/tokenizer_info": ("get", "Special tokens and the chat template", None),
+    "/health": ("get", "Whether the server is ready; with a key, its state", None),
+    "/metrics": ("get", "Prometheus metrics", None),
+}
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI document."""
+    models = [(model, "validation") for _, _, model in _PATHS.values() if model is not None]
+    _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    paths: dict[str, Any] = {}
+    for path, (method, summary, model) in _PATHS.items():
+        operation: dict[str, Any] = {
+            "summary": summary,
+            "responses": {"200": {"description": "Done"}, "default": {"description": "An error in OpenAI's form"}},
+        }
+        if model is not None:
+            reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+        paths[path] = {method: operation}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "llmops model server", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"key": []}],
+    }
+
+
+def api_page() -> str:
+    """The same as a plain page: no script, no style from elsewhere."""
+    document = describe_api()
+    parts = ["<!doctype html><meta charset=utf-8><title>llmops model server</title><h1>llmops model server</h1>"]
+    parts.append("<p>OpenAI-compatible. Send the key as <code>Authorization: Bearer …</code>. ")
+    parts.append("The same as a document: <a href=/openapi.json>openapi.json</a>.</p>")
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            parts.append(f"<h2><code>{method.upper()} {path}</code></h2><p>{html.escape(operation['summary'])}</p>")
+            model = _PATHS[path][2]
+            if model is not None:
+                fields = document["components"]["schemas"][model.__name__]["properties"]
+                rows = "".join(
+                    f"<tr><td><code>{name}</code></td><td><code>{html.escape(_type_of(field))}</code></td></tr>"
+                    for name, field in fields.items()
+                )
+                parts.append(f"<table>{rows}</table>")
+    return "".join(parts)
+
+
+def _type_of(field: dict[str, Any]) -> str:
+    options = field.get("anyOf", [field])
+    names = [str(o.get("type") or o.get("$ref", "").rpartition("/")[2] or json.dumps(o.get("enum", "any"))) for o in options]
+    return " or ".join(n for n in names if n != "null")

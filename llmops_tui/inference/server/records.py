@@ -1,0 +1,80 @@
+"""Requests as the journal keeps them, written together: many that end at once cost one sync of the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.journal import Journal
+
+
+@dataclass
+class Record:
+    """One request on its way."""
+
+    id: str
+    body: dict[str, Any]
+    started: float = field(default_factory=time.monotonic)
+    first_at: float | None = None
+    text: list[str] = field(default_factory=list)
+
+    def ended(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The whole record; times as the server saw them where the engine told none."""
+        now = time.monotonic()
+        times: dict[str, Any] = {"total_ms": (now - self.started) * 1000}
+        if self.first_at is not None:
+            times["ttft_ms"] = (self.first_at - self.started) * 1000
+        if result["finish_reason"] == "cancelled":
+            times["completion_tokens"] = len(self.text)
+        return self.body | times | result | {"output": "".join(self.text)}
+
+
+class JournalWriter:
+    """Writes records in the order they come; those that come while one write is under way go into the next."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._due: list[tuple[tuple[str, str, dict[str, Any]], asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def write(self, key: str, body: dict[str, Any]) -> None:
+        """Durable when this returns.
+
+        Raises:
+            LlmopsError: ``disk_full`` or ``journal_failed``.
+        """
+        await asyncio.shield(self.enqueue(key, body))
+
+    def enqueue(self, key: str, body: dict[str, Any]) -> asyncio.Future[None]:
+        """Write soon; the future tells when it is durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._due.append((("request", key, body), done))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return done
+
+    async def close(self) -> None:
+        """Write what is due."""
+        if self._task is not None:
+            with contextlib.suppress(LlmopsError):
+                await self._task
+
+    async def _run(self) -> None:
+        while self._due:
+            batch, self._due = self._due, []
+            error: LlmopsError | None = None
+            try:
+                await asyncio.to_thread(self._journal.append_many, [event for event, _ in batch])
+            except LlmopsError as raised:
+                error = raised
+            for _, done in batch:
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+                    # A cancelled request has nobody left to tell.
+                    done.exception()
