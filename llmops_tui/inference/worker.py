@@ -145,6 +145,7 @@ class _Worker:
                 trigger=trigger,
                 truncate=message.get("truncate", ""),
                 reuse=message.get("reuse", True),
+                ignore_eos=message.get("ignore_eos", False),
             )
         )
 

@@ -1,96 +1,387 @@
 from __future__ import annotations
 
-import random
+import itertools
+import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.sample import sample_folder
-
-MODEL = sample_folder() / "models" / "support-base-Q8_0.gguf"
-WORDS = [
-    "refund",
-    "kettle",
-    "rug",
-    "open",
-    "hello",
-    "please",
-    "urgent",
-    "price",
-    "of",
-    "the",
-    "desk",
-    "lamp",
-    "warranty",
-    "cancel",
-    "my",
-    "order",
-    "thanks",
-]
+from tests.engine.engines import MODEL, Bench, questions, write_adapter, write_mamba
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Any]:
-    from llmops_tui.inference.engine import LlamaEngine
-
-    return LlamaEngine(str(MODEL), context=512, threads=1, gpu_layers=0)
+def bench() -> Iterator[Bench]:
+    return Bench()
 
 
-def prompts(count: int) -> list[str]:
-    rng = random.Random(4)
-    questions = [" ".join(rng.choices(WORDS, k=rng.randint(1, 12))) for _ in range(count)]
-    return [f"<|im_start|>user\n{q}<|im_end|>\n<|im_start|>assistant\n" for q in questions]
+def greedy(bench: Bench, prompt: str | list[int], **parameters: object) -> str:
+    return bench.ask(prompt, parameters=parameters).text
 
 
-def generate(engine: Any, prompt: str, **parameters: Any) -> str:
-    out: list[str] = []
-    tokens = engine.tokenize(prompt, add_special=False)
-    engine.generate(tokens, SamplingParameters(**({"max_tokens": 24} | parameters)), out.append, lambda: False)
-    return "".join(out)
+# Each precision against the library with the same attention and the same cache.
+PRECISIONS = {"fast": {"flash_attn": True}, "exact": {"type_k": 0, "type_v": 0}}
 
 
-def test_greedy_text_equals_that_of_the_library(engine: Any) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_greedy_text_equals_that_of_the_library_and_batches_agree_with_it(precision: str) -> None:
     import llama_cpp
 
-    library = llama_cpp.Llama(str(MODEL), n_ctx=512, n_threads=1, verbose=False)
-    for prompt in prompts(40):
-        expected = library.create_completion(prompt, max_tokens=24, temperature=0.0)["choices"][0]["text"]
-        assert generate(engine, prompt) == expected
+    prompts = questions(200)
+    library = llama_cpp.Llama(str(MODEL), n_ctx=512, n_threads=1, verbose=False, **PRECISIONS[precision])
+    expected = [library.create_completion(p, max_tokens=24, temperature=0.0)["choices"][0]["text"] for p in prompts]
+    single = Bench(precision=precision)
+    assert [greedy(single, p) for p in prompts] == expected
+    wide = Bench(parallel=16, precision=precision)
+    names = [wide.submit(p) for p in prompts]
+    answers = wide.run()
+    same = sum(answers[n].text == e for n, e in zip(names, expected, strict=True))
+    # A batch adds its products in another order; a near tie may then fall the other way.
+    assert same / len(prompts) >= 0.99
 
 
-def test_text_does_not_depend_on_what_was_generated_before(engine: Any) -> None:
-    from llmops_tui.inference.engine import LlamaEngine
-
-    for prompt in prompts(6):
-        fresh = LlamaEngine(str(MODEL), context=512, threads=1, gpu_layers=0)
-        assert generate(engine, prompt) == generate(fresh, prompt)
+def test_text_does_not_depend_on_what_was_generated_before(bench: Bench) -> None:
+    for prompt in questions(6):
+        assert greedy(bench, prompt) == greedy(Bench(), prompt)
 
 
-def test_tokens_are_those_of_the_tokenizer_file(engine: Any) -> None:
+def test_tokens_are_those_of_the_tokenizer_file(bench: Bench) -> None:
     from tokenizers import Tokenizer
 
     reference = Tokenizer.from_file(str(MODEL.parent / "support-base" / "tokenizer.json"))
-    for text in [*prompts(30), "Grüße 日本 👍\n\n  x", "it's 12345 days", "\t\x00<|im_end|>a"]:
-        ids = engine.tokenize(text, add_special=False)
+    for text in [*questions(30), "Grüße 日本 👍\n\n  x", "it's 12345 days", "\t\x00<|im_end|>a"]:
+        ids = bench.native.tokenize(text, add_special=False)
         assert ids == reference.encode(text, add_special_tokens=False).ids
-        assert b"".join(engine.piece(i, special=True) for i in ids).decode() == text
+        assert b"".join(bench.native.raw_piece(i) for i in ids).decode() == text
 
 
-def test_a_cancel_stops_within_one_token(engine: Any) -> None:
-    out: list[str] = []
-    tokens = engine.tokenize(prompts(1)[0], add_special=False)
-    parameters = SamplingParameters(temperature=5.0, max_tokens=300, seed=3)
-    result = engine.generate(tokens, parameters, out.append, lambda: len(out) >= 5)
-    assert result.finish_reason == "cancelled"
-    assert len(out) == 5
+def test_the_same_seed_gives_the_same_text(bench: Bench) -> None:
+    hot = {"temperature": 1.5, "seed": 7, "max_tokens": 40}
+    prompt = questions(1)[0]
+    assert greedy(bench, prompt, **hot) == greedy(bench, prompt, **hot) != greedy(bench, prompt, **(hot | {"seed": 8}))
 
 
-def test_only_what_changed_of_a_prompt_is_evaluated(engine: Any) -> None:
-    tokens = engine.tokenize("kettle " * 100 + "rug", add_special=False)
-    parameters = SamplingParameters(max_tokens=1)
-    engine.generate(tokens, parameters, lambda _t: None, lambda: False)
-    other = [*tokens[:-1], tokens[0]]
-    result = engine.generate(other, parameters, lambda _t: None, lambda: False)
-    assert result.reused_tokens == len(tokens) - 1
+def test_a_cancel_ends_a_request_whether_it_runs_or_waits() -> None:
+    bench = Bench(parallel=1)
+    first = bench.submit(questions(1)[0], parameters={"max_tokens": 300}, ignore_eos=True)
+    second = bench.submit(questions(2)[1])
+    for _ in range(5):
+        bench.scheduler.step()
+    bench.scheduler.cancel(second)
+    bench.scheduler.cancel(first)
+    assert not bench.scheduler.busy
+    answers = bench.answers()
+    assert answers[first].result["finish_reason"] == answers[second].result["finish_reason"] == "cancelled"
+    assert answers[first].result["completion_tokens"] == 5
+    assert answers[second].result["completion_tokens"] == 0
+    assert bench.ask(questions(3)[2]).result["finish_reason"] == "stop"
+
+
+def test_a_step_that_is_broken_off_leaves_nothing_behind() -> None:
+    bench, fresh = Bench(parallel=2, context=1024), Bench(parallel=2, context=1024)
+    prompt = bench.native.tokenize("kettle " * 700, add_special=False)
+    name = bench.submit(prompt)
+    bench.native.abort(on=True)
+    bench.scheduler.step()
+    assert bench.scheduler.busy
+    assert bench.run()[name].text == fresh.ask(prompt).text
+
+
+def test_only_what_changed_of_a_prompt_is_evaluated_and_versions_are_kept() -> None:
+    bench = Bench(parallel=2, context=1024)
+    tokens = bench.native.tokenize("kettle rug lamp " * 100, add_special=False)
+    one = {"max_tokens": 1}
+    assert bench.ask(tokens, parameters=one).result["reused_tokens"] == 0
+    edited = [*tokens[:-3], 300, 301, 302]
+    assert bench.ask(edited, parameters=one).result["reused_tokens"] == len(tokens) - 3
+    versions = [[v + 400, *tokens[1:]] for v in range(4)]
+    for version in versions:
+        assert bench.ask(version, parameters=one).result["reused_tokens"] == 0
+    for version in versions * 2:
+        assert bench.ask(version, parameters=one).result["reused_tokens"] == len(tokens) - 1
+    assert bench.ask(versions[0], parameters=one, reuse=False).result["reused_tokens"] == 0
+
+
+def test_what_comes_from_the_cache_is_answered_as_if_it_did_not() -> None:
+    cached, cold = Bench(parallel=2), Bench(parallel=1, cache_bytes=0)
+    system = "<|im_start|>system\n" + "Answer politely. " * 20 + "<|im_end|>\n"
+    prompts = [system + q for q in questions(24)]
+    names = [cached.submit(p) for p in prompts]
+    answers = cached.run()
+    assert [answers[n].text for n in names] == [cold.ask(p, reuse=False).text for p in prompts]
+    assert sum(a.result["reused_tokens"] for a in answers.values()) > 1000
+
+
+def test_requests_that_begin_alike_evaluate_their_beginning_once() -> None:
+    bench = Bench(parallel=8, context=1024)
+    shared = bench.native.tokenize("kettle rug lamp " * 80, add_special=False)
+    names = [bench.submit([*shared, 400 + n, 500 + n]) for n in range(8)]
+    answers = bench.run()
+    reused = sorted(answers[n].result["reused_tokens"] for n in names)
+    assert reused[0] == 0
+    assert reused[1] >= len(shared)
+
+
+def test_the_kept_states_never_pass_their_limit() -> None:
+    bench = Bench(parallel=1, cache_bytes=3_000_000)
+    for n in range(12):
+        bench.ask([400 + n, *range(300, 500)], parameters={"max_tokens": 1})
+        assert bench.scheduler.cache.used_bytes <= 3_000_000
+    assert len(bench.scheduler.cache) > 1
+
+
+def test_a_short_prompt_is_not_stuck_behind_a_long_one_and_the_long_one_is_not_starved() -> None:
+    bench = Bench(parallel=2, context=4096 // 4)
+    streaming = bench.submit(questions(1)[0], parameters={"max_tokens": 400}, ignore_eos=True)
+    bench.scheduler.step()
+    bench.scheduler._prefill_rate = 1.0  # the slowest machine: 16 tokens a step beside running streams
+    long = bench.submit([300 + n % 50 for n in range(600)], parameters={"max_tokens": 1})
+    made = 0
+    for step in range(600):
+        bench.scheduler.step()
+        bench.scheduler._prefill_rate = 1.0
+        if bench.answers().get(long) and bench.answers()[long].result:
+            break
+        made = step
+    # 600 tokens at 16 a step, one token of the stream in each.
+    assert 30 <= made <= 60
+    bench.scheduler.cancel(streaming)
+
+    wide = Bench(parallel=3, context=1024)
+    long = wide.submit([300 + n % 50 for n in range(900)], parameters={"max_tokens": 1})
+    shorts = [wide.submit(q, parameters={"max_tokens": 1}) for q in questions(12)]
+    ends = [e["id"] for e in wide.events]
+    while wide.scheduler.busy:
+        wide.scheduler.step()
+        ends = [e["id"] for e in wide.events if e["event"] == "done"]
+    assert ends.index(shorts[0]) < ends.index(long) < ends.index(shorts[-1])
+
+
+def test_streams_that_are_scattered_are_moved_together() -> None:
+    bench = Bench(parallel=4)
+    names = [bench.submit(q, parameters={"max_tokens": 5 if n in {0, 2} else 200}, ignore_eos=True)
+             for n, q in enumerate(questions(4))]  # fmt: skip
+    while sum(s.running is not None for s in bench.scheduler._slots) != 2 or bench.scheduler._waiting:
+        bench.scheduler.step()
+    bench.scheduler.step()
+    busy = [s.id for s in bench.scheduler._slots if s.running is not None]
+    assert busy[1] - busy[0] == 1
+    answers, alone = bench.run(), Bench(parallel=1)
+    for n, prompt in enumerate(questions(4)):
+        expected = alone.ask(prompt, parameters={"max_tokens": 5 if n in {0, 2} else 200}, ignore_eos=True)
+        assert answers[names[n]].text == expected.text
+
+
+def test_adapters_take_turns_and_are_never_mixed(tmp_path: Path) -> None:
+    paths = {name: write_adapter(tmp_path / f"{name}.gguf", seed=seed) for name, seed in (("a", 1), ("b", 2))}
+    prompts = questions(12)
+
+    def load(bench: Bench) -> Bench:
+        for name, path in paths.items():
+            bench.native.add_adapter(name, str(path))
+        return bench
+
+    alone, together = load(Bench(parallel=1)), load(Bench(parallel=6))
+    choice = ["", "a", "b"]
+    expected = [alone.ask(p, adapter=choice[n % 3]).text for n, p in enumerate(prompts)]
+    names = [together.submit(p, adapter=choice[n % 3]) for n, p in enumerate(prompts)]
+    answers = together.run()
+    assert [answers[n].text for n in names] == expected
+    same_prompt = {alone.ask(prompts[0], adapter=name).text for name in choice}
+    assert len(same_prompt) == 3
+
+
+def test_a_recurrent_model_is_evaluated_whole_and_right(tmp_path: Path) -> None:
+    import llama_cpp
+
+    path = write_mamba(tmp_path / "mamba.gguf")
+    library = llama_cpp.Llama(str(path), n_ctx=512, n_threads=1, verbose=False)
+    bench = Bench(path, parallel=2)
+    assert not bench.native.can_trim
+    tokens = list(range(300, 380))
+    for prompt in (tokens, [*tokens[:-5], 1, 2, 3], tokens, tokens[:40]):
+        library.reset()
+        expected = list(itertools.islice(library.generate(prompt, temp=0.0), 12))
+        answer = bench.ask(prompt, parameters={"max_tokens": 12}, logprobs=0, ignore_eos=True)
+        assert [t[0] for t in answer.tokens] == expected
+        assert answer.result["reused_tokens"] == 0
+    # A conversation that only grows goes on from its state; whatever else is evaluated whole.
+    made = bench.ask(tokens, parameters={"max_tokens": 4}, logprobs=0, ignore_eos=True)
+    grown = [*tokens, *(t[0] for t in made.tokens), 400, 401]
+    answer = bench.ask(grown, parameters={"max_tokens": 4}, logprobs=0, ignore_eos=True)
+    library.reset()
+    assert [t[0] for t in answer.tokens] == list(itertools.islice(library.generate(grown, temp=0.0), 4))
+    assert answer.result["reused_tokens"] == len(tokens) + 3
+
+
+def test_log_probabilities_of_given_and_generated_text_are_those_of_full_logits() -> None:
+    import llama_cpp
+
+    bench = Bench(precision="exact")
+    library = llama_cpp.Llama(
+        str(MODEL), n_ctx=512, n_threads=1, verbose=False, logits_all=True, type_k=0, type_v=0
+    )
+    prompt = questions(3)[2]
+    tokens = bench.native.tokenize(prompt, add_special=False)
+    answer = bench.ask(tokens, logprobs=3, score_from=0, parameters={"max_tokens": 6})
+    made = [t[0] for t in answer.tokens]
+    library.reset()
+    library.eval([*tokens, *made])
+    logits = library.scores[: len(tokens) + len(made)].astype(np.float64)
+    reference = logits - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)) - logits.max(1, keepdims=True)
+    told = answer.scored + answer.tokens
+    assert [t[0] for t in told] == tokens + made
+    assert told[0][2] is None
+    for place in range(1, len(told)):
+        assert told[place][2] == pytest.approx(reference[place - 1][told[place][0]], abs=1e-4)
+        best = [t[0] for t in told[place][3]]
+        assert told[place][3][0][2] == pytest.approx(reference[place - 1].max(), abs=1e-4)
+        assert len(best) == 3
+    partly = bench.ask(tokens, logprobs=0, score_from=5, parameters={"max_tokens": 0})
+    assert [t[2] is None for t in partly.scored] == [True] * 5 + [False] * (len(tokens) - 5)
+    assert [t[2] for t in partly.scored[5:]] == pytest.approx([t[2] for t in answer.scored[5:]], abs=1e-4)
+    assert partly.result["completion_tokens"] == 0
+
+
+def test_stop_strings_cut_text_and_log_probabilities_alike(bench: Bench) -> None:
+    prompt = "<|im_start|>user\nWhen are you open?<|im_end|>\n<|im_start|>assistant\n"
+    answer = bench.ask(prompt, logprobs=0, parameters={"stop": ("Saturday",)})
+    assert answer.text == "We are open Monday to "
+    # The token in which the cut falls is told; none after it.
+    assert [bytes(t[1]).decode() for t in answer.tokens][-2:] == [" to", " Saturday"]
+    assert answer.result["finish_reason"] == "stop"
+
+
+def test_a_prompt_that_is_too_long_is_refused_or_cut_as_named(bench: Bench) -> None:
+    tokens = [300 + n % 50 for n in range(600)]
+    error = bench.refused(tokens)
+    assert error.code == "context_length_exceeded"
+    assert "600 tokens, 89 too many for the context of 512" in error.message
+    left = bench.ask(tokens, truncate="left", parameters={"max_tokens": 10}, score_from=0, logprobs=0)
+    assert left.result["truncated_tokens"] == 98
+    assert [t[0] for t in left.scored] == tokens[98:]
+    middle = bench.ask(tokens, truncate="middle", parameters={"max_tokens": 10}, score_from=0, logprobs=0)
+    assert [t[0] for t in middle.scored] == tokens[:251] + tokens[-251:]
+    full = bench.ask(tokens[:500], parameters={"max_tokens": 100}, ignore_eos=True)
+    assert (full.result["finish_reason"], full.result["completion_tokens"]) == ("length", 12)
+    assert bench.refused([5000]).code == "bad_token"
+    assert bench.refused([]).code == "empty_prompt"
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "intent": {"enum": ["refund", "order", "hours"]},
+        "urgency": {"type": "integer", "minimum": 0, "maximum": 9},
+        "note": {"type": "string", "maxLength": 12},
+        "tags": {"type": "array", "items": {"type": "boolean"}, "maxItems": 3},
+    },
+    "required": ["intent", "urgency", "note", "tags"],
+    "additionalProperties": False,
+}
+
+
+def constrained(bench: Bench, seeds: range) -> None:
+    import jsonschema
+
+    from llmops_tui.inference.engine.json_schema import schema_to_grammar
+
+    grammar = schema_to_grammar(SCHEMA)
+    prompts = questions(20)
+    names = [
+        bench.submit(prompts[seed % 20], grammar=grammar, parameters={"max_tokens": 200, "temperature": 2.0, "seed": seed})
+        for seed in seeds
+    ]
+    answers = bench.run()
+    for name in names:
+        assert answers[name].result["finish_reason"] == "stop"
+        jsonschema.validate(json.loads(answers[name].text), SCHEMA)
+
+
+def test_text_held_to_a_schema_is_valid(bench: Bench) -> None:
+    constrained(bench, range(20))
+
+
+@pytest.mark.slow
+def test_text_held_to_a_schema_is_valid_for_500_seeds() -> None:
+    constrained(Bench(parallel=8), range(500))
+
+
+def test_grammars_and_schemas_that_cannot_be_held_are_refused(bench: Bench) -> None:
+    from llmops_tui.errors import InputRefusedError
+    from llmops_tui.inference.engine.grammar import grammar_of
+
+    assert bench.refused("x", grammar="root ::= (").code == "grammar_invalid"
+    deep: dict[str, object] = {"type": "integer"}
+    for _ in range(5000):
+        deep = {"type": "array", "items": deep}
+    for form in ({"type": "json_schema", "json_schema": {"schema": deep}}, {"type": "xml"},
+                 {"type": "json_schema", "json_schema": {"schema": {"$ref": "#/nowhere"}}}):  # fmt: skip
+        with pytest.raises(InputRefusedError):
+            grammar_of(form)
+    for words in ({"multipleOf": 2}, {"uniqueItems": True}, {"not": {}}, {"minimum": 0.5}):
+        with pytest.raises(InputRefusedError, match="cannot be held to"):
+            grammar_of({"type": "json_schema", "json_schema": {"schema": {"type": "integer"} | words}})
+    assert bench.ask("x", grammar='root ::= "yes" | "no"').text in {"yes", "no"}
+
+
+@given(st.integers(-3000, 3000), st.integers(0, 4000), st.booleans(), st.booleans())
+def test_integer_ranges_allow_just_the_integers_between_their_bounds(low: int, width: int, lower: bool, upper: bool) -> None:
+    from llmops_tui.inference.engine.json_schema import integer_range
+
+    first, last = low if lower else None, low + width if upper else None
+    pattern = re.compile(re.sub(r'"([^"]*)"', r"\1", integer_range(first, last)).replace(" ", ""))
+    for value in {low - 1, low, low + 1, low + width // 2, low + width, low + width + 1, 0, -1, 10, 99, 100, 1000}:
+        allowed = (first is None or value >= first) and (last is None or value <= last)
+        assert (pattern.fullmatch(str(value)) is not None) == allowed
+
+
+def test_guessed_tokens_change_nothing_but_speed() -> None:
+    plain, guessing = Bench(parallel=2), Bench(parallel=2, speculate=True)
+    prompt = "<|im_start|>user\n" + "kettle rug kettle rug lamp " * 12 + "<|im_end|>\n<|im_start|>assistant\n"
+    for parameters in ({"max_tokens": 120}, {"max_tokens": 80, "temperature": 0.7, "seed": 3}):
+        expected = plain.ask(prompt, parameters=parameters, ignore_eos=True)
+        got = guessing.ask(prompt, parameters=parameters, ignore_eos=True)
+        assert got.text == expected.text
+    counters = guessing.scheduler.counters
+    assert counters.drafted_tokens > 0
+    assert 0 < counters.accepted_tokens <= counters.drafted_tokens
+    # Beside another request nothing is guessed: a wider step is then put to better use.
+    before = counters.drafted_tokens
+    names = [guessing.submit(q, parameters={"max_tokens": 20}, ignore_eos=True) for q in questions(2)]
+    for _ in range(10):
+        guessing.scheduler.step()
+    assert guessing.scheduler.counters.drafted_tokens == before
+    guessing.run()
+    assert len(names) == 2
+
+
+def test_a_guesser_that_is_mostly_wrong_gives_up() -> None:
+    from llmops_tui.inference.engine.speculation import NgramDraft
+
+    draft = NgramDraft()
+    tokens = [1, 2, 3, 4, 5, 1, 2, 3]
+    assert draft.propose(tokens, 10) == [4, 5, 1, 2]
+    assert draft.propose(tokens, 1) == [4]
+    draft.learn(40, 10)
+    assert draft.off
+    assert draft.propose(tokens, 10) == []
+
+
+def test_embeddings_have_length_one_and_are_near_for_near_texts(bench: Bench) -> None:
+    from llmops_tui.errors import InputRefusedError
+    from llmops_tui.inference.engine.embedding import Embedder
+
+    embedder = Embedder(bench.native)
+    vectors = [np.array(embedder.embed(bench.native.tokenize(t, add_special=False)))
+               for t in ("I want my money back for the rug", "money back for the rug please", "When are you open?")]  # fmt: skip
+    assert all(abs(np.linalg.norm(v) - 1) < 1e-6 for v in vectors)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+    again = np.array(embedder.embed(bench.native.tokenize("When are you open?", add_special=False)))
+    assert np.allclose(again, vectors[2], atol=1e-5)
+    with pytest.raises(InputRefusedError, match="too many"):
+        embedder.embed([300] * 600)

@@ -7,24 +7,7 @@ import re
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-
-
-def schema_to_grammar(schema: dict[str, Any]) -> str:
-    """The GBNF grammar of the JSON values that a JSON schema allows.
-
-    Raises:
-        InputRefusedError: ``schema_invalid``: the schema cannot be expressed.
-    """
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-    try:
-        return str(json_schema_to_gbnf(json.dumps(schema)))
-    except RecursionError as error:
-        raise InputRefusedError("schema_invalid", "the JSON schema nests too deep") from error
-    except Exception as error:
-        raise InputRefusedError(
-            "schema_invalid", f"the JSON schema cannot be turned into a grammar: {type(error).__name__}: {error}"[:400]
-        ) from error
+from llmops_tui.inference.engine.json_schema import schema_to_grammar
 
 
 def grammar_of(form: dict[str, Any] | None) -> tuple[str, str]:

@@ -112,12 +112,19 @@ class Scheduler:
     def step(self) -> None:
         """Admit what waits and evaluate one batch."""
         self._admit()
-        parts = self._compose()
-        if not parts:
+        busy = [s.running for s in self._slots if s.running is not None]
+        if not busy:
             return
+        streams_alone = len({r.request.adapter for r in busy}) == 1 and all(
+            len(r.tokens) - r.slot.evaluated == 1 and r.made and r.draft is None for r in busy if r.slot is not None
+        )
+        parts = [_Part(r, r.tokens[-1:], [1]) for r in busy] if streams_alone else self._compose(busy)
         started = self._clock()
         try:
-            self._evaluate(parts)
+            if streams_alone:
+                self._extend(busy)
+            else:
+                self._evaluate(parts)
         except DecodeAbortedError:
             self._roll_back(parts)
         except LlmopsError as error:
@@ -224,10 +231,23 @@ class Scheduler:
 
     # One step
 
-    def _compose(self) -> list[_Part]:
-        busy = [s.running for s in self._slots if s.running is not None]
-        if not busy:
-            return []
+    def _extend(self, streams: list[Running]) -> None:
+        """The common step, kept lean: every request adds one token, nothing else happens."""
+        slots = [r.slot for r in streams if r.slot is not None]
+        self.native.use_adapter(streams[0].request.adapter)
+        tokens = [r.tokens[-1] for r in streams]
+        self.native.decode(tokens, [s.evaluated for s in slots], [s.id for s in slots], [1] * len(slots))
+        rows = self.native.logits(len(slots))
+        now = self._clock()
+        # All plain greedy choices at once: one pass over the rows instead of one call a request.
+        likeliest = rows.argmax(axis=1).tolist() if any(r.plain for r in streams) else [0] * len(slots)
+        for at, running in enumerate(streams):
+            slots[at].evaluated += 1
+            reason = running.take(rows[at], likeliest[at] if running.plain else None, now)
+            if reason is not None or running.due(now):
+                self._deliver(running, reason, now)
+
+    def _compose(self, busy: list[Running]) -> list[_Part]:
         adapter = self._choose_adapter(busy)
         busy = [r for r in busy if r.request.adapter == adapter]
         streams = [r for r in busy if r.missing == 1]
@@ -299,8 +319,7 @@ class Scheduler:
         self.native.decode(tokens, positions, sequences, outputs)
         rows = self.native.logits(sum(outputs))
         now = self._clock()
-        # All plain greedy choices at once: one pass over the rows instead of one call a request.
-        likeliest = rows.argmax(axis=1).tolist() if rows.size and any(p.running.plain for p in parts) else []
+        likeliest = rows.argmax(axis=1).tolist() if rows.size else []
         at = 0
         for part in parts:
             count = sum(part.outputs)

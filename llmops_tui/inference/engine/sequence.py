@@ -28,6 +28,7 @@ class Request:
             ``middle`` keeps both ends.
         reuse: whether parts that were evaluated before may be taken from the cache.
         hidden: how many of the first tokens were not given but added, and are not told of.
+        ignore_eos: whether to go on after the model ended its answer.
         trigger: a pattern after whose match in the text the grammar begins to hold; empty: from the first token.
     """
 
@@ -42,6 +43,7 @@ class Request:
     truncate: str = ""
     reuse: bool = True
     hidden: int = 0
+    ignore_eos: bool = False
 
 
 @dataclass
@@ -138,7 +140,7 @@ class Running:
         self._last_at = now
         if self._first_at is None:
             self._first_at = now
-        if token in self._native.ends:
+        if token in self._native.ends and not self.request.ignore_eos:
             return "stop"
         self.tokens.append(token)
         piece = self._native.piece(token)
@@ -167,9 +169,13 @@ class Running:
         top = [[t, list(raw(t)), p] for t, p in top_logprobs(row, normalizer, self.request.logprobs or 0)]
         return [token, list(raw(token)), float(row[token]) - normalizer, top]
 
+    def due(self, now: float) -> bool:
+        """Whether enough time went by to tell what came since."""
+        return now - self._flushed_at >= FLUSH_SECONDS
+
     def flush(self, now: float, *, ended: bool) -> list[dict[str, Any]]:
         """The events that are due: text that is certain, and the records of its tokens."""
-        if not ended and now - self._flushed_at < FLUSH_SECONDS:
+        if not ended and not self.due(now):
             return []
         if self._raw:
             self._out.append(self._text.feed(b"".join(self._raw)))

@@ -227,7 +227,7 @@ class ModelServer:
         call = {
             "op": "generate", "id": new_id("call"), "parameters": parameters, "adapter": adapter, "logprobs": logprobs,
             "response_format": form, "truncate": "" if body.truncate == "oldest" else body.truncate,
-            "reuse": body.cache_prompt, "add_special": False, **source,
+            "reuse": body.cache_prompt, "ignore_eos": body.ignore_eos, "add_special": False, **source,
         }  # fmt: skip
         return Choice(index, record, call)
 

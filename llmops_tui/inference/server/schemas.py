@@ -72,6 +72,7 @@ class _GenerationRequest(BaseModel):
     grammar: Annotated[str, Field(max_length=200_000)] | None = None
     truncate: Literal["", "left", "middle", "oldest"] = ""
     cache_prompt: bool = True
+    ignore_eos: bool = False
     metadata: dict[str, Any] | None = None
 
     @field_validator("stop", mode="before")
