@@ -40,8 +40,18 @@ class Settings(BaseModel):
         int, Field(ge=0, le=1024, description="Threads for inference; 0: one less than there are cores.")
     ] = 0
     gpu_layers: Annotated[
-        int, Field(ge=-1, le=10_000, description="Layers on the GPU for models loaded next; -1: all that exist.")
+        int, Field(ge=-1, le=10_000, description="Layers on the GPU for models loaded next; -1: as many as fit.")
     ] = -1
+    parallel: Annotated[
+        int, Field(ge=1, le=64, description="Requests a model answers at once; each has the whole context for itself.")
+    ] = 4
+    precision: Annotated[
+        Literal["fast", "exact"],
+        Field(description="exact: full-precision cache and attention, for scores to the last digit; slower."),
+    ] = "fast"
+    speculate: Annotated[
+        bool, Field(description="Guess tokens from the text itself while one request runs; gives up where it is wrong.")
+    ] = False
 
 
 def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:

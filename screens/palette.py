@@ -40,7 +40,7 @@ class PaletteProvider(Provider):
         services = screen.services
         try:
             prompts = await asyncio.to_thread(lambda: services.prompts.summaries())
-            models = await asyncio.to_thread(lambda: services.models.all())
+            models = await asyncio.to_thread(lambda: services.models.runnable())
         except LlmopsError:
             return []
         found: list[tuple[str, str, Callable[[], object]]] = [

@@ -10,7 +10,8 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+    from llmops_tui.inference.endpoints import Endpoint
+    from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.templating import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.models.registry import Model, ModelRegistry
@@ -114,21 +115,24 @@ class Services:
 
         return JobLauncher(self.workspace)
 
-    def ensure_server(self, model: Model) -> ServerHandle:
+    def ensure_server(self, model: Model) -> Endpoint:
         """The model's server, with the user's settings; gives up when the app is closing."""
 
         def waiting(_seconds: float) -> None:
             if self.stopping.is_set():
                 raise LlmopsError("closing", "the app is closing")
 
-        return self.servers.ensure(
-            model,
-            context=self.settings.context,
-            threads=self.settings.threads,
-            gpu_layers=self.settings.gpu_layers,
-            idle_seconds=self.settings.idle_minutes * 60,
-            waiting=waiting,
-        )
+        from llmops_tui.inference.endpoints import open_endpoint
+        from llmops_tui.inference.loading import options_from
+
+        options = options_from(self.settings)
+        return open_endpoint(self.servers, model, options, waiting=waiting)
+
+    def find_endpoint(self, name: str) -> Endpoint | None:
+        """The way to a model that is loaded, or is somebody else's; none where it would have to be loaded first."""
+        from llmops_tui.inference.endpoints import find_endpoint
+
+        return find_endpoint(self.servers, self.models.get(name))
 
     def close(self) -> None:
         """Let go of everything; servers and jobs go on."""

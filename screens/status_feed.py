@@ -70,5 +70,5 @@ class StatusFeed:
             "jobs": len(running),
             "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
             "notices": len(read_notices(services.workspace)),
-            "loaded": services.servers.find(model) is not None if model else False,
+            "loaded": services.servers.find(model.partition("+")[0]) is not None if model else False,
         }

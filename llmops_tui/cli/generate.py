@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.serve import endpoint_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.sampling import SamplingParameters
-    from llmops_tui.inference.supervisor import ServerHandle
 
 
 def parameters_from(given: dict[str, Any]) -> SamplingParameters:
@@ -45,20 +46,19 @@ def generate(
     temperature: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
+    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer is held to.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to use beside the model.")] = None,
 ) -> None:
     """One answer from a model."""
-    from llmops_tui.inference.supervisor import ServerSupervisor
-    from llmops_tui.models.registry import ModelRegistry
-
     session = session_of(context)
     if (prompt is None) == (messages is None) or (raw and prompt is None):
         raise LlmopsError("usage", "give either --prompt or --messages", exit_code=ExitCode.USAGE)
     parameters = parameters_from({"temperature": temperature, "max_tokens": max_tokens, "seed": seed})
     turns = _read_messages(messages) if messages is not None else [{"role": "user", "content": prompt or ""}]
-    catalogue = session.catalogue
-    handle = ServerSupervisor(catalogue.workspace).ensure(ModelRegistry(catalogue).get(model))
+    endpoint = endpoint_of(session, f"{model}+{adapter}" if adapter else model)
+    form = _read_schema(schema) if schema is not None else None
     live = not session.options.json or stream
-    data = asyncio.run(_generate(session, handle, prompt if raw else None, turns, parameters, live=live))
+    data = asyncio.run(_generate(session, endpoint, prompt if raw else None, turns, parameters, form, live=live))
     if live and not session.options.json:
         session.stream("\n")
     else:
@@ -75,21 +75,35 @@ def _read_messages(path: Path) -> list[dict[str, str]]:
         ) from error
 
 
+def _read_schema(path: Path) -> dict[str, Any]:
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputRefusedError("bad_schema", f"{path} is no JSON schema: {error}") from error
+    return {"type": "json_schema", "json_schema": {"name": path.stem, "schema": schema}}
+
+
 async def _generate(
     session: Session,
-    handle: ServerHandle,
+    endpoint: Endpoint,
     raw: str | None,
     turns: list[dict[str, str]],
     parameters: SamplingParameters,
+    form: dict[str, Any] | None,
     *,
     live: bool,
 ) -> dict[str, Any]:
     from llmops_tui.inference.client import ModelClient
 
     text: list[str] = []
-    data: dict[str, Any] = {"model": handle.model}
-    async with ModelClient(handle) as client:
-        events = client.stream_chat(turns, parameters) if raw is None else client.stream_completion(raw, parameters)
+    data: dict[str, Any] = {"model": endpoint.model}
+    async with ModelClient(endpoint) as client:
+        extra = {"response_format": form} if form is not None else {}
+        events = (
+            client.stream_chat(turns, parameters, extra=extra)
+            if raw is None
+            else client.stream_completion(raw, parameters, extra=extra)
+        )
         async for event in events:
             if not isinstance(event, str):
                 figures = event.timings

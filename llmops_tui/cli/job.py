@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli.output import LIMIT, session_of
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.jobs.store import Job
 
 app = typer.Typer(help="Jobs in the background.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -88,3 +93,29 @@ def resume(context: typer.Context, job_id: _Id) -> None:
     session = session_of(context)
     job = JobLauncher(session.workspace).resume(job_id)
     session.emit(job.as_dict(), lambda: f"started {job.id}")
+
+
+def follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:
+    """Wait for a job, its progress shown where somebody watches; an interrupt cancels it.
+
+    Raises:
+        LlmopsError: ``job_failed``, with its cause.
+    """
+    from llmops_tui.jobs.store import JobState
+
+    job = launcher.store.get(job_id)
+    show = session.progress(job.title)
+    try:
+        while not job.state.final:
+            if show is not None:
+                show(min(job.progress, 0.99))
+            time.sleep(_FOLLOW_SECONDS)
+            job = launcher.store.get(job_id)
+    except LlmopsError:
+        launcher.cancel(job_id)
+        raise
+    if show is not None:
+        show(1.0)
+    if job.state != JobState.DONE:
+        raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", f"llmops job logs {job.id}")
+    return job

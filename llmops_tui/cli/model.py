@@ -1,13 +1,16 @@
-"""``llmops model``: register, show and verify model files, and stop their servers."""
+"""``llmops model``: register, look at, verify, quantize and unload models."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmops_tui.cli.job import follow_to_end
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.models.registry import ModelRegistry
@@ -26,13 +29,128 @@ def _registry(session: Session) -> ModelRegistry:
 @app.command()
 def add(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A GGUF file; it stays where it is.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PATH|URL", help="A GGUF file, which stays where it is, or an address.")
+    ],
     name: Annotated[str | None, typer.Option(help="Its name; else the file's.")] = None,
+    remote_model: Annotated[str | None, typer.Option(help="With a URL: which of its models.")] = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="With a URL: the environment variable that holds its key.")
+    ] = None,
+    store_key: Annotated[bool, typer.Option("--store-key", help="Read the key from stdin into the keyring.")] = False,
 ) -> None:
-    """Check a file's header, hash it, and register it."""
+    """Register a model: a GGUF file, checked and hashed, or any OpenAI-compatible address."""
     session = session_of(context)
+    if "://" in place:
+        _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
+        return
+    path = Path(place)
     model = _registry(session).add(path, name or path.stem, session.progress(f"hashing {path.name}"))
     session.emit(model.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
+
+
+def _add_remote(
+    session: Session, url: str, name: str | None, wanted: str | None, key_env: str | None, *, store_key: bool
+) -> None:
+    import os
+
+    from llmops_tui.inference.remote import check_url, key_variable, probe_remote
+    from llmops_tui.inference.remote import store_key as keep
+
+    url = check_url(url)
+    if name is None:
+        raise LlmopsError("usage", "an address needs a name: --name NAME", exit_code=ExitCode.USAGE)
+    key = sys.stdin.readline().strip() if store_key else os.environ.get(key_env or key_variable(name), "")
+    facts = probe_remote(url, key, wanted)
+    if store_key:
+        keep(name, key)
+    model = _registry(session).add_remote(url, name, facts, key_env)
+    lacks = "".join(f"\n  lacks {what}: {why}" for what, why in facts["lacks"].items())
+    session.emit(model.as_dict(), lambda: f"{name}: {facts['remote_model']} at {url}{lacks}")
+
+
+@app.command()
+def discover(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+    """GGUF files that Hugging Face, Ollama and LM Studio keep on this machine; add takes them where they are."""
+    from llmops_tui.models.discovery import find_models
+
+    session = session_of(context)
+    found = find_models()
+    data = [
+        {"name": f.name, "path": str(f.path), "source": f.source, "size_bytes": f.size_bytes} for f in found[:limit]
+    ]
+    rows = [(f.name, f.source, round(f.size_bytes / 1e9, 2), str(f.path)) for f in found[:limit]]
+    headers = ("name", "source", "GB", "path")
+    session.emit({"models": data, "total": len(found)}, lambda: session.rows(headers, rows, len(found)))
+
+
+@app.command()
+def estimate(
+    context: typer.Context,
+    name: _Name,
+    length: Annotated[int | None, typer.Option("--context", min=0, help="Context of a request, in tokens.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, max=64)] = None,
+    gpu_layers: Annotated[int | None, typer.Option(min=-1, help="-1: as many as fit.")] = None,
+    exact: Annotated[bool, typer.Option("--exact")] = False,
+) -> None:
+    """The memory a model needs before it is loaded, by part, and whether it fits now."""
+    from dataclasses import replace
+
+    from llmops_tui.cli.serve import own_options
+    from llmops_tui.inference.loading import ledger, plan
+
+    session = session_of(context)
+    given: dict[str, Any] = {
+        "context": length,
+        "parallel": parallel,
+        "gpu_layers": gpu_layers,
+        "precision": "exact" if exact else None,
+    }
+    options = replace(own_options(), **{k: v for k, v in given.items() if v is not None})
+    device, needed = plan(_registry(session).get(name).base, options)
+    available = ledger().available(device)
+    wanted = needed.host if device == "host" else needed.gpu
+    data = needed.as_dict() | {"model": name, "device": device, "available": available, "fits": wanted <= available}
+    parts = [
+        ("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute),
+        ("on the GPU", needed.gpu), ("on the host", needed.host), (f"free on {device}", available),
+    ]  # fmt: skip
+
+    def human() -> str:
+        rows = session.rows(("part", "GB"), [(n, round(b / 1e9, 3)) for n, b in parts])
+        layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on the GPU"
+        verdict = "fits" if wanted <= available else "does not fit"
+        return f"{rows}\ncontext {needed.context:,} × {needed.parallel} requests, {layers}: {verdict} on {device}"
+
+    session.emit(data, human)
+
+
+@app.command()
+def quantize(
+    context: typer.Context,
+    name: _Name,
+    kind: Annotated[str, typer.Option("--type", help="Such as Q4_K_M or Q8_0.")],
+    target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-TYPE.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also where it is quantized already.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+) -> None:
+    """Make a smaller model, as a job; the new file is registered in the workspace."""
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.models.quantize import check_quantization
+
+    session = session_of(context)
+    made = target or f"{name}-{kind}"
+    check_quantization(_registry(session).get(name), kind, session.workspace.models, again=again)
+    launcher = JobLauncher(session.workspace)
+    job = launcher.start(
+        kind="quantize", title=f"quantize {name} to {kind}", entry="llmops_tui.models.quantize:quantize",
+        arguments={"name": name, "kind": kind, "target": made, "again": again},
+    )  # fmt: skip
+    if detach:
+        session.emit({"job": job.id, "model": made}, lambda: f"started {job.id}; llmops job show {job.id}")
+        return
+    ended = follow_to_end(session, launcher, job.id)
+    session.emit(ended.result or {}, lambda: f"{made} is registered")
 
 
 @app.command("list")
@@ -91,5 +209,5 @@ def stop(context: typer.Context, name: _Name) -> None:
     from llmops_tui.inference.supervisor import ServerSupervisor
 
     session = session_of(context)
-    stopped = ServerSupervisor(session.workspace).stop(_registry(session).get(name).name)
+    stopped = ServerSupervisor(session.workspace).stop(_registry(session).get(name).base.name)
     session.emit({"model": name, "stopped": stopped}, lambda: f"{name}: {'stopped' if stopped else 'was not loaded'}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.cli.serve import opener
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich_markup_mode=None)
@@ -241,7 +242,7 @@ def run(
     chosen = ModelRegistry(catalogue).get(model)
     renderer = TemplateRenderer()
     try:
-        data = asyncio.run(_run(session, PromptRunner(catalogue, journal, renderer), request, chosen))
+        data = asyncio.run(_run(session, PromptRunner(catalogue, journal, renderer, opener(session)), request, chosen))
     finally:
         renderer.close()
     if session.options.json:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.loading import LoadOptions, lease, ledger
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
@@ -24,8 +25,10 @@ from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
-IDLE_SECONDS = 900.0
-DEFAULT_PARALLEL = 4
+_SERVER_OPTIONS = (
+    "context", "threads", "gpu_layers", "parallel", "precision", "speculate", "idle_seconds", "hang_seconds", "host",
+    "port", "keys", "open_access", "allowed_hosts", "allowed_origins",
+)  # fmt: skip
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 5.0
@@ -40,6 +43,7 @@ class ServerHandle:
     socket: str
     key: str
     process: ProcessIdentity
+    address: str = ""
 
 
 class ServerSupervisor:
@@ -58,20 +62,13 @@ class ServerSupervisor:
         return self._read(self._state(model))
 
     def ensure(
-        self,
-        model: Model,
-        *,
-        context: int = 0,
-        threads: int = 0,
-        gpu_layers: int = 0,
-        parallel: int = DEFAULT_PARALLEL,
-        idle_seconds: float = IDLE_SECONDS,
-        waiting: Callable[[float], None] | None = None,
+        self, model: Model, options: LoadOptions | None = None, *, waiting: Callable[[float], None] | None = None
     ) -> ServerHandle:
         """The model's server, started and loaded where it was not; ``waiting`` is told the seconds spent so far.
 
         Raises:
             LlmopsError: it could not be started; the message has the cause.
+            MemoryShortError: it does not fit into memory.
         """
         _check_file(model)
         with self._start_lock(model.name):
@@ -81,23 +78,40 @@ class ServerSupervisor:
                 return handle
             if handle is not None:
                 self.stop(model.name)
-            options = {
-                "workspace": str(self.workspace.root),
-                "model": model.name,
-                "path": str(model.path),
-                "sha256": model.sha256,
-                "socket": str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
-                "key": secrets.token_urlsafe(32),
-                "chat_template": model.header.get("chat_template"),
-                "context": context,
-                "threads": threads,
-                "gpu_layers": gpu_layers,
-                "parallel": parallel,
-                "idle_seconds": idle_seconds,
-            }
-            handle = self._spawn(model.name, options)
-            self._wait_ready(handle, waiting)
-            return handle
+            return self._start(model, options or LoadOptions(), waiting)
+
+    def replace(
+        self, model: Model, options: LoadOptions, *, waiting: Callable[[float], None] | None = None
+    ) -> ServerHandle:
+        """A server with just these options, in place of one that may run; as :meth:`ensure`."""
+        _check_file(model)
+        with self._start_lock(model.name):
+            self.stop(model.name)
+            return self._start(model, options, waiting)
+
+    def _start(self, model: Model, options: LoadOptions, waiting: Callable[[float], None] | None) -> ServerHandle:
+        me = identify(os.getpid())
+        assert me is not None
+        # The memory is taken before anything is loaded, in our name until the server has one of its own.
+        taken, options = lease(self.workspace, model, options, me, waiting)
+        started: dict[str, Any] = {
+            "workspace": str(self.workspace.root),
+            "model": model.name,
+            "path": str(model.path),
+            "sha256": model.sha256,
+            "socket": options.socket or str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
+            "key": secrets.token_urlsafe(32),
+            "chat_template": model.header.get("chat_template"),
+            **{name: getattr(options, name) for name in _SERVER_OPTIONS},
+        }
+        try:
+            handle = self._spawn(model.name, started)
+        except LlmopsError:
+            ledger().give_back(taken)
+            raise
+        ledger().hand_over(taken, handle.process)
+        self._wait_ready(handle, waiting)
+        return handle
 
     def stop(self, model: str) -> bool:
         """Stop a model's server and free its memory; false where none ran."""
@@ -141,7 +155,7 @@ class ServerSupervisor:
             return None
         if not identity.alive():
             return None
-        return ServerHandle(options["model"], options["sha256"], options["socket"], options["key"], identity)
+        return _handle(options, identity)
 
     def _spawn(self, model: str, options: dict[str, Any]) -> ServerHandle:
         state = self._state(model)
@@ -160,7 +174,7 @@ class ServerSupervisor:
         if identity is None:
             raise self._start_failed(model, "it ended at once")
         write_atomic(state, json.dumps({"pid": identity.pid, "started": identity.started, "options": options}))
-        return ServerHandle(options["model"], options["sha256"], options["socket"], options["key"], identity)
+        return _handle(options, identity)
 
     def _wait_ready(self, handle: ServerHandle, waiting: Callable[[float], None] | None) -> None:
         import httpx
@@ -192,6 +206,13 @@ class ServerSupervisor:
         return LlmopsError(
             "server_start_failed", f"the server of {model!r} did not start: {cause}. {last}"[:500], f"Its log is {log}."
         )
+
+
+def _handle(options: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
+    host, port = options.get("host", ""), options.get("port", 0)
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{port}" if host else ""
+    return ServerHandle(options["model"], options["sha256"], options["socket"], options["key"], identity, address)
 
 
 def _check_file(model: Model) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class EngineProcess:
             if task is not None:
                 await task
 
-    async def call(self, request: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
+    async def call(self, request: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
         """Send one request; yields its messages, all that are there at a time, the last being ``done`` or ``error``.
 
         Leaving the iteration early cancels the work.

@@ -6,8 +6,9 @@ The layout is that of the GGUF specification, versions 2 and 3, little endian.
 from __future__ import annotations
 
 import mmap
+import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ _MAX_STRING = 16 * 1024 * 1024
 _MAX_ARRAY = 20_000_000
 _MAX_DIMENSIONS = 4
 _MAX_KEY = 65_535
-# Values this long are needed in full (templates); arrays only by their length and first items.
+# Of arrays only the length and the first items are kept; those of numbers may say something of each layer.
 _KEPT_ITEMS = 4
+_KEPT_NUMBERS = 1024
+_LAYER = re.compile(r"blk\.(\d+)\.")
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
@@ -57,6 +60,13 @@ class GgufHeader:
     parameter_count: int
     tensor_bytes: int
     size_bytes: int
+    layer_bytes: dict[int, int] = field(default_factory=dict)
+    output_bytes: int = 0
+
+    @property
+    def shards(self) -> int:
+        """How many files the model is split into."""
+        return max(1, int(self.metadata.get("split.count") or 1))
 
     @property
     def architecture(self) -> str:
@@ -92,6 +102,7 @@ class GgufHeader:
             "layers": self.metadata.get(f"{self.architecture}.block_count"),
             "embedding_length": self.metadata.get(f"{self.architecture}.embedding_length"),
             "vocabulary": self.array_lengths.get("tokenizer.ggml.tokens"),
+            "shards": self.shards,
             "license": self.metadata.get("general.license"),
             "type": self.metadata.get("general.type", "model"),
             "chat_template": self.chat_template,
@@ -172,8 +183,22 @@ def _parse(reader: _Reader) -> GgufHeader:
             lengths[key] = length
     if not isinstance(metadata.get("general.architecture"), str):
         raise refuse(path, "it names no architecture")
-    parameters, total = _tensors(reader, tensors, metadata)
-    return GgufHeader(version, metadata, lengths, tensors, parameters, total, len(reader.data))
+    parameters, sizes = _tensors(reader, tensors, metadata)
+    layers, output = _by_layer(sizes)
+    return GgufHeader(
+        version, metadata, lengths, tensors, parameters, sum(sizes.values()), len(reader.data), layers, output
+    )
+
+
+def _by_layer(sizes: dict[str, int]) -> tuple[dict[int, int], int]:
+    """Bytes of each layer's tensors, and of the output's."""
+    layers: dict[int, int] = {}
+    for name, size in sizes.items():
+        if match := _LAYER.match(name):
+            layers[int(match[1])] = layers.get(int(match[1]), 0) + size
+    output = sum(size for name, size in sizes.items() if name.startswith("output"))
+    # A model without a matrix of its own for the output uses that of its input a second time.
+    return layers, output + (0 if "output.weight" in sizes else sizes.get("token_embd.weight", 0))
 
 
 def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
@@ -191,7 +216,7 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
     if item in _SCALARS:
         width = struct.calcsize(_SCALARS[item])
         raw = reader.take(width * count, key)
-        return [struct.unpack_from(_SCALARS[item], raw, i * width)[0] for i in range(min(count, _KEPT_ITEMS))], count
+        return [struct.unpack_from(_SCALARS[item], raw, i * width)[0] for i in range(min(count, _KEPT_NUMBERS))], count
     if item != _STRING:
         raise refuse(reader.path, f"{key[:80]!r} is an array of type {item}")
     kept = []
@@ -202,8 +227,8 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
     return kept, count
 
 
-def _tensors(reader: _Reader, count: int, metadata: dict[str, Any]) -> tuple[int, int]:
-    """Check every tensor's name, shape, type and place; returns (parameters, bytes of data)."""
+def _tensors(reader: _Reader, count: int, metadata: dict[str, Any]) -> tuple[int, dict[str, int]]:
+    """Check every tensor's name, shape, type and place; returns (parameters, bytes of data by tensor)."""
     places: list[tuple[str, int, int]] = []
     names: set[str] = set()
     parameters = 0
@@ -235,7 +260,7 @@ def _tensors(reader: _Reader, count: int, metadata: dict[str, Any]) -> tuple[int
     for name, offset, length in places:
         if offset % alignment or start + offset + length > len(reader.data):
             raise refuse(reader.path, f"the tensor {name!r} lies outside the file (is it cut short?)")
-    return parameters, sum(length for _, _, length in places)
+    return parameters, {name: length for name, _, length in places}
 
 
 def _describe_magic(magic: bytes) -> str:

@@ -6,19 +6,21 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.models.gguf import read_header
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import sha256_file
+from llmops_tui.workspace.files import sha256_file, sha256_text
 
 if TYPE_CHECKING:
     import duckdb
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+# No plus sign: it joins a model and an adapter.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COLUMNS = "name, kind, path, sha256, size_bytes, header, added_at, verified_at"
 
 
@@ -34,6 +36,13 @@ class Model:
     header: dict[str, Any]
     added_at: float
     verified_at: float | None
+    # A model that is another one with an adapter beside it.
+    origin: Model | None = None
+
+    @property
+    def base(self) -> Model:
+        """The model whose weights are loaded: itself, or the one an adapter goes beside."""
+        return self.origin or self
 
     @property
     def quantization(self) -> str:
@@ -42,19 +51,65 @@ class Model:
 
     @property
     def present(self) -> bool:
-        """Whether its file is there, with the size it had."""
+        """Whether its files are there, with the size they had; a remote model is taken to be."""
+        if self.kind == "remote":
+            return True
         try:
-            return self.path.stat().st_size == self.size_bytes
+            return sum(p.stat().st_size for p in shards_of(self.path)) == self.size_bytes
         except OSError:
             return False
 
     def as_dict(self) -> dict[str, Any]:
         """The model as the command line's JSON shows it."""
+        place = {"url": self.header.get("url")} if self.kind == "remote" else {"path": str(self.path)}
         return {
-            "model": self.name, "kind": self.kind, "path": str(self.path), "sha256": self.sha256,
+            "model": self.name, "kind": self.kind, **place, "sha256": self.sha256,
             "size_bytes": self.size_bytes, "added_at": self.added_at, "verified_at": self.verified_at,
             "present": self.present, **self.header,
         }  # fmt: skip
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a model's name.
+
+    Raises:
+        InputRefusedError: ``bad_name``.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputRefusedError(
+            "bad_name", f"{name!r} cannot be a model's name", "Use letters, digits and . _ - (100 at the most)."
+        )
+
+
+def shards_of(path: Path) -> list[Path]:
+    """The files of a model: those it is split into that are there, in order, or the one."""
+    match = _SHARD.fullmatch(path.name)
+    if match is None or int(match["count"]) > 1000:
+        return [path]
+    names = (f"{match['stem']}-{n:05}-of-{match['count']}.gguf" for n in range(1, int(match["count"]) + 1))
+    return [file for name in names if (file := path.with_name(name)).exists() or file == path]
+
+
+def with_adapter(model: Model, adapter: Model) -> Model:
+    """A model as it is with an adapter beside it."""
+    digest = sha256_text(f"{model.sha256}+{adapter.sha256}")
+    header = model.header | {"adapter": adapter.name}
+    return replace(model, name=f"{model.name}+{adapter.name}", sha256=digest, header=header, origin=model)
+
+
+def _digest(files: list[Path], progress: Callable[[float], None] | None) -> str:
+    """The SHA-256 of a file; of several, that of the list of theirs."""
+    if len(files) == 1:
+        return sha256_file(files[0], progress)
+    found = []
+    for number, file in enumerate(files):
+
+        def part(share: float, number: int = number) -> None:
+            if progress is not None:
+                progress((number + share) / len(files))
+
+        found.append(f"{sha256_file(file, part)}  {file.name}")
+    return sha256_text("\n".join(found))
 
 
 class ModelRegistry:
@@ -65,37 +120,62 @@ class ModelRegistry:
         self._root = catalogue.workspace.root
 
     def add(self, path: Path, name: str, progress: Callable[[float], None] | None = None) -> Model:
-        """Register a GGUF file where it lies, after its header was checked.
+        """Register a GGUF file, or the first of several it is split into, where it lies.
 
         Raises:
-            InputRefusedError: the name is taken or unfit, or the file is damaged.
+            InputRefusedError: the name is taken or unfit, or a file is damaged or missing.
         """
-        if not _NAME.fullmatch(name):
-            raise InputRefusedError(
-                "bad_name", f"{name!r} cannot be a model's name", "Use letters, digits and . _ + - (100 at the most)."
-            )
+        check_name(name)
         path = path.expanduser().resolve()
         header = read_header(path)
-        digest = sha256_file(path, progress)
-        kind = "adapter" if header.summary()["type"] == "adapter" else "gguf"
-        model = Model(name, kind, path, digest, path.stat().st_size, header.summary(), time.time(), time.time())
+        files = shards_of(path)
+        if len(files) != header.shards:
+            raise InputRefusedError(
+                "shards_missing",
+                f"{path} is one of {header.shards} files, and {len(files)} can be found beside it",
+                "Register the first one, named …-00001-of-0000N.gguf, with the others beside it.",
+            )
+        headers = [header, *(read_header(file) for file in files[1:])]
+        digest = _digest(files, progress)
+        summary = header.summary() | {"parameters": sum(h.parameter_count for h in headers)}
+        kind = "adapter" if summary["type"] == "adapter" else "gguf"
+        size = sum(h.size_bytes for h in headers)
+        model = Model(name, kind, path, digest, size, summary, time.time(), time.time())
+        self._insert(model, self._stored_path(path))
+        return model
 
+    def add_remote(self, url: str, name: str, facts: dict[str, Any], key_env: str | None = None) -> Model:
+        """Register a model behind a URL; ``facts`` are those of :func:`llmops_tui.inference.remote.probe_remote`.
+
+        Raises:
+            InputRefusedError: the name is taken or unfit.
+        """
+        check_name(name)
+        header = {
+            "url": url, "remote_model": facts["remote_model"], "lacks": facts["lacks"], "key_env": key_env,
+            "architecture": "remote", "quantization": "remote", "type": "model",
+        }  # fmt: skip
+        digest = sha256_text(f"{url}\n{facts['remote_model']}")
+        model = Model(name, "remote", Path(), digest, 0, header, time.time(), None)
+        self._insert(model, "")
+        return model
+
+    def _insert(self, model: Model, path: str) -> None:
         def work(book: duckdb.DuckDBPyConnection) -> None:
-            row = book.execute("SELECT sha256 FROM models WHERE name = ?", [name]).fetchone()
-            if row is not None and row[0] != digest:
+            row = book.execute("SELECT sha256 FROM models WHERE name = ?", [model.name]).fetchone()
+            if row is not None and row[0] != model.sha256:
                 raise InputRefusedError(
-                    "name_taken", f"another file is registered as {name!r}", "Choose another name with --name."
+                    "name_taken", f"another model is registered as {model.name!r}", "Choose another name with --name."
                 )
             book.execute(
                 f"INSERT OR REPLACE INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    name, kind, self._stored_path(path), digest, model.size_bytes, json.dumps(model.header),
+                    model.name, model.kind, path, model.sha256, model.size_bytes, json.dumps(model.header),
                     model.added_at, model.verified_at,
                 ],
             )  # fmt: skip
 
         self._catalogue.write(work)
-        return model
 
     def all(self) -> list[Model]:
         """Every model, by name."""
@@ -104,17 +184,35 @@ class ModelRegistry:
         )
         return [self._model(row) for row in rows]
 
+    def runnable(self) -> list[Model]:
+        """What can be asked: models, remote ones, and models with an adapter of their architecture, ``base+adapter``."""
+        models = self.all()
+        adapters = [m for m in models if m.kind == "adapter"]
+        found = []
+        for model in models:
+            if model.kind == "adapter":
+                continue
+            found.append(model)
+            found += [
+                with_adapter(model, a)
+                for a in adapters
+                if model.kind == "gguf" and a.header.get("architecture") == model.header.get("architecture")
+            ]
+        return found
+
     def get(self, name: str) -> Model:
-        """One model by name.
+        """One model by name; ``base+adapter`` names both.
 
         Raises:
             NotFoundError: no model has this name.
         """
-        models = self.all()
-        for model in models:
-            if model.name == name:
-                return model
-        known = ", ".join(m.name for m in models) or "none yet; llmops model add FILE --name NAME"
+        models = {m.name: m for m in self.all()}
+        if name in models:
+            return models[name]
+        base, _, adapter = name.partition("+")
+        if base in models and adapter in models and models[adapter].kind == "adapter":
+            return with_adapter(models[base], models[adapter])
+        known = ", ".join(models) or "none yet; llmops model add FILE --name NAME"
         raise NotFoundError("model", name, f"Known: {known}.")
 
     def remove(self, name: str) -> None:
@@ -129,8 +227,12 @@ class ModelRegistry:
             InputRefusedError: the file changed since it was registered.
         """
         model = self.get(name)
-        read_header(model.path)
-        digest = sha256_file(model.path, progress)
+        if model.kind == "remote":
+            raise InputRefusedError("not_a_file", f"{name!r} is behind a URL; there is no file to verify")
+        files = shards_of(model.path)
+        for file in files:
+            read_header(file)
+        digest = _digest(files, progress)
         if digest != model.sha256:
             raise InputRefusedError(
                 "model_changed",
@@ -152,7 +254,7 @@ class ModelRegistry:
         return Model(
             name=row[0],
             kind=row[1],
-            path=path if path.is_absolute() else self._root / path,
+            path=path if path.is_absolute() or row[1] == "remote" else self._root / path,
             sha256=row[3],
             size_bytes=int(row[4]),
             header=json.loads(row[5]),

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.endpoints import Endpoint, open_endpoint
+from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -92,7 +94,7 @@ class RunRecord:
         }  # fmt: skip
 
 
-EnsureServer = Callable[[Model], ServerHandle]
+EnsureServer = Callable[[Model], Endpoint]
 
 
 class PromptRunner:
@@ -105,7 +107,8 @@ class PromptRunner:
         self._journal = journal
         self._renderer = renderer
         self._store = PromptStore(catalogue)
-        self._ensure = ensure or ServerSupervisor(catalogue.workspace).ensure
+        supervisor = ServerSupervisor(catalogue.workspace)
+        self._ensure = ensure or (lambda model: open_endpoint(supervisor, model))
 
     def render(self, request: RunRequest) -> list[dict[str, str]]:
         """The messages the model is sent.
@@ -137,25 +140,31 @@ class PromptRunner:
             "variables": request.variables,
         }  # fmt: skip
         text: list[str] = []
-        started, clock = time.time(), time.monotonic()
+        body = {
+            "started_at": time.time(), "model": model.name, "model_sha256": model.sha256, "messages": messages,
+            "parameters": request.parameters.model_dump(), "prompt": request.prompt,
+            "prompt_version": version.number, "variables": request.variables,
+        }  # fmt: skip
+        clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:
                 async for event in client.stream_chat(messages, request.parameters, metadata):
                     if isinstance(event, str):
                         text.append(event)
                         yield RunProgress("text", text=event, run_id=run_id)
-                    else:
-                        yield RunProgress("finished", end=event, run_id=run_id)
+                        continue
+                    if isinstance(handle, RemoteHandle):
+                        told = event.timings | {"finish_reason": event.finish_reason, "output": "".join(text)}
+                        await asyncio.to_thread(self._journal.append, "request", run_id, body | told)
+                    yield RunProgress("finished", end=event, run_id=run_id)
         except LlmopsError as error:
-            if error.code == "server_died":
-                # The server keeps the record of a run; where it died, its client keeps what it saw.
-                body = {
-                    "started_at": started, "model": model.name, "model_sha256": model.sha256, "messages": messages,
-                    "parameters": request.parameters.model_dump(), "output": "".join(text), "finish_reason": "error",
-                    "error": error.message, "total_ms": (time.monotonic() - clock) * 1000,
-                    "prompt": request.prompt, "prompt_version": version.number, "variables": request.variables,
+            if error.code == "server_died" or isinstance(handle, RemoteHandle):
+                # A server of ours keeps the record of a run; where it died, or is none, its client keeps what it saw.
+                told = {
+                    "output": "".join(text), "finish_reason": "error", "error": error.message,
+                    "total_ms": (time.monotonic() - clock) * 1000,
                 }  # fmt: skip
-                await asyncio.to_thread(self._journal.append, "request", run_id, body)
+                await asyncio.to_thread(self._journal.append, "request", run_id, body | told)
             raise
 
     def _save(self, request: RunRequest) -> tuple[PromptVersion, bool]:

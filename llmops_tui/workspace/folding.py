@@ -70,7 +70,7 @@ def _insert_request(book: duckdb.DuckDBPyConnection, key: str, body: dict[str, A
     values = [json.dumps(body.get(name)) if name in _JSON_COLUMNS else body.get(name) for name in _REQUEST_COLUMNS[1:]]
     marks = ", ".join("?" for _ in _REQUEST_COLUMNS)
     book.execute(f"INSERT OR IGNORE INTO requests ({', '.join(_REQUEST_COLUMNS)}) VALUES ({marks})", [key, *values])
-    inputs = [body["model_sha256"]] if body.get("model_sha256") else []
+    inputs = [body[name] for name in ("model_sha256", "adapter_sha256") if body.get(name)]
     if body.get("prompt") and body.get("prompt_version"):
         found = book.execute(
             "SELECT sha256 FROM prompt_versions WHERE prompt = ? AND number = ?",

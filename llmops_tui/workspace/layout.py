@@ -63,13 +63,8 @@ class Workspace:
     def sockets(self) -> Path:
         """A short private folder for Unix sockets, whose paths may have 107 bytes at most."""
         import hashlib
-        import tempfile
 
-        base = os.environ.get("XDG_RUNTIME_DIR")
-        folder = Path(base) / "llmops" if base and Path(base).is_dir() else None
-        if folder is None:
-            folder = Path(tempfile.gettempdir()) / f"llmops-{os.getuid()}"
-        return folder / hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
+        return user_runtime_folder() / hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
 
     def make(self) -> Workspace:
         """Make the folders that are missing, private to their owner."""
@@ -98,6 +93,16 @@ class Workspace:
                 "Set XDG_RUNTIME_DIR to a folder of mode 0700 that you own.",
             )
         return folder
+
+
+def user_runtime_folder() -> Path:
+    """Where this user's live state is that no workspace owns: sockets and memory leases. Emptied by a reboot."""
+    import tempfile
+
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and Path(base).is_dir():
+        return Path(base) / "llmops"
+    return Path(tempfile.gettempdir()) / f"llmops-{os.getuid()}"
 
 
 def find_workspace(given: str | Path | None = None, start: Path | None = None) -> Workspace:

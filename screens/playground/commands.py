@@ -16,6 +16,7 @@ from textual.app import SuspendNotSupported
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
 from screens.playground.editors import TemplateEditor
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
@@ -152,21 +153,23 @@ async def _show_diff(screen: PlaygroundScreen, before: tuple[str, str, str], aft
     from screens.playground.diff_screen import DiffScreen
 
     name = screen.state.model_name
-    handle = await asyncio.to_thread(screen.services.servers.find, name) if name else None
-    screen.app.push_screen(DiffScreen(before, after, handle))
+    endpoint = await asyncio.to_thread(screen.services.find_endpoint, name) if name else None
+    screen.app.push_screen(DiffScreen(before, after, endpoint))
 
 
 async def choose_model(screen: PlaygroundScreen) -> None:
     """Choose the model from a list with sizes, and whether each is loaded."""
-    models = await asyncio.to_thread(screen.services.models.all)
+    models = await asyncio.to_thread(screen.services.models.runnable)
     running = await asyncio.to_thread(screen.services.servers.running)
     loaded = {handle.model for handle in running}
     choices = []
     for model in models:
-        if model.kind == "gguf":
-            state = "loaded" if model.name in loaded else "" if model.present else "file missing"
-            size = f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes > 1e8 else f"{model.size_bytes / 1e6:.1f} MB"
-            choices.append(Choice(model.name, model.name, f"{model.quantization}  {size}  {state}".rstrip()))
+        if model.kind == "remote":
+            choices.append(Choice(model.name, model.name, f"remote  {safe_line(str(model.header.get('url')))}"))
+            continue
+        state = "loaded" if model.base.name in loaded else "" if model.present else "file missing"
+        size = f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes > 1e8 else f"{model.size_bytes / 1e6:.1f} MB"
+        choices.append(Choice(model.name, model.name, f"{model.quantization}  {size}  {state}".rstrip()))
 
     def chosen(name: str | None) -> None:
         if name is not None:

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.supervisor import ServerHandle
+from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.prompts.diff import DiffPart, diff_pieces, diff_words
 from llmops_tui.safe_text import safe_text
 
@@ -30,7 +30,7 @@ class DiffScreen(ModalScreen[None]):
         Binding("w,t,tab", "switch", "Words or tokens"),
     ]
 
-    def __init__(self, before: tuple[str, str, str], after: tuple[str, str, str], handle: ServerHandle | None) -> None:
+    def __init__(self, before: tuple[str, str, str], after: tuple[str, str, str], handle: Endpoint | None) -> None:
         super().__init__()
         self._before = before
         self._after = after
@@ -81,7 +81,7 @@ class DiffScreen(ModalScreen[None]):
             (name, diff_words(self._before[index], self._after[index])) for index, name in ((1, "system"), (2, "user"))
         ]
 
-    async def _in_tokens(self, handle: ServerHandle) -> tuple[list[tuple[str, list[DiffPart]]], str]:
+    async def _in_tokens(self, handle: Endpoint) -> tuple[list[tuple[str, list[DiffPart]]], str]:
         from llmops_tui.inference.client import ModelClient
 
         sections = []

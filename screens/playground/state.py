@@ -82,7 +82,7 @@ def read(services: Services, prompt: str | None) -> Loaded:
     from llmops_tui.errors import LlmopsError
 
     prompts = services.prompts.summaries()
-    models = [m for m in services.models.all() if m.kind == "gguf"]
+    models = services.models.runnable()
     names = [p.name for p in prompts]
     if prompt is None and names:
         prompt = names[0]

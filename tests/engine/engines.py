@@ -15,10 +15,42 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.sample import sample_folder
 
 MODEL = sample_folder() / "models" / "support-base-Q8_0.gguf"
-WORDS = (
-    "refund kettle rug open hello please urgent price of the desk lamp warranty cancel my order thanks when where is it "
-    "broken late parcel money back return shop address hours Saturday invoice wrong colour"
-).split()
+WORDS = [
+    "refund",
+    "kettle",
+    "rug",
+    "open",
+    "hello",
+    "please",
+    "urgent",
+    "price",
+    "of",
+    "the",
+    "desk",
+    "lamp",
+    "warranty",
+    "cancel",
+    "my",
+    "order",
+    "thanks",
+    "when",
+    "where",
+    "is",
+    "it",
+    "broken",
+    "late",
+    "parcel",
+    "money",
+    "back",
+    "return",
+    "shop",
+    "address",
+    "hours",
+    "Saturday",
+    "invoice",
+    "wrong",
+    "colour",
+]
 
 
 def questions(count: int, seed: int = 4) -> list[str]:
@@ -52,11 +84,11 @@ class Bench:
         self.native = self.scheduler.native
         self._count = 0
 
-    def submit(self, prompt: str | Sequence[int], *, id: str = "", parameters: Any = None, **more: Any) -> str:
+    def submit(self, prompt: str | Sequence[int], *, parameters: Any = None, **more: Any) -> str:
         from llmops_tui.inference.engine.sequence import Request
 
         self._count += 1
-        name = id or f"r{self._count}"
+        name = f"r{self._count}"
         tokens = self.native.tokenize(prompt, add_special=False) if isinstance(prompt, str) else list(prompt)
         given = {"max_tokens": 24} | (parameters or {})
         self.scheduler.submit(Request(name, tokens, SamplingParameters(**given), **more))
@@ -121,8 +153,12 @@ def write_mamba(path: Path) -> Path:
     width, inner, state, conv, rank, layers = 64, 128, 16, 4, 4, 2
     rng = np.random.default_rng(2)
     reader = gguf.GGUFReader(MODEL)
-    tokens = [bytes(reader.fields["tokenizer.ggml.tokens"].parts[i]) for i in reader.fields["tokenizer.ggml.tokens"].data]
-    merges = [bytes(reader.fields["tokenizer.ggml.merges"].parts[i]) for i in reader.fields["tokenizer.ggml.merges"].data]
+    tokens = [
+        bytes(reader.fields["tokenizer.ggml.tokens"].parts[i]) for i in reader.fields["tokenizer.ggml.tokens"].data
+    ]
+    merges = [
+        bytes(reader.fields["tokenizer.ggml.merges"].parts[i]) for i in reader.fields["tokenizer.ggml.merges"].data
+    ]
     writer = gguf.GGUFWriter(path, "mamba")
     writer.add_context_length(1024)
     writer.add_embedding_length(width)

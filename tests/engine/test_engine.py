@@ -222,9 +222,7 @@ def test_log_probabilities_of_given_and_generated_text_are_those_of_full_logits(
     import llama_cpp
 
     bench = Bench(precision="exact")
-    library = llama_cpp.Llama(
-        str(MODEL), n_ctx=512, n_threads=1, verbose=False, logits_all=True, type_k=0, type_v=0
-    )
+    library = llama_cpp.Llama(str(MODEL), n_ctx=512, n_threads=1, verbose=False, logits_all=True, type_k=0, type_v=0)
     prompt = questions(3)[2]
     tokens = bench.native.tokenize(prompt, add_special=False)
     answer = bench.ask(tokens, logprobs=3, score_from=0, parameters={"max_tokens": 6})
@@ -232,7 +230,11 @@ def test_log_probabilities_of_given_and_generated_text_are_those_of_full_logits(
     library.reset()
     library.eval([*tokens, *made])
     logits = library.scores[: len(tokens) + len(made)].astype(np.float64)
-    reference = logits - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)) - logits.max(1, keepdims=True)
+    reference = (
+        logits
+        - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
+        - logits.max(1, keepdims=True)
+    )
     told = answer.scored + answer.tokens
     assert [t[0] for t in told] == tokens + made
     assert told[0][2] is None
@@ -293,7 +295,9 @@ def constrained(bench: Bench, seeds: range) -> None:
     grammar = schema_to_grammar(SCHEMA)
     prompts = questions(20)
     names = [
-        bench.submit(prompts[seed % 20], grammar=grammar, parameters={"max_tokens": 200, "temperature": 2.0, "seed": seed})
+        bench.submit(
+            prompts[seed % 20], grammar=grammar, parameters={"max_tokens": 200, "temperature": 2.0, "seed": seed}
+        )
         for seed in seeds
     ]
     answers = bench.run()
@@ -330,7 +334,9 @@ def test_grammars_and_schemas_that_cannot_be_held_are_refused(bench: Bench) -> N
 
 
 @given(st.integers(-3000, 3000), st.integers(0, 4000), st.booleans(), st.booleans())
-def test_integer_ranges_allow_just_the_integers_between_their_bounds(low: int, width: int, lower: bool, upper: bool) -> None:
+def test_integer_ranges_allow_just_the_integers_between_their_bounds(
+    low: int, width: int, lower: bool, upper: bool
+) -> None:
     from llmops_tui.inference.engine.json_schema import integer_range
 
     first, last = low if lower else None, low + width if upper else None

@@ -14,6 +14,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.loading import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.jobs.process import start_time
@@ -35,7 +36,7 @@ def supervisor(sample: Workspace) -> ServerSupervisor:
 
 def start(sample: Workspace, supervisor: ServerSupervisor, **options: Any) -> ServerHandle:
     model = ModelRegistry(Catalogue(sample)).get("support-base")
-    return supervisor.ensure(model, threads=1, **options)
+    return supervisor.ensure(model, LoadOptions(**({"threads": 1} | options)))
 
 
 async def ask(

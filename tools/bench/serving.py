@@ -16,18 +16,19 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from load import BareLoop, Streamed, stream
 from make_random_model import write_model
 
 from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.loading import LoadOptions
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 
+ROOT = Path(__file__).resolve().parents[2]
 THREADS = 1
 STREAMS = 16
 SAMPLE = ROOT / "sample_data/models/support-base-Q8_0.gguf"
@@ -41,7 +42,9 @@ def served(folder: Path, path: Path, *, context: int, parallel: int, gpu_layers:
     model = ModelRegistry(Catalogue(workspace)).add(path, path.stem)
     supervisor = ServerSupervisor(workspace)
     try:
-        yield supervisor.ensure(model, threads=THREADS, context=context, parallel=parallel, gpu_layers=gpu_layers)
+        yield supervisor.ensure(
+            model, LoadOptions(threads=THREADS, context=context, parallel=parallel, gpu_layers=gpu_layers)
+        )
     finally:
         supervisor.stop(model.name)
 
@@ -127,11 +130,15 @@ def server_cost(folder: Path, path: Path, *, vocabulary: int) -> dict[str, float
             got = asyncio.run(together(handle, prompts, 900))
             after = process.cpu_times()
             made = sum(s.timings["completion_tokens"] for s in got)
-            costs[f"server_us_per_token_{streams}"] = (after.user + after.system - before.user - before.system) / made * 1e6
+            costs[f"server_us_per_token_{streams}"] = (
+                (after.user + after.system - before.user - before.system) / made * 1e6
+            )
     return costs
 
 
-def memory_growth(folder: Path, path: Path, *, vocabulary: int, few: int = 1000, many: int = 10_000) -> dict[str, float]:
+def memory_growth(
+    folder: Path, path: Path, *, vocabulary: int, few: int = 1000, many: int = 10_000
+) -> dict[str, float]:
     """Resident memory of server and engine after few and after many requests, in MB."""
     rng = random.Random(5)
 

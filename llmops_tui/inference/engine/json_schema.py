@@ -42,7 +42,9 @@ def schema_to_grammar(schema: dict[str, Any]) -> str:
 
 def _refused(reason: str) -> InputRefusedError:
     return InputRefusedError(
-        "schema_invalid", f"the JSON schema cannot be held to: {reason}", "Leave that part out, and check it afterwards."
+        "schema_invalid",
+        f"the JSON schema cannot be held to: {reason}",
+        "Leave that part out, and check it afterwards.",
     )
 
 
@@ -68,7 +70,7 @@ def _checked(schema: Any, ranges: list[str], depth: int) -> Any:
         raise _refused("'pattern' together with a length is not supported")
     missing = set(schema.get("required", ())) - set(schema.get("properties", ()))
     if missing:
-        raise _refused(f"{sorted(missing)[0]!r} is required and not among the properties")
+        raise _refused(f"{min(missing)!r} is required and not among the properties")
     if any(b in schema for b in _BOUNDS) and "enum" not in schema and "const" not in schema:
         ranges.append(_number_rule(schema))
         return {"const": _mark(len(ranges) - 1)}

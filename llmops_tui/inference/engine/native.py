@@ -129,8 +129,10 @@ class NativeModel:
         return list(buffer[:count])
 
     def check_tokens(self, tokens: Sequence[int]) -> None:
-        """Raises:
-        InputRefusedError: ``bad_token``: an id is not in the vocabulary.
+        """Refuse ids that are not in the vocabulary.
+
+        Raises:
+            InputRefusedError: ``bad_token``.
         """
         if tokens and (min(tokens) < 0 or max(tokens) >= self.n_vocab):
             raise InputRefusedError("bad_token", f"token ids go from 0 to {self.n_vocab - 1:,}")
@@ -200,7 +202,7 @@ class NativeModel:
         """The logits of the last step, shape (rows, vocabulary); valid until the next."""
         at = ctypes.addressof(llama_cpp.llama_get_logits(self.context).contents)
         if at != self._logits_at or rows > len(self._logits):
-            kept = (ctypes.c_float * (rows * self.n_vocab)).from_address(at)
+            kept = memoryview((ctypes.c_float * (rows * self.n_vocab)).from_address(at)).cast("B")
             self._logits = np.frombuffer(kept, np.float32).reshape(rows, self.n_vocab)
             self._logits_at = at
         return self._logits[:rows]

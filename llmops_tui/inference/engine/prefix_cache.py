@@ -57,8 +57,10 @@ class PrefixCache:
             return
         for key, old in list(self._entries.items()):
             length = len(old.tokens)
-            if old.adapter == snapshot.adapter and length <= len(snapshot.tokens) and (
-                old.tokens == snapshot.tokens[:length]
+            if (
+                old.adapter == snapshot.adapter
+                and length <= len(snapshot.tokens)
+                and (old.tokens == snapshot.tokens[:length])
             ):
                 self._drop(key)
         while self._entries and self.used_bytes + size > self.limit_bytes:

@@ -203,8 +203,10 @@ class Scheduler:
     def _stash(self, slot: Slot, kept: int) -> None:
         """Save what a slot holds before most of it is given up."""
         tokens = slot.tokens[: slot.evaluated]
-        if slot.evaluated - kept >= WORTH_KEEPING and self.cache.limit_bytes and not self.cache.covers(
-            tokens, slot.adapter
+        if (
+            slot.evaluated - kept >= WORTH_KEEPING
+            and self.cache.limit_bytes
+            and not self.cache.covers(tokens, slot.adapter)
         ):
             self.cache.add(Snapshot(tokens, slot.adapter, self.native.save(slot.id)))
 
@@ -257,8 +259,7 @@ class Scheduler:
             room = min(room, max(_MIN_CHUNK, int(self._prefill_rate * _STALL_SECONDS)))
         shares = self._share(prompts, room)
         draft = len(busy) == 1
-        parts = [self._part(r, shares.get(id(r), 1), draft=draft) for r in busy if r.missing == 1 or shares.get(id(r))]
-        return parts
+        return [self._part(r, shares.get(id(r), 1), draft=draft) for r in busy if r.missing == 1 or shares.get(id(r))]
 
     def _choose_adapter(self, busy: list[Running]) -> str:
         """Adapters take turns; a step never mixes them."""

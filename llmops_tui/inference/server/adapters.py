@@ -23,6 +23,7 @@ class AdapterShelf:
         self._base = base
         self._engine = engine
         self._loaded: set[tuple[int | None, str]] = set()
+        self._hashes: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
     async def names(self) -> list[str]:
@@ -30,6 +31,10 @@ class AdapterShelf:
         with contextlib.suppress(LlmopsError):
             return [m.name for m in await asyncio.to_thread(self._fitting)]
         return []
+
+    def sha256(self, adapter: str) -> str | None:
+        """The hash of an adapter that was loaded."""
+        return self._hashes.get(adapter)
 
     async def of(self, model: str, adapter: str) -> str:
         """The adapter a request means, loaded; empty for the base alone.
@@ -63,6 +68,7 @@ class AdapterShelf:
             if batch[-1]["event"] == "error":
                 raise LlmopsError(**batch[-1]["error"])
         self._loaded.add((self._engine.pid, name))
+        self._hashes[name] = found[name].sha256
 
     def _fitting(self) -> list[Model]:
         """Adapters of the base's architecture; whether the shapes fit, llama.cpp says when it loads one."""

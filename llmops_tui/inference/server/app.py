@@ -7,7 +7,7 @@ import base64
 import json
 import struct
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from llmops_tui.workspace.layout import Workspace
 
 _Body = TypeVar("_Body", bound=pydantic.BaseModel)
 _Result = TypeVar("_Result")
-_ENGINE_OPTIONS = ("path", "context", "threads", "gpu_layers", "parallel", "cache_bytes", "speculate")
+_ENGINE_OPTIONS = ("path", "context", "threads", "gpu_layers", "parallel", "cache_bytes", "speculate", "precision")
 _STATE_SECONDS = 2.0
 
 
@@ -195,7 +195,9 @@ class ModelServer:
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
-                    choice.echo = shown if is_text else (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
+                    choice.echo = (
+                        shown if is_text else (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
+                    )
                 choices.append(choice)
         return await self._respond("text", request, body, choices)
 
@@ -218,9 +220,10 @@ class ModelServer:
         record = Record(
             str(given_id)[:100] if given_id else new_id("run"),
             {
-                "started_at": time.time(), "model": self.options.model, "model_sha256": self.options.sha256,
-                "adapter": adapter or None, "prompt": known.get("prompt"), "prompt_version": known.get("prompt_version"),
-                "variables": known.get("variables"), "messages": turns, "parameters": parameters,
+                "started_at": time.time(), "model": self._named(adapter), "model_sha256": self.options.sha256,
+                "adapter_sha256": self._adapters.sha256(adapter), "prompt": known.get("prompt"),
+                "prompt_version": known.get("prompt_version"), "variables": known.get("variables"), "messages": turns,
+                "parameters": parameters,
                 "engine": self.engine.info.get("engine"),
             },
         )  # fmt: skip
@@ -238,8 +241,7 @@ class ModelServer:
         body: schemas.ChatRequest | schemas.CompletionRequest,
         choices: list[Choice],
     ) -> Response:
-        named = f"{self.options.model}+{choices[0].call['adapter']}" if choices[0].call["adapter"] else self.options.model
-        teller = events.Teller(kind, choices[0].record.id, named)
+        teller = events.Teller(kind, choices[0].record.id, self._named(choices[0].call["adapter"]))
         if body.stream:
             stream = self._stream(teller, choices, usage=body.include_usage)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
@@ -308,7 +310,8 @@ class ModelServer:
                 vector: list[float] = result["embedding"]
                 if body.dimensions is not None and body.dimensions != len(vector):
                     raise InputRefusedError(
-                        "bad_dimensions", f"this model's embeddings have {len(vector)} dimensions, not {body.dimensions}"
+                        "bad_dimensions",
+                        f"this model's embeddings have {len(vector)} dimensions, not {body.dimensions}",
                     )
                 total += result["tokens"]
                 packed = struct.pack(f"<{len(vector)}f", *vector)
@@ -333,6 +336,9 @@ class ModelServer:
         return JSONResponse(result | {"prompt": result["text"]})
 
     # Helpers
+
+    def _named(self, adapter: str) -> str:
+        return f"{self.options.model}+{adapter}" if adapter else self.options.model
 
     @property
     def _context(self) -> int:
@@ -412,7 +418,9 @@ async def _plain_error(_request: Request, error: Exception) -> Response:
     status = int(getattr(error, "status_code", 500))
     message = {404: "there is nothing here", 405: "this method is not for this path"}.get(status, "refused")
     headers = getattr(error, "headers", None)
-    return JSONResponse(schemas.error_body("not_found" if status == 404 else "method_not_allowed", message), status, headers)
+    return JSONResponse(
+        schemas.error_body("not_found" if status == 404 else "method_not_allowed", message), status, headers
+    )
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:
@@ -430,7 +438,7 @@ def _model_entry(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "local"}
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, _Result] | Any) -> _Result:
+async def _while_connected(request: Request, work: Awaitable[_Result]) -> _Result:
     """Await work for as long as its client is there; then cancel it.
 
     Raises:
@@ -460,5 +468,3 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
     yield first
     async for part in rest:
         yield part
-
-

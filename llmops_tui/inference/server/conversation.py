@@ -52,7 +52,9 @@ def tool_constraint(chat: ChatFormat, tools: list[dict[str, Any]], choice: Any) 
     """
     if chat.tool_marks is None:
         raise InputRefusedError(
-            "tools_unknown", "the chat template of this model knows no tools", "Use a model that was trained to call them."
+            "tools_unknown",
+            "the chat template of this model knows no tools",
+            "Use a model that was trained to call them.",
         )
     functions = [tool["function"] for tool in tools]
     if isinstance(choice, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,7 @@ class Generator:
         return max(0, self.active - self._parallel)
 
     @contextlib.contextmanager
-    def admitted(self) -> Any:
+    def admitted(self) -> Iterator[None]:
         """Hold a place for one request.
 
         Raises:
@@ -90,7 +90,7 @@ class Generator:
         except* LlmopsError as errors:
             raise errors.exceptions[0] from None
 
-    async def stream_all(self, choices: list[Choice]) -> AsyncIterator[tuple[Choice, Messages]]:
+    async def stream_all(self, choices: list[Choice]) -> AsyncGenerator[tuple[Choice, Messages]]:
         """The messages of all choices as they come."""
         if len(choices) == 1:
             async with contextlib.aclosing(self.run(choices[0])) as run:
@@ -124,7 +124,7 @@ class Generator:
             for task in tasks:
                 task.cancel()
 
-    async def run(self, choice: Choice) -> AsyncIterator[Messages]:
+    async def run(self, choice: Choice) -> AsyncGenerator[Messages]:
         """Run one choice; what became of it is in the journal before its last message is passed on.
 
         Leaving the iteration early cancels the work.

@@ -46,7 +46,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
         self._app = app
-        self._keys = [_digest(k.encode()) for k in (options.key, *options.keys) if k]
+        self._keys = [_digest(k.encode()) for k in (options.key, *options.keys)]
+        # Listening to other machines without a key is refused here too, whoever started the server.
+        self._open = options.open_access and not (options.host and is_public(options.host))
         self._hosts = {h.lower() for h in (*_LOOPBACK, *options.allowed_hosts)}
         self._any_address = options.host in {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
         if options.host:
@@ -115,7 +117,7 @@ class Guard:
         return self._any_address and _is_address(name)
 
     def _authorized(self, given: list[bytes]) -> bool:
-        if not self._keys:
+        if self._open:
             return True
         if len(given) != 1 or not given[0].startswith(b"Bearer "):
             return False

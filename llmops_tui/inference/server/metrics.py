@@ -32,16 +32,25 @@ class ServerMetrics:
         self._waiting = Gauge("llmops:num_requests_waiting", "Requests in the queue.", label, registry=self.registry)
         self._usage = Gauge("llmops:kv_cache_usage_perc", "Cache cells in use, 0 to 1.", label, registry=self.registry)
         self._restarts = Counter("llmops:engine_restarts", "Engine processes lost.", label, registry=self.registry)
-        self._refused = Counter("llmops:request_refused", "Requests turned away.", (*label, "code"), registry=self.registry)
+        self._refused = Counter(
+            "llmops:request_refused", "Requests turned away.", (*label, "code"), registry=self.registry
+        )
         self._ended = Counter(
-            "llmops:request_success", "Requests that ended, by reason.", (*label, "finished_reason"), registry=self.registry
+            "llmops:request_success",
+            "Requests that ended, by reason.",
+            (*label, "finished_reason"),
+            registry=self.registry,
         )
         self._first = Histogram(
             "llmops:time_to_first_token_seconds", "From arrival to first token.", label, buckets=_SECONDS,
             registry=self.registry,
         )  # fmt: skip
         self._whole = Histogram(
-            "llmops:e2e_request_latency_seconds", "From arrival to end.", label, buckets=_SECONDS, registry=self.registry
+            "llmops:e2e_request_latency_seconds",
+            "From arrival to end.",
+            label,
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self._token = Histogram(
             "llmops:time_per_output_token_seconds", "Mean time of a token after the first.", label,

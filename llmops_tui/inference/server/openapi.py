@@ -15,7 +15,11 @@ from llmops_tui.inference.server import schemas
 # path -> (method, summary, request model)
 _PATHS: dict[str, tuple[str, str, type[BaseModel] | None]] = {
     "/v1/chat/completions": ("post", "Answer a conversation", schemas.ChatRequest),
-    "/v1/completions": ("post", "Continue a text, or score a given one with echo and logprobs", schemas.CompletionRequest),
+    "/v1/completions": (
+        "post",
+        "Continue a text, or score a given one with echo and logprobs",
+        schemas.CompletionRequest,
+    ),
     "/v1/responses": ("post", "Answer in the form of the responses API", schemas.ResponsesRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
     "/v1/models": ("get", "The model and its adapters", None),
@@ -75,5 +79,7 @@ def api_page() -> str:
 
 def _type_of(field: dict[str, Any]) -> str:
     options = field.get("anyOf", [field])
-    names = [str(o.get("type") or o.get("$ref", "").rpartition("/")[2] or json.dumps(o.get("enum", "any"))) for o in options]
+    names = [
+        str(o.get("type") or o.get("$ref", "").rpartition("/")[2] or json.dumps(o.get("enum", "any"))) for o in options
+    ]
     return " or ".join(n for n in names if n != "null")

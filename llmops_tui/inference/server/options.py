@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """One model server. ``socket`` is where this workspace's apps and commands reach it; ``host`` and ``port`` are where
-    others do, if any. ``keys`` are the API keys that are let in.
+    """The options of one model server.
+
+    ``socket`` is where this workspace's apps and commands reach it, with ``key``; ``host`` and ``port`` are where others
+    do, if any, with one of ``keys``.
     """
 
     workspace: str
@@ -24,10 +26,12 @@ class ServerOptions:
     parallel: int = 4
     cache_bytes: int = 1 << 30
     speculate: bool = False
+    precision: str = "fast"
     idle_seconds: float = 900.0
     hang_seconds: float = 300.0
     host: str = ""
     port: int = 0
     keys: tuple[str, ...] = ()
+    open_access: bool = False
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = field(default=())

@@ -1,0 +1,166 @@
+"""Models behind other engines' URLs: any OpenAI-compatible endpoint, its key, and what it offers."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.models.registry import Model
+
+_SERVICE = "llmops"
+_SECONDS = 10.0
+# What is asked of an endpoint to learn whether it offers it, and what is missing where it does not.
+_LACKS = {
+    "tokenize": "no token counts before a run",
+    "logprobs": "no log-probabilities: no perplexity, no multiple choice by likelihood",
+    "json_schema": "answers are not held to a schema",
+    "seed": "a seed is not honoured, or not told to be",
+}
+
+
+@dataclass(frozen=True)
+class RemoteHandle:
+    """A model behind a URL: its name here, what the endpoint calls it, and the key it asks for."""
+
+    model: str
+    sha256: str
+    url: str
+    served_name: str
+    key: str
+
+
+def check_url(url: str) -> str:
+    """The base URL, without a trailing ``/v1``.
+
+    Raises:
+        InputRefusedError: it is no http(s) URL, carries a secret, or sends a key in the clear over a network.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InputRefusedError("bad_url", f"{url!r} is no http or https URL")
+    if parts.username or parts.password or parts.query:
+        raise InputRefusedError(
+            "url_with_secret", "the URL carries a name, password or query", "Give a key with --key-env instead."
+        )
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def key_variable(name: str) -> str:
+    """The environment variable a model's key is looked for in where no other was named."""
+    return "LLMOPS_KEY_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+
+
+def find_key(model: Model) -> str:
+    """A model's key, from the environment or the keyring; empty where there is none. It is never kept in the workspace."""
+    variable = str(model.header.get("key_env") or key_variable(model.name))
+    if key := os.environ.get(variable, ""):
+        return key
+    try:
+        import keyring
+    except ImportError:
+        return ""
+    try:
+        return keyring.get_password(_SERVICE, model.name) or ""
+    except Exception:  # noqa: BLE001  a keyring that is locked or absent raises what its back end likes
+        return ""
+
+
+def store_key(name: str, key: str) -> None:
+    """Put a model's key into the keyring.
+
+    Raises:
+        LlmopsError: there is no keyring here.
+    """
+    hint = f"Set {key_variable(name)} in the environment instead."
+    try:
+        import keyring
+
+        keyring.set_password(_SERVICE, name, key)
+    except ImportError as error:
+        raise LlmopsError("no_keyring", "the package keyring is not installed", hint) from error
+    except Exception as error:
+        raise LlmopsError("no_keyring", f"the keyring refused: {type(error).__name__}", hint) from error
+
+
+def open_remote(model: Model) -> RemoteHandle:
+    """The way to a registered remote model.
+
+    Raises:
+        InputRefusedError: ``key_in_clear``: its key would go over a network unencrypted.
+    """
+    url, key = str(model.header["url"]), find_key(model)
+    parts = urlsplit(url)
+    if key and parts.scheme == "http" and not _is_near(parts.hostname or ""):
+        raise InputRefusedError(
+            "key_in_clear", f"the key of {model.name!r} would be sent unencrypted to {parts.hostname}", "Use https."
+        )
+    return RemoteHandle(model.name, model.sha256, url, str(model.header["remote_model"]), key)
+
+
+def probe_remote(url: str, key: str, wanted: str | None = None) -> dict[str, Any]:
+    """What an endpoint offers: ``{"models", "remote_model", "lacks", "latency_ms"}``.
+
+    Raises:
+        LlmopsError: it cannot be reached, refuses the key, or has no such model.
+    """
+    import httpx
+
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        with httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, follow_redirects=False) as client:
+            started = time.monotonic()
+            listed = client.get("/v1/models")
+            latency = (time.monotonic() - started) * 1000
+            if listed.status_code in {401, 403}:
+                raise LlmopsError("key_refused", f"{url} refused the key", "Give the right one with --key-env NAME.")
+            listed.raise_for_status()
+            names = [str(m["id"]) for m in listed.json()["data"]]
+            if wanted is not None and wanted not in names:
+                raise InputRefusedError(
+                    "remote_model_unknown", f"{url} serves no {wanted!r}", f"It serves: {', '.join(names[:20])}."
+                )
+            if wanted is None and len(names) != 1:
+                raise InputRefusedError(
+                    "remote_model_unclear", f"{url} serves {len(names)} models", f"Choose one: {', '.join(names[:20])}."
+                )
+            served = wanted or names[0]
+            offers = _offers(client, served)
+    except httpx.HTTPError as error:
+        raise LlmopsError(
+            "endpoint_unreachable", f"{url}: {error}", "Is it running, and is the address right?"
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise LlmopsError("not_openai_compatible", f"{url}/v1/models did not answer as OpenAI's API does") from error
+    lacks = {name: text for name, text in _LACKS.items() if name not in offers}
+    return {"models": names, "remote_model": served, "lacks": lacks, "latency_ms": latency}
+
+
+def _offers(client: Any, served: str) -> set[str]:
+    found = set()
+    if client.post("/tokenize", json={"model": served, "content": "a", "prompt": "a"}).status_code == 200:
+        found.add("tokenize")
+    turn = {"model": served, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    answer = client.post("/v1/chat/completions", json=turn | {"logprobs": True, "top_logprobs": 1})
+    if answer.status_code == 200 and answer.json()["choices"][0].get("logprobs"):
+        found.add("logprobs")
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [1]}}}
+    if client.post("/v1/chat/completions", json=turn | {"response_format": schema}).status_code == 200:
+        found.add("json_schema")
+    if client.post("/v1/chat/completions", json=turn | {"seed": 1}).status_code == 200:
+        found.add("seed")
+    return found
+
+
+def _is_near(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,190 @@
+"""Who holds how much memory of which device: leases that model servers and jobs take before they load anything.
+
+The ledger belongs to the user, not to one workspace: all workspaces share the machine. A lease whose owner has died is
+given back by whoever looks next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.process import ProcessIdentity
+from llmops_tui.workspace.files import make_private_folder, write_atomic
+from llmops_tui.workspace.ids import new_id
+
+
+class Measured(Protocol):
+    """What a device's memory looks like now; bytes."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+
+    @property
+    def free(self) -> int:
+        """What nobody uses."""
+
+    @property
+    def by_process(self) -> dict[int, int]:
+        """What each process holds."""
+
+    @property
+    def names(self) -> dict[int, str]:
+        """What processes are called."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Memory that somebody uses or is about to use. ``kind`` is ``server`` or ``job``; ``size`` in bytes."""
+
+    id: str
+    device: str
+    size: int
+    name: str
+    kind: str
+    workspace: str
+    pid: int
+    started: float
+    since: float
+
+    @property
+    def process(self) -> ProcessIdentity:
+        """Whose it is."""
+        return ProcessIdentity(self.pid, self.started)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody who holds memory: a lease of ours, or a foreign process."""
+
+    name: str
+    size: int
+    lease: Lease | None = None
+
+    def describe(self) -> str:
+        """In a few words."""
+        kind = f"{self.lease.kind} " if self.lease is not None else "process "
+        return f"{kind}{self.name} {self.size / 1e9:.1f} GB"
+
+
+class MemoryShortError(LlmopsError):
+    """Something does not fit beside what is loaded.
+
+    Attributes:
+        holders: who holds the memory, the largest first.
+        wanted: bytes asked for.
+        available: bytes that could be had.
+    """
+
+    def __init__(self, name: str, device: str, wanted: int, available: int, holders: list[Holder]) -> None:
+        held = ", ".join(h.describe() for h in holders[:4]) or "nobody we can see"
+        ours = next((h for h in holders if h.lease is not None and h.lease.kind == "server"), None)
+        unload = f"unload one (llmops model stop {ours.name}), " if ours is not None else ""
+        super().__init__(
+            "memory_short",
+            f"{name} needs {wanted / 1e9:.1f} GB of {device} memory and {available / 1e9:.1f} GB are free; held by: {held}",
+            f"To make room: {unload}shrink (--context, --parallel), or wait (--wait).",
+        )
+        self.device = device
+        self.wanted = wanted
+        self.available = available
+        self.holders = holders
+
+
+class MemoryLedger:
+    """The leases of one user on one machine."""
+
+    def __init__(
+        self, folder: Path, measure: Callable[[str], Measured], tree: Callable[[int], set[int]] = lambda pid: {pid}
+    ) -> None:
+        self._folder = folder
+        self._measure = measure
+        self._tree = tree
+
+    def leases(self) -> list[Lease]:
+        """All leases whose owners live, the oldest first."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                lease = Lease(**json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
+                continue
+            if lease.process.alive():
+                found.append(lease)
+            else:
+                path.unlink(missing_ok=True)
+        return sorted(found, key=lambda lease: lease.since)
+
+    def available(self, device: str) -> int:
+        """Bytes that can be taken: what is free, less what was promised and is not used yet."""
+        return self._look(device)[0]
+
+    def holders(self, device: str) -> list[Holder]:
+        """Who holds the device's memory, the largest first; foreign processes where they can be seen."""
+        return self._look(device)[1]
+
+    def take(self, *, device: str, size: int, name: str, kind: str, workspace: str, process: ProcessIdentity) -> Lease:
+        """Take memory, or say who has it.
+
+        Raises:
+            MemoryShortError: it is not there.
+        """
+        with self._locked():
+            available, holders = self._look(device)
+            if size > available:
+                raise MemoryShortError(name, device, size, available, holders)
+            lease = Lease(
+                new_id("lease"), device, size, name, kind, workspace, process.pid, process.started, time.time()
+            )
+            self._write(lease)
+            return lease
+
+    def hand_over(self, lease: Lease, process: ProcessIdentity) -> Lease:
+        """Make a lease another process's, which was started with it."""
+        with self._locked():
+            moved = Lease(**(asdict(lease) | {"pid": process.pid, "started": process.started}))
+            self._write(moved)
+            return moved
+
+    def give_back(self, lease: Lease) -> None:
+        """End a lease."""
+        (self._folder / f"{lease.id}.json").unlink(missing_ok=True)
+
+    def _look(self, device: str) -> tuple[int, list[Holder]]:
+        memory = self._measure(device)
+        promised, ours = 0, set()
+        holders = []
+        for lease in self.leases():
+            if lease.device != device:
+                continue
+            tree = self._tree(lease.pid)
+            ours |= tree
+            promised += max(0, lease.size - sum(memory.by_process.get(pid, 0) for pid in tree))
+            holders.append(Holder(lease.name, lease.size, lease))
+        foreign = [
+            Holder(f"{memory.names.get(pid, '?')} (pid {pid})", size)
+            for pid, size in memory.by_process.items()
+            if pid not in ours and size > memory.total // 100
+        ]
+        holders = sorted([*holders, *foreign], key=lambda h: -h.size)
+        return max(0, memory.free - promised), holders
+
+    def _write(self, lease: Lease) -> None:
+        write_atomic(self._folder / f"{lease.id}.json", json.dumps(asdict(lease)))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Two that ask at once are not both given the last of it."""
+        make_private_folder(self._folder.parent)
+        make_private_folder(self._folder)
+        with (self._folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

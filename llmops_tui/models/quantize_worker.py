@@ -1,0 +1,43 @@
+"""The process in which llama.cpp quantizes: ``SOURCE TARGET FILE_TYPE``; tells its progress as JSON lines."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import sys
+from typing import Any
+
+_PROGRESS = re.compile(rb"\[\s*(\d+)/\s*(\d+)\]")
+
+
+def main() -> int:
+    """Quantize; returns the exit code."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    import llama_cpp
+
+    def tell(message: dict[str, Any]) -> None:
+        os.write(out, json.dumps(message).encode() + b"\n")
+
+    # llama.cpp tells how far it is in its log alone.
+    def logged(_level: int, text: bytes, _data: Any) -> None:
+        os.write(2, text)
+        if match := _PROGRESS.search(text):
+            tell({"done": int(match[1]), "of": int(match[2])})
+
+    callback = llama_cpp.llama_log_callback(logged)
+    llama_cpp.llama_log_set(callback, None)
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = int(sys.argv[3])
+    params.allow_requantize = True
+    params.nthread = max(1, (os.cpu_count() or 2) - 1)
+    status = llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), ctypes.byref(params))
+    if status != 0:
+        tell({"error": f"status {status}"})
+    return int(status != 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
