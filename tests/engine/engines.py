@@ -198,3 +198,38 @@ def write_mamba(path: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "intent": {"enum": ["refund", "order", "hours"]},
+        "urgency": {"type": "integer", "minimum": 0, "maximum": 9},
+        "note": {"type": "string", "maxLength": 12},
+        "tags": {"type": "array", "items": {"type": "boolean"}, "maxItems": 3},
+    },
+    "required": ["intent", "urgency", "note", "tags"],
+    "additionalProperties": False,
+}
+
+
+def write_with_template(path: Path, template: str) -> Path:
+    """The sample model with another chat template."""
+    import gguf
+
+    reader = gguf.GGUFReader(MODEL)
+    writer = gguf.GGUFWriter(path, "llama")
+    for name, field_ in reader.fields.items():
+        if name.startswith("GGUF.") or name in {"general.architecture", "tokenizer.chat_template"}:
+            continue
+        kind = field_.types[0]
+        inner = field_.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(name, field_.contents(), kind, sub_type=inner)
+    writer.add_chat_template(template)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.engines import MODEL, Bench, questions, write_adapter, write_mamba
+from tests.engine.engines import MODEL, SCHEMA, Bench, questions, write_adapter, write_mamba
 
 
 @pytest.fixture(scope="module")
@@ -272,19 +272,6 @@ def test_a_prompt_that_is_too_long_is_refused_or_cut_as_named(bench: Bench) -> N
     assert (full.result["finish_reason"], full.result["completion_tokens"]) == ("length", 12)
     assert bench.refused([5000]).code == "bad_token"
     assert bench.refused([]).code == "empty_prompt"
-
-
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "intent": {"enum": ["refund", "order", "hours"]},
-        "urgency": {"type": "integer", "minimum": 0, "maximum": 9},
-        "note": {"type": "string", "maxLength": 12},
-        "tags": {"type": "array", "items": {"type": "boolean"}, "maxItems": 3},
-    },
-    "required": ["intent", "urgency", "note", "tags"],
-    "additionalProperties": False,
-}
 
 
 def constrained(bench: Bench, seeds: range) -> None:

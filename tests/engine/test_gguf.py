@@ -113,7 +113,7 @@ def test_names_are_checked_and_never_taken_twice(catalogue: Catalogue, model_fil
     registry.add(model_file, "one")
     other = tmp_path / "other.gguf"
     other.write_bytes(model_file.read_bytes() + b"\0")
-    with pytest.raises(InputRefusedError, match="another file"):
+    with pytest.raises(InputRefusedError, match="another model"):
         registry.add(other, "one")
     with pytest.raises(NotFoundError, match="two"):
         registry.get("two")

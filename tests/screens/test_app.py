@@ -332,6 +332,8 @@ async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
 
     monkeypatch.setattr(StatusFeed, "_look", look)
     async with open_app() as pilot:
-        await until(pilot, lambda: bool(looks) and pilot.app.status.jobs == 7)  # type: ignore[attr-defined]
+        # The screen itself names its model once while it loads; what counts is a look begun after that.
+        before = len(looks)
+        await until(pilot, lambda: len(looks) >= before + 2 and pilot.app.status.jobs == 7)  # type: ignore[attr-defined]
         assert pilot.app.status.model == "chosen"  # type: ignore[attr-defined]
         assert not pilot.app.status.loaded  # type: ignore[attr-defined]

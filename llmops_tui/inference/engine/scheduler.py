@@ -10,7 +10,8 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine.native import BATCH, DecodeAbortedError, EngineOptions, NativeModel
-from llmops_tui.inference.engine.prefix_cache import WORTH_KEEPING, PrefixCache, Snapshot, common_prefix
+from llmops_tui.inference.engine.placement import Placement
+from llmops_tui.inference.engine.prefix_cache import PrefixCache
 from llmops_tui.inference.engine.sequence import Request, Running, Slot
 
 # While streams run, a step's share of prompt evaluation is kept near this, so that they keep flowing.
@@ -18,7 +19,6 @@ _STALL_SECONDS = 0.1
 _MIN_CHUNK = 16
 # How many steps one adapter's requests get before those of another: changing adapters rebuilds the graph.
 _ADAPTER_TURN = 4
-_MOVE_WORTH = 32
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -53,12 +53,13 @@ class Scheduler:
 
     def __init__(self, options: EngineOptions, emit: Emit, clock: Callable[[], float] = time.perf_counter) -> None:
         self.native = NativeModel(options)
-        self.cache = PrefixCache(options.cache_bytes)
         self.counters = Counters()
         self._emit = emit
         self._clock = clock
         self._speculate = options.speculate and self.native.can_trim
         self._slots = [Slot(n) for n in range(options.parallel)]
+        self.cache = PrefixCache(options.cache_bytes)
+        self._shelf = Placement(self.native, self._slots, self.cache)
         self._waiting: deque[Running] = deque()
         self._prefill_rate = 0.0
         self._turn_adapter = ""
@@ -137,99 +138,19 @@ class Scheduler:
 
     def _admit(self) -> None:
         if not self._waiting or all(s.running for s in self._slots):
-            self._close_ranks()
+            self._shelf.close_ranks()
             return
         postponed: deque[Running] = deque()
         while self._waiting and (free := [s for s in self._slots if s.running is None]):
             running = self._waiting.popleft()
-            if self._will_be_shared(running):
+            if self._shelf.will_be_shared(running):
                 postponed.append(running)
             else:
-                self._place(running, free)
+                self._shelf.place(running, free)
+                self.counters.prompt_tokens += running.prompt_length
+                self.counters.reused_tokens += running.reused
         postponed.extend(self._waiting)
         self._waiting = postponed
-
-    def _will_be_shared(self, new: Running) -> bool:
-        """Whether another request is just now evaluating a long beginning of this one's prompt."""
-        for slot in self._slots:
-            other = slot.running
-            if other is None or slot.adapter != new.request.adapter or not self.native.can_trim:
-                continue
-            common = common_prefix(other.tokens, new.tokens, min(new.reusable, other.prompt_length))
-            if common >= slot.evaluated + WORTH_KEEPING:
-                return True
-        return False
-
-    def _place(self, new: Running, free: list[Slot]) -> None:
-        """Give a request the slot, and the part of its prompt, that is evaluated already."""
-        whole = not self.native.can_trim
-        adapter = new.request.adapter
-        length, source = 0, None
-        for slot in self._slots:
-            if slot.adapter != adapter or not slot.evaluated:
-                continue
-            common = common_prefix(slot.tokens, new.tokens, min(new.reusable, slot.evaluated))
-            if common > length and (not whole or common == slot.evaluated):
-                length, source = common, slot
-        stored, snapshot = self.cache.best(new.tokens, adapter, new.reusable, whole=whole)
-        alone = len(free) == len(self._slots)
-        target = source if source is not None and source.running is None and (alone or source is free[0]) else free[0]
-        own = length if target is source else self._own_prefix(target, new)
-        if stored >= length and stored - own >= WORTH_KEEPING and snapshot is not None:
-            self._replace(target, snapshot, stored)
-        elif source is not None and target is not source and length - own >= WORTH_KEEPING:
-            state = self.native.save(source.id)
-            self._replace(target, Snapshot(source.tokens[: source.evaluated], adapter, state), length)
-        else:
-            self._stash(target, own)
-            self._cut(target, own)
-        new.reused = target.evaluated
-        new.slot = target
-        target.running, target.adapter, target.tokens = new, adapter, new.tokens
-        self.counters.prompt_tokens += new.prompt_length
-        self.counters.reused_tokens += new.reused
-
-    def _own_prefix(self, slot: Slot, new: Running) -> int:
-        if slot.adapter != new.request.adapter:
-            return 0
-        common = common_prefix(slot.tokens, new.tokens, min(new.reusable, slot.evaluated))
-        return common if self.native.can_trim or common == slot.evaluated else 0
-
-    def _replace(self, slot: Slot, snapshot: Snapshot, length: int) -> None:
-        self._stash(slot, 0)
-        slot.evaluated = len(snapshot.tokens) if self.native.restore(slot.id, snapshot.state) else 0
-        self._cut(slot, min(length, slot.evaluated))
-
-    def _stash(self, slot: Slot, kept: int) -> None:
-        """Save what a slot holds before most of it is given up."""
-        tokens = slot.tokens[: slot.evaluated]
-        if (
-            slot.evaluated - kept >= WORTH_KEEPING
-            and self.cache.limit_bytes
-            and not self.cache.covers(tokens, slot.adapter)
-        ):
-            self.cache.add(Snapshot(tokens, slot.adapter, self.native.save(slot.id)))
-
-    def _cut(self, slot: Slot, length: int) -> None:
-        if slot.evaluated != length:
-            slot.evaluated = length if self.native.trim(slot.id, length) else 0
-
-    def _close_ranks(self) -> None:
-        """Move the last busy slot into a gap below it: llama.cpp evaluates neighbouring sequences in one pass alone."""
-        busy = [s for s in self._slots if s.running is not None]
-        if len(busy) < 2 or busy[-1].id - busy[0].id + 1 == len(busy):
-            return
-        last = busy[-1]
-        assert last.running is not None
-        if last.running.left < _MOVE_WORTH or last.running.missing > 1:
-            return
-        gap = next(s for s in self._slots[busy[0].id :] if s.running is None)
-        self._replace(gap, Snapshot(last.tokens[: last.evaluated], last.adapter, self.native.save(last.id)), 1 << 62)
-        if gap.evaluated != last.evaluated:
-            return
-        gap.running, gap.adapter, gap.tokens = last.running, last.adapter, last.tokens
-        gap.running.slot = gap
-        last.running, last.tokens = None, list(last.tokens)
 
     # One step
 

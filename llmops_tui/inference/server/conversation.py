@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.templating import TemplateRenderer
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
 _PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
@@ -42,6 +44,40 @@ class ChatFormat:
     def visible(self) -> list[str]:
         """The marks, which may be control tokens and would otherwise be no part of an answer's text."""
         return [mark for marks in (self.reasoning, self.tool_marks) for mark in (marks or ()) if mark]
+
+
+class ChatTemplate:
+    """Renders conversations with a model's template; ``info`` gives the engine's facts, its special tokens among them."""
+
+    def __init__(self, template: str | None, info: Callable[[], dict[str, Any]]) -> None:
+        self.format = ChatFormat.of(template)
+        self._info = info
+        self._renderer = TemplateRenderer()
+
+    def render(
+        self,
+        turns: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> str:
+        """The prompt of a conversation; ``extra`` are further variables of the template.
+
+        Raises:
+            InputRefusedError: ``template_failed``.
+        """
+        info = self._info()
+        context = (extra or {}) | {
+            "messages": turns,
+            "tools": tools,
+            "add_generation_prompt": True,
+            "bos_token": info.get("bos", ""),
+            "eos_token": info.get("eos", ""),
+        }
+        return self._renderer.render(self.format.template, context, "chat")
+
+    def close(self) -> None:
+        """End the template process."""
+        self._renderer.close()
 
 
 def tool_constraint(chat: ChatFormat, tools: list[dict[str, Any]], choice: Any) -> dict[str, Any] | None:

@@ -1,0 +1,214 @@
+"""Chat, text and responses: requests turned into the engine's calls, and its messages into answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pydantic
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.server import events, schemas
+from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
+from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, tool_constraint
+from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.records import Record
+from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.workspace.ids import new_id
+
+Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Completions:
+    """The endpoints that generate. ``ask`` does one short operation of the engine."""
+
+    def __init__(
+        self, options: ServerOptions, engine: EngineProcess, generator: Generator, adapters: AdapterShelf,
+        chat: ChatTemplate, ask: Ask,
+    ) -> None:  # fmt: skip
+        self._model = options.model
+        self._sha256 = options.sha256
+        self._engine = engine
+        self._generator = generator
+        self._adapters = adapters
+        self._chat = chat
+        self._ask = ask
+
+    def named(self, adapter: str) -> str:
+        """What the model is called with an adapter beside it."""
+        return f"{self._model}+{adapter}" if adapter else self._model
+
+    async def chat(self, request: Request) -> Response:
+        """``POST /v1/chat/completions``."""
+        body = await read_body(request, schemas.ChatRequest)
+        return await self._run_chat(request, body)
+
+    async def _run_chat(self, request: Request, body: schemas.ChatRequest) -> Response:
+        choices = await self._chat_choices(body)
+        return await self._respond("chat", request, body, choices)
+
+    async def _chat_choices(self, body: schemas.ChatRequest) -> list[Choice]:
+        adapter = await self._adapters.of(body.model, body.adapter)
+        tools = [t.model_dump() for t in body.tools or ()] if body.tool_choice != "none" else []
+        form = body.constraint()
+        if tools:
+            form = tool_constraint(self._chat.format, tools, body.tool_choice or "auto")
+        turns = [m.as_turn() for m in body.messages]
+        prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, body.chat_template_kwargs)
+        dropped = 0
+        if body.truncate == "oldest":
+            prompt, dropped = await self._drop_oldest(turns, prompt, tools, body)
+        source = {"text": prompt, "add_special": False}
+        choices = []
+        for index in range(body.n):
+            choice = self._choice(body, index, source, turns, adapter, form, body.alternatives)
+            choice.reader = AnswerReader(self._chat.format, prompt=prompt, tools=bool(tools))
+            choice.record.body["dropped_turns"] = dropped
+            choices.append(choice)
+        return choices
+
+    async def text(self, request: Request) -> Response:
+        """``POST /v1/completions``."""
+        body = await read_body(request, schemas.CompletionRequest)
+        adapter = await self._adapters.of(body.model, body.adapter)
+        choices: list[Choice] = []
+        for prompt in body.prompts():
+            is_text = isinstance(prompt, str)
+            source = {"text": prompt, "add_special": body.add_special_tokens} if is_text else {"tokens": prompt}
+            shown = str(prompt) if is_text else json.dumps(prompt)
+            for _ in range(body.n):
+                turns = [{"role": "prompt", "content": shown}]
+                choice = self._choice(body, len(choices), source, turns, adapter, body.constraint(), body.logprobs)
+                if body.echo and body.logprobs is not None:
+                    choice.call["score_from"] = body.logprob_start_len
+                elif body.echo:
+                    choice.echo = (
+                        shown if is_text else (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
+                    )
+                choices.append(choice)
+        return await self._respond("text", request, body, choices)
+
+    def _choice(
+        self,
+        body: schemas.ChatRequest | schemas.CompletionRequest,
+        index: int,
+        source: dict[str, Any],
+        turns: list[dict[str, Any]],
+        adapter: str,
+        form: dict[str, Any] | None,
+        logprobs: int | None,
+    ) -> Choice:
+        try:
+            parameters = body.sampling(index).model_dump()
+        except pydantic.ValidationError as error:
+            raise invalid(error) from error
+        known = body.metadata or {}
+        given_id = known.get("run_id") if index == 0 else None
+        record = Record(
+            str(given_id)[:100] if given_id else new_id("run"),
+            {
+                "started_at": time.time(), "model": self.named(adapter), "model_sha256": self._sha256,
+                "adapter_sha256": self._adapters.sha256(adapter), "prompt": known.get("prompt"),
+                "prompt_version": known.get("prompt_version"), "variables": known.get("variables"), "messages": turns,
+                "parameters": parameters,
+                "engine": self._engine.info.get("engine"),
+            },
+        )  # fmt: skip
+        call = {
+            "op": "generate", "id": new_id("call"), "parameters": parameters, "adapter": adapter, "logprobs": logprobs,
+            "response_format": form, "truncate": "" if body.truncate == "oldest" else body.truncate,
+            "reuse": body.cache_prompt, "ignore_eos": body.ignore_eos, "add_special": False, **source,
+        }  # fmt: skip
+        return Choice(index, record, call)
+
+    async def _respond(
+        self,
+        kind: str,
+        request: Request,
+        body: schemas.ChatRequest | schemas.CompletionRequest,
+        choices: list[Choice],
+    ) -> Response:
+        teller = events.Teller(kind, choices[0].record.id, self.named(choices[0].call["adapter"]))
+        if body.stream:
+            stream = self._stream(teller, choices, usage=body.include_usage)
+            # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
+            first = await while_connected(request, anext(stream))
+            return StreamingResponse(chain(first, stream), media_type="text/event-stream")
+
+        async def work() -> None:
+            with self._generator.admitted():
+                await self._generator.run_all(choices)
+
+        await while_connected(request, work())
+        return JSONResponse(teller.whole(choices))
+
+    async def _stream(self, teller: events.Teller, choices: list[Choice], *, usage: bool) -> AsyncIterator[bytes]:
+        """Server-sent events; all that is there is written at once, so a slow reader costs few writes."""
+        begun = False
+        try:
+            with self._generator.admitted():
+                async for choice, messages in self._generator.stream_all(choices):
+                    if out := teller.stream(choice, messages):
+                        begun = True
+                        yield out
+            if usage:
+                yield teller.usage(choices)
+            yield b"data: [DONE]\n\n"
+        except LlmopsError as error:
+            if not begun:
+                raise
+            failure = schemas.error_body(error.code, error.message, error.hint, "server_error")
+            yield f"data: {json.dumps(failure)}\n\n".encode()
+
+    async def responses(self, request: Request) -> Response:
+        """``POST /v1/responses``."""
+        body = await read_body(request, schemas.ResponsesRequest)
+        try:
+            chat = body.as_chat()
+        except pydantic.ValidationError as error:
+            raise invalid(error) from error
+        (choice,) = await self._chat_choices(chat)
+        teller = events.ResponseTeller(choice.record.id.replace("run_", "resp_"), self._model)
+        if body.stream:
+
+            async def stream() -> AsyncIterator[bytes]:
+                yield teller.opened()
+                with self._generator.admitted():
+                    async for messages in self._generator.run(choice):
+                        if out := teller.stream(choice, messages):
+                            yield out
+
+            return StreamingResponse(stream(), media_type="text/event-stream")
+
+        async def work() -> None:
+            with self._generator.admitted():
+                await self._generator.run_all([choice])
+
+        await while_connected(request, work())
+        return JSONResponse(teller.whole(choice))
+
+    async def _drop_oldest(
+        self, turns: list[dict[str, Any]], prompt: str, tools: list[dict[str, Any]], body: schemas.ChatRequest
+    ) -> tuple[str, int]:
+        """Drop the oldest turns after the system's until the prompt and a quarter of the context fit."""
+        kept = 1 if turns[0]["role"] == "system" else 0
+        dropped = 0
+        room = self._engine.info["n_ctx"] - min(body.sampling().max_tokens, self._engine.info["n_ctx"] // 4)
+        while len(turns) > kept + 1:
+            counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False})
+            if len(counted["tokens"]) <= room:
+                break
+            # Halving keeps the number of renderings small; the rest goes turn by turn.
+            excess = len(counted["tokens"]) / max(1, room)
+            count = max(1, int((len(turns) - kept - 1) * (1 - 1 / excess) / 2))
+            del turns[kept : kept + count]
+            dropped += count
+            prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, body.chat_template_kwargs)
+        return prompt, dropped

@@ -1,0 +1,104 @@
+"""Work for a client that may leave at any moment, and what it is told when something is refused or fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
+
+import pydantic
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.server.schemas import error_body
+
+_Body = TypeVar("_Body", bound=pydantic.BaseModel)
+_Result = TypeVar("_Result")
+
+# Refusals that the engine makes come over its pipe without their type.
+_STATUS = {
+    "queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "engine_keeps_dying": 503, "engine_died": 503,
+    "engine_hung": 503, "model_load_failed": 503, "context_failed": 503,
+    **dict.fromkeys(
+        (
+            "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
+            "schema_invalid", "bad_response_format", "adapter_load_failed", "tokenize_failed",
+        ),
+        400,
+    ),
+}  # fmt: skip
+_KINDS = {429: "rate_limit_error", 500: "server_error", 503: "server_error"}
+
+
+async def read_body(request: Request, model: type[_Body]) -> _Body:
+    """The checked body of a request.
+
+    Raises:
+        InputRefusedError: ``invalid_request``; the message names the first field that is wrong.
+    """
+    try:
+        return model.model_validate_json(await request.body())
+    except pydantic.ValidationError as error:
+        raise invalid(error) from error
+
+
+def invalid(error: pydantic.ValidationError) -> InputRefusedError:
+    """The refusal of a value that is out of its bounds."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part)[:60] for part in first["loc"][:6]) or "the body"
+    return InputRefusedError("invalid_request", f"{place}: {first['msg']}"[:500])
+
+
+async def while_connected(request: Request, work: Awaitable[_Result]) -> _Result:
+    """Await work for as long as its client is there; then cancel it.
+
+    Raises:
+        LlmopsError: ``client_left``.
+    """
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.create_task(gone())
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise LlmopsError("client_left", "the client left")
+        result: _Result = task.result()
+        return result
+    finally:
+        leaving.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """``first``, and then the rest."""
+    yield first
+    async for part in rest:
+        yield part
+
+
+def error_answer(error: LlmopsError) -> JSONResponse:
+    """A failure as OpenAI's API tells it."""
+    status = _STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
+    headers = {"Retry-After": "1"} if status == 429 else None
+    kind = _KINDS.get(status, "invalid_request_error")
+    return JSONResponse(error_body(error.code, error.message, error.hint, kind), status, headers=headers)
+
+
+async def plain_error(_request: Request, error: Exception) -> Response:
+    """What there is no page or method for."""
+    status = int(getattr(error, "status_code", 500))
+    message = {404: "there is nothing here", 405: "this method is not for this path"}.get(status, "refused")
+    headers: Any = getattr(error, "headers", None)
+    return JSONResponse(error_body("not_found" if status == 404 else "method_not_allowed", message), status, headers)
+
+
+async def unexpected(_request: Request, _error: Exception) -> Response:
+    """A fault of ours. The traceback is in the server's log; what is inside it is nobody's business outside."""
+    return JSONResponse(error_body("internal_error", "the server failed", kind="server_error"), 500)
