@@ -12,7 +12,7 @@ export CMAKE_ARGS ?= -DGGML_CUDA=on
 PIP += --no-cache-dir
 endif
 
-.PHONY: run test test-slow lint docs bench clean
+.PHONY: run test test-slow lint docs bench bench-gpu clean
 
 run: $(VENV)/.run
 	@$(BIN)/llmops demo
@@ -20,7 +20,7 @@ run: $(VENV)/.run
 test: $(VENV)/.dev lint
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-test-slow: $(VENV)/.dev
+test-slow: $(VENV)/.slow
 	@$(BIN)/python -m pytest -m slow -q --timeout 1800
 
 lint: $(VENV)/.dev
@@ -35,6 +35,10 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python tools/bench/run_all.py
+
+# A GPU's own benchmark: an 8B-sized random model, built and run where a GPU is.
+bench-gpu: $(VENV)/.dev
+	@$(BIN)/python tools/bench/gpu.py
 
 clean:
 	rm -rf $(VENV) dist build
@@ -52,3 +56,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing; the first time llama.cpp is built, which takes some minutes."
 	@$(PIP) -e ".[train,dev]"
 	@touch $@ $(VENV)/.run
+
+# Other programs that talk to the endpoint, run unmodified by the slow tests.
+$(VENV)/.slow: $(VENV)/.dev
+	@$(PIP) -e ".[train,dev,interop]"
+	@touch $@

@@ -81,7 +81,7 @@ def test_several_choices_come_whole_and_streamed(served: httpx.Client) -> None:
     texts = [c["message"]["content"] for c in whole["choices"]]
     assert len(set(texts)) > 1
     assert whole["usage"]["completion_tokens"] == whole["usage"]["total_tokens"] - whole["usage"]["prompt_tokens"]
-    streamed = {n: "" for n in range(3)}
+    streamed = dict.fromkeys(range(3), "")
     for event in events(served, body | {"stream_options": {"include_usage": True}}):
         for choice in event["choices"]:
             streamed[choice["index"]] += choice["delta"].get("content", "")

@@ -86,6 +86,7 @@ class Running:
         self._records: list[tuple[int, list[Any]]] = []
         self._decoded = self._released = 0
         self._scored: list[list[Any]] = []
+        self._scored_told = request.score_from is None
         self._first_at: float | None = None
         self._last_at = now
         self._flushed_at = 0.0
@@ -197,9 +198,9 @@ class Running:
         return events
 
     def _scored_events(self) -> list[dict[str, Any]]:
-        if not self._scored or (self.slot is not None and self.slot.evaluated < self.prompt_length):
+        if self._scored_told or (self.slot is not None and self.slot.evaluated < self.prompt_length):
             return []
-        scored, self._scored = self._scored, []
+        scored, self._scored, self._scored_told = self._scored, [], True
         first = max(1, self.request.score_from or 0)
         given = self.tokens[: self.prompt_length]
         before = [[t, list(self._native.raw_piece(t)), None, []] for t in given[:first]]

@@ -14,10 +14,9 @@ from pathlib import Path
 import uvicorn
 
 from llmops_tui.inference.server.app import ModelServer
-from llmops_tui.inference.server.guard import PatientProtocol
+from llmops_tui.inference.server.guard import MAX_HEAD, PatientProtocol
 from llmops_tui.inference.server.options import ServerOptions
 
-_MAX_HEAD = 16_384
 _BACKLOG = 1024
 
 
@@ -26,7 +25,7 @@ async def serve(options: ServerOptions, state: Path) -> None:
     server = ModelServer(options)
     config = uvicorn.Config(
         server.app(), log_level="warning", access_log=False, lifespan="off", http=PatientProtocol,
-        timeout_keep_alive=30, h11_max_incomplete_event_size=_MAX_HEAD, server_header=False, backlog=_BACKLOG,
+        timeout_keep_alive=30, h11_max_incomplete_event_size=MAX_HEAD, server_header=False, backlog=_BACKLOG,
         timeout_graceful_shutdown=2,
     )  # fmt: skip
     http = uvicorn.Server(config)

@@ -18,10 +18,17 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.completions import Completions
-from llmops_tui.inference.server.connection import error_answer, plain_error, read_body, unexpected, while_connected
+from llmops_tui.inference.server.connection import (
+    error_answer,
+    plain_error,
+    read_body,
+    refused,
+    unexpected,
+    while_connected,
+)
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
-from llmops_tui.inference.server.guard import Guard
+from llmops_tui.inference.server.guard import Guard, RefusedError
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
@@ -74,7 +81,13 @@ class ModelServer:
             Route("/detokenize", self._detokenize, methods=post),
             Route("/tokenizer_info", self._tokenizer_info),
         ]
-        handlers = {LlmopsError: self._answer_error, 404: plain_error, 405: plain_error, Exception: unexpected}
+        handlers = {
+            LlmopsError: self._answer_error,
+            RefusedError: refused,
+            404: plain_error,
+            405: plain_error,
+            Exception: unexpected,
+        }
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self.options)
 
     async def load(self) -> None:

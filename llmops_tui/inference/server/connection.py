@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.server.guard import RefusedError
 from llmops_tui.inference.server.schemas import error_body
 
 _Body = TypeVar("_Body", bound=pydantic.BaseModel)
@@ -89,6 +90,12 @@ def error_answer(error: LlmopsError) -> JSONResponse:
     headers = {"Retry-After": "1"} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
     return JSONResponse(error_body(error.code, error.message, error.hint, kind), status, headers=headers)
+
+
+async def refused(_request: Request, error: Exception) -> Response:
+    """A body that was turned away while it was read."""
+    assert isinstance(error, RefusedError)
+    return JSONResponse(error.body, error.status, headers={"Connection": "close"})
 
 
 async def plain_error(_request: Request, error: Exception) -> Response:

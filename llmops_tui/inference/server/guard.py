@@ -18,6 +18,7 @@ from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.schemas import error_body
 
 MAX_BODY = 4_000_000
+MAX_HEAD = 16_384
 BODY_SECONDS = 30.0
 HEAD_SECONDS = 20.0
 WRITE_SECONDS = 60.0
@@ -75,6 +76,8 @@ class Guard:
 
     def _check(self, scope: Scope) -> bool:
         """Refuse or not; returns whether a body is to come."""
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD:
+            raise RefusedError(431, "head_too_large", f"the head is larger than {MAX_HEAD:,} bytes")
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)

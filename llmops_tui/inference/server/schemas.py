@@ -93,6 +93,11 @@ class _GenerationRequest(BaseModel):
         return self
 
     @property
+    def default_max_tokens(self) -> int:
+        """How long an answer gets where nothing is said: as long as the context has room."""
+        return 1_000_000
+
+    @property
     def include_usage(self) -> bool:
         """Whether a stream ends with the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
@@ -108,7 +113,9 @@ class _GenerationRequest(BaseModel):
             pydantic.ValidationError: a value is out of its bounds.
         """
         given = {name: getattr(self, name, None) for name in SamplingParameters.model_fields}
-        given = {"temperature": 1.0} | {k: v for k, v in given.items() if v is not None}
+        given = {"temperature": 1.0, "max_tokens": self.default_max_tokens} | {
+            k: v for k, v in given.items() if v is not None
+        }
         seed = given.get("seed")
         # OpenAI allows any integer as a seed; ours are 32 bits wide.
         given["seed"] = (secrets.randbits(31) if seed is None else (seed + offset) % (2**32 - 1)) % (2**32 - 1)
@@ -177,6 +184,11 @@ class CompletionRequest(_GenerationRequest):
         if self.best_of is not None and self.best_of != self.n:
             raise ValueError("best_of: only the same number as n is offered")
         return self
+
+    @property
+    def default_max_tokens(self) -> int:
+        """As OpenAI's text completions: short."""
+        return 16
 
     def prompts(self) -> list[str | list[int]]:
         """The prompts, each as text or as token ids."""

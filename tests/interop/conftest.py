@@ -1,0 +1,146 @@
+"""What the clients talk to: the sample model behind a real address, and tiny random models beside transformers."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.sample import sample_folder
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+
+KEY = "interop-key-0123456789"
+TOKENIZER = sample_folder() / "models" / "support-base"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model behind an address."""
+
+    url: str
+    model: str
+    key: str = KEY
+
+
+Report = Callable[[str], None]
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Tells a figure in the test run's own output, captured or not."""
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+
+    def tell(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stdout.write(f"\n{text}\n")
+
+    return tell
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model behind an address."""
+
+    url: str
+    model: str
+    key: str = KEY
+
+
+Report = Callable[[str], None]
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Tells a figure in the test run's own output, captured or not."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    return lambda text: reporter.write_line(text)
+
+
+@contextmanager
+def serve(workspace: Workspace, name: str, **options: Any) -> Iterator[Served]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    given = {"threads": 1, "parallel": 4, "host": "127.0.0.1", "port": port, "keys": (KEY,)} | options
+    supervisor = ServerSupervisor(workspace)
+    supervisor.ensure(ModelRegistry(Catalogue(workspace)).get(name), LoadOptions(**given))
+    yield Served(f"http://127.0.0.1:{port}", name)
+    supervisor.stop(name)
+
+
+@pytest.fixture(scope="module")
+def sample_served(tmp_path_factory: pytest.TempPathFactory, filled_once: Path) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("interop") / "ws"
+    shutil.copytree(filled_once, root)
+    with serve(Workspace(root), "support-base") as served:
+        yield served
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One model twice: as transformers loads it, and as an F32 GGUF file."""
+
+    folder: Path
+    gguf: Path
+    bos: bool
+
+
+def make_twin(folder: Path, *, bos: bool, seed: int = 0) -> Twin:
+    """A tiny random llama with the sample's tokenizer; with ``bos``, one that begins every text with a token."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+    from make_sample_model import write_gguf
+
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True, initializer_range=0.1,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=0,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).float().eval()
+    made = folder / "model"
+    model.save_pretrained(made)
+    tokenizer.save_pretrained(made)
+    path = folder / "model-F32.gguf"
+    write_gguf(model, tokenizer, path)
+    if bos:
+        path = with_bos(path, folder / "model-bos-F32.gguf")
+    return Twin(made, path, bos)
+
+
+def with_bos(source: Path, target: Path) -> Path:
+    """The same file, saying that token 0 begins every text."""
+    import gguf
+
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, "llama")
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in {"general.architecture", "tokenizer.ggml.add_bos_token"}:
+            continue
+        kind = field.types[0]
+        writer.add_key_value(
+            name, field.contents(), kind, sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        )
+    writer.add_bos_token_id(0)
+    writer.add_add_bos_token(True)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
