@@ -353,7 +353,7 @@ async def fuzz(served: tuple[ServerHandle, int], count: int, seed: int) -> None:
         async with places:
             try:
                 # A request that lacks its end is waited for; not here.
-                answer = await exchange(port, raw, wait=0.5 if raw.count(b"\r\n\r\n") == 0 else 5.0)
+                answer = await exchange(port, raw, wait=0.2 if raw.count(b"\r\n\r\n") == 0 else 5.0)
             except TimeoutError:
                 return
             assert status_of(answer) != 500, (raw[:2000], answer[:500])

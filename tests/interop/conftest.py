@@ -48,25 +48,6 @@ def report(request: pytest.FixtureRequest) -> Report:
     return tell
 
 
-@dataclass(frozen=True)
-class Served:
-    """A model behind an address."""
-
-    url: str
-    model: str
-    key: str = KEY
-
-
-Report = Callable[[str], None]
-
-
-@pytest.fixture
-def report(request: pytest.FixtureRequest) -> Report:
-    """Tells a figure in the test run's own output, captured or not."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    return lambda text: reporter.write_line(text)
-
-
 @contextmanager
 def serve(workspace: Workspace, name: str, **options: Any) -> Iterator[Served]:
     with socket.socket() as probe:

@@ -6,6 +6,7 @@ What a schema asks for is held to or refused, never passed over in silence.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
@@ -17,6 +18,14 @@ _REFUSED = (
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _MAX_DEPTH = 40
 _MAX_DIGITS = 15
+# The converter writes repetitions as nested parentheses; deep ones would exhaust the parser's stack.
+_MAX_ITEMS = 200
+_MAX_LENGTH = 2000
+# A character of a string: no raw control character, and no half of a surrogate pair, both of which the converter allows.
+_CHARACTER = (
+    r'[^"\\\x7F\x00-\x1F] | "\\" (["\\/bfnrt] | "u" ([0-9a-cA-Ce-fE-F] [0-9a-fA-F]{3} | [dD] [0-7] [0-9a-fA-F]{2}))'
+)
+_LOOSE_CHARACTER = re.compile(r"^char ::= .*$", re.MULTILINE)
 
 
 def schema_to_grammar(schema: dict[str, Any]) -> str:
@@ -27,17 +36,18 @@ def schema_to_grammar(schema: dict[str, Any]) -> str:
     """
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
-    ranges: list[str] = []
-    checked = _checked(schema, ranges, 0)
+    rules: list[str] = []
+    checked = _checked(schema, rules, 0)
     try:
         grammar = str(json_schema_to_gbnf(json.dumps(checked)))
     except RecursionError as error:
         raise _refused("it nests too deep") from error
     except Exception as error:
         raise _refused(f"{type(error).__name__}: {error}"[:300]) from error
-    for number, rule in enumerate(ranges):
-        grammar = grammar.replace(f'"\\"{_mark(number)}\\""', f"range-{number}") + f"\nrange-{number} ::= {rule}"
-    return grammar
+    for number, rule in enumerate(rules):
+        grammar = grammar.replace(f'"\\"{_mark(number)}\\""', f"held-{number}") + f"\nheld-{number} ::= {rule}"
+    grammar = _LOOSE_CHARACTER.sub("", grammar)
+    return f"{grammar}\nchar ::= {_CHARACTER}\n"
 
 
 def _refused(reason: str) -> InputRefusedError:
@@ -49,42 +59,72 @@ def _refused(reason: str) -> InputRefusedError:
 
 
 def _mark(number: int) -> str:
-    return f"@range-{number}@"
+    return f"@held-{number}@"
 
 
-def _checked(schema: Any, ranges: list[str], depth: int) -> Any:
-    """The schema as the converter takes it; bounded numbers become marks for the rules put into ``ranges``."""
+def _checked(schema: Any, rules: list[str], depth: int) -> Any:
+    """The schema as the converter takes it; bounded numbers and strings become marks for what is put into ``rules``."""
     if depth > _MAX_DEPTH:
         raise _refused("it nests too deep")
     if not isinstance(schema, dict):
         raise _refused(f"{str(schema)[:40]!r} is no schema of an object's form")
+    _refuse_unsupported(schema)
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return _checked({"anyOf": [{**schema, "type": k} for k in kind]}, rules, depth + 1)
+    if rule := _own_rule(schema):
+        rules.append(rule)
+        return {"const": _mark(len(rules) - 1)}
+    return {key: _checked_part(key, value, rules, depth + 1) for key, value in schema.items()}
+
+
+def _refuse_unsupported(schema: dict[str, Any]) -> None:
     for word in _REFUSED:
         if word in schema:
             raise _refused(f"{word!r} is not supported")
     if schema.get("uniqueItems"):
         raise _refused("'uniqueItems' is not supported")
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        return _checked({"anyOf": [{**schema, "type": k} for k in kind]}, ranges, depth + 1)
     if "pattern" in schema and ("minLength" in schema or "maxLength" in schema):
         raise _refused("'pattern' together with a length is not supported")
     missing = set(schema.get("required", ())) - set(schema.get("properties", ()))
     if missing:
         raise _refused(f"{min(missing)!r} is required and not among the properties")
-    if any(b in schema for b in _BOUNDS) and "enum" not in schema and "const" not in schema:
-        ranges.append(_number_rule(schema))
-        return {"const": _mark(len(ranges) - 1)}
-    return {key: _checked_part(key, value, ranges, depth + 1) for key, value in schema.items()}
+    if max(schema.get("minItems") or 0, schema.get("maxItems") or 0) > _MAX_ITEMS:
+        raise _refused(f"more than {_MAX_ITEMS} items are not counted")
 
 
-def _checked_part(key: str, value: Any, ranges: list[str], depth: int) -> Any:
+def _own_rule(schema: dict[str, Any]) -> str:
+    """A rule for what the converter leaves unbounded; empty where it has none of that."""
+    if "enum" in schema or "const" in schema:
+        return ""
+    if any(bound in schema for bound in _BOUNDS):
+        return _number_rule(schema)
+    if schema.get("type") == "string" and ("minLength" in schema or "maxLength" in schema):
+        return _length_rule(schema.get("minLength", 0), schema.get("maxLength"))
+    return ""
+
+
+def _checked_part(key: str, value: Any, rules: list[str], depth: int) -> Any:
     if key in {"properties", "$defs", "definitions"} and isinstance(value, dict):
-        return {name: _checked(part, ranges, depth) for name, part in value.items()}
+        return {name: _checked(part, rules, depth) for name, part in value.items()}
     if key in {"anyOf", "oneOf", "allOf", "prefixItems"} and isinstance(value, list):
-        return [_checked(part, ranges, depth) for part in value]
+        return [_checked(part, rules, depth) for part in value]
     if key in {"items", "additionalProperties"} and isinstance(value, dict):
-        return _checked(value, ranges, depth)
+        return _checked(value, rules, depth)
     return value
+
+
+def _length_rule(shortest: Any, longest: Any) -> str:
+    """A rule for a string of bounded length."""
+    if (
+        not isinstance(shortest, int)
+        or not isinstance(longest, int | None)
+        or max(shortest, longest or 0) > _MAX_LENGTH
+    ):
+        raise _refused(f"lengths are whole numbers up to {_MAX_LENGTH}")
+    if longest is not None and not 0 <= shortest <= longest:
+        raise _refused("no string has such a length")
+    return f'"\\"" char{{{shortest},{"" if longest is None else longest}}} "\\"" space'
 
 
 def _number_rule(schema: dict[str, Any]) -> str:

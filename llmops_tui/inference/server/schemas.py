@@ -194,7 +194,7 @@ class CompletionRequest(_GenerationRequest):
         """The prompts, each as text or as token ids."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        if self.prompt and isinstance(self.prompt[0], int):
+        if not self.prompt or isinstance(self.prompt[0], int):
             return [[int(t) for t in self.prompt if isinstance(t, int)]]
         return [p for p in self.prompt if not isinstance(p, int)]
 
