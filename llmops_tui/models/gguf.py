@@ -181,7 +181,8 @@ def _parse(reader: _Reader) -> GgufHeader:
         metadata[key], length = _value(reader, int(reader.number("<I", key)), key)
         if length is not None:
             lengths[key] = length
-    if not isinstance(metadata.get("general.architecture"), str):
+    # Of a model in several files the first alone says what it is.
+    if not metadata.get("split.no") and not isinstance(metadata.get("general.architecture"), str):
         raise refuse(path, "it names no architecture")
     parameters, sizes = _tensors(reader, tensors, metadata)
     layers, output = _by_layer(sizes)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.inference import loading
+from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.leases import MemoryLedger, MemoryShortError
+from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.memory import choose_gpu_layers, estimate, largest_that_fits
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.monitoring.memory import HOST, DeviceMemory, devices, measure
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+from tests.engine.engines import MODEL
+from tests.engine.test_jobs import wait_for
+
+
+def me() -> ProcessIdentity:
+    found = identify(os.getpid())
+    assert found is not None
+    return found
+
+
+class Device:
+    """A device of 10 GB whose use the test sets."""
+
+    def __init__(self) -> None:
+        self.used: dict[int, int] = {}
+
+    def __call__(self, device: str) -> DeviceMemory:
+        free = 10_000_000_000 - sum(self.used.values())
+        return DeviceMemory(device, 10_000_000_000, free, dict(self.used), dict.fromkeys(self.used, "foreign"))
+
+
+@pytest.fixture
+def device() -> Device:
+    return Device()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, device: Device) -> MemoryLedger:
+    return MemoryLedger(tmp_path / "user" / "leases", device)
+
+
+def take(ledger: MemoryLedger, size: int, name: str = "m", process: ProcessIdentity | None = None) -> Any:
+    return ledger.take(device="gpu0", size=size, name=name, kind="server", workspace="w", process=process or me())
+
+
+def test_what_was_promised_counts_before_it_is_used_and_only_once(ledger: MemoryLedger, device: Device) -> None:
+    lease = take(ledger, 6_000_000_000)
+    assert ledger.available("gpu0") == 4_000_000_000
+    device.used[os.getpid()] = 2_000_000_000
+    assert ledger.available("gpu0") == 4_000_000_000
+    device.used[os.getpid()] = 7_000_000_000
+    assert ledger.available("gpu0") == 3_000_000_000
+    ledger.give_back(lease)
+    device.used.clear()
+    assert ledger.available("gpu0") == 10_000_000_000
+
+
+def test_what_does_not_fit_names_who_holds_the_memory(ledger: MemoryLedger, device: Device) -> None:
+    take(ledger, 3_000_000_000, "qwen")
+    device.used[1] = 5_000_000_000
+    with pytest.raises(MemoryShortError) as caught:
+        take(ledger, 4_000_000_000, "big")
+    error = caught.value
+    assert [h.name for h in error.holders] == ["foreign (pid 1)", "qwen"]
+    assert "big needs 4.0 GB" in error.message
+    assert "server qwen 3.0 GB" in error.message
+    assert "llmops model stop qwen" in error.hint
+    assert ledger.leases()[0].name == "qwen"
+    assert len(ledger.leases()) == 1
+
+
+def test_the_lease_of_a_dead_process_is_given_back(ledger: MemoryLedger) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = identify(child.pid)
+    assert process is not None
+    ledger.hand_over(take(ledger, 9_000_000_000), process)
+    assert ledger.available("gpu0") == 1_000_000_000
+    child.kill()
+    child.wait()
+    assert ledger.available("gpu0") == 10_000_000_000
+    assert ledger.leases() == []
+
+
+def test_two_that_ask_at_once_are_not_both_given_the_last_of_it(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from llmops_tui.jobs.leases import MemoryLedger, MemoryShortError\n"
+        "from llmops_tui.jobs.process import identify\n"
+        "from llmops_tui.monitoring.memory import DeviceMemory\n"
+        "ledger = MemoryLedger(Path(sys.argv[1]), lambda d: DeviceMemory(d, 10, 10))\n"
+        "try:\n"
+        "    ledger.take(device='gpu0', size=6, name='x', kind='job', workspace='w', process=identify(os.getpid()))\n"
+        "    print('taken', flush=True)\n"
+        "except MemoryShortError:\n"
+        "    print('short', flush=True)\n"
+        "input()\n"
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "u" / "l")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    told = [c.stdout.readline().strip() for c in children if c.stdout is not None]
+    for child in children:
+        child.kill()
+        child.communicate()
+    assert sorted(told) == ["short", "short", "short", "taken"]
+
+
+def test_the_estimate_is_what_llama_cpp_allocates() -> None:
+    """llama.cpp's own log of its buffers, in a process of its own, against the figures before loading."""
+    code = (
+        "import sys\n"
+        "from llmops_tui.inference.engine.native import EngineOptions, NativeModel\n"
+        "NativeModel(EngineOptions(sys.argv[1], context=1024, parallel=4, threads=1))"
+    )
+    log = subprocess.run([sys.executable, "-c", code, str(MODEL)], capture_output=True, text=True, check=True).stderr
+    found = estimate(read_header(MODEL), context=1024, parallel=4)
+
+    def told(word: str) -> float:
+        line = next(x for x in log.splitlines() if word in x and "MiB" in x)
+        return float(line.rpartition("=")[2].split()[0]) * 2**20
+
+    assert found.weights == pytest.approx(told("model buffer size"), rel=0.01)
+    assert found.kv_cache == pytest.approx(told("KV buffer size"), rel=0.01)
+    assert found.compute == pytest.approx(told("compute buffer size"), rel=0.25)
+
+
+def test_layers_are_chosen_to_fit_and_what_fits_is_advised() -> None:
+    header = read_header(MODEL)
+    whole = estimate(header, context=1024, parallel=4, gpu_layers=-1)
+    assert whole.gpu_layers == whole.layers + 1 == 6
+    assert choose_gpu_layers(header, whole.gpu, context=1024, parallel=4).gpu_layers == 6
+    fewer = choose_gpu_layers(header, whole.gpu - 1, context=1024, parallel=4)
+    assert 0 < fewer.gpu_layers < 6
+    assert fewer.gpu <= whole.gpu - 1
+    assert choose_gpu_layers(header, 0, context=1024).gpu_layers == 0
+    assert estimate(header, exact=True).kv_cache == 2 * estimate(header).kv_cache
+    advised = largest_that_fits(header, estimate(header, context=512, parallel=1).host, context=1024, gpu=False)
+    assert advised is not None
+    assert (advised.context, advised.parallel) == (512, 1)
+    assert largest_that_fits(header, 1000, context=1024, gpu=False) is None
+
+
+def test_this_machine_has_memory() -> None:
+    assert devices()[-1] == HOST
+    memory = measure(HOST)
+    assert 0 < memory.free <= memory.total
+    assert memory.by_process[os.getpid()] > 1_000_000
+
+
+@pytest.fixture
+def small_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[int]]:
+    """A machine whose host memory is what the test says, in bytes."""
+    size = [10**12]
+
+    def ledger() -> MemoryLedger:
+        return MemoryLedger(tmp_path / "u" / "leases", lambda d: DeviceMemory(d, size[0], size[0]), lambda pid: {pid})
+
+    monkeypatch.setattr(loading, "ledger", ledger)
+    monkeypatch.setattr("llmops_tui.inference.supervisor.ledger", ledger)
+    monkeypatch.setattr(loading, "target_device", lambda: HOST)
+    return size
+
+
+def test_a_model_that_does_not_fit_is_not_started_and_a_freed_one_is_seen_to_be_free(
+    sample: Workspace, small_machine: list[int]
+) -> None:
+    registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
+    first, second = registry.get("support-base"), registry.get("support-base-q4")
+    needed = estimate(read_header(first.path), context=512, parallel=1).host
+    small_machine[0] = int(needed * 1.5)
+    options = LoadOptions(threads=1, context=512, parallel=1)
+    handle = supervisor.ensure(first, options)
+    assert [x.name for x in loading.ledger().leases()] == ["support-base"]
+    assert loading.ledger().leases()[0].process == handle.process
+    with pytest.raises(MemoryShortError, match="server support-base") as caught:
+        supervisor.ensure(second, options)
+    assert "llmops model stop support-base" in caught.value.hint
+    assert supervisor.find(second.name) is None
+    supervisor.stop(first.name)
+    assert loading.ledger().leases() == []
+    assert supervisor.ensure(second, options).process.alive()
+
+
+def test_waiting_for_memory_ends_when_it_is_freed(sample: Workspace, small_machine: list[int]) -> None:
+    import threading
+
+    registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
+    first, second = registry.get("support-base"), registry.get("support-base-q4")
+    small_machine[0] = int(estimate(read_header(first.path), context=512, parallel=1).host * 1.5)
+    options = LoadOptions(threads=1, context=512, parallel=1, wait=True)
+    supervisor.ensure(first, options)
+    asked = threading.Event()
+    thread = threading.Thread(target=lambda: supervisor.ensure(second, options, waiting=lambda _s: asked.set()))
+    thread.start()
+    assert asked.wait(20)
+    supervisor.stop(first.name)
+    thread.join(30)
+    wait_for(lambda: supervisor.find(second.name) is not None)

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.endpoints import open_endpoint
+from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.remote import RemoteHandle, check_url, find_key, open_remote, probe_remote
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import JobState
+from llmops_tui.models.discovery import find_models
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.quantize import check_quantization
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.engine.engines import MODEL, Bench, questions, write_mamba
+from tests.engine.test_endpoint import HOURS, OPEN
+from tests.engine.test_guard import free_port
+from tests.engine.test_jobs import wait_for
+
+KEY = "a-remote-key-of-some-length"
+
+
+def split(folder: Path) -> Path:
+    """The sample model in several files, as llama.cpp names them; returns the first."""
+    reader = gguf.GGUFReader(MODEL)
+    writer = gguf.GGUFWriter(folder / "split.gguf", "llama", split_max_tensors=20)
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":
+            kind = field.types[0]
+            inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), kind, sub_type=inner)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return min(folder.glob("split-*.gguf"))
+
+
+def test_a_model_in_several_files_is_one_model(catalogue: Catalogue, tmp_path: Path) -> None:
+    first = split(tmp_path)
+    registry = ModelRegistry(catalogue)
+    model = registry.add(first, "split")
+    files = sorted(tmp_path.glob("split-*.gguf"))
+    assert len(files) == model.header["shards"] > 1
+    assert model.size_bytes == sum(f.stat().st_size for f in files)
+    assert model.header["parameters"] == read_header(MODEL).parameter_count
+    prompt = questions(1)[0]
+    assert Bench(first).ask(prompt).text == Bench().ask(prompt).text
+    raw = bytearray(files[-1].read_bytes())
+    raw[-1] ^= 1
+    files[-1].write_bytes(raw)
+    assert registry.get("split").present
+    with pytest.raises(InputRefusedError, match="not the file"):
+        registry.verify("split")
+    files[-1].unlink()
+    assert not registry.get("split").present
+    with pytest.raises(InputRefusedError, match="is one of 3 files"):
+        registry.add(first, "other")
+
+
+def finished(launcher: JobLauncher, job_id: str) -> Any:
+    wait_for(lambda: launcher.store.get(job_id).state.final)
+    return launcher.store.get(job_id)
+
+
+def test_a_model_is_quantized_as_a_job_and_answers(workspace: Workspace, tmp_path: Path) -> None:
+    registry = ModelRegistry(Catalogue(workspace))
+    registry.add(MODEL, "base")
+    launcher = JobLauncher(workspace)
+
+    def start(kind: str, target: str) -> Any:
+        arguments = {"name": "base", "kind": kind, "target": target, "again": True}
+        job = launcher.start(
+            kind="quantize", title="q", entry="llmops_tui.models.quantize:quantize", arguments=arguments
+        )
+        return finished(launcher, job.id)
+
+    done = start("Q4_0", "base-small")
+    assert done.state == JobState.DONE, done.cause
+    made = registry.get("base-small")
+    assert made.quantization == "Q4_0"
+    assert made.size_bytes < registry.get("base").size_bytes
+    assert Bench(made.path).ask(questions(1)[0]).result["completion_tokens"] > 1
+    again = start("Q4_0", "base-small")
+    assert again.state == JobState.FAILED
+    assert "there already" in again.cause
+    assert list(workspace.models.glob("*.part")) == []
+    edges = Catalogue(workspace).read(lambda book: book.execute("SELECT * FROM lineage").fetchall())
+    assert any(made.sha256 in row and registry.get("base").sha256 in row for row in edges)
+
+
+def test_what_would_be_regretted_is_refused_before_a_job_starts(workspace: Workspace, tmp_path: Path) -> None:
+    registry = ModelRegistry(Catalogue(workspace))
+    model = registry.add(MODEL, "base")
+    with pytest.raises(InputRefusedError, match="is Q8_0 already"):
+        check_quantization(model, "Q4_K_M", workspace.models, again=False)
+    with pytest.raises(InputRefusedError, match="no type to quantize to"):
+        check_quantization(model, "Q9", workspace.models, again=True)
+    check_quantization(model, "Q4_K_M", workspace.models, again=True)
+
+
+def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HOME", "HF_HUB_CACHE", "OLLAMA_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    hub = tmp_path / ".cache/huggingface/hub/models--org--tiny"
+    blob = hub / "blobs" / "abc"
+    link = hub / "snapshots" / "rev" / "tiny-Q4_K_M.gguf"
+    blob.parent.mkdir(parents=True)
+    link.parent.mkdir(parents=True)
+    blob.write_bytes(b"GGUF" + bytes(60))
+    link.symlink_to(blob)
+    (link.parent / "broken.gguf").symlink_to(hub / "nothing")
+    (link.parent / "notes.gguf").write_bytes(b"text")
+    for number in (1, 2):
+        (link.parent / f"big-0000{number}-of-00002.gguf").write_bytes(b"GGUF" + bytes(60))
+    ollama = tmp_path / ".ollama/models"
+    digest = "a" * 64
+    manifest = ollama / "manifests/registry.ollama.ai/library/llama3/8b"
+    manifest.parent.mkdir(parents=True)
+    (ollama / "blobs").mkdir()
+    (ollama / f"blobs/sha256-{digest}").write_bytes(b"GGUF" + bytes(60))
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"}
+    manifest.write_text(json.dumps({"layers": [layer]}))
+    manifest.with_name("evil").write_text(json.dumps({"layers": [layer | {"digest": "sha256:../../../etc/passwd"}]}))
+    manifest.with_name("broken").write_text("{")
+    studio = tmp_path / ".lmstudio/models/org/x/x.gguf"
+    studio.parent.mkdir(parents=True)
+    studio.write_bytes(b"GGUF" + bytes(60))
+    found = {(f.source, f.name) for f in find_models(tmp_path)}
+    assert found == {
+        ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big-00001-of-00002"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
+    }  # fmt: skip
+    assert find_models(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "http://", "localhost:8080", "https://user:secret@x/v1", "https://x/v1?key=secret"]
+)
+def test_addresses_that_are_none_or_carry_a_secret_are_refused(url: str) -> None:
+    with pytest.raises(InputRefusedError):
+        check_url(url)
+
+
+@pytest.fixture
+def remote(sample: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Workspace, str]]:
+    """A second workspace that knows the sample model of the first as somebody else's address."""
+    port = free_port()
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, host="127.0.0.1", port=port, keys=(KEY,)))
+    other = Workspace(tmp_path / "other").make()
+    monkeypatch.setenv("LLMOPS_KEY_AWAY", KEY)
+    return other, f"http://127.0.0.1:{port}"
+
+
+async def test_another_engine_is_a_model_like_any_other(remote: tuple[Workspace, str]) -> None:
+    workspace, url = remote
+    facts = probe_remote(url, KEY)
+    assert facts["remote_model"] == "support-base"
+    assert facts["lacks"] == {}
+    catalogue, journal = Catalogue(workspace), Journal(workspace)
+    registry = ModelRegistry(catalogue)
+    model = registry.add_remote(check_url(f"{url}/v1/"), "away", facts)
+    assert model.present
+    assert KEY not in json.dumps(registry.get("away").as_dict())
+    assert KEY.encode() not in workspace.book.read_bytes()
+    handle = open_endpoint(ServerSupervisor(workspace), registry.get("away"))
+    assert isinstance(handle, RemoteHandle)
+    async with ModelClient(handle) as client:
+        told = [e async for e in client.stream_chat(OPEN, SamplingParameters())]
+        assert "".join(e for e in told if isinstance(e, str)) == HOURS
+        assert isinstance(told[-1], StreamEnd)
+        assert told[-1].timings["completion_tokens"] == 12
+        with pytest.raises(LlmopsError, match="does not tell tokens apart"):
+            await client.tokenize(content="x")
+    renderer = TemplateRenderer()
+    runner = PromptRunner(catalogue, journal, renderer)
+    request = RunRequest("hours", "", "When are you open?", {}, SamplingParameters())
+    ended = [p async for p in runner.run(request, registry.get("away"))][-1]
+    renderer.close()
+    kept = RunHistory(catalogue, journal).get(ended.run_id)
+    assert (kept.output, kept.model, kept.finish_reason) == (HOURS, "away", "stop")
+    assert kept.ttft_ms is not None
+
+
+def test_what_an_endpoint_refuses_or_lacks_is_said(
+    remote: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, url = remote
+    with pytest.raises(LlmopsError, match="refused the key"):
+        probe_remote(url, "wrong")
+    with pytest.raises(InputRefusedError, match="serves no 'gpt'"):
+        probe_remote(url, KEY, "gpt")
+    with pytest.raises(LlmopsError, match="Connection refused"):
+        probe_remote(f"http://127.0.0.1:{free_port()}", KEY)
+    registry = ModelRegistry(Catalogue(workspace))
+    facts = {"remote_model": "m", "lacks": {"logprobs": "none"}}
+    far = registry.add_remote("http://far.example", "away", facts)
+    with pytest.raises(InputRefusedError, match="unencrypted"):
+        open_remote(far)
+    monkeypatch.delenv("LLMOPS_KEY_AWAY")
+    assert find_key(far) == ""
+    assert open_remote(far).key == ""
+
+
+# Loads or refuses a file in a process of its own; exit code 3 is a refusal.
+LOADER = """
+import sys
+from pathlib import Path
+from llmops_tui.errors import LlmopsError
+from llmops_tui.models.gguf import read_header
+try:
+    read_header(Path(sys.argv[1]))
+    from tests.engine.engines import Bench
+    print(len(Bench(Path(sys.argv[1]), context=64, parallel=1).ask([300, 301], parameters={"max_tokens": 2}).text))
+except LlmopsError:
+    sys.exit(3)
+"""
+
+
+def mutate(raw: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(raw)
+    kind = rng.randrange(4)
+    if kind == 0:
+        return bytes(changed[: rng.randrange(len(changed))])
+    if kind == 1:
+        at = rng.randrange(4, 40_000)
+        changed[at : at + 8] = rng.choice([b"\xff" * 8, (2**63).to_bytes(8, "little"), bytes(8)])
+    for _ in range(rng.randrange(1, 12)):
+        changed[rng.randrange(200 if kind == 2 else len(changed))] = rng.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.slow
+def test_two_hundred_mutated_files_are_refused_or_loaded_in_a_process_of_their_own(tmp_path: Path) -> None:
+    """Whatever native code makes of a file, it happens to a worker: it answers, refuses, or dies alone."""
+    import sys
+
+    rng = random.Random(8)
+    raw = MODEL.read_bytes()
+    counts = {"refused": 0, "loaded": 0, "died": 0}
+    for number in range(200):
+        path = tmp_path / f"{number}.gguf"
+        path.write_bytes(mutate(raw, rng))
+        done = subprocess.run(
+            [sys.executable, "-c", LOADER, str(path)],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+        path.unlink()
+        counts["refused" if done.returncode == 3 else "loaded" if done.returncode == 0 else "died"] += 1
+    assert counts["refused"] + counts["loaded"] + counts["died"] == 200
+    assert counts["refused"] > 50
+    # A native crash is answered by the server as any other death of its engine; it must stay rare.
+    assert counts["died"] <= 10, counts
+
+
+def test_an_architecture_without_attention_needs_no_cache(tmp_path: Path) -> None:
+    from llmops_tui.models.memory import estimate
+
+    assert estimate(read_header(write_mamba(tmp_path / "mamba.gguf"))).kv_cache == 0
