@@ -95,13 +95,22 @@ class BaseScreen(Screen[None]):
     def act(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
         """Do something that takes time; a newer one of the same group replaces it; failures are shown in one place."""
         worker: Worker[None] = self.run_worker(
-            partial(self.guarded, work, *arguments), group=group, exclusive=True, exit_on_error=False
+            partial(self.guarded, group, work, *arguments), group=group, exclusive=True, exit_on_error=False
         )
         worker.name = group
 
-    async def guarded(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        """Do something, and show its failure where it has one."""
+    async def guarded(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        """Do something, and show its failure where it has one; where memory is short, ask what to do and try again."""
         try:
             await work(*arguments)
         except LlmopsError as error:
-            self.app.report(error)
+            if error.code != "memory_short":
+                self.app.report(error)
+                return
+            from screens.widgets.make_room import offer_room
+
+            offer_room(self, error, partial(self.try_again, group, work, *arguments))
+
+    def try_again(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        """Do again what failed for lack of memory, now that there is room."""
+        self.act(group, work, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ class Services:
         self.stopping = threading.Event()
         self.settings_problems: list[str] = []
         self._settings = settings
+        # How the next model is loaded, where the user chose so because it did not fit otherwise.
+        self.smaller: tuple[int, int] | None = None
+        self.wait_for_memory = False
 
     @property
     def settings(self) -> Settings:
@@ -126,6 +130,10 @@ class Services:
         from llmops_tui.inference.loading import options_from
 
         options = options_from(self.settings)
+        if self.smaller is not None:
+            options = replace(options, context=self.smaller[0], parallel=self.smaller[1])
+        options = replace(options, wait=self.wait_for_memory)
+        self.smaller, self.wait_for_memory = None, False
         return open_endpoint(self.servers, model, options, waiting=waiting)
 
     def find_endpoint(self, name: str) -> Endpoint | None:

@@ -126,5 +126,6 @@ def lease(
 def _with_advice(error: MemoryShortError, header: GgufHeader, options: LoadOptions) -> LlmopsError:
     smaller = largest_that_fits(header, error.available, context=options.context, gpu=error.device != memory.HOST)
     if smaller is not None:
+        error.smaller = (smaller.context, smaller.parallel)
         error.hint += f" This would fit: --context {smaller.context} --parallel {smaller.parallel}."
     return error

@@ -208,6 +208,19 @@ class ServerSupervisor:
         )
 
 
+def health(handle: ServerHandle) -> dict[str, Any]:
+    """What a server says of itself and its engine; empty where it does not answer."""
+    import httpx
+
+    transport = httpx.HTTPTransport(uds=handle.socket)
+    headers = {"Authorization": f"Bearer {handle.key}"}
+    try:
+        with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=3.0) as client:
+            return dict(client.get("/health").json())
+    except (httpx.TransportError, ValueError):
+        return {}
+
+
 def _handle(options: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
     host, port = options.get("host", ""), options.get("port", 0)
     shown = f"[{host}]" if ":" in host else host

@@ -82,6 +82,7 @@ class MemoryShortError(LlmopsError):
         holders: who holds the memory, the largest first.
         wanted: bytes asked for.
         available: bytes that could be had.
+        smaller: context and parallel requests with which it would fit, where there are any.
     """
 
     def __init__(self, name: str, device: str, wanted: int, available: int, holders: list[Holder]) -> None:
@@ -97,6 +98,7 @@ class MemoryShortError(LlmopsError):
         self.wanted = wanted
         self.available = available
         self.holders = holders
+        self.smaller: tuple[int, int] | None = None
 
 
 class MemoryLedger:

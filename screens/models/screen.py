@@ -1,29 +1,28 @@
-"""The models screen: what is registered, what each file says of itself, which are loaded."""
+"""The models screen: what is registered, what each file says of itself, which are loaded, who holds the memory."""
 
 from __future__ import annotations
 
 import asyncio
 import shlex
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.store import Job, JobState
-from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.safe_text import safe_line
 from screens.actions import bindings_of
 from screens.base import BaseScreen
-from screens.widgets.dialogs import LineDialog
+from screens.models import making
+from screens.models.facts import Details, facts, read_details, size_text
+from screens.models.memory_panel import MemoryPanel, look
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -31,17 +30,13 @@ if TYPE_CHECKING:
     from screens.terminal import TerminalProfile
 
 _FOLLOW_SECONDS = 0.2
-_EMPTY = "No models yet.\na registers a GGUF file; it stays where it is."
+_LOOK_SECONDS = 2.0
+_EMPTY = "No models yet.\na registers a GGUF file or an address; o shows what other programs have here."
 
 
 def make(services: Services, profile: TerminalProfile) -> ModelsScreen:
     """Make the screen."""
     return ModelsScreen(services, profile)
-
-
-def size_text(size: int) -> str:
-    """Bytes as people read them."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 class ModelsScreen(BaseScreen):
@@ -53,26 +48,57 @@ class ModelsScreen(BaseScreen):
     scope = "models"
     about = (
         "Models are registered where they lie. Before any native code sees a file its header is checked and its SHA-256 "
-        "kept. A model is loaded when it is first used, in a process of its own, and unloaded when it was idle for long."
+        "kept. A model is loaded when it is first used, in a process of its own, and unloaded when it was idle for long. "
+        "Memory shows who holds what; a model that does not fit beside it is not loaded before you choose."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__(services, profile)
         self._models: list[Model] = []
         self._loaded: set[str] = set()
+        self._details: dict[str, Details] = {}
 
     def compose_body(self) -> ComposeResult:
         """Two panes."""
         with Horizontal(id="columns"):
-            with Panel(title="Models", jump_key="m", id="models", help_text="Enter uses a model in the playground."):
-                yield OptionList(id="model-list", markup=False, compact=True)
-            with Panel(title="Facts", jump_key="f", id="facts", help_text="What the file says of itself."):
+            with Vertical(id="model-side"):
+                with Panel(
+                    title="Models", jump_key="m", id="models", help_text="Enter uses a model in the playground."
+                ):
+                    yield OptionList(id="model-list", markup=False, compact=True)
+                with Panel(title="Memory", jump_key="e", id="memory", help_text="Who holds the memory of each device."):
+                    yield MemoryPanel("", id="memory-bars", markup=False)
+            with Panel(title="Facts", jump_key="f", id="facts", help_text="What the file and its engine say."):
                 with VerticalScroll(id="facts-scroll"):
                     yield Static("", id="facts-text", markup=False)
+
+    def on_mount(self) -> None:
+        """Look at memory and engines now and then, while the screen is in front."""
+        self.set_interval(_LOOK_SECONDS, self._look_again)
 
     def on_screen_resume(self) -> None:
         """Read again whenever the screen comes to the front."""
         self.act("load", self.refresh_models)
+
+    def _look_again(self) -> None:
+        if self.is_current:
+            self.act("look", self._look)
+
+    async def _look(self) -> None:
+        """Memory of all devices, and the details of the model under the cursor."""
+        blocks = self.profile.utf8
+        uses = await asyncio.to_thread(look)
+        self.query_one(MemoryPanel).show(uses, blocks=blocks)
+        model = self.current
+        if model is not None:
+            self._details[model.name] = await asyncio.to_thread(read_details, self.services, model)
+            if self.current == model:
+                self._show(model)
+
+    def _show(self, model: Model) -> None:
+        details = self._details.get(model.name, Details())
+        loaded = model.name in self._loaded
+        self.query_one("#facts-text", Static).update(facts(model, loaded=loaded, details=details))
 
     async def refresh_models(self) -> None:
         """Read the registry and the running servers."""
@@ -83,15 +109,22 @@ class ModelsScreen(BaseScreen):
         kept = options.highlighted or 0
         options.clear_options()
         for model in self._models:
-            mark = ("▣ ", "$success") if model.name in self._loaded else ("□ ", "$muted")
-            state = ("  file missing", "$error") if not model.present else ""
-            note = (f"  {model.quantization}  {size_text(model.size_bytes)}", "$muted")
-            options.add_option(Option(Content.assemble(mark, (model.name, "bold"), note, state), id=model.name))
+            options.add_option(Option(self._line(model), id=model.name))
         if not self._models:
             options.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
             self.query_one("#facts-text", Static).update("")
         else:
             options.highlighted = min(kept, len(self._models) - 1)
+        await self._look()
+
+    def _line(self, model: Model) -> Content:
+        marks = {"remote": ("◇ ", "$accent"), "adapter": ("+ ", "$warning")}
+        plain = ("▣ ", "$success") if model.name in self._loaded else ("□ ", "$muted")
+        state = ("  file missing", "$error") if not model.present else ""
+        kind = "remote" if model.kind == "remote" else f"{model.quantization}  {size_text(model.size_bytes)}"
+        kind = f"adapter  {size_text(model.size_bytes)}" if model.kind == "adapter" else kind
+        mark = marks.get(model.kind, plain)
+        return Content.assemble(mark, (safe_line(model.name), "bold"), (f"  {kind}", "$muted"), state)
 
     @property
     def current(self) -> Model | None:
@@ -104,54 +137,27 @@ class ModelsScreen(BaseScreen):
         event.stop()
         model = self.current
         if model is not None:
-            self.query_one("#facts-text", Static).update(self._facts(model))
+            self._show(model)
+            self.act("look", self._look)
 
     @on(OptionList.OptionSelected)
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         await self.action_use()
 
-    def _facts(self, model: Model) -> Content:
-        header = model.header
-        verified = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.verified_at)) if model.verified_at else "never"
-        rows = [
-            ("name in file", header.get("name")), ("architecture", header.get("architecture")),
-            ("quantization", model.quantization), ("parameters", f"{int(header.get('parameters') or 0):,}"),
-            ("context", f"{int(header.get('context_length') or 0):,} tokens"), ("layers", header.get("layers")),
-            ("vocabulary", header.get("vocabulary")), ("licence", header.get("license")),
-            ("size", size_text(model.size_bytes)), ("file", str(model.path)), ("SHA-256", model.sha256),
-            ("last verified", verified), ("state", "loaded" if model.name in self._loaded else "not loaded"),
-        ]  # fmt: skip
-        parts: list[tuple[str, str] | str] = []
-        for name, value in rows:
-            parts += [(f"{name:14}", "$muted"), f"{safe_line(str(value if value is not None else 'not given'))}\n"]
-        template = header.get("chat_template")
-        parts += ["\n", ("Chat template\n", "bold"), safe_text(str(template)) if template else "none in the file"]
-        return Content.assemble(*parts)
-
     def action_add(self) -> None:
-        """Ask for a file and register it, as a job."""
+        """Ask for a file or an address and register it."""
+        making.ask_for_model(self)
 
-        def answered(path: str | None) -> None:
-            if path:
-                self.act("add", self._add, Path(path).expanduser())
+    def action_discover(self) -> None:
+        """Offer the models that other programs keep here."""
+        self.act("discover", making.offer_found, self)
 
-        self.app.push_screen(LineDialog("Add a model", "Path of a GGUF file; it stays where it is."), answered)
+    def action_quantize(self) -> None:
+        """Ask for a smaller type and make it, as a job."""
+        making.ask_for_type(self)
 
-    async def _add(self, path: Path) -> None:
-        # A file that is no model is refused at once; hashing a large one takes long and is a job.
-        await asyncio.to_thread(read_header, path)
-        job = await asyncio.to_thread(
-            lambda: self.services.jobs.start(
-                kind="add",
-                title=f"add {path.stem}",
-                entry="llmops_tui.models.tasks:add",
-                arguments={"path": str(path), "name": path.stem},
-            )
-        )
-        await self._follow(job, f"{path.stem} is registered.")
-
-    async def _follow(self, job: Job, done: str) -> None:
+    async def follow(self, job: Job, done: str) -> None:
         """Wait for a job's end, say how it ended, and look at the registry again."""
         self.app.say(f"{job.title} goes on in the background; Jobs (3) shows it.")
         while not job.state.final:
@@ -177,7 +183,7 @@ class ModelsScreen(BaseScreen):
                 kind="verify", title=f"verify {name}", entry="llmops_tui.models.tasks:verify", arguments={"name": name}
             )
         )
-        await self._follow(job, f"{name} is intact.")
+        await self.follow(job, f"{name} is intact.")
 
     def action_stop(self) -> None:
         """Stop the server of the model under the cursor."""
@@ -204,7 +210,8 @@ class ModelsScreen(BaseScreen):
         if model is None:
             return []
         template = str(model.header.get("chat_template") or "")
-        found = [("path", str(model.path)), ("SHA-256", model.sha256), ("chat template", template)]
+        place = str(model.header.get("url") or model.path)
+        found = [("path", place), ("SHA-256", model.sha256), ("chat template", template)]
         return [(name, text) for name, text in found if text]
 
     def cli_command(self) -> str:

@@ -67,6 +67,8 @@ class Run:
             if not self._answer.text:
                 self._answer.clear(f"{error.message}. {error.hint}")
             await screen.refresh_versions()
+            if error.code == "memory_short":
+                raise
             raise _with_note(error, kept) from error
         except asyncio.CancelledError:
             self._answer.flush()

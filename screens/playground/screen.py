@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -252,7 +253,14 @@ class PlaygroundScreen(BaseScreen):
             self.app.say("An answer is being generated; esc stops it.", severity="warning")
             return
         self.run = Run(self)
-        self._run_worker = self.run_worker(partial(self.guarded, self.run.go), group="run", exit_on_error=False)
+        self._run_worker = self.run_worker(partial(self.guarded, "run", self.run.go), group="run", exit_on_error=False)
+
+    def try_again(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        """A run is begun anew, as by its key."""
+        if group == "run":
+            self.action_run()
+        else:
+            super().try_again(group, work, *arguments)
 
     def action_cancel(self) -> None:
         """Out: stop the answer, then leave a filled pane, then the filter."""

@@ -1,4 +1,4 @@
-"""Write a GGUF model of random weights in Q8_0, of any size, with the sample's tokenizer padded to a real vocabulary."""
+"""Write a GGUF model of random weights, of any size, with the sample's tokenizer padded to a real vocabulary."""
 
 from __future__ import annotations
 
@@ -11,25 +11,44 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = {
-    # By name: width, layers, feed-forward width, heads, vocabulary size, context length.
-    "500m": (1536, 16, 4096, 12, 32_000, 8192),
-    "tiny": (256, 1, 256, 4, 4096, 8192),
+    # By name: width, layers, feed-forward width, heads, heads of keys and values, vocabulary size, context length, type.
+    "8b": (4096, 32, 14_336, 32, 8, 128_256, 8192, "Q4_K_M"),
+    "500m": (1536, 16, 4096, 12, 12, 32_000, 8192, "Q8_0"),
+    "tiny": (256, 1, 256, 4, 4, 4096, 8192, "Q8_0"),
+}
+# Blocks of a type: values, bytes, where in a block its 16-bit scales are.
+BLOCKS = {
+    gguf.GGMLQuantizationType.Q8_0: (32, 34, (0,)),
+    gguf.GGMLQuantizationType.Q4_K: (256, 144, (0, 2)),
+    gguf.GGMLQuantizationType.Q6_K: (256, 210, (208,)),
 }
 
 
-def random_q8(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Random Q8_0 blocks for a matrix: shape (rows, bytes a row). A block is a float16 scale and 32 int8."""
-    blocks = columns // 32
-    raw = np.empty((rows, blocks, 34), dtype=np.uint8)
-    scale = np.float16(1.0 / (127 * np.sqrt(columns)))
-    raw[:, :, :2] = np.frombuffer(scale.tobytes(), dtype=np.uint8)
-    raw[:, :, 2:] = rng.integers(-127, 128, size=(rows, blocks, 32), dtype=np.int8).view(np.uint8)
-    return raw.reshape(rows, blocks * 34)
+def random_blocks(rng: np.random.Generator, rows: int, columns: int, kind: gguf.GGMLQuantizationType) -> np.ndarray:
+    """Random blocks for a matrix: shape (rows, bytes a row). All bits are random but the scales, which are small."""
+    values, width, scales = BLOCKS[kind]
+    blocks = columns // values
+    raw = rng.integers(0, 256, size=(rows, blocks, width), dtype=np.uint8)
+    largest = {34: 127, 144: 63 * 15, 210: 127 * 32}[width]
+    scale = np.frombuffer(np.float16(1.0 / (largest * np.sqrt(columns))).tobytes(), dtype=np.uint8)
+    for at in scales:
+        raw[:, :, at : at + 2] = scale
+    return raw.reshape(rows, blocks * width)
+
+
+def type_of(name: str, layer: int, layers: int, kind: str) -> gguf.GGMLQuantizationType:
+    """The type of a tensor; Q4_K_M keeps the output and some of the most sensitive matrices in Q6_K, as llama.cpp does."""
+    if kind == "Q8_0":
+        return gguf.GGMLQuantizationType.Q8_0
+    careful = layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
+    if name == "output" or (name in {"attn_v", "ffn_down"} and careful):
+        return gguf.GGMLQuantizationType.Q6_K
+    return gguf.GGMLQuantizationType.Q4_K
 
 
 def write_model(path: Path, shape: str) -> None:
     """Write one of the shapes above; the same shape always gives the same file."""
-    width, layers, feed_forward, heads, vocabulary, context = SHAPES[shape]
+    width, layers, feed_forward, heads, kv_heads, vocabulary, context, kind = SHAPES[shape]
     rng = np.random.default_rng(1)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(f"random-{shape}")
@@ -38,10 +57,10 @@ def write_model(path: Path, shape: str) -> None:
     writer.add_block_count(layers)
     writer.add_feed_forward_length(feed_forward)
     writer.add_head_count(heads)
-    writer.add_head_count_kv(heads)
+    writer.add_head_count_kv(kv_heads)
     writer.add_rope_dimension_count(width // heads)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_file_type(7)
+    writer.add_file_type({"Q8_0": 7, "Q4_K_M": 15}[kind])
     tokenizer = json.loads((ROOT / "sample_data/models/support-base/tokenizer.json").read_text(encoding="utf-8"))
     ids = {**tokenizer["model"]["vocab"], **{t["content"]: t["id"] for t in tokenizer["added_tokens"]}}
     tokens = [token for token, _ in sorted(ids.items(), key=lambda item: item[1])]
@@ -53,15 +72,18 @@ def write_model(path: Path, shape: str) -> None:
     writer.add_token_types([gguf.TokenType.NORMAL] * vocabulary)
     writer.add_token_merges(merges)
     writer.add_add_bos_token(False)
-    matrices = [("token_embd.weight", vocabulary, width), ("output.weight", vocabulary, width)]
+    inner = width // heads * kv_heads
+    matrices = [("token_embd", -1, vocabulary, width), ("output", -1, vocabulary, width)]
     for layer in range(layers):
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            matrices.append((f"blk.{layer}.{name}.weight", width, width))  # noqa: PERF401
-        matrices.append((f"blk.{layer}.ffn_gate.weight", feed_forward, width))
-        matrices.append((f"blk.{layer}.ffn_up.weight", feed_forward, width))
-        matrices.append((f"blk.{layer}.ffn_down.weight", width, feed_forward))
-    for name, rows, columns in matrices:
-        writer.add_tensor(name, random_q8(rng, rows, columns), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        shapes = {
+            "attn_q": (width, width), "attn_k": (inner, width), "attn_v": (inner, width), "attn_output": (width, width),
+            "ffn_gate": (feed_forward, width), "ffn_up": (feed_forward, width), "ffn_down": (width, feed_forward),
+        }  # fmt: skip
+        matrices += [(name, layer, rows, columns) for name, (rows, columns) in shapes.items()]
+    for name, layer, rows, columns in matrices:
+        full = f"{name}.weight" if layer < 0 else f"blk.{layer}.{name}.weight"
+        chosen = type_of(name, layer, layers, kind)
+        writer.add_tensor(full, random_blocks(rng, rows, columns, chosen), raw_dtype=chosen)
     norms = ["output_norm.weight"] + [f"blk.{n}.{k}.weight" for n in range(layers) for k in ("attn_norm", "ffn_norm")]
     for name in norms:
         writer.add_tensor(name, np.ones(width, dtype=np.float32))

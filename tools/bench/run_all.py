@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import drawing
-import streaming
+import serving
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PACKAGES = ("llama-cpp-python", "textual", "duckdb", "httpx", "uvicorn", "starlette")
@@ -34,7 +34,7 @@ def machine() -> dict[str, str]:
 def main() -> None:
     """Run everything; nothing else should run meanwhile."""
     date = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    result = {"date": date, "machine": machine(), "drawing": drawing.main(), "streaming": streaming.main()}
+    result = {"date": date, "machine": machine(), "drawing": drawing.main(), "serving": serving.main()}
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{date}-{result['machine']['cores']}-cores.json"
     path.write_text(json.dumps(result, indent=2) + "\n")

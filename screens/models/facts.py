@@ -1,0 +1,136 @@
+"""The facts of one model as text: what its file says, what memory it needs, and how its engine is doing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from textual.content import Content
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.models.registry import Model
+from llmops_tui.safe_text import safe_line, safe_text
+
+if TYPE_CHECKING:
+    from screens.services import Services
+
+Part = str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What takes a look at files and servers: the memory a model needs, and its engine's state where it runs."""
+
+    memory: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them."""
+    if size < 1e5:
+        return f"{size / 1e3:.1f} kB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def read_details(services: Services, model: Model) -> Details:
+    """Read them. Blocks; for a thread."""
+    from llmops_tui.inference.loading import ledger, options_from, plan
+    from llmops_tui.inference.supervisor import health
+
+    if model.kind != "gguf":
+        return Details()
+    memory: dict[str, Any] = {}
+    problem = ""
+    try:
+        device, needed = plan(model, options_from(services.settings))
+        wanted = needed.host if device == "host" else needed.gpu
+        memory = needed.as_dict() | {"device": device, "fits": wanted <= ledger().available(device), "wanted": wanted}
+    except LlmopsError as error:
+        problem = error.message
+    handle = services.servers.find(model.name)
+    return Details(memory, health(handle) if handle is not None else {}, problem)
+
+
+def facts(model: Model, *, loaded: bool, details: Details) -> Content:
+    """All of it."""
+    parts = _rows(_remote_rows(model) if model.kind == "remote" else _file_rows(model, loaded=loaded))
+    if model.kind == "remote":
+        lacks = model.header.get("lacks") or {}
+        parts.append(("\nWhat it lacks\n", "bold"))
+        parts += [f"{safe_line(str(name))}: {safe_line(str(why))}\n" for name, why in lacks.items()] or ["nothing\n"]
+        return Content.assemble(*parts)
+    if details.problem:
+        parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
+    if details.engine.get("state"):
+        parts += [("\nEngine\n", "bold"), *_rows(_engine_rows(details.engine))]
+    if details.memory:
+        parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
+    if model.kind == "gguf":
+        template = model.header.get("chat_template")
+        parts += [("\nChat template\n", "bold"), safe_text(str(template)) if template else "none in the file"]
+    return Content.assemble(*parts)
+
+
+def _rows(rows: list[tuple[str, Any]]) -> list[Part]:
+    parts: list[Part] = []
+    for name, value in rows:
+        parts += [(f"{name:14}", "$muted"), f"{safe_line(str(value if value is not None else 'not given'))}\n"]
+    return parts
+
+
+def _remote_rows(model: Model) -> list[tuple[str, Any]]:
+    from llmops_tui.inference.remote import find_key, key_variable
+
+    variable = model.header.get("key_env") or key_variable(model.name)
+    key = "found" if find_key(model) else f"none in {variable} or the keyring"
+    return [("address", model.header.get("url")), ("model there", model.header.get("remote_model")), ("key", key)]
+
+
+def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
+    header = model.header
+    verified = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.verified_at)) if model.verified_at else "never"
+    rows = [
+        ("state", "loaded" if loaded else "not loaded" if model.kind == "gguf" else "goes beside a model"),
+        ("name in file", header.get("name")), ("architecture", header.get("architecture")),
+        ("quantization", model.quantization), ("parameters", f"{int(header.get('parameters') or 0):,}"),
+        ("context", f"{int(header.get('context_length') or 0):,} tokens"), ("layers", header.get("layers")),
+        ("vocabulary", header.get("vocabulary")), ("licence", header.get("license")),
+        ("size", size_text(model.size_bytes)), ("file", str(model.path)), ("SHA-256", model.sha256),
+        ("last verified", verified),
+    ]  # fmt: skip
+    if int(header.get("shards") or 1) > 1:
+        rows.insert(10, ("in files", header["shards"]))
+    return rows
+
+
+def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
+    fits = "yes" if memory["fits"] else "no"
+    return [
+        ("weights", size_text(memory["weights"])),
+        ("KV cache", f"{size_text(memory['kv_cache'])}  {memory['context']:,} tokens × {memory['parallel']} requests"),
+        ("step buffers", f"{size_text(memory['compute'])}, estimated"),
+        ("on GPU", f"{memory['gpu_layers']} of {memory['layers'] + 1} layers, {size_text(memory['gpu'])}"),
+        ("on host", size_text(memory["host"])),
+        ("fits now", f"{fits}: {size_text(memory['wanted'])} of {memory['device']} memory"),
+    ]
+
+
+def _engine_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+    state = facts_["state"]
+    prompt, reused = int(state["prompt_tokens"]), int(state["reused_tokens"])
+    used, capacity = int(state["cached_tokens"]), max(1, int(state["cache_capacity"]))
+    rows = [
+        ("requests", f"{state['running']} run, {facts_['waiting']} wait, {state['requests']:,} since it was loaded"),
+        ("context", f"{facts_['n_ctx']:,} tokens × {facts_['parallel']}, {used / capacity:.0%} in use"),
+        ("prefix reuse", f"{reused / prompt:.0%} of {prompt:,} prompt tokens" if prompt else "no request yet"),
+        ("kept prompts", f"{state['snapshots']}, {size_text(int(state['snapshot_bytes']))}"),
+        ("generated", f"{int(state['generated_tokens']):,} tokens"),
+    ]
+    if state["drafted_tokens"]:
+        share = state["accepted_tokens"] / state["drafted_tokens"]
+        rows.append(("speculation", f"{share:.0%} of {int(state['drafted_tokens']):,} guesses were right"))
+    if facts_.get("last_failure"):
+        rows.append(("last failure", facts_["last_failure"]))
+    return rows

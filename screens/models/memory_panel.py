@@ -1,0 +1,66 @@
+"""Who holds the memory of each device, as bars: models and jobs of ours, what others hold, and what is free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.widgets import Static
+
+from llmops_tui.safe_text import safe_line
+
+_BAR_CELLS = 12
+_MARKS = ("$accent", "$success", "$warning", "$secondary")
+
+
+@dataclass(frozen=True)
+class DeviceUse:
+    """One device: its size, what can still be taken, and who holds how much; bytes."""
+
+    device: str
+    total: int
+    available: int
+    holders: tuple[tuple[str, int, bool], ...]
+
+
+def look() -> list[DeviceUse]:
+    """The devices now. Blocks; for a thread."""
+    from llmops_tui.inference.loading import ledger
+    from llmops_tui.monitoring.memory import devices, measure
+
+    book = ledger()
+    found = []
+    for device in devices():
+        holders = tuple((h.name, h.size, h.lease is not None) for h in book.holders(device))
+        found.append(DeviceUse(device, measure(device).total, book.available(device), holders))
+    return found
+
+
+class MemoryPanel(Static):
+    """Draws :class:`DeviceUse` of every device, one bar each, with its holders beneath."""
+
+    def show(self, uses: list[DeviceUse], *, blocks: bool) -> None:
+        """Draw; ``blocks`` is whether the terminal has block characters."""
+        parts: list[str | tuple[str, str]] = []
+        for use in uses:
+            parts += self._bar(use, "█" if blocks else "#", "░" if blocks else ".")
+        self.update(Content.assemble(*parts))
+
+    @staticmethod
+    def _bar(use: DeviceUse, full: str, empty: str) -> list[str | tuple[str, str]]:
+        ours = [h for h in use.holders if h[2]]
+        parts: list[str | tuple[str, str]] = [(f"{use.device:5}", "bold")]
+        cells = 0
+        for number, (_, size, _) in enumerate(ours):
+            width = min(_BAR_CELLS - cells, max(1, round(size / use.total * _BAR_CELLS)))
+            parts.append((full * width, _MARKS[number % len(_MARKS)]))
+            cells += width
+        free = min(_BAR_CELLS - cells, round(use.available / use.total * _BAR_CELLS))
+        parts.append((full * (_BAR_CELLS - cells - free), "$muted"))
+        parts.append((empty * free, "$line"))
+        parts.append(f" {use.available / 1e9:.1f}/{use.total / 1e9:.1f} GB free\n")
+        for number, (name, size, _) in enumerate(ours):
+            parts += [("     ■ ", _MARKS[number % len(_MARKS)]), f"{safe_line(name)} {size / 1e9:.2f} GB\n"]
+        for name, size, _ in [h for h in use.holders if not h[2]][:3]:
+            parts += [("     ■ ", "$muted"), (f"{safe_line(name)} {size / 1e9:.2f} GB\n", "$muted")]
+        return parts

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, OptionList, Static
+
+from llmops_tui.jobs.leases import Holder, Lease, MemoryShortError
+from llmops_tui.models.discovery import FoundModel
+from llmops_tui.workspace.layout import Workspace
+from screens.models.facts import Details
+from screens.models.screen import ModelsScreen
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog
+from tests.engine.engines import write_adapter
+from tests.fakes import FakeModelServer
+from tests.screens.conftest import OpenApp, settle, until
+
+
+async def opened(pilot) -> ModelsScreen:  # type: ignore[no-untyped-def]
+    await pilot.press("f9")
+    await pilot.press("2")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen) and bool(pilot.app.screen._models))
+    await settle(pilot)
+    return pilot.app.screen
+
+
+def text_of(screen: ModelsScreen, selector: str) -> str:
+    return str(screen.query_one(selector, Static).render())
+
+
+async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {
+        "running": 1, "waiting": 0, "requests": 1200, "prompt_tokens": 1000, "reused_tokens": 870, "cached_tokens": 512,
+        "cache_capacity": 4096, "snapshots": 3, "snapshot_bytes": 5_000_000, "generated_tokens": 90_000,
+        "drafted_tokens": 100, "accepted_tokens": 61,
+    }  # fmt: skip
+    engine = {
+        "state": state,
+        "n_ctx": 1024,
+        "parallel": 4,
+        "waiting": 2,
+        "last_failure": "the engine was \x1b[2Jkilled",
+    }
+    memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
+              "gpu_layers": 0, "layers": 5, "device": "host", "wanted": 2e8, "fits": True}  # fmt: skip
+    monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m: Details(memory, engine))
+    async with open_app() as pilot:
+        screen = await opened(pilot)
+        await until(pilot, lambda: "87%" in text_of(screen, "#facts-text"))
+        shown = text_of(screen, "#facts-text")
+        assert "61% of 100 guesses" in shown
+        assert "1 run, 2 wait, 1,200" in shown
+        assert "fits now" in shown
+        assert "\x1b" not in shown
+        assert "GB free" in text_of(screen, "#memory-bars")
+
+
+async def test_adapters_and_addresses_stand_beside_models_and_can_be_chosen(
+    open_app: OpenApp, sample: Workspace, tmp_path: Path
+) -> None:
+    async with open_app() as pilot:
+        models = pilot.app.services.models  # type: ignore[attr-defined]
+        models.add(write_adapter(tmp_path / "tone.gguf", seed=1), "tone")
+        models.add_remote("http://127.0.0.1:1", "away", {"remote_model": "m", "lacks": {"seed": "not honoured"}})
+        screen = await opened(pilot)
+        options = screen.query_one("#model-list", OptionList)
+        lines = [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
+        assert lines[0] == "◇ away  remote"
+        assert lines[-1].startswith("+ tone  adapter")
+        options.highlighted = 0
+        await until(pilot, lambda: "seed: not honoured" in text_of(screen, "#facts-text"))
+        await pilot.press("f9")
+        await pilot.press("1")
+        await settle(pilot)
+        await pilot.press("f4")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        names = [c.label for c in pilot.app.screen._choices]  # type: ignore[attr-defined]
+        assert "support-base+tone" in names
+        assert "away" in names
+        assert "tone" not in names
+
+
+async def test_what_other_programs_keep_is_offered(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, model_file: Path
+) -> None:
+    found = [FoundModel(model_file, "llama-8b", "Ollama", 5_000_000_000)]
+    monkeypatch.setattr("llmops_tui.models.discovery.find_models", lambda: found)
+    async with open_app() as pilot:
+        screen = await opened(pilot)
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: any(m.name == "llama-8b" for m in screen._models))
+
+
+async def test_a_model_is_quantized_from_the_screen_after_a_warning(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        screen = await opened(pilot)
+        screen.query_one("#model-list", OptionList).highlighted = 0
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        pilot.app.screen.query_one(Input).value = "Q4_0"
+        await pilot.pause()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: any(m.name == "support-base-Q4_0" for m in screen._models))
+
+
+async def test_where_memory_is_short_one_chooses_and_the_run_goes_on(
+    open_app: OpenApp, server: FakeModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = Lease("l", "gpu0", 9_000_000_000, "qwen", "server", "w", 1, 1.0, 1.0)
+    error = MemoryShortError("support-base", "gpu0", 4_000_000_000, 1_000_000_000, [Holder("qwen", lease.size, lease)])
+    error.smaller = (2048, 1)
+    stopped: list[str] = []
+    async with open_app() as pilot:
+        services = pilot.app.services  # type: ignore[attr-defined]
+        ensure = services.ensure_server
+
+        def short(model):  # type: ignore[no-untyped-def]
+            if stopped:
+                return ensure(model)
+            raise error
+
+        monkeypatch.setattr(services, "ensure_server", short)
+        monkeypatch.setattr(services.servers, "stop", stopped.append)
+        await pilot.press("f5")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        labels = [c.label for c in pilot.app.screen._choices]  # type: ignore[attr-defined]
+        assert labels == ["Unload qwen", "Load it smaller", "Wait until there is room"]
+        await pilot.press("enter")
+        await until(pilot, lambda: len(server.requests) == 1)
+        assert stopped == ["qwen"]
