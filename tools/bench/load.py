@@ -65,7 +65,7 @@ async def stream(handle: ServerHandle, body: dict[str, Any], path: str = "/v1/co
     first = last = 0.0
     tail = b""
     while part := await reader.read(1 << 16):
-        if b"data: {" in part:
+        if b'"finish_reason": null' in part:
             last = time.perf_counter()
             first = first or last
         tail = (tail + part)[-4000:]

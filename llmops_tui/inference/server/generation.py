@@ -145,9 +145,14 @@ class Generator:
                             yield messages[:-1]
                         raise error
                     if last["event"] == "done":
+                        # Its text is not kept waiting for the disk; that it is whole is told after the record is.
+                        if len(messages) > 1:
+                            yield messages[:-1]
                         choice.result = last["result"]
                         kept = True
                         await self._keep(record, last["result"])
+                        yield [last]
+                        return
                     yield messages
         finally:
             if not kept:
