@@ -320,6 +320,19 @@ def test_grammars_and_schemas_that_cannot_be_held_are_refused(bench: Bench) -> N
     assert bench.ask("x", grammar='root ::= "yes" | "no"').text in {"yes", "no"}
 
 
+def test_a_grammar_may_begin_to_hold_after_a_mark(bench: Bench) -> None:
+    from llmops_tui.inference.engine.grammar import grammar_of
+
+    prompt = "<|im_start|>user\nWhen are you open?<|im_end|>\n<|im_start|>assistant\n"
+    held = bench.ask(prompt, grammar='root ::= "open" " never"', trigger=r"[\s\S]*?(open[\s\S]*)")
+    assert held.text == "We are open never"
+    assert bench.ask(prompt, grammar='root ::= "x"', trigger="nowhere").text.startswith("We are open Monday")
+    tools = {"type": "tools", "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
+             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False}  # fmt: skip
+    grammar, trigger = grammar_of(tools)
+    assert bench.ask(prompt, grammar=grammar, trigger=trigger).text.startswith("We are open Monday")
+
+
 @given(st.integers(-3000, 3000), st.integers(0, 4000), st.booleans(), st.booleans())
 def test_integer_ranges_allow_just_the_integers_between_their_bounds(
     low: int, width: int, lower: bool, upper: bool
@@ -378,3 +391,27 @@ def test_embeddings_have_length_one_and_are_near_for_near_texts(bench: Bench) ->
     assert np.allclose(again, vectors[2], atol=1e-5)
     with pytest.raises(InputRefusedError, match="too many"):
         embedder.embed([300] * 600)
+
+
+def test_prompts_that_were_of_use_outlast_a_stream_of_strangers() -> None:
+    from llmops_tui.inference.engine.prefix_cache import MAX_SNAPSHOTS, PrefixCache, Snapshot
+
+    def snapshot(first: int) -> Snapshot:
+        return Snapshot([first, *range(50)], "", np.zeros(1000, np.uint8))
+
+    cache = PrefixCache(10**9)
+    kept = [snapshot(n) for n in range(4)]
+    for one in kept:
+        cache.add(one)
+        cache.touch(one)
+    for n in range(100, 100 + 3 * MAX_SNAPSHOTS):
+        cache.add(snapshot(n))
+    assert len(cache) == MAX_SNAPSHOTS
+    assert cache.used_bytes == 1000 * MAX_SNAPSHOTS
+    for one in kept:
+        assert cache.best([*one.tokens, 7], "", 100, whole=True) == (51, one)
+    assert cache.best(kept[0].tokens, "other", 100, whole=False) == (0, None)
+    longer = Snapshot([*kept[0].tokens, 8, 9], "", np.zeros(2000, np.uint8))
+    cache.add(longer)
+    assert longer.used
+    assert cache.best(kept[0].tokens, "", 100, whole=False)[1] is longer

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -149,6 +150,27 @@ async def test_the_engine_killed_mid_stream_is_told_and_started_again(
     assert record["output"] == seen[-1]
     text, _ = await ask(handle)
     assert text.startswith("We are open")
+
+
+async def test_an_engine_that_keeps_dying_is_given_up_and_every_request_is_told(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    server = psutil.Process(handle.process.pid)
+
+    def kill(_text: str) -> None:
+        for child in server.children():
+            if "llmops_tui.inference.worker" in child.cmdline():
+                child.send_signal(signal.SIGSEGV)
+
+    for _ in range(3):
+        with pytest.raises(LlmopsError, match="a crash in native code"):
+            await ask(handle, parameters=BABBLE, on_text=kill)
+        async with ModelClient(handle) as client:
+            assert "a crash in native code" in (await client.health())["last_failure"]
+    with pytest.raises(LlmopsError) as caught:
+        await ask(handle)
+    assert caught.value.code == "engine_keeps_dying"
 
 
 async def test_the_whole_server_killed_mid_stream_is_told_and_replaced(

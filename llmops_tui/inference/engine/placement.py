@@ -45,6 +45,7 @@ class Placement:
         target = source if source is not None and source.running is None and (alone or source is free[0]) else free[0]
         own = length if target is source else self._own_prefix(target, new)
         if stored >= length and stored - own >= WORTH_KEEPING and snapshot is not None:
+            self._cache.touch(snapshot)
             self._replace(target, snapshot, stored)
         elif source is not None and target is not source and length - own >= WORTH_KEEPING:
             state = self._native.save(source.id)

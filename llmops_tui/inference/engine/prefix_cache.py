@@ -1,8 +1,7 @@
-"""Prompts that were evaluated before: the longest common prefix of two, and saved states in an LRU by bytes."""
+"""Prompts that were evaluated before: the longest common prefix of two, and saved states, bounded in bytes."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,66 +21,71 @@ def common_prefix(left: list[int], right: list[int], limit: int) -> int:
     return low
 
 
-@dataclass(frozen=True)
+# Finding the best of them looks at each; more than this would cost more than it saves.
+MAX_SNAPSHOTS = 64
+
+
+@dataclass(eq=False)
 class Snapshot:
-    """A saved sequence: its tokens, the adapter they were evaluated with, and its state as bytes."""
+    """A saved sequence: its tokens, the adapter they were evaluated with, its state as bytes, and whether it was of use."""
 
     tokens: list[int]
     adapter: str
     state: Any
+    used: bool = False
 
 
 class PrefixCache:
-    """Snapshots, the least recently used forgotten first when their bytes pass the limit."""
+    """Snapshots, bounded in bytes and in number.
+
+    Those that were never of use are forgotten first, so that a stream of requests which have nothing in common does not push
+    out the few prompts that somebody goes back and forth between; among equals the least recently used goes.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
-        self._entries: OrderedDict[int, Snapshot] = OrderedDict()
-        self._next = 0
+        # In the order of their last use.
+        self._snapshots: list[Snapshot] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._snapshots)
 
     def covers(self, tokens: list[int], adapter: str) -> bool:
         """Whether a snapshot begins with all of these tokens."""
-        return any(
-            s.adapter == adapter and len(s.tokens) >= len(tokens) and s.tokens[: len(tokens)] == tokens
-            for s in self._entries.values()
-        )
+        return any(s.adapter == adapter and s.tokens[: len(tokens)] == tokens for s in self._snapshots)
 
     def add(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; those that are only a beginning of it go."""
         size = int(snapshot.state.nbytes)
         if size > self.limit_bytes:
             return
-        for key, old in list(self._entries.items()):
-            length = len(old.tokens)
-            if (
-                old.adapter == snapshot.adapter
-                and length <= len(snapshot.tokens)
-                and (old.tokens == snapshot.tokens[:length])
-            ):
-                self._drop(key)
-        while self._entries and self.used_bytes + size > self.limit_bytes:
-            self._drop(next(iter(self._entries)))
-        self._entries[self._next] = snapshot
-        self._next += 1
+        for old in list(self._snapshots):
+            if old.adapter == snapshot.adapter and old.tokens == snapshot.tokens[: len(old.tokens)]:
+                snapshot.used = snapshot.used or old.used
+                self._drop(old)
+        while self._snapshots and (self.used_bytes + size > self.limit_bytes or len(self._snapshots) >= MAX_SNAPSHOTS):
+            self._drop(next((s for s in self._snapshots if not s.used), self._snapshots[0]))
+        self._snapshots.append(snapshot)
         self.used_bytes += size
 
     def best(self, tokens: list[int], adapter: str, limit: int, *, whole: bool) -> tuple[int, Snapshot | None]:
         """The snapshot with the longest common prefix and that length; with ``whole`` only those used in full."""
         found, length = None, 0
-        for key, snapshot in self._entries.items():
+        for snapshot in self._snapshots:
             if snapshot.adapter != adapter:
                 continue
             common = common_prefix(snapshot.tokens, tokens, limit)
             if common > length and (not whole or common == len(snapshot.tokens)):
-                found, length = key, common
-        if found is None:
-            return 0, None
-        self._entries.move_to_end(found)
-        return length, self._entries[found]
+                found, length = snapshot, common
+        return length, found
 
-    def _drop(self, key: int) -> None:
-        self.used_bytes -= int(self._entries.pop(key).state.nbytes)
+    def touch(self, snapshot: Snapshot) -> None:
+        """A snapshot was of use."""
+        snapshot.used = True
+        self._snapshots.remove(snapshot)
+        self._snapshots.append(snapshot)
+
+    def _drop(self, snapshot: Snapshot) -> None:
+        self._snapshots = [s for s in self._snapshots if s is not snapshot]
+        self.used_bytes -= int(snapshot.state.nbytes)

@@ -135,7 +135,7 @@ class Completions:
         body: schemas.ChatRequest | schemas.CompletionRequest,
         choices: list[Choice],
     ) -> Response:
-        teller = events.Teller(kind, choices[0].record.id, self.named(choices[0].call["adapter"]))
+        teller = events.Teller(kind, choices[0].record.id, self.named(choices[0].call["adapter"]), body.n)
         if body.stream:
             stream = self._stream(teller, choices, usage=body.include_usage)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.

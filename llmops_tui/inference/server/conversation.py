@@ -147,7 +147,7 @@ class AnswerReader:
         if self._state == "reasoning":
             delta.reasoning += rest
         elif self._state == "tool" or (self._bare and rest.lstrip().startswith(("{", "["))):
-            self._take_calls(rest, delta)
+            self._take_calls(rest, delta, end="")
         else:
             delta.content += rest
         return delta
@@ -158,7 +158,7 @@ class AnswerReader:
             at = self._buffer.find(end) if end else -1
             if at < 0:
                 return False
-            self._take_calls(self._buffer[:at], delta)
+            self._take_calls(self._buffer[:at], delta, end=end)
             self._buffer = self._buffer[at + len(end) :].lstrip("\n")
             self._state = "content"
             return True
@@ -192,11 +192,12 @@ class AnswerReader:
             delta.content += before
         return bool(hits)
 
-    def _take_calls(self, text: str, delta: Delta) -> None:
+    def _take_calls(self, text: str, delta: Delta, *, end: str) -> None:
+        """Take calls over, or, where there are none in it, the text as it stood between its marks."""
         calls = parse_calls(text)
         if not calls:
-            begin, end = self._marks or ("", "")
-            delta.content += begin + text + (end if self._state == "tool" else "")
+            begin = self._marks[0] if self._marks and self._state == "tool" else ""
+            delta.content += begin + text + end
             return
         for name, arguments in calls:
             delta.tool_calls.append(

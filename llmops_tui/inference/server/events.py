@@ -13,8 +13,9 @@ from llmops_tui.inference.server.generation import Choice, Messages
 class Teller:
     """Tells the choices of one request in OpenAI's form; ``kind`` is ``chat`` or ``text``."""
 
-    def __init__(self, kind: str, request_id: str, model: str) -> None:
+    def __init__(self, kind: str, request_id: str, model: str, choices_a_prompt: int = 1) -> None:
         self._kind = kind
+        self._choices_a_prompt = choices_a_prompt
         self._id = request_id
         self._model = model
         self._begun: set[int] = set()
@@ -37,7 +38,7 @@ class Teller:
     def usage(self, choices: list[Choice]) -> bytes:
         """The last event of a stream that was asked for token counts."""
         event = schemas.envelope(self._kind, self._id, self._model, [], chunk=True)
-        event["usage"] = schemas.usage([c.result for c in choices])
+        event["usage"] = schemas.usage([c.result for c in choices], self._choices_a_prompt)
         return f"data: {json.dumps(event)}\n\n".encode()
 
     def whole(self, choices: list[Choice]) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class Teller:
         told = [self._chat_choice(c) if self._kind == "chat" else self._text_choice(c) for c in choices]
         answer = schemas.envelope(self._kind, self._id, self._model, told, chunk=False)
         results = [c.result for c in choices]
-        return answer | {"usage": schemas.usage(results), "timings": results[0]}
+        return answer | {"usage": schemas.usage(results, self._choices_a_prompt), "timings": results[0]}
 
     def _event(self, choice: Choice, body: dict[str, Any], finish: str | None = None, **more: Any) -> str:
         parts = {"index": choice.index, **body, "finish_reason": finish}

@@ -273,11 +273,11 @@ def envelope(kind: str, request_id: str, model: str, choices: list[dict[str, Any
     return {"id": request_id, "object": name, "created": int(time.time()), "model": model, "choices": choices}
 
 
-def usage(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Token counts of all choices in OpenAI's form; choices of one prompt count it once each."""
-    prompt = sum(int(r["prompt_tokens"]) for r in results)
+def usage(results: list[dict[str, Any]], choices_a_prompt: int = 1) -> dict[str, Any]:
+    """Token counts of all choices in OpenAI's form; a prompt counts once, however many choices it has."""
+    prompt = sum(int(r["prompt_tokens"]) for r in results[::choices_a_prompt])
     made = sum(int(r["completion_tokens"]) for r in results)
-    cached = sum(int(r["reused_tokens"]) for r in results)
+    cached = sum(int(r["reused_tokens"]) for r in results[::choices_a_prompt])
     return {
         "prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made,
         "prompt_tokens_details": {"cached_tokens": cached},
