@@ -107,12 +107,13 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
 
 def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
     fits = "yes" if memory["fits"] else "no"
+    on_gpu = f"{memory['gpu_layers']} of {memory['layers'] + 1} layers, {size_text(memory['gpu'])}"
     return [
         ("weights", size_text(memory["weights"])),
         ("KV cache", f"{size_text(memory['kv_cache'])}  {memory['context']:,} tokens × {memory['parallel']} requests"),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
-        ("on GPU", f"{memory['gpu_layers']} of {memory['layers'] + 1} layers, {size_text(memory['gpu'])}"),
-        ("on host", size_text(memory["host"])),
+        *([("on the GPU", on_gpu)] if memory["device"] != "host" else []),
+        ("on the host", size_text(memory["host"])),
         ("fits now", f"{fits}: {size_text(memory['wanted'])} of {memory['device']} memory"),
     ]
 

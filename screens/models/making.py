@@ -92,7 +92,7 @@ def ask_for_type(screen: ModelsScreen) -> None:
         return
     parameters = int(model.header.get("parameters") or 0)
     choices = [
-        Choice(kind, kind, f"about {size_text(int(parameters * bits / 8))}, {bits:g} bits a weight")
+        Choice(kind, f"{kind:7}", f"about {size_text(int(parameters * bits / 8))}, {bits:g} bits a weight")
         for kind, (_, bits) in TYPES.items()
         if kind != model.quantization and parameters * bits / 8 < model.size_bytes
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -213,23 +213,29 @@ SCHEMA = {
 }
 
 
-def write_with_template(path: Path, template: str) -> Path:
-    """The sample model with another chat template."""
+def rewrite_gguf(
+    source: Path, target: Path, drop: set[str], change: Callable[[Any], None] = lambda _writer: None, **options: Any
+) -> Path:
+    """The same model in another file, some keys left out and others added by ``change``."""
     import gguf
 
-    reader = gguf.GGUFReader(MODEL)
-    writer = gguf.GGUFWriter(path, "llama")
-    for name, field_ in reader.fields.items():
-        if name.startswith("GGUF.") or name in {"general.architecture", "tokenizer.chat_template"}:
-            continue
-        kind = field_.types[0]
-        inner = field_.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(name, field_.contents(), kind, sub_type=inner)
-    writer.add_chat_template(template)
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, "llama", **options)
+    for name, known in reader.fields.items():
+        if not name.startswith("GGUF.") and name not in {"general.architecture", *drop}:
+            kind = known.types[0]
+            inner = known.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, known.contents(), kind, sub_type=inner)
+    change(writer)
     for tensor in reader.tensors:
         writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
+    return target
+
+
+def write_with_template(path: Path, template: str) -> Path:
+    """The sample model with another chat template."""
+    return rewrite_gguf(MODEL, path, {"tokenizer.chat_template"}, lambda writer: writer.add_chat_template(template))

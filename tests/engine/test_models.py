@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -28,7 +27,7 @@ from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from tests.engine.engines import MODEL, Bench, questions, write_mamba
+from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_mamba
 from tests.engine.test_endpoint import HOURS, OPEN
 from tests.engine.test_guard import free_port
 from tests.engine.test_jobs import wait_for
@@ -38,19 +37,7 @@ KEY = "a-remote-key-of-some-length"
 
 def split(folder: Path) -> Path:
     """The sample model in several files, as llama.cpp names them; returns the first."""
-    reader = gguf.GGUFReader(MODEL)
-    writer = gguf.GGUFWriter(folder / "split.gguf", "llama", split_max_tensors=20)
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name != "general.architecture":
-            kind = field.types[0]
-            inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), kind, sub_type=inner)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    rewrite_gguf(MODEL, folder / "split.gguf", set(), split_max_tensors=20)
     return min(folder.glob("split-*.gguf"))
 
 

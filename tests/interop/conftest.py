@@ -19,6 +19,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.sample import sample_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from tests.engine.engines import rewrite_gguf
 
 KEY = "interop-key-0123456789"
 TOKENIZER = sample_folder() / "models" / "support-base"
@@ -105,23 +106,9 @@ def make_twin(folder: Path, *, bos: bool, seed: int = 0) -> Twin:
 
 def with_bos(source: Path, target: Path) -> Path:
     """The same file, saying that token 0 begins every text."""
-    import gguf
 
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, "llama")
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name in {"general.architecture", "tokenizer.ggml.add_bos_token"}:
-            continue
-        kind = field.types[0]
-        writer.add_key_value(
-            name, field.contents(), kind, sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        )
-    writer.add_bos_token_id(0)
-    writer.add_add_bos_token(True)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return target
+    def change(writer: Any) -> None:
+        writer.add_bos_token_id(0)
+        writer.add_add_bos_token(True)
+
+    return rewrite_gguf(source, target, {"tokenizer.ggml.add_bos_token"}, change)

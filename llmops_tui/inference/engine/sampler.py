@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import ctypes
 from typing import Any
 
@@ -16,6 +18,7 @@ from llmops_tui.inference.sampling import SamplingParameters
 _PENALTY_WINDOW = 64
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _MAX_GRAMMAR = 200_000
+_MAX_TRIES = 64
 
 
 class TokenSampler:
@@ -40,18 +43,39 @@ class TokenSampler:
         self.plain_greedy = parameters.temperature <= 0 and not penalised and self._grammar is None
         self._chain = None if self.plain_greedy else _make_chain(native, parameters)
         self._one = np.zeros(1, _CANDIDATE)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
 
     def choose(self, row: npt.NDArray[np.float32]) -> int:
         """The next token from one row of logits, shape (vocabulary,)."""
         if self._chain is None:
             return int(row.argmax())
-        token = self._select(row, constrained=False)
-        if self._grammar is not None:
-            if not self._allows(token):
-                token = self._select(row, constrained=True)
-            llama_cpp.llama_sampler_accept(self._grammar, token)
+        token = self._select(row) if self._grammar is None else self._choose_allowed(row)
         llama_cpp.llama_sampler_accept(self._chain, token)
         return token
+
+    def _choose_allowed(self, row: npt.NDArray[np.float32]) -> int:
+        """A token that the grammar allows and that keeps the text sound UTF-8, which grammars do not ask for."""
+        token = self._select(row)
+        if not self._allows(token) or not self._keeps_text_sound(token):
+            banned: list[int] = []
+            token = self._select(row, banned)
+            while len(banned) < _MAX_TRIES and not self._keeps_text_sound(token):
+                banned.append(token)
+                token = self._select(row, banned)
+        with contextlib.suppress(UnicodeDecodeError):
+            self._decoder.decode(self._native.piece(token))
+        llama_cpp.llama_sampler_accept(self._grammar, token)
+        return token
+
+    def _keeps_text_sound(self, token: int) -> bool:
+        before = self._decoder.getstate()
+        try:
+            self._decoder.decode(self._native.piece(token), final=token in self._native.ends)
+        except UnicodeDecodeError:
+            return False
+        finally:
+            self._decoder.setstate(before)
+        return True
 
     def close(self) -> None:
         """Free the native objects."""
@@ -60,13 +84,15 @@ class TokenSampler:
                 llama_cpp.llama_sampler_free(sampler)
         self._chain = self._grammar = None
 
-    def _select(self, row: npt.NDArray[np.float32], *, constrained: bool) -> int:
+    def _select(self, row: npt.NDArray[np.float32], banned: list[int] | None = None) -> int:
+        """What the chain chooses; with ``banned``, of what the grammar allows and without those tokens."""
         candidates = np.empty(len(row), _CANDIDATE)
         candidates["id"] = _ids(len(row))
         candidates["logit"] = row
         candidates["p"] = 0
         array = _array_of(candidates)
-        if constrained:
+        if banned is not None:
+            candidates["logit"][banned] = -np.inf
             llama_cpp.llama_sampler_apply(self._grammar, ctypes.byref(array))
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
         return int(array.data[array.selected].id)
