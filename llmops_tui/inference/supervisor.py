@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -109,6 +110,15 @@ class ServerSupervisor:
         except LlmopsError:
             ledger().give_back(taken)
             raise
+        except OSError as error:
+            ledger().give_back(taken)
+            full = error.errno == errno.ENOSPC
+            raise LlmopsError(
+                "disk_full" if full else "server_start_failed",
+                f"the server of {model.name!r} cannot be started: "
+                + (f"no space left for {self._folder}" if full else f"{error.strerror}: {error.filename}"),
+                "Free some space and try again." if full else "Is the workspace's folder writable?",
+            ) from error
         ledger().hand_over(taken, handle.process)
         self._wait_ready(handle, waiting)
         return handle

@@ -252,6 +252,12 @@ class PlaygroundScreen(BaseScreen):
         if self.running:
             self.app.say("An answer is being generated; esc stops it.", severity="warning")
             return
+        # Keys typed just before still wait in the editor's own queue; what is run comes after them.
+        (self.focused or self).call_later(self._begin_run)
+
+    def _begin_run(self) -> None:
+        if self.state.prompt is not None:
+            self.edit(system=self._editors[0].text, template=self._editors[1].text)
         self.run = Run(self)
         self._run_worker = self.run_worker(partial(self.guarded, "run", self.run.go), group="run", exit_on_error=False)
 

@@ -361,3 +361,12 @@ async def test_hostile_text_is_shown_everywhere_without_a_crash(
             for segment in strip:
                 assert "\x1b" not in segment.text
                 assert not any(0x80 <= ord(c) < 0xA0 or ord(c) < 32 for c in segment.text)
+
+
+async def test_what_was_typed_just_before_the_run_is_what_runs(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        pilot.app.screen.query_one("#user", TextArea).insert("Last words. ")
+        # At once: the editor has not told the screen yet.
+        pilot.app.screen.action_run()  # type: ignore[attr-defined]
+        await until(pilot, lambda: len(server.requests) == 1)
+        assert "Last words." in server.requests[0]["messages"][-1]["content"]

@@ -98,6 +98,8 @@ class ModelServer:
             await asyncio.to_thread(self._chat.render, [{"role": "user", "content": "hello"}], None, {})
         except LlmopsError as error:
             self.failure = error
+        except OSError as error:
+            self.failure = LlmopsError("server_start_failed", f"the engine could not be started: {error}")
 
     async def close(self) -> None:
         """End all processes; what is recorded is written."""
