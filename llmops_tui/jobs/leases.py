@@ -127,11 +127,7 @@ class MemoryLedger:
 
     def available(self, device: str) -> int:
         """Bytes that can be taken: what is free, less what was promised and is not used yet."""
-        return self._look(device)[0]
-
-    def holders(self, device: str) -> list[Holder]:
-        """Who holds the device's memory, the largest first; foreign processes where they can be seen."""
-        return self._look(device)[1]
+        return self.look(device)[1]
 
     def take(self, *, device: str, size: int, name: str, kind: str, workspace: str, process: ProcessIdentity) -> Lease:
         """Take memory, or say who has it.
@@ -140,7 +136,7 @@ class MemoryLedger:
             MemoryShortError: it is not there.
         """
         with self._locked():
-            available, holders = self._look(device)
+            _, available, holders = self.look(device)
             if size > available:
                 raise MemoryShortError(name, device, size, available, holders)
             lease = Lease(
@@ -160,7 +156,8 @@ class MemoryLedger:
         """End a lease."""
         (self._folder / f"{lease.id}.json").unlink(missing_ok=True)
 
-    def _look(self, device: str) -> tuple[int, list[Holder]]:
+    def look(self, device: str) -> tuple[int, int, list[Holder]]:
+        """The device's size, what :meth:`available` is now, and who holds the rest, the largest first."""
         memory = self._measure(device)
         promised, ours = 0, set()
         holders = []
@@ -177,7 +174,7 @@ class MemoryLedger:
             if pid not in ours and size > memory.total // 100
         ]
         holders = sorted([*holders, *foreign], key=lambda h: -h.size)
-        return max(0, memory.free - promised), holders
+        return memory.total, max(0, memory.free - promised), holders
 
     def _write(self, lease: Lease) -> None:
         write_atomic(self._folder / f"{lease.id}.json", json.dumps(asdict(lease)))

@@ -25,6 +25,7 @@ class Details:
     memory: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    key: str = ""
 
 
 def size_text(size: int) -> str:
@@ -34,11 +35,16 @@ def size_text(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def read_details(services: Services, model: Model) -> Details:
-    """Read them. Blocks; for a thread."""
-    from llmops_tui.inference.loading import ledger, options_from, plan
+def read_details(services: Services, model: Model, available: dict[str, int]) -> Details:
+    """Read them; ``available`` is what can be taken of each device. Blocks; for a thread."""
+    from llmops_tui.inference.loading import options_from, plan
+    from llmops_tui.inference.remote import find_key, key_variable
     from llmops_tui.inference.supervisor import health
 
+    if model.kind == "remote":
+        variable = model.header.get("key_env") or key_variable(model.name)
+        # A keyring may take its time, or ask its owner.
+        return Details(key="found" if find_key(model) else f"none in {variable} or the keyring")
     if model.kind != "gguf":
         return Details()
     memory: dict[str, Any] = {}
@@ -46,7 +52,7 @@ def read_details(services: Services, model: Model) -> Details:
     try:
         device, needed = plan(model, options_from(services.settings))
         wanted = needed.host if device == "host" else needed.gpu
-        memory = needed.as_dict() | {"device": device, "fits": wanted <= ledger().available(device), "wanted": wanted}
+        memory = needed.as_dict() | {"device": device, "fits": wanted <= available.get(device, 0), "wanted": wanted}
     except LlmopsError as error:
         problem = error.message
     handle = services.servers.find(model.name)
@@ -55,7 +61,7 @@ def read_details(services: Services, model: Model) -> Details:
 
 def facts(model: Model, *, loaded: bool, details: Details) -> Content:
     """All of it."""
-    parts = _rows(_remote_rows(model) if model.kind == "remote" else _file_rows(model, loaded=loaded))
+    parts = _rows(_remote_rows(model, details) if model.kind == "remote" else _file_rows(model, loaded=loaded))
     if model.kind == "remote":
         lacks = model.header.get("lacks") or {}
         parts.append(("\nWhat it lacks\n", "bold"))
@@ -80,12 +86,9 @@ def _rows(rows: list[tuple[str, Any]]) -> list[Part]:
     return parts
 
 
-def _remote_rows(model: Model) -> list[tuple[str, Any]]:
-    from llmops_tui.inference.remote import find_key, key_variable
-
-    variable = model.header.get("key_env") or key_variable(model.name)
-    key = "found" if find_key(model) else f"none in {variable} or the keyring"
-    return [("address", model.header.get("url")), ("model there", model.header.get("remote_model")), ("key", key)]
+def _remote_rows(model: Model, details: Details) -> list[tuple[str, Any]]:
+    there = model.header.get("remote_model")
+    return [("address", model.header.get("url")), ("model there", there), ("key", details.key)]
 
 
 def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:

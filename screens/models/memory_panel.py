@@ -26,13 +26,13 @@ class DeviceUse:
 def look() -> list[DeviceUse]:
     """The devices now. Blocks; for a thread."""
     from llmops_tui.inference.loading import ledger
-    from llmops_tui.monitoring.memory import devices, measure
+    from llmops_tui.monitoring.memory import devices
 
     book = ledger()
     found = []
     for device in devices():
-        holders = tuple((h.name, h.size, h.lease is not None) for h in book.holders(device))
-        found.append(DeviceUse(device, measure(device).total, book.available(device), holders))
+        total, available, holders = book.look(device)
+        found.append(DeviceUse(device, total, available, tuple((h.name, h.size, h.lease is not None) for h in holders)))
     return found
 
 

@@ -91,7 +91,8 @@ class ModelsScreen(BaseScreen):
         self.query_one(MemoryPanel).show(uses, blocks=blocks)
         model = self.current
         if model is not None:
-            self._details[model.name] = await asyncio.to_thread(read_details, self.services, model)
+            available = {use.device: use.available for use in uses}
+            self._details[model.name] = await asyncio.to_thread(read_details, self.services, model, available)
             if self.current == model:
                 self._show(model)
 

@@ -232,6 +232,9 @@ def test_responses_whole_and_streamed(served: httpx.Client) -> None:
     assert "".join(e["delta"] for e in told if e["type"] == "response.output_text.delta") == HOURS
     assert told[-1]["response"]["output"][0]["content"][0]["text"] == HOURS
     assert [e["sequence_number"] for e in told] == list(range(len(told)))
+    # What is refused is refused by status, streamed or not.
+    for stream in (False, True):
+        ask(served, {"input": "kettle " * 600, "stream": stream}, "/v1/responses", status=400)
 
 
 def test_adapters_are_chosen_by_request_and_by_name(sample: Workspace, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
     }
     memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
               "gpu_layers": 0, "layers": 5, "device": "host", "wanted": 2e8, "fits": True}  # fmt: skip
-    monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m: Details(memory, engine))
+    monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m, _a: Details(memory, engine))
     async with open_app() as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "87%" in text_of(screen, "#facts-text"))

@@ -202,11 +202,11 @@ class Scheduler:
             return shares
         oldest = min(prompts, key=lambda r: r.started)
         alone = len(prompts) == 1
-        shares[id(oldest)] = min(oldest.wanted(self.native), room if alone else room // 2)
+        shares[id(oldest)] = min(oldest.wanted, room if alone else room // 2)
         room -= shares[id(oldest)]
         for running in sorted(prompts, key=lambda r: r.missing):
             got = shares.get(id(running), 0)
-            more = min(running.wanted(self.native) - got, room)
+            more = min(running.wanted - got, room)
             if more > 0:
                 shares[id(running)] = got + more
                 room -= more

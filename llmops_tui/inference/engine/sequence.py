@@ -105,9 +105,10 @@ class Running:
             return len(self.tokens) - 1
         return min(len(self.tokens) - 1, max(0, self.request.score_from - 1))
 
-    def wanted(self, native: NativeModel) -> int:
+    @property
+    def wanted(self) -> int:
         """How many tokens it can use in one step."""
-        return min(self.missing, BATCH if self.request.score_from is None else native.max_scored)
+        return min(self.missing, BATCH if self.request.score_from is None else self._native.max_scored)
 
     def outputs(self, start: int, count: int) -> list[int]:
         """Which of the prompt's tokens from ``start`` on need logits."""

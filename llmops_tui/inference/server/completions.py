@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,11 +49,7 @@ class Completions:
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await read_body(request, schemas.ChatRequest)
-        return await self._run_chat(request, body)
-
-    async def _run_chat(self, request: Request, body: schemas.ChatRequest) -> Response:
-        choices = await self._chat_choices(body)
-        return await self._respond("chat", request, body, choices)
+        return await self._respond("chat", request, body, await self._chat_choices(body))
 
     async def _chat_choices(self, body: schemas.ChatRequest) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
@@ -141,23 +138,23 @@ class Completions:
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
             first = await while_connected(request, anext(stream))
             return StreamingResponse(chain(first, stream), media_type="text/event-stream")
-
-        async def work() -> None:
-            with self._generator.admitted():
-                await self._generator.run_all(choices)
-
-        await while_connected(request, work())
+        await while_connected(request, self._run_all(choices))
         return JSONResponse(teller.whole(choices))
+
+    async def _run_all(self, choices: list[Choice]) -> None:
+        with self._generator.admitted():
+            await self._generator.run_all(choices)
 
     async def _stream(self, teller: events.Teller, choices: list[Choice], *, usage: bool) -> AsyncIterator[bytes]:
         """Server-sent events; all that is there is written at once, so a slow reader costs few writes."""
         begun = False
         try:
             with self._generator.admitted():
-                async for choice, messages in self._generator.stream_all(choices):
-                    if out := teller.stream(choice, messages):
-                        begun = True
-                        yield out
+                async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
+                    async for choice, messages in run:
+                        if out := teller.stream(choice, messages):
+                            begun = True
+                            yield out
             if usage:
                 yield teller.usage(choices)
             yield b"data: [DONE]\n\n"
@@ -177,22 +174,27 @@ class Completions:
         (choice,) = await self._chat_choices(chat)
         teller = events.ResponseTeller(choice.record.id.replace("run_", "resp_"), self._model)
         if body.stream:
+            stream = self._stream_response(teller, choice)
+            first = await while_connected(request, anext(stream))
+            return StreamingResponse(chain(first, stream), media_type="text/event-stream")
+        await while_connected(request, self._run_all([choice]))
+        return JSONResponse(teller.whole(choice))
 
-            async def stream() -> AsyncIterator[bytes]:
-                yield teller.opened()
-                with self._generator.admitted():
-                    async for messages in self._generator.run(choice):
+    async def _stream_response(self, teller: events.ResponseTeller, choice: Choice) -> AsyncIterator[bytes]:
+        begun = False
+        try:
+            with self._generator.admitted():
+                async with contextlib.aclosing(self._generator.run(choice)) as run:
+                    async for messages in run:
+                        if not begun:
+                            begun = True
+                            yield teller.opened()
                         if out := teller.stream(choice, messages):
                             yield out
-
-            return StreamingResponse(stream(), media_type="text/event-stream")
-
-        async def work() -> None:
-            with self._generator.admitted():
-                await self._generator.run_all([choice])
-
-        await while_connected(request, work())
-        return JSONResponse(teller.whole(choice))
+        except LlmopsError as error:
+            if not begun:
+                raise
+            yield teller.failed(error.code, error.message)
 
     async def _drop_oldest(
         self, turns: list[dict[str, Any]], prompt: str, tools: list[dict[str, Any]], body: schemas.ChatRequest

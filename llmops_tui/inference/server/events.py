@@ -181,6 +181,10 @@ class ResponseTeller:
         status = "incomplete" if choice.result["finish_reason"] == "length" else "completed"
         return self._response(status, [self._message()], choice.result)
 
+    def failed(self, code: str, message: str) -> bytes:
+        """The last event of a stream that broke off."""
+        return self._event("error", code=code, message=message, param=None)
+
     def _place(self) -> dict[str, Any]:
         return {"item_id": self._item, "output_index": 0, "content_index": 0}
 
