@@ -46,6 +46,32 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE TABLE folded (journal VARCHAR PRIMARY KEY, last_seq BIGINT NOT NULL)",
         ),
     ),
+    Migration(
+        2,
+        "datasets, their versions, tags, views, mappings and annotations",
+        (
+            "CREATE TABLE datasets (name VARCHAR PRIMARY KEY, created_at DOUBLE NOT NULL)",
+            """CREATE TABLE dataset_versions (
+                id VARCHAR PRIMARY KEY, dataset VARCHAR NOT NULL, number INTEGER NOT NULL, sha256 VARCHAR NOT NULL,
+                parent INTEGER, kind VARCHAR NOT NULL, rows BIGINT NOT NULL, rejected BIGINT NOT NULL,
+                columns JSON NOT NULL, recipe JSON NOT NULL, recipe_sha256 VARCHAR NOT NULL, note VARCHAR NOT NULL,
+                size_bytes BIGINT NOT NULL, created_at DOUBLE NOT NULL, UNIQUE (dataset, number))""",
+            """CREATE TABLE dataset_tags (
+                dataset VARCHAR NOT NULL, tag VARCHAR NOT NULL, number INTEGER NOT NULL, moved_at DOUBLE NOT NULL,
+                PRIMARY KEY (dataset, tag))""",
+            """CREATE TABLE dataset_views (
+                dataset VARCHAR NOT NULL, name VARCHAR NOT NULL, view JSON NOT NULL, saved_at DOUBLE NOT NULL,
+                PRIMARY KEY (dataset, name))""",
+            """CREATE TABLE dataset_mappings (
+                columns VARCHAR PRIMARY KEY, mapping JSON NOT NULL, used_at DOUBLE NOT NULL)""",
+            """CREATE TABLE dataset_reports (
+                sha256 VARCHAR NOT NULL, what VARCHAR NOT NULL, report JSON NOT NULL, made_at DOUBLE NOT NULL,
+                PRIMARY KEY (sha256, what))""",
+            """CREATE TABLE annotations (
+                id VARCHAR PRIMARY KEY, sha256 VARCHAR NOT NULL, task VARCHAR NOT NULL, row BIGINT NOT NULL,
+                annotator VARCHAR NOT NULL, pass INTEGER NOT NULL, value JSON NOT NULL, made_at DOUBLE NOT NULL)""",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

@@ -1,0 +1,1 @@
+"""Datasets: formats, import, immutable versions, looking, checking, privacy, labelling, splitting, export."""

@@ -1,0 +1,1 @@
+"""The shapes that rows of other programs have: recognising, reading and writing them."""

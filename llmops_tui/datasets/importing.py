@@ -1,0 +1,326 @@
+"""Import: look at files and say what they seem to hold, then read them into a version as a job that can be resumed."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from llmops_tui.datasets.formats.reading import FORMATS, KIND_OF, RowRefusedError, mapped_kind, reader
+from llmops_tui.datasets.formats.recognising import Proposal, recognise
+from llmops_tui.datasets.parts import Part, PartWriter, sync_file
+from llmops_tui.datasets.raw import RawFile
+from llmops_tui.datasets.records import Column, Row, dump_json
+from llmops_tui.datasets.sources.base import BATCH_BYTES, KEPT_RAW, Batch, Reject, Source
+from llmops_tui.datasets.sources.finding import find_sources, read_batches
+from llmops_tui.datasets.sources.json_lines import parse_object
+from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.worker import JobCancelledError, JobContext
+from llmops_tui.workspace.catalogue import Catalogue, connect_memory
+from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, write_atomic
+from llmops_tui.workspace.sandbox import quote_text
+
+if TYPE_CHECKING:
+    from llmops_tui.workspace.layout import Workspace
+
+ENTRY = "llmops_tui.datasets.importing:run_import"
+_LOOK_ROWS = 200
+_PART_ROWS = 50_000
+_CHUNKED = {"jsonl", "csv", "tsv", "text", "document"}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What files seem to hold, before anything is imported.
+
+    Attributes:
+        sources: the files and tables that would be read.
+        proposal: their format, with the evidence.
+        rows: some rows as they are in the files.
+        rejects: records among the first that cannot be read.
+        kept_mapping: the mapping that was used last for a table with these columns.
+    """
+
+    sources: tuple[Source, ...]
+    proposal: Proposal
+    rows: tuple[Row, ...]
+    rejects: tuple[Reject, ...]
+    kept_mapping: dict[str, str]
+
+    def canonical(self, form: str, mapping: dict[str, str]) -> list[Row | str]:
+        """The rows as they would be imported; of one that does not fit, why."""
+        read = reader(form, mapping)
+        out: list[Row | str] = []
+        for row in self.rows:
+            try:
+                out.append(read(orjson.loads(dump_json(row))))
+            except RowRefusedError as error:
+                out.append(str(error))
+        return out
+
+
+def preview(store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit: str = "line") -> Preview:
+    """Look at the first rows of files, and at some further on.
+
+    Raises:
+        InputRefusedError: nothing there can be imported.
+    """
+    sources = tuple(s for path in paths for s in find_sources(path.expanduser(), table=table, unit=unit))
+    rows: list[Row] = []
+    rejects: list[Reject] = []
+    for source in sources[:8]:
+        batch = _look(source)
+        rows += batch.rows[:_LOOK_ROWS]
+        rejects += batch.rejects[:_LOOK_ROWS]
+    proposal = recognise(rows)
+    forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
+    if forced and not proposal.mapping:
+        words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}
+        evidence = words.get(sources[0].type, "texts, one row a file")
+        proposal = Proposal(forced, 1.0, (evidence, *proposal.evidence), columns=proposal.columns)
+    return Preview(sources, proposal, tuple(rows[:_LOOK_ROWS]), tuple(rejects), store.mapping(proposal.columns))
+
+
+def _look(source: Source) -> Batch:
+    """The first records of a source, and of a mapped file of lines some from further on."""
+    if source.type != "jsonl" or source.path.suffix in {".gz", ".zst", ".zstd"}:
+        return next(iter(read_batches(source)), Batch())
+    batch = Batch()
+    with RawFile(source.path, json_lines=False) as raw:
+        places = [raw.lines(0, _LOOK_ROWS // 2)]
+        places += [raw.lines_at(raw.size * n // 6, _LOOK_ROWS // 10) for n in range(1, 6)] if raw.size > 1 << 20 else []
+        with source.path.open("rb") as file:
+            for line in (line for lines in places for line in lines if 0 < line.length <= KEPT_RAW):
+                file.seek(line.offset)
+                data = file.read(line.length)
+                try:
+                    batch.rows.append(parse_object(data.removeprefix(b"\xef\xbb\xbf")))
+                except ValueError as error:
+                    batch.rejects.append(
+                        Reject(str(source.path), line.number, line.offset, line.length, str(error), data[:200])
+                    )
+    return batch
+
+
+@dataclass
+class _State:
+    """How far an import is: what a later try goes on from."""
+
+    parts: list[Part]
+    source: int = 0
+    position: int = 0
+    line: int = 0
+    blank: int = 0
+    rejected: int = 0
+    reject_bytes: int = 0
+
+    def save(self, path: Path) -> None:
+        facts = {k: v for k, v in self.__dict__.items() if k != "parts"}
+        parts = [{"rows": p.rows, "types": p.types, "largest": p.largest} for p in self.parts]
+        write_atomic(path, json.dumps(facts | {"parts": parts}))
+
+    @staticmethod
+    def load(path: Path) -> _State:
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return _State([])
+        return _State([Part(**part) for part in facts.pop("parts")], **facts)
+
+
+def start_arguments(
+    paths: Sequence[Path],
+    name: str,
+    form: str,
+    mapping: dict[str, str] | None = None,
+    *,
+    table: str = "",
+    unit: str = "line",
+) -> dict[str, Any]:
+    """The arguments of an import job, checked before it starts.
+
+    Raises:
+        InputRefusedError: the name, format or mapping cannot be.
+    """
+    check_name(name)
+    if form not in FORMATS:
+        raise InputRefusedError("unknown_format", f"there is no format {form!r}", f"One of: {', '.join(FORMATS)}")
+    if mapping and form != "tabular":
+        raise InputRefusedError("mapping_refused", f"a mapping is for tables, not for {form}", "Use --format tabular.")
+    return {
+        "paths": [str(path.expanduser().resolve()) for path in paths], "name": name, "form": form,
+        "mapping": mapping or {}, "table": table, "unit": unit,
+    }  # fmt: skip
+
+
+def run_import(
+    context: JobContext, paths: list[str], name: str, form: str, mapping: dict[str, str], table: str, unit: str
+) -> dict[str, Any]:
+    """The job: read the files into a new version of a dataset. Started again in its folder, it goes on where it was."""
+    store = DatasetStore(Catalogue(context.workspace))
+    sources = [s for path in paths for s in find_sources(Path(path), table=table, unit=unit)]
+    done = _Import(context, sources, form, mapping)
+    columns = done.read()
+    context.report(0.9, "hashing the files")
+    inputs = [(str(s.path), _digest(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
+    kind = mapped_kind(mapping) if form == "tabular" and mapping else KIND_OF[form]
+    settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
+    parent = next(iter(store.logs().get(name, [])), None)
+    # The staged files are moved only once everything else is known.
+    folder = store.staging()
+    folder.rmdir()
+    done.folder.rename(folder)
+    context.report(0.95, "hashing the rows")
+    version = store.keep(
+        folder, name, kind=kind, columns=columns, recipe=Recipe("import", settings, tuple(inputs)),
+        rejected=done.state.rejected, parent=parent.number if parent else None,
+    )  # fmt: skip
+    if form == "tabular" and mapping:
+        store.keep_mapping(tuple(done.source_columns), mapping)
+    done.keep_rejects(version)
+    return version.as_dict() | {"blank_lines": done.state.blank}
+
+
+def _digest(path: Path) -> str:
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return sha256_text("\n".join(f"{p.relative_to(path)} {sha256_file(p)}" for p in files))
+    return sha256_file(path)
+
+
+class _Import:
+    """Reads sources into parts in the job's folder, and keeps note of how far it is after each part."""
+
+    def __init__(self, context: JobContext, sources: list[Source], form: str, mapping: dict[str, str]) -> None:
+        self._context = context
+        self._sources = sources
+        self._read = reader(form, mapping)
+        self._plain = form == "tabular" and not mapping
+        self.folder = make_private_folder(context.folder / "rows")
+        self._state_path = context.folder / "import.json"
+        self._rejects = context.folder / "rejects.jsonl"
+        self.state = _State.load(self._state_path)
+        self.source_columns: dict[str, None] = {}
+        self._rows: list[Row] = []
+        untyped = all(source.untyped for source in sources)
+        self._writer = PartWriter(self.folder, list(self.state.parts), read_texts=untyped)
+        with self._rejects.open("ab") as file:
+            file.truncate(self.state.reject_bytes)
+
+    def read(self) -> list[Column]:
+        """Read all that is left; returns the columns."""
+        # Rows hold no cycles, and looking for some among millions of objects costs a third of the time.
+        gc.disable()
+        try:
+            for number in range(self.state.source, len(self._sources)):
+                source = self._sources[number]
+                position, line = (self.state.position, self.state.line) if number == self.state.source else (0, 0)
+                last = Batch(position=position, line=line)
+                for last in read_batches(source, position, line):
+                    self._take(source, last)
+                    full = len(self._rows) >= _PART_ROWS or source.type in _CHUNKED
+                    if full and last.share < 1:
+                        self._flush(number, last.position, last.line)
+                    self._report(number, last.share)
+                self._flush(number + 1, 0, 0)
+            return self._writer.finish()
+        except JobCancelledError:
+            self._writer.give_up()
+            raise
+        finally:
+            gc.enable()
+
+    def _report(self, number: int, share: float) -> None:
+        count = self._writer.rows + len(self._rows)
+        rejected = f", {self.state.rejected:,} set apart" if self.state.rejected else ""
+        self._context.report(0.9 * (number + share) / len(self._sources), f"{count:,} rows{rejected}")
+
+    def _take(self, source: Source, batch: Batch) -> None:
+        rejects = batch.rejects
+        if self._plain:
+            self._rows += batch.rows
+        else:
+            read = self._read
+            for row, line in zip(batch.rows, batch.lines, strict=True):
+                if len(self.source_columns) < 1000:
+                    self.source_columns.update(dict.fromkeys(row))
+                try:
+                    self._rows.append(read(row))
+                except RowRefusedError as error:
+                    raw = dump_json(row).encode()
+                    rejects.append(Reject(str(source.path), line, -1, len(raw), str(error), raw[:KEPT_RAW]))
+        self.state.blank += batch.blank
+        self.state.rejected += len(rejects)
+        if rejects:
+            with self._rejects.open("ab") as file:
+                for reject in rejects:
+                    facts = reject.__dict__ | {"raw": base64.b64encode(reject.raw).decode()}
+                    file.write(json.dumps(facts).encode() + b"\n")
+
+    def _flush(self, source: int, position: int, line: int) -> None:
+        """Write what was read as a part, and then how far that is."""
+        state = self.state
+        size = self._rejects.stat().st_size
+        fresh = _State(state.parts, source, position, line, state.blank, state.rejected, size)
+        self.state = fresh
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+
+        def written(part: Part) -> None:
+            # Parts are written one after another, so the list holds those before this one.
+            fresh.parts = [*self._writer.parts[: self._writer.parts.index(part)], part]
+            fresh.save(self._state_path)
+
+        self._writer.add(rows, written)
+
+    def keep_rejects(self, version: DatasetVersion) -> None:
+        """Keep what was set apart beside the version."""
+        if self.state.rejected:
+            write_rejects(self._context.workspace, version, self._rejects)
+
+
+def rejects_path(workspace: Workspace, version: DatasetVersion) -> Path:
+    """Where the records are that an import set apart."""
+    return workspace.datasets / "rejected" / f"{version.id}.parquet"
+
+
+def write_rejects(workspace: Workspace, version: DatasetVersion, lines: Path) -> None:
+    """Keep the records that were set apart, from lines of JSON with their bytes in base 64."""
+    path = rejects_path(workspace, version)
+    make_private_folder(path.parent)
+    fresh = path.with_suffix(".part")
+    columns = (
+        "{source: 'VARCHAR', line: 'BIGINT', \"offset\": 'BIGINT', length: 'BIGINT', reason: 'VARCHAR', raw: 'VARCHAR'}"
+    )
+    connection = connect_memory()
+    try:
+        connection.execute(
+            f"COPY (SELECT * REPLACE (from_base64(raw) AS raw) FROM read_json({quote_text(str(lines))}, columns = {columns},"
+            f" format = 'newline_delimited', maximum_object_size = {2 * BATCH_BYTES}))"
+            f" TO {quote_text(str(fresh))} (FORMAT parquet)"
+        )
+    finally:
+        connection.close()
+    sync_file(fresh)
+    fresh.replace(path)
+
+
+def read_rejects(workspace: Workspace, version: DatasetVersion, limit: int = 1000) -> list[Reject]:
+    """The records that an import set apart, in the order of the files."""
+    path = rejects_path(workspace, version)
+    if not path.exists():
+        return []
+    connection = connect_memory()
+    try:
+        rows = connection.execute(f"SELECT * FROM read_parquet({quote_text(str(path))}) LIMIT {limit}").fetchall()
+    finally:
+        connection.close()
+    return [Reject(str(r[0]), int(r[1]), int(r[2]), int(r[3]), str(r[4]), bytes(r[5])) for r in rows]

@@ -1,0 +1,365 @@
+"""The Parquet files of a dataset version: written a part at a time, made alike at the end, and hashed by content."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row, dump_json
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.files import sync_folder
+from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
+
+if TYPE_CHECKING:
+    import duckdb
+
+MAX_COLUMNS = 200
+GROUP_ROWS = 10_000
+PART_ROWS = 200_000
+_EXACT = 2**53
+_INT64 = 2**63
+_COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
+
+
+@dataclass
+class Part:
+    """One file: how many rows it has, and its columns with the largest integer of each."""
+
+    rows: int
+    types: dict[str, Type]
+    largest: dict[str, int] = field(default_factory=dict)
+
+
+class PartWriter:
+    """Writes rows as ``part-00000.parquet`` and so on, while the caller makes the next ones.
+
+    With ``read_texts`` a column of texts that are all integers, or all decimal numbers, written as we would write
+    them, becomes one: what tables without types hold.
+    """
+
+    def __init__(self, folder: Path, parts: list[Part] | None = None, *, read_texts: bool = False) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.parts = parts or []
+        self.rows = sum(part.rows for part in self.parts)
+        self._read_texts = read_texts
+        self._names: dict[str, None] = dict.fromkeys(chain.from_iterable(p.types for p in self.parts))
+        self._lower = {name.lower() for name in self._names}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+        self._pending: list[Future[None]] = []
+        self._connection = open_sandbox(folder=folder, memory="1GB")
+        # Columns of Python objects are texts, whatever a sample of them looks like.
+        self._connection.execute("SET pandas_analyze_sample = 0")
+
+    def add(self, rows: list[Row], written: Callable[[Part], None] | None = None) -> None:
+        """Write rows as the next part; ``written`` is called once it is on disk. May wait for an earlier part."""
+        if not rows:
+            return
+        part, data = self._columns(rows)
+        number = len(self.parts)
+        self.parts.append(part)
+        self.rows += part.rows
+        while len(self._pending) > 1:
+            self._pending.pop(0).result()
+        self._pending.append(self._pool.submit(self._write, number, part, data, written))
+
+    def _columns(self, rows: list[Row]) -> tuple[Part, dict[str, Any]]:
+        names = dict.fromkeys(chain.from_iterable(rows))
+        unfit = [name for name in names if name not in self._names and not self._take(name)]
+        if unfit:
+            for row in rows:
+                rest = {name: row.pop(name) for name in unfit if name in row}
+                if rest:
+                    row[REST] = row.get(REST, {}) | rest
+            names = dict.fromkeys(chain.from_iterable(rows))
+        part = Part(len(rows), {})
+        data: dict[str, Any] = {ROW: np.arange(self.rows, self.rows + len(rows))}
+        for name in names:
+            values = [row.get(name) for row in rows]
+            kind, column, largest = _column(values, read_texts=self._read_texts)
+            if kind is not None:
+                part.types[name] = kind
+                data[name] = column
+                if largest:
+                    part.largest[name] = largest
+        return part, data
+
+    def _take(self, name: str) -> bool:
+        """Make a column of a field, unless there are too many already or its name cannot be one."""
+        fits = name == REST or (
+            len(self._names) < MAX_COLUMNS
+            and name.lower() not in self._lower
+            and name not in {"", ROW}
+            and "\0" not in name
+        )
+        if fits:
+            self._names[name] = None
+            self._lower.add(name.lower())
+        return fits
+
+    def _write(self, number: int, part: Part, data: dict[str, Any], written: Callable[[Part], None] | None) -> None:
+        import duckdb
+
+        path = self.part_path(number)
+        columns = ", ".join(f"c{i} AS {quote_name(name)}" for i, name in enumerate(data))
+        self._connection.register("chunk", {f"c{i}": values for i, values in enumerate(data.values())})
+        try:
+            self._connection.execute(f"COPY (SELECT {columns} FROM chunk) TO {quote_text(str(path))} {_COPY_OPTIONS}")
+        except duckdb.Error as error:
+            raise write_failed(path, error) from error
+        finally:
+            self._connection.unregister("chunk")
+        sync_file(path)
+        if written is not None:
+            written(part)
+
+    def part_path(self, number: int) -> Path:
+        """The file of a part."""
+        return self.folder / f"part-{number:05d}.parquet"
+
+    def finish(self) -> list[Column]:
+        """Wait for all parts and give all the same columns; returns these."""
+        for future in self._pending:
+            future.result()
+        self._pool.shutdown()
+        if not self.parts:
+            self._write(0, Part(0, {}), {ROW: np.arange(0)}, None)
+            self.parts.append(Part(0, {}))
+        columns = [Column(name, kind) for name, kind in self._unified().items()]
+        wanted = {c.name: c.type for c in columns}
+        for number, part in enumerate(self.parts):
+            if list(part.types.items()) != list(wanted.items()):
+                self._rewrite(number, part, columns)
+        self._connection.close()
+        shutil.rmtree(self.folder / "spill", ignore_errors=True)
+        sync_folder(self.folder)
+        return columns
+
+    def give_up(self) -> None:
+        """Stop writing; what was written stays for a later try."""
+        self._pool.shutdown(cancel_futures=True)
+        self._connection.close()
+
+    def _unified(self) -> dict[str, Type]:
+        types: dict[str, Type] = {}
+        largest: dict[str, int] = {}
+        for part in self.parts:
+            for name, kind in part.types.items():
+                largest[name] = max(largest.get(name, 0), part.largest.get(name, 0))
+                types[name] = self._unify(types.get(name, kind), kind)
+        # An integer too large for a double cannot share a column of numbers.
+        mixed = {n for n, t in types.items() if t == "number" and largest[n] > _EXACT}
+        return {n: ("text" if self._read_texts else "json") if n in mixed else t for n, t in types.items()}
+
+    def _unify(self, left: Type, right: Type) -> Type:
+        if left == right:
+            return left
+        if {left, right} == {"integer", "number"}:
+            return "number"
+        # Numbers read from texts are written as they stood.
+        return "text" if self._read_texts and {left, right} <= {"integer", "number", "text"} else "json"
+
+    def _rewrite(self, number: int, part: Part, columns: list[Column]) -> None:
+        path = self.part_path(number)
+        fresh = path.with_suffix(".new")
+        parts = [ROW]
+        parts += [f"{_converted(c, part.types.get(c.name))} AS {quote_name(c.name)}" for c in columns]
+        source = quote_text(str(path))
+        self._connection.execute(
+            f"COPY (SELECT {', '.join(parts)} FROM read_parquet({source})) TO {quote_text(str(fresh))} {_COPY_OPTIONS}"
+        )
+        sync_file(fresh)
+        fresh.replace(path)
+        part.types = {c.name: c.type for c in columns}
+
+
+def _converted(column: Column, stored: Type | None) -> str:
+    """SQL for a column of a part in the type that all parts have."""
+    name = quote_name(column.name)
+    if stored is None:
+        return f"CAST(NULL AS {_SQL_TYPES[column.type]})"
+    if stored == column.type:
+        return name
+    if column.type == "json" and stored in {"text", "number"}:
+        return f"CAST(to_json({name}) AS VARCHAR)"
+    return f"CAST({name} AS {_SQL_TYPES[column.type]})"
+
+
+_SQL_TYPES: dict[str, str] = {
+    "text": "VARCHAR", "json": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN",
+}  # fmt: skip
+
+
+def _column(values: list[Any], *, read_texts: bool) -> tuple[Type | None, Any, int]:
+    """The type of some values, the values as numpy holds them, and the largest integer among them."""
+    types = set(map(type, values))
+    missing = type(None) in types
+    types.discard(type(None))
+    if not types:
+        return None, None, 0
+    if types == {str}:
+        if read_texts and (read := _numbers(values)) is not None:
+            return _column(read, read_texts=False)
+        return "text", _objects(values), 0
+    if types == {bool}:
+        return "boolean", _masked(values, np.bool_, False) if missing else np.array(values, np.bool_), 0
+    if types <= {int, float}:
+        largest = max((abs(v) for v in values if type(v) is int), default=0)
+        if types == {int} and largest < _INT64:
+            return "integer", _masked(values, np.int64, 0) if missing else np.array(values, np.int64), largest
+        if float in types and largest <= _EXACT:
+            return "number", _masked(values, np.float64, 0.0) if missing else np.array(values, np.float64), 0
+    return "json", _objects([None if v is None else dump_json(v) for v in values]), 0
+
+
+def _numbers(values: list[str | None]) -> list[Any] | None:
+    """Texts as integers, or as decimal numbers, where writing them again gives the same texts."""
+    given = [v for v in values if v is not None]
+    first = given[0]
+    if not (first[:1].isdigit() or first[:1] == "-"):
+        return None
+    try:
+        if all(str(int(v)) == v for v in given):
+            return [None if v is None else int(v) for v in values]
+        # DuckDB and Python write plain decimals of this length alike.
+        if all("." in v and len(v) <= 15 and repr(float(v)) == v and "e" not in v for v in given):
+            return [None if v is None else float(v) for v in values]
+    except ValueError:
+        return None
+    return None
+
+
+def _objects(values: list[Any]) -> Any:
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
+
+
+def _masked(values: list[Any], kind: Any, filler: Any) -> Any:
+    data = np.array([filler if v is None else v for v in values], kind)
+    return np.ma.masked_array(data, mask=[v is None for v in values])
+
+
+# ── whole versions ──
+
+
+def source_sql(files: Iterable[Path]) -> str:
+    """A table function that reads all parts."""
+    return f"read_parquet([{', '.join(quote_text(str(f)) for f in files)}])"
+
+
+def typed_projection(columns: Iterable[Column], *, as_json: bool = True) -> str:
+    """The columns for a SELECT; JSON as DuckDB's JSON type where asked for."""
+    parts = []
+    for column in columns:
+        name = quote_name(column.name)
+        parts.append(f"{name}::JSON AS {name}" if as_json and column.type == "json" else name)
+    return ", ".join(parts) or "NULL AS nothing"
+
+
+def content_hash(connection: duckdb.DuckDBPyConnection, source: str, columns: list[Column]) -> str:
+    """SHA-256 of the rows in their order: of the SHA-256 of each row's JSON, by groups of 10,000 rows.
+
+    It depends on names, values and order alone, and not on how they are cut into files or in which order columns are.
+    """
+    fields = ", ".join(f"{quote_name(c.name)} := {quote_name(c.name)}" for c in sorted(columns, key=lambda c: c.name))
+    row = f"sha256(CAST(to_json(struct_pack({fields})) AS VARCHAR))" if columns else "''"
+    text = (
+        f"SELECT coalesce(sha256(string_agg(h, '' ORDER BY g)), sha256('')) FROM (SELECT {ROW} // {GROUP_ROWS} AS g,"
+        f" sha256(string_agg({row}, '' ORDER BY {ROW})) AS h FROM {source} GROUP BY g)"
+    )
+    found = connection.execute(text).fetchone()
+    assert found is not None
+    return str(found[0])
+
+
+def read_rows(
+    files: list[Path], columns: list[Column], *, where: str = "", batch: int = 2000, limit: int | None = None
+) -> Iterator[list[tuple[int, Row]]]:
+    """All rows in their order, in batches, each with its number. ``where`` is SQL of our own."""
+    connection = open_sandbox(files, memory="512MB")
+    try:
+        names = ", ".join(quote_name(c.name) for c in columns)
+        text = f"SELECT {ROW}{', ' + names if names else ''} FROM {source_sql(files)}"
+        text += (f" WHERE {where}" if where else "") + f" ORDER BY {ROW}" * bool(where)
+        text += f" LIMIT {limit}" if limit is not None else ""
+        cursor = connection.execute(text)
+        while found := cursor.fetchmany(batch):
+            yield [(int(values[0]), decode_row(columns, values[1:])) for values in found]
+    finally:
+        connection.close()
+
+
+def write_select(
+    connection: duckdb.DuckDBPyConnection, select: str, path: Path, columns: list[Column] | None
+) -> list[Column]:
+    """Write what a SELECT gives, in its order, as one file; returns its columns, without those that are empty.
+
+    ``columns`` are given where the SELECT passes stored columns on; else their types are DuckDB's, as near as ours come.
+    """
+    import duckdb
+
+    if columns is None:
+        described = connection.execute(f"DESCRIBE {select}").fetchall()
+        columns = [Column(str(r[0]), _type_of(str(r[1]))) for r in described if r[0] != ROW]
+        exprs = [_stored(c, str(r[1])) for c, r in zip(columns, (r for r in described if r[0] != ROW), strict=True)]
+    else:
+        exprs = [quote_name(c.name) for c in columns]
+    if columns:
+        counts = ", ".join(f"count({quote_name(c.name)})" for c in columns)
+        found = connection.execute(f"SELECT {counts} FROM ({select})").fetchone()
+        assert found is not None
+        kept = [bool(n) for n in found]
+        exprs = [e for e, k in zip(exprs, kept, strict=True) if k]
+        columns = [c for c, k in zip(columns, kept, strict=True) if k]
+    projection = ", ".join([f"row_number() OVER () - 1 AS {ROW}", *exprs])
+    try:
+        connection.execute(f"COPY (SELECT {projection} FROM ({select})) TO {quote_text(str(path))} {_COPY_OPTIONS}")
+    except duckdb.IOException as error:
+        raise write_failed(path, error) from error
+    sync_file(path)
+    return columns
+
+
+def _type_of(described: str) -> Type:
+    if described in {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}:
+        return "integer"
+    if described in {"FLOAT", "DOUBLE"} or described.startswith(("DECIMAL", "HUGEINT", "UBIGINT", "UHUGEINT")):
+        return "number"
+    if described == "BOOLEAN":
+        return "boolean"
+    nested = described == "JSON" or described.endswith("]") or described.startswith(("STRUCT", "MAP", "UNION"))
+    return "json" if nested else "text"
+
+
+def _stored(column: Column, described: str) -> str:
+    name = quote_name(column.name)
+    if column.type == "json" and described != "JSON":
+        return f"CAST(to_json({name}) AS VARCHAR) AS {name}"
+    return f"CAST({name} AS {_SQL_TYPES[column.type]}) AS {name}"
+
+
+def sync_file(path: Path) -> None:
+    """Make a file that somebody else wrote private and durable."""
+    path.chmod(0o600)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_failed(path: Path, error: Exception) -> LlmopsError:
+    """A failure to write, with what to do."""
+    text = str(error).splitlines()[0][:300]
+    if "No space left" in text:
+        return LlmopsError("disk_full", f"no space left on the disk of {path.parent}", "Free some space and resume.")
+    return LlmopsError("dataset_unwritable", f"{path.name} could not be written: {text}")

@@ -1,0 +1,200 @@
+"""What a row is: the kinds of datasets, the columns each has, and the texts and conversations inside a row.
+
+A row is a dictionary of columns. A column has one of five types: ``text``, ``integer``, ``number``, ``boolean`` and
+``json``, whose values are lists and objects, or of mixed types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+Kind = Literal["messages", "prompt-completion", "preference", "kto", "text", "tabular"]
+Type = Literal["text", "integer", "number", "boolean", "json"]
+Row = dict[str, Any]
+Message = dict[str, Any]
+
+# Hidden columns: the number of the row, and fields of rows with too many different names to be columns.
+ROW = "_row"
+REST = "_rest"
+
+KIND_COLUMNS: dict[str, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "prompt-completion": ("prompt", "completion"),
+    "preference": ("chosen", "rejected"),
+    "kto": ("prompt", "completion", "label"),
+    "text": ("text",),
+    "tabular": (),
+}
+# Columns that hold text or a list of messages, by kind.
+CONTENT_COLUMNS: dict[str, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "prompt-completion": ("prompt", "completion"),
+    "preference": ("prompt", "chosen", "rejected"),
+    "kto": ("prompt", "completion"),
+    "text": ("text",),
+    "tabular": (),
+}
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a dataset version."""
+
+    name: str
+    type: Type
+
+    def as_dict(self) -> dict[str, str]:
+        """The column as JSON."""
+        return {"name": self.name, "type": self.type}
+
+
+def decode_row(columns: list[Column], values: tuple[Any, ...]) -> Row:
+    """A row from its stored values: JSON decoded, fields without a value left out, the rest unpacked."""
+    row: Row = {}
+    for column, value in zip(columns, values, strict=True):
+        if value is None:
+            continue
+        row[column.name] = load_json(value) if column.type == "json" else value
+    rest = row.pop(REST, None)
+    return row | rest if rest else row
+
+
+def load_json(text: str) -> Any:
+    """Decode JSON; numbers too large for 64 bits stay whole."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        import json
+
+        return json.loads(text)
+    if _has_long_number(text):
+        import json
+
+        return json.loads(text)
+    return value
+
+
+def dump_json(value: Any) -> str:
+    """Encode JSON, compact, in the order of the keys; integers of any size."""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, orjson.JSONEncodeError):
+        import json
+
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _has_long_number(text: str) -> bool:
+    import re
+
+    return re.search(r"\d{19}", text) is not None
+
+
+def content_text(content: Any) -> str:
+    """The text of a message's content, which may be a text, parts, or nothing."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [p.get("text") if isinstance(p, dict) else p for p in content]
+        return "\n".join(p for p in parts if isinstance(p, str))
+    return ""
+
+
+def as_messages(value: Any, role: str) -> list[Message]:
+    """A text or a list of messages as messages; a text is one message of ``role``."""
+    if isinstance(value, list):
+        return [m for m in value if isinstance(m, dict)]
+    return [{"role": role, "content": value}] if isinstance(value, str) else []
+
+
+def conversation(kind: str, row: Row) -> list[Message]:
+    """A row as a conversation; of a preference pair, the one with the chosen answer. Empty where there is none."""
+    if kind == "messages":
+        return as_messages(row.get("messages"), "user")
+    if kind == "preference":
+        return as_messages(row.get("prompt"), "user") + as_messages(row.get("chosen"), "assistant")
+    if kind in {"prompt-completion", "kto"}:
+        return as_messages(row.get("prompt"), "user") + as_messages(row.get("completion"), "assistant")
+    return []
+
+
+def texts(kind: str, row: Row) -> Iterator[tuple[str, str]]:
+    """Every text of a row with where it is, such as ``messages[1].content`` or a column's name."""
+    content = CONTENT_COLUMNS.get(kind, ())
+    for name, value in row.items():
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, list) and name in content:
+            for index, message in enumerate(value):
+                if isinstance(message, dict):
+                    yield from _message_texts(f"{name}[{index}]", message)
+        elif isinstance(value, (list, dict)):
+            yield from nested_texts(name, value)
+
+
+def _message_texts(place: str, message: Message) -> Iterator[tuple[str, str]]:
+    for key, value in message.items():
+        if key == "role":
+            continue
+        if isinstance(value, str):
+            yield f"{place}.{key}", value
+        else:
+            yield from nested_texts(f"{place}.{key}", value)
+
+
+def nested_texts(place: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The texts inside a JSON value, with their places."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from nested_texts(f"{place}[{index}]", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from nested_texts(f"{place}.{key}", item)
+
+
+def map_texts(value: Any, change: Any, *, skip: frozenset[str] = frozenset()) -> Any:
+    """A JSON value with every text replaced by ``change(text)``; values of keys in ``skip`` stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [map_texts(item, change, skip=skip) for item in value]
+    if isinstance(value, dict):
+        return {k: v if k in skip and isinstance(v, str) else map_texts(v, change, skip=skip) for k, v in value.items()}
+    return value
+
+
+def input_text(kind: str, row: Row, fallback: tuple[str, ...] = ()) -> str:
+    """What a row asks: everything before its answer. Of a table, the text of the ``fallback`` columns."""
+    if kind == "messages":
+        turns = as_messages(row.get("messages"), "user")
+        if turns and turns[-1].get("role") == "assistant":
+            turns = turns[:-1]
+        return "\n".join(content_text(m.get("content")) for m in turns)
+    if kind in {"prompt-completion", "kto", "preference"}:
+        return "\n".join(content_text(m.get("content")) for m in as_messages(row.get("prompt"), "user"))
+    if kind == "text":
+        return str(row.get("text") or "")
+    return "\n".join(str(row[c]) for c in fallback if isinstance(row.get(c), str))
+
+
+def answer_text(kind: str, row: Row) -> str:
+    """What a row answers; empty where nothing does."""
+    if kind == "messages":
+        turns = as_messages(row.get("messages"), "user")
+        return content_text(turns[-1].get("content")) if turns and turns[-1].get("role") == "assistant" else ""
+    name = {"prompt-completion": "completion", "kto": "completion", "preference": "chosen"}.get(kind)
+    return "\n".join(content_text(m.get("content")) for m in as_messages(row.get(name), "assistant")) if name else ""
+
+
+def whole_text(kind: str, row: Row) -> str:
+    """All that a row says, as one text; what near-duplicates and overlaps are found by."""
+    if kind in {"tabular", "text"}:
+        return "\n".join(value for value in row.values() if isinstance(value, str))
+    return "\n".join(content_text(m.get("content")) for m in conversation(kind, row))

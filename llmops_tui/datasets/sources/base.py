@@ -1,0 +1,86 @@
+"""What sources give: batches of records, what was set apart with its reason, and from where to go on."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from llmops_tui.datasets.records import Row
+
+# A line longer than this is set apart; a batch is about so many bytes of input.
+MAX_LINE = 64 << 20
+BATCH_BYTES = 24 << 20
+BATCH_ROWS = 100_000
+MAX_DOCUMENT = 1 << 30
+KEPT_RAW = 1 << 20
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that could not be read: where it is, why, and its bytes (the first MB of a longer one)."""
+
+    source: str
+    line: int
+    offset: int
+    length: int
+    reason: str
+    raw: bytes
+
+
+@dataclass
+class Batch:
+    """Some records of one source, what was set apart, and from where to go on after them.
+
+    ``position`` is a byte offset, or a number of records, as the source understands it; ``share`` how much of the
+    source is done.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    position: int = 0
+    line: int = 0
+    blank: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, folder or table to read.
+
+    Attributes:
+        path: where it is.
+        type: ``jsonl``, ``json``, ``csv``, ``tsv``, ``parquet``, ``arrow``, ``text``, ``document``, ``sqlite``, ``llm-log``.
+        table: the table, of a SQLite file.
+        split: the split it belongs to, of a dataset folder.
+        unit: of a text: ``line``, ``paragraph`` or ``file``.
+    """
+
+    path: Path
+    type: str
+    table: str = ""
+    split: str = ""
+    unit: str = "line"
+
+    @property
+    def untyped(self) -> bool:
+        """Whether its values are texts that may stand for numbers."""
+        return self.type in {"csv", "tsv"}
+
+
+def open_stream(path: Path) -> IO[bytes]:
+    """A file's bytes, decompressed where its name says that they are compressed."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if path.suffix in {".zst", ".zstd"}:
+        import zstandard
+
+        return zstandard.open(path, "rb")  # type: ignore[no-any-return]
+    return path.open("rb")
+
+
+def share_of(path: Path, position: int) -> float:
+    """How much of a file is read at a byte offset; half, as nobody knows, of a compressed one."""
+    return min(1.0, position / max(1, path.stat().st_size)) if path.suffix not in {".gz", ".zst", ".zstd"} else 0.5

@@ -1,0 +1,139 @@
+"""JSON Lines: one object a line, each judged by itself, lines of any length passed over in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import orjson
+
+from llmops_tui.datasets.raw import json_reason
+from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.sources.base import (
+    BATCH_BYTES,
+    KEPT_RAW,
+    MAX_LINE,
+    Batch,
+    Reject,
+    Source,
+    open_stream,
+    share_of,
+)
+
+_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+
+
+def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]:
+    """The objects of a file, compressed or not."""
+    with open_stream(source.path) as stream:
+        _skip(stream, position)
+        carry = b""
+        while chunk := stream.read(BATCH_BYTES):
+            if position == 0 and not carry and chunk.startswith(b"\xef\xbb\xbf"):
+                chunk = chunk[3:]
+                position = 3
+            data = carry + chunk
+            cut = data.rfind(b"\n") + 1
+            if cut == 0 and len(data) > MAX_LINE:
+                carry, batch = _overlong(source, stream, data, position, line + 1)
+                position, line = batch.position, batch.line
+                yield batch
+                continue
+            carry = data[cut:]
+            if cut:
+                batch = _parse_lines(source, data[:cut], position, line)
+                position, line = position + cut, line + len(batch.lines) + len(batch.rejects) + batch.blank
+                batch.position, batch.line, batch.share = position, line, share_of(source.path, position)
+                yield batch
+        if carry:
+            batch = _parse_lines(source, carry, position, line)
+            batch.position, batch.line, batch.share = position + len(carry), line + 1, 1.0
+            yield batch
+
+
+def _skip(stream: IO[bytes], position: int) -> None:
+    if position and stream.seekable():
+        stream.seek(position)
+    else:
+        while position > 0 and (part := stream.read(min(position, BATCH_BYTES))):
+            position -= len(part)
+
+
+def _overlong(source: Source, stream: IO[bytes], data: bytes, position: int, line: int) -> tuple[bytes, Batch]:
+    """Pass over a line that does not fit into memory; returns what was read behind it."""
+    length, rest, kept = len(data), b"", data[:KEPT_RAW]
+    while chunk := stream.read(BATCH_BYTES):
+        end = chunk.find(b"\n")
+        if end >= 0:
+            length += end
+            rest = chunk[end + 1 :]
+            break
+        length += len(chunk)
+    reason = f"the line has {length:,} bytes, more than {MAX_LINE:,}"
+    rejected = [Reject(str(source.path), line, position, length, reason, kept)]
+    after = position + length + 1
+    return rest, Batch(rejects=rejected, position=after, line=line, share=share_of(source.path, after))
+
+
+def _parse_lines(source: Source, data: bytes, offset: int, line: int) -> Batch:
+    batch = Batch()
+    lines = data.removesuffix(b"\n").split(b"\n")
+    # Numbers of 19 digits may not fit into 64 bits, which only the slow parser keeps whole.
+    long_numbers = has_long_number(data)
+    for number, raw in enumerate(lines, line + 1):
+        if len(raw) > MAX_LINE:
+            reason = f"the line has {len(raw):,} bytes, more than {MAX_LINE:,}"
+            batch.rejects.append(Reject(str(source.path), number, offset, len(raw), reason, raw[:KEPT_RAW]))
+        elif not raw or raw.isspace():
+            batch.blank += 1
+        else:
+            try:
+                row = parse_object(raw, long_numbers=long_numbers)
+            except ValueError as error:
+                batch.rejects.append(Reject(str(source.path), number, offset, len(raw), str(error), raw[:KEPT_RAW]))
+            else:
+                batch.rows.append(row)
+                batch.lines.append(number)
+        offset += len(raw) + 1
+    return batch
+
+
+def has_long_number(data: bytes) -> bool:
+    """Whether 19 digits stand in a row anywhere."""
+    return b"0" * 19 in data.translate(_DIGITS)
+
+
+def parse_object(raw: bytes, *, long_numbers: bool = True) -> Row:
+    """One JSON object, checked for what parsers pass over: repeated keys and deep nesting; ValueError says why not."""
+    try:
+        row: Row = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(json_reason(error)) from None
+    if type(row) is not dict:
+        raise ValueError(f"it is {type(row).__name__} and not an object")
+    # Keys and texts have two quotes each: fewer after writing it again means that a key was dropped.
+    try:
+        written = orjson.dumps(row)
+    except orjson.JSONEncodeError:
+        raise ValueError("lists and objects are nested deeper than 254") from None
+    if written.count(b'"') != raw.count(b'"') or (long_numbers and has_long_number(raw)):
+        return _parse_slowly(raw)
+    return row
+
+
+def _parse_slowly(raw: bytes) -> Row:
+    import json
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(items)
+        if len(made) != len(items):
+            names = [name for name, _ in items]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"the key {twice!r} stands twice in one object")
+        return made
+
+    try:
+        row: Row = json.loads(raw, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("lists and objects are nested too deep") from None
+    return row

@@ -1,0 +1,153 @@
+"""Parquet, Arrow and SQLite: tables whose values have types, brought to those of JSON."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.sources.base import Batch, Source, share_of
+from llmops_tui.errors import InputRefusedError
+
+
+def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
+    """The rows of a Parquet file."""
+    del line
+    import duckdb
+
+    from llmops_tui.workspace.sandbox import open_sandbox, quote_text
+
+    connection = open_sandbox([source.path], memory="1GB")
+    try:
+        place = f"read_parquet({quote_text(str(source.path))})"
+        found = connection.execute(f"SELECT count(*) FROM {place}").fetchone()
+        total = int(found[0]) if found else 0
+        cursor = connection.execute(f"SELECT * FROM {place} OFFSET {position}")
+        names = [c[0] for c in cursor.description or ()]
+        while values := cursor.fetchmany(10_000):
+            rows = [{n: _plain(v) for n, v in zip(names, row, strict=True) if v is not None} for row in values]
+            lines = list(range(position + 1, position + len(rows) + 1))
+            position += len(rows)
+            yield Batch(rows, lines, position=position, share=position / max(1, total))
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputRefusedError(
+            "file_damaged", f"{source.path} is no whole Parquet file: {reason}", "Get it again."
+        ) from error
+    finally:
+        connection.close()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: moments as ISO text, decimals as numbers, bytes as text where they are text."""
+    if isinstance(value, (str, bool, int, float)) or value is None:
+        return value
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raw = bytes(value)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(raw).decode()}
+    if isinstance(value, (dt.datetime, dt.date, dt.time)):
+        return value.isoformat()
+    return str(value)
+
+
+def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
+    """The rows of an Arrow stream, as dataset folders hold them."""
+    del line
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise InputRefusedError(
+            "arrow_missing",
+            f"{source.path} is an Arrow file, and pyarrow is not installed",
+            "pip install llmops-tui[train]",
+        ) from error
+    try:
+        with source.path.open("rb") as file:
+            table = pa.ipc.open_stream(file)
+            done = 0
+            for chunk in table:
+                rows = [{k: _plain(v) for k, v in row.items() if v is not None} for row in chunk.to_pylist()]
+                skip = max(0, min(len(rows), position - done))
+                done += len(rows)
+                if rows[skip:]:
+                    first = done - len(rows) + skip + 1
+                    yield Batch(
+                        rows[skip:],
+                        list(range(first, done + 1)),
+                        position=done,
+                        share=share_of(source.path, file.tell()),
+                    )
+    except pa.ArrowInvalid as error:
+        raise InputRefusedError(
+            "file_damaged", f"{source.path} is no whole Arrow stream: {error}", "Get it again."
+        ) from error
+
+
+def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:
+    """The rows of a table."""
+    del line
+    database = open_sqlite(source.path)
+    total = max(1, database[source.table].count)
+    batch = Batch(position=position)
+    for number, row in enumerate(database[source.table].rows_where(limit=-1, offset=position), position + 1):
+        batch.rows.append({k: _plain(v) for k, v in row.items() if v is not None})
+        batch.lines.append(number)
+        if len(batch.rows) >= 10_000:
+            batch.position, batch.share = number, number / total
+            yield batch
+            batch = Batch(position=number)
+    batch.position, batch.share = batch.position + len(batch.rows), 1.0
+    yield batch
+
+
+def open_sqlite(path: Path) -> Any:
+    """A SQLite file, opened read-only through sqlite-utils.
+
+    Raises:
+        InputRefusedError: it is none.
+    """
+    from urllib.parse import quote
+
+    import sqlite_utils
+
+    try:
+        database = sqlite_utils.Database(
+            sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, check_same_thread=False)
+        )
+        database.table_names()
+    except sqlite3.Error as error:
+        raise InputRefusedError("file_damaged", f"{path} is no SQLite file: {error}", "Check the file.") from error
+    return database
+
+
+def read_llm_log(source: Source, position: int, line: int) -> Iterator[Batch]:
+    """The conversations in the log of the ``llm`` program, one row each, oldest first."""
+    del line
+    database = open_sqlite(source.path)
+    found: dict[str, Row] = {}
+    for response in database["responses"].rows_where(order_by="id"):
+        row = found.setdefault(
+            str(response.get("conversation_id") or response["id"]),
+            {"messages": [], "conversation_id": response.get("conversation_id"), "model": response.get("model"),
+             "started_at": response.get("datetime_utc")},
+        )  # fmt: skip
+        if response.get("system") and not row["messages"]:
+            row["messages"].append({"role": "system", "content": response["system"]})
+        row["messages"].append({"role": "user", "content": response.get("prompt") or ""})
+        row["messages"].append({"role": "assistant", "content": response.get("response") or ""})
+    rows = [{k: v for k, v in row.items() if v is not None} for row in found.values()][position:]
+    yield Batch(rows, list(range(position + 1, position + len(rows) + 1)), position=position + len(rows), share=1.0)

@@ -1,0 +1,375 @@
+"""Datasets and their versions in the book, and the content-addressed folders that hold the rows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.datasets.parts import content_hash, read_rows, source_sql
+from llmops_tui.datasets.records import Column, Row
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.files import sha256_text, sync_folder
+from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lineage import record_edges
+from llmops_tui.workspace.sandbox import open_sandbox
+
+if TYPE_CHECKING:
+    import duckdb
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
+_COLUMNS = "id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe, note, size_bytes, created_at"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a version was made: an operation with its parameters, and the content it was applied to.
+
+    ``inputs`` are references such as ``triage@3`` with the SHA-256 of their content, or paths with that of the file.
+    """
+
+    operation: str
+    parameters: dict[str, Any]
+    inputs: tuple[tuple[str, str], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as JSON."""
+        return {
+            "operation": self.operation, "parameters": self.parameters,
+            "inputs": [{"ref": ref, "sha256": digest} for ref, digest in self.inputs],
+        }  # fmt: skip
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the recipe: of what is done and to what content, wherever that lay."""
+        facts = {"operation": self.operation, "parameters": self.parameters, "inputs": [d for _, d in self.inputs]}
+        return sha256_text(json.dumps(facts, sort_keys=True))
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """One version of a dataset; its rows never change."""
+
+    id: str
+    dataset: str
+    number: int
+    sha256: str
+    parent: int | None
+    kind: str
+    rows: int
+    rejected: int
+    columns: tuple[Column, ...]
+    recipe: Recipe
+    note: str
+    size_bytes: int
+    created_at: float
+    folder: Path
+    tags: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> str:
+        """How to name it: ``triage@7``."""
+        return f"{self.dataset}@{self.number}"
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """Its Parquet files, in the order of the rows."""
+        found = sorted(self.folder.glob("part-*.parquet"))
+        if not found:
+            raise LlmopsError(
+                "dataset_missing", f"the files of {self.ref} are not in {self.folder}", "Restore a backup."
+            )
+        return found
+
+    @property
+    def source(self) -> str:
+        """A table function that reads its rows, in a connection that may read its files."""
+        return source_sql(self.files)
+
+    def read(self, where: str = "", batch: int = 2000, limit: int | None = None) -> Iterator[list[tuple[int, Row]]]:
+        """Its rows in their order, in batches, each with its number; ``where`` is SQL of our own."""
+        return read_rows(self.files, list(self.columns), where=where, batch=batch, limit=limit)
+
+    def rows_at(self, numbers: list[int]) -> list[Row]:
+        """Some rows by number, in the order asked for."""
+        if not numbers:
+            return []
+        wanted = ", ".join(str(int(n)) for n in numbers)
+        found = {n: row for batch in self.read(f"_row IN ({wanted})") for n, row in batch}
+        return [found[n] for n in numbers if n in found]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The version as the command line's JSON shows it."""
+        return {
+            "dataset": self.dataset, "version": self.number, "id": self.id, "sha256": self.sha256, "parent": self.parent,
+            "format": self.kind, "rows": self.rows, "rejected": self.rejected, "tags": list(self.tags),
+            "columns": [c.as_dict() for c in self.columns], "recipe": self.recipe.as_dict(), "note": self.note,
+            "size_bytes": self.size_bytes, "created_at": self.created_at, "folder": str(self.folder),
+        }  # fmt: skip
+
+
+class DatasetStore:
+    """The datasets of one workspace."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace they are in."""
+        return self.catalogue.workspace
+
+    # ── finding ──
+
+    def all(self) -> list[DatasetVersion]:
+        """The latest version of each dataset, by name."""
+        return [versions[0] for versions in self.logs().values()]
+
+    def logs(self) -> dict[str, list[DatasetVersion]]:
+        """All versions of all datasets, newest first, by name."""
+
+        def work(book: duckdb.DuckDBPyConnection) -> dict[str, list[DatasetVersion]]:
+            tags = _tags(book)
+            rows = book.execute(f"SELECT {_COLUMNS} FROM dataset_versions ORDER BY dataset, number DESC").fetchall()
+            found: dict[str, list[DatasetVersion]] = {}
+            for row in rows:
+                version = self._version(row, tags)
+                found.setdefault(version.dataset, []).append(version)
+            return found
+
+        return self.catalogue.read(work)
+
+    def log(self, name: str) -> list[DatasetVersion]:
+        """The versions of one dataset, newest first."""
+        found = self.logs().get(name)
+        if not found:
+            raise NotFoundError("dataset", name, "llmops data list shows them.")
+        return found
+
+    def get(self, ref: str) -> DatasetVersion:
+        """A version by ``name``, ``name@3``, ``name@tag``, or id.
+
+        Raises:
+            NotFoundError: there is no such dataset, version or tag.
+        """
+        name, _, wanted = ref.partition("@")
+        if not wanted:
+            if name.startswith("dsv_"):
+                found = next((v for vs in self.logs().values() for v in vs if v.id == name), None)
+                if found is not None:
+                    return found
+            return self.log(name)[0]
+        for version in self.log(name):
+            if wanted in {str(version.number), *version.tags}:
+                return version
+        raise NotFoundError("dataset version", ref, f"llmops data log {name} shows them.")
+
+    # ── keeping ──
+
+    def staging(self) -> Path:
+        """A new folder to write a version's files in."""
+        folder = self.workspace.make().datasets / f".staging-{new_id('st')}"
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def keep(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        kind: str,
+        columns: list[Column],
+        recipe: Recipe,
+        rejected: int = 0,
+        note: str = "",
+        parent: int | None = None,
+    ) -> DatasetVersion:
+        """Make the files in a staging folder the next version of a dataset.
+
+        Where the newest version holds the same rows, made the same way, that version is returned.
+        """
+        check_name(name)
+        files = sorted(folder.glob("part-*.parquet"))
+        connection = open_sandbox(files, memory="1GB")
+        try:
+            digest = content_hash(connection, source_sql(files), columns)
+            found = connection.execute(f"SELECT count(*) FROM {source_sql(files)}").fetchone()
+        finally:
+            connection.close()
+        assert found is not None
+        final = self.workspace.datasets / digest
+        if final.is_dir():
+            shutil.rmtree(folder)
+        else:
+            shutil.rmtree(folder / "spill", ignore_errors=True)
+            folder.rename(final)
+            sync_folder(final.parent)
+        version = DatasetVersion(
+            new_id("dsv"), name, 0, digest, parent, kind, int(found[0]), rejected, tuple(columns), recipe, note,
+            sum(f.stat().st_size for f in final.glob("part-*.parquet")), time.time(), final,
+        )  # fmt: skip
+        return self._record(version)
+
+    def _record(self, version: DatasetVersion) -> DatasetVersion:
+        def work(book: duckdb.DuckDBPyConnection) -> DatasetVersion:
+            book.execute("INSERT OR IGNORE INTO datasets VALUES (?, ?)", [version.dataset, version.created_at])
+            newest = book.execute(
+                f"SELECT {_COLUMNS} FROM dataset_versions WHERE dataset = ? ORDER BY number DESC LIMIT 1",
+                [version.dataset],
+            ).fetchone()
+            if newest is not None:
+                old = self._version(newest, _tags(book))
+                if (old.sha256, old.recipe.sha256) == (version.sha256, version.recipe.sha256):
+                    return old
+            number = (int(newest[2]) if newest is not None else 0) + 1
+            book.execute(
+                "INSERT INTO dataset_versions (id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe,"
+                " recipe_sha256, note, size_bytes, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    version.id, version.dataset, number, version.sha256, version.parent, version.kind, version.rows,
+                    version.rejected, json.dumps([c.as_dict() for c in version.columns]),
+                    json.dumps(version.recipe.as_dict()), version.recipe.sha256, version.note, version.size_bytes,
+                    version.created_at,
+                ],
+            )  # fmt: skip
+            inputs = [digest for _, digest in version.recipe.inputs]
+            record_edges(
+                book, output=version.sha256, kind=version.recipe.operation, recipe=version.recipe.sha256, inputs=inputs
+            )
+            row = book.execute(f"SELECT {_COLUMNS} FROM dataset_versions WHERE id = ?", [version.id]).fetchone()
+            assert row is not None
+            return self._version(row, {})
+
+        return self.catalogue.write(work)
+
+    def restore(self, ref: str) -> DatasetVersion:
+        """Make an old version's rows the newest version of its dataset again."""
+        old = self.get(ref)
+        recipe = Recipe("restore", {"from": old.number}, ((old.ref, old.sha256),))
+        fresh = DatasetVersion(
+            new_id("dsv"), old.dataset, 0, old.sha256, old.number, old.kind, old.rows, old.rejected, old.columns, recipe,
+            f"as @{old.number}", old.size_bytes, time.time(), old.folder,
+        )  # fmt: skip
+        return self._record(fresh)
+
+    def tag(self, ref: str, tag: str) -> DatasetVersion:
+        """Point a tag at a version."""
+        if not _TAG.fullmatch(tag) or tag == "latest":
+            raise InputRefusedError("bad_tag", f"{tag!r} cannot be a tag", "A letter, then letters, digits, . _ -")
+        version = self.get(ref)
+        self.catalogue.write(
+            lambda book: book.execute(
+                "INSERT OR REPLACE INTO dataset_tags VALUES (?, ?, ?, ?)",
+                [version.dataset, tag, version.number, time.time()],
+            )
+        )
+        return self.get(version.ref)
+
+    def untag(self, name: str, tag: str) -> None:
+        """Take a tag away."""
+        self.catalogue.write(
+            lambda book: book.execute("DELETE FROM dataset_tags WHERE dataset = ? AND tag = ?", [name, tag])
+        )
+
+    # ── what is kept beside versions ──
+
+    def report(self, sha256: str, what: str) -> dict[str, Any] | None:
+        """A report that was made of some content, such as its profile; none where it was not made yet."""
+        row = self.catalogue.read(
+            lambda book: book.execute(
+                "SELECT report FROM dataset_reports WHERE sha256 = ? AND what = ?", [sha256, what]
+            ).fetchone()
+        )
+        return json.loads(row[0]) if row else None
+
+    def keep_report(self, sha256: str, what: str, report: dict[str, Any]) -> None:
+        """Keep a report of some content; a newer one replaces it."""
+        text = json.dumps(report)
+        self.catalogue.write(
+            lambda book: book.execute(
+                "INSERT OR REPLACE INTO dataset_reports VALUES (?, ?, ?, ?)", [sha256, what, text, time.time()]
+            )
+        )
+
+    def views(self, name: str) -> dict[str, dict[str, Any]]:
+        """The saved views of a dataset."""
+        rows = self.catalogue.read(
+            lambda book: book.execute(
+                "SELECT name, view FROM dataset_views WHERE dataset = ? ORDER BY name", [name]
+            ).fetchall()
+        )
+        return {str(n): json.loads(v) for n, v in rows}
+
+    def save_view(self, name: str, view_name: str, view: dict[str, Any]) -> None:
+        """Keep a view: its filter, sort and search."""
+        text = json.dumps(view)
+        self.catalogue.write(
+            lambda book: book.execute(
+                "INSERT OR REPLACE INTO dataset_views VALUES (?, ?, ?, ?)", [name, view_name, text, time.time()]
+            )
+        )
+
+    def mapping(self, columns: tuple[str, ...]) -> dict[str, str]:
+        """The mapping that was used last for a table with these columns; empty where there is none."""
+        row = self.catalogue.read(
+            lambda book: book.execute(
+                "SELECT mapping FROM dataset_mappings WHERE columns = ?", [_signature(columns)]
+            ).fetchone()
+        )
+        return json.loads(row[0]) if row else {}
+
+    def keep_mapping(self, columns: tuple[str, ...], mapping: dict[str, str]) -> None:
+        """Remember a mapping for the next table with these columns."""
+        self.catalogue.write(
+            lambda book: book.execute(
+                "INSERT OR REPLACE INTO dataset_mappings VALUES (?, ?, ?)",
+                [_signature(columns), json.dumps(mapping), time.time()],
+            )
+        )
+
+    def _version(self, row: tuple[Any, ...], tags: dict[tuple[str, int], list[str]]) -> DatasetVersion:
+        recipe = json.loads(row[9])
+        return DatasetVersion(
+            id=row[0], dataset=row[1], number=int(row[2]), sha256=row[3], parent=row[4], kind=row[5], rows=int(row[6]),
+            rejected=int(row[7]), columns=tuple(Column(c["name"], c["type"]) for c in json.loads(row[8])),
+            recipe=Recipe(
+                recipe["operation"], recipe["parameters"], tuple((i["ref"], i["sha256"]) for i in recipe["inputs"])
+            ),
+            note=row[10], size_bytes=int(row[11]), created_at=float(row[12]),
+            folder=self.workspace.datasets / row[3], tags=tuple(tags.get((row[1], int(row[2])), ())),
+        )  # fmt: skip
+
+
+def check_name(name: str) -> str:
+    """A name that a dataset may have.
+
+    Raises:
+        InputRefusedError: it may not.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputRefusedError(
+            "bad_name",
+            f"{name[:100]!r} cannot be the name of a dataset",
+            "Letters, digits, . _ - and at most 100 of them.",
+        )
+    return name
+
+
+def _tags(book: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], list[str]]:
+    found: dict[tuple[str, int], list[str]] = {}
+    for name, number, tag in book.execute("SELECT dataset, number, tag FROM dataset_tags ORDER BY tag").fetchall():
+        found.setdefault((name, int(number)), []).append(tag)
+    return found
+
+
+def _signature(columns: tuple[str, ...]) -> str:
+    return json.dumps(sorted(columns))
