@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,7 +169,7 @@ def run_import(
     done = _Import(context, sources, form, mapping)
     columns = done.read()
     context.report(0.9, "hashing the files")
-    inputs = [(str(s.path), _digest(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
+    inputs = [(str(s.path), digest_of(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
     kind = mapped_kind(mapping) if form == "tabular" and mapping else KIND_OF[form]
     settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     parent = next(iter(store.logs().get(name, [])), None)
@@ -184,21 +184,40 @@ def run_import(
     )  # fmt: skip
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
-    done.keep_rejects(version)
+    done.keep_rejects(context.workspace, version)
     return version.as_dict() | {"blank_lines": done.state.blank}
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, or of the names and hashes of all files in a folder."""
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return sha256_text("\n".join(f"{p.relative_to(path)} {sha256_file(p)}" for p in files))
     return sha256_file(path)
 
 
+class _Folder:
+    """The context of reading files outside a job."""
+
+    def __init__(self, folder: Path, tell: Callable[[float, str], None]) -> None:
+        self.folder = folder
+        self.report = tell
+
+
+def read_files(
+    folder: Path, paths: Sequence[Path], settings: dict[str, Any], tell: Callable[[float, str], None]
+) -> list[Column]:
+    """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
+    sources = [s for p in paths for s in find_sources(p, table=settings["table"], unit=settings["unit"])]
+    return _Import(_Folder(folder, tell), sources, settings["format"], settings["mapping"]).read()
+
+
 class _Import:
     """Reads sources into parts in the job's folder, and keeps note of how far it is after each part."""
 
-    def __init__(self, context: JobContext, sources: list[Source], form: str, mapping: dict[str, str]) -> None:
+    def __init__(
+        self, context: JobContext | _Folder, sources: list[Source], form: str, mapping: dict[str, str]
+    ) -> None:
         self._context = context
         self._sources = sources
         self._read = reader(form, mapping)
@@ -281,10 +300,10 @@ class _Import:
 
         self._writer.add(rows, written)
 
-    def keep_rejects(self, version: DatasetVersion) -> None:
+    def keep_rejects(self, workspace: Workspace, version: DatasetVersion) -> None:
         """Keep what was set apart beside the version."""
         if self.state.rejected:
-            write_rejects(self._context.workspace, version, self._rejects)
+            write_rejects(workspace, version, self._rejects)
 
 
 def rejects_path(workspace: Workspace, version: DatasetVersion) -> Path:

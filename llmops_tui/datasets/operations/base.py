@@ -1,0 +1,205 @@
+"""What an operation is given and gives, the list of all, and how one is applied or done again."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.parts import PartWriter, content_hash, source_sql, typed_projection, write_select
+from llmops_tui.datasets.records import ROW, Column, Row
+from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.sandbox import limited, lock, open_sandbox, quote_name
+
+Report = Callable[[float, str], None]
+OPERATION_SECONDS = 3600.0
+
+
+def no_report(_share: float, _message: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an operation made: the columns and kind of the rows in the folder, and a few words on what happened."""
+
+    columns: list[Column]
+    kind: str
+    note: str = ""
+
+
+@dataclass
+class Work:
+    """What an operation is given: the versions it is applied to, its parameters, and an empty folder for its files."""
+
+    inputs: list[DatasetVersion]
+    parameters: dict[str, Any]
+    folder: Path
+    report: Report = field(default=no_report)
+
+    @property
+    def first(self) -> DatasetVersion:
+        """The version it is applied to."""
+        return self.inputs[0]
+
+    def parameter(self, name: str, default: Any = None) -> Any:
+        """A parameter; refused where it is missing and has no default."""
+        value = self.parameters.get(name, default)
+        if value is None:
+            raise InputRefusedError("parameter_missing", f"{name} is missing", "llmops data -h tells what is needed.")
+        return value
+
+    def select(self, condition: str, *, order: str = ROW, note: str = "", views: bool = True) -> Made:
+        """Keep the rows for which an SQL condition holds, in an order. The SQL may be the user's."""
+        version = self.first
+        names = ", ".join([ROW, *(quote_name(c.name) for c in version.columns)])
+        inner = f"SELECT {ROW} FROM rows WHERE {condition}" if views else condition
+        text = f"SELECT {names} FROM stored WHERE {ROW} IN ({inner}) ORDER BY {order}"
+        return self.write(text, list(version.columns), version.kind, note)
+
+    def write(self, text: str, columns: list[Column] | None, kind: str, note: str = "") -> Made:
+        """Write what a SELECT gives as the version's rows."""
+        connection = open_sandbox([f for v in self.inputs for f in v.files], folder=self.folder, memory="1GB")
+        try:
+            for index, version in enumerate(self.inputs):
+                stored, rows = ("stored", "rows") if index == 0 else (f"stored{index}", f"rows{index}")
+                connection.execute(f"CREATE VIEW {stored} AS SELECT * FROM {version.source}")
+                connection.execute(
+                    f"CREATE VIEW {rows} AS SELECT {ROW}, {typed_projection(version.columns)} FROM {stored}"
+                )
+            lock(connection)
+            self.report(0.1, "writing")
+            with limited(connection, OPERATION_SECONDS):
+                columns = write_select(connection, text, self.folder / "part-00000.parquet", columns)
+        finally:
+            connection.close()
+        return Made(columns, kind, note)
+
+    def rewrite(self, change: Callable[[int, Row], Row | None], kind: str | None = None, note: str = "") -> Made:
+        """Write each row as ``change`` gives it for its number, or leave it out where that is none."""
+        writer = PartWriter(self.folder)
+        done, rows = 0, []
+        for batch in self.first.read():
+            rows += [fresh for number, row in batch if (fresh := change(number, row)) is not None]
+            done += len(batch)
+            if len(rows) >= 20_000:
+                writer.add(rows)
+                rows = []
+            self.report(done / max(1, self.first.rows), f"{done:,} of {self.first.rows:,} rows")
+        writer.add(rows)
+        return Made(writer.finish(), kind or self.first.kind, note)
+
+    def without(self, dropped: set[int], note: str) -> Made:
+        """All rows but some."""
+        return self.rewrite(lambda number, row: None if number in dropped else row, note=note)
+
+
+# Each by name: the module and function that does it. Loaded when it is needed.
+OPERATIONS: dict[str, str] = {
+    "filter": "selecting:filter_rows", "sample": "selecting:sample", "sort": "selecting:sort", "select": "selecting:select",
+    "map": "selecting:map_column", "query": "selecting:query", "edit": "selecting:edit", "concat": "combining:concat",
+    "mix": "combining:mix", "split": "splitting:split", "dedup": "cleaning:dedup", "fix": "cleaning:fix",
+    "redact": "cleaning:redact", "pseudonymise": "cleaning:pseudonymise", "reveal": "cleaning:reveal",
+    "label": "labels:label",
+}  # fmt: skip
+
+
+def apply(
+    store: DatasetStore,
+    operation: str,
+    refs: Sequence[str],
+    parameters: dict[str, Any],
+    *,
+    name: str | None = None,
+    report: Report = no_report,
+) -> DatasetVersion:
+    """Make a version by an operation; it is the next of the first input's dataset, or of ``name``.
+
+    Raises:
+        InputRefusedError: unknown operation, missing input or parameter, or the operation refuses.
+    """
+    inputs = [store.get(ref) for ref in refs]
+    folder = store.staging()
+    try:
+        made = _function(operation)(Work(inputs, parameters, folder, report))
+        target = name or inputs[0].dataset
+        recipe = Recipe(operation, parameters, tuple((v.ref, v.sha256) for v in inputs))
+        same = [v for v in inputs if v.dataset == target]
+        return store.keep(
+            folder, target, kind=made.kind, columns=made.columns, recipe=recipe, note=made.note,
+            parent=same[0].number if same else None,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[DatasetVersion, str]:
+    """Follow a version's recipe again; returns the version and the hash of what came out, which should be its own.
+
+    Raises:
+        InputRefusedError: an input is gone, or holds something else now.
+    """
+    version = store.get(ref)
+    recipe = version.recipe
+    if recipe.operation in {"restore", "import"}:
+        return version, _again_from_files(store, version, report)
+    by_hash = {v.sha256: v for versions in store.logs().values() for v in versions}
+    missing = [name for name, digest in recipe.inputs if digest not in by_hash]
+    if missing:
+        raise InputRefusedError("input_missing", f"{version.ref} was made from {missing[0]}, which is not here")
+    folder = store.staging()
+    try:
+        inputs = [by_hash[digest] for _, digest in recipe.inputs]
+        made = _function(recipe.operation)(Work(inputs, recipe.parameters, folder, report))
+        return version, _hash_of(folder, made.columns)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Report) -> str:
+    if version.recipe.operation == "restore":
+        return remake(store, f"{version.dataset}@{version.recipe.parameters['from']}", report)[1]
+    from llmops_tui.datasets.importing import digest_of, read_files
+
+    for path, digest in version.recipe.inputs:
+        if not Path(path).exists() or digest_of(Path(path)) != digest:
+            raise InputRefusedError("input_changed", f"{path} is gone or is not what {version.ref} was imported from")
+    folder = store.staging()
+    try:
+        columns = read_files(folder, [Path(p) for p, _ in version.recipe.inputs], version.recipe.parameters, report)
+        return _hash_of(folder / "rows", columns)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hash_of(folder: Path, columns: list[Column]) -> str:
+    files = sorted(folder.glob("part-*.parquet"))
+    connection = open_sandbox(files, memory="1GB")
+    try:
+        return content_hash(connection, source_sql(files), columns)
+    finally:
+        connection.close()
+
+
+def _function(operation: str) -> Callable[[Work], Made]:
+    if operation not in OPERATIONS:
+        raise InputRefusedError("unknown_operation", f"there is no operation {operation!r}", ", ".join(OPERATIONS))
+    module, _, function = OPERATIONS[operation].partition(":")
+    found: Callable[[Work], Made] = getattr(
+        importlib.import_module(f"llmops_tui.datasets.operations.{module}"), function
+    )
+    return found
+
+
+def run_job(
+    context: Any, operation: str, refs: list[str], parameters: dict[str, Any], name: str | None = None
+) -> dict[str, Any]:
+    """The job: apply an operation, with progress; cancelled between rows."""
+    from llmops_tui.workspace.catalogue import Catalogue
+
+    store = DatasetStore(Catalogue(context.workspace))
+    return apply(store, operation, refs, parameters, name=name, report=context.report).as_dict()

@@ -1,0 +1,157 @@
+"""What a training run would see of a row: the rendered template, its tokens, and which of them it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from llmops_tui.datasets.records import Message, Row, as_messages
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.server.conversation import ChatFormat
+from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.tokenizing import Tokenizer
+from llmops_tui.models.registry import Model
+
+State = Literal["trained", "masked", "cut"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token: its id, its bytes as text, and whether a run learns from it, only reads it, or never sees it."""
+
+    id: int
+    text: str
+    state: State
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """A row as a training run would take it.
+
+    Attributes:
+        rendered: the text that is tokenized.
+        tokens: its tokens.
+        problems: what would go wrong in training.
+    """
+
+    rendered: str
+    tokens: tuple[Token, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def trained(self) -> int:
+        """How many tokens are learned from."""
+        return sum(token.state == "trained" for token in self.tokens)
+
+
+class ModelText:
+    """The tokenizer and chat template of one model, applied to rows."""
+
+    def __init__(self, model: Model) -> None:
+        base = model.base
+        if base.kind != "gguf" or not base.present:
+            raise InputRefusedError(
+                "no_tokenizer", f"{model.name!r} has no file whose tokenizer could be used", "Choose a GGUF model."
+            )
+        self.model = base
+        self.template = ChatFormat.of(base.header.get("chat_template")).template
+        self.tokenizer = Tokenizer(base.path)
+        self._renderer = TemplateRenderer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes."""
+        self.tokenizer.close()
+        self._renderer.close()
+
+    def render(self, messages: Sequence[Message], tools: Any = None, *, prompt: bool = False) -> str:
+        """A conversation as the model's template writes it; with ``prompt`` up to where the model answers.
+
+        Raises:
+            InputRefusedError: ``template_failed``.
+        """
+        context = {
+            "messages": list(messages), "tools": tools, "add_generation_prompt": prompt,
+            "bos_token": self.tokenizer.bos, "eos_token": self.tokenizer.eos,
+        }  # fmt: skip
+        return self._renderer.render(self.template, context, "chat")
+
+    def spans(self, kind: str, row: Row) -> tuple[str, list[tuple[int, int]], list[str]]:
+        """The text of a row for training, the character spans that are learned from, and what is wrong with it.
+
+        Of a conversation those are the assistant's turns with what ends them, found by rendering up to each turn; a
+        turn with ``"weight": 0`` is left out. Of a prompt and completion in plain text it is the completion and the
+        end token; of a text, all.
+        """
+        if kind in {"prompt-completion", "kto", "preference"}:
+            answer = row.get("chosen" if kind == "preference" else "completion")
+            prompt = row.get("prompt")
+            if isinstance(prompt, str) and isinstance(answer, str):
+                text = prompt + answer + self.tokenizer.eos
+                return text, [(len(prompt), len(text))], [] if answer else ["there is nothing to learn from"]
+            messages = as_messages(prompt, "user") + as_messages(answer, "assistant")
+            learned = range(len(messages) - len(as_messages(answer, "assistant")), len(messages))
+            return self._conversation(messages, row.get("tools"), learned)
+        if kind == "messages":
+            messages = as_messages(row.get("messages"), "user")
+            return self._conversation(messages, row.get("tools"), range(len(messages)))
+        text = str(row.get("text") or "\n".join(str(v) for v in row.values())) + self.tokenizer.eos
+        return text, [(0, len(text))], []
+
+    def _conversation(
+        self, messages: list[Message], tools: Any, learned: range
+    ) -> tuple[str, list[tuple[int, int]], list[str]]:
+        whole = self.render(messages, tools)
+        spans: list[tuple[int, int]] = []
+        problems: list[str] = []
+        for index in learned:
+            message = messages[index]
+            if message.get("role") != "assistant" or message.get("weight") == 0:
+                continue
+            before = self.render(messages[:index], tools, prompt=True)
+            after = self.render(messages[: index + 1], tools)
+            if not (whole.startswith(before) and after.startswith(before)):
+                problems.append(f"the template writes turn {index + 1} differently once it is followed by others")
+                continue
+            end = len(after)
+            while end > len(before) and not whole.startswith(after[:end]):
+                end -= 1
+            spans.append((len(before), end))
+        if not spans and not problems:
+            problems.append("there is nothing to learn from: no turn of the assistant")
+        return whole, spans, problems
+
+    def view(self, kind: str, row: Row, max_length: int = 0) -> TokenView:
+        """A row token by token; tokens behind ``max_length`` are cut, where it is not 0."""
+        text, spans, problems = self.spans(kind, row)
+        pieces = self.tokenizer.tokens(text)
+        starts = [len(text[:begin].encode()) for begin, _ in spans]
+        ends = [len(text[:end].encode()) for _, end in spans]
+        tokens: list[Token] = []
+        at = 0
+        for index, (token, raw) in enumerate(pieces):
+            inside = any(begin <= at < end for begin, end in zip(starts, ends, strict=True))
+            state: State = "cut" if max_length and index >= max_length else "trained" if inside else "masked"
+            tokens.append(Token(token, raw.decode("utf-8", "replace"), state))
+            at += len(raw)
+        if len({t.state for t in tokens} & {"trained"}) == 0 and not problems:
+            problems.append("all that could be learned from is cut" if spans else "there is nothing to learn from")
+        eos = self.tokenizer.eos
+        if spans and eos and kind != "tabular" and not _ends(text, spans[-1], eos):
+            problems.append(f"the last answer does not end with {eos}: the model would not learn to stop")
+        if self.tokenizer.bos and text.startswith(self.tokenizer.bos * 2):
+            problems.append(f"{self.tokenizer.bos} stands twice at the beginning")
+        return TokenView(text, tuple(tokens), tuple(problems))
+
+
+def _ends(text: str, span: tuple[int, int], eos: str) -> bool:
+    return text[span[0] : span[1]].rstrip().endswith((eos, "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "</s>"))

@@ -1,0 +1,90 @@
+"""Tokenize with a model's own vocabulary, in a process that loads no weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from llmops_tui.errors import LlmopsError
+
+_BATCH_CHARACTERS = 4_000_000
+
+
+class Tokenizer:
+    """The tokenizer of one GGUF file, exactly as the engine uses it. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "llmops_tui.inference.tokenize_worker", str(path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self._path = path
+        facts = self._read()
+        self.bos = str(facts["bos"])
+        self.eos = str(facts["eos"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, without those that a model puts around a prompt."""
+        out: list[int] = []
+        batch: list[str] = []
+        size = 0
+        for text in texts:
+            batch.append(text)
+            size += len(text)
+            if size > _BATCH_CHARACTERS:
+                out += self._ask(batch, pieces=False)["counts"]
+                batch, size = [], 0
+        return out + (self._ask(batch, pieces=False)["counts"] if batch else [])
+
+    def tokens(self, text: str) -> list[tuple[int, bytes]]:
+        """The tokens of a text, each with its bytes; the text's control tokens are read as such."""
+        return [(int(token), bytes.fromhex(piece)) for token, piece in self._ask([text], pieces=True)["tokens"][0]]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def _ask(self, texts: list[str], *, pieces: bool) -> dict[str, Any]:
+        request = json.dumps({"texts": texts, "special": False, "pieces": pieces}).encode() + b"\n"
+        with self._lock:
+            try:
+                assert self._process.stdin is not None
+                self._process.stdin.write(request)
+                self._process.stdin.flush()
+            except (OSError, ValueError) as error:
+                raise self._failed("its process ended") from error
+            return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._failed("its process ended")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise self._failed(answer["error"])
+        return answer
+
+    def _failed(self, why: str) -> LlmopsError:
+        return LlmopsError(
+            "tokenizer_failed", f"cannot tokenize with {self._path}: {why}", "llmops model verify checks it."
+        )
