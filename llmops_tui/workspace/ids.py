@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from llmops_tui.errors import InputRefusedError, NotFoundError
 
 # Crockford's base 32: no i, l, o, u, so that ids can be read aloud and typed.
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = 1_735_689_600  # 2025-01-01 UTC; 40 bits of milliseconds from here last until 2059
 _TIME_LENGTH = 8
 _RANDOM_LENGTH = 4
@@ -19,7 +19,7 @@ def _encode(value: int, length: int) -> str:
     out = []
     for _ in range(length):
         value, digit = divmod(value, 32)
-        out.append(_ALPHABET[digit])
+        out.append(ALPHABET[digit])
     return "".join(reversed(out))
 
 

@@ -1,0 +1,73 @@
+"""What a check is: it looks at every row once, says what is wrong where, and may know how to mend a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from llmops_tui.datasets.records import Column, Row
+
+CONVERSATIONS = frozenset({"messages", "prompt-completion", "preference", "kto"})
+EVERYTHING = CONVERSATIONS | {"text", "tabular"}
+_EXAMPLES = 5
+
+
+@dataclass
+class Finding:
+    """What one check found.
+
+    Attributes:
+        rows: the numbers of the rows, in ascending order.
+        reasons: why, for the first few of them, by row.
+        groups: rows that belong together, such as duplicates of each other.
+        note: what is to be said of the dataset as a whole.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    reasons: dict[int, str] = field(default_factory=dict)
+    groups: list[list[int]] = field(default_factory=list)
+    note: str = ""
+
+
+class Check:
+    """A check. Subclasses say what they are and override :meth:`look`, and :meth:`finish` or :meth:`mend` as needed.
+
+    One object looks at one version: rows go to :meth:`look` in their order, then :meth:`finish` is called.
+    """
+
+    id: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    why: ClassVar[str] = ""
+    # What the one-key fix does; empty where only a person can decide.
+    fix: ClassVar[str] = ""
+    kinds: ClassVar[frozenset[str]] = EVERYTHING
+
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+        self.kind = kind
+        self.columns = columns
+        self.parameters = parameters
+        self.finding = Finding()
+
+    def look(self, number: int, row: Row) -> None:
+        """Look at a row."""
+
+    def finish(self) -> Finding:
+        """What was found."""
+        return self.finding
+
+    def mend(self, row: Row) -> Row | None:
+        """The row without the problem; none where the row has to go. Only called for rows that were found."""
+        del row
+        return None
+
+    def hit(self, number: int, reason: str) -> None:
+        """Note that something is wrong with a row."""
+        if not self.finding.rows or self.finding.rows[-1] != number:
+            self.finding.rows.append(number)
+            if len(self.finding.reasons) < _EXAMPLES:
+                self.finding.reasons[number] = reason
+
+    def hit_many(self, rows: dict[int, str]) -> None:
+        """Note rows that were found out of order."""
+        for number in sorted(rows):
+            self.hit(number, rows[number])

@@ -1,0 +1,162 @@
+"""Checks of conversations: turns that are empty, out of order, unanswered; system prompts; refusals and phrases."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, Finding
+from llmops_tui.datasets.records import ROLES, Message, Row, answer_text, content_text, conversation
+
+
+class BrokenTurns(Check):
+    """Turns that say nothing."""
+
+    id = "broken-turn"
+    title = "Empty or broken turns"
+    why = "A turn without text, or without a role, teaches the model to answer nothing, or breaks the template."
+    fix = "leave these rows out"
+    kinds = CONVERSATIONS
+
+    def look(self, number: int, row: Row) -> None:
+        """Find the first such turn."""
+        turns = conversation(self.kind, row)
+        if not turns:
+            self.hit(number, "there are no turns")
+        for index, turn in enumerate(turns, 1):
+            if not isinstance(turn.get("role"), str):
+                self.hit(number, f"turn {index} has no role")
+            elif turn["role"] not in ROLES:
+                self.hit(number, f"turn {index} is by {turn['role']!r}, which templates do not know")
+            elif not content_text(turn.get("content")).strip() and not turn.get("tool_calls") and not _has_parts(turn):
+                self.hit(number, f"turn {index}, by {turn['role']}, is empty")
+
+
+def _has_parts(turn: Message) -> bool:
+    return isinstance(turn.get("content"), list) and bool(turn["content"])
+
+
+class RoleOrder(Check):
+    """Turns in an order that templates do not expect."""
+
+    id = "role-order"
+    title = "Roles out of order"
+    why = "Templates expect an optional system turn, then user and assistant in turn, and results behind tool calls."
+    fix = "leave these rows out"
+    kinds = CONVERSATIONS
+
+    def look(self, number: int, row: Row) -> None:
+        """Compare each turn with the one before."""
+        turns = conversation(self.kind, row)
+        before = ""
+        for index, turn in enumerate(turns, 1):
+            role = str(turn.get("role"))
+            if role in {"system", "developer"} and index > 1:
+                self.hit(number, f"turn {index} is by the system, behind others")
+            elif role == "assistant" and before in {"", "system", "developer"}:
+                self.hit(number, "the assistant begins")
+            elif role == before and role in {"user", "assistant"}:
+                self.hit(number, f"turns {index - 1} and {index} are both by {role}")
+            elif role == "tool" and before not in {"tool", "assistant"}:
+                self.hit(number, f"turn {index} is the result of a tool that nobody called")
+            before = role
+
+
+class Unanswered(Check):
+    """Conversations that end with a question."""
+
+    id = "unanswered"
+    title = "Last turn unanswered"
+    why = "Nothing can be learned from a last question without an answer, and it costs tokens."
+    fix = "cut what follows the last answer, and leave rows without any out"
+    kinds = frozenset({"messages"})
+
+    def look(self, number: int, row: Row) -> None:
+        """Look at the last turn."""
+        turns = conversation(self.kind, row)
+        if turns and turns[-1].get("role") != "assistant":
+            self.hit(number, f"it ends with a turn by {turns[-1].get('role')}")
+
+    def mend(self, row: Row) -> Row | None:
+        """Cut behind the last answer."""
+        turns = list(row["messages"])
+        while turns and turns[-1].get("role") != "assistant":
+            turns.pop()
+        return row | {"messages": turns} if turns else None
+
+
+class SystemPrompts(Check):
+    """How many system prompts there are."""
+
+    id = "system-prompts"
+    title = "System prompts that differ"
+    why = "One prompt for all rows binds the model to it; a few rare ones among many are often mistakes."
+    kinds = CONVERSATIONS
+
+    def look(self, number: int, row: Row) -> None:
+        """Count it."""
+        turns = conversation(self.kind, row)
+        first = turns[0] if turns and turns[0].get("role") in {"system", "developer"} else None
+        self._seen = getattr(self, "_seen", {})
+        self._seen.setdefault(content_text(first.get("content")) if first else "", []).append(number)
+
+    def finish(self) -> Finding:
+        """Rows with a prompt that fewer than one in a hundred rows have, where another prompt has most."""
+        counts = Counter({text: len(rows) for text, rows in getattr(self, "_seen", {}).items()})
+        total = counts.total()
+        if len(counts) > 1:
+            common, most = counts.most_common(1)[0]
+            self.finding.note = f"{len(counts)} different; the most common has {most:,} of {total:,} rows"
+            if most > total / 2:
+                rare = {
+                    n: f"a prompt that {count} rows have" if text else "no system prompt"
+                    for text, count in counts.items()
+                    if text != common and count < total / 100
+                    for n in self._seen[text]
+                }
+                self.hit_many(rare)
+        return self.finding
+
+
+_REFUSAL = re.compile(
+    r"(?i)^\W*(?:i(?:'|’)?m (?:really |very )?sorry,? but|i am sorry,? but|sorry,? (?:but )?(?:i|we) (?:can(?:'|’)?t|cannot)|"
+    r"i (?:can(?:'|’)?t|cannot|am not able to|am unable to|(?:'|’)m unable to) (?:help|assist|provide|comply|fulfil|do that)|"
+    r"as an ai\b|as a (?:large )?language model|i(?:'|’)m just an ai|i must decline|unfortunately,? i (?:cannot|can(?:'|’)?t))"
+)
+_PHRASES = re.compile(
+    r"(?i)\bas an ai (?:language )?model\b|\bas a large language model\b|\bmy (?:knowledge|training data) (?:cutoff|cut-off)\b|"
+    r"\bi hope this (?:helps|email finds you well)\b|\bdelve into\b|\bit(?:'|’)s important to note that\b|"
+    r"\bknowledge cutoff\b|\bopenai\b.{0,40}\btrained\b|\bregenerate response\b"
+)
+
+
+class Refusals(Check):
+    """Answers that refuse."""
+
+    id = "refusal"
+    title = "Answers that refuse"
+    why = "A few refusals where none were wanted teach a model to refuse."
+    fix = "leave these rows out"
+    kinds = CONVERSATIONS
+
+    def look(self, number: int, row: Row) -> None:
+        """Look at how the answer begins."""
+        match = _REFUSAL.search(answer_text(self.kind, row)[:400])
+        if match:
+            self.hit(number, f"the answer begins with {match.group().strip()!r}")
+
+
+class Phrases(Check):
+    """Phrases that other models leave."""
+
+    id = "boilerplate"
+    title = "Phrases of other models"
+    why = "Such phrases come from a model that wrote the answer, and will be learned."
+    fix = "leave these rows out"
+    kinds = CONVERSATIONS
+
+    def look(self, number: int, row: Row) -> None:
+        """Search the answer."""
+        match = _PHRASES.search(answer_text(self.kind, row))
+        if match:
+            self.hit(number, f"it says {match.group()[:60]!r}")

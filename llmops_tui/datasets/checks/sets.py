@@ -1,0 +1,201 @@
+"""Checks of the rows together: duplicates, conflicts, skewed labels, texts that are too long."""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import blake2b
+from typing import Any
+
+from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, Finding
+from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
+from llmops_tui.datasets.records import Column, Row, answer_text, dump_json, input_text, whole_text
+
+_MAX_LABELS = 200
+
+
+def _key(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "replace"), digest_size=12).digest()
+
+
+class ExactDuplicates(Check):
+    """Rows that say the same."""
+
+    id = "duplicate"
+    title = "Duplicate rows"
+    why = "A row that stands twice counts twice, and may stand in training and evaluation at once."
+    fix = "keep the first of each"
+
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+        super().__init__(kind, columns, parameters)
+        self._first: dict[bytes, int] = {}
+        self._groups: dict[int, list[int]] = {}
+
+    def look(self, number: int, row: Row) -> None:
+        """Compare what it says, whatever its id."""
+        text = whole_text(self.kind, row)
+        key = _key(normal(text) if text.strip() else dump_json(row))
+        first = self._first.setdefault(key, number)
+        if first != number:
+            self.hit(number, f"the same as row {first:,}")
+            self._groups.setdefault(first, [first]).append(number)
+
+    def finish(self) -> Finding:
+        """The groups of duplicates."""
+        self.finding.groups = list(self._groups.values())
+        return self.finding
+
+
+class NearDuplicates(Check):
+    """Rows that say nearly the same."""
+
+    id = "near-duplicate"
+    title = "Near-duplicate rows"
+    why = "Rows of which four in five five-word sequences are the same add little, and leak between splits."
+    fix = "keep the first of each cluster"
+
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+        super().__init__(kind, columns, parameters)
+        self._sketches = Sketches()
+        self._numbers: list[int] = []
+        self._seen: set[bytes] = set()
+
+    def look(self, number: int, row: Row) -> None:
+        """Sketch it, unless it is an exact duplicate, which is another check's."""
+        text = whole_text(self.kind, row)
+        key = _key(normal(text))
+        if key not in self._seen:
+            self._seen.add(key)
+            self._sketches.add([text])
+            self._numbers.append(number)
+
+    def finish(self) -> Finding:
+        """Clusters of rows above the threshold, 0.8 unless ``threshold`` says otherwise."""
+        threshold = float(self.parameters.get("threshold") or 0.8)
+        found: dict[int, str] = {}
+        for members in clusters(self._sketches.pairs(threshold)):
+            rows = [self._numbers[m] for m in members]
+            self.finding.groups.append(rows)
+            for position, row in zip(members[1:], rows[1:], strict=True):
+                similarity = self._sketches.similarity(members[0], position)
+                found[row] = f"like row {rows[0]:,}: {similarity:.0%} of their shingles are the same"
+        self.hit_many(found)
+        return self.finding
+
+
+class ConflictingLabels(Check):
+    """One question with several answers."""
+
+    id = "conflict"
+    title = "Conflicting answers or labels"
+    why = "The same input with different labels cannot be learned; one of them is wrong, or the task is not clear."
+    fix = "leave all rows of each conflict out"
+    kinds = CONVERSATIONS | {"tabular"}
+
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+        super().__init__(kind, columns, parameters)
+        self._label = str(parameters.get("label") or "")
+        self._answers: dict[bytes, dict[str, list[int]]] = {}
+
+    def look(self, number: int, row: Row) -> None:
+        """Keep its input and its answer."""
+        if self.kind == "tabular":
+            label = self._label or label_column(self.columns)
+            if not label or label not in row:
+                return
+            answer = dump_json(row[label])
+            asked = "\n".join(v for k, v in row.items() if isinstance(v, str) and k not in {label, "id"})
+        else:
+            answer, asked = answer_text(self.kind, row), input_text(self.kind, row)
+        if asked.strip():
+            self._answers.setdefault(_key(normal(asked)), {}).setdefault(normal(answer)[:200], []).append(number)
+
+    def finish(self) -> Finding:
+        """Inputs with more than one answer."""
+        found: dict[int, str] = {}
+        for answers in self._answers.values():
+            if len(answers) > 1:
+                rows = sorted(n for numbers in answers.values() for n in numbers)
+                self.finding.groups.append(rows)
+                shown = " or ".join(repr(a[:40]) for a in list(answers)[:3])
+                found |= dict.fromkeys(rows, f"the same input is answered {shown}")
+        self.hit_many(found)
+        return self.finding
+
+
+def label_column(columns: tuple[Column, ...]) -> str:
+    """The column that is named as labels are; empty where there is none."""
+    names = ("label", "category", "intent", "class", "target", "label_text", "sentiment")
+    return next((c.name for wanted in names for c in columns if c.name.lower() == wanted), "")
+
+
+class SkewedLabels(Check):
+    """Labels of which some are rare."""
+
+    id = "skewed-labels"
+    title = "Skewed labels"
+    why = "A label with few rows is learned badly and measured worse; one with most is guessed."
+    kinds = frozenset({"tabular", "kto", "messages", "text", "prompt-completion"})
+
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+        super().__init__(kind, columns, parameters)
+        self._counts: Counter[str] = Counter()
+        self._rows: dict[str, list[int]] = {}
+
+    def look(self, number: int, row: Row) -> None:
+        """Count its label, where the dataset has a column of labels."""
+        name = str(self.parameters.get("label") or label_column(self.columns))
+        if name in row:
+            value = str(row[name])
+            self._counts[value] += 1
+            if len(self._counts) <= _MAX_LABELS:
+                self._rows.setdefault(value, []).append(number)
+
+    def finish(self) -> Finding:
+        """Labels with less than a tenth of the rows that the middle one has."""
+        if 2 <= len(self._counts) <= _MAX_LABELS:
+            ordered = sorted(self._counts.values())
+            middle = ordered[len(ordered) // 2]
+            most, least = ordered[-1], ordered[0]
+            self.finding.note = f"{len(ordered)} labels, from {least:,} to {most:,} rows"
+            rare = [v for v, n in self._counts.items() if n * 10 < middle or (len(ordered) == 2 and n * 10 < most)]
+            self.hit_many({n: f"{value!r} has {self._counts[value]} rows" for value in rare for n in self._rows[value]})
+        return self.finding
+
+
+class TooLong(Check):
+    """Rows with more tokens than a length."""
+
+    id = "too-long"
+    title = "Longer than the training length"
+    why = "What is behind the maximum length is cut, and with it often the answer."
+    fix = "leave these rows out"
+
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+        super().__init__(kind, columns, parameters)
+        self._text = parameters.get("model_text")
+        self._limit = int(parameters.get("max_tokens") or 0)
+        self._waiting: list[tuple[int, str]] = []
+        if self._text is None or not self._limit:
+            self.finding.note = "not checked: no model and length were chosen"
+
+    def look(self, number: int, row: Row) -> None:
+        """Count the tokens of the rendered row, in batches."""
+        if self._text is not None and self._limit:
+            rendered, _, _ = self._text.spans(self.kind, row)
+            self._waiting.append((number, rendered))
+            if len(self._waiting) >= 500:
+                self._count()
+
+    def _count(self) -> None:
+        assert self._text is not None
+        counts = self._text.tokenizer.counts([text for _, text in self._waiting])
+        for (number, _), count in zip(self._waiting, counts, strict=True):
+            if count > self._limit:
+                self.hit(number, f"{count:,} tokens")
+        self._waiting = []
+
+    def finish(self) -> Finding:
+        """Count what waits."""
+        if self._waiting:
+            self._count()
+        return self.finding

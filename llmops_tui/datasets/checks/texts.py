@@ -1,0 +1,161 @@
+"""Checks of texts: broken encodings, control characters, template marks, offensive words, injections, personal data."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from llmops_tui.datasets.checks.base import Check
+from llmops_tui.datasets.privacy.recognising import find_personal
+from llmops_tui.datasets.privacy.replacing import mark, replace_in_row
+from llmops_tui.datasets.records import Row, map_texts, texts
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
+# Characters without width that hide text; the joiners that scripts and emoji need are left alone between letters.
+_HIDDEN = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+_MARKS = re.compile(
+    r"<\|[a-z_0-9]{2,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+    r"|<\uff5c[^>]{1,40}\uff5c>"
+)
+_INJECTION = re.compile(
+    r"(?i)\b(?:ignore|disregard|forget|override)\b[^.\n]{0,30}\b(?:previous|prior|above|earlier|all|your|system)\b[^.\n]{0,20}"
+    r"\b(?:instructions?|prompts?|rules|guidelines|directions|messages?)\b"
+    r"|\byou are now (?:dan|an? (?:unrestricted|unfiltered|jailbroken))|\b(?:developer|god|dan|jailbreak) mode\b"
+    r"|\b(?:reveal|print|show|repeat|output|leak)\b[^.\n]{0,30}\b(?:system|hidden|initial|secret) "
+    r"(?:prompt|instructions?|message)"
+    r"|\bdo anything now\b|\bpretend (?:that )?you (?:have no|are not bound by|are free of)\b|\bend of (?:system )?prompt\b"
+    r"|^\s*(?:###\s*)?(?:system|new instructions?)\s*:\s*you\b",
+    re.MULTILINE,
+)
+
+
+class Mojibake(Check):
+    """Texts that were decoded wrongly."""
+
+    id = "mojibake"
+    title = "Wrongly decoded text"
+    why = "Letters such as Ã¼ come from UTF-8 read as something else; the model would learn to write them."
+    fix = "decode them rightly, as ftfy does"
+
+    def look(self, number: int, row: Row) -> None:
+        """Ask ftfy whether a text looks broken."""
+        import ftfy
+
+        for place, text in texts(self.kind, row):
+            if not text.isascii() and ftfy.is_bad(text):
+                self.hit(number, f"{place}: {text[:60]!r}")
+                return
+
+    def mend(self, row: Row) -> Row:
+        """Mend the encoding, and nothing else."""
+        import ftfy
+
+        mended: Row = map_texts(row, ftfy.fix_encoding)
+        return mended
+
+
+class ControlCharacters(Check):
+    """Characters nobody sees."""
+
+    id = "control-characters"
+    title = "Control and hidden characters"
+    why = "They are tokens like any other, may hide text from a reader, and trouble terminals and tokenizers."
+    fix = "take them out"
+
+    def look(self, number: int, row: Row) -> None:
+        """Find the first."""
+        for place, text in texts(self.kind, row):
+            match = _CONTROL.search(text) or (None if text.isascii() else _HIDDEN.search(text))
+            if match:
+                self.hit(number, f"{place}: U+{ord(match.group()):04X} at character {match.start() + 1:,}")
+                return
+
+    def mend(self, row: Row) -> Row:
+        """Take them out."""
+        mended: Row = map_texts(row, lambda text: _HIDDEN.sub("", _CONTROL.sub("", text)))
+        return mended
+
+
+class TemplateMarks(Check):
+    """Marks of chat templates inside texts."""
+
+    id = "template-tokens"
+    title = "Template marks inside text"
+    why = "Marks such as <|im_start|> become control tokens, and break a conversation apart where they stand."
+    fix = "take them out"
+
+    def look(self, number: int, row: Row) -> None:
+        """Find the first."""
+        for place, text in texts(self.kind, row):
+            match = _MARKS.search(text) if ("<" in text or "[" in text) else None
+            if match:
+                self.hit(number, f"{place}: {match.group()}")
+                return
+
+    def mend(self, row: Row) -> Row:
+        """Take them out."""
+        mended: Row = map_texts(row, lambda text: _MARKS.sub("", text))
+        return mended
+
+
+class Injections(Check):
+    """Texts that try to command a model."""
+
+    id = "injection"
+    title = "Possible prompt injections"
+    why = "Texts that tell a model to drop its instructions train it to obey them, or come from an attack."
+    fix = "leave these rows out"
+
+    def look(self, number: int, row: Row) -> None:
+        """Search for the usual words."""
+        for place, text in texts(self.kind, row):
+            match = _INJECTION.search(text)
+            if match:
+                self.hit(number, f"{place}: {match.group()[:80]!r}")
+                return
+
+
+@cache
+def _offensive() -> re.Pattern[str]:
+    words = (Path(__file__).parent / "offensive_words.txt").read_text(encoding="utf-8").split()
+    return re.compile(rf"(?i)\b(?:{'|'.join(map(re.escape, words))})(?:s|es|ed|ing|er|ers)?\b")
+
+
+class Offensive(Check):
+    """Offensive words, by a list."""
+
+    id = "offensive"
+    title = "Offensive words"
+    why = "By a short list of English insults and obscenities: what is not on it is not found, and quotations are."
+    fix = "leave these rows out"
+
+    def look(self, number: int, row: Row) -> None:
+        """Search for the words of the list."""
+        for place, text in texts(self.kind, row):
+            match = _offensive().search(text)
+            if match:
+                word = match.group()
+                self.hit(number, f"{place}: {word[0]}{'*' * (len(word) - 1)}")
+                return
+
+
+class PersonalData(Check):
+    """Personal data and secrets."""
+
+    id = "personal-data"
+    title = "Personal data and secrets"
+    why = "A model repeats what it learned. Addresses, numbers, names and keys do not belong into its weights."
+    fix = "put [EMAIL] and the like in their place"
+
+    def look(self, number: int, row: Row) -> None:
+        """Find the first."""
+        found: list[str] = []
+        for _place, text in texts(self.kind, row):
+            found += [span.kind for span in find_personal(text)]
+        if found:
+            self.hit(number, ", ".join(dict.fromkeys(found)))
+
+    def mend(self, row: Row) -> Row:
+        """Take it out."""
+        return replace_in_row(row, mark)[0]

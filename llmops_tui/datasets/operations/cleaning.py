@@ -1,0 +1,111 @@
+"""Deduplicate, mend what a check found, and take personal data out or put stand-ins in its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from llmops_tui.datasets.checks.running import find_check
+from llmops_tui.datasets.operations.base import Made, Work
+from llmops_tui.datasets.overlap import find_overlap
+from llmops_tui.datasets.privacy.recognising import KINDS
+from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms, mark, replace_in_row, reveal_texts
+from llmops_tui.datasets.records import Row
+from llmops_tui.errors import InputRefusedError
+
+
+def dedup(work: Work) -> Made:
+    """Leave duplicates out, the first of each stays: ``method`` is ``exact`` or ``near``, at ``threshold``.
+
+    With a second input the rows that stand in it too are left out instead.
+    """
+    if len(work.inputs) > 1:
+        overlap = find_overlap(work.first, work.inputs[1], float(work.parameters.get("threshold") or 0.8))
+        return work.without(set(overlap.rows), f"−{len(overlap.rows):,} that stand in {work.inputs[1].ref}")
+    method = str(work.parameter("method", "exact"))
+    if method not in {"exact", "near"}:
+        raise InputRefusedError("bad_method", f"{method!r} is no method", "exact or near")
+    names = ["duplicate"] if method == "exact" else ["duplicate", "near-duplicate"]
+    dropped: set[int] = set()
+    for name in names:
+        dropped |= _found(work, name)
+    return work.without(dropped, f"−{len(dropped):,} {method} duplicates")
+
+
+def _found(work: Work, name: str) -> set[int]:
+    version = work.first
+    check = find_check(name)(version.kind, version.columns, work.parameters)
+    done = 0
+    for batch in version.read():
+        for number, row in batch:
+            check.look(number, row)
+        done += len(batch)
+        work.report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
+    return set(check.finish().rows)
+
+
+def fix(work: Work) -> Made:
+    """Mend all rows that a check, named by ``check``, finds."""
+    name = str(work.parameter("check"))
+    check = find_check(name)
+    if not check.fix:
+        raise InputRefusedError("no_fix", f"{check.title}: only a person can decide what to do")
+    hits = _found(work, name)
+    mender = check(work.first.kind, work.first.columns, work.parameters)
+    made = work.rewrite(lambda number, row: mender.mend(row) if number in hits else row)
+    return Made(made.columns, made.kind, f"{name}: {len(hits):,} rows")
+
+
+def _kinds(work: Work) -> tuple[str, ...]:
+    kinds = tuple(work.parameters.get("kinds") or KINDS)
+    unknown = [k for k in kinds if k not in KINDS]
+    if unknown:
+        raise InputRefusedError("unknown_kind", f"{unknown[0]!r} is no kind of personal data", ", ".join(KINDS))
+    return kinds
+
+
+def redact(work: Work) -> Made:
+    """Put [EMAIL] and the like in the place of personal data, of the ``kinds`` asked for or all."""
+    kinds = _kinds(work)
+    counts: Counter[str] = Counter()
+
+    def change(_number: int, row: Row) -> Row:
+        fresh, found = replace_in_row(row, mark, kinds)
+        counts.update(found)
+        return fresh
+
+    made = work.rewrite(change)
+    return Made(made.columns, made.kind, _said(counts))
+
+
+def pseudonymise(work: Work) -> Made:
+    """Put stand-ins in the place of personal data, with the key in the file ``key``, which is made where there is none."""
+    key = Key.load(Path(str(work.parameter("key"))).expanduser(), make=True)
+    pseudonyms = Pseudonyms(key)
+    kinds = _kinds(work)
+    counts: Counter[str] = Counter()
+
+    def change(_number: int, row: Row) -> Row:
+        fresh, found = replace_in_row(row, pseudonyms.stand_in, kinds)
+        counts.update(found)
+        return fresh
+
+    made = work.rewrite(change)
+    pseudonyms.save(_vaults(work), work.first.sha256)
+    return Made(made.columns, made.kind, f"{_said(counts)}, key {key.id}")
+
+
+def reveal(work: Work) -> Made:
+    """Put the values back for stand-ins, with the key they were made with."""
+    key = Key.load(Path(str(work.parameter("key"))).expanduser())
+    put_back = reveal_texts(_vaults(work), key)
+    made = work.rewrite(lambda _number, row: put_back(row))
+    return Made(made.columns, made.kind, f"stand-ins undone, key {key.id}")
+
+
+def _vaults(work: Work) -> Path:
+    return work.folder.parent / "vaults"
+
+
+def _said(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()) or "nothing found"
