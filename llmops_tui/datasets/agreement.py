@@ -1,0 +1,46 @@
+"""How far annotators agree beyond chance: Cohen's kappa of two, Krippendorff's alpha of any number with gaps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+
+
+def cohen_kappa(left: Sequence[Hashable], right: Sequence[Hashable]) -> float | None:
+    """Cohen's kappa of two annotators who judged the same items; none where there is nothing to agree on.
+
+    Cohen, "A Coefficient of Agreement for Nominal Scales", Educational and Psychological Measurement 20, 1960.
+    """
+    n = len(left)
+    if n == 0 or n != len(right):
+        return None
+    agreed = sum(a == b for a, b in zip(left, right, strict=True)) / n
+    a, b = Counter(left), Counter(right)
+    chance = sum(a[value] * b[value] for value in a) / n**2
+    return None if chance == 1 else (agreed - chance) / (1 - chance)
+
+
+def krippendorff_alpha(items: Sequence[Mapping[str, Hashable]]) -> float | None:
+    """Krippendorff's alpha of nominal judgements: for each item, what each annotator said; none where nothing compares.
+
+    Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C.
+    """
+    weights: dict[tuple[Hashable, Hashable], float] = {}
+    for item in items:
+        counts = Counter(item.values())
+        total = counts.total()
+        if total < 2:
+            continue
+        for a, n in counts.items():
+            for b, m in counts.items():
+                together = n * (m - (a == b)) / (total - 1)
+                weights[a, b] = weights.get((a, b), 0.0) + together
+    marginal: dict[Hashable, float] = {}
+    for (a, _), weight in weights.items():
+        marginal[a] = marginal.get(a, 0.0) + weight
+    total_weight = sum(marginal.values())
+    if total_weight < 2:
+        return None
+    observed = sum(w for (a, b), w in weights.items() if a != b)
+    expected = sum(x * y for a, x in marginal.items() for b, y in marginal.items() if a != b) / (total_weight - 1)
+    return None if expected == 0 else 1 - observed / expected
