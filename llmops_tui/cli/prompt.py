@@ -114,8 +114,8 @@ def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit
 @app.command()
 def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
     """What changed between two versions, in words: [-removed-] {+added+}."""
-    from llmops_tui.prompts.diff import diff_words
     from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.text_diff import diff_words
 
     session = session_of(context)
     store = PromptStore(session.catalogue)

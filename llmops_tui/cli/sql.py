@@ -15,14 +15,15 @@ def sql(
     limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 1000,
 ) -> None:
     """Run one SELECT over the workspace."""
+    from llmops_tui.datasets.console import run_query
+    from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.workspace.folding import fold
-    from llmops_tui.workspace.query import run_query
 
     session = session_of(context)
     catalogue = session.catalogue
     fold(catalogue, session.journal)
-    names, rows, more = run_query(catalogue, query, limit)
-    if more:
+    answer = run_query(DatasetStore(catalogue), query, limit)
+    if answer.more:
         session.say(f"the first {limit} rows are shown; --limit shows more")
-    data = {"columns": names, "rows": rows, "truncated": more}
-    session.emit(data, lambda: session.rows(names, rows))
+    data = {"columns": answer.columns, "rows": answer.rows, "truncated": answer.more}
+    session.emit(data, lambda: session.rows(answer.columns, answer.rows))

@@ -13,8 +13,8 @@ from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.endpoints import Endpoint
-from llmops_tui.prompts.diff import DiffPart, diff_pieces, diff_words
 from llmops_tui.safe_text import safe_text
+from llmops_tui.text_diff import DiffPart, diff_pieces, diff_words
 
 _STYLES = {"same": "", "removed": "$error strike", "added": "$success underline"}
 # Colour never stands alone: the marks tell removed from added without it.

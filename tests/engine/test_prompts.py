@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts import exchange
-from llmops_tui.prompts.diff import diff_words
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.text_diff import diff_words
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.lineage import ancestors

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.datasets.console import run_query
+from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.workspace.catalogue import Catalogue, read_notices
 from llmops_tui.workspace.files import write_atomic
@@ -20,7 +22,6 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.lineage import ancestors, record_edges
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
-from llmops_tui.workspace.query import run_query
 
 
 def request_body(output: str = "x") -> dict[str, object]:
@@ -278,11 +279,12 @@ def test_lineage_leads_back_to_the_first_input(catalogue: Catalogue) -> None:
 )  # fmt: skip
 def test_the_users_sql_can_only_select_from_the_workspace(catalogue: Catalogue, query: str) -> None:
     with pytest.raises(InputRefusedError) as caught:
-        run_query(catalogue, query, 10)
+        run_query(DatasetStore(catalogue), query, 10)
     assert caught.value.code == "query_refused"
 
 
 def test_the_users_sql_says_when_it_cut(catalogue: Catalogue) -> None:
-    names, rows, more = run_query(catalogue, "SELECT range AS n FROM range(5)", 3)
+    answer = run_query(DatasetStore(catalogue), "SELECT range AS n FROM range(5)", 3)
+    names, rows, more = answer.columns, answer.rows, answer.more
     assert (names, rows, more) == (["n"], [(0,), (1,), (2,)], True)
     assert json.dumps(rows)

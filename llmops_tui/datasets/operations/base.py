@@ -71,6 +71,9 @@ class Work:
                 connection.execute(
                     f"CREATE VIEW {rows} AS SELECT {ROW}, {typed_projection(version.columns)} FROM {stored}"
                 )
+                # A query names its datasets.
+                for name in {version.dataset, version.ref} - {"rows", "stored"}:
+                    connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS SELECT * FROM {rows}")
             lock(connection)
             self.report(0.1, "writing")
             with limited(connection, OPERATION_SECONDS):
@@ -155,7 +158,7 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
     try:
         inputs = [by_hash[digest] for _, digest in recipe.inputs]
         made = _function(recipe.operation)(Work(inputs, recipe.parameters, folder, report))
-        return version, _hash_of(folder, made.columns)
+        return version, hash_of(folder, made.columns)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -171,12 +174,13 @@ def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Repo
     folder = store.staging()
     try:
         columns = read_files(folder, [Path(p) for p, _ in version.recipe.inputs], version.recipe.parameters, report)
-        return _hash_of(folder / "rows", columns)
+        return hash_of(folder / "rows", columns)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hash_of(folder: Path, columns: list[Column]) -> str:
+def hash_of(folder: Path, columns: list[Column]) -> str:
+    """The content hash of the parts in a folder."""
     files = sorted(folder.glob("part-*.parquet"))
     connection = open_sandbox(files, memory="1GB")
     try:

@@ -30,7 +30,7 @@ def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
         cursor = connection.execute(f"SELECT * FROM {place} OFFSET {position}")
         names = [c[0] for c in cursor.description or ()]
         while values := cursor.fetchmany(10_000):
-            rows = [{n: _plain(v) for n, v in zip(names, row, strict=True) if v is not None} for row in values]
+            rows = [{n: plain(v) for n, v in zip(names, row, strict=True) if v is not None} for row in values]
             lines = list(range(position + 1, position + len(rows) + 1))
             position += len(rows)
             yield Batch(rows, lines, position=position, share=position / max(1, total))
@@ -43,14 +43,14 @@ def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
         connection.close()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON has it: moments as ISO text, decimals as numbers, bytes as text where they are text."""
     if isinstance(value, (str, bool, int, float)) or value is None:
         return value
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, decimal.Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -80,7 +80,7 @@ def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
             table = pa.ipc.open_stream(file)
             done = 0
             for chunk in table:
-                rows = [{k: _plain(v) for k, v in row.items() if v is not None} for row in chunk.to_pylist()]
+                rows = [{k: plain(v) for k, v in row.items() if v is not None} for row in chunk.to_pylist()]
                 skip = max(0, min(len(rows), position - done))
                 done += len(rows)
                 if rows[skip:]:
@@ -104,7 +104,7 @@ def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:
     total = max(1, database[source.table].count)
     batch = Batch(position=position)
     for number, row in enumerate(database[source.table].rows_where(limit=-1, offset=position), position + 1):
-        batch.rows.append({k: _plain(v) for k, v in row.items() if v is not None})
+        batch.rows.append({k: plain(v) for k, v in row.items() if v is not None})
         batch.lines.append(number)
         if len(batch.rows) >= 10_000:
             batch.position, batch.share = number, number / total
