@@ -1,0 +1,92 @@
+"""Full-text search over a version: an index in SQLite FTS5, made once for some content and kept beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from llmops_tui.datasets.operations.base import Report, no_report
+from llmops_tui.datasets.records import texts
+from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.files import make_private_folder
+
+_LIMIT = 100_000
+
+
+class SearchIndex:
+    """The words of all texts of a version. The file is made under another name and renamed when it is whole."""
+
+    def __init__(self, version: DatasetVersion) -> None:
+        self._version = version
+        self.path = version.folder.parent / "search" / f"{version.sha256}.db"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it was made."""
+        return self.path.exists()
+
+    def make(self, report: Report = no_report) -> SearchIndex:
+        """Make the index, unless it is there."""
+        if self.ready:
+            return self
+        make_private_folder(self.path.parent)
+        fresh = self.path.with_suffix(".part")
+        fresh.unlink(missing_ok=True)
+        connection = sqlite3.connect(fresh)
+        try:
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute(
+                "CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='unicode61 remove_diacritics 2')"
+            )
+            done = 0
+            for batch in self._version.read():
+                connection.executemany(
+                    "INSERT INTO words (rowid, text) VALUES (?, ?)",
+                    ((n + 1, "\n".join(t for _, t in texts(self._version.kind, row))) for n, row in batch),
+                )
+                done += len(batch)
+                report(done / max(1, self._version.rows), f"{done:,} of {self._version.rows:,} rows indexed")
+            connection.commit()
+        finally:
+            connection.close()
+        fresh.chmod(0o600)
+        fresh.rename(self.path)
+        return self
+
+    def find(self, query: str, limit: int = _LIMIT) -> list[int]:
+        """The numbers of the rows that match, in ascending order, at most ``limit``: words, "a phrase", OR, NOT, word*.
+
+        Raises:
+            InputRefusedError: the query cannot be read.
+        """
+        connection = sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro", uri=True)
+        try:
+            rows = connection.execute(
+                "SELECT rowid - 1 FROM words WHERE words MATCH ? ORDER BY rowid LIMIT ?", (query, limit)
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise InputRefusedError(
+                "bad_search",
+                f"the search cannot be read: {error}",
+                'Words, "a phrase", OR, NOT, and word* for beginnings.',
+            ) from error
+        finally:
+            connection.close()
+        return [int(r) for (r,) in rows]
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path))
+
+
+def run_index_job(context: object, ref: str) -> dict[str, object]:
+    """The job: make the full-text index of a version."""
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.workspace.catalogue import Catalogue
+
+    store = DatasetStore(Catalogue(context.workspace))  # type: ignore[attr-defined]
+    index = SearchIndex(store.get(ref)).make(context.report)  # type: ignore[attr-defined]
+    return {"version": ref, "bytes": index.path.stat().st_size}
