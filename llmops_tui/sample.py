@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts import exchange
@@ -18,6 +20,7 @@ from llmops_tui.workspace.layout import Workspace
 
 # Registered name -> file. The name is what prompts and commands use.
 _MODELS = {"support-base": "support-base-Q8_0.gguf", "support-base-q4": "support-base-Q4_K_M.gguf"}
+_DATASETS = {"triage": "triage-train.jsonl", "triage-test": "triage-test.jsonl"}
 _OPEN_PROMPT = "support"
 
 
@@ -54,14 +57,17 @@ def fill(workspace: Workspace) -> dict[str, Any]:
         last = versions[-1]
         draft = Draft(system=last.system, template=last.template, variables=file_.variables, base=last.number)
         drafts.save(file_.prompt, draft)
-    for path in (folder / "datasets").glob("*.jsonl"):
-        if not (workspace.datasets / path.name).exists():
-            copy_durable(path, workspace.datasets / path.name)
+    datasets = DatasetStore(catalogue)
+    known_datasets = datasets.logs()
+    for name, file in _DATASETS.items():
+        if name not in known_datasets:
+            import_now(datasets, [folder / "datasets" / file], name, "messages")
     if drafts.load_session().prompt is None:
         drafts.save_session(Session(prompt=_OPEN_PROMPT, model="support-base"))
     return {
         "workspace": str(workspace.root),
         "models": [model.name for model in registry.all()],
+        "datasets": list(datasets.logs()),
         "prompts": [prompt.name for prompt in store.summaries()],
     }
 

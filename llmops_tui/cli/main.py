@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from llmops_tui import __version__
-from llmops_tui.cli import doctor, generate, job, model, prompt, serve, sql
+from llmops_tui.cli import data, doctor, generate, job, model, prompt, serve, sql
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of
 from llmops_tui.cli.start import need_terminal, open_app
@@ -30,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(data.app, name="data")
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(model.app, name="model")
 app.add_typer(job.app, name="job")
@@ -68,7 +69,7 @@ def init(
         facts = fill(workspace)
     else:
         session.catalogue.read(lambda _book: None)
-        facts = {"workspace": str(workspace.root), "models": [], "prompts": []}
+        facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": []}
     session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
 
 

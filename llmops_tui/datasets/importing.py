@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ def preview(store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit
     rejects: list[Reject] = []
     for source in sources[:8]:
         batch = _look(source)
-        rows += batch.rows[:_LOOK_ROWS]
+        # From all over the batch: files are often sorted by label.
+        rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
         rejects += batch.rejects[:_LOOK_ROWS]
     proposal = recognise(rows)
     forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
@@ -95,7 +97,7 @@ def _look(source: Source) -> Batch:
     batch = Batch()
     with RawFile(source.path, json_lines=False) as raw:
         places = [raw.lines(0, _LOOK_ROWS // 2)]
-        places += [raw.lines_at(raw.size * n // 6, _LOOK_ROWS // 10) for n in range(1, 6)] if raw.size > 1 << 20 else []
+        places += [raw.lines_at(raw.size * n // 6, _LOOK_ROWS // 10) for n in range(1, 6)] if raw.size > 1 << 18 else []
         with source.path.open("rb") as file:
             for line in (line for lines in places for line in lines if 0 < line.length <= KEPT_RAW):
                 file.seek(line.offset)
@@ -161,7 +163,13 @@ def start_arguments(
 
 
 def run_import(
-    context: JobContext, paths: list[str], name: str, form: str, mapping: dict[str, str], table: str, unit: str
+    context: JobContext | _Folder,
+    paths: list[str],
+    name: str,
+    form: str,
+    mapping: dict[str, str],
+    table: str,
+    unit: str,
 ) -> dict[str, Any]:
     """The job: read the files into a new version of a dataset. Started again in its folder, it goes on where it was."""
     store = DatasetStore(Catalogue(context.workspace))
@@ -199,9 +207,27 @@ def digest_of(path: Path) -> str:
 class _Folder:
     """The context of reading files outside a job."""
 
-    def __init__(self, folder: Path, tell: Callable[[float, str], None]) -> None:
+    def __init__(self, workspace: Workspace | None, folder: Path, tell: Callable[[float, str], None]) -> None:
+        self._workspace = workspace
         self.folder = folder
         self.report = tell
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace that a version goes into."""
+        assert self._workspace is not None
+        return self._workspace
+
+
+def import_now(store: DatasetStore, paths: Sequence[Path], name: str, form: str, **options: Any) -> DatasetVersion:
+    """Import small files here and now, without a job."""
+    folder = store.staging()
+    try:
+        arguments = start_arguments(paths, name, form, options.pop("mapping", None), **options)
+        made = run_import(_Folder(store.workspace, folder, lambda _share, _text: None), **arguments)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return store.get(f"{made['dataset']}@{made['version']}")
 
 
 def read_files(
@@ -209,7 +235,7 @@ def read_files(
 ) -> list[Column]:
     """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
     sources = [s for p in paths for s in find_sources(p, table=settings["table"], unit=settings["unit"])]
-    return _Import(_Folder(folder, tell), sources, settings["format"], settings["mapping"]).read()
+    return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
 
 
 class _Import:

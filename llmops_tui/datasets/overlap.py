@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, normal
-from llmops_tui.datasets.records import input_text
+from llmops_tui.datasets.records import question_text
 from llmops_tui.datasets.store import DatasetVersion
 
 # The length that published decontamination uses (Brown et al., "Language Models are Few-Shot Learners", 2020, app. C).
@@ -78,7 +78,7 @@ def _asked(version: DatasetVersion) -> list[str]:
     columns = tuple(
         c.name for c in version.columns if c.type == "text" and c.name not in {"id", "label", "category", "answer"}
     )
-    return [input_text(version.kind, row, columns) for batch in version.read() for _, row in batch]
+    return [question_text(version.kind, row, columns) for batch in version.read() for _, row in batch]
 
 
 def _shared_ngrams(left: list[str], right: list[str]) -> list[tuple[int, int]]:

@@ -184,6 +184,14 @@ def input_text(kind: str, row: Row, fallback: tuple[str, ...] = ()) -> str:
     return "\n".join(str(row[c]) for c in fallback if isinstance(row.get(c), str))
 
 
+def question_text(kind: str, row: Row, fallback: tuple[str, ...] = ()) -> str:
+    """What a row asks, without the system's turns, which many rows share."""
+    name = "messages" if kind == "messages" else "prompt"
+    if isinstance(row.get(name), list):
+        row = row | {name: [m for m in as_messages(row[name], "user") if m.get("role") not in {"system", "developer"}]}
+    return input_text(kind, row, fallback)
+
+
 def answer_text(kind: str, row: Row) -> str:
     """What a row answers; empty where nothing does."""
     if kind == "messages":

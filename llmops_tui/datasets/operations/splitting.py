@@ -8,7 +8,7 @@ from typing import Any
 
 from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
 from llmops_tui.datasets.operations.base import Made, Report, Work, apply
-from llmops_tui.datasets.records import dump_json, input_text, whole_text
+from llmops_tui.datasets.records import dump_json, question_text, whole_text
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, check_name
 from llmops_tui.errors import InputRefusedError
 
@@ -73,7 +73,7 @@ def _groups(
     strata: list[str] = []
     for batch in version.read():
         for number, row in batch:
-            asked = input_text(version.kind, row, texts)
+            asked = question_text(version.kind, row, texts)
             parent.append(number)
             for key in _keys(asked, row.get(group) if group is not None else None):
                 _join(parent, first.setdefault(key, number), number)

@@ -1,0 +1,339 @@
+"""``llmops data``: import, list, look at, compare and export datasets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmops_tui.cli import data_change, data_look
+from llmops_tui.cli.job import follow_to_end
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+
+app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, rich_markup_mode=None)
+data_look.add_to(app)
+data_change.add_to(app)
+
+_Name = Annotated[str, typer.Argument(help="The dataset's name.")]
+_Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
+_Limit = Annotated[int, typer.Option(help="At most so many rows.", min=1)]
+
+
+def store_of(session: Session) -> DatasetStore:
+    """The workspace's datasets."""
+    from llmops_tui.datasets.store import DatasetStore
+
+    return DatasetStore(session.catalogue)
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    name: Annotated[str | None, typer.Option(help="The dataset's name; else the first file's.")] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="auto, messages, sharegpt, alpaca, prompt-completion, preference, kto, text, tabular."
+        ),
+    ] = "auto",
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", help="Of a table: ROLE=COLUMN, such as user=question; once for each.")
+    ] = None,
+    table: Annotated[str, typer.Option(help="Of a SQLite file: the table.")] = "",
+    unit: Annotated[str, typer.Option(help="Of a text: line, paragraph or file.")] = "line",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the files seem to hold.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start the job and return.")] = False,
+) -> None:
+    """Read files into a new version of a dataset. What they seem to hold is said first, with the evidence."""
+    from llmops_tui.datasets.formats.reading import mapped_kind
+    from llmops_tui.datasets.importing import ENTRY, preview, start_arguments
+    from llmops_tui.jobs.launcher import JobLauncher
+
+    session = session_of(context)
+    store = store_of(session)
+    if unit not in {"line", "paragraph", "file"}:
+        raise LlmopsError("usage", f"--unit {unit}: line, paragraph or file", exit_code=ExitCode.USAGE)
+    roles = _roles(mapping or [])
+    seen = preview(store, paths, table=table, unit=unit)
+    chosen = ("tabular" if roles else seen.proposal.format) if form == "auto" else form
+    arguments = start_arguments(paths, name or _name_of(paths[0]), chosen, roles, table=table, unit=unit)
+    for line in _evidence(seen, chosen, asked=form != "auto" or bool(roles)):
+        session.say(line)
+    if dry_run:
+        session.emit({"format": chosen, **seen.proposal.as_dict(), "mapping_kept": seen.kept_mapping}, lambda: chosen)
+        return
+    if chosen == "tabular" and roles:
+        session.say(f"mapping: {', '.join(f'{r} = {c}' for r, c in roles.items())} gives {mapped_kind(roles)}")
+    if not yes and sys.stdin.isatty() and not typer.confirm(f"Import as {chosen}?", default=True, err=True):
+        raise InputRefusedError("not_confirmed", "nothing was imported", "Choose with --format, or map with --map.")
+    launcher = JobLauncher(session.workspace)
+    title = f"import {arguments['name']}"
+    job = launcher.start(kind="import", title=title, entry=ENTRY, arguments=arguments)
+    if detach:
+        session.emit(
+            {"job": job.id, "dataset": arguments["name"]}, lambda: f"started {job.id}; llmops job show {job.id}"
+        )
+        return
+    made = follow_to_end(session, launcher, job.id).result or {}
+    session.emit(made, lambda: _imported(made))
+
+
+def _roles(given: list[str]) -> dict[str, str]:
+    from llmops_tui.datasets.formats.reading import MAPPING_ROLES
+
+    roles = {}
+    for item in given:
+        role, mark, column = item.partition("=")
+        if not mark or role not in MAPPING_ROLES:
+            raise LlmopsError(
+                "usage", f"--map {item}: ROLE=COLUMN with one of {', '.join(MAPPING_ROLES)}", exit_code=ExitCode.USAGE
+            )
+        roles[role] = column
+    return roles
+
+
+def _name_of(path: Path) -> str:
+    import re
+
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.partition(".")[0]).strip("-.") or "dataset"
+
+
+def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
+    proposal = seen.proposal
+    files = ", ".join(f"{s.path.name} ({s.type})" for s in seen.sources[:5]) + (" …" if len(seen.sources) > 5 else "")
+    lines = [f"{files}: {chosen}{'' if asked else f', in {proposal.share:.0%} of the rows looked at'}"]
+    lines += [f"  {line}" for line in proposal.evidence]
+    lines += [f"  also: {name} in {share:.0%}" for name, share in proposal.others.items()]
+    if proposal.mapping and not asked:
+        suggestion = " ".join(
+            f"--map {role}={column}" for role, column in (seen.kept_mapping or proposal.mapping).items()
+        )
+        lines.append(f"  to make conversations of it: {suggestion}")
+    if seen.rejects:
+        first = seen.rejects[0]
+        lines.append(f"  {len(seen.rejects)} of the first records cannot be read: line {first.line}: {first.reason}")
+    return lines
+
+
+def _imported(made: dict[str, Any]) -> str:
+    rejected = f", {made['rejected']:,} set apart (llmops data rejects {made['dataset']})" if made["rejected"] else ""
+    return f"{made['dataset']}@{made['version']}: {made['rows']:,} rows{rejected}, sha256 {made['sha256'][:16]}…"
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
+    """All datasets."""
+    session = session_of(context)
+    found = store_of(session).all()
+    rows = [(v.ref, v.kind, v.rows, len(v.columns), v.note, " ".join(v.tags)) for v in found[:limit]]
+    data = {"datasets": [v.as_dict() for v in found[:limit]], "total": len(found)}
+    session.emit(
+        data, lambda: session.rows(("dataset", "format", "rows", "columns", "last change", "tags"), rows, len(found))
+    )
+
+
+@app.command()
+def show(context: typer.Context, ref: _Ref) -> None:
+    """One version: its columns, and how it was made."""
+    session = session_of(context)
+    version = store_of(session).get(ref)
+
+    def human() -> str:
+        facts = [
+            ("version", version.ref),
+            ("format", version.kind),
+            ("rows", f"{version.rows:,}"),
+            ("sha256", version.sha256),
+        ]
+        facts += [("set apart", f"{version.rejected:,}")] if version.rejected else []
+        facts += [("made by", version.recipe.operation), ("from", ", ".join(ref for ref, _ in version.recipe.inputs))]
+        facts += [("note", version.note)] if version.note else []
+        lines = [f"{key:10} {value}" for key, value in facts]
+        return "\n".join([*lines, "", session.rows(("column", "type"), [(c.name, c.type) for c in version.columns])])
+
+    session.emit(version.as_dict(), human)
+
+
+@app.command()
+def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
+    """All versions of a dataset, newest first."""
+    session = session_of(context)
+    found = store_of(session).log(name)
+    rows = [
+        (f"@{v.number}", v.recipe.operation, v.rows, _delta(v, found), v.note, " ".join(v.tags)) for v in found[:limit]
+    ]
+    data = {"dataset": name, "versions": [v.as_dict() for v in found[:limit]], "total": len(found)}
+    session.emit(data, lambda: session.rows(("version", "made by", "rows", "change", "note", "tags"), rows, len(found)))
+
+
+def _delta(version: DatasetVersion, log_: list[DatasetVersion]) -> str:
+    parent = next((v for v in log_ if v.number == version.parent), None)
+    return f"{version.rows - parent.rows:+,}" if parent is not None else ""
+
+
+@app.command()
+def head(
+    context: typer.Context,
+    ref: _Ref,
+    count: Annotated[int, typer.Option("-n", help="So many rows.", min=1)] = 5,
+) -> None:
+    """The first rows, as JSON Lines."""
+    from llmops_tui.datasets.records import dump_json
+
+    session = session_of(context)
+    for batch in store_of(session).get(ref).read(limit=count):
+        for _, row in batch:
+            session.stream(dump_json(row) + "\n")
+
+
+@app.command()
+def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
+    """What an import set apart: where, why, and the bytes."""
+    from llmops_tui.datasets.importing import read_rejects
+    from llmops_tui.datasets.raw import show_bytes
+
+    session = session_of(context)
+    store = store_of(session)
+    version = store.get(ref)
+    while version.recipe.operation != "import" and version.parent is not None:
+        version = store.get(f"{version.dataset}@{version.parent}")
+    found = read_rejects(session.workspace, version, limit)
+    data = [
+        {
+            "source": r.source, "line": r.line, "offset": r.offset, "length": r.length, "reason": r.reason,
+            "raw": show_bytes(r.raw)[0],
+        }
+        for r in found
+    ]  # fmt: skip
+    rows = [(r.line, r.reason, show_bytes(r.raw[:80])[0]) for r in found]
+    session.emit(
+        {"version": version.ref, "rejected": data, "total": version.rejected},
+        lambda: session.rows(("line", "reason", "begins with"), rows, version.rejected),
+    )
+
+
+@app.command()
+def raw(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A file of lines.")],
+    line: Annotated[int, typer.Option(help="From this line, from 1.", min=1)] = 1,
+    at: Annotated[float | None, typer.Option(help="From this place, in percent of the file.", min=0, max=100)] = None,
+    count: Annotated[int, typer.Option("-n", help="So many lines.", min=1)] = 20,
+) -> None:
+    """Lines of a file of any size as they are, with what is wrong in them."""
+    from llmops_tui.datasets.raw import RawFile
+
+    session = session_of(context)
+    with RawFile(path) as file:
+        found = file.lines(line - 1, count) if at is None else file.lines_at(int(file.size * at / 100), count)
+    data = [
+        {k: v for k, v in item.__dict__.items() if k != "bad_bytes"} | {"bad_bytes": list(item.bad_bytes)}
+        for item in found
+    ]
+    rows = [(item.number if item.exact else f"≈{item.number}", item.problem, item.text[:200]) for item in found]
+    session.emit({"path": str(path), "lines": data}, lambda: session.rows(("line", "problem", "text"), rows))
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    ref: _Ref,
+    to: Annotated[Path, typer.Option("--to", help="The file, or a folder for hf and markdown.")],
+    form: Annotated[str | None, typer.Option("--format", help="The shape of the rows; else the dataset's own.")] = None,
+    file_type: Annotated[str | None, typer.Option("--as", help="The type of file; else by its suffix.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
+) -> None:
+    """Write a version to a file, and read it again to see that nothing was lost."""
+    from llmops_tui.datasets.exporting import export as write
+
+    session = session_of(context)
+    store = store_of(session)
+    show_ = session.progress(f"exporting {ref}")
+    made = write(
+        store, store.get(ref), to, form=form, file_type=file_type, overwrite=force,
+        report=lambda share, _: show_(share) if show_ else None,
+    )  # fmt: skip
+    if not made["reads_back"]:
+        session.say(f"importing this file gives something else: {made['differs']}")
+    same = "; reading it again gives the same rows" if made["reads_back"] else ""
+    session.emit(made, lambda: f"{made['path']}: {made['rows']:,} rows as {made['format']} in {made['type']}{same}")
+
+
+@app.command()
+def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) -> None:
+    """What changed between two versions, by row."""
+    from llmops_tui.datasets.diff import diff_versions
+    from llmops_tui.datasets.records import dump_json, whole_text
+    from llmops_tui.text_diff import diff_words
+
+    session = session_of(context)
+    store = store_of(session)
+    left, right = store.get(first), store.get(second)
+    found = diff_versions(left, right)
+
+    def human() -> str:
+        how = f"by {found.key}" if found.key else "by content and order"
+        lines = [
+            f"+{len(found.added):,} −{len(found.removed):,} ~{len(found.changed):,}, {found.same:,} the same ({how})"
+        ]
+        marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
+        for a, b in found.changed[:limit]:
+            before, after = left.rows_at([a])[0], right.rows_at([b])[0]
+            parts = diff_words(whole_text(left.kind, before), whole_text(right.kind, after))
+            said = "".join(marks[p.change].format(p.text) for p in parts)
+            if all(p.change == "same" for p in parts):
+                said = "".join(marks[p.change].format(p.text) for p in diff_words(dump_json(before), dump_json(after)))
+            lines.append(f"~ {a} → {b}: {said}")
+        lines += [f"- {n}: {dump_json(row)[:300]}" for n, row in _some(left, found.removed, limit)]
+        lines += [f"+ {n}: {dump_json(row)[:300]}" for n, row in _some(right, found.added, limit)]
+        more = max(len(found.changed), len(found.removed), len(found.added))
+        if more > limit:
+            session.say(f"at most {limit} of each are shown; --limit shows more")
+        return "\n".join(lines)
+
+    session.emit(found.as_dict(), human)
+
+
+def _some(version: DatasetVersion, numbers: list[int], limit: int) -> list[tuple[int, dict[str, Any]]]:
+    return list(zip(numbers[:limit], version.rows_at(numbers[:limit]), strict=True))
+
+
+@app.command()
+def tag(context: typer.Context, ref: _Ref, tag_: Annotated[str, typer.Argument(metavar="TAG")]) -> None:
+    """Point a tag at a version."""
+    session = session_of(context)
+    version = store_of(session).tag(ref, tag_)
+    session.emit(version.as_dict(), lambda: f"{tag_} is {version.ref}")
+
+
+@app.command()
+def restore(context: typer.Context, ref: _Ref) -> None:
+    """Make an old version's rows the newest version again."""
+    session = session_of(context)
+    version = store_of(session).restore(ref)
+    session.emit(version.as_dict(), lambda: f"{version.ref} has the rows of {ref}")
+
+
+@app.command()
+def remake(context: typer.Context, ref: _Ref) -> None:
+    """Follow a version's recipe again from its source, and compare. Exit 1 where something else comes out."""
+    from llmops_tui.datasets.operations.base import remake as again
+
+    session = session_of(context)
+    version, digest = again(store_of(session), ref)
+    same = digest == version.sha256
+    data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
+    session.emit(
+        data, lambda: f"{version.ref}: the same rows came out" if same else f"{version.ref}: other rows came out"
+    )
+    if not same:
+        raise typer.Exit(int(ExitCode.FAILED))

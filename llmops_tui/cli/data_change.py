@@ -1,0 +1,263 @@
+"""``llmops data``: the operations, each of which makes a new version and never changes one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmops_tui.cli.output import Session, session_of
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+
+_Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
+_To = Annotated[str | None, typer.Option("--name", help="Make it a version of this dataset, not of the same.")]
+_Seed = Annotated[int, typer.Option(help="The same seed gives the same rows.")]
+_Key = Annotated[Path, typer.Option(help="The key's file; keep it apart from the data.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (dedup, redact, sample, split, sort, select, concat, mix, fix, pseudonymise, reveal, label):
+        app.command()(command)
+    app.command("filter")(filter_)
+    app.command("map")(map_)
+    app.command("edit")(edit)
+
+
+def _make(session: Session, operation: str, refs: list[str], parameters: dict[str, Any], name: str | None) -> None:
+    from llmops_tui.datasets.operations.base import apply
+    from llmops_tui.datasets.store import DatasetStore
+
+    version = apply(
+        DatasetStore(session.catalogue), operation, refs, {k: v for k, v in parameters.items() if v is not None}, name=name,
+        report=_report(session, f"{operation} {refs[0]}"),
+    )  # fmt: skip
+    session.emit(version.as_dict(), lambda: f"{version.ref}: {version.rows:,} rows, {version.note}")
+
+
+def _report(session: Session, what: str) -> Callable[[float, str], None]:
+    show = session.progress(what)
+    return lambda share, _: show(share) if show else None
+
+
+def dedup(
+    context: typer.Context,
+    ref: _Ref,
+    near: Annotated[bool, typer.Option("--near", help="Also rows that say nearly the same.")] = False,
+    threshold: Annotated[
+        float, typer.Option(help="With --near: the Jaccard similarity of their five-word sequences.")
+    ] = 0.8,
+    against: Annotated[str | None, typer.Option(help="Leave out what stands in this dataset instead.")] = None,
+    name: _To = None,
+) -> None:
+    """Leave duplicates out; the first of each stays."""
+    refs = [ref, against] if against else [ref]
+    parameters = {"threshold": threshold} | ({} if against else {"method": "near" if near else "exact"})
+    _make(session_of(context), "dedup", refs, parameters, name)
+
+
+def redact(
+    context: typer.Context,
+    ref: _Ref,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, such as email; may be given again.")] = None,
+    name: _To = None,
+) -> None:
+    """Put [EMAIL] and the like in the place of personal data."""
+    _make(session_of(context), "redact", [ref], {"kinds": kind}, name)
+
+
+def pseudonymise(
+    context: typer.Context,
+    ref: _Ref,
+    key: _Key,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be given again.")] = None,
+    name: _To = None,
+) -> None:
+    """Put a stand-in in the place of each person's data, always the same for the same; made with a key that undoes it."""
+    session = session_of(context)
+    _check_key(session, key)
+    if not key.expanduser().exists():
+        session.say(f"a new key is made in {key}; without it nothing can be undone")
+    _make(session, "pseudonymise", [ref], {"key": str(key.expanduser().resolve()), "kinds": kind}, name)
+
+
+def reveal(context: typer.Context, ref: _Ref, key: _Key, name: _To = None) -> None:
+    """Undo stand-ins with the key they were made with."""
+    _make(session_of(context), "reveal", [ref], {"key": str(key.expanduser().resolve())}, name)
+
+
+def _check_key(session: Session, key: Path) -> None:
+    if session.workspace.root in key.expanduser().resolve().parents:
+        raise InputRefusedError(
+            "key_in_workspace", f"{key} is inside the workspace", "Keep the key apart from the data."
+        )
+
+
+def filter_(
+    context: typer.Context, ref: _Ref, where: Annotated[str, typer.Option(help="An SQL expression.")], name: _To = None
+) -> None:
+    """Keep the rows for which an SQL expression holds."""
+    _make(session_of(context), "filter", [ref], {"where": where}, name)
+
+
+def sample(
+    context: typer.Context,
+    ref: _Ref,
+    rows: Annotated[int | None, typer.Option("--rows", "-n", min=1, help="So many rows.")] = None,
+    share: Annotated[float | None, typer.Option(min=0, max=1, help="This share of the rows.")] = None,
+    seed: _Seed = 0,
+    name: _To = None,
+) -> None:
+    """Keep some rows, chosen by seed."""
+    if (rows is None) == (share is None):
+        raise LlmopsError("usage", "give either --rows or --share", exit_code=ExitCode.USAGE)
+    _make(session_of(context), "sample", [ref], {"rows": rows, "share": share, "seed": seed}, name)
+
+
+def sort(
+    context: typer.Context,
+    ref: _Ref,
+    by: Annotated[str, typer.Option(help="An SQL expression.")],
+    descending: Annotated[bool, typer.Option("--descending")] = False,
+    name: _To = None,
+) -> None:
+    """Put the rows in order."""
+    _make(session_of(context), "sort", [ref], {"by": by, "descending": descending}, name)
+
+
+def select(
+    context: typer.Context,
+    ref: _Ref,
+    column: Annotated[list[str], typer.Option(help="A column to keep, or OLD=NEW to rename it; may be given again.")],
+    name: _To = None,
+) -> None:
+    """Keep some columns."""
+    pairs = [c.partition("=") for c in column]
+    parameters = {"columns": [old for old, _, _ in pairs], "names": {old: new for old, _, new in pairs if new}}
+    _make(session_of(context), "select", [ref], parameters, name)
+
+
+def map_(
+    context: typer.Context,
+    ref: _Ref,
+    column: Annotated[str, typer.Option(help="The column to set, new or old.")],
+    to: Annotated[str, typer.Option(help="An SQL expression over the row.")],
+    name: _To = None,
+) -> None:
+    """Set a column to what an SQL expression gives."""
+    _make(session_of(context), "map", [ref], {"column": column, "expression": to}, name)
+
+
+def concat(context: typer.Context, refs: Annotated[list[str], typer.Argument()], name: _To = None) -> None:
+    """Put datasets one behind the other."""
+    _make(session_of(context), "concat", refs, {}, name)
+
+
+def mix(
+    context: typer.Context,
+    refs: Annotated[list[str], typer.Argument(help="NAME=WEIGHT, such as chat=3 code=1.")],
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="So many rows; else as many as there are without repeating.")
+    ] = None,
+    seed: _Seed = 0,
+    name: _To = None,
+) -> None:
+    """Mix datasets by weight."""
+    pairs = [r.partition("=") for r in refs]
+    try:
+        weights = [float(w or 1) for _, _, w in pairs]
+    except ValueError as error:
+        raise LlmopsError("usage", f"a weight is no number: {error}", exit_code=ExitCode.USAGE) from error
+    _make(session_of(context), "mix", [r for r, _, _ in pairs], {"weights": weights, "rows": rows, "seed": seed}, name)
+
+
+def fix(
+    context: typer.Context,
+    ref: _Ref,
+    check: Annotated[str, typer.Argument(help="What llmops data check names, such as duplicate.")],
+    label_column: Annotated[str | None, typer.Option("--label", help="The column of labels.")] = None,
+    name: _To = None,
+) -> None:
+    """Mend all rows that a check finds."""
+    _make(session_of(context), "fix", [ref], {"check": check, "label": label_column}, name)
+
+
+def edit(
+    context: typer.Context,
+    ref: _Ref,
+    row: Annotated[int, typer.Option(min=0, help="The number of the row.")],
+    to: Annotated[str | None, typer.Option(help="The whole row as JSON; without it the row goes.")] = None,
+    name: _To = None,
+) -> None:
+    """Change one row, or take it out."""
+    try:
+        value = None if to is None else json.loads(to)
+    except ValueError as error:
+        raise LlmopsError("usage", f"--to is no JSON: {error}", exit_code=ExitCode.USAGE) from error
+    if value is not None and not isinstance(value, dict):
+        raise LlmopsError("usage", "--to is no JSON object", exit_code=ExitCode.USAGE)
+    _make(session_of(context), "edit", [ref], {"edits": {str(row): value}}, name)
+
+
+def split(
+    context: typer.Context,
+    ref: _Ref,
+    into: Annotated[list[str], typer.Option(help="PART=SHARE, such as train=0.9; once for each.")],
+    stratify: Annotated[str | None, typer.Option(help="A column whose values are spread evenly.")] = None,
+    group: Annotated[str | None, typer.Option(help="A column whose equal values stay together.")] = None,
+    near: Annotated[bool, typer.Option("--near", help="Keep what says nearly the same together, too.")] = False,
+    seed: _Seed = 0,
+) -> None:
+    """Split into datasets named NAME-PART. Rows that ask the same always stay together."""
+    from llmops_tui.datasets.operations.splitting import split_into
+    from llmops_tui.datasets.store import DatasetStore
+
+    session = session_of(context)
+    try:
+        parts = {part: float(share) for part, _, share in (item.partition("=") for item in into)}
+    except ValueError as error:
+        raise LlmopsError("usage", f"a share is no number: {error}", exit_code=ExitCode.USAGE) from error
+    made = split_into(
+        DatasetStore(session.catalogue), ref, parts, _report(session, f"split {ref}"), stratify=stratify, group=group,
+        near=near or None, seed=seed,
+    )  # fmt: skip
+    session.emit({"parts": [v.as_dict() for v in made]}, lambda: "\n".join(f"{v.ref}: {v.rows:,} rows" for v in made))
+
+
+def label(
+    context: typer.Context,
+    ref: _Ref,
+    task: Annotated[str, typer.Option(help="The task, which is the column of the result.")] = "label",
+    kind: Annotated[str, typer.Option(help="classify, review or prefer.")] = "classify",
+    labels: Annotated[str, typer.Option(help="Of a classification: its labels, with commas.")] = "",
+    annotator: Annotated[str, typer.Option(help="Who labels.")] = "",
+    row: Annotated[int | None, typer.Option(min=0, help="The row to label.")] = None,
+    value: Annotated[str | None, typer.Option(help="What to say of it.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="Make a version of what was said.")] = False,
+) -> None:
+    """Label a row, make a version of the labels, or say how far people agree. The app has a one-key flow for it."""
+    import getpass
+
+    from llmops_tui.datasets.labelling import Labelling, Task
+    from llmops_tui.datasets.store import DatasetStore
+
+    session = session_of(context)
+    if kind not in {"classify", "review", "prefer"}:
+        raise LlmopsError("usage", f"--kind {kind}: classify, review or prefer", exit_code=ExitCode.USAGE)
+    store = DatasetStore(session.catalogue)
+    asked = Task.make(task, kind, tuple(labels.split(",")))  # type: ignore[arg-type]  # looked at above
+    work = Labelling(store, store.get(ref), asked, annotator or getpass.getuser())
+    if finish:
+        version = work.finish()
+        session.emit(version.as_dict(), lambda: f"{version.ref}: {version.rows:,} rows, {version.note}")
+        return
+    if row is not None and value is not None:
+        work.say(row, value)
+    done, total = work.progress
+    facts = {"done": done, "of": total, "agreement": work.agreement()}
+    alpha = facts["agreement"]["krippendorff_alpha"]  # type: ignore[index]
+    shown = f"{alpha:.2f}" if alpha is not None else "not yet: no row was judged by two"
+    session.emit(facts, lambda: f"{done:,} of {total:,} rows by {work.annotator}; Krippendorff's alpha {shown}")
