@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 # Modes in the order of their digits, with their names.
-SCREEN_KEYS = {"1": "playground", "2": "models", "3": "jobs", "4": "settings"}
+SCREEN_KEYS = {"1": "playground", "2": "datasets", "3": "models", "4": "jobs", "5": "settings"}
 _STATUS_PLACES = {"model": "models", "jobs": "jobs", "alerts": "jobs", "workspace": "settings"}
 
 

@@ -11,6 +11,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.templating import TemplateRenderer
@@ -83,6 +84,13 @@ class Services:
         from llmops_tui.models.registry import ModelRegistry
 
         return ModelRegistry(self.catalogue)
+
+    @cached_property
+    def datasets(self) -> DatasetStore:
+        """Datasets and their versions."""
+        from llmops_tui.datasets.store import DatasetStore
+
+        return DatasetStore(self.catalogue)
 
     @cached_property
     def servers(self) -> ServerSupervisor:

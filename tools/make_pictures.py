@@ -22,9 +22,9 @@ SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "jump": (120, 34, "llmops-dark", ("f9", "…3")),
     "help": (120, 34, "llmops-dark", ("f1", "…3")),
     "parameters": (120, 34, "llmops-dark", ("f6", "…3")),
-    "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "2", "…10")),
-    "jobs": (120, 34, "llmops-dark", ("f9", "2", "…8", "f5", "…10", "f9", "3", "…15")),
-    "settings": (120, 34, "llmops-dark", ("f9", "4", "…8")),
+    "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "3", "…10")),
+    "jobs": (120, 34, "llmops-dark", ("f9", "3", "…8", "f5", "…10", "f9", "4", "…15")),
+    "settings": (120, 34, "llmops-dark", ("f9", "5", "…8")),
 }
 
 

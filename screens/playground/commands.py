@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import SuspendNotSupported
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
+from screens import outside_editor
 from screens.playground.editors import TemplateEditor
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
@@ -175,7 +171,7 @@ async def choose_model(screen: PlaygroundScreen) -> None:
         if name is not None:
             screen.use_model(name)
 
-    empty = "No models yet. Models (2) adds a GGUF file."
+    empty = "No models yet. Models (3) adds a GGUF file."
     screen.app.push_screen(ChoiceDialog("Model", choices, empty), chosen)
 
 
@@ -263,31 +259,10 @@ def edit_outside(screen: PlaygroundScreen) -> None:
     """Open the focused template, or the user template, in $EDITOR."""
     focused = screen.focused
     editor = focused if isinstance(focused, TemplateEditor) else screen.query_one("#user", TemplateEditor)
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "nano"
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
-        path = Path(folder) / f"{screen.state.prompt or 'untitled'}-{editor.id}.jinja"
-        path.write_text(editor.text, encoding="utf-8")
-        try:
-            with screen.app.suspend():
-                done = subprocess.run(
-                    [*shlex.split(command), str(path)], check=False, stdin=sys.__stdin__, stdout=sys.__stdout__,
-                    stderr=sys.__stderr__,
-                )  # fmt: skip
-        except (OSError, SuspendNotSupported) as error:
-            screen.app.report(
-                LlmopsError("editor_failed", f"{command}: {error}", "Set EDITOR to a program that exists.")
-            )
-            return
-        text = path.read_text(encoding="utf-8", errors="replace")
-    if done.returncode != 0:
-        screen.app.say(f"{command} ended with {done.returncode}; the text stays as it was.", severity="warning")
-        return
-    # Editors end files with a newline; one that was not there before is not the user's.
-    if text.endswith("\n") and not editor.text.endswith("\n"):
-        text = text[:-1]
-    if text != editor.text:
+    text = outside_editor.edit_outside(
+        screen.app, editor.text, f"{screen.state.prompt or 'untitled'}-{editor.id}.jinja"
+    )
+    if text is not None and text != editor.text:
         editor.replace(text, (0, 0), editor.document.end)
 
 

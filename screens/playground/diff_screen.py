@@ -15,10 +15,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.safe_text import safe_text
 from llmops_tui.text_diff import DiffPart, diff_pieces, diff_words
-
-_STYLES = {"same": "", "removed": "$error strike", "added": "$success underline"}
-# Colour never stands alone: the marks tell removed from added without it.
-_MARKS = {"same": ("", ""), "removed": ("[-", "-]"), "added": ("{+", "+}")}
+from screens.widgets.diff_text import diff_parts
 
 
 class DiffScreen(ModalScreen[None]):
@@ -107,9 +104,7 @@ class DiffScreen(ModalScreen[None]):
         parts: list[tuple[str, str] | str] = []
         for name, changes in sections:
             parts.append((f"\n── {name} ──\n", "$accent"))
-            for change in changes:
-                opening, closing = _MARKS[change.change]
-                parts.append((f"{opening}{safe_text(change.text)}{closing}", _STYLES[change.change]))
+            parts += diff_parts(changes)
             if all(change.change == "same" for change in changes):
                 parts.append(("\n(no difference)", "$muted"))
             parts.append("\n")

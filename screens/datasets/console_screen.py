@@ -1,0 +1,141 @@
+"""The SQL console: one SELECT over all datasets and the workspace, its answer as a table, kept as a dataset on request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import DataTable, Input, Static
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens.datasets.looking import ColumnSuggester
+from screens.widgets.dialogs import LineDialog
+
+if TYPE_CHECKING:
+    from screens.services import Services
+
+_ROWS = 500
+_WORDS = (
+    "SELECT ", "FROM ", "WHERE ", "GROUP BY ", "ORDER BY ", "LIMIT ", "count(*)", "JOIN ", "DESC", "HAVING ", "DISTINCT ",
+    "avg(", "sum(", "min(", "max(", "length(", "AS ", "AND ", "OR ",
+)  # fmt: skip
+
+
+class ConsoleScreen(ModalScreen[str | None]):
+    """Gives the reference of a dataset that was kept, or nothing."""
+
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("escape", "close", "Close"),
+        Binding("f2,ctrl+s", "keep", "Keep as a dataset", priority=True),
+        Binding("f5,ctrl+r", "run", "Run", priority=True),
+    ]
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._kept: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """The query, its answer, and what there is to ask."""
+        with Vertical(classes="dialog dialog-wide"):
+            yield Static(
+                Content("SQL over all datasets and the workspace: one SELECT, which can reach nothing else"),
+                classes="dialog-title",
+            )
+            yield Input(
+                placeholder="SELECT category, count(*) FROM banking77 GROUP BY 1 ORDER BY 2 DESC",
+                id="sql-text",
+                compact=True,
+            )
+            yield Static("", id="sql-note", markup=False)
+            yield DataTable(id="sql-result", zebra_stripes=True, cursor_type="row")
+            yield Static(
+                Content.assemble(
+                    ("enter", "$accent"), " run   ", ("→", "$accent"), " complete   ", ("f2", "$accent"),
+                    " keep as a dataset   ", ("esc", "$accent"), " close",
+                ),
+                classes="dialog-keys",
+            )  # fmt: skip
+
+    def on_mount(self) -> None:
+        """Say what there is to ask."""
+        self.query_one("#sql-text").focus()
+        self.run_worker(self._names(), group="names", exit_on_error=False)
+
+    async def _names(self) -> None:
+        from llmops_tui.datasets.console import table_names
+
+        names = await asyncio.to_thread(table_names, self._services.datasets)
+        words = [name if name.isidentifier() else f'"{name}"' for name in names]
+        words += sorted({column for columns in names.values() for column in columns})
+        self.query_one("#sql-text", Input).suggester = ColumnSuggester([*words, *_WORDS], only_sql=False)
+        plain = [name for name in names if "@" not in name]
+        self.query_one("#sql-note", Static).update(Content(safe_line("tables: " + ", ".join(plain), 400)))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_run()
+
+    def action_run(self) -> None:
+        """Run the query."""
+        self.run_worker(self._run(), group="run", exclusive=True, exit_on_error=False)
+
+    async def _run(self) -> None:
+        from llmops_tui.datasets.console import run_query
+        from llmops_tui.workspace.folding import fold
+
+        text = self.query_one("#sql-text", Input).value
+        note = self.query_one("#sql-note", Static)
+        table: DataTable[Text] = self.query_one("#sql-result", DataTable)
+        note.update(Content("running …"))
+        try:
+            await asyncio.to_thread(fold, self._services.catalogue, self._services.journal)
+            answer = await asyncio.to_thread(run_query, self._services.datasets, text, _ROWS)
+        except LlmopsError as error:
+            note.update(Content.styled(safe_line(error.message, 400), "$error"))
+            return
+        table.clear(columns=True)
+        for name in answer.columns:
+            table.add_column(Text(safe_line(name, 40)))
+        for row in answer.rows:
+            table.add_row(*(Text(safe_line("" if v is None else str(v), 120)) for v in row))
+        more = f"the first {_ROWS} rows; f2 keeps all" if answer.more else f"{len(answer.rows):,} rows"
+        note.update(Content(more))
+
+    def action_keep(self) -> None:
+        """Keep all that the query gives as a dataset."""
+
+        def answered(name: str | None) -> None:
+            if name:
+                self.run_worker(self._keep(name), group="keep", exclusive=True, exit_on_error=False)
+
+        self.app.push_screen(
+            LineDialog("Keep as the dataset", "a new name, or that of an old one for its next version"), answered
+        )
+
+    async def _keep(self, name: str) -> None:
+        from llmops_tui.datasets.console import save_query
+
+        text = self.query_one("#sql-text", Input).value
+        note = self.query_one("#sql-note", Static)
+        try:
+            version = await asyncio.to_thread(save_query, self._services.datasets, text, name)
+        except LlmopsError as error:
+            note.update(Content.styled(safe_line(error.message, 400), "$error"))
+            return
+        self._kept = version.ref
+        note.update(Content.styled(f"kept as {version.ref}: {version.rows:,} rows", "$success"))
+
+    def action_close(self) -> None:
+        """Close."""
+        self.dismiss(self._kept)

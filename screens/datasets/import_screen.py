@@ -1,0 +1,280 @@
+"""Before an import: the file as it is, what it seems to hold and why, and the rows as they would be; then the choice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from llmops_tui.safe_text import safe_line, safe_text
+from screens.datasets.commands import follow
+from screens.datasets.record import record_content
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.raw import RawFile
+    from screens.datasets.screen import DatasetsScreen
+
+_SHOWN_ROWS = 12
+_PAGE = 40
+
+
+async def open_import(screen: DatasetsScreen, paths: list[Path], table: str = "") -> None:
+    """Look at files, show what they seem to hold, and import them where that is confirmed."""
+    from llmops_tui.datasets.importing import ENTRY, preview, start_arguments
+    from llmops_tui.errors import InputRefusedError
+
+    try:
+        seen = await asyncio.to_thread(lambda: preview(screen.services.datasets, paths, table=table))
+    except InputRefusedError as error:
+        if error.code != "table_needed":
+            raise
+        name = await _choose_table(screen, paths[0])
+        if name is not None:
+            await open_import(screen, paths, name)
+        return
+    choice = await screen.app.push_screen_wait(ImportScreen(seen, paths))
+    if choice is None:
+        return
+    arguments = start_arguments(paths, choice["name"], choice["format"], choice["mapping"], table=table)
+    job = await asyncio.to_thread(
+        lambda: screen.services.jobs.start(
+            kind="import", title=f"import {choice['name']}", entry=ENTRY, arguments=arguments
+        )
+    )
+    made = await follow(screen, job, "")
+    apart = f", {made['rejected']:,} set apart" if made["rejected"] else ""
+    screen.app.say(f"{made['dataset']}@{made['version']}: {made['rows']:,} rows{apart}.")
+    await screen.refresh_data(f"{made['dataset']}@{made['version']}")
+
+
+async def _choose_table(screen: DatasetsScreen, path: Path) -> str | None:
+    from llmops_tui.datasets.sources.typed import open_sqlite
+
+    names = await asyncio.to_thread(lambda: open_sqlite(path).table_names())
+    choices = [Choice(name, name) for name in names if not name.startswith("sqlite_")]
+    return await screen.app.push_screen_wait(ChoiceDialog(f"Which table of {path.name}", choices))
+
+
+class ImportScreen(ModalScreen[dict[str, Any] | None]):
+    """What files seem to hold. Gives name, format and mapping, or nothing."""
+
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("enter,y", "accept", "Import"),
+        Binding("escape", "give_up", "Cancel"),
+        Binding("f", "format", "Format"),
+        Binding("m", "mapping", "Mapping"),
+        Binding("n", "name", "Name"),
+        Binding("r,tab", "raw", "Raw or as imported"),
+        Binding("g", "go", "Go to"),
+        Binding("pagedown,right_square_bracket", "page(1)", "On", show=False),
+        Binding("pageup,left_square_bracket", "page(-1)", "Back", show=False),
+    ]
+
+    def __init__(self, seen: Preview, paths: list[Path]) -> None:
+        super().__init__()
+        self._seen = seen
+        self._paths = paths
+        self._format = seen.proposal.format
+        self._mapping: dict[str, str] = {}
+        self._dataset = _name_of(paths[0])
+        self._raw = False
+        self._file: RawFile | None = None
+        self._line = 0
+
+    def compose(self) -> ComposeResult:
+        """Evidence above, rows below, keys at the foot."""
+        with Vertical(classes="dialog dialog-wide"):
+            with Vertical(id="import-body"):
+                yield Static("", id="import-evidence", markup=False)
+                with VerticalScroll(id="import-rows"):
+                    yield Static("", id="import-text", markup=False)
+            yield Static("", id="import-keys", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the rows as they would be imported."""
+        self._draw()
+        self.query_one("#import-rows").focus()
+
+    def on_unmount(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            self._file.close()
+
+    def _draw(self) -> None:
+        from llmops_tui.datasets.formats.reading import KIND_OF, mapped_kind
+
+        proposal = self._seen.proposal
+        kind = mapped_kind(self._mapping) if self._mapping else KIND_OF[self._format]
+        source = self._seen.sources[0]
+        more = f" and {len(self._seen.sources) - 1} more" if len(self._seen.sources) > 1 else ""
+        have = (
+            f"{proposal.share:.0%} of the rows looked at have it" if self._format == proposal.format else "your choice"
+        )
+        parts: list[str | tuple[str, str]] = [
+            (f"{safe_line(source.path.name, 80)}{more}", "bold"), (f"  {source.type}", "$muted"),
+            "   as ", (self._dataset, "bold $accent"),
+            "\nformat ", (self._format, "bold $accent"), f" → {kind}",
+            (f"   {have}", "$muted"), "\n",
+        ]  # fmt: skip
+        parts += [(f"· {safe_line(line, 200)}\n", "") for line in proposal.evidence]
+        parts += [(f"· {share:.0%} look like {name}\n", "$muted") for name, share in proposal.others.items()]
+        if self._mapping:
+            parts.append(("mapping " + ", ".join(f"{r} = {c}" for r, c in self._mapping.items()) + "\n", "$accent"))
+        elif self._format == "tabular" and proposal.mapping:
+            parts.append(("m maps columns to a conversation\n", "$warning"))
+        rejects = self._seen.rejects
+        if rejects:
+            first = rejects[0]
+            parts.append(
+                (
+                    f"{len(rejects)} of these cannot be read: line {first.line:,}: {safe_line(first.reason)}\n",
+                    "$warning",
+                )
+            )
+        self.query_one("#import-evidence", Static).update(Content.assemble(*parts))
+        self.query_one("#import-text", Static).update(self._raw_content() if self._raw else self._row_content(kind))
+        keys: list[str | tuple[str, str]] = []
+        shown = (("enter", "import"), ("f", "format"), ("m", "mapping"), ("n", "name"),
+                 ("r", "as imported" if self._raw else "raw lines"), ("g", "go to line or %"), ("esc", "cancel"))  # fmt: skip
+        for key, what in shown:
+            keys += [(key, "$accent"), f" {what}   "]
+        self.query_one("#import-keys", Static).update(Content.assemble(*keys))
+
+    def _row_content(self, kind: str) -> Content:
+        parts: list[Content | str | tuple[str, str]] = []
+        for number, row in enumerate(self._seen.canonical(self._format, self._mapping)[:_SHOWN_ROWS], 1):
+            parts.append((f"── {number} ──\n", "$muted"))
+            if isinstance(row, str):
+                parts.append((f"set apart: {safe_text(row)}\n", "$warning"))
+            else:
+                parts.append(record_content(kind, row, "conversation", None, ""))
+        return Content.assemble(*parts)
+
+    def _raw_content(self) -> Content:
+        from llmops_tui.datasets.sources.finding import is_binary
+
+        path = self._seen.sources[0].path
+        if path.is_dir() or path.suffix in {".gz", ".zst"} or is_binary(path):
+            rows = [json.dumps(row, ensure_ascii=False)[:2000] for row in self._seen.rows[:_SHOWN_ROWS]]
+            return Content(safe_text("This file is no plain text; its first records:\n\n" + "\n".join(rows)))
+        if self._file is None:
+            from llmops_tui.datasets.raw import RawFile
+
+            self._file = RawFile(path)
+        parts: list[str | tuple[str, str]] = []
+        for line in self._file.lines(self._line, _PAGE):
+            parts += [
+                (f"{line.number:>10,} ", "$muted" if not line.problem else "$error"),
+                safe_line(line.text, 600),
+                "\n",
+            ]
+            if line.problem:
+                parts.append((f"{'':>10} ▲ {safe_line(line.problem)} (byte {line.offset:,})\n", "$error"))
+        return Content.assemble(*parts) if parts else Content.styled("The file ends here.", "$muted")
+
+    # ── keys ──
+
+    def action_accept(self) -> None:
+        """Import."""
+        self.dismiss({"name": self._dataset, "format": self._format, "mapping": self._mapping})
+
+    def action_give_up(self) -> None:
+        """Import nothing."""
+        self.dismiss(None)
+
+    def action_raw(self) -> None:
+        """The lines as they are, or the rows as they would be."""
+        self._raw = not self._raw
+        self._draw()
+
+    def action_page(self, step: int) -> None:
+        """Another page of raw lines."""
+        if self._raw:
+            self._line = max(0, self._line + step * _PAGE)
+            self._draw()
+            self.query_one("#import-rows").scroll_home(animate=False)
+
+    def action_go(self) -> None:
+        """Go to a line, or to a place in percent."""
+
+        def answered(text: str | None) -> None:
+            if not text:
+                return
+            self._raw = True
+            try:
+                self._go(text)
+            except ValueError:
+                self.notify(f"{text!r} is neither a line nor a percentage", severity="warning", markup=False)
+            self._draw()
+
+        self.app.push_screen(LineDialog("Go to", "a line number, or a place such as 50%"), answered)
+
+    def _go(self, text: str) -> None:
+        if text.endswith("%"):
+            self._raw_content()
+            if self._file is not None:
+                found = self._file.lines_at(int(self._file.size * float(text[:-1]) / 100), 1)
+                self._line = found[0].number - 1 if found else 0
+        else:
+            self._line = max(0, int(text.replace(",", "")) - 1)
+
+    def action_name(self) -> None:
+        """Another name."""
+
+        def answered(text: str | None) -> None:
+            if text:
+                self._dataset = text
+                self._draw()
+
+        self.app.push_screen(
+            LineDialog("Name of the dataset", "of an old one: the import is its next version", self._dataset), answered
+        )
+
+    def action_format(self) -> None:
+        """Another format."""
+        from llmops_tui.datasets.formats.reading import FORMATS
+
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                self._format, self._mapping = name, {}
+                self._draw()
+
+        self.app.push_screen(ChoiceDialog("Read the rows as", [Choice(f, f) for f in FORMATS]), chosen)
+
+    def action_mapping(self) -> None:
+        """Map columns to roles."""
+        from llmops_tui.datasets.formats.reading import MAPPING_ROLES
+
+        known = self._mapping or self._seen.kept_mapping or self._seen.proposal.mapping
+        value = " ".join(f"{role}={column}" for role, column in known.items())
+        hint = f"ROLE=COLUMN with {', '.join(MAPPING_ROLES)}. Columns: {', '.join(self._seen.proposal.columns[:20])}"
+
+        def answered(text: str | None) -> None:
+            if text is None:
+                return
+            pairs = [w.partition("=")[::2] for w in text.split()]
+            wrong = [r for r, c in pairs if r not in MAPPING_ROLES or c not in self._seen.proposal.columns]
+            if wrong:
+                self.notify(f"{wrong[0]}: no such role, or no such column", severity="warning", markup=False)
+                return
+            self._format, self._mapping = "tabular", dict(pairs)
+            self._draw()
+
+        self.app.push_screen(LineDialog("Map columns", safe_line(hint), value), answered)
+
+
+def _name_of(path: Path) -> str:
+    import re
+
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.partition(".")[0]).strip("-.") or "dataset"

@@ -1,0 +1,266 @@
+"""Labelling with one key a row: the task is asked for once, then each key says something and shows the next row."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+from typing import TYPE_CHECKING, Any
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens import outside_editor
+from screens.datasets.record import record_content
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.labelling import Labelling
+    from llmops_tui.datasets.records import Row
+    from llmops_tui.datasets.store import DatasetVersion
+    from screens.app import LlmopsApp
+    from screens.datasets.screen import DatasetsScreen
+
+_KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
+# Letters that mean something else here.
+_TAKEN = {"q", "z", "s"}
+_LETTERS = {"accept": "a", "reject": "r", "correct": "c", "first": "1", "second": "2", "tie": "t"}
+
+
+def ask_for_task(screen: DatasetsScreen) -> None:
+    """Ask what is to be labelled, how, and by whom."""
+    from llmops_tui.datasets.checks.sets import label_column
+    from llmops_tui.datasets.labelling import suggested_task
+
+    version = screen.version
+    if version is None:
+        return
+    kinds = {
+        "classify": ("Classify", "one of several labels a row"),
+        "review": ("Review", "accept, reject or correct each row"),
+        "prefer": ("Prefer", "the better of two answers, which are shown blind"),
+    }
+    first = suggested_task(version.kind)
+    order = [first, *(k for k in kinds if k != first)]
+    choices = [Choice(k, *kinds[k]) for k in order if k != "prefer" or version.kind == "preference"]
+    label = label_column(version.columns)
+    known: list[Any] = next((c.get("top", []) for c in screen.column_stats if c["name"] == label), [])
+    suggested = " ".join(dict.fromkeys(str(v) for v, _ in known)) if len(known) <= 20 else ""
+
+    def chosen(kind: str | None) -> None:
+        if kind == "classify":
+            value = f"{label or 'label'} {suggested}".strip()
+            hint = "name of the task, which becomes a column, then the labels, with blanks between"
+            screen.app.push_screen(LineDialog("Classify", hint, value), lambda text: named(kind, text))
+        elif kind is not None:
+            named(kind, kind)
+
+    def named(kind: str, text: str | None) -> None:
+        if text:
+            name, *labels = text.split()
+            screen.act("label", _open, screen, version, kind, name, tuple(labels))
+
+    screen.app.push_screen(ChoiceDialog(f"Label {version.ref}", choices), chosen)
+
+
+async def _open(screen: DatasetsScreen, version: DatasetVersion, kind: Any, name: str, labels: tuple[str, ...]) -> None:
+    from llmops_tui.datasets.labelling import Labelling, Task
+
+    task = Task.make(name, kind, labels)
+    annotator = await screen.app.push_screen_wait(
+        LineDialog("Who labels?", "a name, for agreement between people", getpass.getuser())
+    )
+    if not annotator:
+        return
+    work = await asyncio.to_thread(Labelling, screen.services.datasets, version, task, annotator)
+    ref = await screen.app.push_screen_wait(LabelScreen(work))
+    if ref:
+        screen.made.append(await asyncio.to_thread(screen.services.datasets.get, ref))
+        await screen.refresh_data(ref)
+
+
+class LabelScreen(ModalScreen[str | None]):
+    """One row at a time. Gives the reference of the version that was made, or nothing; what was said is kept anyway."""
+
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("escape,q", "close", "Close"),
+        Binding("z,ctrl+z", "undo", "Undo"),
+        Binding("s,f2,ctrl+s", "finish", "Make a version"),
+        Binding("space", "skip", "Skip"),
+    ]
+
+    def __init__(self, work: Labelling) -> None:
+        super().__init__()
+        self._work = work
+        free = [k for k in _KEYS if k not in _TAKEN]
+        values = work.task.values
+        self._by_key = (
+            dict(zip(free, values, strict=False)) if work.task.kind == "classify" else {_LETTERS[v]: v for v in values}
+        )
+        self._queue = work.queue()
+        self._row: Row | None = None
+        self._lock = asyncio.Lock()
+
+    def compose(self) -> ComposeResult:
+        """Progress, the row, the keys."""
+        with Vertical(classes="dialog dialog-wide"):
+            yield Static("", id="label-head", markup=False)
+            with VerticalScroll(id="label-scroll", can_focus=True):
+                yield Static("", id="label-text", markup=False)
+            yield Static("", id="label-keys", markup=False)
+
+    def on_mount(self) -> None:
+        """The first row."""
+        self.query_one("#label-scroll").focus()
+        self.run_worker(self._show(), group="label", exit_on_error=False)
+
+    async def _show(self) -> None:
+        done, total = self._work.progress
+        filled = round(40 * done / max(1, total))
+        parts: list[str | tuple[str, str]] = [
+            (safe_line(self._work.task.name), "bold $accent"), f"  by {safe_line(self._work.annotator)}   ",
+            ("█" * filled, "$success"), ("·" * (40 - filled), "$line"), f" {done:,} of {total:,}",
+        ]  # fmt: skip
+        if not self._queue:
+            self.query_one("#label-text", Static).update(
+                Content.styled("Every row is labelled. s makes a version.", "$success")
+            )
+            self._row = None
+        else:
+            number, _turn = self._queue[0]
+            self._row = (await asyncio.to_thread(self._work.version.rows_at, [number]))[0]
+            parts.append((f"   row {number:,}", "$muted"))
+            self.query_one("#label-text", Static).update(self._content(number, self._row))
+            self.query_one("#label-scroll").scroll_home(animate=False)
+        agreement = await asyncio.to_thread(self._work.agreement)
+        parts.append("\n")
+        parts += _agreement_parts(agreement)
+        self.query_one("#label-head", Static).update(Content.assemble(*parts))
+        keys: list[str | tuple[str, str]] = []
+        for key, value in self._by_key.items():
+            keys += [(key, "$accent bold"), f" {safe_line(value, 30)}   "]
+        keys += [
+            ("space", "$accent"),
+            " skip   ",
+            ("z", "$accent"),
+            " undo   ",
+            ("s", "$accent"),
+            " make a version   ",
+            ("esc", "$accent"),
+            " close",
+        ]
+        self.query_one("#label-keys", Static).update(Content.assemble(*keys))
+
+    def _content(self, number: int, row: Row) -> Content:
+        if self._work.task.kind != "prefer":
+            return record_content(self._work.version.kind, row, "conversation", None, "")
+        pair = ("rejected", "chosen") if self._work.swapped(number) else ("chosen", "rejected")
+        shown: Row = {"prompt": row.get("prompt"), "completion": row[pair[0]]}
+        other: Row = {"prompt": [], "completion": row[pair[1]]}
+        return Content.assemble(
+            ("── 1 ──\n", "bold $accent"), record_content("prompt-completion", shown, "conversation", None, ""),
+            ("── 2 ──\n", "bold $accent"), record_content("prompt-completion", other, "conversation", None, ""),
+        )  # fmt: skip
+
+    async def on_key(self, event: events.Key) -> None:
+        """A key that says something."""
+        value = self._by_key.get(event.key)
+        if value is not None and self._row is not None:
+            event.stop()
+            await self._say(value)
+
+    async def _say(self, value: str) -> None:
+        async with self._lock:
+            if not self._queue or self._row is None:
+                return
+            number, turn = self._queue[0]
+            corrected = None
+            if value == "correct":
+                corrected = self._correct(number, self._row)
+                if corrected is None:
+                    return
+            try:
+                await asyncio.to_thread(self._work.say, number, value, turn, corrected)
+            except LlmopsError as error:
+                self._app.report(error)
+                return
+            self._queue.pop(0)
+            await self._show()
+
+    @property
+    def _app(self) -> LlmopsApp:
+        from screens.app import LlmopsApp
+
+        assert isinstance(self.app, LlmopsApp)
+        return self.app
+
+    def _correct(self, number: int, row: Row) -> dict[str, Any] | None:
+        text = json.dumps(row, ensure_ascii=False, indent=2)
+        changed = outside_editor.edit_outside(self._app, text, f"row-{number}.json")
+        if changed is None:
+            return None
+        try:
+            value = json.loads(changed)
+        except ValueError as error:
+            self._app.say(f"This is no JSON: {error}. Nothing was kept.", severity="warning")
+            return None
+        return value if isinstance(value, dict) else None
+
+    def action_skip(self) -> None:
+        """The row comes again at the end."""
+        if self._queue:
+            self._queue.append(self._queue.pop(0))
+            self.run_worker(self._show(), group="label", exclusive=True, exit_on_error=False)
+
+    async def action_undo(self) -> None:
+        """Take the last word back and show its row again."""
+        async with self._lock:
+            last = await asyncio.to_thread(self._work.undo)
+            if last is None:
+                self._app.say("There is nothing to undo.", severity="warning")
+                return
+            self._queue.insert(0, (last.row, last.turn))
+            await self._show()
+
+    async def action_finish(self) -> None:
+        """Make a version of what was said."""
+        try:
+            version = await asyncio.to_thread(self._work.finish)
+        except LlmopsError as error:
+            self._app.report(error)
+            return
+        self._app.say(f"{version.ref}: {version.note}. z takes it back.")
+        self.dismiss(version.ref)
+
+    def action_close(self) -> None:
+        """Close; what was said is kept."""
+        self.dismiss(None)
+
+
+def _agreement_parts(agreement: dict[str, Any]) -> list[str | tuple[str, str]]:
+    parts: list[str | tuple[str, str]] = []
+    alpha = agreement["krippendorff_alpha"]
+    several = agreement["rows_with_several"]
+    if several:
+        parts.append((f"Krippendorff's alpha {_number(alpha)}, {several:,} rows by several   ", "$muted"))
+    parts += [
+        (f"κ {safe_line(k)} {_number(v['kappa'])} n={v['rows']}   ", "$muted")
+        for k, v in agreement["cohen_kappa"].items()
+    ]
+    parts += [
+        (f"{safe_line(k)} with oneself {v['agreed']} of {v['rows']}, κ {_number(v['kappa'])}   ", "$muted")
+        for k, v in agreement["with_oneself"].items()
+    ]
+    return parts or [("agreement: told once two people, or one twice, judged the same row", "$muted")]
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.2f}"

@@ -1,0 +1,72 @@
+"""What an import set apart: each record with its line, the reason, and its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from llmops_tui.safe_text import safe_line, safe_text
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.sources.base import Reject
+    from llmops_tui.datasets.store import DatasetVersion
+    from screens.datasets.screen import DatasetsScreen
+
+_SHOWN = 500
+
+
+async def open_rejects(screen: DatasetsScreen, version: DatasetVersion) -> None:
+    """Show what the import that a version goes back to set apart."""
+    from llmops_tui.datasets.importing import read_rejects
+
+    log = {v.number: v for v in screen.logs[version.dataset]}
+    at: DatasetVersion = version
+    while at.recipe.operation != "import" and at.parent is not None and at.parent in log:
+        at = log[at.parent]
+    found = await asyncio.to_thread(read_rejects, screen.services.workspace, at, _SHOWN)
+    if not found:
+        screen.app.say(f"Nothing was set apart when {at.ref} was imported.")
+        return
+    screen.app.push_screen(RejectsScreen(at, found))
+
+
+class RejectsScreen(ModalScreen[None]):
+    """The records, one under another."""
+
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS = [Binding("escape,q", "close", "Close")]  # noqa: RUF012  declared so by Textual
+
+    def __init__(self, version: DatasetVersion, found: list[Reject]) -> None:
+        super().__init__()
+        self._version = version
+        self._found = found
+
+    def compose(self) -> ComposeResult:
+        """The list, and the key."""
+        from llmops_tui.datasets.raw import show_bytes
+
+        parts: list[str | tuple[str, str]] = []
+        for reject in self._found:
+            parts += [
+                (f"line {reject.line:,}  ", "$accent"),
+                (safe_line(reject.reason), "$warning"),
+                f"  {reject.length:,} bytes\n",
+            ]
+            parts += [safe_text(show_bytes(reject.raw[:600])[0]), "\n\n"]
+        with Vertical(classes="dialog dialog-wide"):
+            shown = f"{self._version.ref}: {self._version.rejected:,} records set apart"
+            yield Static(Content(shown), classes="dialog-title")
+            with VerticalScroll():
+                yield Static(Content.assemble(*parts))
+            yield Static(Content.assemble(("esc", "$accent"), " close"), classes="dialog-keys")
+
+    def action_close(self) -> None:
+        """Close."""
+        self.dismiss(None)
