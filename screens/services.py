@@ -11,7 +11,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.datasets.store import DatasetStore, DatasetVersion
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.templating import TemplateRenderer
@@ -149,6 +149,32 @@ class Services:
         from llmops_tui.inference.endpoints import find_endpoint
 
         return find_endpoint(self.servers, self.models.get(name))
+
+    async def check_dataset(self, version: DatasetVersion) -> None:
+        """Run the checks over a dataset in a process of its own, which keeps its report; ended with whoever waits."""
+        import asyncio
+        import sys
+
+        command = [
+            "-m",
+            "llmops_tui",
+            "--workspace",
+            str(self.workspace.root),
+            "--quiet",
+            "data",
+            "check",
+            version.ref,
+            "--json",
+        ]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
 
     def close(self) -> None:
         """Let go of everything; servers and jobs go on."""

@@ -15,7 +15,9 @@ from llmops_tui.datasets.formats.reading import RowRefusedError
 from llmops_tui.datasets.formats.writing import formats_for, writer
 from llmops_tui.datasets.importing import read_files
 from llmops_tui.datasets.operations.base import Report, hash_of, no_report
+from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
+from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sync_folder
@@ -194,8 +196,6 @@ def _cells(row: Row) -> dict[str, Any]:
 
 def _parquet(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     """As one file with nested types; a version in its own shape is copied by DuckDB."""
-    from llmops_tui.datasets.parts import PartWriter
-
     folder = path.with_name(path.name + ".rows")
     try:
         out = PartWriter(folder)
@@ -210,7 +210,7 @@ def _parquet(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
         files = sorted(folder.glob("part-*.parquet"))
         connection = open_sandbox(files, folder=path.parent)
         try:
-            names = ", ".join(quote_name(c.name) for c in columns) or "1 AS nothing"
+            names = typed_projection(columns)
             listed = ", ".join(quote_text(str(f)) for f in files)
             connection.execute(
                 f"COPY (SELECT {names} FROM read_parquet([{listed}]) ORDER BY {ROW}) TO {quote_text(str(path))} (FORMAT parquet)"
@@ -258,20 +258,25 @@ def _sqlite(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     import sqlite_utils
 
     database = sqlite_utils.Database(path)
-    kinds = {"integer": int, "number": float, "boolean": str}
-    columns = {c.name: kinds.get(c.type, str) for c in version.columns}
-    table = database["rows"]
+    kinds = {"integer": "INTEGER", "number": "REAL", "boolean": "BOOLEAN", "json": JSON_TYPE}
     first = next(rows, None)
-    own = first is None or set(first) <= set(columns)
-    table.create(columns if own and columns else {"nothing": str})
-    batch = [] if first is None else [_cells(first)]
+    own = {c.name: kinds.get(c.type, "TEXT") for c in version.columns if c.name != REST}
+    # Rows of another shape have further fields, which may be anything.
+    names = own if first is None or set(first) <= set(own) else dict.fromkeys(first, JSON_TYPE) | own
+    declared = ", ".join(f"{quote_name(name)} {kind}" for name, kind in names.items())
+    database.execute(f"CREATE TABLE rows ({declared or 'nothing TEXT'})")
+    batch = [] if first is None else [_sqlite_row(first, names)]
     for row in rows:
-        batch.append(_cells(row))
+        batch.append(_sqlite_row(row, names))
         if len(batch) >= 5000:
-            table.insert_all(batch, alter=True)
+            database["rows"].insert_all(batch, alter=True)
             batch = []
-    table.insert_all(batch, alter=True)
+    database["rows"].insert_all(batch, alter=True)
     database.close()
+
+
+def _sqlite_row(row: Row, kinds: dict[str, str]) -> Row:
+    return {k: dump_json(v) if kinds.get(k) == JSON_TYPE else v for k, v in row.items()}
 
 
 def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
@@ -315,6 +320,14 @@ def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     database.close()
 
 
+def _logical(path: Path, name: str) -> bytes:
+    import pyarrow.parquet as pq
+
+    schema = pq.ParquetFile(path).schema
+    column = next(schema.column(i) for i in range(len(schema.names)) if schema.names[i] == name)
+    return str(column.logical_type).encode().upper()
+
+
 def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     """A folder as ``datasets.load_from_disk`` reads it."""
     try:
@@ -329,6 +342,9 @@ def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> N
     import pyarrow.parquet as pq
 
     table = pq.read_table(parquet)
+    # Other programs see texts; reading it again needs to know that they are JSON.
+    fields = [f.with_metadata(JSON_FIELD) if b"JSON" in _logical(parquet, f.name) else f for f in table.schema]
+    table = table.cast(pa.schema([f.remove_metadata() for f in table.schema])).cast(pa.schema(fields))
     parquet.unlink()
     name = "data-00000-of-00001.arrow"
     with pa.OSFile(str(path / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:

@@ -7,7 +7,7 @@ import gc
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -311,18 +311,18 @@ class _Import:
 
     def _flush(self, source: int, position: int, line: int) -> None:
         """Write what was read as a part, and then how far that is."""
-        state = self.state
-        size = self._rejects.stat().st_size
-        fresh = _State(state.parts, source, position, line, state.blank, state.rejected, size)
-        self.state = fresh
+        # A copy, since what is read after this must not be counted as written.
+        kept = replace(
+            self.state, source=source, position=position, line=line, reject_bytes=self._rejects.stat().st_size
+        )
         if not self._rows:
             return
         rows, self._rows = self._rows, []
 
-        def written(part: Part) -> None:
-            # Parts are written one after another, so the list holds those before this one.
-            fresh.parts = [*self._writer.parts[: self._writer.parts.index(part)], part]
-            fresh.save(self._state_path)
+        def written(number: int) -> None:
+            # Parts are written one after another: those before this one are on disk too.
+            kept.parts = self._writer.parts[: number + 1]
+            kept.save(self._state_path)
 
         self._writer.add(rows, written)
 

@@ -59,8 +59,8 @@ class PartWriter:
         # Columns of Python objects are texts, whatever a sample of them looks like.
         self._connection.execute("SET pandas_analyze_sample = 0")
 
-    def add(self, rows: list[Row], written: Callable[[Part], None] | None = None) -> None:
-        """Write rows as the next part; ``written`` is called once it is on disk. May wait for an earlier part."""
+    def add(self, rows: list[Row], written: Callable[[int], None] | None = None) -> None:
+        """Write rows as the next part; ``written`` is called with its number once it is on disk. May wait for an earlier part."""
         if not rows:
             return
         part, data = self._columns(rows)
@@ -69,7 +69,7 @@ class PartWriter:
         self.rows += part.rows
         while len(self._pending) > 1:
             self._pending.pop(0).result()
-        self._pending.append(self._pool.submit(self._write, number, part, data, written))
+        self._pending.append(self._pool.submit(self._write, number, data, written))
 
     def _columns(self, rows: list[Row]) -> tuple[Part, dict[str, Any]]:
         names = dict.fromkeys(chain.from_iterable(rows))
@@ -105,7 +105,7 @@ class PartWriter:
             self._lower.add(name.lower())
         return fits
 
-    def _write(self, number: int, part: Part, data: dict[str, Any], written: Callable[[Part], None] | None) -> None:
+    def _write(self, number: int, data: dict[str, Any], written: Callable[[int], None] | None) -> None:
         import duckdb
 
         path = self.part_path(number)
@@ -119,7 +119,7 @@ class PartWriter:
             self._connection.unregister("chunk")
         sync_file(path)
         if written is not None:
-            written(part)
+            written(number)
 
     def part_path(self, number: int) -> Path:
         """The file of a part."""
@@ -131,7 +131,7 @@ class PartWriter:
             future.result()
         self._pool.shutdown()
         if not self.parts:
-            self._write(0, Part(0, {}), {ROW: np.arange(0)}, None)
+            self._write(0, {ROW: np.arange(0)}, None)
             self.parts.append(Part(0, {}))
         columns = [Column(name, kind) for name, kind in self._unified().items()]
         wanted = {c.name: c.type for c in columns}

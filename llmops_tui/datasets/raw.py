@@ -176,12 +176,12 @@ def json_problem(raw: bytes) -> str:
 def json_reason(error: orjson.JSONDecodeError) -> str:
     """A parser's complaint in a few words, with the column."""
     text = str(error).partition(": line")[0]
-    if "recursion" in text.lower():
+    if "recursion" in text.lower() or "depth" in text.lower():
         return "lists and objects are nested too deep"
-    if "surrogate" in text.lower():
-        return f"half of a character (a lone surrogate) at column {error.colno:,}"
     if "utf-8" in text.lower():
         return "it is no valid UTF-8"
+    if "surrogate" in text.lower():
+        return f"half of a character (a lone surrogate) at column {error.colno:,}"
     return f"{text} at column {error.colno:,}"
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FOLLOW_SECONDS = 0.2
 _JOB = "llmops_tui.datasets.operations.base:run_job"
+_CHECKED_UNASKED = 20_000
 _AT_ONCE = {"filter", "sample", "sort", "edit", "select", "map"}
 _AT_ONCE_ROWS = 100_000
 
@@ -54,6 +55,18 @@ async def check(screen: DatasetsScreen) -> None:
     if screen.version == version:
         await screen.open_version(version)
     screen.app.say(f"{version.ref} is checked.")
+
+
+async def check_unasked(screen: DatasetsScreen, version: DatasetVersion) -> None:
+    """A small dataset is checked when it is first looked at; of a large one that is asked for."""
+    if version.rows > _CHECKED_UNASKED:
+        return
+    screen.query_one("#checks", Panel).set_note("checking …")
+    await screen.services.check_dataset(version)
+    report = await asyncio.to_thread(screen.services.datasets.report, version.sha256, "checks")
+    if screen.version == version:
+        screen.report = report or {}
+        screen.show_checks()
 
 
 def start(

@@ -107,10 +107,10 @@ def column_facts(columns: list[dict[str, Any]], current: str, *, blocks: bool) -
         here = column["name"] == current
         bars = [n for _, n in column["top"]] if column.get("top") else column.get("histogram", [])
         bars = bars or column.get("length", {}).get("histogram", [])
-        name = safe_line(column["name"], 14)
-        parts += [(f"{name:14.14}", "bold $accent" if here else ""), " "]
+        name = safe_line(column["name"], 12)
+        parts += [(f"{name:12.12}", "bold $accent" if here else ""), " "]
         parts += [
-            (f"{spark(bars, blocks=blocks):12}", "$accent"),
+            (f"{spark(bars, blocks=blocks, width=10):10}", "$accent"),
             (f" {short_count(column['distinct'])}", "$muted"),
             "\n",
         ]

@@ -74,6 +74,8 @@ class DatasetsScreen(BaseScreen):
     def on_screen_resume(self) -> None:
         """Read again whenever the screen comes to the front."""
         self.act("load", self.refresh_data)
+        if self.has_class("-narrow"):
+            self.query_one("#row-table").focus()
 
     def on_unmount(self) -> None:
         """Let go of files and processes."""
@@ -130,7 +132,7 @@ class DatasetsScreen(BaseScreen):
         table = self.query_one("#row-table", RowTable)
         table.placeholder = _EMPTY
         table.show(None)
-        self._show_checks()
+        self.show_checks()
 
     async def open_version(self, version: DatasetVersion) -> None:
         """Show a version's rows; what else there is to say of it follows."""
@@ -148,7 +150,7 @@ class DatasetsScreen(BaseScreen):
             await asyncio.to_thread(old.close)
         self._list_versions()
         self.show_title()
-        self._show_checks()
+        self.show_checks()
         self.act("facts", self._read_facts, version)
 
     async def _read_facts(self, version: DatasetVersion) -> None:
@@ -158,11 +160,13 @@ class DatasetsScreen(BaseScreen):
         report = await asyncio.to_thread(lambda: self.services.datasets.report(version.sha256, "checks"))
         if report is not None and self.version == version:
             self.report = report
-            self._show_checks()
+            self.show_checks()
         stats = await asyncio.to_thread(column_statistics, version)
         if self.version == version:
             self.column_stats = stats
             self.show_columns()
+        if report is None:
+            await commands.check_unasked(self, version)
 
     # ── titles and side panes ──
 
@@ -189,7 +193,8 @@ class DatasetsScreen(BaseScreen):
         shown = shown or next((c["name"] for c in self.column_stats if c["name"] in {"messages", "prompt", "text"}), "")
         self.query_one("#column-facts", Static).update(column_facts(self.column_stats, shown, blocks=self.profile.utf8))
 
-    def _show_checks(self) -> None:
+    def show_checks(self) -> None:
+        """The report of the checks, or that there is none."""
         options = self.query_one("#check-list", OptionList)
         kept = options.highlighted or 0
         options.clear_options()

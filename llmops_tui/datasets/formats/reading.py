@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -69,7 +70,7 @@ def _structured(value: Any) -> Any:
 
 
 def _messages(row: Row) -> Row:
-    row["messages"] = _checked(_structured(row.get("messages")), "messages")
+    row["messages"] = [_ordered(m) for m in _checked(_structured(row.get("messages")), "messages")]
     if "tools" in row:
         row["tools"] = _structured(row["tools"])
     return row
@@ -82,6 +83,13 @@ def _checked(value: Any, name: str) -> list[Message]:
         if not isinstance(message, dict):
             raise RowRefusedError(f"{name}[{index}] is {_kind_name(message)}, not an object with role and content")
     return value
+
+
+def _ordered(message: Message) -> Message:
+    """A message with role and content first, so that the same message is always written the same."""
+    if "content" not in message or "role" not in message or tuple(islice(message, 2)) == ("role", "content"):
+        return message
+    return {"role": message["role"], "content": message["content"]} | message
 
 
 def _kind_name(value: Any) -> str:
@@ -156,7 +164,7 @@ def _said(value: Any, name: str) -> str | list[Message]:
         return value
     if isinstance(value, dict) and ("content" in value or "value" in value):
         return [_turn(value)]
-    return _checked(value, name)
+    return [_ordered(m) for m in _checked(value, name)]
 
 
 def _prompt_completion(row: Row) -> Row:

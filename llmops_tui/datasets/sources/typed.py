@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.records import Row, load_json
 from llmops_tui.datasets.sources.base import Batch, Source, share_of
 from llmops_tui.errors import InputRefusedError
+
+# What marks a column as JSON in text: of an Arrow file, and of a SQLite table, where TEXT keeps "1" a text.
+JSON_FIELD = {b"llmops.type": b"json"}
+JSON_TYPE = "JSON TEXT"
 
 
 def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
@@ -28,9 +32,11 @@ def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
         found = connection.execute(f"SELECT count(*) FROM {place}").fetchone()
         total = int(found[0]) if found else 0
         cursor = connection.execute(f"SELECT * FROM {place} OFFSET {position}")
-        names = [c[0] for c in cursor.description or ()]
+        described = cursor.description or ()
+        names = [c[0] for c in described]
+        encoded = {c[0] for c in described if str(c[1]) == "JSON"}
         while values := cursor.fetchmany(10_000):
-            rows = [{n: plain(v) for n, v in zip(names, row, strict=True) if v is not None} for row in values]
+            rows = [_decoded(dict(zip(names, row, strict=True)), encoded) for row in values]
             lines = list(range(position + 1, position + len(rows) + 1))
             position += len(rows)
             yield Batch(rows, lines, position=position, share=position / max(1, total))
@@ -41,6 +47,11 @@ def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
         ) from error
     finally:
         connection.close()
+
+
+def _decoded(row: Row, encoded: set[str]) -> Row:
+    """A row without empty fields, those that are said to be JSON decoded."""
+    return {n: load_json(v) if n in encoded else plain(v) for n, v in row.items() if v is not None}
 
 
 def plain(value: Any) -> Any:
@@ -78,9 +89,10 @@ def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
     try:
         with source.path.open("rb") as file:
             table = pa.ipc.open_stream(file)
+            encoded = {f.name for f in table.schema if f.metadata == JSON_FIELD}
             done = 0
             for chunk in table:
-                rows = [{k: plain(v) for k, v in row.items() if v is not None} for row in chunk.to_pylist()]
+                rows = [_decoded(row, encoded) for row in chunk.to_pylist()]
                 skip = max(0, min(len(rows), position - done))
                 done += len(rows)
                 if rows[skip:]:
@@ -102,9 +114,13 @@ def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:
     del line
     database = open_sqlite(source.path)
     total = max(1, database[source.table].count)
+    declared = {c.name: c.type for c in database[source.table].columns}
+    encoded = {n for n, t in declared.items() if t == JSON_TYPE}
+    yes_no = {n for n, t in declared.items() if t == "BOOLEAN"}
     batch = Batch(position=position)
     for number, row in enumerate(database[source.table].rows_where(limit=-1, offset=position), position + 1):
-        batch.rows.append({k: plain(v) for k, v in row.items() if v is not None})
+        made = _decoded(row, encoded)
+        batch.rows.append(made | {n: bool(made[n]) for n in yes_no if made.get(n) in (0, 1)})
         batch.lines.append(number)
         if len(batch.rows) >= 10_000:
             batch.position, batch.share = number, number / total

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.datasets.exporting import export
+from llmops_tui.datasets.formats.writing import formats_for
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
+from tests.datasets.conftest import Fill, chat, rows_of
+
+TOOLS = {"messages": [{"role": "user", "content": "w?"},
+                      {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+                      {"role": "tool", "tool_call_id": "1", "content": "rain"}, {"role": "assistant", "content": "Rain."}],
+         "tools": [{"type": "function", "function": {"name": "f"}}]}  # fmt: skip
+PICTURE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "a.png"}}]},
+                        {"role": "assistant", "content": "A cat\u2028\x00 it's \"quoted\", 100%;\r\n"}]}  # fmt: skip
+SETS: dict[str, list[dict[str, Any]]] = {
+    "messages": [chat("a", "b", id=1, score=0.5), TOOLS, PICTURE, chat("ü", None, meta={"x": [1, None]}, ok=True)],
+    "prompt-completion": [
+        {"prompt": "a", "completion": " b"},
+        {"prompt": [{"role": "user", "content": "q"}], "completion": "x"},
+    ],
+    "preference": [{"prompt": "q", "chosen": "a", "rejected": "b", "margin": 1.5}],
+    "kto": [{"prompt": "q", "completion": "a", "label": True}, {"prompt": "q", "completion": "b", "label": False}],
+    "text": [{"text": "one"}, {"text": "zwei ü"}],
+    "tabular": [{"a": 1, "b": "x", "c": 0.25, "d": True, "e": {"x": 1}}, {"a": 2**40, "b": 'it\'s; "b"'}],
+}
+
+
+@pytest.mark.parametrize("kind", list(SETS))
+@pytest.mark.parametrize(
+    "name", ["x.jsonl", "x.json", "x.jsonl.gz", "x.jsonl.zst", "x.parquet", "x.db", "x.csv", "x.tsv", "xhf"]
+)
+def test_importing_what_was_exported_gives_the_same_version(
+    store: DatasetStore, fill: Fill, tmp_path: Path, kind: str, name: str
+) -> None:
+    version = fill(SETS[kind], "data", kind)
+    for form in formats_for(kind):
+        target = tmp_path / f"{form}-{name}"
+        try:
+            made = export(store, version, target, form=form)
+        except InputRefusedError:
+            # What a format cannot hold is refused, not written otherwise.
+            assert form in {"alpaca", "sharegpt"}
+            assert not target.exists()
+            continue
+        back = import_now(store, [target], "back", form)
+        assert made["reads_back"] == (back.sha256 == version.sha256), form
+        if name not in {"x.csv", "x.tsv"}:
+            assert rows_of(back) == rows_of(version)
+            assert made["reads_back"], made["differs"]
+        elif form != "tabular":
+            # Tables of texts have no types: the messages themselves stay the same all the same.
+            column = {"messages": "messages", "text": "text", "preference": "chosen"}.get(kind, "completion")
+            assert [r.get(column) for r in rows_of(back)] == [r.get(column) for r in rows_of(version)]
+
+
+def test_alpaca_and_sharegpt_hold_plain_conversations(store: DatasetStore, fill: Fill, tmp_path: Path) -> None:
+    version = fill(
+        [
+            {
+                "messages": [
+                    {"role": "system", "content": "s"},
+                    *chat("a", "b")["messages"],
+                    *chat("c", "d")["messages"],
+                ],
+                "id": 1,
+            }
+        ],
+        "d",
+        "messages",
+    )
+    for form in ("alpaca", "sharegpt"):
+        made = export(store, version, tmp_path / f"{form}.json", form=form)
+        assert made["reads_back"], made["differs"]
+
+
+def test_texts_and_folders_and_the_log_of_llm(store: DatasetStore, fill: Fill, tmp_path: Path) -> None:
+    texts = fill([{"text": "one"}, {"text": "two"}], "t", "text")
+    assert export(store, texts, tmp_path / "t.txt")["reads_back"]
+    many = fill([{"text": "# A\n\nb\n", "file": "a.md"}, {"text": "c", "file": "deep/b.md"}], "m", "text")
+    assert export(store, many, tmp_path / "folder", file_type="markdown")["reads_back"]
+    with pytest.raises(InputRefusedError, match="several lines"):
+        export(store, many, tmp_path / "m.txt")
+    talk = fill([{**chat("a", "b"), "conversation_id": "c1", "model": "m"}], "l", "messages")
+    assert export(store, talk, tmp_path / "logs.db", file_type="llm-log")["reads_back"]
+
+
+def test_nothing_is_written_over_unasked_and_a_failure_leaves_no_file(
+    store: DatasetStore, fill: Fill, tmp_path: Path
+) -> None:
+    version = fill([chat("a", "b")], "d", "messages")
+    target = tmp_path / "x.jsonl"
+    target.write_text("mine")
+    with pytest.raises(InputRefusedError, match="there already"):
+        export(store, version, target)
+    assert target.read_text() == "mine"
+    export(store, version, target, overwrite=True)
+    assert "mine" not in target.read_text()
+    with pytest.raises(InputRefusedError, match="no folder"):
+        export(store, version, tmp_path / "nowhere" / "x.jsonl")
+    unasked = fill([{"messages": [{"role": "tool", "content": "x"}]}], "u", "messages")
+    with pytest.raises(InputRefusedError, match="row 0"):
+        export(store, unasked, tmp_path / "y.jsonl", form="alpaca")
+    assert {p.name for p in tmp_path.iterdir() if p.is_file() and "x" not in p.name} <= {
+        "d.jsonl",
+        "u.jsonl",
+        "data.jsonl",
+    }
