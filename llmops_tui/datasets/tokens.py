@@ -142,6 +142,8 @@ class ModelText:
             inside = any(begin <= at < end for begin, end in zip(starts, ends, strict=True))
             state: State = "cut" if max_length and index >= max_length else "trained" if inside else "masked"
             tokens.append(Token(token, raw.decode("utf-8", "replace"), state))
+            if any(at < begin < at + len(raw) for begin in starts):
+                problems.append("the answer begins inside a token: move the blank before it into the answer")
             at += len(raw)
         if len({t.state for t in tokens} & {"trained"}) == 0 and not problems:
             problems.append("all that could be learned from is cut" if spans else "there is nothing to learn from")
