@@ -15,7 +15,7 @@ import orjson
 
 from llmops_tui.datasets.formats.reading import FORMATS, KIND_OF, RowRefusedError, mapped_kind, reader
 from llmops_tui.datasets.formats.recognising import Proposal, recognise
-from llmops_tui.datasets.parts import Part, PartWriter, sync_file
+from llmops_tui.datasets.parts import Part, PartWriter, part_path, sync_file
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
 from llmops_tui.datasets.sources.base import BATCH_BYTES, KEPT_RAW, Batch, Reject, Source
@@ -122,6 +122,8 @@ class _State:
     blank: int = 0
     rejected: int = 0
     reject_bytes: int = 0
+    # Parts were being rewritten: which of them were is not known any more.
+    rewriting: bool = False
 
     def save(self, path: Path) -> None:
         facts = {k: v for k, v in self.__dict__.items() if k != "parts"}
@@ -181,13 +183,9 @@ def run_import(
     kind = mapped_kind(mapping) if form == "tabular" and mapping else KIND_OF[form]
     settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     parent = next(iter(store.logs().get(name, [])), None)
-    # The staged files are moved only once everything else is known.
-    folder = store.staging()
-    folder.rmdir()
-    done.folder.rename(folder)
     context.report(0.95, "hashing the rows")
     version = store.keep(
-        folder, name, kind=kind, columns=columns, recipe=Recipe("import", settings, tuple(inputs)),
+        done.folder, name, kind=kind, columns=columns, recipe=Recipe("import", settings, tuple(inputs)),
         rejected=done.state.rejected, parent=parent.number if parent else None,
     )  # fmt: skip
     if form == "tabular" and mapping:
@@ -252,6 +250,9 @@ class _Import:
         self._state_path = context.folder / "import.json"
         self._rejects = context.folder / "rejects.jsonl"
         self.state = _State.load(self._state_path)
+        if self.state.rewriting or not all(part_path(self.folder, n).exists() for n in range(len(self.state.parts))):
+            # It was ended in its last moments, when the parts were no longer as they had been noted.
+            self.state = _State([])
         self.source_columns: dict[str, None] = {}
         self._rows: list[Row] = []
         untyped = all(source.untyped for source in sources)
@@ -275,6 +276,8 @@ class _Import:
                         self._flush(number, last.position, last.line)
                     self._report(number, last.share)
                 self._flush(number + 1, 0, 0)
+            if self._writer.wait():
+                replace(self.state, rewriting=True).save(self._state_path)
             return self._writer.finish()
         except JobCancelledError:
             self._writer.give_up()

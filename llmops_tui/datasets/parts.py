@@ -108,7 +108,7 @@ class PartWriter:
     def _write(self, number: int, data: dict[str, Any], written: Callable[[int], None] | None) -> None:
         import duckdb
 
-        path = self.part_path(number)
+        path = part_path(self.folder, number)
         columns = ", ".join(f"c{i} AS {quote_name(name)}" for i, name in enumerate(data))
         self._connection.register("chunk", {f"c{i}": values for i, values in enumerate(data.values())})
         try:
@@ -121,14 +121,17 @@ class PartWriter:
         if written is not None:
             written(number)
 
-    def part_path(self, number: int) -> Path:
-        """The file of a part."""
-        return self.folder / f"part-{number:05d}.parquet"
+    def wait(self) -> bool:
+        """Wait for all parts; true where some must be rewritten to have the columns of all."""
+        for future in self._pending:
+            future.result()
+        self._pending = []
+        wanted = list(self._unified().items())
+        return any(list(part.types.items()) != wanted for part in self.parts)
 
     def finish(self) -> list[Column]:
         """Wait for all parts and give all the same columns; returns these."""
-        for future in self._pending:
-            future.result()
+        self.wait()
         self._pool.shutdown()
         if not self.parts:
             self._write(0, {ROW: np.arange(0)}, None)
@@ -168,7 +171,7 @@ class PartWriter:
         return "text" if self._read_texts and {left, right} <= {"integer", "number", "text"} else "json"
 
     def _rewrite(self, number: int, part: Part, columns: list[Column]) -> None:
-        path = self.part_path(number)
+        path = part_path(self.folder, number)
         fresh = path.with_suffix(".new")
         parts = [ROW]
         parts += [f"{_converted(c, part.types.get(c.name))} AS {quote_name(c.name)}" for c in columns]
@@ -246,6 +249,11 @@ def _objects(values: list[Any]) -> Any:
 def _masked(values: list[Any], kind: Any, filler: Any) -> Any:
     data = np.array([filler if v is None else v for v in values], kind)
     return np.ma.masked_array(data, mask=[v is None for v in values])
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """The file of a part."""
+    return folder / f"part-{number:05d}.parquet"
 
 
 # ── whole versions ──

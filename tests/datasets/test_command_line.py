@@ -1,0 +1,155 @@
+"""The command line as a new user takes it, on real data where that is at hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from llmops_tui.datasets.importing import import_now, read_rejects
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.datasets.conftest import REAL, chat
+
+needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="the real data is not beside the checkout")
+
+
+def llmops(workspace: Workspace, *arguments: str, code: int = 0) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", *arguments],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+@needs_real_data
+def test_gsm8k_end_to_end(sample: Workspace, tmp_path: Path) -> None:
+    seen = llmops(sample, "data", "import", str(REAL / "gsm8k" / "train.jsonl"), "--dry-run")
+    assert seen["format"] == "tabular"
+    assert seen["mapping"] == {"user": "question", "assistant": "answer"}
+    for part, rows in (("train", 7473), ("test", 1319)):
+        made = llmops(sample, "data", "import", str(REAL / "gsm8k" / f"{part}.jsonl"), "--name", f"gsm8k-{part}",
+                      "--map", "user=question", "--map", "assistant=answer")  # fmt: skip
+        assert {k: made[k] for k in ("dataset", "version", "rows", "rejected", "format")} == {
+            "dataset": f"gsm8k-{part}", "version": 1, "rows": rows, "rejected": 0, "format": "messages",
+        }  # fmt: skip
+    profile = llmops(sample, "data", "profile", "gsm8k-test", "--model", "support-base", "--sample", "300")
+    assert profile["rows"] == 1319
+    assert profile["tokens"]["p50"] <= profile["tokens"]["p95"] <= profile["tokens"]["max"]
+    assert next(iter(profile["languages"]["shares"])) == "en"
+    found = llmops(
+        sample, "data", "check", "gsm8k-test", "--only", "duplicate", "--only", "role-order", "--against", "gsm8k-train"
+    )
+    assert found["problems"] == []
+    assert found["overlaps"][0]["exact"] == 0
+    parts = llmops(sample, "data", "split", "gsm8k-test", "--into", "dev=0.5", "--into", "held=0.5", "--near")["parts"]
+    assert sum(p["rows"] for p in parts) == 1319
+    out = tmp_path / "dev.jsonl"
+    exported = llmops(sample, "data", "export", "gsm8k-test-dev", "--to", str(out), "--format", "sharegpt")
+    assert exported["reads_back"]
+    assert len(out.read_text().splitlines()) == parts[0]["rows"]
+
+
+@needs_real_data
+def test_banking77_end_to_end(sample: Workspace, tmp_path: Path) -> None:
+    for part, rows in (("train", 10003), ("test", 3080)):
+        made = llmops(sample, "data", "import", str(REAL / "banking77" / f"{part}.csv"), "--name", f"bank-{part}")
+        assert (made["rows"], made["rejected"], made["format"]) == (rows, 0, "tabular")
+    counts = llmops(sample, "data", "query", 'SELECT count(DISTINCT category) FROM "bank-train"')
+    assert counts["rows"] == [[77]]
+    problems = {
+        p["kind"]: p
+        for p in llmops(sample, "data", "check", "bank-train", "--only", "duplicate", "--only", "conflict")["problems"]
+    }
+    assert problems["duplicate"]["rows"] > 0
+    parts = llmops(
+        sample, "data", "split", "bank-train", "--into", "fit=0.9", "--into", "dev=0.1", "--stratify", "category"
+    )["parts"]
+    assert len({p["sha256"] for p in parts}) == 2
+    each = llmops(
+        sample,
+        "data",
+        "query",
+        'SELECT min(n), max(n) FROM (SELECT count(*) AS n FROM "bank-train-dev" GROUP BY category)',
+    )
+    assert each["rows"][0][0] >= 2
+    assert llmops(sample, "data", "export", "bank-train-fit", "--to", str(tmp_path / "fit.csv"))["reads_back"]
+    first = llmops(sample, "data", "overlap", "bank-train-dev", "bank-train-fit")
+    assert first["exact"] == 0
+
+
+def test_the_keys_of_the_interface(sample: Workspace, tmp_path: Path) -> None:
+    assert {d["dataset"] for d in llmops(sample, "data", "list")["datasets"]} == {"triage", "triage-test"}
+    shown = llmops(sample, "data", "show", "triage@1")
+    assert {"dataset", "version", "rows", "rejected", "format", "sha256"} <= set(shown)
+    assert shown["rejected"] == 3
+    assert [r["line"] for r in llmops(sample, "data", "rejects", "triage")["rejected"]] == [312, 903, 1405]
+    deduped = llmops(sample, "data", "dedup", "triage")
+    assert (deduped["version"], deduped["rows"]) == (2, 1960)
+    diff = llmops(sample, "data", "diff", "triage@1", "triage@2")
+    assert (diff["added"], diff["removed"], diff["changed"]) == (0, 40, 0)
+    assert llmops(sample, "data", "remake", "triage@2")["same"]
+    assert [v["version"] for v in llmops(sample, "data", "log", "triage")["versions"]] == [2, 1]
+    assert llmops(sample, "data", "tag", "triage@1", "gold")["tags"] == ["gold"]
+    assert llmops(sample, "data", "restore", "triage@gold")["version"] == 3
+    assert llmops(sample, "data", "show", "nothing", code=3)["error"]["code"] == "dataset_not_found"
+    assert llmops(sample, "data", "import", str(tmp_path / "nothing"), code=3)["error"]["code"] == "file_missing"
+    assert (
+        llmops(sample, "data", "query", "SELECT * FROM read_text('/etc/passwd')", code=3)["error"]["code"]
+        == "query_refused"
+    )
+    key = sample.root / "inside.key"
+    assert (
+        llmops(sample, "data", "pseudonymise", "triage", "--key", str(key), code=3)["error"]["code"]
+        == "key_in_workspace"
+    )
+    lines = llmops(sample, "data", "raw", str(Path(__file__)), "--line", "1", "-n", "1")["lines"]
+    assert lines[0]["text"].startswith('"""The command line')
+
+
+@pytest.mark.parametrize("after", [0.0, 0.2, 0.6])
+def test_a_killed_import_goes_on_and_gives_the_same_version(workspace: Workspace, tmp_path: Path, after: float) -> None:
+    rows = [json.dumps(chat(f"question {n} " + "word " * 50, f"answer {n}", id=n)).encode() for n in range(60_000)]
+    rows[40_000] = b"broken"
+    path = tmp_path / "big.jsonl"
+    path.write_bytes(b"\n".join(rows) + b"\n")
+    job = llmops(workspace, "data", "import", str(path), "--name", "big", "--detach")["job"]
+    # The worker is killed once it has said that it is at work, and so much later.
+    wait_for(workspace, job, lambda found: found["state"] != "queued" and found["progress"] > 0)
+    time.sleep(after)
+    for process in psutil.process_iter(["cmdline"]):
+        if "llmops_tui.jobs.worker" in (process.info["cmdline"] or ()) and job in process.info["cmdline"]:
+            process.kill()
+    ended = wait_for(workspace, job, lambda found: found["state"] not in {"queued", "running"})
+    store = DatasetStore(Catalogue(workspace))
+    if ended["state"] != "done":
+        assert ended["state"] == "killed"
+        assert "big" not in store.logs()
+        again = llmops(workspace, "job", "resume", job)["job"]
+        done = wait_for(workspace, again, lambda found: found["state"] not in {"queued", "running"})
+        assert done["state"] == "done", done["cause"]
+    version = store.get("big")
+    assert [r.line for r in read_rejects(workspace, version)] == [40_001]
+    assert import_now(store, [path], "whole", "messages").sha256 == version.sha256
+
+
+def wait_for(workspace: Workspace, job: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The job's record, once something holds of it."""
+    store = JobStore(Journal(workspace))
+    for _ in range(6000):
+        found = store.get(job).as_dict()
+        if condition(found):
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"it never happened: {found}")
