@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
-# A held key moves faster than records need to be read.
-_SETTLE_SECONDS = 0.08
+_SETTLE_SECONDS = 0.08  # a held key moves faster than records need to be read
 _EMPTY = "No datasets yet.\ni imports files: JSONL, CSV, Parquet, SQLite, texts and more."
 _NO_ROWS = "No rows.\nesc clears the filter."
 _NO_CHECKS = "Not checked yet. F5 looks at all rows: duplicates, broken turns, personal data and more."
@@ -72,7 +71,7 @@ class DatasetsScreen(BaseScreen):
         yield from panes()
 
     def on_screen_resume(self) -> None:
-        """Read again whenever the screen comes to the front."""
+        """Read again."""
         self.act("load", self.refresh_data)
         if self.has_class("-narrow"):
             self.query_one("#row-table").focus()
@@ -346,7 +345,8 @@ class DatasetsScreen(BaseScreen):
         """The SQL console."""
         from screens.datasets.console_screen import ConsoleScreen
 
-        self.app.push_screen(ConsoleScreen(self.services), lambda ref: self.act("load", self.refresh_data, ref or ""))
+        # A group of its own: coming back to the front reads the data again, which must not replace this.
+        self.app.push_screen(ConsoleScreen(self.services), lambda ref: self.act("open", self.refresh_data, ref or ""))
 
     def action_profile(self) -> None:
         """The profile."""

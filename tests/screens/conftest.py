@@ -39,6 +39,9 @@ class FakeServices(Services):
     def ensure_server(self, model):  # type: ignore[no-untyped-def]
         return self.fake.ensure(model)
 
+    async def check_dataset(self, version):  # type: ignore[no-untyped-def]
+        """Nothing is checked unasked."""
+
 
 @pytest.fixture
 def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
