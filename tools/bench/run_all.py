@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import data
 import drawing
 import serving
 
@@ -34,7 +35,13 @@ def machine() -> dict[str, str]:
 def main() -> None:
     """Run everything; nothing else should run meanwhile."""
     date = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    result = {"date": date, "machine": machine(), "drawing": drawing.main(), "serving": serving.main()}
+    result = {
+        "date": date,
+        "machine": machine(),
+        "drawing": drawing.main(),
+        "serving": serving.main(),
+        "data": data.main(),
+    }
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{date}-{result['machine']['cores']}-cores.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
