@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 ENTRY = "llmops_tui.datasets.importing:run_import"
 _LOOK_ROWS = 200
-_PART_ROWS = 50_000
-_CHUNKED = {"jsonl", "csv", "tsv", "text", "document"}
+# A part is so many rows, or what so many bytes of input gave.
+_PART_ROWS = 500_000
+_PART_BYTES = 20 << 20
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,7 @@ class _Import:
         self._sources = sources
         self._read = reader(form, mapping)
         self._plain = form == "tabular" and not mapping
+        self._mapped = bool(mapping)
         self.folder = make_private_folder(context.folder / "rows")
         self._state_path = context.folder / "import.json"
         self._rejects = context.folder / "rejects.jsonl"
@@ -255,6 +257,7 @@ class _Import:
             self.state = _State([])
         self.source_columns: dict[str, None] = {}
         self._rows: list[Row] = []
+        self._size = 0
         untyped = all(source.untyped for source in sources)
         self._writer = PartWriter(self.folder, list(self.state.parts), read_texts=untyped)
         with self._rejects.open("ab") as file:
@@ -271,7 +274,8 @@ class _Import:
                 last = Batch(position=position, line=line)
                 for last in read_batches(source, position, line):
                     self._take(source, last)
-                    full = len(self._rows) >= _PART_ROWS or source.type in _CHUNKED
+                    self._size += last.size
+                    full = len(self._rows) >= _PART_ROWS or self._size >= _PART_BYTES
                     if full and last.share < 1:
                         self._flush(number, last.position, last.line)
                     self._report(number, last.share)
@@ -297,7 +301,7 @@ class _Import:
         else:
             read = self._read
             for row, line in zip(batch.rows, batch.lines, strict=True):
-                if len(self.source_columns) < 1000:
+                if self._mapped and len(self.source_columns) < 1000:
                     self.source_columns.update(dict.fromkeys(row))
                 try:
                     self._rows.append(read(row))
@@ -320,7 +324,7 @@ class _Import:
         )
         if not self._rows:
             return
-        rows, self._rows = self._rows, []
+        rows, self._rows, self._size = self._rows, [], 0
 
         def written(number: int) -> None:
             # Parts are written one after another: those before this one are on disk too.

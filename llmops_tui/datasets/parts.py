@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 200
 GROUP_ROWS = 10_000
-PART_ROWS = 200_000
+_HASHED_ROWS = 50 * GROUP_ROWS
 _EXACT = 2**53
-_INT64 = 2**63
-_COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
+_COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
 
 
 @dataclass
@@ -215,11 +215,21 @@ def _column(values: list[Any], *, read_texts: bool) -> tuple[Type | None, Any, i
     if types == {bool}:
         return "boolean", _masked(values, np.bool_, False) if missing else np.array(values, np.bool_), 0
     if types <= {int, float}:
-        largest = max((abs(v) for v in values if type(v) is int), default=0)
-        if types == {int} and largest < _INT64:
-            return "integer", _masked(values, np.int64, 0) if missing else np.array(values, np.int64), largest
-        if float in types and largest <= _EXACT:
-            return "number", _masked(values, np.float64, 0.0) if missing else np.array(values, np.float64), 0
+        return _number_column(values, types, missing=missing)
+    return "json", _objects([None if v is None else dump_json(v) for v in values]), 0
+
+
+def _number_column(values: list[Any], types: set[type], *, missing: bool) -> tuple[Type, Any, int]:
+    """Integers where all are and fit into 64 bits, numbers where no integer among them is too large to be one."""
+    if types == {int}:
+        try:
+            made = _masked(values, np.int64, 0) if missing else np.array(values, np.int64)
+        except OverflowError:
+            return "json", _objects([None if v is None else dump_json(v) for v in values]), 0
+        return "integer", made, max(abs(int(made.min())), abs(int(made.max())))
+    largest = max((abs(v) for v in values if type(v) is int), default=0)
+    if largest <= _EXACT:
+        return "number", _masked(values, np.float64, 0.0) if missing else np.array(values, np.float64), 0
     return "json", _objects([None if v is None else dump_json(v) for v in values]), 0
 
 
@@ -281,12 +291,17 @@ def content_hash(connection: duckdb.DuckDBPyConnection, source: str, columns: li
     fields = ", ".join(f"{quote_name(c.name)} := {quote_name(c.name)}" for c in sorted(columns, key=lambda c: c.name))
     row = f"sha256(CAST(to_json(struct_pack({fields})) AS VARCHAR))" if columns else "''"
     text = (
-        f"SELECT coalesce(sha256(string_agg(h, '' ORDER BY g)), sha256('')) FROM (SELECT {ROW} // {GROUP_ROWS} AS g,"
-        f" sha256(string_agg({row}, '' ORDER BY {ROW})) AS h FROM {source} GROUP BY g)"
+        f"SELECT sha256(string_agg({row}, '' ORDER BY {ROW})) FROM {source} WHERE {ROW} BETWEEN ? AND ?"
+        f" GROUP BY {ROW} // {GROUP_ROWS} ORDER BY {ROW} // {GROUP_ROWS}"
     )
-    found = connection.execute(text).fetchone()
+    found = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
     assert found is not None
-    return str(found[0])
+    digest = hashlib.sha256()
+    # A range at a time: the hashes of ten million rows would not fit into memory.
+    for begin in range(0, int(found[0]), _HASHED_ROWS):
+        for (group,) in connection.execute(text, [begin, begin + _HASHED_ROWS - 1]).fetchall():
+            digest.update(group.encode())
+    return digest.hexdigest()
 
 
 def read_rows(

@@ -76,7 +76,6 @@ class RowWindow:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = open_sandbox(self.version.files, memory="256MB")
-        connection.execute("SET enable_object_cache = true")
         connection.execute(f"CREATE VIEW stored AS SELECT * FROM {self.version.source}")
         connection.execute(f"CREATE VIEW rows AS SELECT {ROW}, {typed_projection(self.version.columns)} FROM stored")
         lock(connection)

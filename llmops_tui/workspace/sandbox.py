@@ -36,6 +36,7 @@ def open_sandbox(
     read-only as ``book``.
     """
     connection = connect_memory()
+    connection.execute("SET parquet_metadata_cache = true")
     connection.execute(f"SET memory_limit = {quote_text(memory)}")
     if folder is not None:
         connection.execute(f"SET temp_directory = {quote_text(str(folder / 'spill'))}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -87,7 +86,10 @@ def _checked(value: Any, name: str) -> list[Message]:
 
 def _ordered(message: Message) -> Message:
     """A message with role and content first, so that the same message is always written the same."""
-    if "content" not in message or "role" not in message or tuple(islice(message, 2)) == ("role", "content"):
+    keys = iter(message)
+    if next(keys, "") == "role" and next(keys, "") == "content":
+        return message
+    if "content" not in message or "role" not in message:
         return message
     return {"role": message["role"], "content": message["content"]} | message
 

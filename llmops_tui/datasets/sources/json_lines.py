@@ -76,6 +76,9 @@ def _overlong(source: Source, stream: IO[bytes], data: bytes, position: int, lin
 
 
 def _parse_lines(source: Source, data: bytes, offset: int, line: int) -> Batch:
+    whole = _parse_at_once(data)
+    if whole is not None:
+        return Batch(whole, list(range(line + 1, line + 1 + len(whole))))
     batch = Batch()
     lines = data.removesuffix(b"\n").split(b"\n")
     # Numbers of 19 digits may not fit into 64 bits, which only the slow parser keeps whole.
@@ -96,6 +99,24 @@ def _parse_lines(source: Source, data: bytes, offset: int, line: int) -> Batch:
                 batch.lines.append(number)
         offset += len(raw) + 1
     return batch
+
+
+def _parse_at_once(data: bytes) -> list[Row] | None:
+    """All lines parsed as one list, where nothing speaks against it; none where each must be looked at by itself.
+
+    One call for many short rows is several times as fast as a call for each.
+    """
+    lines = data.count(b"\n")
+    each_an_object = data[:1] == b"{" and data.count(b"}\n") == lines and data.count(b"\n{") == lines - 1
+    if not each_an_object or len(data) > MAX_LINE or has_long_number(data):
+        return None
+    try:
+        rows: list[Row] = orjson.loads(b"[" + data[:-1].replace(b"\n", b",") + b"]")
+        written = orjson.dumps(rows)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return None
+    same = len(rows) == lines and set(map(type, rows)) == {dict} and written.count(b'"') == data.count(b'"')
+    return rows if same else None
 
 
 def has_long_number(data: bytes) -> bool:
