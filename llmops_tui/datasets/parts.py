@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,11 @@ class PartWriter:
         part = Part(len(rows), {})
         data: dict[str, Any] = {ROW: np.arange(self.rows, self.rows + len(rows))}
         for name in names:
-            values = [row.get(name) for row in rows]
+            try:
+                # Most rows have all fields, and this is several times as fast.
+                values: list[Any] = list(map(itemgetter(name), rows))
+            except KeyError:
+                values = [row.get(name) for row in rows]
             kind, column, largest = _column(values, read_texts=self._read_texts)
             if kind is not None:
                 part.types[name] = kind
