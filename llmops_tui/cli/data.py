@@ -55,7 +55,7 @@ def import_(
 ) -> None:
     """Read files into a new version of a dataset. What they seem to hold is said first, with the evidence."""
     from llmops_tui.datasets.formats.reading import mapped_kind
-    from llmops_tui.datasets.importing import ENTRY, preview, start_arguments
+    from llmops_tui.datasets.importing import ENTRY, preview, start_arguments, suggested_name
     from llmops_tui.jobs.launcher import JobLauncher
 
     session = session_of(context)
@@ -65,7 +65,7 @@ def import_(
     roles = _roles(mapping or [])
     seen = preview(store, paths, table=table, unit=unit)
     chosen = ("tabular" if roles else seen.proposal.format) if form == "auto" else form
-    arguments = start_arguments(paths, name or _name_of(paths[0]), chosen, roles, table=table, unit=unit)
+    arguments = start_arguments(paths, name or suggested_name(paths[0]), chosen, roles, table=table, unit=unit)
     for line in _evidence(seen, chosen, asked=form != "auto" or bool(roles)):
         session.say(line)
     if dry_run:
@@ -99,12 +99,6 @@ def _roles(given: list[str]) -> dict[str, str]:
             )
         roles[role] = column
     return roles
-
-
-def _name_of(path: Path) -> str:
-    import re
-
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.partition(".")[0]).strip("-.") or "dataset"
 
 
 def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -138,6 +139,11 @@ class _State:
         except FileNotFoundError:
             return _State([])
         return _State([Part(**part) for part in facts.pop("parts")], **facts)
+
+
+def suggested_name(path: Path) -> str:
+    """A name for what is imported from a path."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.partition(".")[0]).strip("-.") or "dataset"
 
 
 def start_arguments(

@@ -193,15 +193,15 @@ def _converted(column: Column, stored: Type | None) -> str:
     """SQL for a column of a part in the type that all parts have."""
     name = quote_name(column.name)
     if stored is None:
-        return f"CAST(NULL AS {_SQL_TYPES[column.type]})"
+        return f"CAST(NULL AS {SQL_TYPES[column.type]})"
     if stored == column.type:
         return name
     if column.type == "json" and stored in {"text", "number"}:
         return f"CAST(to_json({name}) AS VARCHAR)"
-    return f"CAST({name} AS {_SQL_TYPES[column.type]})"
+    return f"CAST({name} AS {SQL_TYPES[column.type]})"
 
 
-_SQL_TYPES: dict[str, str] = {
+SQL_TYPES: dict[str, str] = {
     "text": "VARCHAR", "json": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN",
 }  # fmt: skip
 
@@ -372,7 +372,7 @@ def _stored(column: Column, described: str) -> str:
     name = quote_name(column.name)
     if column.type == "json" and described != "JSON":
         return f"CAST(to_json({name}) AS VARCHAR) AS {name}"
-    return f"CAST({name} AS {_SQL_TYPES[column.type]}) AS {name}"
+    return f"CAST({name} AS {SQL_TYPES[column.type]}) AS {name}"
 
 
 def sync_file(path: Path) -> None:

@@ -82,12 +82,14 @@ class ImportScreen(ModalScreen[dict[str, Any] | None]):
     ]
 
     def __init__(self, seen: Preview, paths: list[Path]) -> None:
+        from llmops_tui.datasets.importing import suggested_name
+
         super().__init__()
         self._seen = seen
         self._paths = paths
         self._format = seen.proposal.format
         self._mapping: dict[str, str] = {}
-        self._dataset = _name_of(paths[0])
+        self._dataset = suggested_name(paths[0])
         self._raw = False
         self._file: RawFile | None = None
         self._line = 0
@@ -272,9 +274,3 @@ class ImportScreen(ModalScreen[dict[str, Any] | None]):
             self._draw()
 
         self.app.push_screen(LineDialog("Map columns", safe_line(hint), value), answered)
-
-
-def _name_of(path: Path) -> str:
-    import re
-
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.partition(".")[0]).strip("-.") or "dataset"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from llmops_tui.datasets.operations.base import Made, Work
+from llmops_tui.datasets.parts import SQL_TYPES
 from llmops_tui.datasets.records import ROW, Column, Type
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import quote_name, quote_text
-
-_SQL = {"text": "VARCHAR", "json": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN"}
 
 
 def concat(work: Work) -> Made:
@@ -82,11 +81,11 @@ def _aligned(work: Work) -> tuple[list[Column], list[str]]:
         for column in columns:
             name = quote_name(column.name)
             if column.name not in own:
-                parts.append(f"CAST(NULL AS {_SQL[column.type]}) AS {name}")
+                parts.append(f"CAST(NULL AS {SQL_TYPES[column.type]}) AS {name}")
             elif own[column.name] == column.type:
                 parts.append(name)
             else:
                 value = f"to_json({name})" if column.type == "json" else name
-                parts.append(f"CAST({value} AS {_SQL[column.type]}) AS {name}")
+                parts.append(f"CAST({value} AS {SQL_TYPES[column.type]}) AS {name}")
         selects.append(", ".join(parts) or "1 AS nothing")
     return columns, selects
