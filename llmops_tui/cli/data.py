@@ -229,12 +229,16 @@ def raw(
     session = session_of(context)
     with RawFile(path) as file:
         found = file.lines(line - 1, count) if at is None else file.lines_at(int(file.size * at / 100), count)
+        counted = file.lines_known
     data = [
         {k: v for k, v in item.__dict__.items() if k != "bad_bytes"} | {"bad_bytes": list(item.bad_bytes)}
         for item in found
     ]
     rows = [(item.number if item.exact else f"≈{item.number}", item.problem, item.text[:200]) for item in found]
-    session.emit({"path": str(path), "lines": data}, lambda: session.rows(("line", "problem", "text"), rows))
+    session.emit(
+        {"path": str(path), "bytes": file.size, "lines_counted": counted, "lines": data},
+        lambda: session.rows(("line", "problem", "text"), rows),
+    )
 
 
 @app.command()
@@ -302,10 +306,21 @@ def _some(version: DatasetVersion, numbers: list[int], limit: int) -> list[tuple
 
 
 @app.command()
-def tag(context: typer.Context, ref: _Ref, tag_: Annotated[str, typer.Argument(metavar="TAG")]) -> None:
+def tag(
+    context: typer.Context,
+    ref: _Ref,
+    tag_: Annotated[str, typer.Argument(metavar="TAG")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
+) -> None:
     """Point a tag at a version."""
     session = session_of(context)
-    version = store_of(session).tag(ref, tag_)
+    store = store_of(session)
+    version = store.get(ref)
+    if remove:
+        store.untag(version.dataset, tag_)
+        session.emit(store.get(version.ref).as_dict(), lambda: f"{version.dataset} has no tag {tag_}")
+        return
+    version = store.tag(ref, tag_)
     session.emit(version.as_dict(), lambda: f"{tag_} is {version.ref}")
 
 

@@ -86,11 +86,6 @@ class RawFile:
         ended = self.complete and self.size > 0 and self._map[self.size - 1 : self.size] != b"\n"
         return self._lines_seen + ended
 
-    @property
-    def share_indexed(self) -> float:
-        """How much of the file was looked through, from 0 to 1."""
-        return self._indexed_to / self.size if self.size else 1.0
-
     def index(self, until_line: int | None = None, keep_on: Callable[[], bool] = lambda: True) -> None:
         """Count lines on from where it was left, to the end or until a line is reached, while ``keep_on`` says so."""
         while not self.complete and keep_on() and (until_line is None or self._lines_seen <= until_line):

@@ -267,23 +267,3 @@ def _decoded(value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     return "" if value is None else str(value)[:_CELL]
-
-
-def expression_problem(version: DatasetVersion, text: str) -> str:
-    """Why a filter cannot be used, without running it over the rows; empty where it can."""
-    if not text.startswith("="):
-        return ""
-    connection = open_sandbox(version.files[:1], memory="64MB")
-    try:
-        connection.execute(
-            f"CREATE VIEW rows AS SELECT {ROW}, {typed_projection(version.columns)} FROM read_parquet("
-            f"{quote_text(str(version.files[0]))})"
-        )
-        lock(connection)
-        with limited(connection, 5):
-            connection.execute(f"EXPLAIN SELECT {ROW} FROM rows WHERE {check_expression(text[1:])}")
-    except InputRefusedError as error:
-        return error.message
-    finally:
-        connection.close()
-    return ""

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.catalogue import connect_memory
@@ -123,8 +123,3 @@ def refused(reason: object) -> InputRefusedError:
     return InputRefusedError(
         "query_refused", f"the query was refused: {first}", "Tables: SELECT * FROM duckdb_tables()."
     )
-
-
-def fetch(connection: duckdb.DuckDBPyConnection, text: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """All rows of a query of our own."""
-    return connection.execute(text, parameters or []).fetchall()

@@ -9,12 +9,15 @@ from textual.suggester import Suggester
 from textual.widgets import Input
 
 from llmops_tui.datasets.records import ROW
+from screens.datasets.commands import follow, keep_shown
 from screens.datasets.table import RowTable
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
     from screens.datasets.screen import DatasetsScreen
 
+# A larger full-text index is made by a job.
+_INDEXED_AT_ONCE = 20_000
 _FUNCTIONS = (
     "length(", "lower(", "upper(", "contains(", "starts_with(", "regexp_matches(", "json_extract_string(", "json_array_length(",
     "coalesce(", "IS NULL", "IS NOT NULL", "LIKE '%", "ILIKE '%", "BETWEEN ", "IN (", "AND ", "OR ", "NOT ", "true", "false",
@@ -85,8 +88,14 @@ async def use_view(screen: DatasetsScreen, view: Any) -> None:
         return
     table = screen.query_one("#row-table", RowTable)
     row = table.row
-    if view.filter.startswith("?") and not SearchIndex(version).ready and version.rows > 20_000:
-        screen.app.say("Making the full-text index; this takes a while the first time.")
+    if view.filter.startswith("?") and not SearchIndex(version).ready and version.rows > _INDEXED_AT_ONCE:
+        job = await asyncio.to_thread(
+            lambda: screen.services.jobs.start(
+                kind="index", title=f"index {version.ref}", entry="llmops_tui.datasets.search:run_index_job",
+                arguments={"ref": version.ref},
+            )
+        )  # fmt: skip
+        await follow(screen, job, "")
     await asyncio.to_thread(window.select, view, lambda: SearchIndex(version).make())
     place = await asyncio.to_thread(window.index_of, row) if row is not None else None
     table.show(window, place or 0)
@@ -153,8 +162,6 @@ async def choose_view(screen: DatasetsScreen) -> None:
 
 def keep_view(screen: DatasetsScreen) -> None:
     """Ask whether what is shown becomes a version, or its filter a view."""
-    from screens.datasets import commands
-
     window, version = screen.window, screen.version
     if window is None or version is None:
         return
@@ -174,7 +181,7 @@ def keep_view(screen: DatasetsScreen) -> None:
         if what == "view":
             screen.app.push_screen(LineDialog("Name of the view", "v shows saved views"), named)
         elif what == "version":
-            commands.keep_shown(screen)
+            keep_shown(screen)
 
     screen.app.push_screen(ChoiceDialog("Keep what is shown as", choices), chosen)
 

@@ -56,6 +56,9 @@ class RowTable(ScrollView, can_focus=True):
     class Moved(Message):
         """Another row is under the cursor."""
 
+    class Arrived(Message):
+        """Rows were read."""
+
     class Chosen(Message):
         """Enter was pressed on a row."""
 
@@ -86,11 +89,12 @@ class RowTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _arrived(self) -> None:
-        """Called in a thread when rows were read."""
-        if self.is_attached:
-            self.app.call_from_thread(self._redraw)
+        """Called in a thread when rows were read; a message does not wait, so that closing cannot either."""
+        self.post_message(self.Arrived())
 
-    def _redraw(self) -> None:
+    def on_row_table_arrived(self, event: Arrived) -> None:
+        """Draw what was read."""
+        event.stop()
         if not self._widths:
             self._measure()
         self.refresh()
