@@ -93,6 +93,19 @@ def test_skewed_labels_and_labels_of_tables_that_conflict(fill: Fill) -> None:
     assert found["conflict"].rows == [5, 101]
 
 
+def test_rare_system_prompts_beside_a_common_one_are_told(fill: Fill) -> None:
+    rows = [
+        {"messages": [{"role": "system", "content": "Be brief."}, *chat(f"q{n}", "a")["messages"]]} for n in range(200)
+    ]
+    rows += [
+        chat("without one", "a"),
+        {"messages": [{"role": "system", "content": "Be breif."}, *chat("q", "a")["messages"]]},
+    ]
+    finding = run_checks(fill(rows, "data", "messages"), only=("system-prompts",))["system-prompts"]
+    assert finding.rows == [200, 201]
+    assert "3 different" in finding.note
+
+
 def test_an_unknown_check_and_one_that_cannot_mend_are_refused(store: DatasetStore, fill: Fill) -> None:
     fill(GOOD, "data", "messages")
     with pytest.raises(InputRefusedError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, Finding
-from llmops_tui.datasets.records import ROLES, Message, Row, answer_text, content_text, conversation
+from llmops_tui.datasets.records import ROLES, Column, Message, Row, answer_text, content_text, conversation
 
 
 class BrokenTurns(Check):
@@ -93,16 +94,19 @@ class SystemPrompts(Check):
     why = "One prompt for all rows binds the model to it; a few rare ones among many are often mistakes."
     kinds = CONVERSATIONS
 
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+        super().__init__(kind, columns, parameters)
+        self._seen: dict[str, list[int]] = {}
+
     def look(self, number: int, row: Row) -> None:
         """Count it."""
         turns = conversation(self.kind, row)
         first = turns[0] if turns and turns[0].get("role") in {"system", "developer"} else None
-        self._seen = getattr(self, "_seen", {})
         self._seen.setdefault(content_text(first.get("content")) if first else "", []).append(number)
 
     def finish(self) -> Finding:
         """Rows with a prompt that fewer than one in a hundred rows have, where another prompt has most."""
-        counts = Counter({text: len(rows) for text, rows in getattr(self, "_seen", {}).items()})
+        counts = Counter({text: len(rows) for text, rows in self._seen.items()})
         total = counts.total()
         if len(counts) > 1:
             common, most = counts.most_common(1)[0]
