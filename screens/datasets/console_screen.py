@@ -18,6 +18,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.looking import ColumnSuggester
 from screens.widgets.dialogs import LineDialog
+from screens.widgets.fields import Field
 
 if TYPE_CHECKING:
     from screens.services import Services
@@ -51,7 +52,7 @@ class ConsoleScreen(ModalScreen[str | None]):
                 Content("SQL over all datasets and the workspace: one SELECT, which can reach nothing else"),
                 classes="dialog-title",
             )
-            yield Input(
+            yield Field(
                 placeholder="SELECT category, count(*) FROM banking77 GROUP BY 1 ORDER BY 2 DESC",
                 id="sql-text",
                 compact=True,

@@ -7,12 +7,13 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.safe_text import safe_line
 from screens.datasets.table import RowTable
+from screens.widgets.fields import Field
 from screens.widgets.panel import Panel
 
 HELP = {
@@ -43,7 +44,7 @@ def panes() -> ComposeResult:
                     yield Static("", id="column-facts", markup=False)
         with Vertical(id="data-main", classes="column"):
             with Panel(title="Rows", jump_key="r", id="rows", help_text=HELP["rows"]):
-                yield Input(
+                yield Field(
                     placeholder="text · ~regex · =SQL · ?words   enter filters, esc clears",
                     id="row-filter",
                     compact=True,

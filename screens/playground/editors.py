@@ -7,12 +7,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Input, Static
 
 from llmops_tui.safe_text import count_hidden
+from screens.widgets.fields import Editor, Field
 
 
-class TemplateEditor(TextArea):
+class TemplateEditor(Editor):
     """A text area for a template; says at its border where it hides characters."""
 
     def __init__(self, *, placeholder: str, id: str) -> None:  # noqa: A002
@@ -59,7 +60,7 @@ class VariableFields(VerticalScroll):
             return
         rows = []
         for name in names:
-            field = Input(values.get(name, ""), name=name, compact=True)
+            field = Field(values.get(name, ""), name=name, compact=True)
             rows.append(Horizontal(Static(name, classes="variable-name", markup=False), field, classes="variable-row"))
         await self.mount(*rows)
 

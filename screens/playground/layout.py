@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from screens.playground.commands import HELP
 from screens.playground.editors import TemplateEditor, VariableFields
 from screens.playground.runs import RunList
 from screens.playground.sidebar import PromptList, VersionList
 from screens.terminal import TerminalProfile
+from screens.widgets.fields import Field
 from screens.widgets.panel import Panel
 from screens.widgets.stream_view import StreamView
 
@@ -20,7 +21,7 @@ def panes(system: TemplateEditor, user: TemplateEditor, profile: TerminalProfile
     with Horizontal(id="columns"):
         with Vertical(id="left", classes="column"):
             with Panel(title="Prompts", jump_key="p", id="prompts", help_text=HELP["prompts"]):
-                yield Input(placeholder="find in names, notes and text", id="find", compact=True)
+                yield Field(placeholder="find in names, notes and text", id="find", compact=True)
                 yield PromptList()
             with Panel(title="Versions", jump_key="v", id="versions", help_text=HELP["versions"]):
                 yield VersionList()

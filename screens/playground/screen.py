@@ -62,6 +62,7 @@ class PlaygroundScreen(BaseScreen):
         self.run: Run | None = None
         self._run_worker: Worker[None] | None = None
         self._keeper = DraftKeeper(self)
+        self._reading = asyncio.Lock()
         self._editors = (
             TemplateEditor(placeholder="who the model is (may stay empty)", id="system"),
             TemplateEditor(placeholder="what you ask; {{ name }} makes a variable", id="user"),
@@ -91,9 +92,10 @@ class PlaygroundScreen(BaseScreen):
     async def load(self, prompt: str | None) -> None:
         """Open a prompt."""
         await self._keeper.written()
-        loaded = await asyncio.to_thread(read, self.services, prompt)
-        early = self.state.draft if self.state.versions == [] and self.state.prompt == _UNTITLED else None
-        self._take(loaded)
+        async with self._reading:
+            loaded = await asyncio.to_thread(read, self.services, prompt)
+            early = self.state.draft if self.state.versions == [] and self.state.prompt == _UNTITLED else None
+            self._take(loaded)
         self.show_draft(loaded.draft)
         if early is not None and loaded.prompt != _UNTITLED:
             # Typed while the app was still starting: it goes where the cursor stood, before the text that came.
@@ -133,14 +135,16 @@ class PlaygroundScreen(BaseScreen):
 
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
-        prompt = self.state.prompt
-        loaded = await asyncio.to_thread(read, self.services, prompt)
-        if self.state.prompt != prompt:
-            # Another prompt was opened meanwhile; what was read is not about it.
-            return
-        marked = self.state.marked
-        self._take(loaded)
-        self.state.marked = marked
+        # One after another: a look that began earlier must not be shown over a later one.
+        async with self._reading:
+            prompt = self.state.prompt
+            loaded = await asyncio.to_thread(read, self.services, prompt)
+            if self.state.prompt != prompt:
+                # Another prompt was opened meanwhile; what was read is not about it.
+                return
+            marked = self.state.marked
+            self._take(loaded)
+            self.state.marked = marked
         self.query_one(RunList).show(loaded.runs)
         await self.refresh_lists()
 

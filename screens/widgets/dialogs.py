@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line
+from screens.widgets.fields import Field
 
 
 class ConfirmDialog(ModalScreen[bool]):
@@ -60,7 +61,7 @@ class LineDialog(ModalScreen[str | None]):
         """The title, the field, and what to write."""
         with Vertical(classes="dialog"):
             yield Static(Content(self._title), classes="dialog-title")
-            yield Input(self._value, id="line", compact=True)
+            yield Field(self._value, id="line", compact=True)
             yield Static(Content(self._hint), classes="dialog-text")
 
     @on(Input.Submitted)
@@ -102,7 +103,7 @@ class ChoiceDialog(ModalScreen[str | None]):
         """The title, the filter and the list."""
         with Vertical(classes="dialog dialog-tall"):
             yield Static(Content(self._title), classes="dialog-title")
-            yield Input(placeholder="type to narrow", id="narrow", compact=True)
+            yield Field(placeholder="type to narrow", id="narrow", compact=True)
             yield OptionList(id="choices", markup=False, compact=True)
 
     def on_mount(self) -> None:

@@ -15,6 +15,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Checkbox, Input, Static
 
 from llmops_tui.safe_text import safe_line
+from screens.widgets.fields import Field
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -67,7 +68,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
                 else:
                     known = self._suggestions.get(name)
                     suggester = SuggestFromList(known) if known else None
-                    yield Input(to_text(current), name=name, compact=True, suggester=suggester)
+                    yield Field(to_text(current), name=name, compact=True, suggester=suggester)
                 yield Static(self._note(info), classes="form-note", id=f"note-{name}", markup=False)
 
     def fill(self, value: Model) -> None:

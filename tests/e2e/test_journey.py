@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
 from tests.e2e.terminal import Terminal
@@ -156,11 +158,14 @@ def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
     assert draft.template == "typed{{ question }}"
 
 
-def test_a_kill_keeps_the_draft(terminal: OpenTerminal, found_server: FakeModelServer) -> None:
+def test_a_kill_keeps_the_draft(terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer) -> None:
+    drafts = Drafts(Journal(sample))
     app = terminal()
     app.wait("{{ question }}")
     app.press("precious ")
     app.wait("precious {{ question }}")
+    # A letter is drawn before the disk has it: milliseconds, but more on a busy machine.
+    app.wait(lambda _text: (draft := drafts.load("support")) is not None and draft.template.startswith("precious {"))
     app.child.kill(signal.SIGKILL)
     app.finish()
     again = terminal()

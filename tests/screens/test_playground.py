@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TextArea
@@ -14,6 +17,7 @@ from screens.playground.diff_screen import DiffScreen
 from screens.playground.runs import RunList
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.sidebar import PromptList, VersionList
+from screens.playground.state import read
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.stream_view import StreamView
 from tests.fakes import FailingEnsure, FakeModelServer, hostile_strings
@@ -82,6 +86,31 @@ async def test_changed_text_makes_a_version_by_itself(open_app: OpenApp, sample:
         newest = PromptStore(Catalogue(sample)).versions("support")[0]
         assert (newest.number, newest.parent, newest.template) == (3, 2, "{{ question }} Please.")
         assert not playground(pilot).state.dirty
+
+
+async def test_a_slow_look_is_not_shown_over_a_later_one(
+    open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, begun = threading.Event(), threading.Event()
+
+    def held(*arguments):  # type: ignore[no-untyped-def]
+        loaded = read(*arguments)
+        if not begun.is_set():
+            begun.set()
+            slow.wait(20)
+        return loaded
+
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        monkeypatch.setattr("screens.playground.screen.read", held)
+        first = asyncio.create_task(screen.refresh_versions())
+        await until(pilot, begun.is_set)
+        PromptStore(Catalogue(sample)).save("support", system="", template="newer")
+        second = asyncio.create_task(screen.refresh_versions())
+        await pilot.pause()
+        slow.set()
+        await asyncio.gather(first, second)
+        assert [v.number for v in screen.state.versions] == [3, 2, 1]
 
 
 async def test_escape_stops_the_answer_and_keeps_its_text(open_app: OpenApp, server: FakeModelServer) -> None:

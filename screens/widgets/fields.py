@@ -1,0 +1,34 @@
+"""Text fields whose keys act in the order in which they were pressed."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
+
+
+async def _act_at_once(field: Widget, event: events.Key) -> None:
+    """Run the field's own binding of a key when the key arrives.
+
+    Textual inserts a character at once, but runs a binding only after the key has bubbled up to the app: typed fast,
+    or on a slow line, ``end`` or ``backspace`` would act after the characters that follow it.
+    """
+    for binding in field._bindings.key_to_bindings.get(event.key, ()):  # noqa: SLF001  Textual tells them nowhere else
+        if not binding.priority and await field.app.run_action(binding.action, field):
+            event.stop()
+            event.prevent_default()
+            return
+
+
+class Field(Input):
+    """One line of text."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        await _act_at_once(self, event)
+
+
+class Editor(TextArea):
+    """Several lines of text."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        await _act_at_once(self, event)
