@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.importing import import_now
 from llmops_tui.datasets.store import DatasetStore
@@ -14,12 +14,18 @@ from llmops_tui.prompts import exchange
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import copy_durable
+from llmops_tui.workspace.files import copy_durable, sha256_file
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lineage import record_edges
+
+if TYPE_CHECKING:
+    import duckdb
 
 # Registered name -> file. The name is what prompts and commands use.
 _MODELS = {"support-base": "support-base-Q8_0.gguf", "support-base-q4": "support-base-Q4_K_M.gguf"}
+# The same weights as they are trained: the folder that the GGUF files were made of.
+_WEIGHTS = ("support-base-hf", "support-base")
 _DATASETS = {"triage": "triage-train.jsonl", "triage-test": "triage-test.jsonl"}
 _OPEN_PROMPT = "support"
 
@@ -47,6 +53,7 @@ def fill(workspace: Workspace) -> dict[str, Any]:
             if hashlib.sha256(target.read_bytes()).hexdigest() != sums[file]:
                 raise LlmopsError("sample_damaged", f"{target} differs from the sample's checksum", "Check the disk.")
             registry.add(target, name)
+    _add_weights(workspace, folder / "models", registry, sums)
     known_prompts = {prompt.name for prompt in store.summaries()}
     # Sorted backwards, so that the list, newest first, reads in alphabetical order.
     for path in sorted((folder / "prompts").glob("*.yaml"), reverse=True):
@@ -70,6 +77,26 @@ def fill(workspace: Workspace) -> dict[str, Any]:
         "datasets": list(datasets.logs()),
         "prompts": [prompt.name for prompt in store.summaries()],
     }
+
+
+def _add_weights(workspace: Workspace, models: Path, registry: ModelRegistry, sums: dict[str, str]) -> None:
+    name, source = _WEIGHTS
+    if name in {model.name for model in registry.all()}:
+        return
+    target = workspace.models / name
+    target.mkdir(exist_ok=True, mode=0o700)
+    for file in sorted((models / source).iterdir()):
+        copy_durable(file, target / file.name)
+        if sha256_file(target / file.name) != sums[f"{source}/{file.name}"]:
+            raise LlmopsError("sample_damaged", f"{target / file.name} differs from the sample's checksum", "Check the disk.")
+    weights = registry.add(target, name)
+    made = [registry.get(gguf).sha256 for gguf in _MODELS]
+
+    def work(book: duckdb.DuckDBPyConnection) -> None:
+        for output in made:
+            record_edges(book, output=output, kind="convert", recipe="sample", inputs=[weights.sha256])
+
+    registry.catalogue.write(work)
 
 
 def _checksums(path: Path) -> dict[str, str]:

@@ -49,14 +49,14 @@ class TokenView:
 class ModelText:
     """The tokenizer and chat template of one model, applied to rows."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, template: str | None = None) -> None:
         base = model.base
-        if base.kind != "gguf" or not base.present:
+        if base.kind not in {"gguf", "safetensors"} or not base.present:
             raise InputRefusedError(
-                "no_tokenizer", f"{model.name!r} has no file whose tokenizer could be used", "Choose a GGUF model."
+                "no_tokenizer", f"{model.name!r} has no file whose tokenizer could be used", "Choose a model on disk."
             )
         self.model = base
-        self.template = ChatFormat.of(base.header.get("chat_template")).template
+        self.template = ChatFormat.of(template or base.header.get("chat_template")).template
         self.tokenizer = Tokenizer(base.path)
         self._renderer = TemplateRenderer()
 
@@ -96,8 +96,9 @@ class ModelText:
             answer = row.get("chosen" if kind == "preference" else "completion")
             prompt = row.get("prompt")
             if isinstance(prompt, str) and isinstance(answer, str):
-                text = prompt + answer + self.tokenizer.eos
-                return text, [(len(prompt), len(text))], [] if answer else ["there is nothing to learn from"]
+                start = self._start + prompt
+                text = start + answer + self.tokenizer.eos
+                return text, [(len(start), len(text))], [] if answer else ["there is nothing to learn from"]
             messages = as_messages(prompt, "user") + as_messages(answer, "assistant")
             learned = range(len(messages) - len(as_messages(answer, "assistant")), len(messages))
             return self._conversation(messages, row.get("tools"), learned)
@@ -105,7 +106,12 @@ class ModelText:
             messages = as_messages(row.get("messages"), "user")
             return self._conversation(messages, row.get("tools"), range(len(messages)))
         text = str(row.get("text") or "\n".join(str(v) for v in row.values())) + self.tokenizer.eos
-        return text, [(0, len(text))], []
+        return self._start + text, [(len(self._start), len(self._start) + len(text))], []
+
+    @property
+    def _start(self) -> str:
+        """What stands before plain text: the token that the engine puts there when it is asked to complete it."""
+        return self.tokenizer.bos if self.tokenizer.adds_bos else ""
 
     def _conversation(
         self, messages: list[Message], tools: Any, learned: range
@@ -133,7 +139,18 @@ class ModelText:
     def view(self, kind: str, row: Row, max_length: int = 0) -> TokenView:
         """A row token by token; tokens behind ``max_length`` are cut, where it is not 0."""
         text, spans, problems = self.spans(kind, row)
-        pieces = self.tokenizer.tokens(text)
+        return self.mark(text, spans, problems, self.tokenizer.tokens(text), max_length)
+
+    def mark(
+        self,
+        text: str,
+        spans: list[tuple[int, int]],
+        problems: list[str],
+        pieces: list[tuple[int, bytes]],
+        max_length: int = 0,
+    ) -> TokenView:
+        """A text's tokens with what a run does with each, from what :meth:`spans` and the tokenizer say of it."""
+        problems = list(problems)
         starts = [len(text[:begin].encode()) for begin, _ in spans]
         ends = [len(text[:end].encode()) for _, end in spans]
         tokens: list[Token] = []
@@ -148,7 +165,7 @@ class ModelText:
         if len({t.state for t in tokens} & {"trained"}) == 0 and not problems:
             problems.append("all that could be learned from is cut" if spans else "there is nothing to learn from")
         eos = self.tokenizer.eos
-        if spans and eos and kind != "tabular" and not _ends(text, spans[-1], eos):
+        if spans and eos and not _ends(text, spans[-1], eos):
             problems.append(f"the last answer does not end with {eos}: the model would not learn to stop")
         if self.tokenizer.bos and text.startswith(self.tokenizer.bos * 2):
             problems.append(f"{self.tokenizer.bos} stands twice at the beginning")

@@ -17,7 +17,7 @@ _BATCH_CHARACTERS = 4_000_000
 
 
 class Tokenizer:
-    """The tokenizer of one GGUF file, exactly as the engine uses it. Thread-safe."""
+    """The tokenizer of one GGUF file, exactly as the engine uses it, or of one model folder. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -29,6 +29,8 @@ class Tokenizer:
         facts = self._read()
         self.bos = str(facts["bos"])
         self.eos = str(facts["eos"])
+        self.pad = str(facts["pad"])
+        self.adds_bos = bool(facts["adds_bos"])
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +55,12 @@ class Tokenizer:
 
     def tokens(self, text: str) -> list[tuple[int, bytes]]:
         """The tokens of a text, each with its bytes; the text's control tokens are read as such."""
-        return [(int(token), bytes.fromhex(piece)) for token, piece in self._ask([text], pieces=True)["tokens"][0]]
+        return self.many([text])[0]
+
+    def many(self, texts: Sequence[str]) -> list[list[tuple[int, bytes]]]:
+        """The tokens of several texts, as :meth:`tokens` gives them; for texts of a few megabytes together."""
+        found = self._ask(list(texts), pieces=True)["tokens"]
+        return [[(int(token), bytes.fromhex(piece)) for token, piece in tokens] for tokens in found]
 
     def close(self) -> None:
         """End the process."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.models.gguf import read_header
+from llmops_tui.models.safetensors import read_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_file, sha256_text
 
@@ -45,6 +46,13 @@ class Model:
         return self.origin or self
 
     @property
+    def files(self) -> list[Path]:
+        """The files it is made of."""
+        if self.kind == "safetensors":
+            return [self.path / name for name in self.header.get("files", [])]
+        return shards_of(self.path)
+
+    @property
     def quantization(self) -> str:
         """Its quantization by name, such as ``Q8_0``."""
         return str(self.header.get("quantization", "unknown"))
@@ -55,7 +63,7 @@ class Model:
         if self.kind == "remote":
             return True
         try:
-            return sum(p.stat().st_size for p in shards_of(self.path)) == self.size_bytes
+            return sum(p.stat().st_size for p in self.files) == self.size_bytes
         except OSError:
             return False
 
@@ -116,17 +124,19 @@ class ModelRegistry:
     """Add, find and verify models."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+        self.catalogue = catalogue
         self._root = catalogue.workspace.root
 
     def add(self, path: Path, name: str, progress: Callable[[float], None] | None = None) -> Model:
-        """Register a GGUF file, or the first of several it is split into, where it lies.
+        """Register a GGUF file, the first of several it is split into, or a folder of safetensors, where it lies.
 
         Raises:
             InputRefusedError: the name is taken or unfit, or a file is damaged or missing.
         """
         check_name(name)
         path = path.expanduser().resolve()
+        if path.is_dir():
+            return self._add_folder(path, name, progress)
         header = read_header(path)
         files = shards_of(path)
         if len(files) != header.shards:
@@ -141,6 +151,14 @@ class ModelRegistry:
         kind = "adapter" if summary["type"] == "adapter" else "gguf"
         size = sum(h.size_bytes for h in headers)
         model = Model(name, kind, path, digest, size, summary, time.time(), time.time())
+        self._insert(model, self._stored_path(path))
+        return model
+
+    def _add_folder(self, path: Path, name: str, progress: Callable[[float], None] | None) -> Model:
+        folder = read_folder(path)
+        digest = _digest(folder.files, progress)
+        size = sum(file.stat().st_size for file in folder.files)
+        model = Model(name, "safetensors", path, digest, size, folder.summary(), time.time(), time.time())
         self._insert(model, self._stored_path(path))
         return model
 
@@ -175,22 +193,22 @@ class ModelRegistry:
                 ],
             )  # fmt: skip
 
-        self._catalogue.write(work)
+        self.catalogue.write(work)
 
     def all(self) -> list[Model]:
         """Every model, by name."""
-        rows = self._catalogue.read(
+        rows = self.catalogue.read(
             lambda book: book.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall()
         )
         return [self._model(row) for row in rows]
 
     def runnable(self) -> list[Model]:
-        """What can be asked: models, remote ones, and models with an adapter of their architecture, ``base+adapter``."""
+        """What can be asked: GGUF models, remote ones, and models with an adapter of their architecture, ``base+adapter``."""
         models = self.all()
         adapters = [m for m in models if m.kind == "adapter"]
         found = []
         for model in models:
-            if model.kind == "adapter":
+            if model.kind in {"adapter", "safetensors"}:
                 continue
             found.append(model)
             found += [
@@ -218,7 +236,7 @@ class ModelRegistry:
     def remove(self, name: str) -> None:
         """Forget a model; its file stays."""
         self.get(name)
-        self._catalogue.write(lambda book: book.execute("DELETE FROM models WHERE name = ?", [name]))
+        self.catalogue.write(lambda book: book.execute("DELETE FROM models WHERE name = ?", [name]))
 
     def verify(self, name: str, progress: Callable[[float], None] | None = None) -> Model:
         """Read the whole file again and compare its hash.
@@ -229,9 +247,12 @@ class ModelRegistry:
         model = self.get(name)
         if model.kind == "remote":
             raise InputRefusedError("not_a_file", f"{name!r} is behind a URL; there is no file to verify")
-        files = shards_of(model.path)
-        for file in files:
-            read_header(file)
+        files = model.files
+        if model.kind == "safetensors":
+            read_folder(model.path)
+        else:
+            for file in files:
+                read_header(file)
         digest = _digest(files, progress)
         if digest != model.sha256:
             raise InputRefusedError(
@@ -240,7 +261,7 @@ class ModelRegistry:
                 f"SHA-256 {digest[:16]}… instead of {model.sha256[:16]}…",
                 "Put the original back, or register this file under another name.",
             )
-        self._catalogue.write(
+        self.catalogue.write(
             lambda book: book.execute("UPDATE models SET verified_at = ? WHERE name = ?", [time.time(), name])
         )
         return self.get(name)

@@ -72,6 +72,25 @@ MIGRATIONS: tuple[Migration, ...] = (
                 annotator VARCHAR NOT NULL, pass INTEGER NOT NULL, value JSON NOT NULL, made_at DOUBLE NOT NULL)""",
         ),
     ),
+    Migration(
+        3,
+        "training recipes, runs, what was measured of them, and proofs of models",
+        (
+            """CREATE TABLE training_recipes (
+                name VARCHAR NOT NULL, number INTEGER NOT NULL, sha256 VARCHAR NOT NULL, body JSON NOT NULL,
+                note VARCHAR NOT NULL, created_at DOUBLE NOT NULL, PRIMARY KEY (name, number))""",
+            """CREATE TABLE training_runs (
+                name VARCHAR PRIMARY KEY, recipe JSON NOT NULL, job VARCHAR NOT NULL, base_sha256 VARCHAR NOT NULL,
+                data JSON NOT NULL, options JSON NOT NULL, result JSON, created_at DOUBLE NOT NULL,
+                finished_at DOUBLE)""",
+            """CREATE TABLE training_measurements (
+                shape VARCHAR NOT NULL, device VARCHAR NOT NULL, estimated BIGINT NOT NULL, measured BIGINT NOT NULL,
+                step_s DOUBLE NOT NULL, tokens_per_s DOUBLE NOT NULL,
+                measured_at DOUBLE NOT NULL)""",
+            """CREATE TABLE model_proofs (
+                sha256 VARCHAR NOT NULL, proof JSON NOT NULL, made_at DOUBLE NOT NULL)""",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

@@ -1,0 +1,266 @@
+"""``llmops train``: plan, start, watch and steer fine-tuning runs, and take their results out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.runs import RunState, RunStore
+
+app = typer.Typer(help="Fine-tuning.", no_args_is_help=True, rich_markup_mode=None)
+
+_Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a kept recipe by name or name@version.")]
+_Run = Annotated[str, typer.Argument(help="The run's name.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; may be repeated.")
+]
+_WATCH_SECONDS = 0.5
+
+
+def store_of(session: Session) -> RunStore:
+    """The runs of the workspace."""
+    from llmops_tui.training.runs import RunStore
+
+    return RunStore(session.workspace)
+
+
+def recipe_of(session: Session, given: str, changes: list[str] | None) -> Recipe:
+    """A recipe by path or name, with fields changed."""
+    from llmops_tui.training.foreign_recipes import read_recipe
+    from llmops_tui.training.recipe import changed, from_text
+
+    path = Path(given).expanduser()
+    if path.is_file():
+        found, notes = read_recipe(path)
+        for note in notes:
+            session.say(f"note: {note}")
+    else:
+        found = store_of(session).recipe(given)
+    pairs = [change.partition("=") for change in changes or []]
+    for field, equals, _ in pairs:
+        if not equals:
+            raise LlmopsError("usage", f"--set {field}: write it as FIELD=VALUE", exit_code=ExitCode.USAGE)
+    return changed(found, {field: from_text(field, value) for field, _, value in pairs}) if pairs else found
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the recipe.")],
+    base: Annotated[str, typer.Option(help="The model to train: a registered safetensors folder, or a path.")],
+    data: Annotated[list[str], typer.Option(help="A dataset version; may be repeated, with *weight behind it.")],
+    preset: Annotated[list[str] | None, typer.Option(help="classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu.")] = None,
+    changes: _Set = None,
+    to: Annotated[Path | None, typer.Option(help="Write it to a file instead of keeping it.")] = None,
+) -> None:
+    """Make a recipe from presets, and keep it as a version."""
+    from llmops_tui.training import presets
+    from llmops_tui.training.recipe import changed, check, from_text
+
+    session = session_of(context)
+    sources = [source for item in data for source in from_text("data", item)]
+    recipe = presets.apply(check({"name": name, "base": base, "data": sources}), *(preset or []))
+    pairs = [change.partition("=") for change in changes or []]
+    recipe = changed(recipe, {field: from_text(field, value) for field, _, value in pairs}) if pairs else recipe
+    text = recipe.to_yaml()
+    if to is not None:
+        if to.exists():
+            raise InputRefusedError("file_exists", f"{to} is there already", "Choose another file.")
+        to.write_text(text, encoding="utf-8")
+        session.emit({"recipe": name, "path": str(to)}, lambda: str(to))
+        return
+    number = store_of(session).save_recipe(recipe)
+    session.emit({"recipe": name, "version": number, "sha256": recipe.sha256, "body": recipe.model_dump()}, lambda: f"{name}@{number}\n{text}")
+
+
+@app.command()
+def recipes(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+    """The kept recipes, newest first."""
+    session = session_of(context)
+    found = store_of(session).recipes()
+    data = [{"recipe": n, "version": v, "sha256": r.sha256, "note": note, "created_at": at} for n, v, r, note, at in found[:limit]]
+    rows = [(f"{n}@{v}", r.method, r.base, ", ".join(s.dataset for s in r.data)) for n, v, r, _, _ in found[:limit]]
+    session.emit(
+        {"recipes": data, "total": len(found)}, lambda: session.rows(("recipe", "method", "base", "data"), rows, len(found))
+    )
+
+
+@app.command()
+def recipe(context: typer.Context, name: _Recipe, changes: _Set = None) -> None:
+    """One recipe, as the file that would make it; also from an axolotl or LLaMA-Factory configuration."""
+    session = session_of(context)
+    found = recipe_of(session, name, changes)
+    session.emit(found.model_dump(), lambda: found.to_yaml().rstrip())
+
+
+@app.command()
+def fields(context: typer.Context) -> None:
+    """Every field of a recipe: what it does and what it is by default."""
+    from llmops_tui.training.recipe import fields as all_fields
+
+    session = session_of(context)
+    rows = [(path, "" if info.is_required() else _short(info.get_default()), info.description or "") for path, info in all_fields()]
+    data = [{"field": path, "default": default, "about": about} for path, default, about in rows]
+    session.emit({"fields": data}, lambda: session.rows(("field", "default", "what it does"), rows))
+
+
+def _short(value: Any) -> str:
+    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    given: _Recipe,
+    changes: _Set = None,
+    follow: Annotated[bool, typer.Option("--follow/--detach", help="Show it until it ends; leaving does not stop it.")] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="Do not wait for another run on the same device.")] = False,
+    make_room: Annotated[bool, typer.Option("--make-room", help="Stop this workspace's model servers for it; they come back after.")] = False,
+) -> None:
+    """Start a run as a job of its own; it goes on when the terminal is closed."""
+    session = session_of(context)
+    store = store_of(session)
+    run = store.start(recipe_of(session, given, changes), beside=beside, make_room=make_room)
+    if follow:
+        _follow(session, store, run.name)
+        return
+    state = store.state(run)
+    session.emit(state.as_dict(), lambda: f"{run.name} started; llmops train watch {run.name} shows it")
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+    """All runs, newest first."""
+    session = session_of(context)
+    store = store_of(session)
+    runs = store.all()
+    states = [state.as_dict() for state in store.states(runs[:limit])]
+    rows = [
+        (s["run"], s["state"], f"{s['step']}/{s['total']}", _figure(s["loss"]), _figure(s["eval_loss"]), s["cause"] or s["message"])
+        for s in states
+    ]
+    headers = ("run", "state", "step", "loss", "eval", "note")
+    session.emit({"runs": states, "total": len(runs)}, lambda: session.rows(headers, rows, len(runs)))
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+@app.command()
+def show(context: typer.Context, name: _Run) -> None:
+    """One run: where it is, what happened, and what it came to."""
+    from llmops_tui.training.history import read_history
+
+    session = session_of(context)
+    store = store_of(session)
+    state = store.state(store.get(name))
+    history = read_history(state.run.folder)
+    facts = state.as_dict()
+    data = facts | {
+        "recipe": state.run.recipe.model_dump(), "data_sha256": dict(state.run.data), "facts": history.facts,
+        "events": [vars(e) for e in history.events], "samples": [vars(s) for s in history.samples],
+    }  # fmt: skip
+
+    def human() -> str:
+        lines = [f"{key:14} {value}" for key, value in facts.items() if value not in (None, "", [])]
+        lines += [f"{e.level:5} step {e.step}: {e.message} {e.hint}".rstrip() for e in history.events]
+        return "\n".join(lines)
+
+    session.emit(data, human)
+
+
+@app.command()
+def watch(context: typer.Context, name: _Run) -> None:
+    """Follow a run: a line a step, with --json one JSON object a record; ends with the run."""
+    session = session_of(context)
+    _follow(session, store_of(session), name)
+
+
+def _follow(session: Session, store: RunStore, name: str) -> None:
+    from llmops_tui.training.history import FILE
+
+    run = store.get(name)
+    path = run.folder / FILE
+    offset = 0
+    while True:
+        state = store.state(run)
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(offset)
+                whole, newline, _ = file.read().rpartition(b"\n")
+            offset += len(whole) + len(newline)
+            for line in whole.splitlines():
+                _tell(session, line)
+        if state.job is not None and state.job.state.final:
+            break
+        time.sleep(_WATCH_SECONDS)
+    _end(session, store.state(store.get(name)))
+
+
+def _tell(session: Session, line: bytes) -> None:
+    import json
+
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return
+    if session.options.json:
+        session.emit_line(record)
+        return
+    step = record.get("step")
+    texts = {
+        "step": lambda: f"step {step:>6}  loss {record['loss']:.4f}  lr {record['learning_rate']:.2e}  {record['seconds']:.2f} s",
+        "eval": lambda: f"step {step:>6}  evaluation loss {record.get('eval_loss', float('nan')):.4f}",
+        "sample": lambda: f"step {step:>6}  sample: {record.get('text')}",
+        "event": lambda: f"step {step:>6}  {record.get('level')}: {record.get('message')} {record.get('hint')}".rstrip(),
+        "checkpoint": lambda: f"step {step:>6}  checkpoint",
+        "start": lambda: f"from step {step} of {record.get('total')}: {record.get('rows')} rows, {record.get('trainable')} trained numbers",
+    }
+    if record.get("kind") in texts:
+        session.emit(record, texts[record["kind"]])
+
+
+def _end(session: Session, state: RunState) -> None:
+    facts = state.as_dict()
+    if session.options.json:
+        session.emit_line({"kind": "state", **facts})
+    else:
+        session.say(f"{state.run.name}: {state.state} {facts['cause']}".rstrip())
+    if state.state not in {"done", "paused", "stopped"}:
+        raise LlmopsError("run_failed", f"run {state.run.name} {state.state}: {facts['cause']}", "llmops train resume goes on.")
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    name: _Run,
+    after_save: Annotated[bool, typer.Option("--after-save", help="Once the next checkpoint is written.")] = False,
+) -> None:
+    """Stop a run; resume goes on from its last checkpoint."""
+    _steered(context, store_of(session_of(context)).stop(name, after_save=after_save))
+
+
+@app.command()
+def pause(context: typer.Context, name: _Run) -> None:
+    """Have a run write a checkpoint now and leave the device to others."""
+    _steered(context, store_of(session_of(context)).pause(name))
+
+
+@app.command()
+def resume(context: typer.Context, name: _Run) -> None:
+    """Go on with a run from its last complete checkpoint."""
+    _steered(context, store_of(session_of(context)).resume(name))
+
+
+def _steered(context: typer.Context, state: RunState) -> None:
+    session = session_of(context)
+    session.emit(state.as_dict(), lambda: f"{state.run.name}: {state.state}")

@@ -1,0 +1,37 @@
+"""What is asked of a run while it goes: a file in its folder, which survives whoever asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmops_tui.workspace.files import write_atomic
+
+PAUSE, STOP_AFTER_SAVE, SAVE = "pause", "stop-after-save", "save"
+_FILE, _SAVE_FILE = "asked", "asked-save"
+
+
+def ask(folder: Path, what: str) -> None:
+    """Ask a run to pause, to stop at its next checkpoint, or to write one now."""
+    write_atomic(folder / (_SAVE_FILE if what == SAVE else _FILE), what)
+
+
+def asked(folder: Path) -> str:
+    """What was asked and is not done yet; nothing where nothing was."""
+    try:
+        return (folder / _FILE).read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def take_save_now(folder: Path) -> bool:
+    """Whether a checkpoint was asked for; the wish is taken."""
+    try:
+        (folder / _SAVE_FILE).unlink()
+    except OSError:
+        return False
+    return True
+
+
+def clear(folder: Path) -> None:
+    """Forget what was asked."""
+    (folder / _FILE).unlink(missing_ok=True)

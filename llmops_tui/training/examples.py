@@ -1,0 +1,280 @@
+"""From dataset rows to what a trainer is fed: token ids, and which of them are learned from."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_tui.datasets.records import Row, as_messages
+from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.tokens import ModelText, TokenView
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.recipe import KINDS, Recipe
+
+IGNORED = -100
+_BATCH = 64
+_SHOWN = 5
+
+# A row as a trainer takes it: lists of token ids by the names that TRL gives them.
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Something to generate an answer to while training, and the answer that the data has."""
+
+    prompt: str
+    expected: str
+    ids: list[int]
+
+
+@dataclass
+class Report:
+    """What became of the rows.
+
+    Attributes:
+        rows: all rows that were read, by dataset version.
+        lengths: tokens of each example that is trained on.
+        trained: tokens learned from, of all examples.
+        cut: rows with tokens behind the maximum length.
+        without_target: rows with nothing to learn from, which are left out.
+        problems: how many rows have each problem, with the numbers of the first few.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    lengths: list[int] = field(default_factory=list)
+    trained: int = 0
+    cut: int = 0
+    without_target: int = 0
+    problems: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    shown: list[TokenView] = field(default_factory=list)
+
+    def note(self, problem: str, where: str) -> None:
+        """Count a problem of a row."""
+        count, rows = self.problems.get(problem, (0, []))
+        self.problems[problem] = (count + 1, [*rows, where] if len(rows) < _SHOWN else rows)
+
+
+@dataclass
+class Examples:
+    """What a run trains and measures on."""
+
+    train: list[Example]
+    held_out: list[Example]
+    generated: list[Generated]
+    report: Report
+
+
+def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, float]]:
+    """The dataset versions of a recipe with their weights.
+
+    Raises:
+        InputRefusedError: a dataset is of a kind that the method cannot learn from.
+    """
+    found = []
+    for source in recipe.data:
+        version = store.get(source.dataset)
+        if version.kind not in KINDS[recipe.method]:
+            fitting = next((m for m, kinds in KINDS.items() if version.kind in kinds), None)
+            raise InputRefusedError(
+                "wrong_kind", f"{version.ref} has rows of the kind {version.kind}, and {recipe.method} learns from "
+                f"{' or '.join(KINDS[recipe.method])}",
+                f"Choose method: {fitting}." if fitting else "Import it with a mapping of its columns to a prompt and an answer.",
+            )  # fmt: skip
+        found.append((version, source.weight))
+    return found
+
+
+def build(
+    recipe: Recipe,
+    store: DatasetStore,
+    text: ModelText,
+    progress: Callable[[float], None] = lambda _share: None,
+    limit: int | None = None,
+) -> Examples:
+    """Tokenize the data of a recipe; with ``limit`` only so many rows of each dataset.
+
+    Raises:
+        InputRefusedError: ``no_targets`` where nothing could be learned, and what :func:`sources` raises.
+    """
+    report, maker = Report(), _Maker(recipe, text)
+    train: list[Example] = []
+    held_out: list[Example] = []
+    generated: list[Generated] = []
+    versions = sources(recipe, store)
+    total = sum(version.rows for version, _ in versions) or 1
+    done = 0
+    own_evaluation = not recipe.evaluation.dataset and recipe.evaluation.share > 0
+    for version, weight in versions:
+        chance = random.Random(f"{recipe.seed}:{version.sha256}")
+        for rows in _batches(version, limit):
+            for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
+                examples = made.counted(f"{version.ref} row {number}", report)
+                if own_evaluation and len(held_out) < recipe.evaluation.max_rows and _held_out(made.text, recipe):
+                    held_out += examples
+                    _add_generated(generated, recipe, maker, version.kind, row)
+                    continue
+                for _ in range(int(weight) + (chance.random() < weight % 1)):
+                    train += examples
+            done += len(rows)
+            progress(done / total)
+        report.rows[version.ref] = min(version.rows, limit or version.rows)
+    if recipe.evaluation.dataset:
+        version = store.get(recipe.evaluation.dataset)
+        for rows in _batches(version, recipe.evaluation.max_rows):
+            for (_, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
+                held_out += made.examples
+                _add_generated(generated, recipe, maker, version.kind, row)
+    if not train:
+        raise InputRefusedError(
+            "no_targets", "there is nothing to learn from: no row has a token of an answer within the maximum length",
+            "Look at a record with its tokens coloured (datasets screen, k), or raise batch.max_length.",
+        )  # fmt: skip
+    report.lengths = [_length(example) for example in train]
+    return Examples(train, held_out, generated, report)
+
+
+def _length(example: Example) -> int:
+    if "input_ids" in example:
+        return len(example["input_ids"])
+    answers = [len(example[name]) for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in example]
+    return len(example["prompt_ids"]) + max(answers)
+
+
+def _batches(version: DatasetVersion, limit: int | None) -> Iterator[list[tuple[int, Row]]]:
+    for rows in version.read(batch=_BATCH, limit=limit):
+        yield rows
+
+
+def _held_out(text: str, recipe: Recipe) -> bool:
+    """By the text itself, so that the same row twice is never on both sides."""
+    digest = hashlib.sha256(f"{recipe.seed}\n{text}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < recipe.evaluation.share
+
+
+def _add_generated(found: list[Generated], recipe: Recipe, maker: _Maker, kind: str, row: Row) -> None:
+    if len(found) < recipe.evaluation.samples:
+        asked = maker.question(kind, row)
+        if asked is not None:
+            found.append(asked)
+
+
+@dataclass
+class _Made:
+    """What one row gave: its text, examples, and what is to be told of it."""
+
+    text: str
+    examples: list[Example]
+    views: list[TokenView]
+
+    def counted(self, where: str, report: Report) -> list[Example]:
+        for view in self.views:
+            states = [token.state for token in view.tokens]
+            report.cut += "cut" in states
+            for problem in view.problems:
+                report.note(problem, where)
+            report.trained += states.count("trained")
+        if not self.examples:
+            report.without_target += 1
+        elif len(report.shown) < _SHOWN:
+            report.shown.append(self.views[0])
+        return self.examples
+
+
+class _Maker:
+    """Makes the examples of one method."""
+
+    def __init__(self, recipe: Recipe, text: ModelText) -> None:
+        self._recipe = recipe
+        self._text = text
+
+    def make(self, kind: str, rows: list[Row]) -> list[_Made]:
+        """What each row gives; tokenized together."""
+        if self._recipe.method in {"dpo", "orpo"}:
+            pairs = [(self._view(_answered(row, "chosen")), self._view(_answered(row, "rejected"))) for row in rows]
+            return [self._preference(chosen, rejected) for chosen, rejected in pairs]
+        if self._recipe.method == "kto":
+            return [self._thumb(row, self._view(row)) for row in rows]
+        spans = [self._text.spans(kind, row) for row in rows]
+        tokens = self._text.tokenizer.many([text for text, _, _ in spans])
+        limit = self._recipe.batch.max_length if self._recipe.method == "sft" else 0
+        return [
+            self._plain(self._text.mark(text, self._learned(text, found), problems, pieces, limit))
+            for (text, found, problems), pieces in zip(spans, tokens, strict=True)
+        ]
+
+    def _learned(self, text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        return spans if self._recipe.assistant_only and self._recipe.method == "sft" else [(0, len(text))]
+
+    def _view(self, row: Row) -> TokenView:
+        return self._text.view("prompt-completion", row, self._recipe.batch.max_length)
+
+    def _plain(self, view: TokenView) -> _Made:
+        limit = self._recipe.batch.max_length
+        tokens = view.tokens
+        examples = []
+        # A long text is learned from whole, in pieces; of a conversation what is behind the limit is cut.
+        for start in range(0, len(tokens), limit):
+            part = tokens[start : start + limit]
+            labels = [token.id if token.state == "trained" else IGNORED for token in part]
+            # The first token is never predicted.
+            if any(label != IGNORED for label in labels[1:]):
+                examples.append({"input_ids": [token.id for token in part], "labels": labels})
+            if self._recipe.method == "sft":
+                break
+        return _Made(view.rendered, examples, [view])
+
+    def _preference(self, chosen: TokenView, rejected: TokenView) -> _Made:
+        prompt, better = _split(chosen)
+        other, worse = _split(rejected)
+        examples = []
+        if better and worse and prompt == other and len(prompt) < self._recipe.batch.max_length:
+            examples.append({"prompt_ids": prompt, "chosen_ids": better, "rejected_ids": worse})
+        return _Made(chosen.rendered, examples, [chosen, rejected])
+
+    def _thumb(self, row: Row, view: TokenView) -> _Made:
+        prompt, answer = _split(view)
+        examples = [{"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.get("label"))}] if answer else []
+        return _Made(view.rendered, examples, [view])
+
+    def question(self, kind: str, row: Row) -> Generated | None:
+        """What a row asks, up to where the model answers, and its answer; none of a text."""
+        if kind == "messages":
+            messages = as_messages(row.get("messages"), "user")
+            last = max((i for i, m in enumerate(messages) if m.get("role") == "assistant"), default=0)
+            if not last:
+                return None
+            rendered = self._text.render(messages[:last], row.get("tools"), prompt=True)
+            expected = str(messages[last].get("content") or "")
+        elif kind in {"prompt-completion", "preference", "kto"}:
+            given = _answered(row, "chosen" if kind == "preference" else "completion")
+            prompt = given["prompt"]
+            expected = "\n".join(str(m.get("content") or "") for m in as_messages(given["completion"], "assistant"))
+            rendered = (
+                prompt
+                if isinstance(prompt, str)
+                else self._text.render(as_messages(prompt, "user"), row.get("tools"), prompt=True)
+            )
+        else:
+            return None
+        return Generated(rendered, expected, [token for token, _ in self._text.tokenizer.tokens(rendered)])
+
+
+def _answered(row: Row, which: str) -> Row:
+    """A row's prompt with one of its answers; pairs of whole conversations have their prompt in what both begin with."""
+    prompt, answer = row.get("prompt"), row.get(which)
+    if prompt is None and isinstance(row.get("chosen"), list) and isinstance(row.get("rejected"), list):
+        chosen, rejected = row["chosen"], row["rejected"]
+        shared = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), 0)
+        prompt, answer = chosen[:shared], row[which][shared:]
+    return {"prompt": prompt, "completion": answer, "tools": row.get("tools")}
+
+
+def _split(view: TokenView) -> tuple[list[int], list[int]]:
+    """The ids before the answer, and those of the answer within the limit."""
+    kept = [token for token in view.tokens if token.state != "cut"]
+    start = next((i for i, token in enumerate(kept) if token.state == "trained"), len(kept))
+    return [token.id for token in kept[:start]], [token.id for token in kept[start:]]

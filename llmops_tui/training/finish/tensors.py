@@ -1,0 +1,74 @@
+"""Tensors of safetensors files as NumPy arrays, one at a time, without torch; and written back."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.safetensors import read_tensors
+
+Array = NDArray[Any]
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1"}
+
+
+def read(file: Path, name: str) -> Array:
+    """One tensor as 32-bit floats, in its shape.
+
+    Raises:
+        InputRefusedError: its type cannot be read as numbers.
+    """
+    with file.open("rb") as stream:
+        length = struct.unpack("<Q", stream.read(8))[0]
+        facts = json.loads(stream.read(length))[name]
+        begin, end = facts["data_offsets"]
+        stream.seek(8 + length + begin)
+        raw = stream.read(end - begin)
+    kind, shape = facts["dtype"], facts["shape"]
+    if kind == "BF16":
+        # The upper half of a 32-bit float.
+        wide = np.frombuffer(raw, "<u2").astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(shape)
+    if kind not in _TYPES:
+        raise InputRefusedError(
+            "unknown_type", f"{file.name}: tensor {name} is of the type {kind}, which is not read here"
+        )
+    return np.frombuffer(raw, _TYPES[kind]).astype(np.float32).reshape(shape)
+
+
+def read_all(folder: Path) -> Iterator[tuple[str, Array]]:
+    """All tensors of a folder's safetensors files, by name, one in memory at a time."""
+    for file in sorted(folder.glob("*.safetensors")):
+        for name in read_tensors(file):
+            yield name, read(file, name)
+
+
+def to_bf16(values: Array) -> Array:
+    """32-bit floats rounded to the nearest bfloat16, ties to even, as 16-bit words."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = bits + 0x7FFF + ((bits >> 16) & 1)
+    words = (rounded >> 16).astype("<u2")
+    words[np.isnan(values)] = 0x7FC0
+    return words
+
+
+def write_bf16(file: Path, tensors: Iterable[tuple[str, tuple[int, ...]]], values: Iterator[tuple[str, Array]]) -> None:
+    """Write a safetensors file of bfloat16; ``values`` come in the order of ``tensors``, which gives names and shapes."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, shape in tensors:
+        size = 2 * int(np.prod(shape, dtype=np.int64))
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    with file.open("wb") as stream:
+        stream.write(struct.pack("<Q", len(raw)) + raw)
+        for _, value in values:
+            stream.write(to_bf16(value).tobytes())

@@ -1,0 +1,193 @@
+"""The memory a training run needs, by part, before it starts; and the nearest settings that fit.
+
+Derived from what transformers, peft and TRL allocate: the weights as they are held, the adapter with its gradients and
+optimizer, what autograd keeps of a layer for the backward pass, and the logits. ``H`` is the hidden size, ``I`` the width
+of the feed-forward part, ``K`` of keys and values together, ``T`` the tokens of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from llmops_tui.models.safetensors import ModelFolder
+from llmops_tui.training.recipe import Recipe, changed
+
+_BLOCK, _BLOCK_OF_BLOCKS = 64, 256
+_OPTIMIZER_BYTES = {
+    "adamw_torch": 8, "adamw_torch_fused": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8,
+    "adafactor": 1, "sgd": 0,
+}  # fmt: skip
+# What CUDA, its libraries and the allocator's rounding take of a card; and what Python with its libraries takes of a host.
+_GPU_OVERHEAD = 900_000_000
+_HOST_OVERHEAD = 750_000_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a network that its memory depends on."""
+
+    family: str
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    key_value: int
+    vocabulary: int
+    linear: int
+    other: int
+    # Inputs plus outputs of each linear module of all layers, by the module's name.
+    widths: tuple[tuple[str, int], ...]
+
+    @property
+    def key(self) -> str:
+        """A name for this shape, under which measurements are kept."""
+        return f"{self.family}-{self.layers}x{self.hidden}x{self.inner}-v{self.vocabulary}"
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes by part. ``factor`` is what measured runs of this shape came to beside their estimates."""
+
+    weights: int
+    adapter: int
+    optimizer: int
+    activations: int
+    logits: int
+    overhead: int
+    factor: float = 1.0
+
+    @property
+    def total(self) -> int:
+        """All of it, as measured runs corrected it."""
+        parts = self.weights + self.adapter + self.optimizer + self.activations + self.logits + self.overhead
+        return int(parts * self.factor)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"total": self.total}
+
+
+def shape_of(folder: ModelFolder) -> Shape:
+    """The sizes of a model, from its configuration and the shapes of its tensors."""
+    config = folder.config
+    text = config.get("text_config") or config
+    hidden, heads = int(text.get("hidden_size") or 0), int(text.get("num_attention_heads") or 1)
+    head = int(text.get("head_dim") or hidden // heads)
+    linear, other = 0, 0
+    widths: dict[str, int] = {}
+    for name, tensor in folder.tensors.items():
+        count = 1
+        for n in tensor.shape:
+            count *= n
+        if len(tensor.shape) == 2 and ".layers." in name and name.endswith(".weight"):
+            linear += count
+            module = name.split(".")[-2]
+            widths[module] = widths.get(module, 0) + sum(tensor.shape)
+        else:
+            other += count
+    return Shape(
+        folder.family, int(text.get("num_hidden_layers") or 0), hidden, int(text.get("intermediate_size") or 4 * hidden),
+        heads, 2 * head * int(text.get("num_key_value_heads") or heads), int(text.get("vocab_size") or 0), linear, other,
+        tuple(sorted(widths.items())),
+    )  # fmt: skip
+
+
+def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
+    """The peak of a run whose longest row has ``longest`` tokens."""
+    tokens = recipe.batch.size * min(longest, recipe.batch.max_length)
+    if recipe.method in {"dpo", "orpo"}:
+        tokens *= 2
+    wide = 4 if recipe.quantization.compute == "float32" else 2
+    weights = shape.other * wide + shape.linear * wide
+    if recipe.quantization.type != "none":
+        constants = 1 / _BLOCK + 4 / (_BLOCK * _BLOCK_OF_BLOCKS) if recipe.quantization.double else 4 / _BLOCK
+        weights = shape.other * wide + int(shape.linear * (0.5 + constants))
+    trainable = trainable_parameters(shape, recipe)
+    # peft keeps adapters in 32 bits, and TRL those of a quantized base in 16.
+    adapter_type = 2 if recipe.quantization.type != "none" else 4
+    name = recipe.optimizer.name
+    if name == "auto":
+        name = "paged_adamw_8bit" if gpu else "adamw_torch"
+    state = _OPTIMIZER_BYTES[name]
+    if state == 8:
+        state = 2 * adapter_type
+    # Gradients are there at the same time as the optimizer's state.
+    optimizer = trainable * (state + adapter_type)
+    layer = _layer_bytes(shape, recipe, tokens, wide)
+    kept = shape.hidden * tokens * wide
+    activations = shape.layers * kept + layer if recipe.gradient_checkpointing else shape.layers * layer
+    if recipe.quantization.type != "none":
+        # The largest weight is held dequantized while it is multiplied.
+        activations += shape.hidden * shape.inner * wide
+    # As computed, upcast to 32 bits, its log-softmax, and the gradient of both.
+    logits = tokens * shape.vocabulary * (wide + 4 + 4 + 4)
+    return TrainingMemory(
+        weights, trainable * adapter_type, optimizer, activations, logits, _GPU_OVERHEAD if gpu else _HOST_OVERHEAD, factor
+    )  # fmt: skip
+
+
+def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
+    """Numbers of the adapter: rank × (inputs + outputs) of every module that gets one."""
+    targets = recipe.lora.targets
+    return sum(
+        recipe.lora.rank * width for name, width in shape.widths if targets == ["all-linear"] or name in targets
+    )  # fmt: skip
+
+
+def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
+    """What autograd keeps of one layer: inputs of its norms (in 32 bits too), of attention, of the products, and of each adapter."""
+    norms = 2 * shape.hidden * (wide + 4 + wide)
+    attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
+    feed_forward = 4 * shape.inner * wide
+    modules = max(1, len(shape.widths)) if recipe.lora.targets == ["all-linear"] else len(recipe.lora.targets)
+    adapters = modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2)
+    if recipe.lora.dropout:
+        adapters += modules * shape.hidden * 3
+    return tokens * (norms + attention + feed_forward + adapters)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A change of the recipe with which the run fits, in words, and what it needs then."""
+
+    changes: dict[str, Any]
+    memory: TrainingMemory
+
+
+def nearest_that_fits(
+    shape: Shape, recipe: Recipe, longest: int, available: int, *, gpu: bool, factor: float = 1.0
+) -> Fit | None:
+    """The least change with which a run fits: what costs time first, then what changes the result; none where nothing helps."""
+    changes: dict[str, Any] = {}
+    for step in _steps(recipe):
+        changes |= step
+        needed = estimate(shape, changed(recipe, changes), longest, gpu=gpu, factor=factor)
+        if needed.total <= available:
+            return Fit(dict(changes), needed)
+    return None
+
+
+def _steps(recipe: Recipe) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    if not recipe.gradient_checkpointing:
+        steps.append({"gradient_checkpointing": True})
+    size, accumulation = recipe.batch.size, recipe.batch.accumulation
+    while size > 1:
+        # The effective batch stays as it is.
+        size, accumulation = size // 2, -(-recipe.effective_batch // (size // 2))
+        steps.append({"batch.size": size, "batch.accumulation": accumulation})
+    if recipe.optimizer.name not in {"auto", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"}:
+        steps.append({"optimizer.name": "paged_adamw_8bit"})
+    if recipe.quantization.type == "none":
+        steps.append({"quantization.type": "nf4"})
+    length = recipe.batch.max_length
+    while length > 256:
+        length //= 2
+        steps.append({"batch.max_length": length})
+    return steps
+
+
+def calibrated(memory: TrainingMemory, factor: float) -> TrainingMemory:
+    """An estimate corrected by what runs of its shape were measured to take."""
+    return replace(memory, factor=factor)

@@ -1,0 +1,324 @@
+"""The recipe of a training run: one model of settings behind the YAML file, the form and the command line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.files import sha256_text
+
+_MAX_BYTES = 1_000_000
+
+Method = Literal["sft", "dpo", "orpo", "kto", "pretrain"]
+OptimizerName = Literal[
+    "auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adafactor", "sgd"
+]  # fmt: skip
+Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
+
+# Kinds of datasets that each method learns from.
+KINDS: dict[str, tuple[str, ...]] = {
+    "sft": ("messages", "prompt-completion"), "pretrain": ("text", "messages", "prompt-completion"),
+    "dpo": ("preference",), "orpo": ("preference",), "kto": ("kto",),
+}  # fmt: skip
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class DataSource(_Part):
+    """One dataset of the mixture."""
+
+    dataset: Annotated[str, Field(description="A dataset version, such as triage@7; without a number the newest.")]
+    weight: Annotated[float, Field(gt=0, le=1000, description="How often its rows are seen, beside the others.")] = 1.0
+
+
+class Lora(_Part):
+    """The adapter that is trained."""
+
+    rank: Annotated[
+        int, Field(ge=1, le=1024, description="Rank of the adapter: more can learn more, and costs memory.")
+    ] = 16
+    alpha: Annotated[
+        float, Field(gt=0, le=4096, description="Scale of the adapter; the usual is one or two times the rank.")
+    ] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Share of the adapter's inputs left out at each step.")] = (
+        0.0
+    )
+    targets: Annotated[
+        list[str], Field(min_length=1, description="Modules that get an adapter, by name; all-linear is every one.")
+    ] = ["all-linear"]
+    dora: Annotated[
+        bool, Field(description="Train magnitude and direction apart (DoRA): slower, closer to full tuning.")
+    ] = False
+    rslora: Annotated[bool, Field(description="Scale by alpha/√rank instead of alpha/rank: for high ranks.")] = False
+
+
+class Quantization(_Part):
+    """How the frozen base is held in memory."""
+
+    type: Annotated[
+        Literal["nf4", "fp4", "none"], Field(description="4-bit type of the base's weights; none keeps them whole.")
+    ] = "nf4"
+    double: Annotated[bool, Field(description="Quantize the quantization's constants too: 0.4 bit a weight less.")] = (
+        True
+    )
+    compute: Annotated[
+        Literal["auto", "bfloat16", "float16", "float32"],
+        Field(description="Type that is computed in; auto takes what the device does well."),
+    ] = "auto"
+
+
+class Optimizer(_Part):
+    """How the adapter's weights are moved."""
+
+    name: Annotated[OptimizerName, Field(description="auto: paged 8-bit AdamW on a GPU, AdamW on a processor.")] = (
+        "auto"
+    )
+    learning_rate: Annotated[float, Field(gt=0, lt=1, description="Size of a step; 2e-4 is usual for LoRA.")] = 2e-4
+    weight_decay: Annotated[float, Field(ge=0, lt=1, description="Pull of the weights towards zero.")] = 0.0
+    schedule: Annotated[Schedule, Field(description="How the learning rate falls.")] = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the steps in which the learning rate rises.")] = (
+        0.03
+    )
+    max_grad_norm: Annotated[float, Field(gt=0, description="Longer gradients are cut to this length.")] = 1.0
+
+
+class Batch(_Part):
+    """What one step sees."""
+
+    size: Annotated[int, Field(ge=1, le=4096, description="Rows at once on the device.")] = 8
+    accumulation: Annotated[
+        int, Field(ge=1, le=4096, description="Such batches before a step: the effective batch is size × accumulation.")
+    ] = 2
+    max_length: Annotated[
+        int, Field(ge=8, le=1_000_000, description="Tokens of a row; what is behind is cut, and told beforehand.")
+    ] = 2048
+    packing: Annotated[
+        bool, Field(description="Several rows in one sequence: faster where rows are short; wants FlashAttention.")
+    ] = False
+    group_by_length: Annotated[
+        bool, Field(description="Rows of like length together: less padding, another order.")
+    ] = False
+
+
+class Evaluation(_Part):
+    """What is measured while it trains."""
+
+    dataset: Annotated[
+        str, Field(description="A dataset version to measure the loss on; empty: a share of the data.")
+    ] = ""
+    share: Annotated[float, Field(ge=0, lt=0.9, description="Share of the data kept apart for it; 0: none.")] = 0.05
+    max_rows: Annotated[
+        int, Field(ge=1, description="At most so many rows: evaluation must not cost more than training.")
+    ] = 500
+    every: Annotated[int, Field(ge=0, description="Steps between two evaluations; 0: ten of them in the run.")] = 0
+    patience: Annotated[
+        int, Field(ge=0, description="Stop after so many evaluations without a better loss; 0: never.")
+    ] = 0
+    samples: Annotated[int, Field(ge=0, le=20, description="Answers generated at each evaluation, to look at.")] = 2
+    sample_tokens: Annotated[int, Field(ge=1, le=2048, description="Tokens of such an answer, at the most.")] = 48
+
+
+class Checkpoints(_Part):
+    """What is kept on the way."""
+
+    every: Annotated[int, Field(ge=0, description="Steps between two checkpoints; 0: ten of them in the run.")] = 0
+    keep: Annotated[
+        int, Field(ge=1, le=1000, description="How many are kept, the newest; the best is kept besides.")
+    ] = 2
+
+
+class Recipe(_Part):
+    """Everything that decides what a training run does."""
+
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the recipe; runs are numbered after it."
+        ),
+    ]
+    base: Annotated[
+        str, Field(min_length=1, description="The model to train: a registered folder of safetensors, or its path.")
+    ]
+    data: Annotated[list[DataSource], Field(min_length=1, description="The datasets it learns from.")]
+    method: Annotated[
+        Method, Field(description="sft: from answers; dpo, orpo: from pairs; kto: from thumbs; pretrain: from text.")
+    ] = "sft"
+    serving: Annotated[
+        str, Field(description="The GGUF model of the same weights that serves the result; empty: found, or made.")
+    ] = ""
+    chat_template: Annotated[str, Field(description="A Jinja template instead of the base's own.")] = ""
+    assistant_only: Annotated[
+        bool, Field(description="Learn from the assistant's turns alone, not from what is asked.")
+    ] = True
+    epochs: Annotated[float, Field(gt=0, le=1000, description="How often all rows are seen.")] = 3.0
+    max_steps: Annotated[int, Field(ge=0, description="Steps at the most; 0: as many as the epochs have.")] = 0
+    lora: Lora = Lora()
+    quantization: Quantization = Quantization()
+    optimizer: Optimizer = Optimizer()
+    batch: Batch = Batch()
+    beta: Annotated[
+        float, Field(gt=0, le=10, description="dpo, orpo, kto: how much the answers may move away from the base's.")
+    ] = 0.1
+    gradient_checkpointing: Annotated[
+        bool, Field(description="Compute activations twice instead of keeping them: much less memory, a third slower.")
+    ] = True
+    evaluation: Evaluation = Evaluation()
+    checkpoints: Checkpoints = Checkpoints()
+    on_out_of_memory: Annotated[
+        Literal["stop", "halve"],
+        Field(description="halve: half the batch, twice the accumulation, on from the last checkpoint."),
+    ] = "stop"
+    trackers: Annotated[
+        list[Literal["tensorboard", "mlflow", "trackio"]],
+        Field(description="Where else the figures go, beside our own record."),
+    ] = ["tensorboard"]
+    seed: Annotated[int, Field(ge=0, le=2**31, description="What all chance comes from.")] = 1
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        if self.batch.packing and self.method not in {"sft", "pretrain"}:
+            raise ValueError("batch.packing goes with sft and pretrain alone")
+        if (
+            self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
+            and self.lora.dora
+            and self.quantization.type == "fp4"
+        ):
+            raise ValueError("dora does not go with fp4: choose nf4 or none")
+        return self
+
+    @property
+    def effective_batch(self) -> int:
+        """Rows that one step learns from."""
+        return self.batch.size * self.batch.accumulation
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that decides the result; the name does not."""
+        body = self.model_dump(exclude={"name"})
+        return sha256_text(json.dumps(body, sort_keys=True))
+
+    def to_yaml(self) -> str:
+        """The recipe as a file, what is as by default left out."""
+        body = self.model_dump(exclude_defaults=True)
+        return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+
+
+def parse(text: str, where: str = "the recipe") -> Recipe:
+    """A recipe from YAML.
+
+    Raises:
+        InputRefusedError: ``bad_recipe``, naming each field that is wrong and what was probably meant.
+    """
+    if len(text) > _MAX_BYTES:
+        raise InputRefusedError("bad_recipe", f"{where} is larger than a megabyte")
+    try:
+        body = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}" if mark is not None else ""
+        raise InputRefusedError("bad_recipe", f"{where}{at} is no YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(body, dict):
+        raise InputRefusedError("bad_recipe", f"{where} is no mapping of fields", "Start with: name, base, data.")
+    return check(body, where)
+
+
+def check(body: dict[str, Any], where: str = "the recipe") -> Recipe:
+    """A recipe from its fields; a dataset alone may stand for the list of data.
+
+    Raises:
+        InputRefusedError: ``bad_recipe``.
+    """
+    data = body.get("data")
+    if isinstance(data, str):
+        body = body | {"data": [{"dataset": data}]}
+    elif isinstance(data, list):
+        body = body | {"data": [{"dataset": item} if isinstance(item, str) else item for item in data]}
+    targets = body["lora"].get("targets") if isinstance(body.get("lora"), dict) else None
+    if isinstance(targets, str):
+        body = body | {"lora": body["lora"] | {"targets": [targets]}}
+    try:
+        return Recipe.model_validate(body)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        raise InputRefusedError(
+            "bad_recipe", f"{where}: {'; '.join(problems)}", "llmops train fields lists them all."
+        ) from error
+
+
+def _explain(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = [path for path, _ in fields()]
+        leaf = place.rpartition(".")[2]
+        near = difflib.get_close_matches(place, known, 1, 0.6)
+        near = near or [path for path in known if path.rpartition(".")[2] == leaf]
+        near = near or difflib.get_close_matches(leaf, [p.rpartition(".")[2] for p in known], 1, 0.6)
+        return f"{place} is no field" + (f"; did you mean {near[0]}?" if near else "")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def fields(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field by its dotted path, with pydantic's description of it, the mixture's fields left out."""
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from fields(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info
+
+
+def value_at(recipe: Recipe, path: str) -> Any:
+    """The value of a field by its dotted path."""
+    found: Any = recipe
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """A recipe with some fields changed, by dotted path.
+
+    Raises:
+        InputRefusedError: ``bad_recipe``.
+    """
+    body = recipe.model_dump()
+    for path, value in changes.items():
+        *parents, leaf = path.split(".")
+        part = body
+        for name in parents:
+            part = part.get(name, {}) if isinstance(part, dict) else {}
+        if not isinstance(part, dict):
+            raise InputRefusedError("bad_recipe", f"{path} is no field")
+        part[leaf] = value
+        if parents and parents[0] not in body:
+            raise InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
+    return check(body)
+
+
+def from_text(path: str, text: str) -> Any:
+    """What was typed for a field, as its type: numbers, yes and no, lists with commas.
+
+    Raises:
+        InputRefusedError: ``bad_recipe``: there is no such field.
+    """
+    known = dict(fields())
+    if path not in known:
+        raise InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
+    kind = known[path].annotation
+    if path == "data":
+        sources = (part.strip().partition("*") for part in text.split(",") if part.strip())
+        return [{"dataset": name.strip(), "weight": weight.strip() or 1.0} for name, _, weight in sources]
+    if kind is bool:
+        return text.strip().lower() in {"1", "true", "yes", "on"}
+    if getattr(kind, "__origin__", None) is list:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text.strip() if kind is str or get_args(kind) else yaml.safe_load(text) if text.strip() else text

@@ -1,0 +1,304 @@
+"""The training runs of a workspace: recipes by version, runs with their jobs, and what was measured of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import Job, JobStore
+from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.training import control
+from llmops_tui.training.examples import sources
+from llmops_tui.training.history import read_history
+from llmops_tui.training.recipe import Recipe, check
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+if TYPE_CHECKING:
+    import duckdb
+
+ENTRY = "llmops_tui.training.worker.job:run"
+_COLUMNS = "name, recipe, job, base_sha256, data, options, result, created_at, finished_at"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        job: the id of its first job; a resumed run has further ones, in the same folder.
+        data: the datasets it learned from, as (ref, SHA-256).
+        result: what it came to, or none while it has not ended well.
+    """
+
+    name: str
+    recipe: Recipe
+    job: str
+    base_sha256: str
+    data: tuple[tuple[str, str], ...]
+    beside: bool
+    make_room: bool
+    result: dict[str, Any] | None
+    created_at: float
+    finished_at: float | None
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run is: its newest job, and a word for it."""
+
+    run: Run
+    job: Job | None
+    state: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as the command line's JSON shows it."""
+        history = read_history(self.run.folder)
+        left = history.remaining() if self.state == "running" else None
+        return {
+            "run": self.run.name, "state": self.state, "job": self.job.id if self.job else None,
+            "cause": self.job.cause if self.job else "", "message": self.job.message if self.job else "",
+            "method": self.run.recipe.method, "base": self.run.recipe.base, "data": [ref for ref, _ in self.run.data],
+            "step": history.step, "total": history.total, "loss": history.last("loss"),
+            "eval_loss": history.last("eval_loss"), "tokens_per_s": history.last("tokens_per_s"),
+            "eta_s": None if left is None else round(left[0], 1), "eta_error_s": None if left is None else round(left[1], 1),
+            "created_at": self.run.created_at, "finished_at": self.run.finished_at, "result": self.run.result,
+            "folder": str(self.run.folder),
+        }  # fmt: skip
+
+
+class RunStore:
+    """Start, find, steer and finish training runs."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.catalogue = Catalogue(workspace)
+        self.registry = ModelRegistry(self.catalogue)
+        self.datasets = DatasetStore(self.catalogue)
+        self.jobs = JobStore(Journal(workspace))
+
+    # ── recipes ──
+
+    def save_recipe(self, recipe: Recipe, note: str = "") -> int:
+        """Keep a recipe as a version of its name; the same again makes none. Returns the version's number."""
+        body = json.dumps(recipe.model_dump())
+
+        def work(book: duckdb.DuckDBPyConnection) -> int:
+            rows = book.execute(
+                "SELECT number, sha256 FROM training_recipes WHERE name = ? ORDER BY number DESC", [recipe.name]
+            ).fetchall()
+            for number, digest in rows:
+                if digest == recipe.sha256:
+                    return int(number)
+            number = int(rows[0][0]) + 1 if rows else 1
+            book.execute(
+                "INSERT INTO training_recipes (name, number, sha256, body, note, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+                [recipe.name, number, recipe.sha256, body, note, time.time()],
+            )
+            return number
+
+        return self.catalogue.write(work)
+
+    def recipes(self) -> list[tuple[str, int, Recipe, str, float]]:
+        """All recipe versions as (name, number, recipe, note, time), newest first."""
+        rows = self.catalogue.read(
+            lambda book: book.execute(
+                "SELECT name, number, body, note, created_at FROM training_recipes ORDER BY created_at DESC"
+            ).fetchall()
+        )
+        return [(name, int(number), check(json.loads(body)), note, at) for name, number, body, note, at in rows]
+
+    def recipe(self, ref: str) -> Recipe:
+        """A recipe by ``name`` or ``name@2``.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        name, _, number = ref.partition("@")
+        for found, version, recipe, _, _ in self.recipes():
+            if found == name and (not number or number == str(version)):
+                return recipe
+        raise NotFoundError("recipe", ref, "llmops train recipes lists them; a file's path may be given too.")
+
+    # ── bases ──
+
+    def base_of(self, recipe: Recipe) -> Model:
+        """The base model of a recipe; a folder that is not registered yet is registered by its name.
+
+        Raises:
+            InputRefusedError: it is no folder of safetensors.
+            NotFoundError: there is no such model.
+        """
+        path = Path(recipe.base).expanduser()
+        if "/" in recipe.base and path.is_dir():
+            known = next((m for m in self.registry.all() if m.kind == "safetensors" and m.path == path.resolve()), None)
+            return known or self.registry.add(path, path.resolve().name)
+        model = self.registry.get(recipe.base)
+        if model.kind != "safetensors":
+            raise InputRefusedError(
+                "not_trainable", f"{model.name!r} is a {model.kind} model; training needs the model's safetensors folder",
+                "llmops model add FOLDER --name NAME registers one.",
+            )  # fmt: skip
+        if not model.present:
+            raise InputRefusedError("model_missing", f"the files of {model.name!r} are not in {model.path}")
+        return model
+
+    # ── runs ──
+
+    def start(self, recipe: Recipe, *, beside: bool = False, make_room: bool = False) -> Run:
+        """Start a run, detached.
+
+        Raises:
+            InputRefusedError: the base or the data do not go with the recipe.
+        """
+        base = self.base_of(recipe)
+        data = [(version.ref, version.sha256) for version, _ in sources(recipe, self.datasets)]
+        self.save_recipe(recipe)
+        name = self._next_name(recipe.name)
+        options = json.dumps({"beside": beside, "make_room": make_room})
+        self.catalogue.write(
+            lambda book: book.execute(
+                f"INSERT INTO training_runs ({_COLUMNS}) VALUES (?, ?, '', ?, ?, ?, NULL, ?, NULL)",
+                [name, json.dumps(recipe.model_dump()), base.sha256, json.dumps(data), options, time.time()],
+            )
+        )
+        job = JobLauncher(self.workspace).start(
+            kind="train", title=f"train {name}", entry=ENTRY, arguments={"run_name": name}
+        )
+        self.catalogue.write(
+            lambda book: book.execute("UPDATE training_runs SET job = ? WHERE name = ?", [job.id, name])
+        )
+        return self.get(name)
+
+    def _next_name(self, recipe_name: str) -> str:
+        known = {run.name for run in self.all()} | {model.name for model in self.registry.all()}
+        number = 1
+        while f"{recipe_name}-{number}" in known:
+            number += 1
+        return f"{recipe_name}-{number}"
+
+    def all(self) -> list[Run]:
+        """All runs, the newest first."""
+        rows = self.catalogue.read(
+            lambda book: book.execute(f"SELECT {_COLUMNS} FROM training_runs ORDER BY created_at DESC").fetchall()
+        )
+        return [self._run(row) for row in rows]
+
+    def get(self, name: str) -> Run:
+        """One run by name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        rows = self.catalogue.read(
+            lambda book: book.execute(f"SELECT {_COLUMNS} FROM training_runs WHERE name = ?", [name]).fetchall()
+        )
+        if not rows:
+            raise NotFoundError("run", name, "llmops train list shows them.")
+        return self._run(rows[0])
+
+    def state(self, run: Run) -> RunState:
+        """Where a run is now."""
+        return self.states([run])[0]
+
+    def states(self, runs: list[Run]) -> list[RunState]:
+        """Where several runs are now."""
+        jobs = self.jobs.all()
+        found = []
+        for run in runs:
+            job = next((job for job in jobs if run.job and run.job in {job.id, job.resumes}), None)
+            word = job.state.value if job is not None else "starting"
+            if word in {"done", "cancelled"} and run.result is None:
+                ended = read_history(run.folder).ended
+                word = ended if ended in {"paused", "stopped"} else "stopped"
+            found.append(RunState(run, job, word))
+        return found
+
+    def stop(self, name: str, *, after_save: bool = False) -> RunState:
+        """Stop a run now, or once it has written a checkpoint."""
+        return self._steer(name, control.STOP_AFTER_SAVE if after_save else "")
+
+    def pause(self, name: str) -> RunState:
+        """Have a run write a checkpoint now and leave the device; resume goes on from it."""
+        return self._steer(name, control.PAUSE)
+
+    def _steer(self, name: str, what: str) -> RunState:
+        state = self.state(self.get(name))
+        if state.job is None or state.job.state.final:
+            raise InputRefusedError("not_running", f"run {name} is {state.state}", "llmops train list shows which run.")
+        if what:
+            control.ask(state.run.folder, what)
+        else:
+            JobLauncher(self.workspace).cancel(state.job.id)
+        return self.state(state.run)
+
+    def resume(self, name: str) -> RunState:
+        """Go on with a run that ended early, from its last complete checkpoint.
+
+        Raises:
+            InputRefusedError: it runs, or it is done.
+        """
+        state = self.state(self.get(name))
+        if state.run.result is not None:
+            raise InputRefusedError("run_done", f"run {name} is done; there is nothing to resume")
+        if state.job is None:
+            raise InputRefusedError("run_lost", f"run {name} never got a job", "Start it again.")
+        JobLauncher(self.workspace).resume(state.job.id)
+        return self.state(state.run)
+
+    def finish(self, run: Run, adapter: Path, facts: dict[str, Any]) -> dict[str, Any]:
+        """Make what is to be made of a trained adapter, and record the run as done; returns its result."""
+        from llmops_tui.training.finish.adapter import finish_adapter
+
+        result = facts | finish_adapter(self, run, adapter)
+        self.catalogue.write(
+            lambda book: book.execute(
+                "UPDATE training_runs SET result = ?, finished_at = ? WHERE name = ?",
+                [json.dumps(result), time.time(), run.name],
+            )
+        )
+        return {"run": run.name, **result}
+
+    # ── measurements ──
+
+    def measured(
+        self, shape: str, device: str, estimated: int, measured: int, step_s: float, tokens_per_s: float
+    ) -> None:
+        """Keep what a run took beside what was estimated, in bytes and seconds."""
+        self.catalogue.write(
+            lambda book: book.execute(
+                "INSERT INTO training_measurements (shape, device, estimated, measured, step_s, tokens_per_s, measured_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [shape, device, estimated, measured, step_s, tokens_per_s, time.time()],
+            )
+        )
+
+    def calibration(self, shape: str, device: str) -> tuple[float, float | None, int]:
+        """What estimates of a shape on a device have to be multiplied by, tokens a second, and how many runs tell it."""
+        rows = self.catalogue.read(
+            lambda book: book.execute(
+                "SELECT measured / estimated, tokens_per_s FROM training_measurements WHERE shape = ? AND device = ? "
+                "ORDER BY measured_at DESC LIMIT 5",
+                [shape, device],
+            ).fetchall()
+        )
+        if not rows:
+            return 1.0, None, 0
+        return sum(r[0] for r in rows) / len(rows), sum(r[1] for r in rows) / len(rows), len(rows)
+
+    def _run(self, row: tuple[Any, ...]) -> Run:
+        name, recipe, job, base, data, options, result, created, finished = row
+        chosen = json.loads(options)
+        return Run(
+            name, check(json.loads(recipe)), job, base, tuple((a, b) for a, b in json.loads(data)), bool(chosen["beside"]),
+            bool(chosen["make_room"]), json.loads(result) if result else None, created, finished,
+            self.workspace.runs / (job or f"none-{name}"),
+        )  # fmt: skip

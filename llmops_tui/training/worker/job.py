@@ -1,0 +1,76 @@
+"""The training job: waits for its turn and for memory, makes the examples, trains, and keeps the adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.jobs.worker import JobCancelledError, JobContext
+from llmops_tui.training import runs, turns
+from llmops_tui.training.examples import build
+from llmops_tui.training.history import Recorder
+from llmops_tui.workspace.catalogue import Catalogue
+
+
+def run(context: JobContext, run_name: str) -> dict[str, Any]:
+    """Train one run of the workspace; goes on from its last checkpoint where it has one."""
+    # Before torch is imported, which reads them.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    catalogue = Catalogue(context.workspace)
+    store = runs.RunStore(context.workspace)
+    found = store.get(run_name)
+    recorder = Recorder(context.folder)
+    state = "failed"
+    try:
+        with turns.turn(context, found.recipe, beside=found.beside), _room(context, found):
+            context.report(0, "loading the training libraries")
+            from llmops_tui.training.worker.loop import train
+            from llmops_tui.training.worker.recording import StoppedAfterSaveError
+
+            base = store.base_of(found.recipe)
+            template = found.recipe.chat_template or None
+            with ModelText(base, template) as text:
+                examples = build(
+                    found.recipe, DatasetStore(catalogue), text,
+                    lambda share: context.report(0, f"tokenizing {share:.0%}"),
+                )  # fmt: skip
+            try:
+                outcome = train(found.recipe, base.path, examples, context, recorder)
+            except StoppedAfterSaveError as stopped:
+                state = stopped.state
+                return {"run": run_name, "state": state}
+            state = "done"
+            return store.finish(found, outcome.adapter, _facts(outcome))
+    except JobCancelledError:
+        state = "stopped"
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            recorder.write("end", 0, state=state)
+        recorder.close()
+
+
+def _facts(outcome: Any) -> dict[str, Any]:
+    return {
+        "steps": outcome.steps, "loss": outcome.loss, "eval_loss": outcome.eval_loss,
+        "peak_bytes": outcome.peak_bytes, "batch": [outcome.recipe.batch.size, outcome.recipe.batch.accumulation],
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _room(context: JobContext, found: runs.Run) -> Iterator[None]:
+    """Model servers are stopped for the run where that was allowed, and started again after it."""
+    if not found.make_room:
+        yield
+        return
+    stopped = turns.stop_servers(context.workspace)
+    try:
+        yield
+    finally:
+        turns.start_servers(context.workspace, stopped)

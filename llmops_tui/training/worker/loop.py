@@ -1,0 +1,152 @@
+"""One training run from its recipe to its adapter: goes on from the last checkpoint, and past a lack of memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import set_seed
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.training import checkpoints, control
+from llmops_tui.training.examples import Examples
+from llmops_tui.training.history import Recorder
+from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.worker import trainers
+from llmops_tui.training.worker.loading import load_base, load_tokenizer
+from llmops_tui.training.worker.recording import RunCallback, memory_bytes
+
+_ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: steps done, the adapter's folder, the losses, and the recipe as it was run at last."""
+
+    steps: int
+    adapter: Path
+    loss: float | None
+    eval_loss: float | None
+    recipe: Recipe
+    peak_bytes: int
+
+
+def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
+    """Train to the end; with ``on_out_of_memory: halve`` with smaller batches where memory runs out.
+
+    Raises:
+        LlmopsError: ``out_of_memory``, ``disk_full``, ``model_load_failed``.
+    """
+    control.clear(context.folder)
+    while True:
+        try:
+            return _attempt(recipe, base, examples, context, recorder)
+        except torch.cuda.OutOfMemoryError as error:
+            smaller = _smaller(recipe)
+            recorder.write(
+                "event", _last_step(context.folder), level="error" if smaller is None else "warn",
+                message=f"out of GPU memory with batches of {recipe.batch.size}",
+                hint="" if smaller is None else f"on from the last checkpoint with {smaller.batch.size} × {smaller.batch.accumulation}, "
+                "the same effective batch",
+            )  # fmt: skip
+            if smaller is None:
+                raise explain_out_of_memory(recipe, error) from error
+            recipe = smaller
+        _free_memory()
+
+
+def _smaller(recipe: Recipe) -> Recipe | None:
+    if recipe.on_out_of_memory != "halve" or recipe.batch.size < 2 or recipe.batch.size % 2:
+        return None
+    halved = {"batch.size": recipe.batch.size // 2, "batch.accumulation": recipe.batch.accumulation * 2}
+    return changed(recipe, halved)
+
+
+def _last_step(folder: Path) -> int:
+    found = checkpoints.complete(folder / "checkpoints")
+    return found[0].step if found else 0
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def explain_out_of_memory(recipe: Recipe, error: BaseException) -> LlmopsError:
+    """Which part of memory most probably ran out, and what to change first."""
+    held = torch.cuda.memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0
+    ways = []
+    if not recipe.gradient_checkpointing:
+        ways.append("gradient_checkpointing: true")
+    if recipe.batch.size > 1:
+        ways.append(
+            f"batch.size: {max(1, recipe.batch.size // 2)} with batch.accumulation: {recipe.batch.accumulation * 2}"
+        )
+    if recipe.quantization.type == "none":
+        ways.append("quantization.type: nf4")
+    ways.append(f"batch.max_length: {recipe.batch.max_length // 2}")
+    return LlmopsError(
+        "out_of_memory",
+        f"out of GPU memory with {held:.1f} GB held: activations and logits grow with batch.size × batch.max_length "
+        f"({recipe.batch.size} × {recipe.batch.max_length}) ({str(error).splitlines()[0][:160]})",
+        "Try: " + ", or ".join(ways) + "; or on_out_of_memory: halve. llmops train plan shows the parts.",
+    )
+
+
+def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
+    folder = context.folder
+    found, notes = checkpoints.newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else (None, [])
+    for note in notes:
+        recorder.write("event", found.step if found else 0, level="warn", message=note, hint="")
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
+    set_seed(recipe.seed)
+    tokenizer = load_tokenizer(base)
+    callback = RunCallback(recipe, context, recorder, examples.generated)
+    callback.tokenizer = tokenizer
+    trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback])
+    total = trainers.steps_of(recipe, len(examples.train))
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    recorder.write(
+        "start", found.step if found else 0, total=total, batch=recipe.batch.size, accumulation=recipe.batch.accumulation,
+        rows=len(examples.train), held_out=len(examples.held_out), trainable=trainable, device=str(trainer.args.device),
+    )  # fmt: skip
+    if found is not None:
+        callback.remember(_history(found.path))
+    trainer.train(resume_from_checkpoint=None if found is None else str(found.path))
+    adapter = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    best = checkpoints.best(folder / "checkpoints")
+    return Outcome(
+        trainer.state.global_step, adapter, losses[-1] if losses else None, best.eval_loss if best else None, recipe,
+        memory_bytes(),
+    )  # fmt: skip
+
+
+def _history(checkpoint: Path) -> list[dict[str, Any]]:
+    import json
+
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return list(state.get("log_history", []))
+
+
+def _keep_adapter(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: Recorder) -> Path:
+    """The adapter as PEFT keeps it; with early stopping that of the best checkpoint."""
+    best = checkpoints.best(folder / "checkpoints") if recipe.evaluation.patience else None
+    if best is not None and best.step != trainer.state.global_step:
+        set_peft_model_state_dict(trainer.model, load_file(best.path / _ADAPTER_FILES[0]))
+        recorder.write(
+            "event", best.step, level="info", message=f"the adapter is that of step {best.step}, the best", hint=""
+        )
+    target = folder / "adapter"
+    trainer.model.save_pretrained(target, safe_serialization=True)
+    tokenizer.save_pretrained(target)
+    return target

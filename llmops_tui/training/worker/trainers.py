@@ -1,0 +1,193 @@
+"""TRL's trainers, fed with our own tokens, with checkpoints that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
+
+from llmops_tui.training import checkpoints
+from llmops_tui.training.examples import IGNORED, Example, Examples
+from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.worker.loading import adapter_config, compute_type
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PARTS_OF_TEN = 10
+
+
+class _WholeCheckpoints:
+    """Makes a trainer write its checkpoints through :mod:`llmops_tui.training.checkpoints`."""
+
+    state: Any
+    saving_into: Path | None = None
+    keep_checkpoints: int = 2
+
+    def _get_output_dir(self, trial: Any) -> str:
+        if self.saving_into is not None:
+            return str(self.saving_into)
+        return str(super()._get_output_dir(trial))  # type: ignore[misc]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(super()._get_output_dir(trial))  # type: ignore[misc]
+        step = self.state.global_step
+        try:
+            self.saving_into = checkpoints.staging(folder)
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            checkpoints.commit(folder, step, _last_eval_loss(self.state.log_history, step))
+        except (OSError, RuntimeError) as error:
+            # torch tells a full disk as an error of its own.
+            if getattr(error, "errno", None) == errno.ENOSPC or _is_full(folder, error):
+                needed = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) // 2
+                raise checkpoints.disk_full(folder, needed) from error
+            raise
+        finally:
+            self.saving_into = None
+        checkpoints.prune(folder, self.keep_checkpoints)
+
+
+def _is_full(folder: Path, error: Exception) -> bool:
+    import shutil
+
+    text = str(error).lower()
+    said = "no space" in text or "enforce fail" in text or "unexpected pos" in text or "write" in text
+    return said and shutil.disk_usage(folder).free < 1_000_000
+
+
+def _last_eval_loss(history: Sequence[dict[str, Any]], step: int) -> float | None:
+    return next(
+        (entry["eval_loss"] for entry in reversed(history) if entry.get("step") == step and "eval_loss" in entry), None
+    )
+
+
+class SupervisedTrainer(_WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
+    """Supervised fine-tuning and continued pre-training, on tokens and labels of our own."""
+
+
+class PairTrainer(_WholeCheckpoints, DPOTrainer):  # type: ignore[misc]
+    """DPO on tokens of our own."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_arguments: Any, **_options: Any) -> Dataset:
+        return dataset
+
+
+class ThumbTrainer(_WholeCheckpoints, KTOTrainer):  # type: ignore[misc]
+    """KTO on tokens of our own."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_arguments: Any, **_options: Any) -> Dataset:
+        return dataset
+
+
+def _odds_ratio_trainer() -> type:
+    """ORPO's trainer, which TRL keeps apart as experimental; it is imported when it is asked for."""
+    from trl.experimental.orpo import ORPOTrainer
+
+    class OddsRatioTrainer(_WholeCheckpoints, ORPOTrainer):  # type: ignore[misc]
+        def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
+            del model
+            row: dict[str, Any] = {
+                "prompt_input_ids": feature["prompt_ids"], "prompt_attention_mask": [1] * len(feature["prompt_ids"])
+            }  # fmt: skip
+            for side in ("chosen", "rejected"):
+                ids = (feature["prompt_ids"] + feature[f"{side}_ids"])[: self.max_length]
+                masked = min(len(feature["prompt_ids"]), len(ids))
+                row |= {
+                    f"{side}_input_ids": ids, f"{side}_attention_mask": [1] * len(ids),
+                    f"{side}_labels": [IGNORED] * masked + ids[masked:],
+                }  # fmt: skip
+            return row
+
+    return OddsRatioTrainer
+
+
+def steps_of(recipe: Recipe, rows: int) -> int:
+    """Steps that a run has, as the trainer counts them."""
+    a_epoch = max(1, -(-(-(-rows // recipe.batch.size)) // recipe.batch.accumulation))
+    steps = max(1, int(-(-(recipe.epochs * a_epoch) // 1)))
+    return min(recipe.max_steps, steps) if recipe.max_steps else steps
+
+
+def make(
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    examples: Examples,
+    folder: Path,
+    callbacks: list[TrainerCallback],
+) -> Any:
+    """The trainer of a recipe, with the adapter put on the model."""
+    steps = steps_of(recipe, len(examples.train))
+    options = _options(recipe, folder, steps, measured=bool(examples.held_out))
+    train, held_out = list(examples.train), list(examples.held_out)
+    if recipe.method == "kto":
+        train, held_out = _with_others(train, recipe.batch.size), _with_others(held_out, recipe.batch.size)
+    if recipe.method == "orpo":
+        # What it would otherwise read as texts to tokenize.
+        texts = {"prompt": "", "chosen": "", "rejected": ""}
+        train, held_out = [texts | row for row in train], [texts | row for row in held_out]
+    kind, config = _kind(recipe, options)
+    trainer = kind(
+        model=model, args=config, train_dataset=Dataset.from_list(train),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None, processing_class=tokenizer,
+        peft_config=adapter_config(recipe), callbacks=callbacks,
+    )  # fmt: skip
+    trainer.keep_checkpoints = recipe.checkpoints.keep
+    return trainer
+
+
+def _kind(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
+    if recipe.method in {"sft", "pretrain"}:
+        return SupervisedTrainer, SFTConfig(**options, max_length=None, packing=recipe.batch.packing)
+    options |= {"max_length": recipe.batch.max_length, "beta": recipe.beta}
+    if recipe.method == "dpo":
+        return PairTrainer, DPOConfig(**options)
+    if recipe.method == "kto":
+        return ThumbTrainer, KTOConfig(**options)
+    from trl.experimental.orpo import ORPOConfig
+
+    return _odds_ratio_trainer(), ORPOConfig(**options)
+
+
+def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dict[str, Any]:
+    on_gpu = torch.cuda.is_available()
+    optimizer = recipe.optimizer.name
+    if optimizer == "auto":
+        optimizer = "paged_adamw_8bit" if on_gpu else "adamw_torch"
+    compute = compute_type(recipe)
+    save_every = recipe.checkpoints.every or max(1, steps // _PARTS_OF_TEN)
+    eval_every = recipe.evaluation.every or max(1, steps // _PARTS_OF_TEN)
+    return {
+        "output_dir": str(folder / "checkpoints"), "seed": recipe.seed, "data_seed": recipe.seed,
+        "num_train_epochs": recipe.epochs, "max_steps": recipe.max_steps or -1,
+        "per_device_train_batch_size": recipe.batch.size, "per_device_eval_batch_size": recipe.batch.size,
+        "gradient_accumulation_steps": recipe.batch.accumulation,
+        "learning_rate": recipe.optimizer.learning_rate, "weight_decay": recipe.optimizer.weight_decay,
+        "lr_scheduler_type": recipe.optimizer.schedule, "warmup_steps": int(recipe.optimizer.warmup * steps),
+        "max_grad_norm": recipe.optimizer.max_grad_norm, "optim": optimizer,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "train_sampling_strategy": "group_by_length" if recipe.batch.group_by_length else "random",
+        # Each step is told, with what it really was: a filter would hide a loss that is no number.
+        "logging_steps": 1, "logging_nan_inf_filter": False, "logging_first_step": True,
+        "save_strategy": "steps", "save_steps": save_every, "save_total_limit": None,
+        "eval_strategy": "steps" if measured else "no", "eval_steps": eval_every,
+        "report_to": list(recipe.trackers) or "none", "disable_tqdm": True, "use_cpu": not on_gpu,
+        "bf16": on_gpu and compute is torch.bfloat16, "fp16": on_gpu and compute is torch.float16,
+        "dataloader_pin_memory": on_gpu, "remove_unused_columns": False,
+    }  # fmt: skip
+
+
+def _with_others(rows: list[Example], batch: int) -> list[Example]:
+    """KTO's rows with an answer to another prompt each, from which it estimates the drift; shifted within a batch."""
+    found = []
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        for index, row in enumerate(part):
+            found.append(row | {"KL_completion_ids": part[index - 1]["completion_ids"]})
+    return found
