@@ -88,7 +88,9 @@ def _add_weights(workspace: Workspace, models: Path, registry: ModelRegistry, su
     for file in sorted((models / source).iterdir()):
         copy_durable(file, target / file.name)
         if sha256_file(target / file.name) != sums[f"{source}/{file.name}"]:
-            raise LlmopsError("sample_damaged", f"{target / file.name} differs from the sample's checksum", "Check the disk.")
+            raise LlmopsError(
+                "sample_damaged", f"{target / file.name} differs from the sample's checksum", "Check the disk."
+            )
     weights = registry.add(target, name)
     made = [registry.get(gguf).sha256 for gguf in _MODELS]
 

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Fine-tuning.", no_args_is_help=True, rich_markup_mode=None)
 
-_Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a kept recipe by name or name@version.")]
+_Recipe = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or a kept recipe by name or name@version.")
+]
 _Run = Annotated[str, typer.Argument(help="The run's name.")]
 _Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; may be repeated."),
 ]
 _WATCH_SECONDS = 0.5
 
@@ -57,7 +60,9 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the recipe.")],
     base: Annotated[str, typer.Option(help="The model to train: a registered safetensors folder, or a path.")],
     data: Annotated[list[str], typer.Option(help="A dataset version; may be repeated, with *weight behind it.")],
-    preset: Annotated[list[str] | None, typer.Option(help="classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu.")] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu.")
+    ] = None,
     changes: _Set = None,
     to: Annotated[Path | None, typer.Option(help="Write it to a file instead of keeping it.")] = None,
 ) -> None:
@@ -78,7 +83,10 @@ def new(
         session.emit({"recipe": name, "path": str(to)}, lambda: str(to))
         return
     number = store_of(session).save_recipe(recipe)
-    session.emit({"recipe": name, "version": number, "sha256": recipe.sha256, "body": recipe.model_dump()}, lambda: f"{name}@{number}\n{text}")
+    session.emit(
+        {"recipe": name, "version": number, "sha256": recipe.sha256, "body": recipe.model_dump()},
+        lambda: f"{name}@{number}\n{text}",
+    )
 
 
 @app.command()
@@ -86,10 +94,14 @@ def recipes(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] =
     """The kept recipes, newest first."""
     session = session_of(context)
     found = store_of(session).recipes()
-    data = [{"recipe": n, "version": v, "sha256": r.sha256, "note": note, "created_at": at} for n, v, r, note, at in found[:limit]]
+    data = [
+        {"recipe": n, "version": v, "sha256": r.sha256, "note": note, "created_at": at}
+        for n, v, r, note, at in found[:limit]
+    ]
     rows = [(f"{n}@{v}", r.method, r.base, ", ".join(s.dataset for s in r.data)) for n, v, r, _, _ in found[:limit]]
     session.emit(
-        {"recipes": data, "total": len(found)}, lambda: session.rows(("recipe", "method", "base", "data"), rows, len(found))
+        {"recipes": data, "total": len(found)},
+        lambda: session.rows(("recipe", "method", "base", "data"), rows, len(found)),
     )
 
 
@@ -107,7 +119,10 @@ def fields(context: typer.Context) -> None:
     from llmops_tui.training.recipe import fields as all_fields
 
     session = session_of(context)
-    rows = [(path, "" if info.is_required() else _short(info.get_default()), info.description or "") for path, info in all_fields()]
+    rows = [
+        (path, "" if info.is_required() else _short(info.get_default()), info.description or "")
+        for path, info in all_fields()
+    ]
     data = [{"field": path, "default": default, "about": about} for path, default, about in rows]
     session.emit({"fields": data}, lambda: session.rows(("field", "default", "what it does"), rows))
 
@@ -121,9 +136,13 @@ def start(
     context: typer.Context,
     given: _Recipe,
     changes: _Set = None,
-    follow: Annotated[bool, typer.Option("--follow/--detach", help="Show it until it ends; leaving does not stop it.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow/--detach", help="Show it until it ends; leaving does not stop it.")
+    ] = False,
     beside: Annotated[bool, typer.Option("--beside", help="Do not wait for another run on the same device.")] = False,
-    make_room: Annotated[bool, typer.Option("--make-room", help="Stop this workspace's model servers for it; they come back after.")] = False,
+    make_room: Annotated[
+        bool, typer.Option("--make-room", help="Stop this workspace's model servers for it; they come back after.")
+    ] = False,
 ) -> None:
     """Start a run as a job of its own; it goes on when the terminal is closed."""
     session = session_of(context)
@@ -144,7 +163,14 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
     runs = store.all()
     states = [state.as_dict() for state in store.states(runs[:limit])]
     rows = [
-        (s["run"], s["state"], f"{s['step']}/{s['total']}", _figure(s["loss"]), _figure(s["eval_loss"]), s["cause"] or s["message"])
+        (
+            s["run"],
+            s["state"],
+            f"{s['step']}/{s['total']}",
+            _figure(s["loss"]),
+            _figure(s["eval_loss"]),
+            s["cause"] or s["message"],
+        )
         for s in states
     ]
     headers = ("run", "state", "step", "loss", "eval", "note")
@@ -218,12 +244,18 @@ def _tell(session: Session, line: bytes) -> None:
         return
     step = record.get("step")
     texts = {
-        "step": lambda: f"step {step:>6}  loss {record['loss']:.4f}  lr {record['learning_rate']:.2e}  {record['seconds']:.2f} s",
+        "step": lambda: (
+            f"step {step:>6}  loss {record['loss']:.4f}  lr {record['learning_rate']:.2e}  {record['seconds']:.2f} s"
+        ),
         "eval": lambda: f"step {step:>6}  evaluation loss {record.get('eval_loss', float('nan')):.4f}",
         "sample": lambda: f"step {step:>6}  sample: {record.get('text')}",
-        "event": lambda: f"step {step:>6}  {record.get('level')}: {record.get('message')} {record.get('hint')}".rstrip(),
+        "event": lambda: (
+            f"step {step:>6}  {record.get('level')}: {record.get('message')} {record.get('hint')}".rstrip()
+        ),
         "checkpoint": lambda: f"step {step:>6}  checkpoint",
-        "start": lambda: f"from step {step} of {record.get('total')}: {record.get('rows')} rows, {record.get('trainable')} trained numbers",
+        "start": lambda: (
+            f"from step {step} of {record.get('total')}: {record.get('rows')} rows, {record.get('trainable')} trained numbers"
+        ),
     }
     if record.get("kind") in texts:
         session.emit(record, texts[record["kind"]])
@@ -236,7 +268,9 @@ def _end(session: Session, state: RunState) -> None:
     else:
         session.say(f"{state.run.name}: {state.state} {facts['cause']}".rstrip())
     if state.state not in {"done", "paused", "stopped"}:
-        raise LlmopsError("run_failed", f"run {state.run.name} {state.state}: {facts['cause']}", "llmops train resume goes on.")
+        raise LlmopsError(
+            "run_failed", f"run {state.run.name} {state.state}: {facts['cause']}", "llmops train resume goes on."
+        )
 
 
 @app.command()
@@ -264,3 +298,54 @@ def resume(context: typer.Context, name: _Run) -> None:
 def _steered(context: typer.Context, state: RunState) -> None:
     session = session_of(context)
     session.emit(state.as_dict(), lambda: f"{state.run.name}: {state.state}")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    name: _Run,
+    gguf: Annotated[
+        bool, typer.Option("--gguf", help="Prove the GGUF adapter beside its base; it was written when the run ended.")
+    ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Write the base with the adapter in it, as GGUF in 16 bits.")
+    ] = False,
+    quantize: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Merge and quantize, such as Q8_0 or Q4_K_M.")
+    ] = None,
+    safetensors: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the merged model as safetensors.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach")] = False,
+) -> None:
+    """Make a run's result fit to serve, and prove that each step answers as the adapter on its base does; a job."""
+    from llmops_tui.cli.job import follow_to_end
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.training.finish.exporting import ENTRY, check_export
+
+    session = session_of(context)
+    if not (gguf or merge or quantize or safetensors):
+        raise LlmopsError(
+            "usage",
+            "say what to make: --gguf, --merge, --quantize TYPE or --safetensors FOLDER",
+            exit_code=ExitCode.USAGE,
+        )
+    check_export(store_of(session), name, quantize)
+    arguments = {
+        "run_name": name, "merge": merge, "quantize": quantize,
+        "safetensors": None if safetensors is None else str(safetensors.expanduser().resolve()),
+    }  # fmt: skip
+    launcher = JobLauncher(session.workspace)
+    job = launcher.start(kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments)
+    if detach:
+        session.emit(job.as_dict(), lambda: f"job {job.id}")
+        return
+    result = follow_to_end(session, launcher, job.id).result or {}
+    session.emit(result, lambda: _proof_table(session, result))
+
+
+def _proof_table(session: Session, result: dict[str, Any]) -> str:
+    from llmops_tui.training.finish.proof import TABLE_HEADERS, table
+
+    made = ", ".join(result.get("models") or []) or "nothing new"
+    return f"made: {made}\n" + session.rows(TABLE_HEADERS, table(result.get("proof") or []))

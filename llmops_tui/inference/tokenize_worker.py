@@ -1,7 +1,7 @@
 """The process that tokenizes with a model's vocabulary: ``PATH``; loads no weights, one request and one answer a line.
 
 ``PATH`` is a GGUF file, read by llama.cpp, or a folder with a ``tokenizer.json``, read by the tokenizers library. A request is ``{"texts", "special", "pieces"}``; the answer is ``{"counts"}``, or with ``pieces`` also ``{"tokens"}``: for
-each text its tokens as pairs of id and bytes in hexadecimal.
+each text its tokens as pairs of id and bytes in hexadecimal. ``{"ids"}`` asks for the text of tokens: ``{"text"}``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 # The ids of a text, and the bytes of each token in hexadecimal where they are asked for.
 _Encode = Callable[[str, bool, bool], tuple[list[int], list[str]]]
+_Decode = Callable[[list[int]], str]
 
 
 def main() -> int:
@@ -24,13 +25,16 @@ def main() -> int:
     os.dup2(2, 1)
     path = Path(sys.argv[1])
     try:
-        facts, encode = _folder(path) if path.is_dir() else _gguf(path)
+        facts, encode, decode = _folder(path) if path.is_dir() else _gguf(path)
     except (OSError, ValueError, ImportError) as error:
         _tell(out, {"error": str(error)})
         return 1
     _tell(out, facts)
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        if "ids" in request:
+            _tell(out, {"text": decode(request["ids"])})
+            continue
         found = [encode(text, request["special"], request["pieces"]) for text in request["texts"]]
         answer: dict[str, Any] = {"counts": [len(ids) for ids, _ in found]}
         if request["pieces"]:
@@ -39,7 +43,7 @@ def main() -> int:
     return 0
 
 
-def _folder(path: Path) -> tuple[dict[str, Any], _Encode]:
+def _folder(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
     from llmops_tui.models.safetensors import read_folder
 
     folder = read_folder(path)
@@ -63,7 +67,7 @@ def _folder(path: Path) -> tuple[dict[str, Any], _Encode]:
         "bos": folder.special("bos_token"), "eos": folder.special("eos_token"), "pad": folder.special("pad_token"),
         "adds_bos": bool(tokenizer.encode("a").special_tokens_mask[:1] == [1]), "n_vocab": tokenizer.get_vocab_size(),
     }  # fmt: skip
-    return facts, encode
+    return facts, encode, lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False))
 
 
 def share_bytes(text: str, offsets: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -87,7 +91,7 @@ def share_bytes(text: str, offsets: Sequence[tuple[int, int]]) -> list[bytes]:
     return parts
 
 
-def _gguf(path: Path) -> tuple[dict[str, Any], _Encode]:
+def _gguf(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
     import llama_cpp
 
     llama_cpp.llama_backend_init()
@@ -119,7 +123,7 @@ def _gguf(path: Path) -> tuple[dict[str, Any], _Encode]:
         "pad": special(llama_cpp.llama_vocab_pad(vocab)),
         "adds_bos": bool(llama_cpp.llama_vocab_get_add_bos(vocab)), "n_vocab": llama_cpp.llama_vocab_n_tokens(vocab),
     }  # fmt: skip
-    return facts, encode
+    return facts, encode, lambda ids: b"".join(bytes.fromhex(piece(i)) for i in ids).decode("utf-8", "replace")
 
 
 def _tell(out: int, answer: dict[str, Any]) -> None:

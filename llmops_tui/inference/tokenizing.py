@@ -62,6 +62,10 @@ class Tokenizer:
         found = self._ask(list(texts), pieces=True)["tokens"]
         return [[(int(token), bytes.fromhex(piece)) for token, piece in tokens] for tokens in found]
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of tokens, control tokens written out."""
+        return str(self._exchange({"ids": list(ids)})["text"])
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -71,7 +75,10 @@ class Tokenizer:
                 stream.close()
 
     def _ask(self, texts: list[str], *, pieces: bool) -> dict[str, Any]:
-        request = json.dumps({"texts": texts, "special": False, "pieces": pieces}).encode() + b"\n"
+        return self._exchange({"texts": texts, "special": False, "pieces": pieces})
+
+    def _exchange(self, body: dict[str, Any]) -> dict[str, Any]:
+        request = json.dumps(body).encode() + b"\n"
         with self._lock:
             try:
                 assert self._process.stdin is not None

@@ -70,7 +70,7 @@ def quantize(context: JobContext, name: str, kind: str, target: str, *, again: b
         raise InputRefusedError("file_exists", f"{final} is there already", "Choose another name with --name.")
     scratch = final.with_suffix(".gguf.part")
     try:
-        _run(context, model.path, scratch, TYPES[kind][0])
+        run_quantizer(context, model.path, scratch, TYPES[kind][0])
         read_header(scratch)
         scratch.rename(final)
     finally:
@@ -84,7 +84,7 @@ def quantize(context: JobContext, name: str, kind: str, target: str, *, again: b
     return {"model": made.name, "path": str(made.path), "size_bytes": made.size_bytes, "sha256": made.sha256}
 
 
-def _run(context: JobContext, source: Path, target: Path, file_type: int) -> None:
+def run_quantizer(context: JobContext, source: Path, target: Path, file_type: int) -> None:
     """llama.cpp quantizes in a process of its own, which can be ended at any moment and may crash."""
     before = oom_kills()
     process = subprocess.Popen(

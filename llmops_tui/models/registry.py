@@ -197,9 +197,7 @@ class ModelRegistry:
 
     def all(self) -> list[Model]:
         """Every model, by name."""
-        rows = self.catalogue.read(
-            lambda book: book.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall()
-        )
+        rows = self.catalogue.read(lambda book: book.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall())
         return [self._model(row) for row in rows]
 
     def runnable(self) -> list[Model]:

@@ -78,8 +78,12 @@ def _translate(
     for field, value in derived.items():
         _put(found, field, value)
     if not found.get("data"):
-        raise InputRefusedError("bad_recipe", f"{path}: it names no dataset", "Add its datasets under the names they have here.")
-    notes.insert(0, f"{path.name} was read as a configuration of {program}; its datasets are looked up by name in this workspace")
+        raise InputRefusedError(
+            "bad_recipe", f"{path}: it names no dataset", "Add its datasets under the names they have here."
+        )
+    notes.insert(
+        0, f"{path.name} was read as a configuration of {program}; its datasets are looked up by name in this workspace"
+    )
     return check(found, str(path)), notes
 
 
@@ -102,7 +106,9 @@ def _factory(body: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"data": [_dataset(str(d).strip()) for d in datasets]}
     found["quantization.type"] = body.get("quantization_type", "nf4") if body.get("quantization_bit") == 4 else "none"
     stage = body.get("stage", "sft")
-    found["method"] = {"pt": "pretrain", "sft": "sft", "dpo": body.get("pref_loss", "dpo"), "kto": "kto"}.get(stage, stage)
+    found["method"] = {"pt": "pretrain", "sft": "sft", "dpo": body.get("pref_loss", "dpo"), "kto": "kto"}.get(
+        stage, stage
+    )
     if found["method"] == "sigmoid":
         found["method"] = "dpo"
     if "train_on_prompt" in body:

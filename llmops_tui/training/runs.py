@@ -161,7 +161,6 @@ class RunStore:
         """
         base = self.base_of(recipe)
         data = [(version.ref, version.sha256) for version, _ in sources(recipe, self.datasets)]
-        self.save_recipe(recipe)
         name = self._next_name(recipe.name)
         options = json.dumps({"beside": beside, "make_room": make_room})
         self.catalogue.write(
