@@ -8,50 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmops_tui.cli import train_finish
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
+from llmops_tui.errors import InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.training.recipe import Recipe
     from llmops_tui.training.runs import RunState, RunStore
 
 app = typer.Typer(help="Fine-tuning.", no_args_is_help=True, rich_markup_mode=None)
+train_finish.add_to(app)
 
-_Recipe = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or a kept recipe by name or name@version.")
-]
-_Run = Annotated[str, typer.Argument(help="The run's name.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; may be repeated."),
-]
 _WATCH_SECONDS = 0.5
-
-
-def store_of(session: Session) -> RunStore:
-    """The runs of the workspace."""
-    from llmops_tui.training.runs import RunStore
-
-    return RunStore(session.workspace)
-
-
-def recipe_of(session: Session, given: str, changes: list[str] | None) -> Recipe:
-    """A recipe by path or name, with fields changed."""
-    from llmops_tui.training.foreign_recipes import read_recipe
-    from llmops_tui.training.recipe import changed, from_text
-
-    path = Path(given).expanduser()
-    if path.is_file():
-        found, notes = read_recipe(path)
-        for note in notes:
-            session.say(f"note: {note}")
-    else:
-        found = store_of(session).recipe(given)
-    pairs = [change.partition("=") for change in changes or []]
-    for field, equals, _ in pairs:
-        if not equals:
-            raise LlmopsError("usage", f"--set {field}: write it as FIELD=VALUE", exit_code=ExitCode.USAGE)
-    return changed(found, {field: from_text(field, value) for field, _, value in pairs}) if pairs else found
 
 
 @app.command()
@@ -63,7 +31,7 @@ def new(
     preset: Annotated[
         list[str] | None, typer.Option(help="classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu.")
     ] = None,
-    changes: _Set = None,
+    changes: Changes = None,
     to: Annotated[Path | None, typer.Option(help="Write it to a file instead of keeping it.")] = None,
 ) -> None:
     """Make a recipe from presets, and keep it as a version."""
@@ -106,7 +74,7 @@ def recipes(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] =
 
 
 @app.command()
-def recipe(context: typer.Context, name: _Recipe, changes: _Set = None) -> None:
+def recipe(context: typer.Context, name: RecipeName, changes: Changes = None) -> None:
     """One recipe, as the file that would make it; also from an axolotl or LLaMA-Factory configuration."""
     session = session_of(context)
     found = recipe_of(session, name, changes)
@@ -134,8 +102,8 @@ def _short(value: Any) -> str:
 @app.command()
 def start(
     context: typer.Context,
-    given: _Recipe,
-    changes: _Set = None,
+    given: RecipeName,
+    changes: Changes = None,
     follow: Annotated[
         bool, typer.Option("--follow/--detach", help="Show it until it ends; leaving does not stop it.")
     ] = False,
@@ -182,7 +150,7 @@ def _figure(value: float | None) -> str:
 
 
 @app.command()
-def show(context: typer.Context, name: _Run) -> None:
+def show(context: typer.Context, name: RunName) -> None:
     """One run: where it is, what happened, and what it came to."""
     from llmops_tui.training.history import read_history
 
@@ -205,7 +173,7 @@ def show(context: typer.Context, name: _Run) -> None:
 
 
 @app.command()
-def watch(context: typer.Context, name: _Run) -> None:
+def watch(context: typer.Context, name: RunName) -> None:
     """Follow a run: a line a step, with --json one JSON object a record; ends with the run."""
     session = session_of(context)
     _follow(session, store_of(session), name)
@@ -276,7 +244,7 @@ def _end(session: Session, state: RunState) -> None:
 @app.command()
 def stop(
     context: typer.Context,
-    name: _Run,
+    name: RunName,
     after_save: Annotated[bool, typer.Option("--after-save", help="Once the next checkpoint is written.")] = False,
 ) -> None:
     """Stop a run; resume goes on from its last checkpoint."""
@@ -284,13 +252,13 @@ def stop(
 
 
 @app.command()
-def pause(context: typer.Context, name: _Run) -> None:
+def pause(context: typer.Context, name: RunName) -> None:
     """Have a run write a checkpoint now and leave the device to others."""
     _steered(context, store_of(session_of(context)).pause(name))
 
 
 @app.command()
-def resume(context: typer.Context, name: _Run) -> None:
+def resume(context: typer.Context, name: RunName) -> None:
     """Go on with a run from its last complete checkpoint."""
     _steered(context, store_of(session_of(context)).resume(name))
 
@@ -298,54 +266,3 @@ def resume(context: typer.Context, name: _Run) -> None:
 def _steered(context: typer.Context, state: RunState) -> None:
     session = session_of(context)
     session.emit(state.as_dict(), lambda: f"{state.run.name}: {state.state}")
-
-
-@app.command()
-def export(
-    context: typer.Context,
-    name: _Run,
-    gguf: Annotated[
-        bool, typer.Option("--gguf", help="Prove the GGUF adapter beside its base; it was written when the run ended.")
-    ] = False,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Write the base with the adapter in it, as GGUF in 16 bits.")
-    ] = False,
-    quantize: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Merge and quantize, such as Q8_0 or Q4_K_M.")
-    ] = None,
-    safetensors: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the merged model as safetensors.")
-    ] = None,
-    detach: Annotated[bool, typer.Option("--detach")] = False,
-) -> None:
-    """Make a run's result fit to serve, and prove that each step answers as the adapter on its base does; a job."""
-    from llmops_tui.cli.job import follow_to_end
-    from llmops_tui.jobs.launcher import JobLauncher
-    from llmops_tui.training.finish.exporting import ENTRY, check_export
-
-    session = session_of(context)
-    if not (gguf or merge or quantize or safetensors):
-        raise LlmopsError(
-            "usage",
-            "say what to make: --gguf, --merge, --quantize TYPE or --safetensors FOLDER",
-            exit_code=ExitCode.USAGE,
-        )
-    check_export(store_of(session), name, quantize)
-    arguments = {
-        "run_name": name, "merge": merge, "quantize": quantize,
-        "safetensors": None if safetensors is None else str(safetensors.expanduser().resolve()),
-    }  # fmt: skip
-    launcher = JobLauncher(session.workspace)
-    job = launcher.start(kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments)
-    if detach:
-        session.emit(job.as_dict(), lambda: f"job {job.id}")
-        return
-    result = follow_to_end(session, launcher, job.id).result or {}
-    session.emit(result, lambda: _proof_table(session, result))
-
-
-def _proof_table(session: Session, result: dict[str, Any]) -> str:
-    from llmops_tui.training.finish.proof import TABLE_HEADERS, table
-
-    made = ", ".join(result.get("models") or []) or "nothing new"
-    return f"made: {made}\n" + session.rows(TABLE_HEADERS, table(result.get("proof") or []))

@@ -1,6 +1,7 @@
 """The process that tokenizes with a model's vocabulary: ``PATH``; loads no weights, one request and one answer a line.
 
-``PATH`` is a GGUF file, read by llama.cpp, or a folder with a ``tokenizer.json``, read by the tokenizers library. A request is ``{"texts", "special", "pieces"}``; the answer is ``{"counts"}``, or with ``pieces`` also ``{"tokens"}``: for
+``PATH`` is a GGUF file, read by llama.cpp, or a folder with a ``tokenizer.json``, read by the tokenizers library. A request
+is ``{"texts", "special", "pieces"}``; the answer is ``{"counts"}``, or with ``pieces`` also ``{"tokens"}``: for
 each text its tokens as pairs of id and bytes in hexadecimal. ``{"ids"}`` asks for the text of tokens: ``{"text"}``.
 """
 

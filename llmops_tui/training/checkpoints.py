@@ -93,10 +93,8 @@ def verify(checkpoint: Checkpoint) -> str:
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is as it was written, and what was found about newer ones, which are set aside."""
-    notes = []
-    for path in sorted(folder.glob("checkpoint-*")):
-        if not (path / MARKER).is_file():
-            notes.append(_set_aside(path, "it was never finished"))
+    unfinished = [path for path in sorted(folder.glob("checkpoint-*")) if not (path / MARKER).is_file()]
+    notes = [_set_aside(path, "it was never finished") for path in unfinished]
     for checkpoint in complete(folder):
         trouble = verify(checkpoint)
         if not trouble:

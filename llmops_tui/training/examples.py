@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,8 +109,8 @@ def build(
     done = 0
     own_evaluation = not recipe.evaluation.dataset and recipe.evaluation.share > 0
     for version, weight in versions:
-        chance = random.Random(f"{recipe.seed}:{version.sha256}")
-        for rows in _batches(version, limit):
+        chance = random.Random(f"{recipe.seed}:{version.sha256}")  # noqa: S311
+        for rows in version.read(batch=_BATCH, limit=limit):
             for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
                 examples = made.counted(f"{version.ref} row {number}", report)
                 if own_evaluation and len(held_out) < recipe.evaluation.max_rows and _held_out(made.text, recipe):
@@ -124,7 +124,7 @@ def build(
         report.rows[version.ref] = min(version.rows, limit or version.rows)
     if recipe.evaluation.dataset:
         version = store.get(recipe.evaluation.dataset)
-        for rows in _batches(version, recipe.evaluation.max_rows):
+        for rows in version.read(batch=_BATCH, limit=recipe.evaluation.max_rows):
             for (_, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
                 held_out += made.examples
                 _add_generated(generated, recipe, maker, version.kind, row)
@@ -142,11 +142,6 @@ def _length(example: Example) -> int:
         return len(example["input_ids"])
     answers = [len(example[name]) for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in example]
     return len(example["prompt_ids"]) + max(answers)
-
-
-def _batches(version: DatasetVersion, limit: int | None) -> Iterator[list[tuple[int, Row]]]:
-    for rows in version.read(batch=_BATCH, limit=limit):
-        yield rows
 
 
 def _held_out(text: str, recipe: Recipe) -> bool:

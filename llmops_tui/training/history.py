@@ -78,8 +78,8 @@ class History:
             texts = (str(record.get(name, "")) for name in ("prompt", "expected", "text"))
             self.samples.append(Sample(step, *texts))
         elif kind == "event":
-            texts = (str(record.get(name, "")) for name in ("level", "message", "hint"))
-            self.events.append(Event(step, *texts, at=self.last_at))
+            level, message, hint = (str(record.get(name, "")) for name in ("level", "message", "hint"))
+            self.events.append(Event(step, level, message, hint, self.last_at))
         elif kind == "end":
             self.ended = str(record.get("state", "ended"))
 

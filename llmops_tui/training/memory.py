@@ -136,7 +136,7 @@ def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
 
 
 def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
-    """What autograd keeps of one layer: inputs of its norms (in 32 bits too), of attention, of the products, and of each adapter."""
+    """What autograd keeps of one layer: inputs of norms (in 32 bits too), of attention, of products, of each adapter."""
     norms = 2 * shape.hidden * (wide + 4 + wide)
     attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
     feed_forward = 4 * shape.inner * wide

@@ -119,7 +119,7 @@ def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callabl
             return Answers(
                 [found[f"tokens{i}"].tolist() for i in range(len(cases))],
                 [found[f"greedy{i}"].tolist() for i in range(len(cases))],
-                [found[f"logprobs{i}"] if f"logprobs{i}" in found else None for i in range(len(cases))],
+                [found.get(f"logprobs{i}") for i in range(len(cases))],
             )
 
 

@@ -46,7 +46,7 @@ def check_folder(path: Path) -> ModelFolder:
     return folder
 
 
-def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+def load_tokenizer(path: Path) -> Any:
     """The tokenizer of a model folder, with a padding token that is not the end token where there is one.
 
     Raises:
@@ -58,7 +58,9 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         )
     folder = read_folder(path)
     special = {name: folder.special(name) or None for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json"), **special)
+    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_file=str(path / "tokenizer.json"), **special
+    )
     tokenizer.pad_token = padding_token(folder, set(tokenizer.get_vocab())) or tokenizer.eos_token
     tokenizer.chat_template = folder.chat_template
     return tokenizer
@@ -88,7 +90,7 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     compute = compute_type(recipe)
     quantization = None
     if recipe.quantization.type != "none":
-        quantization = BitsAndBytesConfig(
+        quantization = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True, bnb_4bit_quant_type=recipe.quantization.type,
             bnb_4bit_use_double_quant=recipe.quantization.double, bnb_4bit_compute_dtype=compute,
         )  # fmt: skip
@@ -113,7 +115,8 @@ def adapter_config(recipe: Recipe) -> LoraConfig:
     """The adapter as peft describes it."""
     targets = recipe.lora.targets
     return LoraConfig(
-        r=recipe.lora.rank, lora_alpha=recipe.lora.alpha, lora_dropout=recipe.lora.dropout,
+        r=recipe.lora.rank, lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=recipe.lora.dropout,
         target_modules="all-linear" if targets == ["all-linear"] else targets,
         use_dora=recipe.lora.dora, use_rslora=recipe.lora.rslora, task_type="CAUSAL_LM", bias="none",
     )  # fmt: skip

@@ -50,11 +50,12 @@ def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, r
             return _attempt(recipe, base, examples, context, recorder)
         except torch.cuda.OutOfMemoryError as error:
             smaller = _smaller(recipe)
+            hint = (
+                "" if smaller is None else "on from the last checkpoint with the same effective batch, in smaller parts"
+            )
             recorder.write(
                 "event", _last_step(context.folder), level="error" if smaller is None else "warn",
-                message=f"out of GPU memory with batches of {recipe.batch.size}",
-                hint="" if smaller is None else f"on from the last checkpoint with {smaller.batch.size} × {smaller.batch.accumulation}, "
-                "the same effective batch",
+                message=f"out of GPU memory with batches of {recipe.batch.size}", hint=hint,
             )  # fmt: skip
             if smaller is None:
                 raise explain_out_of_memory(recipe, error) from error

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.training import control
+from llmops_tui.training import control as wishes
 from llmops_tui.training.examples import Generated
 from llmops_tui.training.health import Watch
 from llmops_tui.training.history import Recorder
@@ -52,39 +52,41 @@ class RunCallback(TrainerCallback):
         self._without_better = 0
         self.tokenizer: Any = None
 
-    def on_step_begin(self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Start the clock of a step."""
         self._began = time.monotonic()
 
     def on_step_end(
-        self, _args: TrainingArguments, state: TrainerState, control_: TrainerControl, **_: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Tell the progress; look whether something is asked."""
         self._seconds = time.monotonic() - self._began
         self._context.report(state.global_step / max(1, state.max_steps), self._message(state))
-        self._asked = control.asked(self._context.folder) or self._asked
-        if self._asked == control.PAUSE or control.take_save_now(self._context.folder):
-            control_.should_save = True
-        return control_
+        self._asked = wishes.asked(self._context.folder) or self._asked
+        if self._asked == wishes.PAUSE or wishes.take_save_now(self._context.folder):
+            control.should_save = True
+        return control
 
     def _message(self, state: TrainerState) -> str:
         losses = [entry["loss"] for entry in state.log_history[-1:] if "loss" in entry]
         return f"step {state.global_step} of {state.max_steps}" + (f" · loss {losses[0]:.3f}" if losses else "")
 
-    def on_save(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint is written: record it, and stop here where that was asked."""
         self._recorder.write("checkpoint", state.global_step)
-        if self._asked in {control.PAUSE, control.STOP_AFTER_SAVE}:
-            control.clear(self._context.folder)
-            raise StoppedAfterSaveError("paused" if self._asked == control.PAUSE else "stopped")
+        if self._asked in {wishes.PAUSE, wishes.STOP_AFTER_SAVE}:
+            wishes.clear(self._context.folder)
+            raise StoppedAfterSaveError("paused" if self._asked == wishes.PAUSE else "stopped")
 
     def on_log(
         self,
         args: TrainingArguments,
         state: TrainerState,
-        control_: TrainerControl,
+        control: TrainerControl,
         logs: dict[str, Any] | None = None,
-        **_: Any,
+        **kwargs: Any,
     ) -> None:
         """Record the figures of a step or of an evaluation."""
         logs = logs or {}
@@ -94,7 +96,7 @@ class RunCallback(TrainerCallback):
             self._recorder.write(
                 "eval", step, **{name: names[name] for name in ("eval_loss", "eval_runtime") if name in names}
             )
-            self._maybe_stop_early(step, names["eval_loss"], control_)
+            self._maybe_stop_early(step, names["eval_loss"], control)
             return
         if "loss" not in logs:
             return
@@ -116,7 +118,7 @@ class RunCallback(TrainerCallback):
         for event in self._watch.look(step, loss, norm):
             self._recorder.write("event", step, level=event.level, message=event.message, hint=event.hint)
 
-    def _maybe_stop_early(self, step: int, loss: float, control_: TrainerControl) -> None:
+    def _maybe_stop_early(self, step: int, loss: float, control: TrainerControl) -> None:
         if loss < self._best:
             self._best, self._without_better = loss, 0
             return
@@ -125,7 +127,7 @@ class RunCallback(TrainerCallback):
         if patience and self._without_better >= patience:
             message = f"no better evaluation loss for {patience} evaluations: stopped early"
             self._recorder.write("event", step, level="info", message=message, hint="The best checkpoint is used.")
-            control_.should_training_stop = True
+            control.should_training_stop = True
 
     def remember(self, history: list[dict[str, Any]]) -> None:
         """Take up what an earlier part of the run measured."""
@@ -140,7 +142,7 @@ class RunCallback(TrainerCallback):
                 self._tokens = float(entry["num_tokens"])
 
     def on_evaluate(
-        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, model: Any = None, **_: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
         """Generate the sample answers."""
         for asked in self._generated:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import errno
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
-from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from llmops_tui.training import checkpoints
 from llmops_tui.training.examples import IGNORED, Example, Examples
@@ -66,18 +72,18 @@ def _last_eval_loss(history: Sequence[dict[str, Any]], step: int) -> float | Non
     )
 
 
-class SupervisedTrainer(_WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
+class SupervisedTrainer(_WholeCheckpoints, SFTTrainer):
     """Supervised fine-tuning and continued pre-training, on tokens and labels of our own."""
 
 
-class PairTrainer(_WholeCheckpoints, DPOTrainer):  # type: ignore[misc]
+class PairTrainer(_WholeCheckpoints, DPOTrainer):
     """DPO on tokens of our own."""
 
     def _prepare_dataset(self, dataset: Dataset, *_arguments: Any, **_options: Any) -> Dataset:
         return dataset
 
 
-class ThumbTrainer(_WholeCheckpoints, KTOTrainer):  # type: ignore[misc]
+class ThumbTrainer(_WholeCheckpoints, KTOTrainer):
     """KTO on tokens of our own."""
 
     def _prepare_dataset(self, dataset: Dataset, *_arguments: Any, **_options: Any) -> Dataset:
@@ -88,7 +94,7 @@ def _odds_ratio_trainer() -> type:
     """ORPO's trainer, which TRL keeps apart as experimental; it is imported when it is asked for."""
     from trl.experimental.orpo import ORPOTrainer
 
-    class OddsRatioTrainer(_WholeCheckpoints, ORPOTrainer):  # type: ignore[misc]
+    class OddsRatioTrainer(_WholeCheckpoints, ORPOTrainer):
         def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
             del model
             row: dict[str, Any] = {
@@ -108,8 +114,8 @@ def _odds_ratio_trainer() -> type:
 
 def steps_of(recipe: Recipe, rows: int) -> int:
     """Steps that a run has, as the trainer counts them."""
-    a_epoch = max(1, -(-(-(-rows // recipe.batch.size)) // recipe.batch.accumulation))
-    steps = max(1, int(-(-(recipe.epochs * a_epoch) // 1)))
+    batches = math.ceil(rows / recipe.batch.size)
+    steps = max(1, math.ceil(recipe.epochs * max(1, math.ceil(batches / recipe.batch.accumulation))))
     return min(recipe.max_steps, steps) if recipe.max_steps else steps
 
 
@@ -138,6 +144,10 @@ def make(
         peft_config=adapter_config(recipe), callbacks=callbacks,
     )  # fmt: skip
     trainer.keep_checkpoints = recipe.checkpoints.keep
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            # TRL puts the adapter of a quantized base into 16 bits, where small updates of AdamW are rounded away.
+            parameter.data = parameter.data.float()
     return trainer
 
 

@@ -1,0 +1,50 @@
+"""What the training commands share: how recipes, runs and changes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.output import Session
+from llmops_tui.errors import ExitCode, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.runs import RunStore
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or a kept recipe by name or name@version.")
+]
+RunName = Annotated[str, typer.Argument(help="The run's name.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; may be repeated."),
+]
+
+
+def store_of(session: Session) -> RunStore:
+    """The runs of the workspace."""
+    from llmops_tui.training.runs import RunStore
+
+    return RunStore(session.workspace)
+
+
+def recipe_of(session: Session, given: str, changes: list[str] | None) -> Recipe:
+    """A recipe by path or name, with fields changed."""
+    from llmops_tui.training.foreign_recipes import read_recipe
+    from llmops_tui.training.recipe import changed, from_text
+
+    path = Path(given).expanduser()
+    if path.is_file():
+        found, notes = read_recipe(path)
+        for note in notes:
+            session.say(f"note: {note}")
+    else:
+        found = store_of(session).recipe(given)
+    pairs = [change.partition("=") for change in changes or []]
+    for field, equals, _ in pairs:
+        if not equals:
+            raise LlmopsError("usage", f"--set {field}: write it as FIELD=VALUE", exit_code=ExitCode.USAGE)
+    return changed(found, {field: from_text(field, value) for field, _, value in pairs}) if pairs else found

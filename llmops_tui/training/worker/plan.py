@@ -1,0 +1,153 @@
+"""The planning job: everything of the preflight, and two real steps on the longest rows where that is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.safetensors import ModelFolder, read_folder
+from llmops_tui.training import preflight, turns
+from llmops_tui.training.examples import Examples, build, sources
+from llmops_tui.training.finish.adapter import serving_model
+from llmops_tui.training.history import Recorder, read_history
+from llmops_tui.training.memory import estimate, shape_of
+from llmops_tui.training.preflight import Finding
+from llmops_tui.training.recipe import Recipe, changed, check
+from llmops_tui.training.runs import RunStore
+
+_DRY_STEPS = 2
+
+
+def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+    """Look at a recipe from all sides; returns the plan."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    wanted = check(recipe)
+    store = RunStore(context.workspace)
+    base = store.base_of(wanted)
+    folder = read_folder(base.path)
+    shape = shape_of(folder)
+    findings: list[Finding] = []
+    with ModelText(base, wanted.chat_template or None) as text:
+        examples = build(
+            wanted, store.datasets, text, lambda share: context.report(0.6 * share, f"tokenizing {share:.0%}")
+        )
+        context.report(0.6, "comparing with serving")
+        serving = serving_model(store, wanted.serving, base)
+        rows = _some_rows(wanted, store.datasets)
+        parity = preflight.compare_with_serving(wanted, text, serving, rows) if serving is not None else None
+    findings += preflight.look_at_data(wanted, examples)
+    findings += preflight.look_at_settings(wanted, folder, shape, _vocabulary(folder))
+    findings += preflight.look_at_parity(parity)
+    longest = max(examples.report.lengths)
+    device = turns.training_device()
+    factor, tokens_per_s, measured = store.calibration(shape.key, device)
+    room = preflight.look_at_room(wanted, shape, longest, (factor, measured))
+    findings += preflight.room_findings(room)
+    steps = _steps(wanted, len(examples.train))
+    disk = preflight.disk_needed(wanted, shape, steps)
+    findings += preflight.disk_findings(disk, context.workspace.runs)
+    dry = None
+    if dry_run and not any(f.level == "error" for f in findings):
+        context.report(0.7, "two real steps on the longest rows")
+        dry = _dry_run(wanted, base.path, examples, context)
+        dry["estimated_bytes"] = estimate(shape, wanted, longest, gpu=device != "host").total
+        tokens_per_s = dry["tokens_per_s"]
+        store.measured(shape.key, device, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
+        measured += 1
+    tokens = int(
+        sum(examples.report.lengths) * min(wanted.epochs, steps * wanted.effective_batch / len(examples.train))
+    )
+    seconds = tokens / tokens_per_s if tokens_per_s else None
+    return {
+        "recipe": wanted.model_dump(), "base": base.name, "serving": serving.name if serving else None,
+        "problems": preflight.as_dicts(findings), "data": preflight.data_facts(examples.report, examples),
+        "examples": preflight.shown_tokens(examples.report.shown),
+        "parity": None if parity is None else dataclasses.asdict(parity),
+        "memory": room.needed.as_dict() | {
+            "device": room.device, "available": room.available, "device_total": room.total, "fits": room.fits,
+            "measured_runs": measured, "nearest": None if room.nearest is None else room.nearest.changes,
+        },
+        "time": {"steps": steps, "tokens": tokens, "seconds": seconds, "tokens_per_s": tokens_per_s},
+        "disk": {"needed": disk, "free": shutil.disk_usage(context.workspace.runs).free},
+        "energy_kwh": _energy(device, seconds), "dry_run": dry,
+        "ok": not any(f.level == "error" for f in findings),
+    }  # fmt: skip
+
+
+def _steps(recipe: Recipe, rows: int) -> int:
+    a_epoch = max(1, -(-rows // recipe.effective_batch))
+    steps = max(1, round(recipe.epochs * a_epoch))
+    return min(steps, recipe.max_steps) if recipe.max_steps else steps
+
+
+def _some_rows(recipe: Recipe, datasets: DatasetStore) -> list[tuple[str, Any]]:
+    """Rows of each dataset, from its beginning, its middle and its end."""
+    found: list[tuple[str, Any]] = []
+    for version, _ in sources(recipe, datasets):
+        step = max(1, version.rows // 50)
+        kind = "prompt-completion" if version.kind == "preference" else version.kind
+        rows = version.rows_at(list(range(0, version.rows, step))[:50])
+        chosen = [row | {"completion": row.get("chosen")} if version.kind == "preference" else row for row in rows]
+        found += [(kind, row) for row in chosen]
+    return found
+
+
+def _vocabulary(folder: ModelFolder) -> set[str]:
+    import json
+
+    file = folder.path / "tokenizer.json"
+    if not file.is_file():
+        return set()
+    data = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = data["model"].get("vocab") or {}
+    tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
+    return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}
+
+
+def _energy(device: str, seconds: float | None) -> float | None:
+    """Kilowatt hours at the card's power limit; none where it is not known."""
+    from llmops_tui.monitoring.power import power_limit_watts
+
+    watts = power_limit_watts(device)
+    return None if watts is None or seconds is None else watts * seconds / 3.6e6
+
+
+def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext) -> dict[str, Any]:
+    """Two optimizer steps on the longest rows; the peak of memory and the time of the second step."""
+    from llmops_tui.training.worker import trainers
+    from llmops_tui.training.worker.loading import load_base, load_tokenizer
+    from llmops_tui.training.worker.recording import RunCallback, memory_bytes
+
+    count = recipe.effective_batch * _DRY_STEPS
+    order = sorted(range(len(examples.train)), key=lambda i: -examples.report.lengths[i])
+    longest = [examples.train[i] for i in (order * -(-count // len(order)))[:count]]
+    short = changed(
+        recipe, {"max_steps": _DRY_STEPS, "evaluation.patience": 0, "trackers": [], "checkpoints.every": 1000}
+    )
+    with (
+        turns.turn(context, recipe, beside=False),
+        tempfile.TemporaryDirectory(prefix="plan-", dir=context.folder) as scratch,
+    ):
+        recorder = Recorder(Path(scratch))
+        callback = RunCallback(short, context, recorder, [])
+        tokenizer = load_tokenizer(base)
+        callback.tokenizer = tokenizer
+        few = Examples(longest, [], [], examples.report)
+        trainer = trainers.make(short, load_base(short, base), tokenizer, few, Path(scratch), [callback])
+        # Nothing of these steps is kept.
+        trainer.args.save_strategy = "no"
+        began = time.monotonic()
+        trainer.train()
+        recorder.close()
+        history = read_history(Path(scratch))
+    seconds = history.last("seconds") or (time.monotonic() - began) / _DRY_STEPS
+    tokens = sum(sorted(examples.report.lengths, reverse=True)[: recipe.effective_batch])
+    return {"steps": _DRY_STEPS, "step_s": seconds, "tokens_per_s": tokens / seconds, "peak_bytes": memory_bytes()}

@@ -1,0 +1,81 @@
+"""Runs of the sample, driven as a user drives them, and what is asked of their results."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.endpoints import open_endpoint
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+
+
+class Llmops:
+    """The command line on one workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def run(self, *arguments: str, code: int = 0) -> Any:
+        """What a command prints with --json; it must exit with this code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "llmops_tui", "--workspace", str(self.workspace.root), "--json", *arguments],
+            capture_output=True, text=True, check=False, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == code, f"{arguments}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        lines = done.stdout.strip().splitlines()
+        return json.loads(lines[-1]) if lines else None
+
+    def wait(self, run: str, *states: str, seconds: float = 600) -> dict[str, Any]:
+        """Wait until a run is in one of these states."""
+        deadline = time.monotonic() + seconds
+        while True:
+            shown: dict[str, Any] = self.run("train", "show", run)
+            if shown["state"] in states:
+                return shown
+            assert time.monotonic() < deadline, shown
+            assert shown["state"] not in {"failed", "killed", "lost"}, shown
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def llmops(sample: Workspace) -> Llmops:
+    """The command line on a workspace filled with the sample."""
+    return Llmops(sample)
+
+
+def exact_share(workspace: Workspace, model: str) -> float:
+    """Share of the triage test rows that a served model answers exactly, greedily."""
+    catalogue = Catalogue(workspace)
+    rows = [row["messages"] for batch in DatasetStore(catalogue).get("triage-test").read() for _, row in batch]
+    endpoint = open_endpoint(ServerSupervisor(workspace), ModelRegistry(catalogue).get(model))
+
+    async def ask() -> int:
+        limit = asyncio.Semaphore(4)
+        async with ModelClient(endpoint) as client:
+
+            async def one(messages: list[dict[str, Any]]) -> bool:
+                async with limit:
+                    body = {"messages": messages[:-1], "temperature": 0, "max_tokens": 64, "model": model}
+                    answer = await client.complete("/v1/chat/completions", body)
+                return bool(answer["choices"][0]["message"]["content"].strip() == messages[-1]["content"].strip())
+
+            return sum(await asyncio.gather(*(one(messages) for messages in rows)))
+
+    return asyncio.run(ask()) / len(rows)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
