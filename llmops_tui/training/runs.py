@@ -217,7 +217,7 @@ class RunStore:
             word = job.state.value if job is not None else "starting"
             if word in {"done", "cancelled"} and run.result is None:
                 ended = read_history(run.folder).ended
-                word = ended if ended in {"paused", "stopped"} else "stopped"
+                word = ended if ended in {"done", "paused", "stopped"} else "stopped"
             found.append(RunState(run, job, word))
         return found
 
