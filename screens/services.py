@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.runs import PromptRunner, RunHistory
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.settings import Settings
+    from llmops_tui.training.runs import RunStore
     from llmops_tui.workspace.catalogue import Catalogue
     from llmops_tui.workspace.journal import Journal
 
@@ -126,6 +127,13 @@ class Services:
         from llmops_tui.jobs.launcher import JobLauncher
 
         return JobLauncher(self.workspace)
+
+    @cached_property
+    def training(self) -> RunStore:
+        """Training runs and recipes."""
+        from llmops_tui.training.runs import RunStore
+
+        return RunStore(self.workspace)
 
     def ensure_server(self, model: Model) -> Endpoint:
         """The model's server, with the user's settings; gives up when the app is closing."""

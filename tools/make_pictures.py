@@ -26,9 +26,9 @@ SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "datasets-light": (80, 24, "llmops-light", ("f9", "2", "…40", "enter", "…15", "w", "…20")),
     "datasets-200x50": (200, 50, "llmops-dark", ("f9", "2", "…40", "enter", "…15")),
     "profile": (120, 40, "llmops-dark", ("f9", "2", "…40", "p", "…40")),
-    "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "3", "…10")),
-    "jobs": (120, 34, "llmops-dark", ("f9", "3", "…8", "f5", "…10", "f9", "4", "…15")),
-    "settings": (120, 34, "llmops-dark", ("f9", "5", "…8")),
+    "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "4", "…10")),
+    "jobs": (120, 34, "llmops-dark", ("f9", "4", "…8", "f5", "…10", "f9", "5", "…15")),
+    "settings": (120, 34, "llmops-dark", ("f9", "6", "…8")),
 }
 
 

@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(plan)
     app.command()(export)
+    app.command()(sweep)
 
 
 def plan(
@@ -105,7 +106,7 @@ def export(
 ) -> None:
     """Make a run's result fit to serve, and prove that each step answers as the adapter on its base does; a job."""
     from llmops_tui.jobs.launcher import JobLauncher
-    from llmops_tui.training.finish.exporting import ENTRY, check_export
+    from llmops_tui.training.finish.checking import ENTRY, check_export
 
     session = session_of(context)
     if not (gguf or merge or quantize or safetensors):
@@ -129,7 +130,51 @@ def export(
 
 
 def _proof_table(session: Session, result: dict[str, Any]) -> str:
-    from llmops_tui.training.finish.proof import TABLE_HEADERS, table
+    from llmops_tui.training.finish.proof_table import TABLE_HEADERS, table
 
     made = ", ".join(result.get("models") or []) or "nothing new"
     return f"made: {made}\n" + session.rows(TABLE_HEADERS, table(result.get("proof") or []))
+
+
+def sweep(
+    context: typer.Context,
+    given: RecipeName,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML: fields with a list of values, or with low, high and log.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, max=10_000)] = 8,
+    sampler: Annotated[str, typer.Option(help="tpe (Bayesian), random or grid.")] = "tpe",
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="End trials early that fall behind the others.")
+    ] = True,
+    changes: Changes = None,
+    detach: Annotated[bool, typer.Option("--detach")] = False,
+) -> None:
+    """Search for better settings with short runs, one after another; the best is kept as a recipe."""
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.training.sweeps import ENTRY, default_space, read_space
+
+    session = session_of(context)
+    if sampler not in {"tpe", "random", "grid"}:
+        raise LlmopsError("usage", f"{sampler!r} is no sampler: tpe, random or grid", exit_code=ExitCode.USAGE)
+    recipe = recipe_of(session, given, changes)
+    arguments = {
+        "recipe": recipe.model_dump(), "space": read_space(space) if space else default_space(recipe), "trials": trials,
+        "sampler": sampler, "prune": prune,
+    }  # fmt: skip
+    launcher = JobLauncher(session.workspace)
+    job = launcher.start(kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments)
+    if detach:
+        session.emit(job.as_dict(), lambda: f"job {job.id}")
+        return
+    found = follow_to_end(session, launcher, job.id).result or {}
+    session.emit(found, lambda: _sweep_text(session, found))
+
+
+def _sweep_text(session: Session, found: dict[str, Any]) -> str:
+    names = list(found["best"])
+    ordered = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
+    rows = [(row["trial"], row["state"], row["loss"], *(row.get(name) for name in names)) for row in ordered]
+    text = session.rows(("trial", "state", "loss", *names), rows)
+    weights = "  ".join(f"{name} {share:.0%}" for name, share in found["importance"].items())
+    return f"{text}\nimportance: {weights or 'needs more trials'}\nkept as {found['recipe']}"

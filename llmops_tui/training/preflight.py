@@ -110,7 +110,8 @@ def look_at_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabula
                              "2e-4 is usual for LoRA."))  # fmt: skip
     if recipe.method in {"dpo", "orpo", "kto"} and recipe.optimizer.learning_rate > 1e-4:
         found.append(Finding(
-            "warn", "learning_rate", f"{recipe.method} mostly ruins a model at a learning rate of {recipe.optimizer.learning_rate:g}",
+            "warn", "learning_rate",
+            f"{recipe.method} mostly ruins a model at a learning rate of {recipe.optimizer.learning_rate:g}",
             "5e-6 to 5e-5 is usual.",
         ))  # fmt: skip
     names = {name for name, _ in shape.widths}

@@ -40,7 +40,8 @@ TASKS: dict[str, Preset] = {
     ),
     "tiny": Preset(
         "a model of a few million parameters, on a processor",
-        {"epochs": 3, "optimizer.learning_rate": 2e-3, "optimizer.max_grad_norm": 0.3, "lora.rank": 32, "lora.alpha": 64, "batch.size": 16,
+        {"epochs": 3, "optimizer.learning_rate": 2e-3, "optimizer.max_grad_norm": 0.3,
+         "lora.rank": 32, "lora.alpha": 64, "batch.size": 16,
          "batch.accumulation": 1, "batch.max_length": 512, "gradient_checkpointing": False, "optimizer.warmup": 0.05,
          "evaluation.max_rows": 64},
     ),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
-_EMPTY = "No jobs yet.\nThey start where the work is: verify on the Models screen (3), for example."
+_EMPTY = "No jobs yet.\nThey start where the work is: verify on the Models screen (4), for example."
 _LOG_BYTES = 20_000
 _SECONDS = 1.0
 _STYLES = {

@@ -160,7 +160,7 @@ class ModelsScreen(BaseScreen):
 
     async def follow(self, job: Job, done: str) -> None:
         """Wait for a job's end, say how it ended, and look at the registry again."""
-        self.app.say(f"{job.title} goes on in the background; Jobs (4) shows it.")
+        self.app.say(f"{job.title} goes on in the background; Jobs (5) shows it.")
         while not job.state.final:
             await asyncio.sleep(_FOLLOW_SECONDS)
             job = await asyncio.to_thread(self.services.jobs.store.get, job.id)

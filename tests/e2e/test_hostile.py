@@ -59,7 +59,13 @@ def visit_everything(app: Terminal) -> None:
     app.press("f4")
     app.wait("Q8_0  ")
     app.leave("type to narrow")
-    for digit, sign in (("3", "Chat template"), ("4", "g Log"), ("5", "animations"), ("1", "Versions")):
+    for digit, sign in (
+        ("3", "Recipes"),
+        ("4", "Chat template"),
+        ("5", "g Log"),
+        ("6", "animations"),
+        ("1", "Versions"),
+    ):
         app.press("f9")
         app.wait(" settings ")
         app.press(digit)

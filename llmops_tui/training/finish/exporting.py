@@ -19,6 +19,7 @@ from llmops_tui.models.quantize import TYPES, run_quantizer
 from llmops_tui.models.registry import Model
 from llmops_tui.training.examples import Example, build
 from llmops_tui.training.finish.adapter import read_adapter, serving_model
+from llmops_tui.training.finish.checking import check_export
 from llmops_tui.training.finish.converting import convert
 from llmops_tui.training.finish.families import Family
 from llmops_tui.training.finish.merging import merge_gguf, merge_safetensors
@@ -27,25 +28,7 @@ from llmops_tui.training.recipe import changed
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.lineage import record_edges
 
-ENTRY = "llmops_tui.training.finish.exporting:export"
-CONVERT_ENTRY = "llmops_tui.training.finish.exporting:convert_model"
 _CASES = 20
-
-
-def check_export(store: RunStore, name: str, quantize: str | None) -> Run:
-    """Refuse what cannot be exported, before a job is started.
-
-    Raises:
-        InputRefusedError: the run is not done, or the type is unknown.
-    """
-    run = store.get(name)
-    if run.result is None:
-        raise InputRefusedError("not_done", f"run {name} has no adapter yet", "llmops train watch shows how far it is.")
-    if quantize is not None and quantize not in TYPES:
-        raise InputRefusedError(
-            "unknown_type", f"{quantize!r} is no type to quantize to", f"One of: {', '.join(TYPES)}."
-        )
-    return run
 
 
 def export(

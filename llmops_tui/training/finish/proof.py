@@ -154,17 +154,3 @@ def compare(name: str, reference: Answers, found: Answers, cases: list[Case], en
     if stops < reference_stops:
         problems.append(f"{stops} of {n} answers end by themselves, {reference_stops} before")
     return Step(name, same, greedy, kl, change, stops, n, tuple(problems))
-
-
-def table(steps: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """The steps as rows of text."""
-    return [
-        (
-            "✓" if s["good"] else "✗", s["name"], f"{s['same_tokens']:.0%}", f"{s['greedy']:.0%}", f"{s['kl']:.2g}",
-            f"{s['perplexity_change']:+.2%}", f"{s['stops']} of {s['n']}", "; ".join(s["problems"]),
-        )
-        for s in steps
-    ]  # fmt: skip
-
-
-TABLE_HEADERS = ("", "step", "same tokens", "same answers", "KL (nats)", "perplexity", "stops", "problems")

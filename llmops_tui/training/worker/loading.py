@@ -108,6 +108,11 @@ def load_base(recipe: Recipe, path: Path) -> Any:
             "model_load_failed", f"transformers could not load {path}: {str(error).splitlines()[0][:300]}",
             "llmops model verify checks the files.",
         ) from error  # fmt: skip
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # On some processors bitsandbytes packs the weights anew at the first evaluation and computes a little
+            # otherwise from then on: a run that goes on from a checkpoint would part from one that was never stopped.
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
     return model
 
 

@@ -1,0 +1,236 @@
+"""Sweeps: many short runs around a recipe, sampled and pruned by Optuna, the best kept as a recipe; resumable."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.training import turns
+from llmops_tui.training.history import HistoryReader
+from llmops_tui.training.recipe import Recipe, changed, check, fields
+from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.files import write_atomic
+
+if TYPE_CHECKING:
+    import optuna
+
+ENTRY = "llmops_tui.training.sweeps:search"
+Sampler = Literal["tpe", "random", "grid"]
+Space = dict[str, dict[str, Any]]
+_POLL_SECONDS = 0.2
+_STARTUP_TRIALS = 3
+
+
+def default_space(recipe: Recipe) -> Space:
+    """A space around a recipe: what matters most for LoRA."""
+    rate = recipe.optimizer.learning_rate
+    return {
+        "optimizer.learning_rate": {"low": rate / 5, "high": min(0.1, rate * 5), "log": True},
+        "lora.rank": {"choices": sorted({max(2, recipe.lora.rank // 2), recipe.lora.rank, recipe.lora.rank * 2})},
+        "optimizer.max_grad_norm": {"choices": [0.3, 1.0]},
+    }
+
+
+def read_space(path: Path) -> Space:
+    """A space from YAML: each field with a list of values, or with low, high, and log or step.
+
+    Raises:
+        InputRefusedError: ``bad_space``.
+    """
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputRefusedError("bad_space", f"{path} is no YAML: {error}") from error
+    if not isinstance(body, dict) or not body:
+        raise InputRefusedError(
+            "bad_space",
+            f"{path} names no field",
+            "Such as: optimizer.learning_rate: {low: 1e-4, high: 1e-2, log: true}",
+        )
+    return check_space({name: {"choices": given} if isinstance(given, list) else given for name, given in body.items()})
+
+
+def check_space(space: Space) -> Space:
+    """A space whose fields exist and whose values are meant for them.
+
+    Raises:
+        InputRefusedError: ``bad_space``.
+    """
+    known = dict(fields())
+    found: Space = {}
+    for name, given in space.items():
+        if name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            raise InputRefusedError(
+                "bad_space", f"{name} is no field of a recipe" + (f"; did you mean {near[0]}?" if near else "")
+            )
+        if not isinstance(given, dict) or not ({"low", "high"} <= set(given) or given.get("choices")):
+            raise InputRefusedError("bad_space", f"{name} needs a list of values, or low and high")
+        numbers = {
+            k: float(given[k]) if known[name].annotation is float else int(given[k])
+            for k in ("low", "high", "step")
+            if k in given
+        }
+        if numbers and numbers["low"] >= numbers["high"]:
+            raise InputRefusedError("bad_space", f"{name}: low is not below high")
+        found[name] = given | numbers
+    return found
+
+
+def search(
+    context: JobContext,
+    recipe: dict[str, Any],
+    space: Space,
+    trials: int,
+    sampler: Sampler = "tpe",
+    *,
+    prune: bool = True,
+) -> dict[str, Any]:
+    """The job: run trials one after another; goes on where it was stopped."""
+    import optuna
+
+    wanted, space = check(recipe), check_space(space)
+    store = RunStore(context.workspace)
+    base = store.base_of(wanted)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    backend = optuna.storages.journal.JournalFileBackend(str(context.folder / "study.jsonl"))
+    study = optuna.create_study(
+        study_name="sweep", storage=optuna.storages.JournalStorage(backend), load_if_exists=True, direction="minimize",
+        sampler=_sampler(sampler, space, wanted.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS) if prune else optuna.pruners.NopPruner(),
+    )  # fmt: skip
+    finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
+    with turns.turn(context, wanted, beside=False):
+        study.optimize(
+            lambda trial: _trial(context, wanted, base.name, space, trial, trials), n_trials=max(0, trials - len(finished)),
+            catch=(LlmopsError,),
+        )  # fmt: skip
+    return _outcome(store, wanted, study)
+
+
+def _sampler(name: Sampler, space: Space, seed: int) -> Any:
+    import optuna
+
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if name == "grid":
+        missing = [field for field, given in space.items() if "choices" not in given]
+        if missing:
+            raise InputRefusedError("bad_space", f"a grid needs a list of values for {', '.join(missing)}")
+        return optuna.samplers.GridSampler({field: given["choices"] for field, given in space.items()}, seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
+
+
+def _suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for name, given in space.items():
+        if "choices" in given:
+            chosen[name] = trial.suggest_categorical(name, given["choices"])
+        elif isinstance(given["low"], int):
+            chosen[name] = trial.suggest_int(
+                name, given["low"], given["high"], step=given.get("step", 1), log=bool(given.get("log"))
+            )
+        else:
+            chosen[name] = trial.suggest_float(
+                name, given["low"], given["high"], step=given.get("step"), log=bool(given.get("log"))
+            )
+    return chosen
+
+
+def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: optuna.Trial, trials: int) -> float:
+    """One short run in a process of its own; its best evaluation loss, or its last loss where none is measured."""
+    chosen = _suggest(trial, space)
+    wanted = changed(
+        recipe, chosen | {"base": base, "trackers": [], "evaluation.samples": 0, "name": f"trial-{trial.number}"}
+    )
+    folder = context.folder / "trials" / str(trial.number)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomic(folder / "recipe.json", json.dumps(wanted.model_dump()))
+    reader = HistoryReader(folder)
+    with (folder / "output.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "llmops_tui.training.worker.trial", str(context.workspace.root), str(folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    told: set[int] = set()
+    try:
+        while process.poll() is None:
+            _poll(reader, trial, told, lambda: _end(process))
+            share = (trial.number + reader.history.step / max(1, reader.history.total)) / max(1, trials)
+            context.report(min(1.0, share), f"trial {trial.number + 1} of {trials}: {_words(chosen)}")
+            time.sleep(_POLL_SECONDS)
+    finally:
+        _end(process)
+    reader.poll()
+    losses = reader.history.series.get("eval_loss") or {}
+    value = min(losses.values(), default=None) if losses else reader.history.last("loss")
+    if process.returncode != 0 or value is None or math.isnan(value):
+        last = (folder / "output.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise LlmopsError("trial_failed", f"trial {trial.number} failed: {''.join(last)[:300]}")
+    return value
+
+
+def _poll(reader: HistoryReader, trial: optuna.Trial, told: set[int], end: Callable[[], None]) -> None:
+    import optuna
+
+    reader.poll()
+    for step, loss in sorted((reader.history.series.get("eval_loss") or {}).items()):
+        if step not in told:
+            told.add(step)
+            trial.report(loss, step)
+            if trial.should_prune():
+                end()
+                raise optuna.TrialPruned
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _words(chosen: dict[str, Any]) -> str:
+    texts = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in chosen.items()}
+    return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())
+
+
+def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> dict[str, Any]:
+    import optuna
+
+    rows = [{"trial": t.number, "state": t.state.name.lower(), "loss": t.value, **t.params} for t in study.trials]
+    done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    if not done:
+        raise LlmopsError("sweep_failed", "no trial came to its end", "The logs of the trials are in the job's folder.")
+    importance: dict[str, float] = {}
+    if len(done) > _STARTUP_TRIALS:
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        importance = {
+            k: round(float(v), 3)
+            for k, v in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
+        }
+    best = changed(recipe, study.best_trial.params | {"name": f"{recipe.name}-best"[:64]})
+    number = store.save_recipe(best, f"the best of {len(done)} trials, loss {study.best_value:.4g}")
+    return {
+        "best": study.best_trial.params,
+        "loss": study.best_value,
+        "recipe": f"{best.name}@{number}",
+        "trials": rows,
+        "importance": importance,
+    }

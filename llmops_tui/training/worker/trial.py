@@ -1,0 +1,57 @@
+"""The process of one sweep trial: ``WORKSPACE FOLDER``; trains the recipe in the folder and keeps its record alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.training.examples import build
+from llmops_tui.training.history import Recorder
+from llmops_tui.training.recipe import changed, check
+from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.layout import Workspace
+
+
+class _Context:
+    """What a run needs of a job, for a process that is none."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        self.workspace = workspace
+        self.folder = folder
+
+    def report(self, share: float, message: str = "") -> None:
+        """Nobody asks a trial how far it is: its record tells."""
+
+
+def main() -> int:
+    """Train; returns the exit code."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
+    from llmops_tui.training.worker.loop import train
+
+    workspace, folder = Workspace(Path(sys.argv[1])), Path(sys.argv[2])
+    # A trial that was cut short begins again: it is short.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    recipe = check(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+    recipe = changed(recipe, {"checkpoints.every": 1_000_000})
+    store = RunStore(workspace)
+    base = store.base_of(recipe)
+    with ModelText(base, recipe.chat_template or None) as text:
+        examples = build(recipe, store.datasets, text)
+    context: Any = _Context(workspace, folder)
+    recorder = Recorder(folder)
+    outcome = train(recipe, base.path, examples, context, recorder)
+    recorder.write("end", outcome.steps, state="done")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The training screen: recipes, preflight, runs and their charts."""

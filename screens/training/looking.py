@@ -1,0 +1,76 @@
+"""What the training screen shows, read in a thread: recipes, our runs, the runs of other programs, their records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.training.history import History, HistoryReader
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.runs import RunState
+    from screens.services import Services
+
+
+@dataclass(frozen=True)
+class KeptRecipe:
+    """A recipe version: how to name it, the recipe, and its note."""
+
+    ref: str
+    recipe: Recipe
+    note: str
+
+
+@dataclass
+class Shown:
+    """A run as the screen shows it; one of another program has no state of ours."""
+
+    name: str
+    folder: Path
+    state: str
+    history: History
+    own: RunState | None = None
+    trouble: str = ""
+
+
+@dataclass
+class Looking:
+    """All that was read at last."""
+
+    runs: list[Shown] = field(default_factory=list)
+    recipes: list[KeptRecipe] = field(default_factory=list)
+    plans: dict[str, dict[str, Any]] = field(default_factory=dict)
+    proofs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    readers: dict[str, HistoryReader] = field(default_factory=dict)
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """What the lists are drawn from."""
+        runs = tuple((s.name, s.state, s.history.step, s.history.total) for s in self.runs)
+        return runs, tuple(recipe.ref for recipe in self.recipes)
+
+
+def read_all(services: Services, before: Looking) -> Looking:
+    """Read everything again; records go on from where they were read to."""
+    from llmops_tui.training.foreign_runs import read_foreign, watched
+
+    store = services.training
+    looking = Looking(plans=before.plans, proofs=before.proofs, readers=before.readers)
+    seen = set()
+    for name, number, recipe, note, _ in store.recipes():
+        if name not in seen:
+            seen.add(name)
+            looking.recipes.append(KeptRecipe(f"{name}@{number}", recipe, note))
+    for state in store.states(store.all()):
+        reader = looking.readers.setdefault(str(state.run.folder), HistoryReader(state.run.folder))
+        reader.poll()
+        looking.runs.append(Shown(state.run.name, state.run.folder, state.state, reader.history, state))
+    for folder in watched(services.journal):
+        try:
+            history = read_foreign(folder)
+            looking.runs.append(Shown(folder.name, folder, history.ended or "elsewhere", history))
+        except (LlmopsError, OSError) as error:
+            looking.runs.append(Shown(folder.name, folder, "unreadable", History(), trouble=str(error)))
+    return looking

@@ -1,0 +1,144 @@
+"""The form of a recipe: every field with what it does, checked as it is typed, and what it needs in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Static
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from llmops_tui.training.recipe import changed, fields, from_text, value_at
+from screens.widgets.fields import Field
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+    from screens.services import Services
+
+
+class RecipeForm(ModalScreen["Recipe | None"]):
+    """Changes a recipe; ctrl+s gives the new one back, escape none."""
+
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("ctrl+s,f2", "keep", "Keep", priority=True),
+        Binding("escape", "give_up", "Cancel"),
+        Binding("down", "app.focus_next", show=False),
+        Binding("up", "app.focus_previous", show=False),
+    ]
+
+    def __init__(self, services: Services, recipe: Recipe) -> None:
+        super().__init__()
+        self._services = services
+        self._recipe = recipe
+        self._changed = recipe
+        self._typed: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        """A row a field, with what it does."""
+        with Vertical(classes="dialog dialog-wide"):
+            yield Static(Content(f"Recipe {safe_line(self._recipe.name)}"), classes="dialog-title")
+            with VerticalScroll(id="recipe-fields", can_focus=False):
+                for path, info in fields():
+                    with Horizontal(classes="recipe-row"):
+                        yield Static(path, classes="recipe-name", markup=False)
+                        yield Field(self._text(path), name=path, compact=True, suggester=_suggester(info.annotation))
+                        yield Static(_about(info), classes="recipe-note", id=_note_id(path), markup=False)
+            yield Static("", id="recipe-verdict", markup=False)
+            yield Static(
+                Content.assemble(
+                    ("tab ↑↓", "$accent"),
+                    " fields   ",
+                    ("ctrl+s", "$accent"),
+                    " keep   ",
+                    ("esc", "$accent"),
+                    " cancel",
+                ),
+                classes="dialog-keys",
+            )
+
+    def on_mount(self) -> None:
+        """Names to complete, and the first verdict."""
+        self.run_worker(self._read_names(), group="names", exit_on_error=False)
+        self._judge()
+
+    async def _read_names(self) -> None:
+        models = await asyncio.to_thread(self._services.models.all)
+        datasets = await asyncio.to_thread(self._services.datasets.all)
+        bases = [m.name for m in models if m.kind == "safetensors"]
+        names = {
+            "base": bases, "serving": [m.name for m in models if m.kind == "gguf"],
+            "data": [d.dataset for d in datasets], "evaluation.dataset": [d.dataset for d in datasets],
+        }  # fmt: skip
+        for path, known in names.items():
+            for field in self.query(Input):
+                if field.name == path:
+                    field.suggester = SuggestFromList(known)
+
+    def _text(self, path: str) -> str:
+        value = value_at(self._recipe, path)
+        if path == "data":
+            return ", ".join(s.dataset + (f"*{s.weight:g}" if s.weight != 1 else "") for s in value)
+        if isinstance(value, list):
+            return ", ".join(str(v) for v in value)
+        return "yes" if value is True else "no" if value is False else str(value)
+
+    @on(Input.Changed)
+    def _field_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._typed[event.input.name or ""] = event.value
+        self._judge()
+
+    def _judge(self) -> None:
+        verdict = self.query_one("#recipe-verdict", Static)
+        try:
+            self._changed = changed(self._recipe, {p: from_text(p, t) for p, t in self._typed.items()})
+        except LlmopsError as error:
+            verdict.update(Content.styled(safe_line(error.message.removeprefix("the recipe: ")), "$error"))
+            return
+        batch = self._changed.batch
+        effective = f"{batch.size} × {batch.accumulation} = {self._changed.effective_batch} rows a step"
+        verdict.update(Content.styled(f"✓ {effective}; p on the screen looks at memory, data and template", "$success"))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_keep()
+
+    def action_keep(self) -> None:
+        """Close with the recipe, where it is valid."""
+        try:
+            recipe = changed(self._recipe, {p: from_text(p, t) for p, t in self._typed.items()})
+        except LlmopsError as error:
+            self.app.bell()
+            self.query_one("#recipe-verdict", Static).update(Content.styled(safe_line(error.message), "$error"))
+            return
+        self.dismiss(recipe)
+
+    def action_give_up(self) -> None:
+        """Close without a change."""
+        self.dismiss(None)
+
+
+def _note_id(path: str) -> str:
+    return "about-" + path.replace(".", "-")
+
+
+def _about(info: Any) -> str:
+    allowed = [str(v) for v in get_args(info.annotation) if isinstance(v, str)]
+    return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "")
+
+
+def _suggester(kind: Any) -> SuggestFromList | None:
+    allowed = [str(v) for v in get_args(kind) if isinstance(v, str)]
+    if kind is bool:
+        allowed = ["yes", "no"]
+    return SuggestFromList(allowed) if allowed else None
