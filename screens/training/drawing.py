@@ -80,9 +80,10 @@ def lines(shown: list[Shown], figure: Figure) -> list[Series]:
             if values:
                 scale = 1e-9 if name == "memory_bytes" else 1.0
                 points = [(float(step), value * scale) for step, value in sorted(values.items())]
-                found.append(
-                    Series(f"{run.name} {name}", _COLOURS[index % len(_COLOURS)], points, name.startswith("eval"))
-                )
+                evaluation = name.startswith("eval")
+                # Alone, a run's evaluation has a colour of its own.
+                colour = index + (evaluation and len(shown) == 1)
+                found.append(Series(f"{run.name} {name}", _COLOURS[colour % len(_COLOURS)], points, evaluation))
     # What is drawn last lies on top: the evaluation must not hide under the training loss.
     return sorted(found, key=lambda one: one.dotted)
 

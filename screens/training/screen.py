@@ -85,7 +85,9 @@ class TrainingScreen(BaseScreen):
             self._timer.pause()
 
     def _tick(self) -> None:
-        if self.is_current:
+        # A look that takes longer than a second is not begun anew: it would never end.
+        looking = any(worker.group in {"tick", "load"} and worker.is_running for worker in self.workers)
+        if self.is_current and not looking:
             self.act("tick", self.refresh_all)
 
     # ── looking and drawing ──

@@ -46,7 +46,9 @@ def short_number(value: float) -> str:
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= limit:
             return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
-    return f"{value:.3g}" if size >= 1e-3 else f"{value:.0e}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if size >= 1e-3 else f"{value:.1e}"
 
 
 class LineChart(Widget):

@@ -17,6 +17,7 @@ from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 
@@ -39,14 +40,17 @@ class Llmops:
 
     def wait(self, run: str, *states: str, seconds: float = 600) -> dict[str, Any]:
         """Wait until a run is in one of these states."""
+        # Not through the command line: starting it twice a second would take half of what the trainer has.
+        store = RunStore(self.workspace)
         deadline = time.monotonic() + seconds
         while True:
-            shown: dict[str, Any] = self.run("train", "show", run)
-            if shown["state"] in states:
+            state = store.state(store.get(run))
+            if state.state in states:
+                shown: dict[str, Any] = self.run("train", "show", run)
                 return shown
-            assert time.monotonic() < deadline, shown
-            assert shown["state"] not in {"failed", "killed", "lost"}, shown
-            time.sleep(0.5)
+            assert time.monotonic() < deadline, state
+            assert state.state not in {"failed", "killed", "lost"}, state
+            time.sleep(1)
 
 
 @pytest.fixture

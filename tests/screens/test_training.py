@@ -1,0 +1,240 @@
+"""The training screen: empty, with recipes, with runs; plan, start, steer; other programs' runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, Static
+
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.training import control
+from llmops_tui.training.history import Recorder
+from llmops_tui.training.recipe import Recipe, check
+from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from screens.training.recipe_form import RecipeForm
+from screens.training.screen import TrainingScreen
+from screens.widgets.chart import LineChart
+from screens.widgets.dialogs import ConfirmDialog
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+def recipe(name: str = "triage-qlora", **changes: Any) -> Recipe:
+    return check({"name": name, "base": "support-base-hf", "data": ["triage"]} | changes)
+
+
+def pretend_run(
+    workspace: Workspace, monkeypatch: Any, state: JobState = JobState.DONE, steps: int = 40, name: str = "triage-qlora"
+) -> str:
+    """A run as a trainer would have left it, without any trainer."""
+    store = RunStore(workspace)
+    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    run = store.start(recipe(name))
+    jobs = JobStore(Journal(workspace))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    recorder = Recorder(run.folder)
+    recorder.write("start", 0, total=100, rows=1936)
+    for step in range(1, steps + 1):
+        recorder.write("step", step, loss=3 * math.exp(-step / 20), learning_rate=1e-3, grad_norm=0.5, seconds=0.5,
+                       tokens_per_s=2000, memory_bytes=9.6e9)  # fmt: skip
+    recorder.write("eval", steps, eval_loss=0.4)
+    recorder.write("sample", steps, prompt="p", expected='{"a": 1}', text='{"a": 1}')
+    recorder.write("event", steps, level="warn", message="the loss jumped \x1b[31m", hint="Look at the rows.")
+    if state.final:
+        recorder.write("end", steps, state="done")
+        if state == JobState.DONE:
+            store.catalogue.write(
+                lambda book: book.execute(
+                    "UPDATE training_runs SET result = ? WHERE name = ?",
+                    [json.dumps({"model": run.name, "serving": "support-base", "loss": 0.4}), run.name],
+                )
+            )
+    recorder.close()
+    jobs.update(run.job, state=state.value, started_at=1.0, message="step 40 of 100")
+    return run.name
+
+
+def text(pilot: Pilot[int], selector: str) -> str:
+    return str(pilot.app.screen_stack[0].query_one(selector, Static).content)
+
+
+async def open_training(pilot: Pilot[int]) -> TrainingScreen:
+    await pilot.press("f9", "3")
+    await settle(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, TrainingScreen)
+    return screen
+
+
+async def test_an_empty_screen_says_what_to_do(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await open_training(pilot)
+        assert "n makes one" in text(pilot, "#details-text")
+        await pilot.press("f5")
+        await settle(pilot)
+        assert "n makes one" in notices(pilot)
+
+
+async def test_a_recipe_is_made_from_a_preset_changed_and_kept(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        await pilot.press("n")
+        await pilot.pause()
+        await pilot.press(*"tiny", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RecipeForm))
+        form = pilot.app.screen
+        fields = {field.name: field for field in form.query(Input)}
+        assert fields["base"].value == "support-base-hf"
+        fields["lora.rank"].value = "many"
+        await pilot.pause()
+        assert "lora.rank" in str(form.query_one("#recipe-verdict", Static).content)
+        await pilot.press("ctrl+s")
+        assert pilot.app.screen is form
+        fields["lora.rank"].value = "64"
+        await pilot.pause()
+        assert "16 × 1" in str(form.query_one("#recipe-verdict", Static).content)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        kept = RunStore(sample).recipe("triage-tiny")
+        assert kept.lora.rank == 64
+        assert screen.recipe == kept
+        assert "64" in text(pilot, "#details-text")
+        assert screen.cli_command() == "llmops train start triage-tiny"
+
+
+async def test_a_run_is_drawn_with_its_figures_samples_and_events(
+    open_app: OpenApp, sample: Workspace, monkeypatch: Any
+) -> None:
+    name = pretend_run(sample, monkeypatch)
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        screen.query_one("#run-rows", OptionList).focus()
+        await settle(pilot)
+        assert "step 40 of 100" in text(pilot, "#chart-figures")
+        chart = screen.query_one("#chart", LineChart)
+        drawn = chart.render().plain
+        assert any("\u2800" < c <= "\u28ff" for c in drawn)
+        assert "2.85" in drawn
+        assert "the loss jumped" in text(pilot, "#details-text")
+        await pilot.press("w")
+        assert '{"a": 1}' in text(pilot, "#details-text")
+        await pilot.press("w")
+        assert "support-base-hf" in text(pilot, "#details-text")
+        await pilot.press("s", "s")
+        assert "gradient norm" in str(screen.query_one("#training-chart").border_title)
+        await pilot.press("l")
+        assert chart.logarithmic
+        await pilot.press("plus")
+        assert chart.zoom == 0.5
+        await pilot.press("space")
+        assert screen.marked == {name}
+        used: list[str] = []
+        monkeypatch.setattr(type(pilot.app), "use_model", lambda _app, model: _note(used, model))
+        await pilot.press("u")
+        await settle(pilot)
+        assert used == [f"support-base+{name}"]
+
+
+async def _note(used: list[str], model: str) -> None:
+    used.append(model)
+
+
+async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace, monkeypatch: Any) -> None:
+    store = RunStore(sample)
+    store.save_recipe(recipe())
+    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        await pilot.press("f5")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, ConfirmDialog)
+        await pilot.press("n")
+        await settle(pilot)
+        assert store.all() == []
+        screen.looking.plans[recipe().sha256] = {
+            "ok": False,
+            "problems": [{"level": "error", "message": "no memory", "hint": ""}],
+        }
+        await pilot.press("f5")
+        await settle(pilot)
+        assert "no memory" in notices(pilot)
+        assert store.all() == []
+        screen.looking.plans.clear()
+        await pilot.press("f5")
+        await pilot.pause()
+        await pilot.press("y")
+        await settle(pilot)
+        await until(pilot, lambda: screen.run is not None)
+        run = store.all()[0]
+        assert screen.run is not None
+        assert screen.run.name == run.name == "triage-qlora-1"
+        run.folder.mkdir(parents=True, exist_ok=True)
+        await pilot.press("P")
+        await settle(pilot)
+        assert control.asked(run.folder) == control.PAUSE
+        await pilot.press("X")
+        await settle(pilot)
+        assert control.asked(run.folder) == control.STOP_AFTER_SAVE
+        await pilot.press("x")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, ConfirmDialog)
+        await pilot.press("y")
+        await settle(pilot)
+        assert JobStore(Journal(sample)).cancel_requested(run.job)
+
+
+async def test_two_runs_share_a_chart_and_a_foreign_one_is_watched(
+    open_app: OpenApp, sample: Workspace, monkeypatch: Any, tmp_path: Path
+) -> None:
+    pretend_run(sample, monkeypatch)
+    pretend_run(sample, monkeypatch, steps=20)
+    foreign = tmp_path / "factory-run"
+    foreign.mkdir()
+    rows = [{"current_steps": s, "total_steps": 30, "loss": 3 - s / 10} for s in (10, 20)]
+    (foreign / "trainer_log.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    async with open_app(size=(200, 50)) as pilot:
+        screen = await open_training(pilot)
+        screen.query_one("#run-rows", OptionList).focus()
+        await pilot.press("space", "down", "space")
+        await settle(pilot)
+        assert len(screen.query_one("#chart", LineChart)._series) == 4
+        assert "triage-qlora-1" in text(pilot, "#chart-figures")
+        await pilot.press("o")
+        await pilot.pause()
+        pilot.app.screen.query_one(Input).value = str(foreign)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert [shown.name for shown in screen.looking.runs] == ["triage-qlora-2", "triage-qlora-1", "factory-run"]
+        assert screen.looking.runs[2].history.series["loss"] == {10: 2.0, 20: 1.0}
+
+
+async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp, sample: Workspace) -> None:
+    RunStore(sample).save_recipe(recipe())
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        screen.looking.plans[recipe().sha256] = {
+            "ok": True, "problems": [{"level": "warn", "message": "3 rows are cut", "hint": "Raise it."}],
+            "data": {"examples": 10, "held_out": 2, "trained_tokens": 99, "histogram": [1, 5, 2],
+                     "tokens": {"p50": 10, "p95": 20, "max": 30, "total": 300}},
+            "memory": {"total": 9e9, "available": 24e9, "device": "gpu0", "fits": True, "weights": 5e9, "adapter": 3e8,
+                       "optimizer": 2e8, "activations": 3e9, "logits": 4e8, "overhead": 9e8},
+            "time": {"steps": 100, "seconds": 840.0, "tokens_per_s": 7000}, "parity": {"compared": 50, "different": 0, "serving": "s"},
+            "examples": [[["<|im_start|>user\n", "masked"], ["yes", "trained"], ["late", "cut"]]],
+        }  # fmt: skip
+        screen.draw()
+        shown = text(pilot, "#details-text")
+        for part in (
+            "3 rows are cut",
+            "9.00 GB of 24.0 GB",
+            "fits",
+            "14 min",
+            "same tokens",
+            "<|im_start|>user⏎yeslate",
+        ):
+            assert part in shown, part

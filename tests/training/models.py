@@ -1,0 +1,77 @@
+"""Tiny random models of every family, as Hugging Face saves them, made without any download."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.sample import sample_folder
+
+_SMALL: dict[str, Any] = {
+    "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "max_position_embeddings": 256, "pad_token_id": 0, "eos_token_id": 2, "bos_token_id": None,
+}  # fmt: skip
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3")
+
+
+def config_of(family: str) -> Any:
+    """A small configuration of a family."""
+    import transformers as t
+
+    grouped = _SMALL | {"num_key_value_heads": 2}
+    makers: dict[str, Any] = {
+        "llama": lambda: t.LlamaConfig(**grouped),
+        "mistral": lambda: t.MistralConfig(**grouped, head_dim=16, sliding_window=None),
+        "qwen2": lambda: t.Qwen2Config(**grouped),
+        "qwen3": lambda: t.Qwen3Config(**grouped, head_dim=32),
+        "gemma": lambda: t.GemmaConfig(**grouped, head_dim=16),
+        "gemma2": lambda: t.Gemma2Config(**grouped, head_dim=16, query_pre_attn_scalar=16, sliding_window=128),
+        "gemma3_text": lambda: t.Gemma3TextConfig(**grouped, head_dim=16, query_pre_attn_scalar=16, sliding_window=128),
+        "phi": lambda: t.PhiConfig(**_SMALL, partial_rotary_factor=0.5),
+        "phi3": lambda: t.Phi3Config(**grouped),
+    }
+    return makers[family]()
+
+
+def make_model(family: str, folder: Path, *, tied: bool | None = None) -> Path:
+    """Save a random model of a family, with the sample's tokenizer and template, in 16 bits that GGUF keeps exactly."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(7)
+    config = config_of(family)
+    if tied is not None:
+        config.tie_word_embeddings = tied
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                # Norms and biases that do nothing would hide that they are in the wrong place.
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+            elif "embed" not in name:
+                parameter.mul_(3)
+            parameter.copy_(parameter.half().float())
+    model.save_pretrained(folder)
+    source = sample_folder() / "models" / "support-base"
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(source / name, folder / name)
+    return folder
+
+
+def make_adapter(base: Path, folder: Path, *, rank: int = 4, alpha: int = 12, **options: Any) -> Path:
+    """Save a random LoRA adapter of every linear module of a model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(11)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    given = {"r": rank, "lora_alpha": alpha, "target_modules": "all-linear", "task_type": "CAUSAL_LM"} | options
+    peft = get_peft_model(model, LoraConfig(**given))
+    with torch.no_grad():
+        for name, parameter in peft.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.15)
+    peft.save_pretrained(folder)
+    return folder

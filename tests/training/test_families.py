@@ -1,0 +1,172 @@
+"""Every family's GGUF files: byte-equal to what arithmetic says, and answering as transformers does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.finish.adapter import read_adapter, write_adapter_gguf
+from llmops_tui.training.finish.converting import convert
+from llmops_tui.training.finish.families import Family
+from llmops_tui.training.finish.merging import merge_gguf, merge_safetensors
+from llmops_tui.training.finish.proof import Case, ask_gguf
+from llmops_tui.training.worker.reference import ask
+from tests.training.models import FAMILIES, config_of, make_adapter, make_model
+
+PROMPT = list(range(20, 60))
+ANSWER = list(range(100, 112))
+
+
+def quiet(_share: float, _message: str = "") -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A family's model and adapter, and all that is made of them."""
+    folder = tmp_path_factory.mktemp(request.param)
+    base = make_model(request.param, folder / "base")
+    adapter = make_adapter(base, folder / "adapter")
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    family = Family(request.param, config)
+    convert(base, folder / "base.gguf", "base", quiet)
+    write_adapter_gguf(family, read_adapter(adapter), folder / "adapter.gguf", "adapter")
+    merge_gguf(family, read_adapter(adapter), folder / "base.gguf", folder / "merged.gguf", "merged", quiet, base)
+    merge_safetensors(read_adapter(adapter), base, folder / "merged", quiet)
+    return {"family": request.param, "folder": folder, "base": base, "adapter": adapter, "config": config}
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    return {t.name: np.array(t.data) for t in gguf.GGUFReader(path).tensors}
+
+
+def pairs_of_halves(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """Row 2i of a head is its row i, row 2i+1 its row i + half: written out, not reshaped."""
+    width = weight.shape[0] // heads
+    order = []
+    for head in range(heads):
+        for i in range(width // 2):
+            order += [head * width + i, head * width + width // 2 + i]
+    return weight[order]
+
+
+def expected_value(family: str, config: dict[str, Any], name: str, value: torch.Tensor) -> torch.Tensor:
+    if family in {"llama", "mistral"} and "q_proj" in name:
+        return pairs_of_halves(value, config["num_attention_heads"])
+    if family in {"llama", "mistral"} and "k_proj" in name:
+        return pairs_of_halves(value, config["num_key_value_heads"])
+    if family.startswith("gemma") and name.endswith("norm.weight"):
+        return value + 1
+    return value
+
+
+def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
+    found = tensors(made["folder"] / "base.gguf")
+    weights = load_file(made["base"] / "model.safetensors")
+    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
+    seen = set()
+    for name, value in weights.items():
+        if name == "lm_head.weight" and "output.weight" not in found:
+            continue
+        place = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        want = expected_value(made["family"], made["config"], name, value.float())
+        kind = np.float16 if want.dim() > 1 else np.float32
+        assert np.array_equal(found[place], want.numpy().astype(kind)), name
+        seen.add(place)
+    assert seen == set(found)
+
+
+def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]) -> None:
+    found = tensors(made["folder"] / "adapter.gguf")
+    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
+    weights = load_file(made["adapter"] / "adapter_model.safetensors")
+    for name, value in weights.items():
+        module = name.removeprefix("base_model.model.").partition(".lora_")[0]
+        place = names.get_name(module + ".weight", try_suffixes=(".weight",))
+        if ".lora_A." in name:
+            assert np.array_equal(found[f"{place}.lora_a"], value.numpy()), name
+        else:
+            want = expected_value(made["family"], made["config"], module + ".weight", value)
+            assert np.array_equal(found[f"{place}.lora_b"], want.numpy()), name
+    assert len(found) == len(weights)
+    fields = gguf.GGUFReader(made["folder"] / "adapter.gguf").fields
+    assert fields["adapter.lora.alpha"].contents() == 12.0
+    assert fields["general.type"].contents() == "adapter"
+
+
+def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
+    found = tensors(made["folder"] / "merged.gguf")
+    folder = load_file(made["folder"] / "merged" / "model.safetensors")
+    weights = load_file(made["base"] / "model.safetensors")
+    changes = load_file(made["adapter"] / "adapter_model.safetensors")
+    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
+    for name, value in weights.items():
+        whole = value.float().numpy()
+        a = changes.get(f"base_model.model.{name.removesuffix('.weight')}.lora_A.weight")
+        if a is not None:
+            b = changes[f"base_model.model.{name.removesuffix('.weight')}.lora_B.weight"]
+            # alpha 12 over rank 4
+            whole = whole + np.float32(3.0) * (b.numpy() @ a.numpy())
+        assert torch.equal(folder[name], torch.from_numpy(whole).to(torch.bfloat16)), name
+        place = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if place in found and not (name == "lm_head.weight" and "output.weight" not in found):
+            want = expected_value(made["family"], made["config"], name, torch.from_numpy(whole)).numpy()
+            assert np.array_equal(found[place], want.astype(np.float16 if want.ndim > 1 else np.float32)), name
+
+
+def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
+    case = Case("", PROMPT, ANSWER)
+    folder = made["folder"]
+    plain = ask(made["base"], None, [case], set())
+    adapted = ask(made["base"], made["adapter"], [case], set())
+    assert not np.allclose(plain.logprobs[0], adapted.logprobs[0], atol=0.05)
+    for want, model, adapter in (
+        (plain, "base.gguf", None), (adapted, "base.gguf", folder / "adapter.gguf"), (adapted, "merged.gguf", None),
+    ):  # fmt: skip
+        found = ask_gguf(folder / model, adapter, [case], lambda _share: None)
+        p, q = want.logprobs[0].astype(np.float64), found.logprobs[0].astype(np.float64)
+        kl = (np.exp(p) * (p - q)).sum(axis=1).mean()
+        assert abs(kl) < 2e-4, (model, kl)
+
+
+def test_a_merged_folder_loads_in_transformers(made: dict[str, Any]) -> None:
+    model = AutoModelForCausalLM.from_pretrained(made["folder"] / "merged", dtype=torch.float32)
+    with torch.no_grad():
+        logits = model(torch.tensor([PROMPT + ANSWER[:-1]])).logits[0, len(PROMPT) - 1 :]
+    want = ask(made["base"], made["adapter"], [Case("", PROMPT, ANSWER)], set()).logprobs[0].astype(np.float64)
+    q = torch.log_softmax(logits.double(), dim=-1).numpy()
+    # bfloat16 keeps eight bits of each weight.
+    assert (np.exp(want) * (want - q)).sum(axis=1).mean() < 0.02
+
+
+def test_rslora_and_ranks_of_their_own_are_scaled_right(tmp_path: Path) -> None:
+    base = make_model("llama", tmp_path / "base")
+    adapter = make_adapter(
+        base, tmp_path / "adapter", use_rslora=True, rank_pattern={"q_proj": 2}, alpha_pattern={"v_proj": 5}
+    )
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    convert(base, tmp_path / "base.gguf", "base", quiet)
+    write_adapter_gguf(Family("llama", config), read_adapter(adapter), tmp_path / "adapter.gguf", "a")
+    case = Case("", PROMPT, ANSWER)
+    want = ask(base, adapter, [case], set()).logprobs[0].astype(np.float64)
+    found = ask_gguf(tmp_path / "base.gguf", tmp_path / "adapter.gguf", [case], lambda _share: None).logprobs[0]
+    assert (np.exp(want) * (want - found)).sum(axis=1).mean() < 2e-4
+
+
+def test_dora_and_unknown_architectures_are_refused(tmp_path: Path) -> None:
+    base = make_model("llama", tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter", use_dora=True)
+    with pytest.raises(InputRefusedError, match="DoRA"):
+        read_adapter(adapter)
+    with pytest.raises(InputRefusedError, match="mamba"):
+        Family("mamba", {})
+    assert config_of("llama").model_type == "llama"

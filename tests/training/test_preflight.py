@@ -1,0 +1,179 @@
+"""The preflight: what it finds, whether the memory it tells is right arithmetic, and what would fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.models.safetensors import read_folder
+from llmops_tui.sample import sample_folder
+from llmops_tui.training import preflight
+from llmops_tui.training.examples import build
+from llmops_tui.training.memory import Shape, estimate, nearest_that_fits, shape_of, trainable_parameters
+from llmops_tui.training.recipe import check
+from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.layout import Workspace
+from tests.training.conftest import Llmops
+from tests.training.test_methods import dataset, recipe
+
+LLAMA_8B = Shape(
+    "llama", 32, 4096, 14336, 32, 2048, 128_256, 6_979_321_856, 1_050_939_392,
+    (("down_proj", 32 * 18432), ("gate_proj", 32 * 18432), ("k_proj", 32 * 5120), ("o_proj", 32 * 8192),
+     ("q_proj", 32 * 8192), ("up_proj", 32 * 18432), ("v_proj", 32 * 5120)),
+)  # fmt: skip
+BODY: dict[str, Any] = {"name": "r", "base": "b", "data": ["d"]}
+
+
+def test_the_arithmetic_of_a_model_everybody_knows() -> None:
+    needed = estimate(LLAMA_8B, check(BODY | {"batch": {"size": 1, "max_length": 2048}}), 2048, gpu=True)
+    # 7.0 billion weights in 4.127 bits and 1.05 billion in 16.
+    assert needed.weights == pytest.approx(6_979_321_856 * (0.5 + 1 / 64 + 4 / 16384) + 2 * 1_050_939_392, rel=1e-9)
+    # Rank 16 on every linear module of Llama 3 8B is known to be 41.9 million numbers.
+    assert trainable_parameters(LLAMA_8B, check(BODY)) == 41_943_040
+    assert needed.adapter == 2 * 41_943_040
+    whole = estimate(LLAMA_8B, check(BODY | {"quantization": {"type": "none"}}), 2048, gpu=True)
+    assert whole.weights == 2 * (6_979_321_856 + 1_050_939_392)
+    assert 5.5e9 < needed.total < 12e9
+
+
+@given(st.integers(1, 32), st.integers(64, 4096), st.booleans(), st.sampled_from(["nf4", "none"]))
+def test_more_of_anything_never_needs_less(size: int, length: int, saving: bool, kind: str) -> None:
+    def total(**changes: Any) -> int:
+        body = BODY | {
+            "batch": {"size": size, "max_length": 8192},
+            "gradient_checkpointing": saving,
+            "quantization": {"type": kind},
+        }
+        return estimate(LLAMA_8B, check(body | changes), length, gpu=True).total
+
+    assert total() <= total(batch={"size": size + 1, "max_length": 8192})
+    assert total() <= total(lora={"rank": 64})
+    assert total(gradient_checkpointing=True) <= total(gradient_checkpointing=False)
+    assert (
+        estimate(LLAMA_8B, check(BODY), length, gpu=True).total
+        <= estimate(LLAMA_8B, check(BODY), length + 64, gpu=True).total
+    )
+
+
+@pytest.mark.parametrize("available", [8e9, 12e9, 24e9, 48e9, 80e9])
+def test_what_is_proposed_fits_and_keeps_the_effective_batch(available: float) -> None:
+    body = BODY | {
+        "batch": {"size": 16, "accumulation": 2, "max_length": 4096},
+        "gradient_checkpointing": False,
+        "quantization": {"type": "none"},
+    }
+    wanted = check(body)
+    found = nearest_that_fits(LLAMA_8B, wanted, 4096, int(available), gpu=True)
+    assert found is not None
+    assert found.memory.total <= available
+    size, accumulation = found.changes.get("batch.size", 16), found.changes.get("batch.accumulation", 2)
+    assert size * accumulation == wanted.effective_batch
+    assert nearest_that_fits(LLAMA_8B, wanted, 4096, int(2e9), gpu=True) is None
+
+
+def test_the_shape_of_the_sample() -> None:
+    shape = shape_of(read_folder(sample_folder() / "models" / "support-base"))
+    assert (shape.layers, shape.hidden, shape.inner, shape.vocabulary) == (5, 256, 768, 2048)
+    # As counted by peft for rank 32 on every linear module.
+    assert trainable_parameters(shape, check(BODY | {"lora": {"rank": 32}})) == 778_240
+
+
+def codes(findings: list[preflight.Finding]) -> set[tuple[str, str]]:
+    return {(finding.level, finding.code) for finding in findings}
+
+
+def changed_folder(tmp_path: Path, file: str, change: Any) -> Path:
+    folder = tmp_path / "changed"
+    shutil.copytree(sample_folder() / "models" / "support-base", folder)
+    path = folder / file
+    if file.endswith(".json"):
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    else:
+        path.write_text(change, encoding="utf-8")
+    return folder
+
+
+def settings_findings(folder: Path, **changes: Any) -> set[tuple[str, str]]:
+    found = read_folder(folder)
+    vocabulary = {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}
+    return codes(preflight.look_at_settings(check(BODY | changes), found, shape_of(found), vocabulary))
+
+
+def test_traps_of_tokenizers_and_settings_are_found(tmp_path: Path) -> None:
+    good = sample_folder() / "models" / "support-base"
+    assert settings_findings(good) == set()
+    same = changed_folder(tmp_path / "1", "tokenizer_config.json", {"pad_token": "<|im_end|>"})
+    assert settings_findings(same) == {("info", "pad_is_end")}
+    endless = changed_folder(tmp_path / "2", "tokenizer_config.json", {"eos_token": None})
+    assert ("error", "no_end") in settings_findings(endless)
+    strange = changed_folder(
+        tmp_path / "3", "chat_template.jinja", "{% for m in messages %}<|start_header_id|>{{ m.content }}{% endfor %}"
+    )
+    assert settings_findings(strange) == {("error", "template_tokens")}
+    assert settings_findings(good, optimizer={"learning_rate": 0.5}) == {("warn", "learning_rate")}
+    assert settings_findings(good, lora={"targets": ["query_key_value"]}) == {("error", "no_targets")}
+
+
+def test_rows_that_are_cut_or_teach_nothing_are_counted(sample: Workspace) -> None:
+    store = RunStore(sample)
+    rows = [
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes " * n}]}
+        for n in (1, 2, 3, 200)
+    ]
+    rows += [{"messages": [{"role": "user", "content": "no answer"}]}] * 3
+    dataset(store, "messages", rows, "mixed")
+    wanted = recipe("sft", "mixed")
+    with ModelText(store.registry.get("support-base-hf")) as text:
+        made = build(wanted, store.datasets, text)
+    findings = preflight.look_at_data(wanted, made)
+    assert made.report.without_target == 3
+    assert made.report.cut == 1
+    assert {("error", "without_target"), ("warn", "cut")} <= codes(findings)
+    with pytest.raises(Exception, match="nothing to learn from"):
+        preflight.refuse(findings)
+
+
+def test_training_and_serving_are_compared_token_for_token(sample: Workspace) -> None:
+    store = RunStore(sample)
+    rows = [("messages", row) for batch in store.datasets.get("triage").read(limit=20) for _, row in batch]
+    serving = store.registry.get("support-base")
+    with ModelText(store.registry.get("support-base-hf")) as text:
+        same = preflight.compare_with_serving(recipe("sft", "triage"), text, serving, rows)
+        assert (same.compared, same.different, same.first) == (20, 0, None)
+        # Another template in training than in serving.
+        text.template = text.template.replace("\\n", " ").replace("'\n'", "' '")
+        other = preflight.compare_with_serving(recipe("sft", "triage"), text, serving, rows)
+    assert other.different == 20
+    assert other.first is not None
+    assert other.first["training_ids"] != other.first["serving_ids"]
+    assert codes(preflight.look_at_parity(other)) == {("error", "parity")}
+
+
+def test_plan_tells_everything_and_measures_two_steps(llmops: Llmops) -> None:
+    llmops.run("train", "new", "small", "--base", "support-base-hf", "--data", "triage", "--preset", "tiny")
+    plan = llmops.run("train", "plan", "small", "--set", "batch.size=4")
+    assert plan["ok"]
+    assert plan["parity"]["different"] == 0
+    assert plan["data"]["examples"] + plan["data"]["held_out"] == 2000
+    assert plan["dry_run"]["peak_bytes"] > 100_000_000
+    assert plan["time"]["seconds"] > 0
+    states = {state for example in plan["examples"] for _, state in example}
+    assert states == {"trained", "masked"}
+    again = llmops.run("train", "plan", "small", "--no-dry-run", "--set", "batch.size=4")
+    # What was measured corrects the next estimate of this shape.
+    assert again["memory"]["measured_runs"] == 1
+    assert again["memory"]["total"] == pytest.approx(plan["dry_run"]["peak_bytes"], rel=0.05)
+
+
+def test_plan_says_no_with_exit_code_one(llmops: Llmops) -> None:
+    llmops.run("train", "new", "bad", "--base", "support-base-hf", "--data", "triage", "--set", "lora.targets=nothing")
+    plan = llmops.run("train", "plan", "bad", "--no-dry-run", code=1)
+    assert not plan["ok"]
+    assert plan["problems"][0]["code"] == "no_targets"
