@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, validate_default=True)
 
 
 class DataSource(_Part):

@@ -39,16 +39,15 @@ def smooth(points: Sequence[tuple[float, float]], weight: float) -> list[tuple[f
 
 
 def short_number(value: float) -> str:
-    """A number in at most seven characters."""
-    if value == 0:
-        return "0"
+    """A number in at most eight characters."""
     size = abs(value)
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    if size >= 1e15 or 0 < size < 1e-3:
+        return f"{value:.0e}"
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= limit:
-            return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
-    if size >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if size >= 1e-3 else f"{value:.1e}"
+            scaled = value / (1e3 if unit == "k" else limit)
+            return f"{scaled:.0f}{unit}" if abs(scaled) >= 100 else f"{scaled:.3g}{unit}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.3g}"
 
 
 class LineChart(Widget):

@@ -44,9 +44,9 @@ def dataset(store: RunStore, kind: str, rows: list[dict[str, Any]] | None = None
     return name or kind
 
 
-def recipe(method: str, data: str, **changes: Any) -> Recipe:
+def recipe(method: str, dataset_name: str, **changes: Any) -> Recipe:
     body = {
-        "name": method, "base": "support-base-hf", "data": [data], "method": method, "max_steps": 2,
+        "name": method, "base": "support-base-hf", "data": [dataset_name], "method": method, "max_steps": 2,
         "gradient_checkpointing": False, "lora": {"rank": 4}, "batch": {"size": 2, "accumulation": 1, "max_length": 64},
         "optimizer": {"learning_rate": 1e-4}, "evaluation": {"share": 0.0}, "trackers": [],
     }  # fmt: skip
@@ -59,8 +59,9 @@ def text_of(store: RunStore) -> ModelText:
 
 def test_sft_learns_from_the_answers_alone(store: RunStore) -> None:
     with text_of(store) as text:
-        made = build(recipe("sft", "triage"), store.datasets, text, limit=8)
-        everything = build(recipe("sft", "triage", assistant_only=False), store.datasets, text, limit=8)
+        batch = {"max_length": 256}
+        made = build(recipe("sft", "triage", batch=batch), store.datasets, text, limit=8)
+        everything = build(recipe("sft", "triage", batch=batch, assistant_only=False), store.datasets, text, limit=8)
         for example in made.train:
             learned = text.tokenizer.text_of([label for label in example["labels"] if label != IGNORED])
             assert learned.startswith('{"intent"')
