@@ -6,12 +6,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_text
 from screens.actions import Action, actions_of
 from screens.base import BaseScreen
+from screens.widgets.modal import Modal
 
 
 def show_keys(action: Action, keymap: dict[str, str]) -> str:
@@ -20,7 +20,7 @@ def show_keys(action: Action, keymap: dict[str, str]) -> str:
     return "  ".join(names.get(key, key) for key in keymap.get(action.id, action.keys).split(","))
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """Help about one screen and the pane that had the focus."""
 
     CSS_PATH = "dialog.tcss"

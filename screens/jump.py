@@ -5,14 +5,14 @@ from __future__ import annotations
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from screens.base import BaseScreen
+from screens.widgets.modal import Modal
 from screens.widgets.panel import Panel
 
 
-class JumpScreen(ModalScreen[str | None]):
+class JumpScreen(Modal[str | None]):
     """The overlay; closes with the key that was pressed."""
 
     CSS_PATH = "jump.tcss"

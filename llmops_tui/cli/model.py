@@ -153,6 +153,48 @@ def quantize(
     session.emit(ended.result or {}, lambda: f"{made} is registered")
 
 
+@app.command()
+def convert(
+    context: typer.Context,
+    name: _Name,
+    target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-F16.")] = None,
+) -> None:
+    """Write a folder of safetensors as GGUF in 16 bits, as a job; the new file is registered."""
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.training.finish.checking import CONVERT_ENTRY
+
+    session = session_of(context)
+    made = target or f"{name}-F16"
+    _registry(session).get(name)
+    launcher = JobLauncher(session.workspace)
+    arguments = {"name": name, "target": made}
+    job = launcher.start(kind="convert", title=f"convert {name}", entry=CONVERT_ENTRY, arguments=arguments)
+    ended = follow_to_end(session, launcher, job.id)
+    session.emit(ended.result or {}, lambda: f"{made} is registered")
+
+
+@app.command()
+def merge(
+    context: typer.Context,
+    name: _Name,
+    adapter: Annotated[str, typer.Option(help="An adapter that was trained here, by its run's name.")],
+    quantize_to: Annotated[str | None, typer.Option("--quantize", metavar="TYPE", help="Such as Q8_0.")] = None,
+) -> None:
+    """Write a model with an adapter in it, prove that it answers the same, and register it."""
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.training.finish.checking import ENTRY, check_export
+    from llmops_tui.training.runs import RunStore
+
+    session = session_of(context)
+    _registry(session).get(f"{name}+{adapter}")
+    check_export(RunStore(session.workspace), adapter, quantize_to)
+    launcher = JobLauncher(session.workspace)
+    arguments = {"run_name": adapter, "merge": True, "quantize": quantize_to, "serving": name}
+    job = launcher.start(kind="export", title=f"merge {adapter} into {name}", entry=ENTRY, arguments=arguments)
+    found = follow_to_end(session, launcher, job.id).result or {}
+    session.emit(found, lambda: f"{', '.join(found.get('models') or [])}: registered")
+
+
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
     """All models."""

@@ -173,6 +173,30 @@ def show(context: typer.Context, name: RunName) -> None:
 
 
 @app.command()
+def compare(
+    context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs, two or more.")]
+) -> None:
+    """Runs side by side: what they came to, and the fields in which their recipes differ."""
+    from llmops_tui.training.recipe import fields as all_fields
+    from llmops_tui.training.recipe import value_at
+
+    session = session_of(context)
+    store = store_of(session)
+    states = [store.state(store.get(name)) for name in names]
+    shown = [state.as_dict() for state in states]
+    recipes = [state.run.recipe for state in states]
+    different = {
+        path: [_short(value_at(r, path)) for r in recipes]
+        for path, _ in all_fields()
+        if path not in {"name", "data"} and len({_short(value_at(r, path)) for r in recipes}) > 1
+    }
+    rows = [("state", *(s["state"] for s in shown)), ("data", *(", ".join(s["data"]) for s in shown))]
+    rows += [(key, *(_figure(s[key]) for s in shown)) for key in ("loss", "eval_loss", "tokens_per_s")]
+    rows += [(path, *values) for path, values in different.items()]
+    session.emit({"runs": shown, "different": different}, lambda: session.rows(("", *names), rows))
+
+
+@app.command()
 def watch(context: typer.Context, name: RunName) -> None:
     """Follow a run: a line a step, with --json one JSON object a record; ends with the run."""
     session = session_of(context)

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import DataTable, Input, Static
 
 from llmops_tui.errors import LlmopsError
@@ -19,6 +18,7 @@ from llmops_tui.safe_text import safe_line
 from screens.datasets.looking import ColumnSuggester
 from screens.widgets.dialogs import LineDialog
 from screens.widgets.fields import Field
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from screens.services import Services
@@ -30,7 +30,7 @@ _WORDS = (
 )  # fmt: skip
 
 
-class ConsoleScreen(ModalScreen[str | None]):
+class ConsoleScreen(Modal[str | None]):
     """Gives the reference of a dataset that was kept, or nothing."""
 
     CSS_PATH = "../dialog.tcss"

@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.widgets.diff_text import diff_parts
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.diff import VersionDiff
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LISTED = 1000
 
 
-class VersionDiffScreen(ModalScreen[None]):
+class VersionDiffScreen(Modal[None]):
     """A list of differences above, the one under the cursor below."""
 
     CSS_PATH = "../dialog.tcss"

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
@@ -20,6 +19,7 @@ from llmops_tui.safe_text import safe_line
 from screens import outside_editor
 from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.labelling import Labelling
@@ -86,7 +86,7 @@ async def _open(screen: DatasetsScreen, version: DatasetVersion, kind: Any, name
         await screen.refresh_data(ref)
 
 
-class LabelScreen(ModalScreen[str | None]):
+class LabelScreen(Modal[str | None]):
     """One row at a time. Gives the reference of the version that was made, or nothing; what was said is kept anyway."""
 
     CSS_PATH = "../dialog.tcss"

@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.panes import spark
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetVersion
@@ -25,7 +25,7 @@ _BAR = 40
 _MAX_LENGTH = 2048
 
 
-class ProfileScreen(ModalScreen[None]):
+class ProfileScreen(Modal[None]):
     """A page of charts."""
 
     CSS_PATH = "../dialog.tcss"

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.sources.base import Reject
@@ -37,7 +37,7 @@ async def open_rejects(screen: DatasetsScreen, version: DatasetVersion) -> None:
     screen.app.push_screen(RejectsScreen(at, found))
 
 
-class RejectsScreen(ModalScreen[None]):
+class RejectsScreen(Modal[None]):
     """The records, one under another."""
 
     CSS_PATH = "../dialog.tcss"

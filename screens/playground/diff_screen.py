@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
@@ -16,9 +15,10 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.safe_text import safe_text
 from llmops_tui.text_diff import DiffPart, diff_pieces, diff_words
 from screens.widgets.diff_text import diff_parts
+from screens.widgets.modal import Modal
 
 
-class DiffScreen(ModalScreen[None]):
+class DiffScreen(Modal[None]):
     """The difference between two texts of a prompt, each given as (name, system, template)."""
 
     CSS_PATH = ["../dialog.tcss", "diff_screen.tcss"]  # noqa: RUF012  declared so by Textual

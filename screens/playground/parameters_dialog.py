@@ -6,14 +6,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.inference.sampling import SamplingParameters
 from screens.widgets.form import ModelForm
+from screens.widgets.modal import Modal
 
 
-class ParametersDialog(ModalScreen[SamplingParameters | None]):
+class ParametersDialog(Modal[SamplingParameters | None]):
     """Edit the parameters; F5 or ctrl+s takes them, escape leaves them as they were."""
 
     CSS_PATH = ["../dialog.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
@@ -18,13 +17,14 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.recipe import changed, fields, from_text, value_at
 from screens.widgets.fields import Field
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
     from screens.services import Services
 
 
-class RecipeForm(ModalScreen["Recipe | None"]):
+class RecipeForm(Modal["Recipe | None"]):
     """Changes a recipe; ctrl+s gives the new one back, escape none."""
 
     CSS_PATH = "../dialog.tcss"

@@ -10,15 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line
 from screens.widgets.fields import Field
+from screens.widgets.modal import Modal
 
 
-class ConfirmDialog(ModalScreen[bool]):
+class ConfirmDialog(Modal[bool]):
     """Ask before an act that cannot be undone. ``n`` and escape are the safe answer."""
 
     CSS_PATH = "../dialog.tcss"
@@ -45,7 +45,7 @@ class ConfirmDialog(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class LineDialog(ModalScreen[str | None]):
+class LineDialog(Modal[str | None]):
     """Ask for one line of text; escape gives none."""
 
     CSS_PATH = "../dialog.tcss"
@@ -83,7 +83,7 @@ class Choice:
     note: str = ""
 
 
-class ChoiceDialog(ModalScreen[str | None]):
+class ChoiceDialog(Modal[str | None]):
     """Choose one of several, narrowed by typing; escape gives none."""
 
     CSS_PATH = "../dialog.tcss"

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input, OptionList, Static
 
 from llmops_tui.errors import LlmopsError
@@ -19,9 +20,11 @@ from screens.jobs.screen import JobsScreen
 from screens.jump import JumpScreen
 from screens.keymap import load_keymap
 from screens.models.screen import ModelsScreen
+from screens.playground.screen import PlaygroundScreen
 from screens.playground.version_graph import lanes
 from screens.settings.screen import SettingsScreen
 from screens.status_feed import StatusFeed
+from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
 from screens.widgets.status_line import gauge
 from screens.widgets.wrapping import wrap_line
@@ -339,3 +342,21 @@ async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
         await until(pilot, lambda: len(looks) >= before + 2 and pilot.app.status.jobs == 7)  # type: ignore[attr-defined]
         assert pilot.app.status.model.startswith("chosen")  # type: ignore[attr-defined]
         assert not pilot.app.status.loaded  # type: ignore[attr-defined]
+
+
+async def test_a_dialog_that_is_closing_takes_no_second_answer(open_app: OpenApp) -> None:
+    answers: list[bool | None] = []
+    async with open_app() as pilot:
+        pilot.app.push_screen(ConfirmDialog("Really?", ""), answers.append)
+        await pilot.pause()
+        for key in "yyn":
+            pilot.app.post_message(events.Key(key, key))
+        await settle(pilot)
+        assert answers == [True]
+        assert isinstance(pilot.app.screen, PlaygroundScreen)
+        await pilot.press("f9")
+        await pilot.pause()
+        for key in "vz":
+            pilot.app.post_message(events.Key(key, key))
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, PlaygroundScreen)

@@ -38,6 +38,7 @@ def export(
     merge: bool = True,
     quantize: str | None = None,
     safetensors: str | None = None,
+    serving: str = "",
 ) -> dict[str, Any]:
     """Make what was asked for of a run's adapter, and prove each step."""
     store = RunStore(context.workspace)
@@ -47,13 +48,13 @@ def export(
     if safetensors is not None:
         maker.folder(Path(safetensors))
         result["safetensors"] = safetensors
-    serving = maker.serving()
+    base = store.registry.get(serving) if serving else maker.serving()
     steps: list[tuple[str, Model, Model | None, Any]] = []
     with suppress(NotFoundError):
         adapter = store.registry.get(run.name)
-        steps.append((f"{serving.name} + adapter", serving, adapter, QUANTIZED if _lossy(serving) else LOSSLESS))
+        steps.append((f"{base.name} + adapter", base, adapter, QUANTIZED if _lossy(base) else LOSSLESS))
     if merge or quantize is not None:
-        whole = maker.merged(serving)
+        whole = maker.merged(base)
         steps.append((whole.name, whole, None, LOSSLESS))
         result["models"].append(whole.name)
         if quantize is not None and quantize != "F16":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,7 @@ def make(
     options = _options(recipe, folder, steps, measured=bool(examples.held_out))
     train, held_out = list(examples.train), list(examples.held_out)
     if recipe.method == "kto":
+        random.Random(recipe.seed).shuffle(train)  # noqa: S311
         train, held_out = _with_others(train, recipe.batch.size), _with_others(held_out, recipe.batch.size)
     if recipe.method == "orpo":
         # What it would otherwise read as texts to tokenize.
@@ -182,7 +184,7 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
         "max_grad_norm": recipe.optimizer.max_grad_norm, "optim": optimizer,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "train_sampling_strategy": "group_by_length" if recipe.batch.group_by_length else "random",
+        "train_sampling_strategy": _order(recipe),
         # Each step is told, with what it really was: a filter would hide a loss that is no number.
         "logging_steps": 1, "logging_nan_inf_filter": False, "logging_first_step": True,
         "save_strategy": "steps", "save_steps": save_every, "save_total_limit": None,
@@ -191,6 +193,13 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
         "bf16": on_gpu and compute is torch.bfloat16, "fp16": on_gpu and compute is torch.float16,
         "dataloader_pin_memory": on_gpu, "remove_unused_columns": False,
     }  # fmt: skip
+
+
+def _order(recipe: Recipe) -> str:
+    """KTO's rows carry the answers of their neighbours, so they come in the order in which they were shuffled before."""
+    if recipe.method == "kto":
+        return "sequential"
+    return "group_by_length" if recipe.batch.group_by_length else "random"
 
 
 def _with_others(rows: list[Example], batch: int) -> list[Example]:

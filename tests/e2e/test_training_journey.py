@@ -1,0 +1,111 @@
+"""A run outlives the app, its terminal and tmux, and is found again at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.training.recipe import check
+from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.layout import Workspace
+from tests.e2e.conftest import OpenTerminal
+from tests.fakes import FakeModelServer
+
+_LONG = {
+    "base": "support-base-hf", "data": ["few"], "max_steps": 5000, "epochs": 1000, "gradient_checkpointing": False,
+    "lora": {"rank": 2}, "batch": {"size": 1, "accumulation": 1, "max_length": 64}, "trackers": [],
+    "evaluation": {"share": 0.0}, "checkpoints": {"every": 5000},
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(sample: Workspace) -> RunStore:
+    found = RunStore(sample)
+    rows = [row for batch in found.datasets.get("triage").read(limit=40) for _, row in batch]
+    file = sample.root / "few.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    import_now(found.datasets, [file], "few", "messages")
+    found.save_recipe(check({"name": "long"} | _LONG))
+    return found
+
+
+def step_of(store: RunStore, name: str) -> int:
+    return int(store.state(store.get(name)).as_dict()["step"])
+
+
+def goes_on(store: RunStore, name: str) -> bool:
+    before = step_of(store, name)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if step_of(store, name) > before + 2:
+            return store.state(store.get(name)).state == "running"
+        time.sleep(0.1)
+    return False
+
+
+def stop(store: RunStore, name: str) -> None:
+    store.stop(name)
+    deadline = time.monotonic() + 60
+    while store.state(store.get(name)).state == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
+    terminal: OpenTerminal, store: RunStore, found_server: FakeModelServer
+) -> None:
+    app = terminal()
+    app.wait("{{ question }}")
+    app.press("f9")
+    app.wait(" settings ")
+    app.press("3")
+    app.wait("long@1")
+    app.press("f5")
+    app.wait("Train long?")
+    app.press("y")
+    app.wait("▶ long-1", seconds=60)
+    app.wait("of 5000", seconds=60)
+    try:
+        app.child.kill(signal.SIGKILL)
+        app.finish()
+        app.close()
+        assert goes_on(store, "long-1")
+        began = time.monotonic()
+        again = terminal()
+        again.wait("{{ question }}")
+        started = time.monotonic() - began
+        again.press("f9")
+        again.wait(" settings ")
+        again.press("3")
+        # Two seconds after the app can be used, however long it took to start on this machine.
+        again.wait("▶ long-1", seconds=2 + started)
+        again.jump("r", "Runs")
+        again.press("x")
+        again.wait("Stop long-1 now?")
+        again.press("y")
+        again.wait("stopped", seconds=30)
+    finally:
+        if store.state(store.get("long-1")).state == "running":
+            stop(store, "long-1")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_a_run_outlives_tmux(store: RunStore, tmp_path: Path) -> None:
+    socket = ["tmux", "-S", str(tmp_path / "t"), "-f", "/dev/null"]
+    command = f"{sys.executable} -m llmops_tui --workspace {store.workspace.root} train start long --beside --follow"
+    subprocess.run([*socket, "new-session", "-d", "-x", "100", "-y", "30", command], check=True)
+    deadline = time.monotonic() + 60
+    while not store.all() or step_of(store, "long-1") < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    subprocess.run([*socket, "kill-server"], check=True)
+    assert goes_on(store, "long-1")
+    stop(store, "long-1")
+    assert store.state(store.get("long-1")).state == "stopped"
