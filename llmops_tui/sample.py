@@ -13,6 +13,9 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts import exchange
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.training import presets
+from llmops_tui.training.recipe import check
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import copy_durable, sha256_file
 from llmops_tui.workspace.journal import Journal
@@ -28,6 +31,7 @@ _MODELS = {"support-base": "support-base-Q8_0.gguf", "support-base-q4": "support
 _WEIGHTS = ("support-base-hf", "support-base")
 _DATASETS = {"triage": "triage-train.jsonl", "triage-test": "triage-test.jsonl"}
 _OPEN_PROMPT = "support"
+_RECIPE = {"name": "triage-qlora", "base": "support-base-hf", "data": ["triage"]}
 
 
 def sample_folder() -> Path:
@@ -69,6 +73,9 @@ def fill(workspace: Workspace) -> dict[str, Any]:
     for name, file in _DATASETS.items():
         if name not in known_datasets:
             import_now(datasets, [folder / "datasets" / file], name, "messages")
+    runs = RunStore(workspace)
+    if _RECIPE["name"] not in {name for name, *_ in runs.recipes()}:
+        runs.save_recipe(presets.apply(check(_RECIPE), "tiny"), "teaches the base to triage")
     if drafts.load_session().prompt is None:
         drafts.save_session(Session(prompt=_OPEN_PROMPT, model="support-base"))
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -26,10 +27,32 @@ SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "datasets-light": (80, 24, "llmops-light", ("f9", "2", "…40", "enter", "…15", "w", "…20")),
     "datasets-200x50": (200, 50, "llmops-dark", ("f9", "2", "…40", "enter", "…15")),
     "profile": (120, 40, "llmops-dark", ("f9", "2", "…40", "p", "…40")),
+    "preflight": (120, 44, "llmops-dark", ("f9", "3", "…20", "p", "…450")),
+    "training": (120, 40, "llmops-dark", ("f9", "3", "…30", "f9", "r", "…10", "w", "…10")),
+    "training-light": (80, 24, "llmops-light", ("f9", "3", "…30")),
+    "training-200x50": (200, 50, "llmops-dark", ("f9", "3", "…30", "f9", "r", "…10", "w", "w", "…10")),
     "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "4", "…10")),
     "jobs": (120, 34, "llmops-dark", ("f9", "4", "…8", "f5", "…10", "f9", "5", "…15")),
     "settings": (120, 34, "llmops-dark", ("f9", "6", "…8")),
 }
+
+
+# Pictures that show a run: one real training run is made for all of them.
+TRAINED = {name for name in SHOTS if name.startswith("training")}
+
+
+def train(workspace: object) -> None:
+    """Run the sample's recipe to its end, as F5 does."""
+    import time
+
+    from llmops_tui.training.runs import RunStore
+    from llmops_tui.workspace.layout import Workspace
+
+    assert isinstance(workspace, Workspace)
+    store = RunStore(workspace)
+    run = store.start(store.recipe("triage-qlora"))
+    while store.state(store.get(run.name)).state in {"starting", "queued", "running"}:
+        time.sleep(1)
 
 
 async def shoot(workspace: object, name: str) -> str:
@@ -68,16 +91,23 @@ def main() -> None:
     from llmops_tui.workspace.layout import Workspace
 
     PICTURES.mkdir(parents=True, exist_ok=True)
+    trained = Path(tempfile.mkdtemp(prefix="llmops-trained-")) / ".llmops"
     for name in sys.argv[1:] or SHOTS:
         with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
             os.environ["XDG_CONFIG_HOME"] = folder
             workspace = Workspace(Path(folder) / "support-desk" / ".llmops")
+            if name in TRAINED:
+                if not trained.exists():
+                    fill(Workspace(trained))
+                    train(Workspace(trained))
+                shutil.copytree(trained, workspace.root)
             fill(workspace)
             (PICTURES / f"{name}.svg").write_text(asyncio.run(shoot(workspace, name)), encoding="utf-8")
             supervisor = ServerSupervisor(workspace)
             for handle in supervisor.running():
                 supervisor.stop(handle.model)
         print(name)
+    shutil.rmtree(trained.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from textual.content import Content
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.proof import proof_table
 
 if TYPE_CHECKING:
     from screens.services import Services
 
-Part = str | tuple[str, str]
+Part = str | tuple[str, str] | Content
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Details:
     engine: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     key: str = ""
+    proof: list[dict[str, Any]] = field(default_factory=list)
 
 
 def size_text(size: int) -> str:
@@ -45,8 +47,11 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
         variable = model.header.get("key_env") or key_variable(model.name)
         # A keyring may take its time, or ask its owner.
         return Details(key="found" if find_key(model) else f"none in {variable} or the keyring")
+    from llmops_tui.training.finish.proofs import read_proof
+
+    proof = read_proof(services.catalogue, model.sha256)
     if model.kind != "gguf":
-        return Details()
+        return Details(proof=proof)
     memory: dict[str, Any] = {}
     problem = ""
     try:
@@ -56,7 +61,7 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     except LlmopsError as error:
         problem = error.message
     handle = services.servers.find(model.name)
-    return Details(memory, health(handle) if handle is not None else {}, problem)
+    return Details(memory, health(handle) if handle is not None else {}, problem, proof=proof)
 
 
 def facts(model: Model, *, loaded: bool, details: Details) -> Content:
@@ -73,6 +78,11 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts += [("\nEngine\n", "bold"), *_rows(_engine_rows(details.engine))]
     if details.memory:
         parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
+    if details.proof:
+        parts += [
+            ("\nProof: held against the adapter on its base in transformers\n", "bold"),
+            proof_table(details.proof),
+        ]
     if model.kind == "gguf":
         template = model.header.get("chat_template")
         parts += [("\nChat template\n", "bold"), safe_text(str(template)) if template else "none in the file"]
@@ -91,11 +101,17 @@ def _remote_rows(model: Model, details: Details) -> list[tuple[str, Any]]:
     return [("address", model.header.get("url")), ("model there", there), ("key", details.key)]
 
 
+_STATES = {
+    "gguf": "not loaded", "adapter": "goes beside a model",
+    "safetensors": "is trained from; llmops model convert makes a GGUF file of it to serve",
+}  # fmt: skip
+
+
 def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
     header = model.header
     verified = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.verified_at)) if model.verified_at else "never"
     rows = [
-        ("state", "loaded" if loaded else "not loaded" if model.kind == "gguf" else "goes beside a model"),
+        ("state", "loaded" if loaded else _STATES.get(model.kind, "")),
         ("name in file", header.get("name")), ("architecture", header.get("architecture")),
         ("quantization", model.quantization), ("parameters", f"{int(header.get('parameters') or 0):,}"),
         ("context", f"{int(header.get('context_length') or 0):,} tokens"), ("layers", header.get("layers")),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.training.finish.proof_table import TABLE_HEADERS, table
 from llmops_tui.training.health import stalled
 from llmops_tui.training.recipe import fields, value_at
 from screens.widgets.chart import Series, short_number
+from screens.widgets.proof import proof_table
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
@@ -278,16 +278,3 @@ def _memory(memory: dict[str, Any]) -> list[Any]:
 def _bars(counts: list[int]) -> str:
     most = max(counts) or 1
     return "".join(" ▁▂▃▄▅▆▇█"[round(8 * count / most)] if count else " " for count in counts)
-
-
-def proof_table(steps: list[dict[str, Any]]) -> Content:
-    """The proof of what was exported."""
-    rows = [TABLE_HEADERS, *table(steps)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(TABLE_HEADERS))]
-    parts: list[Any] = []
-    for number, row in enumerate(rows):
-        style = "$muted" if number == 0 else "$success" if row[0] == "✓" else "$error"
-        parts.append(
-            (safe_line("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()) + "\n", style)
-        )
-    return Content.assemble(*parts)

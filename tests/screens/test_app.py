@@ -172,7 +172,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
         await pilot.press("a", *str(mine), "enter")
         await settle(pilot)
         assert "mine is registered" in notices(pilot)
-        assert pilot.app.screen.query_one("#model-list", OptionList).option_count == 3
+        assert pilot.app.screen.query_one("#model-list", OptionList).option_count == 4
 
 
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:

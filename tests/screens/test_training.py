@@ -25,12 +25,12 @@ from screens.widgets.dialogs import ConfirmDialog
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
-def recipe(name: str = "triage-qlora", **changes: Any) -> Recipe:
+def recipe(name: str = "mine", **changes: Any) -> Recipe:
     return check({"name": name, "base": "support-base-hf", "data": ["triage"]} | changes)
 
 
 def pretend_run(
-    workspace: Workspace, monkeypatch: Any, state: JobState = JobState.DONE, steps: int = 40, name: str = "triage-qlora"
+    workspace: Workspace, monkeypatch: Any, state: JobState = JobState.DONE, steps: int = 40, name: str = "mine"
 ) -> str:
     """A run as a trainer would have left it, without any trainer."""
     store = RunStore(workspace)
@@ -72,7 +72,8 @@ async def open_training(pilot: Pilot[int]) -> TrainingScreen:
     return screen
 
 
-async def test_an_empty_screen_says_what_to_do(open_app: OpenApp) -> None:
+async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
+    RunStore(sample).catalogue.write(lambda book: book.execute("DELETE FROM training_recipes"))
     async with open_app() as pilot:
         await open_training(pilot)
         assert "n makes one" in text(pilot, "#details-text")
@@ -173,7 +174,7 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         await until(pilot, lambda: screen.run is not None)
         run = store.all()[0]
         assert screen.run is not None
-        assert screen.run.name == run.name == "triage-qlora-1"
+        assert screen.run.name == run.name == "mine-1"
         run.folder.mkdir(parents=True, exist_ok=True)
         await pilot.press("P")
         await settle(pilot)
@@ -204,13 +205,13 @@ async def test_two_runs_share_a_chart_and_a_foreign_one_is_watched(
         await pilot.press("space", "down", "space")
         await settle(pilot)
         assert len(screen.query_one("#chart", LineChart)._series) == 4
-        assert "triage-qlora-1" in text(pilot, "#chart-figures")
+        assert "mine-1" in text(pilot, "#chart-figures")
         await pilot.press("o")
         await pilot.pause()
         pilot.app.screen.query_one(Input).value = str(foreign)
         await pilot.press("enter")
         await settle(pilot)
-        assert [shown.name for shown in screen.looking.runs] == ["triage-qlora-2", "triage-qlora-1", "factory-run"]
+        assert [shown.name for shown in screen.looking.runs] == ["mine-2", "mine-1", "factory-run"]
         assert screen.looking.runs[2].history.series["loss"] == {10: 2.0, 20: 1.0}
 
 

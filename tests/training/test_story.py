@@ -14,7 +14,6 @@ def test_qlora_teaches_the_sample_to_triage_and_the_served_model_has_learned_it(
     workspace = llmops.workspace
     before = exact_share(workspace, "support-base")
     assert before < 0.2
-    llmops.run("train", "new", "triage-qlora", "--base", "support-base-hf", "--data", "triage", "--preset", "tiny")
     began = time.monotonic()
     llmops.run("train", "start", "triage-qlora", "--make-room")
     done = llmops.wait("triage-qlora-1", "done")

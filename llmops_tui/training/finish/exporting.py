@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from llmops_tui.training.finish.converting import convert
 from llmops_tui.training.finish.families import Family
 from llmops_tui.training.finish.merging import merge_gguf, merge_safetensors
 from llmops_tui.training.finish.proof import LOSSLESS, QUANTIZED, Case, Step, ask_gguf, compare
+from llmops_tui.training.finish.proofs import keep_proof
 from llmops_tui.training.recipe import changed
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.lineage import record_edges
@@ -63,7 +63,7 @@ def export(
             result["models"].append(small.name)
     result["proof"] = [step.as_dict() for step in prove(context, store, run, steps)]
     for _, model, _, _ in steps:
-        _keep_proof(store, model, result["proof"])
+        keep_proof(store.catalogue, model.sha256, result["proof"])
     return result
 
 
@@ -171,25 +171,6 @@ def _register(context: JobContext, store: RunStore, name: str, make: Callable[[P
 
 def _edges(store: RunStore, made: Model, kind: str, recipe: str, inputs: list[str]) -> None:
     store.catalogue.write(lambda book: record_edges(book, output=made.sha256, kind=kind, recipe=recipe, inputs=inputs))
-
-
-def _keep_proof(store: RunStore, model: Model, proof: list[dict[str, Any]]) -> None:
-    store.catalogue.write(
-        lambda book: book.execute(
-            "INSERT INTO model_proofs (sha256, proof, made_at) VALUES (?, ?, ?)",
-            [model.sha256, json.dumps(proof), time.time()],
-        )
-    )
-
-
-def proof_of(store: RunStore, model: Model) -> list[dict[str, Any]]:
-    """The newest proof of a model; empty where there is none."""
-    rows = store.catalogue.read(
-        lambda book: book.execute(
-            "SELECT proof FROM model_proofs WHERE sha256 = ? ORDER BY made_at DESC LIMIT 1", [model.sha256]
-        ).fetchall()
-    )
-    return list(json.loads(rows[0][0])) if rows else []
 
 
 def cases_of(store: RunStore, run: Run) -> tuple[list[Case], set[int]]:

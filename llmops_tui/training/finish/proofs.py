@@ -1,0 +1,29 @@
+"""Proofs of models as the book keeps them, by the hash of the model they are about."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from llmops_tui.workspace.catalogue import Catalogue
+
+
+def keep_proof(catalogue: Catalogue, sha256: str, proof: list[dict[str, Any]]) -> None:
+    """Keep the table of a model."""
+    catalogue.write(
+        lambda book: book.execute(
+            "INSERT INTO model_proofs (sha256, proof, made_at) VALUES (?, ?, ?)",
+            [sha256, json.dumps(proof), time.time()],
+        )
+    )
+
+
+def read_proof(catalogue: Catalogue, sha256: str) -> list[dict[str, Any]]:
+    """The newest table of a model; empty where there is none."""
+    rows = catalogue.read(
+        lambda book: book.execute(
+            "SELECT proof FROM model_proofs WHERE sha256 = ? ORDER BY made_at DESC LIMIT 1", [sha256]
+        ).fetchall()
+    )
+    return list(json.loads(rows[0][0])) if rows else []
