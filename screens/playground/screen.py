@@ -139,8 +139,7 @@ class PlaygroundScreen(BaseScreen):
         async with self._reading:
             prompt = self.state.prompt
             loaded = await asyncio.to_thread(read, self.services, prompt)
-            if self.state.prompt != prompt:
-                # Another prompt was opened meanwhile; what was read is not about it.
+            if self.state.prompt != prompt:  # another prompt was opened meanwhile; what was read is not about it
                 return
             marked = self.state.marked
             self._take(loaded)
@@ -240,8 +239,7 @@ class PlaygroundScreen(BaseScreen):
 
     async def keep_session(self) -> None:
         """Remember where the playground is."""
-        state = self.state
-        session = Session(prompt=state.prompt, model=state.model_name, parameters=state.parameters)
+        session = Session(self.state.prompt, self.state.model_name, self.state.parameters)
         await asyncio.to_thread(self.services.drafts.save_session, session)
 
     # ── running ──

@@ -145,10 +145,16 @@ def details(screen: TrainingScreen) -> tuple[tuple[str, str], Content]:
     recipe = screen.recipe
     if recipe is None:
         return ("Recipe", ""), Content.styled(NO_RECIPES, "$muted")
-    plan = screen.looking.plans.get(recipe.sha256)
-    if plan is not None and screen.detail % 2 == 0:
-        return (f"Preflight  {safe_line(recipe.name)}", "w recipe"), preflight(plan)
-    return (f"Recipe  {safe_line(recipe.name)}", "w preflight" if plan else "p preflight"), settings(recipe)
+    views: list[tuple[str, Content]] = []
+    plan, found = screen.looking.plans.get(recipe.sha256), screen.looking.sweeps.get(recipe.name)
+    if plan is not None:
+        views.append(("Preflight", preflight(plan)))
+    views.append(("Recipe", settings(recipe)))
+    if found is not None:
+        views.append(("Sweep", sweep(found)))
+    title, content = views[screen.detail % len(views)]
+    note = "w next" if len(views) > 1 else "p preflight"
+    return (f"{title}  {safe_line(recipe.name)}", note), content
 
 
 def happened(run: Shown) -> Content:
@@ -259,6 +265,28 @@ def preflight(plan: dict[str, Any]) -> Content:
         parts += [(safe_text(text).replace("\n", "⏎"), _TOKEN_STYLES[state]) for text, state in example]
         parts.append("\n")
     return Content.assemble(*parts)
+
+
+def sweep(found: dict[str, Any]) -> Content:
+    """The trials of a sweep, the best first, with bars; and how much each field mattered."""
+    names = list(found["best"])
+    done = sorted((row for row in found["trials"] if row["loss"] is not None), key=lambda row: row["loss"])
+    parts: list[Any] = [("kept as ", "$muted"), (f"{found['recipe']}\n", "bold"), ("  loss".ljust(34), "$muted")]
+    parts += [(name.rpartition(".")[2].rjust(18), "$muted") for name in names] + ["\n"]
+    worst = done[-1]["loss"] if done else 1.0
+    for row in done:
+        style = "$success" if row is done[0] else "$muted" if row["state"] == "pruned" else "$accent"
+        bar = "▇" * max(1, round(20 * row["loss"] / worst))
+        parts += [(f"  {short_number(row['loss']):>8}  ", ""), (f"{bar:20}  ", style)]
+        parts += [_cell(row.get(name)).rjust(18) for name in names]
+        parts.append(("  ended early\n", "$muted") if row["state"] == "pruned" else "\n")
+    for name, share in (found.get("importance") or {}).items():
+        parts += [(f"\n  {name:32}", "$muted"), ("▇" * round(30 * share), "$warning"), f" {share:.0%}"]
+    return Content.assemble(*parts)
+
+
+def _cell(value: Any) -> str:
+    return short_number(value) if isinstance(value, float) else str(value)
 
 
 def _memory(memory: dict[str, Any]) -> list[Any]:

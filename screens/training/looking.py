@@ -44,6 +44,7 @@ class Looking:
     recipes: list[KeptRecipe] = field(default_factory=list)
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
     proofs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     readers: dict[str, HistoryReader] = field(default_factory=dict)
 
     def fingerprint(self) -> tuple[object, ...]:
@@ -58,6 +59,9 @@ def read_all(services: Services, before: Looking) -> Looking:
 
     store = services.training
     looking = Looking(plans=before.plans, proofs=before.proofs, readers=before.readers)
+    for job in reversed(store.jobs.all()):
+        if job.kind == "sweep" and job.result:
+            looking.sweeps[job.spec["arguments"]["recipe"]["name"]] = job.result
     seen = set()
     for name, number, recipe, note, _ in store.recipes():
         if name not in seen:

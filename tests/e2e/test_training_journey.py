@@ -58,6 +58,7 @@ def stop(store: RunStore, name: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.timeout(300)
 def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
     terminal: OpenTerminal, store: RunStore, found_server: FakeModelServer
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
             stop(store, "long-1")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 def test_a_run_outlives_tmux(store: RunStore, tmp_path: Path) -> None:
     socket = ["tmux", "-S", str(tmp_path / "t"), "-f", "/dev/null"]

@@ -137,6 +137,7 @@ def test_generate_streams_json_lines(sample: Workspace, tmp_path: Path) -> None:
 def test_models_are_listed_shown_verified_and_stopped(sample: Workspace) -> None:
     assert {m["model"] for m in data("model", "list", workspace=sample)["models"]} == {
         "support-base",
+        "support-base-hf",
         "support-base-q4",
     }
     shown = data("model", "show", "support-base", workspace=sample)

@@ -28,7 +28,7 @@ def test_version_and_help_load_neither_face_nor_native_libraries(argument: str) 
 def test_the_whole_engine_never_reaches_textual_or_native_libraries() -> None:
     statement = (
         "import pkgutil, importlib, llmops_tui\n"
-        "worker = 'llmops_tui.inference.engine.'\n"
+        "worker = ('llmops_tui.inference.engine.', 'llmops_tui.training.worker.')\n"
         "for m in pkgutil.walk_packages(llmops_tui.__path__, 'llmops_tui.'):\n"
         "    if not m.name.startswith(worker) and not m.name.endswith('__main__'): importlib.import_module(m.name)"
     )
@@ -37,6 +37,7 @@ def test_the_whole_engine_never_reaches_textual_or_native_libraries() -> None:
 
 def test_the_process_that_draws_holds_no_native_library_and_no_database() -> None:
     statement = (
-        "import screens.app, screens.launch, screens.playground.screen, screens.models.screen, screens.jobs.screen"
+        "import screens.app, screens.launch, screens.playground.screen, screens.models.screen, screens.jobs.screen\n"
+        "import screens.training.screen, screens.training.recipe_form"
     )
     assert not modules_after(statement) & (HEAVY | {"duckdb", "sqlite_utils", "httpx"})

@@ -239,3 +239,23 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             "<|im_start|>user⏎yeslate",
         ):
             assert part in shown, part
+
+
+async def test_a_sweep_is_drawn_with_its_trials_and_what_mattered(open_app: OpenApp, sample: Workspace) -> None:
+    store = RunStore(sample)
+    store.save_recipe(recipe())
+    result = {
+        "best": {"lora.rank": 16}, "loss": 0.3, "recipe": "mine-best@1", "importance": {"lora.rank": 0.9},
+        "trials": [{"trial": 0, "state": "complete", "loss": 0.3, "lora.rank": 16}, {"trial": 1, "state": "pruned", "loss": 2.0, "lora.rank": 4}],
+    }  # fmt: skip
+    job = store.jobs.add(
+        kind="sweep", title="sweep mine", spec={"entry": "", "arguments": {"recipe": {"name": "mine"}}}
+    )
+    store.jobs.update(job.id, state="done", result=json.dumps(result))
+    async with open_app() as pilot:
+        await open_training(pilot)
+        await pilot.press("w")
+        shown = text(pilot, "#details-text")
+        assert "mine-best@1" in shown
+        assert "ended early" in shown
+        assert "90%" in shown

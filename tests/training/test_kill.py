@@ -149,6 +149,7 @@ def check_kills(store: RunStore, moments: int, inside: int, seed: int) -> None:
         assert store.get(run.name).result["loss"] == pytest.approx(store.get("whole-1").result["loss"], abs=1e-6)
 
 
+@pytest.mark.timeout(300)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(store: RunStore) -> None:
     check_kills(store, moments=2, inside=1, seed=1)
 
@@ -158,6 +159,7 @@ def test_thirty_kills_ten_of_them_inside_a_checkpoint(store: RunStore) -> None:
     check_kills(store, moments=30, inside=10, seed=2)
 
 
+@pytest.mark.timeout(300)
 def test_a_stop_a_pause_and_a_resume(store: RunStore) -> None:
     run = store.start(small_recipe("steered", max_steps=200, checkpoints={"every": 50}), beside=True)
     assert kill_free(store, run, 3)

@@ -156,6 +156,7 @@ def test_training_and_serving_are_compared_token_for_token(sample: Workspace) ->
     assert codes(preflight.look_at_parity(other)) == {("error", "parity")}
 
 
+@pytest.mark.timeout(300)
 def test_plan_tells_everything_and_measures_two_steps(llmops: Llmops) -> None:
     llmops.run("train", "new", "small", "--base", "support-base-hf", "--data", "triage", "--preset", "tiny")
     plan = llmops.run("train", "plan", "small", "--set", "batch.size=4")
@@ -172,6 +173,7 @@ def test_plan_tells_everything_and_measures_two_steps(llmops: Llmops) -> None:
     assert again["memory"]["total"] == pytest.approx(plan["dry_run"]["peak_bytes"], rel=0.05)
 
 
+@pytest.mark.timeout(300)
 def test_plan_says_no_with_exit_code_one(llmops: Llmops) -> None:
     llmops.run("train", "new", "bad", "--base", "support-base-hf", "--data", "triage", "--set", "lora.targets=nothing")
     plan = llmops.run("train", "plan", "bad", "--no-dry-run", code=1)
