@@ -18,6 +18,7 @@ from llmops_tui.workspace.layout import Workspace
 
 _KILL_AFTER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
 
 
 def supervise(workspace: Workspace, job_id: str) -> int:
@@ -46,8 +47,13 @@ def supervise(workspace: Workspace, job_id: str) -> int:
             stderr=log,
         )
     terminated_at: float | None = None
+    looked_at = time.monotonic()
     while worker.poll() is None:
-        if terminated_at is None and (stop_asked or store.cancel_requested(job_id)):
+        # Whoever cancels sends a signal too; the record is for one that was lost, and is looked at seldom.
+        if terminated_at is None and not stop_asked and time.monotonic() - looked_at > _LOOK_SECONDS:
+            looked_at = time.monotonic()
+            stop_asked = store.cancel_requested(job_id)
+        if terminated_at is None and stop_asked:
             worker.terminate()
             terminated_at = time.monotonic()
         elif terminated_at is not None and time.monotonic() - terminated_at > _KILL_AFTER_SECONDS:

@@ -37,14 +37,22 @@ class JobContext:
         self._last_report = 0.0
         self._cancelled = False
 
-    def report(self, share: float, message: str = "") -> None:
-        """Record progress, ``share`` from 0 to 1, a few times a second at the most.
+    def check(self) -> None:
+        """Notice a cancel without recording anything.
 
         Raises:
             JobCancelledError: the job was asked to stop.
         """
         if self._cancelled:
             raise JobCancelledError
+
+    def report(self, share: float, message: str = "") -> None:
+        """Record progress, ``share`` from 0 to 1, a few times a second at the most.
+
+        Raises:
+            JobCancelledError: the job was asked to stop.
+        """
+        self.check()
         now = time.monotonic()
         if now - self._last_report >= _PROGRESS_SECONDS or share >= 1:
             self._last_report = now

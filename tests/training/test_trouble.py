@@ -27,6 +27,9 @@ class Context:
         self.said: list[str] = []
         self._limit = limit
 
+    def check(self) -> None:
+        """Nobody cancels."""
+
     def report(self, _share: float, message: str = "") -> None:
         self.said.append(message)
         if self._limit and len(self.said) >= self._limit:

@@ -19,6 +19,7 @@ from llmops_tui.training.recipe import Recipe
 
 _NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens"}
 _PREFERENCE = "rewards/"
+_REPORT_SECONDS = 2.0
 
 
 class StoppedAfterSaveError(Exception):
@@ -46,6 +47,7 @@ class RunCallback(TrainerCallback):
         self._generated = generated
         self._watch = Watch()
         self._began = time.monotonic()
+        self._reported = 0.0
         self._tokens = 0.0
         self._asked = ""
         self._best = float("inf")
@@ -63,7 +65,11 @@ class RunCallback(TrainerCallback):
     ) -> TrainerControl:
         """Tell the progress; look whether something is asked."""
         self._seconds = time.monotonic() - self._began
-        self._context.report(state.global_step / max(1, state.max_steps), self._message(state))
+        self._context.check()
+        # Each record of progress is synced to disk, and waiting for that is no training.
+        if time.monotonic() - self._reported > _REPORT_SECONDS or state.global_step >= state.max_steps:
+            self._reported = time.monotonic()
+            self._context.report(state.global_step / max(1, state.max_steps), self._message(state))
         self._asked = wishes.asked(self._context.folder) or self._asked
         if self._asked == wishes.PAUSE or wishes.take_save_now(self._context.folder):
             control.should_save = True

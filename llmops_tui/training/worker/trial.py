@@ -25,6 +25,9 @@ class _Context:
         self.workspace = workspace
         self.folder = folder
 
+    def check(self) -> None:
+        """A trial is ended from outside."""
+
     def report(self, share: float, message: str = "") -> None:
         """Nobody asks a trial how far it is: its record tells."""
 
