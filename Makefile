@@ -35,10 +35,12 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python tools/bench/run_all.py
+	@$(BIN)/python tools/bench/training.py
 
 # A GPU's own benchmark: an 8B-sized random model, built and run where a GPU is.
 bench-gpu: $(VENV)/.dev
 	@$(BIN)/python tools/bench/gpu.py
+	@$(BIN)/python tools/bench/training.py
 
 clean:
 	rm -rf $(VENV) dist build

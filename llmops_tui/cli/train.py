@@ -111,11 +111,12 @@ def start(
     make_room: Annotated[
         bool, typer.Option("--make-room", help="Stop this workspace's model servers for it; they come back after.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where the preflight finds errors.")] = False,
 ) -> None:
-    """Start a run as a job of its own; it goes on when the terminal is closed."""
+    """Start a run as a job of its own; it goes on when the terminal is closed. Errors of the preflight stop it."""
     session = session_of(context)
     store = store_of(session)
-    run = store.start(recipe_of(session, given, changes), beside=beside, make_room=make_room)
+    run = store.start(recipe_of(session, given, changes), beside=beside, make_room=make_room, force=force)
     if follow:
         _follow(session, store, run.name)
         return

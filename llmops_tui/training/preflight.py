@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
-from llmops_tui.models.safetensors import ModelFolder
+from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.monitoring import memory as devices
 from llmops_tui.training import turns
-from llmops_tui.training.examples import Examples, Report
-from llmops_tui.training.memory import Fit, Shape, TrainingMemory, estimate, nearest_that_fits, trainable_parameters
+from llmops_tui.training.examples import Examples, Report, sources
+from llmops_tui.training.finish.serving import serving_model
+from llmops_tui.training.memory import (
+    Fit,
+    Shape,
+    TrainingMemory,
+    estimate,
+    nearest_that_fits,
+    shape_of,
+    trainable_parameters,
+)
 from llmops_tui.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.training.runs import RunStore
 
 _MANY = 0.3
 _SHOWN_TOKENS = 400
@@ -214,6 +228,64 @@ def room_findings(room: Room) -> list[Finding]:
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Looked:
+    """All that was looked at without training a step."""
+
+    findings: list[Finding]
+    parity: Parity | None
+    room: Room
+    steps: int
+    disk: int
+
+
+def look(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text: ModelText) -> Looked:
+    """Look at a recipe from all sides but that of a real step."""
+    folder = read_folder(base.path)
+    shape = shape_of(folder)
+    serving = serving_model(store, recipe.serving, base)
+    parity = (
+        compare_with_serving(recipe, text, serving, _some_rows(recipe, store.datasets)) if serving is not None else None
+    )
+    factor, _, measured = store.calibration(shape.key, turns.training_device())
+    room = look_at_room(recipe, shape, max(examples.report.lengths), (factor, measured))
+    steps = _steps(recipe, len(examples.train))
+    disk = disk_needed(recipe, shape, steps)
+    findings = [
+        *look_at_data(recipe, examples), *look_at_settings(recipe, folder, shape, _vocabulary(folder)),
+        *look_at_parity(parity), *room_findings(room), *disk_findings(disk, store.workspace.runs),
+    ]  # fmt: skip
+    return Looked(findings, parity, room, steps, disk)
+
+
+def _steps(recipe: Recipe, rows: int) -> int:
+    a_epoch = max(1, -(-rows // recipe.effective_batch))
+    steps = max(1, round(recipe.epochs * a_epoch))
+    return min(steps, recipe.max_steps) if recipe.max_steps else steps
+
+
+def _some_rows(recipe: Recipe, datasets: DatasetStore) -> list[tuple[str, Any]]:
+    """Rows of each dataset, from its beginning, its middle and its end."""
+    found: list[tuple[str, Any]] = []
+    for version, _ in sources(recipe, datasets):
+        step = max(1, version.rows // 50)
+        kind = "prompt-completion" if version.kind == "preference" else version.kind
+        rows = version.rows_at(list(range(0, version.rows, step))[:50])
+        chosen = [row | {"completion": row.get("chosen")} if version.kind == "preference" else row for row in rows]
+        found += [(kind, row) for row in chosen]
+    return found
+
+
+def _vocabulary(folder: ModelFolder) -> set[str]:
+    file = folder.path / "tokenizer.json"
+    if not file.is_file():
+        return set()
+    data = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = data["model"].get("vocab") or {}
+    tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
+    return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}
 
 
 def disk_needed(recipe: Recipe, shape: Shape, steps: int) -> int:

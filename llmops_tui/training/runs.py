@@ -45,6 +45,7 @@ class Run:
     data: tuple[tuple[str, str], ...]
     beside: bool
     make_room: bool
+    force: bool
     result: dict[str, Any] | None
     created_at: float
     finished_at: float | None
@@ -153,8 +154,8 @@ class RunStore:
 
     # ── runs ──
 
-    def start(self, recipe: Recipe, *, beside: bool = False, make_room: bool = False) -> Run:
-        """Start a run, detached.
+    def start(self, recipe: Recipe, *, beside: bool = False, make_room: bool = False, force: bool = False) -> Run:
+        """Start a run, detached; with ``force`` also where its preflight finds errors.
 
         Raises:
             InputRefusedError: the base or the data do not go with the recipe.
@@ -162,7 +163,7 @@ class RunStore:
         base = self.base_of(recipe)
         data = [(version.ref, version.sha256) for version, _ in sources(recipe, self.datasets)]
         name = self._next_name(recipe.name)
-        options = json.dumps({"beside": beside, "make_room": make_room})
+        options = json.dumps({"beside": beside, "make_room": make_room, "force": force})
         self.catalogue.write(
             lambda book: book.execute(
                 f"INSERT INTO training_runs ({_COLUMNS}) VALUES (?, ?, '', ?, ?, ?, NULL, ?, NULL)",
@@ -298,6 +299,6 @@ class RunStore:
         chosen = json.loads(options)
         return Run(
             name, check(json.loads(recipe)), job, base, tuple((a, b) for a, b in json.loads(data)), bool(chosen["beside"]),
-            bool(chosen["make_room"]), json.loads(result) if result else None, created, finished,
+            bool(chosen["make_room"]), bool(chosen["force"]), json.loads(result) if result else None, created, finished,
             self.workspace.runs / (job or f"none-{name}"),
         )  # fmt: skip

@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.jobs.store import JobState
 from screens import outside_editor
 from screens.datasets.table import RowTable
+from screens.following import follow_job
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
     from screens.datasets.screen import DatasetsScreen
 
-_FOLLOW_SECONDS = 0.2
 _JOB = "llmops_tui.datasets.operations.base:run_job"
 _CHECKED_UNASKED = 20_000
 _AT_ONCE = {"filter", "sample", "sort", "edit", "select", "map"}
@@ -27,17 +26,10 @@ _AT_ONCE_ROWS = 100_000
 
 async def follow(screen: DatasetsScreen, job: Job, done: str) -> dict[str, Any]:
     """Wait for a job's end, with its progress at the rows; a failure is raised."""
-    panel = screen.query_one("#rows", Panel)
-    while not job.state.final:
-        panel.set_note(f"{job.title} {job.progress:.0%} {job.message}")
-        await asyncio.sleep(_FOLLOW_SECONDS)
-        job = await asyncio.to_thread(screen.services.jobs.store.get, job.id)
-    panel.set_note("")
-    if job.state != JobState.DONE:
-        raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log.")
+    result = await follow_job(screen.services, screen.query_one("#rows", Panel), job)
     if done:
         screen.app.say(done)
-    return job.result or {}
+    return result
 
 
 async def check(screen: DatasetsScreen) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.jobs.store import JobState
 from llmops_tui.training import presets
 from llmops_tui.training.recipe import check, parse
 from screens import outside_editor
+from screens.following import follow_job
 from screens.training.recipe_form import RecipeForm
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.panel import Panel
@@ -22,21 +22,12 @@ if TYPE_CHECKING:
     from screens.training.looking import Shown
     from screens.training.screen import TrainingScreen
 
-_FOLLOW_SECONDS = 0.3
 _PLAN_ENTRY = "llmops_tui.training.worker.plan:plan"
 
 
 async def follow(screen: TrainingScreen, job: Job) -> dict[str, Any]:
     """Wait for a job's end, with its progress at the details; a failure is raised."""
-    panel = screen.query_one("#training-details", Panel)
-    while not job.state.final:
-        panel.set_note(f"{job.title} {job.progress:.0%} {job.message}")
-        await asyncio.sleep(_FOLLOW_SECONDS)
-        job = await asyncio.to_thread(screen.services.jobs.store.get, job.id)
-    panel.set_note("")
-    if job.state != JobState.DONE:
-        raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log.")
-    return job.result or {}
+    return await follow_job(screen.services, screen.query_one("#training-details", Panel), job)
 
 
 # ── recipes ──

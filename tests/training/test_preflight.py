@@ -179,3 +179,16 @@ def test_plan_says_no_with_exit_code_one(llmops: Llmops) -> None:
     plan = llmops.run("train", "plan", "bad", "--no-dry-run", code=1)
     assert not plan["ok"]
     assert plan["problems"][0]["code"] == "no_targets"
+
+
+@pytest.mark.timeout(300)
+def test_a_run_whose_preflight_finds_an_error_does_not_train(sample: Workspace) -> None:
+    from tests.training.test_kill import wait
+
+    store = RunStore(sample)
+    run = store.start(recipe("sft", "triage", lora={"targets": ["query_key_value"]}), beside=True)
+    assert wait(store, run) == "failed"
+    job = store.state(run).job
+    assert job is not None
+    assert "query_key_value" in job.cause
+    assert "q_proj" in job.cause

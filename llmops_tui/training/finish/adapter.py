@@ -13,6 +13,7 @@ import numpy as np
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.safetensors import read_tensors
 from llmops_tui.training.finish.families import Delta, Family, deltas
+from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.finish.tensors import read
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.lineage import record_edges
@@ -96,25 +97,6 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> dict[str, Any]:
     )  # fmt: skip
     serving = serving_model(store, run.recipe.serving, base)
     return result | {"model": model.name, "sha256": model.sha256, "serving": serving.name if serving else None}
-
-
-def serving_model(store: RunStore, wanted: str, base: Model) -> Model | None:
-    """The GGUF model of a base's weights: the one named, one made of it, or else one of the same shape."""
-    if wanted:
-        return store.registry.get(wanted)
-    models = [m for m in store.registry.all() if m.kind == "gguf" and m.present]
-    made = store.catalogue.read(
-        lambda book: {
-            r[0] for r in book.execute("SELECT output FROM lineage WHERE input = ?", [base.sha256]).fetchall()
-        }
-    )
-    order = ["F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
-    models.sort(key=lambda m: (m.sha256 not in made, order.index(m.quantization) if m.quantization in order else 99))
-    for model in models:
-        alike = all(model.header.get(f) == base.header.get(f) for f in ("layers", "embedding_length", "vocabulary"))
-        if model.sha256 in made or alike:
-            return model
-    return None
 
 
 def _config(folder: Path) -> dict[str, Any]:

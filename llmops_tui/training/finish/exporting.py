@@ -17,13 +17,14 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
 from llmops_tui.models.registry import Model
 from llmops_tui.training.examples import Example, build
-from llmops_tui.training.finish.adapter import read_adapter, serving_model
+from llmops_tui.training.finish.adapter import read_adapter
 from llmops_tui.training.finish.checking import check_export
 from llmops_tui.training.finish.converting import convert
 from llmops_tui.training.finish.families import Family
 from llmops_tui.training.finish.merging import merge_gguf, merge_safetensors
 from llmops_tui.training.finish.proof import LOSSLESS, QUANTIZED, Case, Step, ask_gguf, compare
 from llmops_tui.training.finish.proofs import keep_proof
+from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.recipe import changed
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.lineage import record_edges

@@ -10,7 +10,7 @@ from typing import Any
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
-from llmops_tui.training import runs, turns
+from llmops_tui.training import preflight, runs, turns
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
 from llmops_tui.workspace.catalogue import Catalogue
@@ -40,6 +40,8 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
                     found.recipe, DatasetStore(catalogue), text,
                     lambda share: context.report(0, f"tokenizing {share:.0%}"),
                 )  # fmt: skip
+                context.report(0, "preflight")
+                _preflight(found, preflight.look(found.recipe, store, base, examples, text), recorder)
             try:
                 outcome = train(found.recipe, base.path, examples, context, recorder)
             except StoppedAfterSaveError as stopped:
@@ -54,6 +56,16 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             recorder.write("end", 0, state=state)
         recorder.close()
+
+
+def _preflight(found: runs.Run, looked: preflight.Looked, recorder: Recorder) -> None:
+    """Record what is to be known of the run, and stop where something is an error, unless that was insisted on."""
+    for finding in looked.findings:
+        # The queue is behind us when this is looked at.
+        if finding.level != "info":
+            recorder.write("event", 0, level=finding.level, message=finding.message, hint=finding.hint)
+    if not found.force:
+        preflight.refuse(looked.findings)
 
 
 def _facts(outcome: Any) -> dict[str, Any]:

@@ -10,16 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.models.safetensors import ModelFolder, read_folder
+from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import preflight, turns
-from llmops_tui.training.examples import Examples, build, sources
-from llmops_tui.training.finish.adapter import serving_model
+from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate, shape_of
-from llmops_tui.training.preflight import Finding
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.runs import RunStore
 
@@ -34,26 +31,16 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     base = store.base_of(wanted)
     folder = read_folder(base.path)
     shape = shape_of(folder)
-    findings: list[Finding] = []
     with ModelText(base, wanted.chat_template or None) as text:
         examples = build(
             wanted, store.datasets, text, lambda share: context.report(0.6 * share, f"tokenizing {share:.0%}")
         )
         context.report(0.6, "comparing with serving")
-        serving = serving_model(store, wanted.serving, base)
-        rows = _some_rows(wanted, store.datasets)
-        parity = preflight.compare_with_serving(wanted, text, serving, rows) if serving is not None else None
-    findings += preflight.look_at_data(wanted, examples)
-    findings += preflight.look_at_settings(wanted, folder, shape, _vocabulary(folder))
-    findings += preflight.look_at_parity(parity)
+        looked = preflight.look(wanted, store, base, examples, text)
+    findings, room, steps, disk = looked.findings, looked.room, looked.steps, looked.disk
     longest = max(examples.report.lengths)
-    device = turns.training_device()
-    factor, tokens_per_s, measured = store.calibration(shape.key, device)
-    room = preflight.look_at_room(wanted, shape, longest, (factor, measured))
-    findings += preflight.room_findings(room)
-    steps = _steps(wanted, len(examples.train))
-    disk = preflight.disk_needed(wanted, shape, steps)
-    findings += preflight.disk_findings(disk, context.workspace.runs)
+    device = room.device
+    _, tokens_per_s, measured = store.calibration(shape.key, device)
     dry = None
     if dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
@@ -67,10 +54,10 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     )
     seconds = tokens / tokens_per_s if tokens_per_s else None
     return {
-        "recipe": wanted.model_dump(), "base": base.name, "serving": serving.name if serving else None,
+        "recipe": wanted.model_dump(), "base": base.name, "serving": looked.parity.serving if looked.parity else None,
         "problems": preflight.as_dicts(findings), "data": preflight.data_facts(examples.report, examples),
         "examples": preflight.shown_tokens(examples.report.shown),
-        "parity": None if parity is None else dataclasses.asdict(parity),
+        "parity": None if looked.parity is None else dataclasses.asdict(looked.parity),
         "memory": room.needed.as_dict() | {
             "device": room.device, "available": room.available, "device_total": room.total, "fits": room.fits,
             "measured_runs": measured, "nearest": None if room.nearest is None else room.nearest.changes,
@@ -80,36 +67,6 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         "energy_kwh": _energy(device, seconds), "dry_run": dry,
         "ok": not any(f.level == "error" for f in findings),
     }  # fmt: skip
-
-
-def _steps(recipe: Recipe, rows: int) -> int:
-    a_epoch = max(1, -(-rows // recipe.effective_batch))
-    steps = max(1, round(recipe.epochs * a_epoch))
-    return min(steps, recipe.max_steps) if recipe.max_steps else steps
-
-
-def _some_rows(recipe: Recipe, datasets: DatasetStore) -> list[tuple[str, Any]]:
-    """Rows of each dataset, from its beginning, its middle and its end."""
-    found: list[tuple[str, Any]] = []
-    for version, _ in sources(recipe, datasets):
-        step = max(1, version.rows // 50)
-        kind = "prompt-completion" if version.kind == "preference" else version.kind
-        rows = version.rows_at(list(range(0, version.rows, step))[:50])
-        chosen = [row | {"completion": row.get("chosen")} if version.kind == "preference" else row for row in rows]
-        found += [(kind, row) for row in chosen]
-    return found
-
-
-def _vocabulary(folder: ModelFolder) -> set[str]:
-    import json
-
-    file = folder.path / "tokenizer.json"
-    if not file.is_file():
-        return set()
-    data = json.loads(file.read_text(encoding="utf-8"))
-    vocabulary = data["model"].get("vocab") or {}
-    tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
-    return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}
 
 
 def _energy(device: str, seconds: float | None) -> float | None:
