@@ -187,7 +187,9 @@ def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path) -> None:
     assert any("stopped early" in event.message for event in history.events)
 
 
-def test_a_second_run_waits_for_the_first(tmp_path: Path) -> None:
+def test_a_second_run_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The queue belongs to the user; other tests that train stand in it too.
+    monkeypatch.setattr(turns, "user_runtime_folder", lambda: tmp_path / "runtime")
     recipe = small(name="first")
     device = turns.training_device()
     with turns.turn(Context(tmp_path), recipe, beside=False):  # type: ignore[arg-type]
