@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
@@ -37,6 +37,7 @@ class Services:
         # How the next model is loaded, where the user chose so because it did not fit otherwise.
         self.smaller: tuple[int, int] | None = None
         self.wait_for_memory = False
+        self._proofs: dict[str, tuple[object, list[dict[str, Any]]]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -134,6 +135,16 @@ class Services:
         from llmops_tui.training.runs import RunStore
 
         return RunStore(self.workspace)
+
+    def proof(self, model: Model) -> list[dict[str, Any]]:
+        """The newest proof of a model; read again only where the book has changed."""
+        from llmops_tui.training.finish.proofs import read_proof
+
+        stamp = self.catalogue.stamp()
+        known = self._proofs.get(model.sha256)
+        if known is None or known[0] != stamp:
+            known = self._proofs[model.sha256] = (stamp, read_proof(self.catalogue, model.sha256))
+        return known[1]
 
     def ensure_server(self, model: Model) -> Endpoint:
         """The model's server, with the user's settings; gives up when the app is closing."""

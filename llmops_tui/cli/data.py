@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmops_tui.cli import data_change, data_look
-from llmops_tui.cli.job import follow_to_end
+from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
@@ -56,7 +56,6 @@ def import_(
     """Read files into a new version of a dataset. What they seem to hold is said first, with the evidence."""
     from llmops_tui.datasets.formats.reading import mapped_kind
     from llmops_tui.datasets.importing import ENTRY, preview, start_arguments, suggested_name
-    from llmops_tui.jobs.launcher import JobLauncher
 
     session = session_of(context)
     store = store_of(session)
@@ -75,16 +74,10 @@ def import_(
         session.say(f"mapping: {', '.join(f'{r} = {c}' for r, c in roles.items())} gives {mapped_kind(roles)}")
     if not yes and sys.stdin.isatty() and not typer.confirm(f"Import as {chosen}?", default=True, err=True):
         raise InputRefusedError("not_confirmed", "nothing was imported", "Choose with --format, or map with --map.")
-    launcher = JobLauncher(session.workspace)
     title = f"import {arguments['name']}"
-    job = launcher.start(kind="import", title=title, entry=ENTRY, arguments=arguments)
-    if detach:
-        session.emit(
-            {"job": job.id, "dataset": arguments["name"]}, lambda: f"started {job.id}; llmops job show {job.id}"
-        )
-        return
-    made = follow_to_end(session, launcher, job.id).result or {}
-    session.emit(made, lambda: _imported(made))
+    made = run_job(session, kind="import", title=title, entry=ENTRY, arguments=arguments, detach=detach)
+    if made is not None:
+        session.emit(made, lambda: _imported(made))
 
 
 def _roles(given: list[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -95,7 +95,25 @@ def resume(context: typer.Context, job_id: _Id) -> None:
     session.emit(job.as_dict(), lambda: f"started {job.id}")
 
 
-def follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:
+def run_job(
+    session: Session, *, kind: str, title: str, entry: str, arguments: dict[str, Any], detach: bool = False
+) -> dict[str, Any] | None:
+    """Start a job and wait for its result; detached, tell which it is and return none.
+
+    Raises:
+        LlmopsError: ``job_failed``, with its cause.
+    """
+    from llmops_tui.jobs.launcher import JobLauncher
+
+    launcher = JobLauncher(session.workspace)
+    job = launcher.start(kind=kind, title=title, entry=entry, arguments=arguments)
+    if detach:
+        session.emit(job.as_dict(), lambda: f"started {job.id}; llmops job show {job.id}")
+        return None
+    return _follow_to_end(session, launcher, job.id).result or {}
+
+
+def _follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:
     """Wait for a job, its progress shown where somebody watches; an interrupt cancels it.
 
     Raises:

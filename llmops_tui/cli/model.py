@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli.job import follow_to_end
+from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, LlmopsError
 
@@ -135,22 +135,17 @@ def quantize(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
     """Make a smaller model, as a job; the new file is registered in the workspace."""
-    from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.models.quantize import check_quantization
 
     session = session_of(context)
     made = target or f"{name}-{kind}"
     check_quantization(_registry(session).get(name), kind, session.workspace.models, again=again)
-    launcher = JobLauncher(session.workspace)
-    job = launcher.start(
-        kind="quantize", title=f"quantize {name} to {kind}", entry="llmops_tui.models.quantize:quantize",
-        arguments={"name": name, "kind": kind, "target": made, "again": again},
+    found = run_job(
+        session, kind="quantize", title=f"quantize {name} to {kind}", entry="llmops_tui.models.quantize:quantize",
+        arguments={"name": name, "kind": kind, "target": made, "again": again}, detach=detach,
     )  # fmt: skip
-    if detach:
-        session.emit({"job": job.id, "model": made}, lambda: f"started {job.id}; llmops job show {job.id}")
-        return
-    ended = follow_to_end(session, launcher, job.id)
-    session.emit(ended.result or {}, lambda: f"{made} is registered")
+    if found is not None:
+        session.emit(found, lambda: f"{made} is registered")
 
 
 @app.command()
@@ -160,17 +155,14 @@ def convert(
     target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-F16.")] = None,
 ) -> None:
     """Write a folder of safetensors as GGUF in 16 bits, as a job; the new file is registered."""
-    from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.training.finish.checking import CONVERT_ENTRY
 
     session = session_of(context)
     made = target or f"{name}-F16"
     _registry(session).get(name)
-    launcher = JobLauncher(session.workspace)
     arguments = {"name": name, "target": made}
-    job = launcher.start(kind="convert", title=f"convert {name}", entry=CONVERT_ENTRY, arguments=arguments)
-    ended = follow_to_end(session, launcher, job.id)
-    session.emit(ended.result or {}, lambda: f"{made} is registered")
+    found = run_job(session, kind="convert", title=f"convert {name}", entry=CONVERT_ENTRY, arguments=arguments)
+    session.emit(found, lambda: f"{made} is registered")
 
 
 @app.command()
@@ -181,17 +173,15 @@ def merge(
     quantize_to: Annotated[str | None, typer.Option("--quantize", metavar="TYPE", help="Such as Q8_0.")] = None,
 ) -> None:
     """Write a model with an adapter in it, prove that it answers the same, and register it."""
-    from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.training.finish.checking import ENTRY, check_export
     from llmops_tui.training.runs import RunStore
 
     session = session_of(context)
     _registry(session).get(f"{name}+{adapter}")
     check_export(RunStore(session.workspace), adapter, quantize_to)
-    launcher = JobLauncher(session.workspace)
     arguments = {"run_name": adapter, "merge": True, "quantize": quantize_to, "serving": name}
-    job = launcher.start(kind="export", title=f"merge {adapter} into {name}", entry=ENTRY, arguments=arguments)
-    found = follow_to_end(session, launcher, job.id).result or {}
+    title = f"merge {adapter} into {name}"
+    found = run_job(session, kind="export", title=title, entry=ENTRY, arguments=arguments) or {}
     session.emit(found, lambda: f"{', '.join(found.get('models') or [])}: registered")
 
 
@@ -232,13 +222,11 @@ def verify(
     """Hash the file again and compare."""
     session = session_of(context)
     if detach:
-        from llmops_tui.jobs.launcher import JobLauncher
-
         _registry(session).get(name)
-        job = JobLauncher(session.workspace).start(
-            kind="verify", title=f"verify {name}", entry="llmops_tui.models.tasks:verify", arguments={"name": name}
-        )
-        session.emit({"job": job.id}, lambda: f"started {job.id}; llmops job show {job.id}")
+        run_job(
+            session, kind="verify", title=f"verify {name}", entry="llmops_tui.models.tasks:verify",
+            arguments={"name": name}, detach=True,
+        )  # fmt: skip
         return
     model = _registry(session).verify(name, session.progress(f"hashing {name}"))
     data = {"model": model.name, "sha256": model.sha256, "intact": True}

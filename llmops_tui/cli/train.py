@@ -10,7 +10,7 @@ import typer
 
 from llmops_tui.cli import train_finish
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
+from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of, with_changes
 from llmops_tui.errors import InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
@@ -36,13 +36,11 @@ def new(
 ) -> None:
     """Make a recipe from presets, and keep it as a version."""
     from llmops_tui.training import presets
-    from llmops_tui.training.recipe import changed, check, from_text
+    from llmops_tui.training.recipe import check, from_text
 
     session = session_of(context)
     sources = [source for item in data for source in from_text("data", item)]
-    recipe = presets.apply(check({"name": name, "base": base, "data": sources}), *(preset or []))
-    pairs = [change.partition("=") for change in changes or []]
-    recipe = changed(recipe, {field: from_text(field, value) for field, _, value in pairs}) if pairs else recipe
+    recipe = with_changes(presets.apply(check({"name": name, "base": base, "data": sources}), *(preset or [])), changes)
     text = recipe.to_yaml()
     if to is not None:
         if to.exists():

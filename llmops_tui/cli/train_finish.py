@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from llmops_tui.cli.job import follow_to_end
+from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
 from llmops_tui.errors import ExitCode, LlmopsError
@@ -29,19 +29,12 @@ def plan(
     ] = True,
 ) -> None:
     """Look at everything before a run: data, template, tokens, memory, time; exit 1 where it would not go well."""
-    from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.training.worker import PLAN_ENTRY
 
     session = session_of(context)
     recipe = recipe_of(session, given, changes)
-    launcher = JobLauncher(session.workspace)
-    job = launcher.start(
-        kind="plan",
-        title=f"plan {recipe.name}",
-        entry=PLAN_ENTRY,
-        arguments={"recipe": recipe.model_dump(), "dry_run": dry_run},
-    )
-    found = follow_to_end(session, launcher, job.id).result or {}
+    arguments = {"recipe": recipe.model_dump(), "dry_run": dry_run}
+    found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments) or {}
     session.emit(found, lambda: _plan_text(found))
     if not found.get("ok"):
         raise typer.Exit(int(ExitCode.FAILED))
@@ -105,7 +98,6 @@ def export(
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Make a run's result fit to serve, and prove that each step answers as the adapter on its base does; a job."""
-    from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.training.finish.checking import ENTRY, check_export
 
     session = session_of(context)
@@ -120,13 +112,11 @@ def export(
         "run_name": name, "merge": merge, "quantize": quantize,
         "safetensors": None if safetensors is None else str(safetensors.expanduser().resolve()),
     }  # fmt: skip
-    launcher = JobLauncher(session.workspace)
-    job = launcher.start(kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments)
-    if detach:
-        session.emit(job.as_dict(), lambda: f"job {job.id}")
-        return
-    result = follow_to_end(session, launcher, job.id).result or {}
-    session.emit(result, lambda: _proof_table(session, result))
+    found = run_job(
+        session, kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments, detach=detach
+    )  # fmt: skip
+    if found is not None:
+        session.emit(found, lambda: _proof_table(session, found))
 
 
 def _proof_table(session: Session, result: dict[str, Any]) -> str:
@@ -151,7 +141,6 @@ def sweep(
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Search for better settings with short runs, one after another; the best is kept as a recipe."""
-    from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.training.sweeps import ENTRY, default_space, read_space
 
     session = session_of(context)
@@ -162,13 +151,11 @@ def sweep(
         "recipe": recipe.model_dump(), "space": read_space(space) if space else default_space(recipe), "trials": trials,
         "sampler": sampler, "prune": prune,
     }  # fmt: skip
-    launcher = JobLauncher(session.workspace)
-    job = launcher.start(kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments)
-    if detach:
-        session.emit(job.as_dict(), lambda: f"job {job.id}")
-        return
-    found = follow_to_end(session, launcher, job.id).result or {}
-    session.emit(found, lambda: _sweep_text(session, found))
+    found = run_job(
+        session, kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments, detach=detach
+    )  # fmt: skip
+    if found is not None:
+        session.emit(found, lambda: _sweep_text(session, found))
 
 
 def _sweep_text(session: Session, found: dict[str, Any]) -> str:

@@ -34,7 +34,6 @@ def store_of(session: Session) -> RunStore:
 def recipe_of(session: Session, given: str, changes: list[str] | None) -> Recipe:
     """A recipe by path or name, with fields changed."""
     from llmops_tui.training.foreign_recipes import read_recipe
-    from llmops_tui.training.recipe import changed, from_text
 
     path = Path(given).expanduser()
     if path.is_file():
@@ -43,8 +42,15 @@ def recipe_of(session: Session, given: str, changes: list[str] | None) -> Recipe
             session.say(f"note: {note}")
     else:
         found = store_of(session).recipe(given)
+    return with_changes(found, changes)
+
+
+def with_changes(recipe: Recipe, changes: list[str] | None) -> Recipe:
+    """A recipe with fields changed as ``--set`` gives them."""
+    from llmops_tui.training.recipe import changed, from_text
+
     pairs = [change.partition("=") for change in changes or []]
     for field, equals, _ in pairs:
         if not equals:
             raise LlmopsError("usage", f"--set {field}: write it as FIELD=VALUE", exit_code=ExitCode.USAGE)
-    return changed(found, {field: from_text(field, value) for field, _, value in pairs}) if pairs else found
+    return changed(recipe, {field: from_text(field, value) for field, _, value in pairs}) if pairs else recipe

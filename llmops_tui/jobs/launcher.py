@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.jobs.store import Job, JobStore
+from llmops_tui.jobs.process import identify
+from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
@@ -45,7 +46,8 @@ class JobLauncher:
         job = self.store.get(given)
         if not job.state.final:
             self.store.update(job.id, cancel_requested=1)
-            if job.process is not None:
+            # Before it runs, its supervisor has not said yet what the signal means; it finds the record.
+            if job.process is not None and job.state == JobState.RUNNING:
                 job.process.send(signal.SIGTERM)
         return self.store.get(job.id)
 
@@ -54,7 +56,7 @@ class JobLauncher:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A new session, nothing on the terminal, output to files: measured to be what survives tmux and SSH.
         with (folder / "supervisor.log").open("ab") as log:
-            subprocess.Popen(
+            supervisor = subprocess.Popen(
                 [sys.executable, "-m", "llmops_tui.jobs.supervisor", str(self.workspace.root), job.id],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -63,3 +65,7 @@ class JobLauncher:
                 cwd="/",
                 env={**os.environ, "LLMOPS_JOB": job.id},
             )
+        identity = identify(supervisor.pid)
+        if identity is not None:
+            # Known from here on, however long the process takes to get going on a busy machine.
+            self.store.update(job.id, pid=identity.pid, pid_started=identity.started)

@@ -131,7 +131,7 @@ def build(
     if not train:
         raise InputRefusedError(
             "no_targets", "there is nothing to learn from: no row has a token of an answer within the maximum length",
-            "Look at a record with its tokens coloured (datasets screen, k), or raise batch.max_length.",
+            "Look at a record with its tokens coloured (datasets screen, w), or raise batch.max_length.",
         )  # fmt: skip
     report.lengths = [_length(example) for example in train]
     return Examples(train, held_out, generated, report)

@@ -39,6 +39,22 @@ def read_foreign(folder: Path) -> History:
     )  # fmt: skip
 
 
+def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """What tells whether the record of a run has changed: its files with their times and sizes."""
+    patterns = (
+        "trainer_log.jsonl",
+        "trainer_state.json",
+        "checkpoint-*/trainer_state.json",
+        "**/events.out.tfevents.*",
+    )
+    found = []
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+        with contextlib.suppress(OSError):
+            facts = path.stat()
+            found.append((str(path), facts.st_mtime_ns, facts.st_size))
+    return tuple(found)
+
+
 def _factory_log(folder: Path) -> History | None:
     path = folder / "trainer_log.jsonl"
     if not path.is_file():

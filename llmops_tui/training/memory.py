@@ -20,6 +20,8 @@ _OPTIMIZER_BYTES = {
 # What CUDA, its libraries and the allocator's rounding take of a card; and what Python with its libraries takes of a host.
 _GPU_OVERHEAD = 900_000_000
 _HOST_OVERHEAD = 815_000_000
+# Adapters are trained in 32 bits, whatever the base is held in.
+_ADAPTER_BYTES = 4
 # Tiles of the logits in TRL 1.16.
 _TILE_TOKENS, _TILE_WORDS, _TILE_BYTES_ON_HOST = 4096, 32_768, 42
 
@@ -105,16 +107,11 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         constants = 1 / _BLOCK + 4 / (_BLOCK * _BLOCK_OF_BLOCKS) if recipe.quantization.double else 4 / _BLOCK
         weights = shape.other * wide + int(shape.linear * (0.5 + constants))
     trainable = trainable_parameters(shape, recipe)
-    # peft keeps adapters in 32 bits, and TRL those of a quantized base in 16.
-    adapter_type = 2 if recipe.quantization.type != "none" else 4
     name = recipe.optimizer.name
     if name == "auto":
         name = "paged_adamw_8bit" if gpu else "adamw_torch"
-    state = _OPTIMIZER_BYTES[name]
-    if state == 8:
-        state = 2 * adapter_type
     # Gradients are there at the same time as the optimizer's state.
-    optimizer = trainable * (state + adapter_type)
+    optimizer = trainable * (_OPTIMIZER_BYTES[name] + _ADAPTER_BYTES)
     layer = _layer_bytes(shape, recipe, tokens, wide)
     kept = shape.hidden * tokens * wide
     activations = shape.layers * kept + layer if recipe.gradient_checkpointing else shape.layers * layer
@@ -123,7 +120,7 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         activations += shape.hidden * shape.inner * wide
     logits = _logits_bytes(shape, recipe, tokens, wide, gpu=gpu)
     return TrainingMemory(
-        weights, trainable * adapter_type, optimizer, activations, logits, _GPU_OVERHEAD if gpu else _HOST_OVERHEAD, factor
+        weights, trainable * _ADAPTER_BYTES, optimizer, activations, logits, _GPU_OVERHEAD if gpu else _HOST_OVERHEAD, factor
     )  # fmt: skip
 
 

@@ -91,9 +91,9 @@ def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
         found.append(
             Finding("info", "no_evaluation", "no evaluation loss is measured", "evaluation.share keeps rows apart.")
         )
-    steps = len(examples.train) * recipe.epochs / recipe.effective_batch
+    steps = recipe.steps(len(examples.train))
     if steps < 20 and not recipe.max_steps:
-        found.append(Finding("warn", "few_steps", f"the run has {steps:.0f} steps", "More epochs, or a smaller batch."))
+        found.append(Finding("warn", "few_steps", f"the run has {steps} steps", "More epochs, or a smaller batch."))
     return found
 
 
@@ -219,21 +219,22 @@ def room_findings(room: Room) -> list[Finding]:
         ))  # fmt: skip
     holder = turns.holder_of(room.device)
     if holder:
-        found.append(
-            Finding(
-                "info",
-                "queue",
-                f"{holder} trains on {room.device} now; this run would wait for it",
-                "--beside does not wait.",
-            )
-        )
+        found.append(Finding(
+            "info", "queue", f"{holder} trains on {room.device} now; this run would wait for it",
+            "--beside does not wait.",
+        ))  # fmt: skip
     return found
 
 
 @dataclass(frozen=True)
 class Looked:
-    """All that was looked at without training a step."""
+    """All that was looked at without training a step.
 
+    ``tokens_per_s`` is what runs of this shape were measured to do on the device; none where there were none.
+    """
+
+    shape: Shape
+    tokens_per_s: float | None
     findings: list[Finding]
     parity: Parity | None
     room: Room
@@ -249,21 +250,15 @@ def look(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text:
     parity = (
         compare_with_serving(recipe, text, serving, _some_rows(recipe, store.datasets)) if serving is not None else None
     )
-    factor, _, measured = store.calibration(shape.key, turns.training_device())
+    factor, tokens_per_s, measured = store.calibration(shape.key, turns.training_device())
     room = look_at_room(recipe, shape, max(examples.report.lengths), (factor, measured))
-    steps = _steps(recipe, len(examples.train))
+    steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     findings = [
         *look_at_data(recipe, examples), *look_at_settings(recipe, folder, shape, _vocabulary(folder)),
         *look_at_parity(parity), *room_findings(room), *disk_findings(disk, store.workspace.runs),
     ]  # fmt: skip
-    return Looked(findings, parity, room, steps, disk)
-
-
-def _steps(recipe: Recipe, rows: int) -> int:
-    a_epoch = max(1, -(-rows // recipe.effective_batch))
-    steps = max(1, round(recipe.epochs * a_epoch))
-    return min(steps, recipe.max_steps) if recipe.max_steps else steps
+    return Looked(shape, tokens_per_s, findings, parity, room, steps, disk)
 
 
 def _some_rows(recipe: Recipe, datasets: DatasetStore) -> list[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
@@ -198,6 +199,12 @@ class Recipe(_Part):
     def effective_batch(self) -> int:
         """Rows that one step learns from."""
         return self.batch.size * self.batch.accumulation
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps over so many rows, as transformers' Trainer counts them."""
+        batches = math.ceil(rows / self.batch.size)
+        steps = max(1, math.ceil(self.epochs * max(1, math.ceil(batches / self.batch.accumulation))))
+        return min(self.max_steps, steps) if self.max_steps else steps
 
     @property
     def sha256(self) -> str:

@@ -209,9 +209,9 @@ class RunStore:
         """Where a run is now."""
         return self.states([run])[0]
 
-    def states(self, runs: list[Run]) -> list[RunState]:
-        """Where several runs are now."""
-        jobs = self.jobs.all()
+    def states(self, runs: list[Run], jobs: list[Job] | None = None) -> list[RunState]:
+        """Where several runs are now; ``jobs`` where all of them were read already."""
+        jobs = self.jobs.all() if jobs is None else jobs
         found = []
         for run in runs:
             job = next((job for job in jobs if run.job and run.job in {job.id, job.resumes}), None)

@@ -33,6 +33,7 @@ def turn(context: JobContext, recipe: Recipe, *, beside: bool) -> Iterator[None]
     device = training_device()
     folder = make_private_folder(make_private_folder(user_runtime_folder()) / "training")
     with (folder / f"{device}.lock").open("a+") as file:
+        told = ""
         while not beside:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +41,11 @@ def turn(context: JobContext, recipe: Recipe, *, beside: bool) -> Iterator[None]
             except OSError:
                 file.seek(0)
                 holder = file.read(200).strip() or "another run"
-                context.report(0, f"waits for {holder} on {device}")
+                # Each report is synced to disk.
+                if holder != told:
+                    context.report(0, f"waits for {holder} on {device}")
+                told = holder
+                context.check()
                 time.sleep(_POLL_SECONDS)
         if not beside:
             file.seek(0)

@@ -85,6 +85,15 @@ class Catalogue:
                 raise
             return result
 
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """What changes whenever the book does: times and sizes of its files. Opens nothing, so it may be asked often."""
+        found = []
+        for path in (self.workspace.book, self.workspace.book.with_name(self.workspace.book.name + ".wal")):
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                found.append((facts.st_mtime_ns, facts.st_size))
+        return tuple(found)
+
     def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Run ``work``, which only reads, and return what it returns."""
         with self._opened() as connection:

@@ -47,9 +47,7 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
         variable = model.header.get("key_env") or key_variable(model.name)
         # A keyring may take its time, or ask its owner.
         return Details(key="found" if find_key(model) else f"none in {variable} or the keyring")
-    from llmops_tui.training.finish.proofs import read_proof
-
-    proof = read_proof(services.catalogue, model.sha256)
+    proof = services.proof(model)
     if model.kind != "gguf":
         return Details(proof=proof)
     memory: dict[str, Any] = {}

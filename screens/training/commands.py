@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.training import presets
 from llmops_tui.training.recipe import check, parse
+from llmops_tui.training.worker import PLAN_ENTRY
 from screens import outside_editor
 from screens.following import follow_job
 from screens.training.recipe_form import RecipeForm
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
     from screens.training.looking import Shown
     from screens.training.screen import TrainingScreen
-
-_PLAN_ENTRY = "llmops_tui.training.worker.plan:plan"
 
 
 async def follow(screen: TrainingScreen, job: Job) -> dict[str, Any]:
@@ -113,7 +112,7 @@ async def _plan(screen: TrainingScreen, recipe: Recipe) -> None:
     arguments = {"recipe": recipe.model_dump(), "dry_run": True}
     job = await asyncio.to_thread(
         lambda: screen.services.jobs.start(
-            kind="plan", title=f"plan {recipe.name}", entry=_PLAN_ENTRY, arguments=arguments
+            kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments
         )
     )
     found = await follow(screen, job)

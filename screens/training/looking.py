@@ -11,7 +11,7 @@ from llmops_tui.training.history import History, HistoryReader
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
-    from llmops_tui.training.runs import RunState
+    from llmops_tui.training.runs import Run, RunState, RunStore
     from screens.services import Services
 
 
@@ -46,6 +46,9 @@ class Looking:
     proofs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     readers: dict[str, HistoryReader] = field(default_factory=dict)
+    # What the book says, and the stamp it had then; the records of other programs' runs with the stamps of their files.
+    book: tuple[object, list[Run]] | None = None
+    foreign: dict[Path, tuple[object, History]] = field(default_factory=dict)
 
     def fingerprint(self) -> tuple[object, ...]:
         """What the lists are drawn from."""
@@ -55,26 +58,45 @@ class Looking:
 
 def read_all(services: Services, before: Looking) -> Looking:
     """Read everything again; records go on from where they were read to."""
-    from llmops_tui.training.foreign_runs import read_foreign, watched
+    from llmops_tui.training.foreign_runs import watched
 
     store = services.training
     looking = Looking(plans=before.plans, proofs=before.proofs, readers=before.readers)
-    for job in reversed(store.jobs.all()):
+    jobs = store.jobs.all()
+    for job in reversed(jobs):
         if job.kind == "sweep" and job.result:
             looking.sweeps[job.spec["arguments"]["recipe"]["name"]] = job.result
-    seen = set()
-    for name, number, recipe, note, _ in store.recipes():
-        if name not in seen:
-            seen.add(name)
-            looking.recipes.append(KeptRecipe(f"{name}@{number}", recipe, note))
-    for state in store.states(store.all()):
+    stamp = store.catalogue.stamp()
+    if before.book is not None and before.book[0] == stamp:
+        looking.book, looking.recipes = before.book, before.recipes
+    else:
+        # The stamp is older than what is read, so that a change meanwhile is seen the next time.
+        looking.book, looking.recipes = (stamp, store.all()), _newest_recipes(store)
+    for state in store.states(looking.book[1], jobs):
         reader = looking.readers.setdefault(str(state.run.folder), HistoryReader(state.run.folder))
         reader.poll()
         looking.runs.append(Shown(state.run.name, state.run.folder, state.state, reader.history, state))
     for folder in watched(services.journal):
         try:
-            history = read_foreign(folder)
+            history = _foreign(folder, looking, before)
             looking.runs.append(Shown(folder.name, folder, history.ended or "elsewhere", history))
         except (LlmopsError, OSError) as error:
             looking.runs.append(Shown(folder.name, folder, "unreadable", History(), trouble=str(error)))
     return looking
+
+
+def _newest_recipes(store: RunStore) -> list[KeptRecipe]:
+    newest: dict[str, KeptRecipe] = {}
+    for name, number, recipe, note, _ in store.recipes():
+        newest.setdefault(name, KeptRecipe(f"{name}@{number}", recipe, note))
+    return list(newest.values())
+
+
+def _foreign(folder: Path, looking: Looking, before: Looking) -> History:
+    """The record of another program's run; read again only where its files have changed."""
+    from llmops_tui.training.foreign_runs import read_foreign, stamp
+
+    found = stamp(folder)
+    known = before.foreign.get(folder)
+    looking.foreign[folder] = known if known is not None and known[0] == found else (found, read_foreign(folder))
+    return looking.foreign[folder][1]

@@ -103,6 +103,16 @@ class TrainingScreen(BaseScreen):
 
     def _fill(self, select: str) -> None:
         runs = self.query_one("#run-rows", OptionList)
+        ids = [f"run:{shown.name}" for shown in self.looking.runs]
+        if not select and ids and ids == [option.id for option in runs.options]:
+            # Most looks find the same runs a few steps on: their lines are drawn anew, the lists stay.
+            for index, shown in enumerate(self.looking.runs):
+                runs.replace_option_prompt_at_index(index, drawing.run_line(shown, marked=shown.name in self.marked))
+        else:
+            self._fill_runs(runs, select)
+        self._fill_recipes()
+
+    def _fill_runs(self, runs: OptionList, select: str) -> None:
         kept = runs.highlighted
         runs.clear_options()
         for shown in self.looking.runs:
@@ -116,7 +126,12 @@ class TrainingScreen(BaseScreen):
             self.subject = "run"
         elif names:
             runs.highlighted = min(kept or 0, len(names) - 1)
+
+    def _fill_recipes(self) -> None:
         recipes = self.query_one("#recipe-list", OptionList)
+        ids = [f"recipe:{recipe.ref}" for recipe in self.looking.recipes]
+        if ids and ids == [option.id for option in recipes.options]:
+            return
         kept = recipes.highlighted
         recipes.clear_options()
         for recipe in self.looking.recipes:

@@ -13,6 +13,8 @@ from textual.widget import Widget
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _LABEL = 8
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
+# Beyond it the arithmetic of axes overflows; a loss that large is drawn at the edge.
+_LARGEST = 1e250
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def smooth(points: Sequence[tuple[float, float]], weight: float) -> list[tuple[f
     for x, y in points:
         if not math.isfinite(y):
             continue
-        average = weight * average + (1 - weight) * y
+        average = weight * average + (1 - weight) * min(_LARGEST, max(-_LARGEST, y))
         seen = weight * seen + (1 - weight)
         found.append((x, average / seen))
     return found
@@ -135,7 +137,7 @@ def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: b
 
 def _trace(one: Series, cells: list[list[tuple[int, str]]], xs: tuple[float, float], ys: tuple[float, float]) -> None:
     across, down = len(cells[0]) * 2, len(cells) * 4
-    span_x, span_y = (xs[1] - xs[0]) or 1.0, ys[1] - ys[0]
+    span_x, span_y = (xs[1] - xs[0]) or 1.0, (ys[1] - ys[0]) or 1.0
 
     def place(point: tuple[float, float]) -> tuple[int, int]:
         x = round((point[0] - xs[0]) / span_x * (across - 1))

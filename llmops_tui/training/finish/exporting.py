@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.jobs.worker import JobContext
@@ -178,7 +177,7 @@ def cases_of(store: RunStore, run: Run) -> tuple[list[Case], set[int]]:
     """Conversations of the run's own data to compare on, held out ones first, and the ids that end an answer."""
     recipe = changed(run.recipe, {"evaluation.samples": 0, "evaluation.max_rows": _CASES})
     with ModelText(store.base_of(recipe), recipe.chat_template or None) as text:
-        examples = build(recipe, DatasetStore(store.catalogue), text, limit=2000)
+        examples = build(recipe, store.datasets, text, limit=2000)
         ends = {text.tokenizer.tokens(text.tokenizer.eos)[0][0]} if text.tokenizer.eos else set()
         cases = []
         for example in [*examples.held_out, *examples.train][:_CASES]:

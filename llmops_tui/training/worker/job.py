@@ -7,13 +7,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.training import preflight, runs, turns
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
-from llmops_tui.workspace.catalogue import Catalogue
 
 
 def run(context: JobContext, run_name: str) -> dict[str, Any]:
@@ -22,7 +20,6 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    catalogue = Catalogue(context.workspace)
     store = runs.RunStore(context.workspace)
     found = store.get(run_name)
     recorder = Recorder(context.folder)
@@ -37,7 +34,7 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
             template = found.recipe.chat_template or None
             with ModelText(base, template) as text:
                 examples = build(
-                    found.recipe, DatasetStore(catalogue), text,
+                    found.recipe, store.datasets, text,
                     lambda share: context.report(0, f"tokenizing {share:.0%}"),
                 )  # fmt: skip
                 context.report(0, "preflight")

@@ -114,7 +114,7 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     callback = RunCallback(recipe, context, recorder, examples.generated)
     callback.tokenizer = tokenizer
     trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback])
-    total = trainers.steps_of(recipe, len(examples.train))
+    total = recipe.steps(len(examples.train))
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     recorder.write(
         "start", found.step if found else 0, total=total, batch=recipe.batch.size, accumulation=recipe.batch.accumulation,

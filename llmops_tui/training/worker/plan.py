@@ -12,11 +12,10 @@ from typing import Any
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import preflight, turns
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
-from llmops_tui.training.memory import estimate, shape_of
+from llmops_tui.training.memory import estimate
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.runs import RunStore
 
@@ -29,18 +28,16 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     wanted = check(recipe)
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
-    folder = read_folder(base.path)
-    shape = shape_of(folder)
     with ModelText(base, wanted.chat_template or None) as text:
         examples = build(
             wanted, store.datasets, text, lambda share: context.report(0.6 * share, f"tokenizing {share:.0%}")
         )
         context.report(0.6, "comparing with serving")
         looked = preflight.look(wanted, store, base, examples, text)
-    findings, room, steps, disk = looked.findings, looked.room, looked.steps, looked.disk
+    findings, room, steps, disk, shape = looked.findings, looked.room, looked.steps, looked.disk, looked.shape
     longest = max(examples.report.lengths)
     device = room.device
-    _, tokens_per_s, measured = store.calibration(shape.key, device)
+    tokens_per_s, measured = looked.tokens_per_s, room.measured_runs
     dry = None
     if dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")

@@ -47,6 +47,7 @@ class RunCallback(TrainerCallback):
         self._generated = generated
         self._watch = Watch()
         self._began = time.monotonic()
+        self._seconds = 0.0
         self._reported = 0.0
         self._tokens = 0.0
         self._asked = ""

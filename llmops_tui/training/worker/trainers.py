@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,13 +112,6 @@ def _odds_ratio_trainer() -> type:
     return OddsRatioTrainer
 
 
-def steps_of(recipe: Recipe, rows: int) -> int:
-    """Steps that a run has, as the trainer counts them."""
-    batches = math.ceil(rows / recipe.batch.size)
-    steps = max(1, math.ceil(recipe.epochs * max(1, math.ceil(batches / recipe.batch.accumulation))))
-    return min(recipe.max_steps, steps) if recipe.max_steps else steps
-
-
 def make(
     recipe: Recipe,
     model: Any,
@@ -129,7 +121,7 @@ def make(
     callbacks: list[TrainerCallback],
 ) -> Any:
     """The trainer of a recipe, with the adapter put on the model."""
-    steps = steps_of(recipe, len(examples.train))
+    steps = recipe.steps(len(examples.train))
     options = _options(recipe, folder, steps, measured=bool(examples.held_out))
     train, held_out = list(examples.train), list(examples.held_out)
     if recipe.method == "kto":
