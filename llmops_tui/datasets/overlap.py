@@ -48,8 +48,13 @@ class Overlap:
 
 def find_overlap(left: DatasetVersion, right: DatasetVersion, threshold: float = 0.8) -> Overlap:
     """Compare what the rows ask, without their answers: exactly, by 13-word sequences, and by MinHash at a threshold."""
-    found = Overlap(left.ref, right.ref, left.rows, right.rows)
-    asked = [_asked(version) for version in (left, right)]
+    return compare_texts((left.ref, asked_texts(left)), (right.ref, asked_texts(right)), threshold)
+
+
+def compare_texts(left: tuple[str, list[str]], right: tuple[str, list[str]], threshold: float = 0.8) -> Overlap:
+    """The overlap of two named lists of texts."""
+    found = Overlap(left[0], right[0], len(left[1]), len(right[1]))
+    asked = [left[1], right[1]]
     known: dict[str, int] = {}
     for number, text in enumerate(asked[1]):
         if text.strip():
@@ -74,7 +79,8 @@ def find_overlap(left: DatasetVersion, right: DatasetVersion, threshold: float =
     return found
 
 
-def _asked(version: DatasetVersion) -> list[str]:
+def asked_texts(version: DatasetVersion) -> list[str]:
+    """What each row asks."""
     columns = tuple(
         c.name for c in version.columns if c.type == "text" and c.name not in {"id", "label", "category", "answer"}
     )

@@ -99,6 +99,8 @@ def answer(environments: dict[str, jinja2.Environment], request: dict[str, Any])
     try:
         if request["op"] == "variables":
             return {"result": _variables(environment, request["source"])}
+        if request["op"] == "render_many":
+            return {"result": [_render(environment, request["source"], one) for one in request["context"]]}
         return {"result": _render(environment, request["source"], request["context"])}
     except jinja2.TemplateSyntaxError as error:
         return {"error": f"line {error.lineno}: {error.message}"}

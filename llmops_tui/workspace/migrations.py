@@ -91,6 +91,19 @@ MIGRATIONS: tuple[Migration, ...] = (
                 sha256 VARCHAR NOT NULL, proof JSON NOT NULL, made_at DOUBLE NOT NULL)""",
         ),
     ),
+    Migration(
+        4,
+        "evaluation suites and runs",
+        (
+            """CREATE TABLE evaluation_suites (
+                name VARCHAR NOT NULL, number INTEGER NOT NULL, sha256 VARCHAR NOT NULL, body JSON NOT NULL,
+                note VARCHAR NOT NULL, created_at DOUBLE NOT NULL, PRIMARY KEY (name, number))""",
+            """CREATE TABLE evaluation_runs (
+                name VARCHAR PRIMARY KEY, suite VARCHAR NOT NULL, suite_number INTEGER NOT NULL, job VARCHAR NOT NULL,
+                asked JSON NOT NULL, manifest JSON, summary JSON, results_sha256 VARCHAR, created_at DOUBLE NOT NULL,
+                finished_at DOUBLE)""",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

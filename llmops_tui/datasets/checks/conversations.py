@@ -134,6 +134,12 @@ _PHRASES = re.compile(
 )
 
 
+def refusal(text: str) -> str:
+    """The words with which an answer refuses; empty where it does not."""
+    match = _REFUSAL.search(text[:400])
+    return match.group().strip() if match else ""
+
+
 class Refusals(Check):
     """Answers that refuse."""
 
@@ -145,9 +151,9 @@ class Refusals(Check):
 
     def look(self, number: int, row: Row) -> None:
         """Look at how the answer begins."""
-        match = _REFUSAL.search(answer_text(self.kind, row)[:400])
-        if match:
-            self.hit(number, f"the answer begins with {match.group().strip()!r}")
+        words = refusal(answer_text(self.kind, row))
+        if words:
+            self.hit(number, f"the answer begins with {words!r}")
 
 
 class Phrases(Check):

@@ -122,6 +122,11 @@ def _offensive() -> re.Pattern[str]:
     return re.compile(rf"(?i)\b(?:{'|'.join(map(re.escape, words))})(?:s|es|ed|ing|er|ers)?\b")
 
 
+def offensive_words(text: str) -> list[str]:
+    """The words of the list that stand in a text."""
+    return [match.group() for match in _offensive().finditer(text)]
+
+
 class Offensive(Check):
     """Offensive words, by a list."""
 
@@ -133,9 +138,9 @@ class Offensive(Check):
     def look(self, number: int, row: Row) -> None:
         """Search for the words of the list."""
         for place, text in texts(self.kind, row):
-            match = _offensive().search(text)
-            if match:
-                word = match.group()
+            found = offensive_words(text)
+            if found:
+                word = found[0]
                 self.hit(number, f"{place}: {word[0]}{'*' * (len(word) - 1)}")
                 return
 

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 
-class _Model:
+class GgufModel:
+    """A GGUF model under llama.cpp, with an adapter or without; computed exactly, one sequence at a time."""
+
     def __init__(self, path: str, adapter: str, context: int) -> None:
         import llama_cpp
 
@@ -47,6 +49,7 @@ class _Model:
         self.size = llama_cpp.llama_vocab_n_tokens(self.vocab)
 
     def tokenize(self, text: str) -> list[int]:
+        """Its tokens, special ones read, none added."""
         raw = text.encode("utf-8", "replace")
         buffer = (self.lib.llama_token * (len(raw) + 16))()
         return list(buffer[: self.lib.llama_tokenize(self.vocab, raw, len(raw), buffer, len(buffer), False, True)])
@@ -68,6 +71,7 @@ class _Model:
         return np.ctypeslib.as_array(found, shape=(len(ids), self.size)).copy()
 
     def greedy(self, ids: list[int], limit: int) -> list[int]:
+        """The likeliest continuation, up to what ends it."""
         made: list[int] = []
         logits = self.logits(ids, 0, fresh=True)[-1]
         while len(made) < limit:
@@ -86,7 +90,7 @@ def main() -> int:
     pairs = list(zip(request["prompts"], request["answers"], strict=True))
     longest = max([len(p) + max(len(a), request["limit"]) for p, a in pairs], default=1) + 8
     try:
-        loaded = _Model(model, adapter, longest)
+        loaded = GgufModel(model, adapter, longest)
         found: dict[str, Any] = {}
         for i, text in enumerate(request["texts"]):
             found[f"tokens{i}"] = np.array(loaded.tokenize(text), np.int64)

@@ -1,0 +1,166 @@
+"""``llmops eval``: run suites, look at what came of them, compare runs, and hold them to rules."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmops_tui.cli import eval_look, eval_models
+from llmops_tui.cli.eval_options import RunName, SuiteName, store_of, suite_of
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.store import EvaluationStore
+
+app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=None)
+eval_look.add_to(app)
+eval_models.add_to(app)
+
+_FOLLOW_SECONDS = 0.3
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    given: SuiteName,
+    models: Annotated[list[str] | None, typer.Option("--model", help="Ask this model; may be repeated.")] = None,
+    prompts: Annotated[list[str] | None, typer.Option("--prompt", help="With this prompt; may be repeated.")] = None,
+    parallel: Annotated[int, typer.Option(min=0, max=64, help="Requests at a time; 0 takes the setting.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take so many cases, drawn by the suite's seed.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+) -> None:
+    """Ask every case of a suite, score the answers, and tell each figure with its interval; a job for all columns."""
+    session = session_of(context)
+    store = store_of(session)
+    version = suite_of(store, given)
+    if limit is not None:
+        version = store.save_suite(version.suite.model_copy(update={"limit": limit}), f"{limit} cases")
+    runs = store.start(version, store.columns(version.suite, models, prompts, parallel))
+    names = [entry.name for entry in runs]
+    if not detach:
+        _follow(session, store, names)
+    states = store.states([store.get(name) for name in names])
+    shown = [state.as_dict() for state in states]
+    session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(eval_look.run_text(session, s) for s in states))
+    bad = [s for s in shown if s["state"] == "done" and s["errors"] and s["errors"] >= (s["cases"] or 0)]
+    if bad:
+        raise LlmopsError("all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show tells why.")
+
+
+def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
+    """Wait until all runs have ended, with their running figures; an interrupt cancels the job."""
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.jobs.store import JobState
+
+    job = store.state(store.get(names[0])).job
+    assert job is not None
+    show = session.progress(job.title)
+    said = ""
+    try:
+        while not job.state.final:
+            if show is not None:
+                show(min(job.progress, 0.99))
+            elif job.message != said:
+                said = job.message
+                session.say(said)
+            time.sleep(_FOLLOW_SECONDS)
+            job = store.jobs.get(job.id)
+    except LlmopsError:
+        JobLauncher(session.workspace).cancel(job.id)
+        raise
+    if job.state != JobState.DONE:
+        hint = f"What was answered is kept: llmops eval resume {names[0]} goes on."
+        raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", hint)
+
+
+@app.command()
+def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.Option("--detach")] = False) -> None:
+    """Go on with a run that ended early; what was answered is not asked again."""
+    session = session_of(context)
+    store = store_of(session)
+    store.resume(name)
+    if not detach:
+        _follow(session, store, [name])
+    state = store.state(store.get(name))
+    session.emit(state.as_dict(), lambda: eval_look.run_text(session, state))
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+    """All runs, newest first."""
+    session = session_of(context)
+    store = store_of(session)
+    runs = store.all()
+    states = store.states(runs[:limit])
+    rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, eval_look.first_figure(s)) for s in states]
+    session.emit(
+        {"runs": [s.as_dict() for s in states], "total": len(runs)},
+        lambda: session.rows(("run", "state", "suite", "asked", "figure"), rows, len(runs)),
+    )
+
+
+@app.command()
+def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+    """The kept suites, and those that ship with the app."""
+    from llmops_tui.evaluation.shipped import shipped
+
+    session = session_of(context)
+    found = store_of(session).suites()
+    kept = {v.suite.name for v in found}
+    rows: list[tuple[Any, ...]] = [
+        (v.ref, eval_look.cases_text(v.suite), ", ".join(m.called for m in v.suite.made_metrics()), v.suite.description)
+        for v in found[:limit]
+    ]
+    extra = [suite for name, suite in shipped().items() if name not in kept]
+    rows += [
+        (s.name, eval_look.cases_text(s), ", ".join(m.called for m in s.made_metrics()), s.description) for s in extra
+    ]
+    data = {
+        "suites": [v.as_dict() for v in found[:limit]], "total": len(found),
+        "shipped": [{"suite": s.name, "description": s.description} for s in extra],
+    }  # fmt: skip
+    session.emit(data, lambda: session.rows(("suite", "cases", "metrics", "what it is"), rows))
+
+
+@app.command()
+def suite(context: typer.Context, given: SuiteName) -> None:
+    """One suite, as the file that would make it; a file is checked and kept as a version."""
+    session = session_of(context)
+    version = suite_of(store_of(session), given)
+    session.emit(version.as_dict(), lambda: f"# {version.ref}\n{version.suite.to_yaml().rstrip()}")
+
+
+@app.command()
+def gate(
+    context: typer.Context,
+    name: RunName,
+    baseline: Annotated[str | None, typer.Option(help="The run it is compared with.")] = None,
+    rules: Annotated[
+        list[str] | None, typer.Option("--rule", help="A rule; may be repeated. Without any, those of the suite.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Also fail where a rule cannot be sure.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rulings as JUnit.")] = None,
+) -> None:
+    """Hold a run to rules; exit 1 where the gate says no."""
+    from llmops_tui.evaluation.comparing import gate as ask_gate
+    from llmops_tui.evaluation.gates import passes
+    from llmops_tui.evaluation.reports import export as write
+
+    session = session_of(context)
+    store = store_of(session)
+    rulings = ask_gate(store, name, baseline, rules or [])
+    opens = passes(rulings, strict=strict)
+    if junit is not None:
+        if junit.suffix != ".xml":
+            raise InputRefusedError("bad_suffix", f"--junit {junit}: a JUnit file ends in .xml")
+        write(store.get(name), junit, rulings=rulings)
+    data = {"run": name, "baseline": baseline, "passes": opens, "rules": [r.as_dict() for r in rulings]}
+    rows = [(r.outcome, r.rule, r.why) for r in rulings]
+    verdict = "the gate opens" if opens else "the gate says no"
+    session.emit(data, lambda: f"{session.rows(('', 'rule', 'why'), rows)}\n{verdict}")
+    if not opens:
+        raise typer.Exit(int(ExitCode.FAILED))

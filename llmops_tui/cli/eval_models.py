@@ -1,0 +1,103 @@
+"""``llmops eval perplexity``, ``ladder`` and ``pairwise``: models measured without a suite, or judged in pairs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmops_tui.cli.job import run_job
+from llmops_tui.cli.output import session_of
+from llmops_tui.errors import InputRefusedError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(perplexity)
+    app.command()(ladder)
+
+
+def perplexity(
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="The model, also MODEL+ADAPTER.")],
+    file: Annotated[Path, typer.Option(help="A text in UTF-8.")],
+    window: Annotated[int, typer.Option(min=0, help="Tokens a window; 0 takes the model's context up to 2048.")] = 0,
+    stride: Annotated[int, typer.Option(min=0, help="Tokens a window goes on; 0 takes whole windows.")] = 0,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Also each token with its log-probability.")] = False,
+) -> None:
+    """The perplexity of a whole text under a model, and its bits per byte."""
+    from llmops_tui.evaluation.perplexity import perplexity as measure
+    from llmops_tui.inference.client import ModelClient
+    from llmops_tui.inference.endpoints import open_endpoint
+    from llmops_tui.inference.loading import options_from
+    from llmops_tui.inference.supervisor import ServerSupervisor
+    from llmops_tui.models.registry import ModelRegistry
+    from llmops_tui.settings import load_settings
+
+    session = session_of(context)
+    try:
+        text = file.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a text in UTF-8.") from error
+    entry = ModelRegistry(session.catalogue).get(model)
+    if entry.kind == "remote":
+        raise InputRefusedError(
+            "not_offered", f"{model!r} is somebody else's endpoint, which tells no log-probabilities of a text"
+        )
+    endpoint = open_endpoint(ServerSupervisor(session.workspace), entry, options_from(load_settings()[0]))
+
+    async def work() -> Any:
+        async with ModelClient(endpoint) as client:
+            return await measure(client, text, window=window, stride=stride, told=session.progress("reading"))
+
+    found = asyncio.run(work())
+    data = {"model": model, "file": str(file), **found.as_dict(tokens=tokens)}
+    session.emit(
+        data,
+        lambda: (
+            f"perplexity {data['perplexity']:.4f} [{data['low']:.4f}, {data['high']:.4f}] over {data['tokens']:,} tokens\n"
+            f"{data['bits_per_byte']:.4f} bits per byte · window {data['window']}, stride {data['stride']}"
+        ),
+    )
+
+
+def ladder(
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="A GGUF model, as large as there is: F16, or Q8_0.")],
+    file: Annotated[Path, typer.Option(help="A text that the model should be good at.")],
+    kinds: Annotated[list[str] | None, typer.Option("--type", help="A type; may be repeated.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Also run this suite on every step.")] = None,
+    detach: Annotated[bool, typer.Option("--detach")] = False,
+) -> None:
+    """Quantize a model to several types and tell what each loses: perplexity, KL divergence, the best token; as a job."""
+    from llmops_tui.cli.eval_options import store_of, suite_of
+    from llmops_tui.evaluation.ladder import ENTRY, STEPS, check_ladder
+    from llmops_tui.models.registry import ModelRegistry
+
+    session = session_of(context)
+    chosen = kinds or list(STEPS)
+    path = file.expanduser().resolve()
+    check_ladder(ModelRegistry(session.catalogue), model, chosen, path)
+    arguments = {"model": model, "kinds": chosen, "file": str(path)}
+    found = run_job(session, kind="ladder", title=f"ladder of {model}", entry=ENTRY, arguments=arguments, detach=detach)
+    if found is None:
+        return
+    if suite is not None:
+        store = store_of(session)
+        version = suite_of(store, suite)
+        runs = store.start(version, store.columns(version.suite, [step["model"] for step in found["steps"]]))
+        found["runs"] = [run.name for run in runs]
+    rows = [
+        (s["model"], s["type"], round(s["size_bytes"] / 1e6, 1), *(_cells(s) if "kl" in s else ("", "", "", "")))
+        for s in found["steps"]
+    ]
+    headers = ("model", "type", "MB", "perplexity", "over the first, 95 %", "KL nats/token", "same best token")
+    more = f"\nstarted {', '.join(found['runs'])}" if "runs" in found else ""
+    session.emit(found, lambda: session.rows(headers, rows) + more)
+
+
+def _cells(step: dict[str, Any]) -> tuple[str, str, str, str]:
+    ratio = f"×{step['ratio']:.4f} [{step['ratio_low']:.4f}, {step['ratio_high']:.4f}]"
+    return f"{step['perplexity']:.4f}", ratio, f"{step['kl']:.5f}", f"{step['same_top']:.1%}"

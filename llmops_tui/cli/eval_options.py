@@ -1,0 +1,44 @@
+"""What the evaluation commands share: how suites and runs are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.output import Session
+from llmops_tui.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.store import EvaluationStore, SuiteVersion
+
+SuiteName = Annotated[
+    str,
+    typer.Argument(metavar="SUITE", help="A suite file, ours or promptfoo's, or a kept suite by name or name@version."),
+]
+RunName = Annotated[str, typer.Argument(help="The run's name.")]
+
+
+def store_of(session: Session) -> EvaluationStore:
+    """The evaluations of the workspace."""
+    from llmops_tui.evaluation.store import EvaluationStore
+
+    return EvaluationStore(session.workspace)
+
+
+def suite_of(store: EvaluationStore, given: str) -> SuiteVersion:
+    """A suite by path or name; one from a file, or one that ships with the app, is kept as a version first."""
+    from llmops_tui.evaluation.shipped import shipped
+    from llmops_tui.evaluation.suite import read_suite
+
+    path = Path(given).expanduser()
+    if path.is_file():
+        return store.save_suite(read_suite(path), f"from {path.name}")
+    try:
+        return store.suite(given)
+    except NotFoundError:
+        known = shipped()
+        if given in known:
+            return store.save_suite(known[given], "ships with the app")
+        raise

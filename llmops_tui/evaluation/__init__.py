@@ -1,0 +1,1 @@
+"""Evaluation: suites, runs, metrics, judges, statistics, comparison and gates."""

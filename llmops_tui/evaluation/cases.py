@@ -1,0 +1,164 @@
+"""The cases of a suite: taken from a dataset version, or written in the suite itself."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.importing import import_now, preview, suggested_name
+from llmops_tui.datasets.records import answer_text, conversation, dump_json
+from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.metrics.base import Case
+from llmops_tui.evaluation.paths import value_at
+from llmops_tui.evaluation.suite import Suite
+from llmops_tui.evaluation.variations import vary
+from llmops_tui.workspace.files import sha256_text
+
+# What a case written in a suite may have besides its variables.
+_KNOWN = {"vars", "expected", "context", "choices", "group", "slices", "messages", "metrics", "id"}
+
+
+@dataclass(frozen=True)
+class CaseSet:
+    """The cases of a suite, the dataset they come from where they do, and the hash of all of them."""
+
+    cases: tuple[Case, ...]
+    dataset: DatasetVersion | None
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the cases in their order."""
+        return sha256_text("\n".join(case.key for case in self.cases))
+
+
+def with_dataset(suite: Suite, datasets: DatasetStore) -> Suite:
+    """The suite with its cases named by an immutable dataset version; a data file is imported for that.
+
+    Raises:
+        InputRefusedError: there is neither such a file nor such a dataset.
+    """
+    if not isinstance(suite.cases, str):
+        return suite
+    path = Path(suite.cases).expanduser()
+    if path.is_file():
+        form = preview(datasets, [path]).proposal.format
+        made = import_now(datasets, [path], suggested_name(path), form)
+        return suite.model_copy(update={"cases": made.ref})
+    return suite.model_copy(update={"cases": datasets.get(suite.cases).ref})
+
+
+def build_cases(suite: Suite, datasets: DatasetStore) -> CaseSet:
+    """All cases, with their variations behind them.
+
+    Raises:
+        InputRefusedError: ``missing_column``: a path leads nowhere in a row; ``no_cases``.
+    """
+    version = datasets.get(suite.cases) if isinstance(suite.cases, str) else None
+    found = list(_written(suite) if version is None else _of_rows(suite, version))
+    if not found:
+        raise InputRefusedError(
+            "no_cases", f"suite {suite.name!r} has no cases", "Add some, or choose another dataset."
+        )
+    if suite.limit is not None and suite.limit < len(found):
+        # Drawn, since rows often stand in an order; then in that order again.
+        chosen = random.Random(suite.seed).sample(range(len(found)), suite.limit)  # noqa: S311
+        found = [found[i] for i in sorted(chosen)]
+    elif suite.until is not None:
+        # Stopping early is only fair where the order says nothing.
+        random.Random(suite.seed).shuffle(found)  # noqa: S311
+    return CaseSet(tuple(_numbered(_with_variations(suite, found))), version)
+
+
+def _numbered(cases: Iterable[tuple[Case, Any]]) -> Iterator[Case]:
+    """Cases with their places; one that stands twice gets a key of its own."""
+    seen: Counter[str] = Counter()
+    for index, (case, _) in enumerate(cases):
+        seen[case.key] += 1
+        key = case.key if seen[case.key] == 1 else f"{case.key}#{seen[case.key]}"
+        yield replace(case, index=index, key=key, group=case.group or case.origin or key, origin=case.origin or key)
+
+
+def _with_variations(suite: Suite, cases: list[tuple[Case, Any]]) -> Iterator[tuple[Case, Any]]:
+    for case, row in cases:
+        yield case, row
+        for variation in suite.vary:
+            texts: tuple[str, ...] = ()
+            if variation.kind == "paraphrase":
+                given = _value(row, variation.path, case.row)
+                texts = tuple(str(t) for t in given) if isinstance(given, list) else (str(given),)
+            for made in vary(case, variation, suite.seed, texts):
+                yield made, row
+
+
+def _written(suite: Suite) -> Iterator[tuple[Case, Any]]:
+    assert not isinstance(suite.cases, str)
+    for number, given in enumerate(suite.cases):
+        # Short form: what is not known stands for a variable.
+        variables = given.get("vars", {k: v for k, v in given.items() if k not in _KNOWN})
+        if not isinstance(variables, dict):
+            raise InputRefusedError("bad_suite", f"cases[{number}].vars is no mapping")
+        fixed = suite.choices if isinstance(suite.choices, list) else []
+        yield _case(
+            variables, given.get("messages") or (), given.get("expected"), str(given.get("context") or ""),
+            [str(c) for c in given.get("choices") or fixed], str(given.get("group") or ""),
+            {k: str(v) for k, v in (given.get("slices") or {}).items()}, None, tuple(given.get("metrics") or ()),
+        ), given  # fmt: skip
+
+
+def _of_rows(suite: Suite, version: DatasetVersion) -> Iterator[tuple[Case, Any]]:
+    for batch in version.read():
+        for number, row in batch:
+            yield _of_row(suite, version, number, row), row
+
+
+def _of_row(suite: Suite, version: DatasetVersion, number: int, row: Any) -> Case:
+    variables = {name: _value(row, path, number) for name, path in suite.variables.items()}
+    turns = conversation(version.kind, row)
+    if turns and turns[-1].get("role") == "assistant":
+        turns = turns[:-1]
+    messages: tuple[Any, ...] = () if suite.variables else tuple(turns)
+    if not variables and not messages:
+        # A table: every column is a variable.
+        variables = {name: value for name, value in row.items() if isinstance(value, str | int | float | bool)}
+    expected = _value(row, suite.expected, number) if suite.expected else answer_text(version.kind, row) or None
+    choices = _value(row, suite.choices, number) if isinstance(suite.choices, str) and suite.choices else suite.choices
+    if suite.choices and isinstance(expected, int) and not isinstance(expected, bool) and expected < len(choices):
+        # The number of the right choice, as many data sets have it.
+        expected = choices[expected]
+    everything = {**row, "expected": expected}
+    slices = {name: _short(_value(everything, path, number)) for name, path in suite.slice_paths().items()}
+    return _case(
+        variables, messages, expected, str(_value(row, suite.context, number)) if suite.context else "",
+        [str(c) for c in choices], str(_value(row, suite.group, number)) if suite.group else "", slices, number, (),
+    )  # fmt: skip
+
+
+def _value(row: Any, path: str, number: int | None) -> Any:
+    try:
+        return value_at(row, path)
+    except KeyError as error:
+        raise InputRefusedError(
+            "missing_column", f"row {number}: {path}: {error.args[0]}", "Correct the path in the suite, or the data."
+        ) from error
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else dump_json(value)
+    return text[:100]
+
+
+def _case(
+    variables: dict[str, Any], messages: Any, expected: Any, context: str, choices: list[str], group: str,
+    slices: dict[str, str], row: int | None, metrics: tuple[dict[str, Any], ...],
+) -> Case:  # fmt: skip
+    body = [variables, list(messages), expected, context, choices]
+    key = sha256_text(json.dumps(body, sort_keys=True, default=str))[:32]
+    return Case(
+        0, key, variables, tuple(messages), expected, context, tuple(choices), group, slices, row, metrics=metrics
+    )

@@ -1,0 +1,400 @@
+"""Two runs on the same cases: whether they may be compared, how far they differ and how surely, and where."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.running.results import Result
+from llmops_tui.evaluation.running.summarising import case_scores
+from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, Interval, bca_levels, clustered_sums
+from llmops_tui.evaluation.statistics.intervals import difference_interval, difference_intervals
+from llmops_tui.evaluation.statistics.numbering import numbered
+from llmops_tui.evaluation.statistics.testing import holm, mcnemar_exact, sign_flip, smallest_effect
+from llmops_tui.evaluation.store import EvalRun
+
+FEW = 30
+_LEVEL = 0.95
+# The second is for one-sided bounds at 5 %.
+_LEVELS = (_LEVEL, 0.90)
+_WHOLE_SET_RESAMPLES = 1000
+_COSTS = {metric.called for metric in ALWAYS}
+# What two runs are mostly compared for. More than one of them at once cannot be told apart.
+_AXES = {
+    "prompt": ("prompt_sha256",), "model": ("model_sha256", "adapter_sha256"), "parameters": ("parameters",),
+}  # fmt: skip
+_MUST = {
+    "engine": "the engine", "judges": "the judge or its prompt", "repeats": "the number of answers a case",
+    "response_format_sha256": "the schema that answers are held to", "raw": "whether a chat template is used",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Whether two runs may be compared.
+
+    Attributes:
+        refused: why not, one sentence each; none where they may.
+        notes: what is to be known all the same.
+        changed: the axes on which they differ: prompt, model, parameters.
+    """
+
+    refused: tuple[str, ...]
+    notes: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric in both runs, over the cases that both have. The difference is candidate less baseline.
+
+    Attributes:
+        p: of McNemar's exact test or the paired permutation test; none for a figure of a whole set.
+        p_holm: the same corrected for the number of metrics.
+        wins: cases on which the candidate is better, in the sense of the metric.
+        bounds: the ends of the 90 % interval, each a one-sided bound at 5 %.
+        smallest: the smallest difference that so many cases would show in 80 % of all evaluations.
+    """
+
+    name: str
+    baseline: float
+    candidate: float
+    interval: Interval
+    p: float | None
+    p_holm: float | None
+    test: str
+    wins: int
+    ties: int
+    losses: int
+    n: int
+    smallest: float
+    better: int
+    unit: str
+    share: bool
+    bounds: tuple[float, float]
+
+    @property
+    def verdict(self) -> str:
+        """better, worse, or unclear; of what has no better direction, differs."""
+        p = self.p_holm if self.p_holm is not None else 0.0
+        if not self.n or not math.isfinite(self.interval.low) or p >= 1 - _LEVEL:
+            return "unclear"
+        if self.interval.low <= 0 <= self.interval.high:
+            return "unclear"
+        if not self.better:
+            return "differs"
+        return "better" if self.interval.value * self.better > 0 else "worse"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        i = self.interval
+        return {
+            "metric": self.name, "baseline": self.baseline, "candidate": self.candidate, "difference": i.value, "low": i.low,
+            "high": i.high, "level": i.level, "method": i.method, "p": self.p, "p_holm": self.p_holm, "test": self.test,
+            "wins": self.wins, "ties": self.ties, "losses": self.losses, "n": self.n, "smallest_effect": self.smallest,
+            "verdict": self.verdict, "unit": self.unit,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The first metric in a part of the cases."""
+
+    by: str
+    value: str
+    n: int
+    baseline: float
+    candidate: float
+    interval: Interval
+
+    @property
+    def few(self) -> bool:
+        """Whether there are so few cases that hardly anything can be said."""
+        return self.n < FEW
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "by": self.by, "value": self.value, "n": self.n, "few": self.few, "baseline": self.baseline,
+            "candidate": self.candidate, "difference": self.interval.value, "low": self.interval.low,
+            "high": self.interval.high,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case in both runs. ``change`` is above 0 where the candidate is better, none where a score is missing."""
+
+    baseline: Result
+    candidate: Result
+    change: float | None
+
+
+@dataclass
+class Comparison:
+    """All of it."""
+
+    baseline: EvalRun
+    candidate: EvalRun
+    comparable: Comparable
+    metric: str
+    differences: list[Difference] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, as a colleague can quote it."""
+        if self.comparable.refused:
+            return "No verdict: " + "; ".join(self.comparable.refused) + "."
+        found = next((d for d in self.differences if d.name == self.metric), None)
+        if found is None or not found.n:
+            return "No verdict: the runs have no score in common."
+        return _sentence(found)
+
+    def regressed(self) -> list[Pair]:
+        """Cases on which the candidate is worse."""
+        return [pair for pair in self.pairs if pair.change is not None and pair.change < 0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; cases are named by their place in the suite."""
+        return {
+            "baseline": self.baseline.name, "candidate": self.candidate.name, "metric": self.metric,
+            "comparable": not self.comparable.refused, "refused": list(self.comparable.refused),
+            "notes": list(self.comparable.notes), "changed": list(self.comparable.changed), "verdict": self.sentence,
+            "metrics": [d.as_dict() for d in self.differences], "slices": [s.as_dict() for s in self.slices],
+            "regressed": [
+                {
+                    "case": p.baseline.case.index, "row": p.baseline.case.row, "expected": p.baseline.case.expected,
+                    "baseline": p.baseline.answer.text, "candidate": p.candidate.answer.text,
+                    "reason": _reason(p.candidate, self.metric),
+                }
+                for p in self.regressed()
+            ],
+        }  # fmt: skip
+
+
+def _reason(result: Result, metric: str) -> str:
+    score = result.scores.get(metric)
+    return score.reason if score is not None else ""
+
+
+def points(value: float, *, share: bool, unit: str = "", signed: bool = True) -> str:
+    """A difference as people say it: in points where the metric is a share."""
+    sign = "+" if signed and value > 0 else ""
+    if share:
+        return f"{sign}{value * 100:.3g}"
+    return f"{sign}{value:.3g}" + (f" {unit}" if unit else "")
+
+
+def _sentence(d: Difference) -> str:
+    size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
+    ends = sorted((d.interval.low, d.interval.high), key=abs) if d.interval.low * d.interval.high > 0 else (
+        d.interval.low, d.interval.high)  # fmt: skip
+    crossing = d.interval.low * d.interval.high <= 0
+    low, high = (
+        points(e if crossing else abs(e), share=d.share, unit="" if d.share else d.unit, signed=crossing) for e in ends
+    )  # fmt: skip
+    sure = f"(95 % {low} to {high}, {d.n:,} paired cases)"
+    if d.verdict in {"better", "worse"}:
+        text = f"The candidate is {d.verdict} on {d.name} by {size} {sure}."
+    elif d.verdict == "differs":
+        text = f"The candidate differs on {d.name} by {size} {sure}."
+    else:
+        seen = points(d.smallest, share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
+        text = f"No difference on {d.name} was shown {sure}; less than {seen} could well be missed by so many cases."
+    if d.losses:
+        text += f" {d.losses:,} case{'s' if d.losses > 1 else ''} got worse."
+    return text
+
+
+def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comparable:
+    """Whether two runs may be compared, by their manifests; ``common`` are cases that both have, of so many each."""
+    refused: list[str] = []
+    notes: list[str] = []
+    one, two = a.manifest, b.manifest
+    if not one or not two:
+        unfinished = " and ".join(run.name for run in (a, b) if not run.manifest)
+        return Comparable((f"{unfinished} is not finished",), (), ())
+    if not common:
+        refused.append("they have no case in common")
+    elif common < max(of):
+        notes.append(f"{common:,} cases are in both, of {of[0]:,} and {of[1]:,}; only these are compared")
+    refused += [
+        f"{what} differs: {_told(one.get(name))} and {_told(two.get(name))}"
+        for name, what in _MUST.items()
+        if one.get(name) != two.get(name)
+    ]
+    shared = set(one["metrics"]) & set(two["metrics"])
+    refused += [
+        f"{name} is measured in two ways" for name in sorted(shared) if one["metrics"][name] != two["metrics"][name]
+    ]
+    changed = tuple(axis for axis, names in _AXES.items() if any(one.get(n) != two.get(n) for n in names))
+    if "prompt" not in changed and one["cases_sha256"] == two["cases_sha256"] and (
+        one["rendered_sha256"] != two["rendered_sha256"]
+    ):  # fmt: skip
+        refused.append("the prompts were rendered differently, though prompt and cases are the same")
+    if one.get("model_sha256") == two.get("model_sha256") and one.get("template_sha256") != two.get("template_sha256"):
+        refused.append("the chat template differs, though the model is the same")
+    if len(changed) > 1:
+        notes.append(f"{' and '.join(changed)} differ: what is seen cannot be put down to one of them")
+    if not changed:
+        notes.append("prompt, model and parameters are the same: this is the same thing asked twice")
+    if one.get("parallel") != two.get("parallel"):
+        notes.append(
+            f"they ran {one.get('parallel')} and {two.get('parallel')} requests at a time: times do not compare"
+        )
+    return Comparable(tuple(refused), tuple(notes), changed)
+
+
+def _told(value: Any) -> str:
+    return str(value)[:80] or "none"
+
+
+def compare(
+    a: tuple[EvalRun, Sequence[Result]], b: tuple[EvalRun, Sequence[Result]], metrics: Sequence[Metric], metric: str = "",
+    *, resamples: int = RESAMPLES,
+) -> Comparison:  # fmt: skip
+    """Compare a candidate ``b`` with a baseline ``a`` on the cases that both have; variations are left out.
+
+    ``metrics`` are those of the suite; ``metric`` is the one that cases are ordered and slices are made by, else the first.
+    """
+    (base_run, base), (run, found) = a, b
+    left = [r for r in base if not r.case.variation]
+    right = [r for r in found if not r.case.variation]
+    keys = {r.case.key for r in left} & {r.case.key for r in right}
+    counts = (len({r.case.key for r in left}), len({r.case.key for r in right}))
+    left, right = ([r for r in part if r.case.key in keys] for part in (left, right))
+    chosen = metric or (metrics[0].called if metrics else "")
+    result = Comparison(base_run, run, comparable(base_run, run, len(keys), counts), chosen)
+    everything = [*metrics, *(m for m in ALWAYS if m.called not in {given.called for given in metrics})]
+    result.differences = _differences(left, right, everything, resamples)
+    main = next((m for m in everything if m.called == chosen), None)
+    result.pairs = _pairs(left, right, chosen, main.better if main is not None else 1)
+    if main is not None and not main.whole_set:
+        result.slices = _slices(left, right, main)
+    return result
+
+
+def _differences(
+    left: Sequence[Result], right: Sequence[Result], metrics: Sequence[Metric], resamples: int
+) -> list[Difference]:
+    found = [d for m in metrics if (d := _difference(left, right, m, resamples)) is not None]
+    tested = [d for d in found if d.p is not None and d.name not in _COSTS]
+    corrected = dict(zip((d.name for d in tested), holm([d.p or 0.0 for d in tested]), strict=True))
+    return [
+        Difference(**{**vars(d), "p_holm": corrected.get(d.name, d.p)}) for d in found
+    ]  # fmt: skip
+
+
+def _paired(left: Sequence[Result], right: Sequence[Result], name: str) -> tuple[Floats, Floats, list[str], list[str]]:
+    """Scores of both where both have one, with the groups and the keys of their cases."""
+    first = {case.key: (case, value) for case, value in case_scores(left, name)}
+    ours, theirs, groups, keys = [], [], [], []
+    for case, value in case_scores(right, name):
+        before = first.get(case.key)
+        if before is not None and before[1] is not None and value is not None:
+            ours.append(before[1])
+            theirs.append(value)
+            groups.append(case.group)
+            keys.append(case.key)
+    return np.array(ours), np.array(theirs), groups, keys
+
+
+def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric, resamples: int) -> Difference | None:
+    name = metric.called
+    before, after, groups, keys = _paired(left, right, name)
+    if not len(before):
+        return None
+    differences = after - before
+    clusters = numbered(groups)
+    signed = differences * (metric.better or 1)
+    wins, losses = int((signed > 0).sum()), int((signed < 0).sum())
+    share = bool(before.min() >= 0 and before.max() <= 1 and after.min() >= 0 and after.max() <= 1)
+    common = {"wins": wins, "losses": losses, "ties": len(signed) - wins - losses, "n": len(signed)}
+    if metric.whole_set:
+        (interval, narrow), figures = _whole_set(left, right, metric, set(keys))
+        return Difference(
+            name, figures[0], figures[1], interval, None, None, "none for a figure of the whole set", **common,
+            smallest=(1.96 + 0.84) * interval.half_width / 1.96, better=metric.better, unit=metric.unit,
+            share=max(abs(figures[0]), abs(figures[1])) <= 1, bounds=(narrow.low, narrow.high),
+        )  # fmt: skip
+    binary = bool(np.isin(before, (0.0, 1.0)).all() and np.isin(after, (0.0, 1.0)).all())
+    interval, narrow = difference_intervals(differences, clusters, _LEVELS, binary=binary, resamples=resamples)
+    if binary and clusters is None:
+        p, test = mcnemar_exact(wins, losses), "McNemar, exact"
+    else:
+        p, test = (
+            sign_flip(differences, clusters, flips=resamples),
+            "paired permutation" + (", by group" if clusters is not None else ""),
+        )
+    return Difference(
+        name, float(before.mean()), float(after.mean()), interval, p, None, test, **common,
+        smallest=smallest_effect(differences, clusters), better=metric.better, unit=metric.unit, share=share,
+        bounds=(narrow.low, narrow.high),
+    )  # fmt: skip
+
+
+def _whole_set(
+    left: Sequence[Result], right: Sequence[Result], metric: Metric, keys: set[str]
+) -> tuple[list[Interval], tuple[float, float]]:
+    """The difference of a figure of a whole set, both sides resampled together."""
+    name = metric.called
+    one = {(r.case.key, r.repeat): r for r in left if r.case.key in keys and r.scores[name].value is not None}
+    two = {(r.case.key, r.repeat): r for r in right if r.case.key in keys and r.scores[name].value is not None}
+    order = [at for at in one if at in two]
+    # Together, so that both have the same columns.
+    rows = metric.rows([*(one[at].scores[name] for at in order), *(two[at].scores[name] for at in order)])
+    n, width = len(order), rows.shape[1]
+    both = clustered_sums(np.hstack([rows[:n], rows[n:]]), numbered([one[at].case.group for at in order]))
+    whole = both.sum(axis=0, keepdims=True)
+    figures = float(metric.figure(whole[:, :width])[0]), float(metric.figure(whole[:, width:])[0])
+    intervals = bca_levels(
+        both, lambda sums: metric.figure(sums[:, width:]) - metric.figure(sums[:, :width]), _LEVELS,
+        resamples=_WHOLE_SET_RESAMPLES,
+    )  # fmt: skip
+    return intervals, figures
+
+
+def _pairs(left: Sequence[Result], right: Sequence[Result], name: str, better: int) -> list[Pair]:
+    """All cases, those that got worst first, then what is not scored, then ties, then what got better."""
+    before = {r.case.key: r for r in left if r.repeat == 0}
+    first, second = ({case.key: value for case, value in case_scores(part, name)} for part in (left, right))
+    found = []
+    for result in right:
+        if result.repeat or result.case.key not in before:
+            continue
+        a, b = first.get(result.case.key), second.get(result.case.key)
+        change = (b - a) * (better or 1) if a is not None and b is not None else None
+        found.append(Pair(before[result.case.key], result, change))
+
+    def order(pair: Pair) -> tuple[int, float, int]:
+        if pair.change is None:
+            return 1, 0.0, pair.baseline.case.index
+        rank = 0 if pair.change < 0 else 2 if pair.change == 0 else 3
+        return rank, pair.change, pair.baseline.case.index
+
+    return sorted(found, key=order)
+
+
+def _slices(left: Sequence[Result], right: Sequence[Result], metric: Metric) -> list[Slice]:
+    before, after, _, keys = _paired(left, right, metric.called)
+    of = {r.case.key: r.case.slices for r in left}
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        for by, value in of[key].items():
+            places[by, value].append(i)
+    found = []
+    for (by, value), at in sorted(places.items()):
+        a, b = before[at], after[at]
+        binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
+        interval = difference_interval(b - a, binary=binary, resamples=2000)
+        found.append(Slice(by, value, len(at), float(a.mean()), float(b.mean()), interval))
+    return found

@@ -1,0 +1,155 @@
+"""Gates: rules that a run must keep, on its figures and on their differences from a baseline, with their uncertainty."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.comparison import Comparison, Difference, points
+
+_METRIC = r"(?P<metric>[\w.+~-]+(?: [\w.+~-]+)*?)"
+_RELATIVE = re.compile(
+    rf"^{_METRIC} (?:not worse than baseline(?: by > ?(?P<margin>\d+(?:\.\d+)?) ?(?P<unit>points?|%|ms|tokens|tokens/s)?)?)$"
+)
+_BETTER = re.compile(rf"^{_METRIC} better than baseline$")
+_ABSOLUTE = re.compile(
+    rf"^{_METRIC}(?: (?P<percentile>p50|p95|p99))? ?(?P<sign>>=|<=|>|<) ?(?P<limit>-?\d+(?:\.\d+)?) ?(?P<unit>points?|%|ms)?"
+    r"(?P<surely> surely)?$"
+)
+Outcome = Literal["pass", "fail", "unsure"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule, read.
+
+    Attributes:
+        kind: ``not-worse``, ``better`` or ``absolute``.
+        margin: how much worse is allowed, as a share or in the metric's unit.
+        relative: whether the margin is a share of the baseline's figure.
+        surely: whether the interval's end must keep the limit, not only the figure.
+    """
+
+    text: str
+    kind: str
+    metric: str
+    margin: float = 0.0
+    relative: bool = False
+    sign: str = ""
+    limit: float = 0.0
+    percentile: str = ""
+    surely: bool = False
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a rule says of a run, and why."""
+
+    rule: str
+    outcome: Outcome
+    why: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def parse_rule(text: str) -> Rule:
+    """A rule from its text.
+
+    Raises:
+        InputRefusedError: ``bad_rule``.
+    """
+    bare = " ".join(text.split())
+    if match := _RELATIVE.match(bare):
+        unit, margin = match["unit"] or "", float(match["margin"] or 0)
+        scaled = margin / 100 if unit.startswith("point") or unit == "%" else margin
+        return Rule(text, "not-worse", match["metric"], scaled, relative=unit == "%")
+    if match := _BETTER.match(bare):
+        return Rule(text, "better", match["metric"])
+    if match := _ABSOLUTE.match(bare):
+        limit = float(match["limit"])
+        if (match["unit"] or "").startswith(("point", "%")):
+            limit /= 100
+        return Rule(
+            text, "absolute", match["metric"], sign=match["sign"], limit=limit, percentile=match["percentile"] or "",
+            surely=bool(match["surely"]),
+        )  # fmt: skip
+    raise InputRefusedError(
+        "bad_rule", f"{text!r} is no rule",
+        "Such as: exact not worse than baseline by > 1 point; exact better than baseline; exact >= 0.9; latency p95 <= 500 ms.",
+    )  # fmt: skip
+
+
+def judge(rules: Sequence[Rule], summary: dict[str, Any], comparison: Comparison | None) -> list[Ruling]:
+    """What the rules say of a run with this summary, compared with its baseline.
+
+    ``not worse`` fails only where it is shown, at 5 % one-sided, that the candidate is worse by more than the margin, so
+    that a candidate which is not is stopped in at most one of twenty evaluations; it passes where the opposite is shown, and
+    is unsure otherwise. ``better`` passes only where it is shown.
+    """
+    return [_judge(rule, summary, comparison) for rule in rules]
+
+
+def _judge(rule: Rule, summary: dict[str, Any], comparison: Comparison | None) -> Ruling:
+    if rule.kind == "absolute":
+        return _absolute(rule, summary)
+    if comparison is None:
+        return Ruling(rule.text, "fail", "no baseline was given")
+    if comparison.comparable.refused:
+        return Ruling(rule.text, "fail", f"not comparable: {'; '.join(comparison.comparable.refused)}")
+    found = next((d for d in comparison.differences if d.name == rule.metric), None)
+    if found is None:
+        return Ruling(rule.text, "fail", f"{rule.metric} was not measured in both runs")
+    low, high = found.bounds
+    if found.better < 0:
+        low, high = -high, -low
+    margin = rule.margin * abs(found.baseline) if rule.relative else rule.margin
+    told = _told(found)
+    if rule.kind == "better":
+        return Ruling(rule.text, "pass" if low > 0 else "fail", told)
+    if high < -margin:
+        return Ruling(rule.text, "fail", told)
+    return Ruling(rule.text, "pass" if low > -margin or (margin == 0 and low >= 0) else "unsure", told)
+
+
+def _told(d: Difference) -> str:
+    unit = " points" if d.share else ""
+    change, low, high = (
+        points(v, share=d.share, unit=d.unit) for v in (d.interval.value, d.interval.low, d.interval.high)
+    )
+    return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}{unit}, 95 % {low} to {high}, n {d.n:,}"
+
+
+def _absolute(rule: Rule, summary: dict[str, Any]) -> Ruling:
+    figure = summary.get("metrics", {}).get(rule.metric)
+    if figure is None or figure["mean"] is None:
+        return Ruling(rule.text, "fail", f"{rule.metric} was not measured")
+    if rule.percentile:
+        value = (figure.get("facts") or {}).get(rule.percentile)
+        if value is None:
+            return Ruling(rule.text, "fail", f"{rule.metric} has no {rule.percentile}")
+        low = high = value
+    else:
+        value, low, high = figure["mean"], figure["low"], figure["high"]
+    told = f"{rule.metric} {rule.percentile} is {value:.4g}".replace("  ", " ")
+    if not rule.percentile and low is not None:
+        told += f" (95 % {low:.4g} to {high:.4g}, n {figure['n']:,})"
+    checked = value
+    if rule.surely and low is not None:
+        checked = low if rule.sign.startswith(">") else high
+    holds = {
+        ">=": checked >= rule.limit,
+        "<=": checked <= rule.limit,
+        ">": checked > rule.limit,
+        "<": checked < rule.limit,
+    }
+    return Ruling(rule.text, "pass" if holds[rule.sign] else "fail", told)
+
+
+def passes(rulings: Sequence[Ruling], *, strict: bool = False) -> bool:
+    """Whether the gate opens; a strict one also wants to be sure."""
+    return all(r.outcome == "pass" or (r.outcome == "unsure" and not strict) for r in rulings)

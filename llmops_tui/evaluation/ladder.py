@@ -1,0 +1,94 @@
+"""The quantization ladder of one model: each type made, held against the largest on a text, and its size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.jobs.process import describe_exit, oom_kills
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.quantize import TYPES, quantize
+from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+
+ENTRY = "llmops_tui.evaluation.ladder:run"
+STEPS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+WINDOW, LIMIT = 512, 20_000
+
+
+def check_ladder(registry: ModelRegistry, name: str, kinds: list[str], file: Path) -> None:
+    """Refuse what cannot be done.
+
+    Raises:
+        InputRefusedError: no GGUF model, a type that is not known, or no text.
+    """
+    model = registry.get(name)
+    if model.kind != "gguf":
+        raise InputRefusedError("not_quantizable", f"{name!r} is no GGUF model", "llmops model convert makes one.")
+    unknown = [kind for kind in kinds if kind not in TYPES]
+    if unknown:
+        raise InputRefusedError(
+            "unknown_type", f"{unknown[0]!r} is no type to quantize to", f"One of: {', '.join(TYPES)}."
+        )
+    if not file.is_file():
+        raise InputRefusedError("file_missing", f"{file} is no file", "Give a text that the model should be good at.")
+
+
+def run(context: JobContext, model: str, kinds: list[str], file: str) -> dict[str, Any]:
+    """The job: quantize where a type is not there yet, and measure each against the model it was made of."""
+    registry = ModelRegistry(Catalogue(context.workspace))
+    reference = registry.get(model)
+    steps: list[dict[str, Any]] = [_step(reference, None)]
+    for number, kind in enumerate(kinds):
+        name = f"{model}-{kind}"
+        with suppress(NotFoundError):
+            registry.get(name)
+            context.report(number / len(kinds), f"{name} is there")
+        if name not in {m.name for m in registry.all()}:
+            quantize(context, model, kind, name, again=True)
+        made = registry.get(name)
+
+        def told(share: float, number: int = number, name: str = name) -> None:
+            context.report((number + share) / len(kinds), f"holding {name} against {model}")
+
+        steps.append(_step(made, _measure(reference, made, Path(file), told)))
+    return {"model": model, "file": file, "steps": steps}
+
+
+def _step(model: Model, measured: dict[str, Any] | None) -> dict[str, Any]:
+    return {"model": model.name, "type": model.quantization, "size_bytes": model.size_bytes, **(measured or {})}
+
+
+def _measure(reference: Model, model: Model, file: Path, told: Any) -> dict[str, Any]:
+    before = oom_kills()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmops_tui.evaluation.ladder_worker", str(reference.path), str(model.path), str(file),
+         str(WINDOW), str(LIMIT)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    result: dict[str, Any] = {}
+    try:
+        for line in process.stdout:
+            with suppress(ValueError):
+                message = json.loads(line)
+                result = message.get("result", result)
+                if "done" in message:
+                    told(message["done"] / max(1, message["of"]))
+        code = process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if code or not result:
+        raise LlmopsError(
+            "ladder_failed",
+            f"{model.name} could not be measured: {describe_exit(code, before)}",
+            "The job's log has more.",
+        )
+    return result

@@ -1,0 +1,155 @@
+"""What all metrics share: a case, an answer, a score, and how scores become one figure with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, bca, clustered_sums, mean_of, rows_of
+from llmops_tui.evaluation.statistics.intervals import mean_interval
+
+# Figures of a whole set, such as BLEU, are computed anew for each resample.
+_SET_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to ask.
+
+    Attributes:
+        index: its place in the suite, from 0.
+        key: the hash of all that it is; cases of two runs are paired by it.
+        messages: what is asked where no prompt is rendered.
+        group: the cluster it belongs to, its key where it stands for itself.
+        origin: the key of the case that this one is a variation of, or its own.
+        metrics: further metrics for this case alone, as they stand in the suite.
+    """
+
+    index: int
+    key: str
+    variables: dict[str, Any] = field(default_factory=dict)
+    messages: tuple[dict[str, Any], ...] = ()
+    expected: Any = None
+    context: str = ""
+    choices: tuple[str, ...] = ()
+    group: str = ""
+    slices: dict[str, str] = field(default_factory=dict)
+    row: int | None = None
+    variation: str = ""
+    origin: str = ""
+    metrics: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def expected_text(self) -> str:
+        """What is expected, as text."""
+        from llmops_tui.datasets.records import dump_json
+
+        return self.expected if isinstance(self.expected, str) else dump_json(self.expected)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. Times in milliseconds; ``error`` says why there is no answer.
+
+    ``logprob`` is the answer's log-probability, and ``choice_logprobs`` those of the choices, where they were asked for.
+    """
+
+    text: str = ""
+    finish_reason: str = ""
+    error: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    ttft_ms: float | None = None
+    total_ms: float | None = None
+    tokens_per_s: float | None = None
+    logprob: float | None = None
+    choice_logprobs: tuple[float, ...] = ()
+    choice_tokens: tuple[int, ...] = ()
+    trace: str = ""
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one metric says of one answer; no value means that it cannot say, and ``reason`` says why."""
+
+    value: float | None
+    reason: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric over a run."""
+
+    interval: Interval
+    n: int
+    unusable: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Metric(BaseModel):
+    """A metric as a suite gives it; subclasses say what it is in their docstring, with its source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str
+    name: Annotated[str, Field(max_length=60, description="What it is called; else its type.")] = ""
+
+    # 1 where more is better, -1 where less is, 0 where neither.
+    better: ClassVar[int] = 1
+    unit: ClassVar[str] = ""
+    # Scores are 0 or 1.
+    binary: ClassVar[bool] = False
+    needs_expected: ClassVar[bool] = False
+    needs_logprob: ClassVar[bool] = False
+    needs_choices: ClassVar[bool] = False
+    # A figure of all cases together, that no mean of scores gives.
+    whole_set: ClassVar[bool] = False
+
+    @property
+    def called(self) -> str:
+        """Its name in results."""
+        return self.name or self.type
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """The score of one answer."""
+        raise NotImplementedError
+
+    def rows(self, scores: Sequence[Score]) -> Floats:
+        """A row of numbers for each usable score; :meth:`figure` is a function of their sums."""
+        return rows_of(np.array([score.value for score in scores], np.float64))
+
+    def figure(self, sums: Floats) -> Floats:
+        """The figure from sums of shape (resamples, columns): shape (resamples,)."""
+        return mean_of(sums)
+
+    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+        """What else there is to say of a run, such as a confusion matrix."""
+        return {}
+
+    def summarise(self, scores: Sequence[Score], clusters: npt.NDArray[np.int64] | None = None) -> Summary:
+        """The figure of a run, with its interval. ``scores`` are one a case, ``clusters`` the cluster of each."""
+        usable = [i for i, score in enumerate(scores) if score.value is not None]
+        kept = [scores[i] for i in usable]
+        if not kept:
+            return Summary(Interval(float("nan"), float("nan"), float("nan"), 0.95, "none"), 0, len(scores))
+        numbers = None
+        if clusters is not None:
+            _, numbers = np.unique(clusters[usable], return_inverse=True)
+        if self.whole_set:
+            sums = clustered_sums(self.rows(kept), numbers)
+            interval = bca(sums, self.figure, resamples=_SET_RESAMPLES)
+        else:
+            interval = mean_interval(np.array([s.value for s in kept], np.float64), numbers)
+        return Summary(interval, len(kept), len(scores) - len(kept), self.facts(kept))
+
+
+def right_or_wrong(right: bool, reason: str = "", **detail: Any) -> Score:
+    """A score of 0 or 1; the reason is told where it is 0."""
+    return Score(float(right), "" if right else reason, detail)

@@ -1,0 +1,56 @@
+"""What answers cost: time and tokens, measured with every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+
+
+class Latency(Metric):
+    """Milliseconds from the request to the end of the answer, as the model server measured them; cached answers have none.
+
+    Requests that run beside others share the machine: the number of requests at a time is in the run's facts.
+    """
+
+    type: Literal["latency"] = "latency"
+    better: ClassVar[int] = -1
+    unit: ClassVar[str] = "ms"
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """Milliseconds."""
+        del case
+        return Score(None if answer.cached else answer.total_ms, "from the cache" if answer.cached else "")
+
+    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+        """Percentiles."""
+        values = [s.value for s in scores if s.value is not None]
+        return {f"p{q}": float(np.percentile(values, q)) for q in (50, 95, 99)}
+
+
+class TokensPerSecond(Metric):
+    """Tokens a second while the answer was generated, without the time to the first token."""
+
+    type: Literal["tokens-per-s"] = "tokens-per-s"
+    unit: ClassVar[str] = "tokens/s"
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """Tokens a second."""
+        del case
+        return Score(None if answer.cached else answer.tokens_per_s, "from the cache" if answer.cached else "")
+
+
+class Tokens(Metric):
+    """Tokens of the answer."""
+
+    type: Literal["tokens"] = "tokens"
+    better: ClassVar[int] = 0
+    unit: ClassVar[str] = "tokens"
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """A count."""
+        del case
+        return Score(None if answer.completion_tokens is None else float(answer.completion_tokens))

@@ -1,0 +1,95 @@
+"""Metrics of structured answers: JSON, a schema, and its fields one by one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
+from llmops_tui.evaluation.metrics.texts import short
+
+_FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?```\s*$", re.DOTALL)
+
+
+def parse_json(text: str) -> tuple[Any, str]:
+    """The JSON of an answer, also in a code fence, and what is wrong with it where it is none."""
+    fenced = _FENCE.match(text)
+    try:
+        return json.loads(fenced.group(1) if fenced else text), ""
+    except ValueError as error:
+        return None, f"no JSON: {error}"
+
+
+class JsonValid(Metric):
+    """The answer is JSON (RFC 8259), alone or in a code fence."""
+
+    type: Literal["json-valid"] = "json-valid"
+    binary: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where it is."""
+        del case
+        _, problem = parse_json(answer.text)
+        return right_or_wrong(not problem, problem)
+
+
+class JsonSchema(Metric):
+    """The answer is JSON that a schema (draft 2020-12) allows; checked by jsonschema."""
+
+    type: Literal["json-schema"] = "json-schema"
+    json_schema: dict[str, Any]
+    binary: ClassVar[bool] = True
+
+    @field_validator("json_schema")
+    @classmethod
+    def _is_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        import jsonschema
+
+        try:
+            jsonschema.Draft202012Validator.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"no JSON schema: {error.message}") from error
+        return schema
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where it is."""
+        import jsonschema
+
+        del case
+        value, problem = parse_json(answer.text)
+        if problem:
+            return Score(0.0, problem)
+        first = next(jsonschema.Draft202012Validator(self.json_schema).iter_errors(value), None)
+        return right_or_wrong(first is None, "" if first is None else f"{first.json_path}: {short(first.message)}")
+
+
+class JsonFields(Metric):
+    """The share of fields whose value is the expected one; the reason names those that differ."""
+
+    type: Literal["json-fields"] = "json-fields"
+    fields: list[str] = []
+    needs_expected: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """From 0 to 1."""
+        expected = case.expected if isinstance(case.expected, dict) else parse_json(case.expected_text)[0]
+        if not isinstance(expected, dict):
+            return Score(None, "what is expected is no JSON object")
+        value, problem = parse_json(answer.text)
+        names = self.fields or list(expected)
+        if problem or not isinstance(value, dict):
+            return Score(0.0, problem or "no JSON object", {"wrong": names})
+        wrong = [name for name in names if value.get(name) != expected.get(name)]
+        parts = [f"{n} differs: {short(str(value.get(n)))} is not {short(str(expected.get(n)))}" for n in wrong]
+        return Score(1 - len(wrong) / max(1, len(names)), "; ".join(parts), {"wrong": wrong})
+
+    def facts(self, scores: Any) -> dict[str, Any]:
+        """How often each field was wrong."""
+        counts: dict[str, int] = {}
+        for score in scores:
+            for name in score.detail.get("wrong", []):
+                counts[name] = counts.get(name, 0) + 1
+        return {"wrong_fields": counts}

@@ -1,0 +1,270 @@
+"""Metrics that compare texts: the same, containing, matching, close to, or alike in words."""
+
+from __future__ import annotations
+
+import functools
+import re
+import string
+from collections import Counter
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
+
+_SHOWN = 80
+_ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
+
+
+def short(text: str) -> str:
+    """A text in one line, for a reason."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+def squad_normal(text: str) -> str:
+    """Lower case, without punctuation and articles, blanks joined.
+
+    Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text", 2016, its evaluation script.
+    """
+    bare = "".join(c for c in text.lower() if c not in set(string.punctuation))
+    return " ".join(_ARTICLES.sub(" ", bare).split())
+
+
+class Exact(Metric):
+    """The answer is what is expected, character for character; blanks around it do not count unless asked to."""
+
+    type: Literal["exact"] = "exact"
+    strip: bool = True
+    case: Annotated[bool, Field(description="Whether capital letters count.")] = True
+    binary: ClassVar[bool] = True
+    needs_expected: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where they are the same."""
+        found, expected = answer.text, case.expected_text
+        if self.strip:
+            found, expected = found.strip(), expected.strip()
+        if not self.case:
+            found, expected = found.lower(), expected.lower()
+        return right_or_wrong(found == expected, f"{short(found)} is not {short(expected)}")
+
+
+class Normalised(Metric):
+    """The answer is what is expected after SQuAD's normalisation; a list of expected texts takes the best."""
+
+    type: Literal["normalised"] = "normalised"
+    binary: ClassVar[bool] = True
+    needs_expected: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where they are the same."""
+        wanted = [squad_normal(t) for t in _texts(case)]
+        return right_or_wrong(
+            squad_normal(answer.text) in wanted, f"{short(answer.text)} is not {short(_texts(case)[0])}"
+        )
+
+
+def _texts(case: Case) -> list[str]:
+    return (
+        [str(e) for e in case.expected] if isinstance(case.expected, list) and case.expected else [case.expected_text]
+    )
+
+
+class Contains(Metric):
+    """The answer contains texts: those given here, or the expected one."""
+
+    type: Literal["contains"] = "contains"
+    value: Annotated[list[str], Field(description="Texts; none takes the expected one.")] = []
+    mode: Literal["all", "any", "none"] = "all"
+    case: bool = False
+    at_start: bool = False
+    binary: ClassVar[bool] = True
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where it does."""
+        text = answer.text if self.case else answer.text.lower()
+        wanted = self.value or _texts(case)
+        there = [w for w in wanted if self._in(w if self.case else w.lower(), text)]
+        if self.mode == "none":
+            return right_or_wrong(not there, f"contains {short(', '.join(there))}")
+        missing = [w for w in wanted if w not in there]
+        # Several expected texts are other ways to say the same.
+        enough = self.mode == "any" or not self.value
+        right = bool(there) if enough else not missing
+        return right_or_wrong(right, f"does not contain {short(', '.join(missing))}")
+
+    def _in(self, part: str, text: str) -> bool:
+        return text.lstrip().startswith(part) if self.at_start else part in text
+
+
+class Matches(Metric):
+    """The answer matches a regular expression somewhere, or, with ``negate``, nowhere."""
+
+    type: Literal["regex"] = "regex"
+    pattern: Annotated[str, Field(max_length=2000)]
+    negate: bool = False
+    binary: ClassVar[bool] = True
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        return pattern
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where it does."""
+        del case
+        match = re.search(self.pattern, answer.text[:100_000])
+        if self.negate:
+            return right_or_wrong(match is None, f"matches {short(match.group()) if match else ''}")
+        return right_or_wrong(match is not None, f"does not match {short(self.pattern)}")
+
+
+_NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\.\d+")
+
+
+def number_in(text: str, which: Literal["last", "first", "marked"]) -> float | None:
+    """A number in a text: the last, the first, or the one behind ``####``; thousands are separated by commas."""
+    if which == "marked":
+        _, mark, text = text.rpartition("####")
+        if not mark:
+            return None
+        which = "first"
+    found = _NUMBER.findall(text)
+    if not found:
+        return None
+    bare = found[-1 if which == "last" else 0].replace(",", "").replace("$", "")
+    return float(bare)
+
+
+class Numeric(Metric):
+    """The answer's number is the expected one, within a tolerance.
+
+    An expected text with ``####`` is read as GSM8K's are: the number behind the mark. Cobbe et al., "Training Verifiers to
+    Solve Math Word Problems", 2021. Of the answer the last number is taken, or with ``extract: marked`` the one behind it.
+    """
+
+    type: Literal["numeric"] = "numeric"
+    tolerance: Annotated[float, Field(ge=0)] = 1e-9
+    relative: Annotated[float, Field(ge=0)] = 0.0
+    extract: Literal["last", "first", "marked"] = "last"
+    binary: ClassVar[bool] = True
+    needs_expected: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where it is."""
+        expected = case.expected_text
+        wanted = number_in(expected, "marked" if "####" in expected else "last")
+        if wanted is None:
+            return Score(None, f"what is expected has no number: {short(expected)}")
+        found = number_in(answer.text, self.extract)
+        if found is None:
+            return Score(0.0, "the answer has no number")
+        right = abs(found - wanted) <= max(self.tolerance, self.relative * abs(wanted))
+        return right_or_wrong(right, f"{found:g} is not {wanted:g}")
+
+
+class TokenF1(Metric):
+    """Words that answer and expectation share, as the harmonic mean of precision and recall; the best of several.
+
+    SQuAD's F1 (Rajpurkar et al. 2016), after its normalisation.
+    """
+
+    type: Literal["token-f1"] = "token-f1"
+    needs_expected: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """From 0 to 1."""
+        return Score(max(_f1(squad_normal(answer.text).split(), squad_normal(t).split()) for t in _texts(case)))
+
+
+def _f1(found: list[str], expected: list[str]) -> float:
+    if not found or not expected:
+        return float(found == expected)
+    same = (Counter(found) & Counter(expected)).total()
+    return 2 * same / (len(found) + len(expected)) if same else 0.0
+
+
+class EditDistance(Metric):
+    """How alike answer and expectation are: 1 less the Levenshtein distance over the longer length (Levenshtein 1966)."""
+
+    type: Literal["edit-similarity"] = "edit-similarity"
+    needs_expected: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """From 0 to 1."""
+        from rapidfuzz.distance import Levenshtein
+
+        distance = Levenshtein.distance(answer.text.strip(), case.expected_text.strip())
+        longest = max(len(answer.text.strip()), len(case.expected_text.strip()), 1)
+        return Score(1 - distance / longest, detail={"distance": distance})
+
+
+class Rouge(Metric):
+    """ROUGE-1, -2 or -L: shared words, pairs of words, or the longest common subsequence, as F-measure.
+
+    Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004; computed by rouge-score.
+    """
+
+    type: Literal["rouge"] = "rouge"
+    variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
+    stemmer: bool = False
+    needs_expected: ClassVar[bool] = True
+
+    @property
+    def called(self) -> str:
+        """Its name in results."""
+        return self.name or self.variant
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """From 0 to 1."""
+        found = _rouge(self.variant, self.stemmer).score(case.expected_text, answer.text)[self.variant]
+        return Score(found.fmeasure, detail={"precision": found.precision, "recall": found.recall})
+
+
+@functools.cache
+def _rouge(variant: str, stemmer: bool) -> Any:
+    from rouge_score import rouge_scorer
+
+    return rouge_scorer.RougeScorer([variant], use_stemmer=stemmer)
+
+
+class Length(Metric):
+    """How long the answer is, in words or characters."""
+
+    type: Literal["length"] = "length"
+    of: Literal["words", "characters"] = "words"
+    better: ClassVar[int] = 0
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """A count."""
+        del case
+        return Score(float(len(answer.text.split()) if self.of == "words" else len(answer.text)))
+
+
+class Refusal(Metric):
+    """The answer refuses, by how it begins; whether that is wanted is said by ``wanted``.
+
+    Recognised by phrases in English. Röttger et al., "XSTest", 2023, on why refusals are to be counted both ways.
+    """
+
+    type: Literal["refusal"] = "refusal"
+    wanted: bool = False
+    binary: ClassVar[bool] = True
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """1 where it is as wanted."""
+        from llmops_tui.datasets.checks.conversations import refusal
+
+        del case
+        words = refusal(answer.text)
+        return right_or_wrong(bool(words) == self.wanted, f"refuses: {words}" if words else "does not refuse")

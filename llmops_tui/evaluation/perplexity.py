@@ -1,0 +1,124 @@
+"""Perplexity of a text: a window slides over all of it, and each token is predicted once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.statistics.bootstrap import Interval, bca
+from llmops_tui.inference.client import ModelClient
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """The perplexity of a text under a model.
+
+    Attributes:
+        tokens: the tokens that were predicted, as (text, log-probability), in their order; the first of a text has none
+            where the model begins with no token of its own.
+        scored: how many of them have a log-probability.
+        bytes: the text's length in UTF-8.
+    """
+
+    tokens: list[tuple[str, float | None]]
+    scored: int
+    bytes: int
+    window: int
+    stride: int
+
+    @property
+    def total(self) -> float:
+        """The log-likelihood of the text, in nats."""
+        return sum(p for _, p in self.tokens if p is not None)
+
+    @property
+    def value(self) -> float:
+        """Exp of the mean negative log-probability a token (Jelinek et al. 1977)."""
+        return math.exp(-self.total / self.scored)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """The log-likelihood in bits over the bytes of the text: comparable between tokenizers."""
+        return -self.total / math.log(2) / self.bytes
+
+    def interval(self, block: int = 64) -> Interval:
+        """An interval by the bootstrap over blocks of neighbouring tokens, which depend on each other (Künsch 1989)."""
+        values = np.array([p for _, p in self.tokens if p is not None])
+        parts = np.array_split(values, max(2, len(values) // block))
+        rows = np.array([[part.sum(), len(part)] for part in parts])
+        return bca(rows, lambda sums: np.exp(-sums[:, 0] / sums[:, 1]), resamples=2000)
+
+    def as_dict(self, *, tokens: bool = False) -> dict[str, Any]:
+        """For JSON; with the tokens on request."""
+        i = self.interval()
+        return {
+            "perplexity": self.value, "low": i.low, "high": i.high, "bits_per_byte": self.bits_per_byte,
+            "log_likelihood": self.total, "tokens": self.scored, "bytes": self.bytes, "window": self.window,
+            "stride": self.stride, **({"each": [[t, p] for t, p in self.tokens]} if tokens else {}),
+        }  # fmt: skip
+
+
+async def perplexity(
+    client: ModelClient, text: str, *, window: int = 0, stride: int = 0, told: Callable[[float], None] | None = None
+) -> Perplexity:
+    """The perplexity of a text; ``window`` 0 takes the model's context, ``stride`` 0 a whole window.
+
+    With a stride as long as the window each window begins anew, as in the LM Evaluation Harness; with a shorter one tokens
+    have more to go by, and it takes longer.
+
+    Raises:
+        InputRefusedError: ``too_short``, ``bad_window``. LlmopsError: the model tells no log-probabilities.
+    """
+    counted = await client.complete("/tokenize", {"content": text, "add_special": False})
+    ids: list[int] = counted["tokens"]
+    context = int((await client.health())["n_ctx"])
+    # What the tokenizer puts before every text, which the first token is predicted from.
+    first: list[int] = (await client.complete("/tokenize", {"content": "", "add_special": True}))["tokens"][:1]
+    size = window or min(context, 2048)
+    if size > context or size < 2:
+        raise InputRefusedError("bad_window", f"a window of {size} tokens: the model has {context}")
+    step = stride or size
+    if not 1 <= step <= size:
+        raise InputRefusedError("bad_window", f"a stride of {step} does not go with a window of {size}")
+    if len(ids) < 2:
+        raise InputRefusedError("too_short", "the text has fewer than two tokens")
+    room = size - 1
+    spans: list[tuple[int, int, int]] = []
+    done = 0
+    while done < len(ids):
+        # The token before the window is its first; it is given, not predicted.
+        end = min(len(ids), done + (room if not spans else min(step, room)))
+        begin = max(0, end - room)
+        spans.append((begin, done, end))
+        done = end
+    found: list[tuple[str, float | None]] = []
+    for start in range(0, len(spans), _AT_ONCE):
+        for span in spans[start : start + _AT_ONCE]:
+            found += await _span(client, ids, first, span)
+        if told is not None:
+            told(min(1.0, spans[min(start + _AT_ONCE, len(spans)) - 1][2] / len(ids)))
+    scored = sum(p is not None for _, p in found)
+    return Perplexity(found, scored, len(text.encode()), size, step)
+
+
+async def _span(
+    client: ModelClient, ids: list[int], first: list[int], span: tuple[int, int, int]
+) -> list[tuple[str, float | None]]:
+    """Tokens ``done`` to ``end`` with what went before from ``begin``, as (text, log-probability)."""
+    begin, done, end = span
+    before = ids[begin - 1 : begin] if begin else first
+    prompt = before + ids[begin:end]
+    at = len(before) + done - begin
+    body = {
+        "prompt": [prompt], "echo": True, "logprobs": 0, "max_tokens": 0, "temperature": 0.0, "logprob_start_len": at,
+    }  # fmt: skip
+    told = (await client.complete("/v1/completions", body))["choices"][0]["logprobs"]
+    tokens, values = told["tokens"][-(end - done) :], told["token_logprobs"][-(end - done) :]
+    return list(zip(tokens, values, strict=True))

@@ -1,0 +1,187 @@
+"""promptfoo's configurations, read as suites: prompts, tests with variables, and the common assertions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.suite import Suite, check_suite
+
+_KEYS = re.compile(r"^(?:providers|tests|defaultTest|scenarios)\s*:", re.MULTILINE)
+_RUN_CODE = {"javascript", "python", "ruby", "webhook"}
+
+
+def is_promptfoo(text: str) -> bool:
+    """Whether a YAML file is a promptfoo configuration."""
+    return bool(_KEYS.search(text)) and not re.search(r"^cases\s*:", text, re.MULTILINE)
+
+
+def read_promptfoo(path: Path) -> Suite:
+    """A suite from a promptfoo configuration. Its prompts stand in the cases: each test is asked with each prompt.
+
+    Raises:
+        InputRefusedError: ``bad_suite``: it uses what cannot be read here, such as code; it says what.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputRefusedError("bad_suite", f"{path} is no YAML: {error}") from error
+    prompts = [p for given in config.get("prompts") or [] for p in _prompt(given, path.parent)]
+    if not prompts:
+        raise InputRefusedError("bad_suite", f"{path} has no prompts that can be read here")
+    default = config.get("defaultTest") or {}
+    templates = config.get("assertionTemplates") or {}
+    cases = []
+    for number, test in enumerate(_tests(config.get("tests"), path.parent)):
+        variables = {**(default.get("vars") or {}), **(test.get("vars") or {})}
+        asserts = [*(default.get("assert") or []), *(test.get("assert") or [])]
+        checks = [c for given in asserts for c in _assertion(_resolved(given, templates), number)]
+        for place, prompt in enumerate(prompts):
+            cases.append({
+                "messages": [{**m, "content": _filled(m["content"], variables)} for m in prompt],
+                "slices": {"prompt": f"prompt {place + 1}"} if len(prompts) > 1 else {},
+                "group": f"test {number}" if len(prompts) > 1 else "",
+                "metrics": _numbered(checks),
+                **({"expected": variables["__expected"]} if "__expected" in variables else {}),
+            })  # fmt: skip
+    body = {
+        "description": str(config.get("description") or ""), "cases": cases, "metrics": [],
+        "parameters": _parameters(config.get("providers")),
+    }  # fmt: skip
+    return check_suite(
+        body, re.sub(r"[^A-Za-z0-9._-]+", "-", path.parent.name if path.stem == "promptfooconfig" else path.stem)
+    )
+
+
+def _prompt(given: Any, folder: Path) -> list[list[dict[str, str]]]:
+    text = given.get("raw") or given.get("id") if isinstance(given, dict) else given
+    if not isinstance(text, str):
+        raise InputRefusedError("bad_suite", f"prompt {given!r} cannot be read here")
+    if text.startswith("file://"):
+        path = folder / text.removeprefix("file://")
+        if path.suffix not in {".txt", ".json", ".md"}:
+            raise InputRefusedError("bad_suite", f"prompt {text}: only .txt, .md and .json are read, no code")
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return [json.loads(text)]
+        return [[{"role": "user", "content": part.strip()}] for part in re.split(r"^---\s*$", text, flags=re.MULTILINE)]
+    return [[{"role": "user", "content": text}]]
+
+
+def _tests(given: Any, folder: Path) -> list[dict[str, Any]]:
+    if isinstance(given, str) and given.startswith("file://"):
+        path = folder / given.removeprefix("file://")
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".csv":
+            return [_csv_test(row) for row in csv.DictReader(io.StringIO(text))]
+        given = yaml.safe_load(text)
+    if not isinstance(given, list) or not given:
+        raise InputRefusedError("bad_suite", "the configuration has no tests that can be read here")
+    return given
+
+
+def _csv_test(row: dict[str, str]) -> dict[str, Any]:
+    expected = row.pop("__expected", None)
+    if not expected:
+        return {"vars": row}
+    kind, colon, value = expected.partition(":")
+    known = colon and kind in {"equals", "contains", "icontains", "regex", "is-json", "starts-with"}
+    return {"vars": row, "assert": [{"type": kind, "value": value} if known else {"type": "equals", "value": expected}]}
+
+
+def _filled(text: str, variables: dict[str, Any]) -> str:
+    """Nunjucks' plain ``{{ name }}``; anything more is refused, since it would mean something else here."""
+    if "{%" in text:
+        raise InputRefusedError("bad_suite", "a prompt has template statements ({% … %})", "Write it as a prompt here.")
+
+    def put(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in variables:
+            raise InputRefusedError("bad_suite", f"the variable {name} of a prompt has no value in a test")
+        value = variables[name]
+        return value if isinstance(value, str) else json.dumps(value)
+
+    return re.sub(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", put, text)
+
+
+def _resolved(given: dict[str, Any], templates: dict[str, Any]) -> dict[str, Any]:
+    reference = given.get("$ref")
+    return dict(templates[reference.rpartition("/")[2]]) if reference else given
+
+
+def _assertion(given: dict[str, Any], number: int) -> list[dict[str, Any]]:
+    """An assertion as metrics of ours."""
+    kind = str(given.get("type"))
+    value, threshold = given.get("value"), given.get("threshold")
+    name = {"name": given["metric"]} if given.get("metric") else {}
+    if kind == "assert-set":
+        return [m for inner in given.get("assert") or [] for m in _assertion(inner, number)]
+    negated, bare = kind.startswith("not-"), kind.removeprefix("not-")
+    values = value if isinstance(value, list) else [value]
+    mode = "none" if negated else "any" if bare.endswith("-any") else "all"
+    if bare == "equals":
+        pattern = f"^{re.escape(str(value).strip())}$"
+        return [
+            {"type": "regex", "pattern": rf"\A\s*{pattern[1:-1]}\s*\Z", "negate": negated, "name": "equals", **name}
+        ]
+    if bare in {"contains", "icontains", "contains-any", "contains-all", "icontains-any", "icontains-all"}:
+        case = not bare.startswith("i")
+        return [
+            {"type": "contains", "value": [str(v) for v in values], "mode": mode, "case": case, "name": kind, **name}
+        ]
+    if bare == "starts-with":
+        return [
+            {
+                "type": "contains",
+                "value": str(value),
+                "at_start": True,
+                "case": True,
+                "mode": mode,
+                "name": kind,
+                **name,
+            }
+        ]
+    if bare == "regex":
+        return [{"type": "regex", "pattern": str(value), "negate": negated, **name}]
+    if bare in {"is-json", "contains-json"} and not negated:
+        return [
+            {"type": "json-schema", "json_schema": value, **name}
+            if isinstance(value, dict)
+            else {"type": "json-valid", **name}
+        ]
+    if bare == "is-refusal":
+        return [{"type": "refusal", "wanted": not negated, **name}]
+    if bare == "llm-rubric" and given.get("provider"):
+        return [{"type": "judge", "rubric": str(value), "model": str(given["provider"]), "low": 0, "high": 1, **name}]
+    if bare in {"latency", "cost"} and threshold is not None:
+        # Measured with every run; a gate holds them to a limit.
+        return []
+    why = "it runs code" if bare in _RUN_CODE else "it is not known here"
+    hint = "Name a judge with provider: MODEL." if bare == "llm-rubric" else "Take it out, or write it as a metric."
+    raise InputRefusedError("bad_suite", f"tests[{number}]: the assertion {kind!r} cannot be used: {why}", hint)
+
+
+def _numbered(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Checks of one case need different names."""
+    seen: dict[str, int] = {}
+    found = []
+    for check in checks:
+        name = str(check.get("name") or check["type"])
+        seen[name] = seen.get(name, 0) + 1
+        found.append(check if seen[name] == 1 else {**check, "name": f"{name} {seen[name]}"})
+    return found
+
+
+def _parameters(providers: Any) -> dict[str, Any]:
+    for provider in providers if isinstance(providers, list) else []:
+        config = provider.get("config") if isinstance(provider, dict) else None
+        if isinstance(config, dict):
+            return {k: config[k] for k in ("temperature", "max_tokens", "top_p", "seed") if k in config}
+    return {}

@@ -1,0 +1,178 @@
+"""Ask models: the way to each, the cache in front of it, and what is done when one is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.metrics.base import Answer
+from llmops_tui.evaluation.running.cache import AnswerCache, answer_key
+from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.endpoints import Endpoint
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.workspace.ids import new_id
+
+# Requests that the engine is given at once beyond those it can run, so that no slot waits for the next.
+_AHEAD = 2
+_TRIES = 4
+_GONE = {"server_died", "server_lost", "engine_failed", "loading_failed", "engine_died"}
+
+
+def engine_name(precision: str) -> str:
+    """What computes the answers of our own servers: the build and the precision of the cache."""
+    return f"llama-cpp-python {version('llama-cpp-python')} {precision}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request for an answer: the endpoint's path, its body without sampling, and the sampling."""
+
+    path: str
+    body: dict[str, Any]
+    parameters: SamplingParameters
+
+
+class Asker:
+    """Asks the models of a workspace, each answer once."""
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        cache: AnswerCache,
+        open_endpoint: Callable[[Model], Endpoint],
+        *,
+        precision: str,
+        parallel: int,
+        renderer: TemplateRenderer,
+    ) -> None:
+        self._registry = registry
+        self.cache = cache
+        self._open = open_endpoint
+        self._engine = engine_name(precision)
+        self._slots = asyncio.Semaphore(parallel * _AHEAD)
+        self._clients: dict[str, ModelClient] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._stack = AsyncExitStack()
+        self._renderer = renderer
+
+    def identity(self, name: str) -> dict[str, Any]:
+        """What of a model decides its answers."""
+        model = self._registry.get(name)
+        if model.kind == "remote":
+            return {"url": model.header.get("url"), "model": model.header.get("remote_model")}
+        adapter = model.sha256 if model.origin is not None else ""
+        return {"model": model.base.sha256, "adapter": adapter, "engine": self._engine}
+
+    def key(self, identity: dict[str, Any], path: str, body: dict[str, Any]) -> str:
+        """The key of a request to a model."""
+        return answer_key({"asked": identity, "path": path, "body": body})
+
+    async def answer(self, name: str, key: str, request: Request) -> tuple[dict[str, Any], str]:
+        """A reply that is not known yet, and the id under which the request is kept.
+
+        Raises:
+            LlmopsError: the request was refused; ``model_gone`` where the model cannot be had any more.
+        """
+        trace = new_id("run")
+        body = request.body if "prompt" in request.body else {**request.body, "metadata": {"run_id": trace}}
+        async with self._slots:
+            reply = await self._with_tries(
+                name, lambda client: client.generate(request.path, body, request.parameters)
+            )  # fmt: skip
+        kept: dict[str, Any] = {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}}
+        self.cache.keep(key, kept)
+        return kept, trace
+
+    async def reply(self, model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """What an endpoint answers to a whole body, from the cache where it is known."""
+        key = self.key(self.identity(model), path, body)
+        known = self.cache.find([key])
+        if key in known:
+            return known[key]
+        async with self._slots:
+            reply = await self._with_tries(model, lambda client: client.complete(path, body))
+        self.cache.keep(key, reply)
+        return reply
+
+    async def render(self, template: str, variables: dict[str, Any]) -> str:
+        """A prompt template with its values."""
+        return await asyncio.to_thread(self._renderer.render, template, variables)
+
+    def held_to_grammar(self, model: str) -> bool:
+        """Whether the model's endpoint holds answers to a grammar."""
+        return self._registry.get(model).kind != "remote"
+
+    async def chat_text(self, name: str, messages: list[dict[str, Any]]) -> str:
+        """The text that a conversation becomes for a model of ours."""
+        return str((await self._with_tries(name, lambda client: client.tokenize(messages=messages)))["text"])
+
+    async def _with_tries(self, name: str, work: Callable[[ModelClient], Any]) -> dict[str, Any]:
+        """Do something with a model's client; where its server died, start it again a few times."""
+        for attempt in range(_TRIES):
+            try:
+                client = await self._client(name)
+                return dict(await work(client))
+            except LlmopsError as error:
+                if error.code not in _GONE:
+                    raise
+                self._clients.pop(name, None)
+                if attempt == _TRIES - 1:
+                    raise LlmopsError(
+                        "model_gone", f"the model {name!r} is gone: {error.message}",
+                        "What was answered is kept; llmops eval resume goes on.",
+                    ) from error  # fmt: skip
+                await asyncio.sleep(0.2 * 2**attempt)
+        raise AssertionError
+
+    async def _client(self, name: str) -> ModelClient:
+        async with self._opening.setdefault(name, asyncio.Lock()):
+            if name not in self._clients:
+                endpoint = await asyncio.to_thread(self._open, self._registry.get(name))
+                self._clients[name] = await self._stack.enter_async_context(ModelClient(endpoint))
+            return self._clients[name]
+
+    async def close(self) -> None:
+        """Let go of connections; servers go on."""
+        await self._stack.aclose()
+
+
+def read_answer(reply: dict[str, Any], *, trace: str = "", cached: bool = False) -> Answer:
+    """An answer from a reply of chat or text."""
+    choice = reply["choices"][0]
+    text = (choice.get("message") or {}).get("content") or choice.get("text") or ""
+    usage, timings = reply.get("usage") or {}, reply.get("timings") or {}
+    told = (choice.get("logprobs") or {}).get("content") or []
+    return Answer(
+        text=text, finish_reason=choice.get("finish_reason") or "", prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=usage.get("completion_tokens"), ttft_ms=timings.get("ttft_ms"), total_ms=timings.get("total_ms"),
+        tokens_per_s=timings.get("tokens_per_s"), logprob=sum(t["logprob"] for t in told) if told else None, trace=trace,
+        cached=cached,
+    )  # fmt: skip
+
+
+def read_choices(reply: dict[str, Any], context: str, *, trace: str = "", cached: bool = False) -> Answer:
+    """The log-probabilities of choices from a reply to their texts: those of the tokens that end behind the context."""
+    sums, counts = [], []
+    for choice in sorted(reply["choices"], key=lambda c: c["index"]):
+        told = choice["logprobs"]
+        ends = [*told["text_offset"][1:], len(choice["text"])]
+        found = [
+            p for p, end in zip(told["token_logprobs"], ends, strict=True) if end > len(context) and p is not None
+        ]  # fmt: skip
+        if not found or not all(map(math.isfinite, found)):
+            return Answer(error="the model told no log-probabilities for a choice", trace=trace, cached=cached)
+        sums.append(sum(found))
+        counts.append(len(found))
+    timings = reply.get("timings") or {}
+    return Answer(
+        choice_logprobs=tuple(sums), choice_tokens=tuple(counts), finish_reason="stop", trace=trace, cached=cached,
+        prompt_tokens=(reply.get("usage") or {}).get("prompt_tokens"), total_ms=timings.get("total_ms"),
+    )  # fmt: skip

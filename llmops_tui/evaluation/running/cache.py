@@ -1,0 +1,91 @@
+"""Answers by the hash of everything that could change them, so that nothing is asked twice."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.layout import Workspace
+
+_BUSY_SECONDS = 30.0
+_MANY = 500
+FILE = "answers.db"
+
+
+def answer_key(what: dict[str, Any]) -> str:
+    """The key of a request: the SHA-256 of its canonical JSON."""
+    return sha256_text(json.dumps(what, sort_keys=True, separators=(",", ":")))
+
+
+class AnswerCache:
+    """Replies by key, in a SQLite file of the workspace; several processes may use it at once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        path = workspace.make().root / FILE
+        self._waiting: dict[str, bytes] = {}
+        try:
+            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            path.chmod(0o600)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # What is lost in a power cut is asked again.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, reply BLOB) WITHOUT ROWID"
+            )
+        except sqlite3.Error as error:
+            raise _failed(path, error) from error
+        self._path = path
+
+    def find(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The replies that are known."""
+        wanted = list(keys)
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(wanted), _MANY):
+            part = wanted[start : start + _MANY]
+            marks = ", ".join("?" for _ in part)
+            for key, reply in self._connection.execute(f"SELECT key, reply FROM answers WHERE key IN ({marks})", part):
+                found[key] = orjson.loads(reply)
+        for key in wanted:
+            if key in self._waiting:
+                found[key] = orjson.loads(self._waiting[key])
+        return found
+
+    def keep(self, key: str, reply: dict[str, Any]) -> None:
+        """Keep a reply; written with others at the next :meth:`flush`."""
+        self._waiting[key] = orjson.dumps(reply)
+
+    def flush(self) -> None:
+        """Write what waits, in one transaction.
+
+        Raises:
+            LlmopsError: ``cache_failed``, such as for a full disk.
+        """
+        if not self._waiting:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", self._waiting.items())
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise _failed(self._path, error) from error
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        self._connection.close()
+
+
+def _failed(path: Any, error: sqlite3.Error) -> LlmopsError:
+    hint = (
+        "Free some space and try again." if "full" in str(error) else "It may be deleted: answers are then asked again."
+    )
+    return LlmopsError("cache_failed", f"the kept answers in {path} cannot be used: {error}", hint)

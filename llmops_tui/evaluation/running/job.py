@@ -1,0 +1,312 @@
+"""The evaluation job: asks every case of every run, scores it, and keeps what came of it; goes on where it was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.cases import CaseSet, build_cases
+from llmops_tui.evaluation.contamination import overlap_of
+from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.running.asking import Asker, Request, read_answer, read_choices
+from llmops_tui.evaluation.running.cache import AnswerCache
+from llmops_tui.evaluation.running.manifest import manifest_of
+from llmops_tui.evaluation.running.rendering import TEXT, choices_request, render_all, request_of, sampling
+from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
+from llmops_tui.evaluation.running.summarising import case_scores, metrics_of, summarise
+from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
+from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.endpoints import open_endpoint
+from llmops_tui.inference.loading import options_from
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.settings import load_settings
+from llmops_tui.workspace.files import sha256_file
+
+_LOOK_EVERY = 25
+_FLUSH_SECONDS = 0.5
+
+
+def run(context: JobContext, runs: list[str]) -> dict[str, Any]:
+    """Do the runs one after another; what is done already stays. Returns their names and figures."""
+    store = EvaluationStore(context.workspace)
+    renderer = TemplateRenderer()
+    try:
+        found = []
+        for number, name in enumerate(runs):
+            entry = store.get(name)
+            if entry.summary is None:
+                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs))).run())
+            done = store.get(name)
+            found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
+        return {"runs": found}
+    finally:
+        renderer.close()
+
+
+class _Runner:
+    """One run."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        store: EvaluationStore,
+        entry: EvalRun,
+        renderer: TemplateRenderer,
+        place: tuple[int, int],
+    ) -> None:
+        self._context, self._store, self._entry, self._renderer, self._place = context, store, entry, renderer, place
+        self._suite: Suite = store.suite(entry.suite_ref).suite
+        self._metrics: list[Metric] = [self._prepared(m) for m in self._suite.made_metrics()]
+        self._metrics += [m for m in ALWAYS if m.called not in {given.called for given in self._metrics}]
+        self._choosing = any(metric.needs_choices for metric in self._metrics)
+        self._logprobs = any(metric.needs_logprob for metric in self._metrics) and not self._choosing
+        self._options = options_from(load_settings()[0])
+        if entry.asked.parallel:
+            self._options = replace(self._options, parallel=entry.asked.parallel)
+        self._began = time.monotonic()
+        self._flushed = 0.0
+        self._enough = False
+
+    def _prepared(self, metric: Metric) -> Metric:
+        """A judge's prompt is kept as a version, and taken from one where the suite names it."""
+        if not isinstance(metric, Judge):
+            return metric
+        if metric.prompt:
+            version = self._store.prompts.get(metric.prompt)
+        else:
+            version, _ = self._store.prompts.save(
+                f"judge-{metric.called}",
+                template=metric.template,
+                system=metric.system,
+                note="asks a judge for a grade",
+            )
+        return metric.model_copy(update={"prompt": version.ref, "system": version.system, "template": version.template})
+
+    async def run(self) -> None:
+        """Everything from the cases to the summary."""
+        supervisor = ServerSupervisor(self._store.workspace)
+        cache = AnswerCache(self._store.workspace)
+        log = ResultLog(self._entry.results)
+        asker = Asker(
+            self._store.registry, cache, lambda model: open_endpoint(supervisor, model, self._options),
+            precision=self._options.precision, parallel=self._options.parallel, renderer=self._renderer,
+        )  # fmt: skip
+        try:
+            self._context.report(self._share(0), "reading cases")
+            cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets)
+            rendered = await self._rendered(cases, log, asker)
+            await self._ask_all(cases, rendered, asker, log)
+        finally:
+            await asker.close()
+            try:
+                cache.close()
+            finally:
+                log.close()
+        await asyncio.to_thread(self._finish, cases, rendered)
+
+    async def _rendered(self, cases: CaseSet, log: ResultLog, asker: Asker) -> list[list[dict[str, Any]]]:
+        """The messages of each case; of a chain, those of its first step."""
+        del log, asker
+        first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
+        prompt = self._store.prompts.get(first) if first else None
+        return await asyncio.to_thread(render_all, list(cases.cases), prompt, self._renderer)
+
+    # ── asking ──
+
+    async def _ask_all(
+        self, cases: CaseSet, rendered: list[list[dict[str, Any]]], asker: Asker, log: ResultLog
+    ) -> None:
+        left = [
+            (case, messages, repeat)
+            for repeat in range(self._suite.repeats)
+            for case, messages in zip(cases.cases, rendered, strict=True)
+            if (case.index, repeat) not in log.done
+        ]
+        total = len(cases.cases) * self._suite.repeats
+        identity = asker.identity(self._entry.asked.model)
+        simple = not self._choosing and not self._suite.chain
+        if simple:
+            left = await self._from_cache(left, identity, asker, log, total)
+        waiting = iter(left)
+        first_error: list[LlmopsError] = []
+
+        async def work() -> None:
+            for case, messages, repeat in waiting:
+                if first_error or self._enough:
+                    return
+                try:
+                    answer = await self._answer(case, messages, repeat, identity, asker)
+                    await self._score(case, repeat, answer, asker, log)
+                    self._tell(log, total, asker.cache)
+                except LlmopsError as error:
+                    first_error.append(error)
+
+        # A worker a slot and as many that wait: more would only be more objects.
+        count = max(1, min(len(left), self._options.parallel * 2))
+        workers = [asyncio.create_task(work()) for _ in range(count)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for task in workers:
+                task.cancel()
+        if first_error:
+            raise first_error[0]
+
+    async def _from_cache(
+        self, left: list[Any], identity: dict[str, Any], asker: Asker, log: ResultLog, total: int
+    ) -> list[Any]:
+        """Score what was answered before; returns what is still to be asked."""
+        keys = [self._key(messages, repeat, identity, asker)[0] for _, messages, repeat in left]
+        known = asker.cache.find(keys)
+        rest = []
+        for (case, messages, repeat), key in zip(left, keys, strict=True):
+            if key in known and not self._enough:
+                await self._score(case, repeat, read_answer(known[key], cached=True), asker, log)
+                self._tell(log, total, asker.cache)
+            else:
+                rest.append((case, messages, repeat))
+        return rest
+
+    def _key(
+        self, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+    ) -> tuple[str, Request]:
+        parameters = sampling(self._entry.asked.parameters, repeat)
+        request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
+        return asker.key(
+            identity, request.path, request.body | {"sampling": parameters.model_dump(mode="json")}
+        ), request
+
+    async def _answer(
+        self, case: Case, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+    ) -> Answer:
+        """The answer to a case; a request that is refused is an answer with an error.
+
+        Raises:
+            LlmopsError: the model is gone, or the results cannot be kept.
+        """
+        try:
+            if self._choosing:
+                return await self._choose(case, messages, identity, asker)
+            steps = self._suite.chain[1:] if self._suite.chain else []
+            answer = await self._generate(messages, repeat, identity, asker)
+            variables = dict(case.variables)
+            for before, step in zip(self._suite.chain, steps, strict=False):
+                variables[before.save] = answer.text
+                prompt = self._store.prompts.get(step.prompt)
+                given = await asyncio.to_thread(
+                    render_all, [replace(case, variables=variables)], prompt, self._renderer
+                )  # fmt: skip
+                answer = await self._generate(given[0], repeat, identity, asker)
+            return answer
+        except LlmopsError as error:
+            if error.code in {"model_gone", "results_failed", "cache_failed", "memory_short"}:
+                raise
+            return Answer(error=f"{error.code}: {error.message}")
+
+    async def _generate(
+        self, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+    ) -> Answer:
+        key, request = self._key(messages, repeat, identity, asker)
+        known = asker.cache.find([key]) if self._suite.chain else {}
+        if key in known:
+            return read_answer(known[key], cached=True)
+        reply, trace = await asker.answer(self._entry.asked.model, key, request)
+        return read_answer(reply, trace=trace)
+
+    async def _choose(
+        self, case: Case, messages: list[dict[str, Any]], identity: dict[str, Any], asker: Asker
+    ) -> Answer:
+        if len(case.choices) < 2:
+            return Answer(error="the case has no choices")
+        if self._suite.raw:
+            context = "\n".join(m["content"] for m in messages)
+        else:
+            context = await asker.chat_text(self._entry.asked.model, messages)
+        request = choices_request(context, case, raw=self._suite.raw)
+        key = asker.key(identity, TEXT, request.body)
+        known = asker.cache.find([key])
+        if key in known:
+            return read_choices(known[key], context, cached=True)
+        reply, trace = await asker.answer(self._entry.asked.model, key, request)
+        return read_choices(reply, context, trace=trace)
+
+    # ── scoring ──
+
+    async def _score(self, case: Case, repeat: int, answer: Answer, asker: Asker, log: ResultLog) -> None:
+        scores = {m.called: await self._score_one(m, case, answer, asker) for m in metrics_of(case, self._metrics)}
+        log.add(Result(case, repeat, answer, scores))
+
+    async def _score_one(self, metric: Metric, case: Case, answer: Answer, asker: Asker) -> Score:
+        if answer.error:
+            return Score(None, answer.error)
+        if metric.needs_expected and case.expected is None:
+            return Score(None, "nothing is expected of this case")
+        if not isinstance(metric, AskingMetric):
+            return metric.score(case, answer)
+        try:
+            return await metric.score_by_asking(case, answer, asker)
+        except LlmopsError as error:
+            if error.code == "model_gone":
+                raise
+            return Score(None, f"{metric.model} could not be asked: {error.message}")
+
+    # ── progress ──
+
+    def _share(self, share: float) -> float:
+        number, count = self._place
+        return (number + share) / count
+
+    def _tell(self, log: ResultLog, total: int, cache: AnswerCache) -> None:
+        """Progress, and now and then the running figures; keeps what waits in the cache."""
+        done = len(log.done)
+        now = time.monotonic()
+        if done % _LOOK_EVERY == 0:
+            self._look(log)
+        if now - self._flushed < _FLUSH_SECONDS and done < total:
+            return
+        self._flushed = now
+        cache.flush()
+        parts = [f"{done}/{total}"]
+        for metric in self._metrics[:2]:
+            mean, half = _running(log, metric)
+            if mean is not None and not metric.whole_set:
+                parts.append(f"{metric.called} {mean:.3g}" + (f" ± {half:.2g}" if half is not None else ""))
+        self._context.report(self._share(done / max(1, total)), " · ".join(parts))
+
+    def _look(self, log: ResultLog) -> None:
+        until = self._suite.until
+        if until is None or len(log.done) < until.at_least:
+            return
+        metric = next(m for m in self._metrics if m.called == until.metric)
+        _, half = _running(log, metric)
+        self._enough = half is not None and half <= until.half_width
+
+    def _finish(self, cases: CaseSet, rendered: list[list[dict[str, Any]]]) -> None:
+        """Summarise, and record the run as done."""
+        results = read_results(self._entry.results)
+        seconds = time.monotonic() - self._began
+        summary = summarise(results, self._metrics, seconds) | {"of": len(cases.cases), "stopped_early": self._enough}
+        self._context.report(self._share(0.99), "comparing the cases with what the model was trained on")
+        summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
+        manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
+        self._store.finish(self._entry.name, manifest, summary, sha256_file(self._entry.results))
+
+
+def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:
+    """A running mean with half its interval's width, by the normal approximation."""
+    import numpy as np
+
+    values = [value for _, value in case_scores(list(log.done.values()), metric.called) if value is not None]
+    if not values:
+        return None, None
+    numbers = np.array(values)
+    half = z_of(0.95) * standard_error(numbers) if len(values) > 1 else None
+    return float(numbers.mean()), half

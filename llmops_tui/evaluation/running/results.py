@@ -1,0 +1,103 @@
+"""The results of a run: one JSON line for each answer, appended as it comes; a torn last line is normal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer to a case with its scores, as it is kept. ``repeat`` counts the answers to one case from 0."""
+
+    case: Case
+    repeat: int
+    answer: Answer
+    scores: dict[str, Score]
+
+    def to_line(self) -> bytes:
+        """Its line; what a case is made of stands in it, so that a run can be read when its data is gone."""
+        # As they are: copying every field takes longer than scoring.
+        case, answer = vars(self.case), vars(self.answer)
+        slim = {
+            "case": {k: v for k, v in case.items() if v not in ("", (), [], {}, None) or k == "index"},
+            "repeat": self.repeat,
+            "answer": {k: v for k, v in answer.items() if v not in ("", (), None, False)},
+            "scores": {
+                name: [score.value, score.reason, score.detail] if score.detail else [score.value, score.reason]
+                for name, score in self.scores.items()
+            },
+        }
+        return orjson.dumps(slim, default=str) + b"\n"
+
+
+def read_line(line: bytes) -> Result:
+    """A result from its line."""
+    body: dict[str, Any] = orjson.loads(line)
+    case, answer = body["case"], body["answer"]
+    for name in ("messages", "choices", "metrics"):
+        if name in case:
+            case[name] = tuple(case[name])
+    for name in ("choice_logprobs", "choice_tokens"):
+        if name in answer:
+            answer[name] = tuple(answer[name])
+    scores = {name: Score(*given) for name, given in body["scores"].items()}
+    return Result(Case(**case), body["repeat"], Answer(**answer), scores)
+
+
+def read_results(path: Path) -> list[Result]:
+    """All results, in the order of the cases; each once."""
+    found = {(result.case.index, result.repeat): result for result in _lines(path)}
+    return [found[at] for at in sorted(found)]
+
+
+def _lines(path: Path) -> Iterator[Result]:
+    if not path.is_file():
+        return
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    for line in whole.split(b"\n"):
+        if line:
+            yield read_line(line)
+
+
+class ResultLog:
+    """Appends results to their file; what a killed run left unfinished in it is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = path
+        self.done = {(r.case.index, r.repeat): r for r in _lines(path)}
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        data = path.read_bytes()
+        os.ftruncate(self._file, len(data.rpartition(b"\n")[0]) + 1 if b"\n" in data else 0)
+        os.lseek(self._file, 0, os.SEEK_END)
+
+    def add(self, result: Result) -> None:
+        """Append one; it outlives a killed process from here on."""
+        self.done[result.case.index, result.repeat] = result
+        line = result.to_line()
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+        except OSError as error:
+            raise LlmopsError(
+                "results_failed", f"cannot write {self.path}: {error.strerror}",
+                "What was answered is kept; llmops eval resume goes on once there is space.",
+            ) from error  # fmt: skip
+
+    def sync(self) -> None:
+        """Have the disk keep it."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Sync and close."""
+        self.sync()
+        os.close(self._file)

@@ -1,0 +1,287 @@
+"""The suites and runs of a workspace: suites by version, runs with what they asked, how, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.evaluation.cases import with_dataset
+from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import Job, JobStore
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+if TYPE_CHECKING:
+    import duckdb
+
+ENTRY = "llmops_tui.evaluation.running.job:run"
+RESULTS = "results.jsonl"
+_COLUMNS = "name, suite, suite_number, job, asked, manifest, summary, results_sha256, created_at, finished_at"
+
+
+@dataclass(frozen=True)
+class SuiteVersion:
+    """A suite as it was kept."""
+
+    suite: Suite
+    number: int
+    note: str
+    created_at: float
+
+    @property
+    def ref(self) -> str:
+        """How to name it: ``triage@2``."""
+        return f"{self.suite.name}@{self.number}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The version as the command line's JSON shows it."""
+        return {
+            "suite": self.suite.name, "version": self.number, "sha256": self.suite.sha256, "note": self.note,
+            "created_at": self.created_at, "body": self.suite.model_dump(),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One column of a suite's matrix: which prompt, which model, and how it is sampled."""
+
+    prompt: str
+    model: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    parallel: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"prompt": self.prompt, "model": self.model, "parameters": self.parameters, "parallel": self.parallel}
+
+
+@dataclass(frozen=True)
+class EvalRun:
+    """One run: a suite version, asked of one column. ``summary`` is none until it has ended well."""
+
+    name: str
+    suite: str
+    suite_number: int
+    job: str
+    asked: Asked
+    manifest: dict[str, Any]
+    summary: dict[str, Any] | None
+    results_sha256: str
+    created_at: float
+    finished_at: float | None
+    folder: Path
+
+    @property
+    def suite_ref(self) -> str:
+        """The suite's version."""
+        return f"{self.suite}@{self.suite_number}"
+
+    @property
+    def results(self) -> Path:
+        """The file with a line for each answer."""
+        return self.folder / RESULTS
+
+    @property
+    def column(self) -> str:
+        """What was asked, in short: model and prompt."""
+        return self.asked.model + (f" · {self.asked.prompt}" if self.asked.prompt else "")
+
+
+@dataclass(frozen=True)
+class EvalState:
+    """Where a run is: its newest job, and a word for it."""
+
+    run: EvalRun
+    job: Job | None
+    state: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as the command line's JSON shows it."""
+        run, summary = self.run, self.run.summary or {}
+        return {
+            "run": run.name, "state": self.state, "suite": run.suite_ref, **run.asked.as_dict(),
+            "job": self.job.id if self.job else None, "cause": self.job.cause if self.job else "",
+            "message": self.job.message if self.job else "", "cases": summary.get("cases"),
+            "metrics": summary.get("metrics", {}), "errors": summary.get("errors"), "cached": summary.get("cached"),
+            "costs": summary.get("costs"), "variations": summary.get("variations", []), "manifest": run.manifest,
+            "created_at": run.created_at, "finished_at": run.finished_at, "folder": str(run.folder),
+        }  # fmt: skip
+
+
+class EvaluationStore:
+    """Keep suites; start, find and finish runs."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.catalogue = Catalogue(workspace)
+        self.datasets = DatasetStore(self.catalogue)
+        self.prompts = PromptStore(self.catalogue)
+        self.registry = ModelRegistry(self.catalogue)
+        self.jobs = JobStore(Journal(workspace))
+
+    # ── suites ──
+
+    def save_suite(self, suite: Suite, note: str = "") -> SuiteVersion:
+        """Keep a suite as a version; the same again makes none. A data file it names becomes a dataset version."""
+        suite = with_dataset(suite, self.datasets)
+
+        def work(book: duckdb.DuckDBPyConnection) -> None:
+            rows = book.execute("SELECT number, sha256 FROM evaluation_suites WHERE name = ?", [suite.name]).fetchall()
+            if any(digest == suite.sha256 for _, digest in rows):
+                return
+            book.execute(
+                "INSERT INTO evaluation_suites VALUES (?, ?, ?, ?, ?, ?)",
+                [suite.name, max((n for n, _ in rows), default=0) + 1, suite.sha256, json.dumps(suite.model_dump()), note,
+                 time.time()],
+            )  # fmt: skip
+
+        self.catalogue.write(work)
+        return next(v for v in self.suites() if v.suite.name == suite.name and v.suite.sha256 == suite.sha256)
+
+    def suites(self) -> list[SuiteVersion]:
+        """All versions, the newest first."""
+        rows = self.catalogue.read(
+            lambda book: book.execute(
+                "SELECT name, number, body, note, created_at FROM evaluation_suites ORDER BY created_at DESC, number DESC"
+            ).fetchall()
+        )
+        return [SuiteVersion(check_suite(json.loads(b), name), int(n), note, at) for name, n, b, note, at in rows]
+
+    def suite(self, ref: str) -> SuiteVersion:
+        """A suite by ``name`` or ``name@2``.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        name, _, number = ref.partition("@")
+        for version in self.suites():
+            if version.suite.name == name and (not number or number == str(version.number)):
+                return version
+        raise NotFoundError("suite", ref, "llmops eval suites lists them; a file's path may be given too.")
+
+    # ── runs ──
+
+    def columns(
+        self, suite: Suite, models: list[str] | None = None, prompts: list[str] | None = None, parallel: int = 0
+    ) -> list[Asked]:
+        """The columns of a suite's matrix, with models and prompts given instead of the suite's.
+
+        Raises:
+            InputRefusedError: no model is named. NotFoundError: one does not exist.
+        """
+        chosen = models or suite.models
+        if not chosen:
+            raise InputRefusedError("no_model", f"suite {suite.name!r} names no model", "Say which: --model NAME.")
+        for name in chosen:
+            self.registry.get(name)
+        refs = [self.prompts.get(ref).ref if ref else "" for ref in (prompts or suite.prompts())]
+        sets = suite.parameter_sets()
+        return [Asked(ref, model, given, parallel) for ref in refs for model in chosen for given in sets]
+
+    def start(self, version: SuiteVersion, columns: list[Asked]) -> list[EvalRun]:
+        """Start a run for each column, one after another in one job."""
+        names = self._next_names(version.suite.name, len(columns))
+        now = time.time()
+
+        def add(book: duckdb.DuckDBPyConnection) -> None:
+            for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
+                book.execute(
+                    f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, '', ?, NULL, NULL, NULL, ?, NULL)",
+                    [name, version.suite.name, version.number, json.dumps(asked.as_dict()), now + i * 1e-6],
+                )
+
+        self.catalogue.write(add)
+        job = JobLauncher(self.workspace).start(
+            kind="eval", title=f"evaluate {version.ref}", entry=ENTRY, arguments={"runs": names}
+        )
+        marks = ", ".join("?" for _ in names)
+        self.catalogue.write(
+            lambda book: book.execute(f"UPDATE evaluation_runs SET job = ? WHERE name IN ({marks})", [job.id, *names])
+        )
+        return [self.get(name) for name in names]
+
+    def _next_names(self, suite: str, count: int) -> list[str]:
+        rows = self.catalogue.read(lambda book: book.execute("SELECT name FROM evaluation_runs").fetchall())
+        known = {row[0] for row in rows}
+        found: list[str] = []
+        number = 1
+        while len(found) < count:
+            if f"{suite}-{number}" not in known:
+                found.append(f"{suite}-{number}")
+            number += 1
+        return found
+
+    def all(self) -> list[EvalRun]:
+        """All runs, the newest first."""
+        return self._select("true", [])
+
+    def get(self, name: str) -> EvalRun:
+        """One run by name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        found = self._select("name = ?", [name])
+        if not found:
+            raise NotFoundError("evaluation run", name, "llmops eval list shows them.")
+        return found[0]
+
+    def _select(self, condition: str, values: list[Any]) -> list[EvalRun]:
+        rows = self.catalogue.read(
+            lambda book: book.execute(
+                f"SELECT {_COLUMNS} FROM evaluation_runs WHERE {condition} ORDER BY created_at DESC", values
+            ).fetchall()
+        )
+        return [self._run(row) for row in rows]
+
+    def states(self, runs: list[EvalRun], jobs: list[Job] | None = None) -> list[EvalState]:
+        """Where several runs are now; ``jobs`` where all of them were read already."""
+        jobs = self.jobs.all() if jobs is None else jobs
+        found = []
+        for run in runs:
+            job = next((job for job in jobs if run.job and run.job in {job.id, job.resumes}), None)
+            word = "done" if run.summary is not None else job.state.value if job is not None else "starting"
+            found.append(EvalState(run, job, "failed" if word == "done" and run.summary is None else word))
+        return found
+
+    def state(self, run: EvalRun) -> EvalState:
+        """Where a run is now."""
+        return self.states([run])[0]
+
+    def resume(self, name: str) -> EvalState:
+        """Go on with a run that ended early; what was answered is not asked again.
+
+        Raises:
+            InputRefusedError: it runs, or it is done.
+        """
+        state = self.state(self.get(name))
+        if state.run.summary is not None or state.job is None:
+            raise InputRefusedError("run_done", f"run {name} is {state.state}; there is nothing to resume")
+        JobLauncher(self.workspace).resume(state.job.id)
+        return self.state(state.run)
+
+    def finish(self, name: str, manifest: dict[str, Any], summary: dict[str, Any], results_sha256: str) -> None:
+        """Record a run as done."""
+        self.catalogue.write(
+            lambda book: book.execute(
+                "UPDATE evaluation_runs SET manifest = ?, summary = ?, results_sha256 = ?, finished_at = ? WHERE name = ?",
+                [json.dumps(manifest), json.dumps(summary), results_sha256, time.time(), name],
+            )
+        )
+
+    def _run(self, row: tuple[Any, ...]) -> EvalRun:
+        name, suite, number, job, asked, manifest, summary, digest, created, finished = row
+        return EvalRun(
+            name, suite, int(number), job, Asked(**json.loads(asked)), json.loads(manifest) if manifest else {},
+            json.loads(summary) if summary else None, digest or "", created, finished,
+            self.workspace.runs / (job or f"none-{name}") / name,
+        )  # fmt: skip

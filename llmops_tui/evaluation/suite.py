@@ -1,0 +1,208 @@
+"""An evaluation suite: what is asked, of what, and how the answers are measured; a YAML file, kept by version."""
+
+from __future__ import annotations
+
+import json
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.paths import check_path
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.workspace.files import sha256_text
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MAX_BYTES = 20_000_000
+VARIATIONS = ("typos", "upper", "lower", "blanks", "order", "swap", "paraphrase")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Step(_Part):
+    """One step of a chain: a prompt, and the name under which later steps see its answer."""
+
+    prompt: str
+    save: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "answer"
+
+
+class Variation(_Part):
+    """Cases asked once more in another form, to see whether the answer holds.
+
+    ``swap`` exchanges words by the groups they stand for, such as he and she, and asks only where one stands.
+    ``paraphrase`` takes the texts of a path in each row.
+    """
+
+    kind: Literal["typos", "upper", "lower", "blanks", "order", "swap", "paraphrase"]
+    variable: Annotated[str, Field(description="The variable that is varied; none varies all.")] = ""
+    groups: Annotated[dict[str, list[str]], Field(description="Of swap: each group's words, in the same order.")] = {}
+    path: Annotated[str, Field(description="Of paraphrase: where each row has its other wordings.")] = ""
+    rate: Annotated[float, Field(gt=0, le=1, description="Of typos: the share of words that get one.")] = 0.1
+
+    @model_validator(mode="after")
+    def _complete(self) -> Variation:
+        if self.kind == "swap" and (len(self.groups) < 2 or len({len(words) for words in self.groups.values()}) != 1):
+            raise ValueError("swap needs two groups or more, with as many words each")
+        if self.kind == "paraphrase" and not self.path:
+            raise ValueError("paraphrase needs a path")
+        return self
+
+
+class Until(_Part):
+    """Stop early: once the metric's interval is as narrow as wanted, after so many cases at least."""
+
+    metric: str
+    half_width: Annotated[float, Field(gt=0)]
+    at_least: Annotated[int, Field(ge=10)] = 100
+
+
+class Suite(_Part):
+    """A suite. Field descriptions are what help and documentation show."""
+
+    name: Annotated[str, Field(description="Its name; else the file's.")] = ""
+    description: Annotated[str, Field(max_length=2000)] = ""
+    cases: Annotated[
+        str | list[dict[str, Any]],
+        Field(description="A dataset version, a data file beside the suite, or cases written here."),
+    ]
+    limit: Annotated[int | None, Field(ge=1, description="Take so many cases, drawn by the seed.")] = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    variables: Annotated[dict[str, str], Field(description="Each prompt variable's path in a row.")] = {}
+    expected: Annotated[str, Field(description="The path of what is expected.")] = ""
+    context: Annotated[str, Field(description="The path of the context that answers must keep to.")] = ""
+    choices: Annotated[str | list[str], Field(description="The choices, or their path: multiple choice.")] = ""
+    group: Annotated[str, Field(description="The path of what makes cases belong together, such as a document.")] = ""
+    slices: Annotated[
+        list[str] | dict[str, str], Field(description="Paths to look at results by, as a list or by name.")
+    ] = []
+    prompt: Annotated[str | list[str], Field(description="Prompt versions; none asks the row's own conversation.")] = ""
+    chain: Annotated[list[Step], Field(description="Instead of a prompt: several, each with the answers before.")] = []
+    raw: Annotated[bool, Field(description="Ask for the continuation of the text, without a chat template.")] = False
+    models: Annotated[list[str], Field(description="Models by name, MODEL+ADAPTER with an adapter.")] = []
+    parameters: Annotated[dict[str, Any] | list[dict[str, Any]], Field(description="Sampling; a list tries each.")] = {}
+    response_format: Annotated[dict[str, Any] | None, Field(description="A schema that answers are held to.")] = None
+    repeats: Annotated[int, Field(ge=1, le=1000, description="Answers a case, each with its own seed.")] = 1
+    vary: list[Variation] = []
+    metrics: list[dict[str, Any] | str] = []
+    rules: Annotated[list[str], Field(description="Gates, such as: exact not worse than baseline by > 1 point.")] = []
+    until: Until | None = None
+
+    @field_validator("variables")
+    @classmethod
+    def _paths(cls, variables: dict[str, str]) -> dict[str, str]:
+        for path in variables.values():
+            check_path(path)
+        return variables
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Suite:
+        if self.chain and self.prompt:
+            raise ValueError("give prompt or chain, not both")
+        names = [metric.called for metric in self.made_metrics()]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"two metrics are called {', '.join(sorted(twice))}: give them names")
+        if self.until is not None and self.until.metric not in names:
+            raise ValueError(f"until: there is no metric {self.until.metric!r}")
+        for given in self.parameter_sets():
+            SamplingParameters.model_validate(given)
+        return self
+
+    def made_metrics(self) -> list[Metric]:
+        """Its metrics."""
+        return [make_metric(entry, f"metrics[{i}]") for i, entry in enumerate(self.metrics)]
+
+    def parameter_sets(self) -> list[dict[str, Any]]:
+        """The sampling parameters to try; one set at least."""
+        return self.parameters if isinstance(self.parameters, list) else [self.parameters]
+
+    def prompts(self) -> list[str]:
+        """The prompts to try; one empty one where rows are asked as they are, or by a chain."""
+        return (self.prompt if isinstance(self.prompt, list) else [self.prompt]) or [""]
+
+    def slice_paths(self) -> dict[str, str]:
+        """The path of each slice by its name."""
+        if isinstance(self.slices, dict):
+            return self.slices
+        return {path.rpartition(".")[2] if "." in path else path: path for path in self.slices}
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that decides what is asked and measured; the name does not."""
+        return sha256_text(json.dumps(self.model_dump(exclude={"name", "description"}), sort_keys=True))
+
+    def to_yaml(self) -> str:
+        """The suite as the file that would make it, without what is as by default."""
+        body = self.model_dump(exclude_defaults=True)
+        return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)
+
+
+def check_suite(body: Any, name: str = "") -> Suite:
+    """A suite from a parsed file.
+
+    Raises:
+        InputRefusedError: ``bad_suite``: what is wrong, and where.
+    """
+    if not isinstance(body, dict):
+        raise InputRefusedError("bad_suite", "a suite is a mapping", "It has cases, metrics, and mostly a prompt.")
+    given = {**body, "name": body.get("name") or name}
+    if not _NAME.fullmatch(str(given["name"])):
+        raise InputRefusedError(
+            "bad_suite",
+            f"{given['name']!r} cannot be a suite's name",
+            "Use letters, digits and . _ - (100 at the most).",
+        )
+    try:
+        return Suite.model_validate(given)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            close = get_close_matches(str(first["loc"][-1]), Suite.model_fields, 1)
+            hint = f"Did you mean {close[0]}?" if close else f"A suite has {', '.join(Suite.model_fields)}."
+        raise InputRefusedError("bad_suite", f"{place or 'the suite'}: {first['msg']}", hint) from error
+
+
+def parse_suite(text: str, name: str = "") -> Suite:
+    """A suite from YAML.
+
+    Raises:
+        InputRefusedError: ``bad_suite``.
+    """
+    if len(text) > MAX_BYTES:
+        raise InputRefusedError("bad_suite", f"the suite is larger than {MAX_BYTES // 1_000_000} MB")
+    try:
+        body = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputRefusedError("bad_suite", f"the suite is no YAML: {error}") from error
+    return check_suite(body, name)
+
+
+def read_suite(path: Path) -> Suite:
+    """A suite from a file; the name of a data file in it is taken from the suite's folder.
+
+    Raises:
+        InputRefusedError: ``bad_suite``, ``file_missing``.
+    """
+    from llmops_tui.evaluation.promptfoo import is_promptfoo, read_promptfoo
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError("file_missing", f"{path} cannot be read: {error}") from error
+    if is_promptfoo(text):
+        return read_promptfoo(path)
+    suite = parse_suite(text, path.stem)
+    if isinstance(suite.cases, str) and (path.parent / suite.cases).is_file():
+        return suite.model_copy(update={"cases": str((path.parent / suite.cases).resolve())})
+    return suite
