@@ -71,9 +71,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground.", call="app.switch_mode('playground')"),
     Action("app.screen_2", "2,f9 2", "Datasets", "Go to the datasets.", call="app.switch_mode('datasets')"),
     Action("app.screen_3", "3,f9 3", "Training", "Go to the training.", call="app.switch_mode('training')"),
-    Action("app.screen_4", "4,f9 4", "Models", "Go to the models.", call="app.switch_mode('models')"),
-    Action("app.screen_5", "5,f9 5", "Jobs", "Go to the jobs.", call="app.switch_mode('jobs')"),
-    Action("app.screen_6", "6,f9 6", "Settings", "Go to the settings.", call="app.switch_mode('settings')"),
+    Action("app.screen_4", "4,f9 4", "Evaluation", "Go to the evaluation.", call="app.switch_mode('evaluation')"),
+    Action("app.screen_5", "5,f9 5", "Models", "Go to the models.", call="app.switch_mode('models')"),
+    Action("app.screen_6", "6,f9 6", "Jobs", "Go to the jobs.", call="app.switch_mode('jobs')"),
+    Action("app.screen_7", "7,f9 7", "Settings", "Go to the settings.", call="app.switch_mode('settings')"),
     Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; new text is versioned.", show=True, priority=True),
     Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer; the text so far stays."),
     Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True),
@@ -127,6 +128,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("training.use", "u,alt+u", "Use", "Prompt the result in the playground, beside its base."),
     Action("training.sweep", "v,alt+v", "Sweep", "Search for better settings around the recipe."),
     Action("training.watch", "o,alt+w", "Watch", "Watch the run of another program, from its output folder."),
+    Action("evaluation.run", "f5,ctrl+r", "Run", "Ask every case of the suite; it goes on by itself.", show=True, priority=True),
+    Action("evaluation.mark", "space,ctrl+t", "Baseline", "Compare other runs with this one.", show=True),
+    Action("evaluation.detail", "w,f12", "Next view", "The next kind of figures.", show=True),
+    Action("evaluation.narrow", "f,f6", "Cases", "All cases, those that got worse, or those that got better.", show=True),
+    Action("evaluation.metric", "s,f3", "Metric", "Order the cases by the next metric."),
+    Action("evaluation.gate", "g,alt+g", "Gate", "Hold the run to the rules of its suite.", show=True),
+    Action("evaluation.new", "n,f7", "New", "Write a suite in $EDITOR, or take one that ships with the app."),
+    Action("evaluation.edit", "e,ctrl+e", "Editor", "Change the suite in $EDITOR; makes a new version."),
+    Action("evaluation.use", "u,alt+u", "Use", "Open the prompt of the run in the playground, with its model."),
+    Action("evaluation.export", "E,f2", "Export", "Write the run to a file: lm-eval JSON, CSV, Parquet, Markdown, JUnit."),
+    Action("evaluation.stop", "x,f8", "Stop", "Stop the run; what was answered is kept."),
+    Action("evaluation.resume", "R,alt+r", "Resume", "Go on with a run that ended early."),
     Action("models.add", "a,f7", "Add", "Register a GGUF file, or any OpenAI-compatible address.", show=True),
     Action("models.discover", "o,f4", "Found here", "Models that other programs keep on this machine.", show=True),
     Action("models.quantize", "s,f6", "Shrink", "Quantize the model to a smaller type, as a job.", show=True),
@@ -139,6 +152,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("settings.save", "ctrl+s,f2", "Save", "Keep the settings.", show=True, priority=True),
     Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
 )  # fmt: skip
+
+
+def screen_place(name: str) -> str:
+    """How a screen is named to somebody who is to go there: its title and its digit."""
+    action = next(a for a in ACTIONS if a.call == f"app.switch_mode('{name}')")
+    return f"{action.title} ({action.keys.partition(',')[0]})"
+
 
 _BY_ID = {action.id: action for action in ACTIONS}
 

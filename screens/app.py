@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Modes in the order of their digits, with their names.
 SCREEN_KEYS = {
-    "1": "playground", "2": "datasets", "3": "training", "4": "models", "5": "jobs", "6": "settings",
+    "1": "playground", "2": "datasets", "3": "training", "4": "evaluation", "5": "models", "6": "jobs", "7": "settings",
 }  # fmt: skip
 _STATUS_PLACES = {"model": "models", "jobs": "jobs", "alerts": "jobs", "workspace": "settings"}
 

@@ -12,6 +12,7 @@ from llmops_tui.workspace.layout import Workspace
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+    from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.templating import TemplateRenderer
@@ -135,6 +136,13 @@ class Services:
         from llmops_tui.training.runs import RunStore
 
         return RunStore(self.workspace)
+
+    @cached_property
+    def evaluation(self) -> EvaluationStore:
+        """Suites and their runs."""
+        from llmops_tui.evaluation.store import EvaluationStore
+
+        return EvaluationStore(self.workspace)
 
     def proof(self, model: Model) -> list[dict[str, Any]]:
         """The newest proof of a model; read again only where the book has changed."""

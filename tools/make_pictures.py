@@ -31,9 +31,9 @@ SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "training": (120, 40, "llmops-dark", ("f9", "3", "…30", "f9", "r", "…10", "w", "…10")),
     "training-light": (80, 24, "llmops-light", ("f9", "3", "…30")),
     "training-200x50": (200, 50, "llmops-dark", ("f9", "3", "…30", "f9", "r", "…10", "w", "w", "…10")),
-    "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "4", "…10")),
-    "jobs": (120, 34, "llmops-dark", ("f9", "4", "…8", "f5", "…10", "f9", "5", "…15")),
-    "settings": (120, 34, "llmops-dark", ("f9", "6", "…8")),
+    "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "5", "…10")),
+    "jobs": (120, 34, "llmops-dark", ("f9", "5", "…8", "f5", "…10", "f9", "6", "…15")),
+    "settings": (120, 34, "llmops-dark", ("f9", "7", "…8")),
 }
 
 

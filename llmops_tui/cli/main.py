@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from llmops_tui import __version__
-from llmops_tui.cli import data, doctor, eval, generate, job, model, prompt, serve, sql, train
+from llmops_tui.cli import data, doctor, evaluate, generate, job, model, prompt, serve, sql, train
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of
 from llmops_tui.cli.start import need_terminal, open_app
@@ -34,7 +34,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
-app.add_typer(eval.app, name="eval")
+app.add_typer(evaluate.app, name="eval")
 app.add_typer(job.app, name="job")
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)

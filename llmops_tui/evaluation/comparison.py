@@ -277,7 +277,7 @@ def compare(
     everything = [*metrics, *(m for m in ALWAYS if m.called not in {given.called for given in metrics})]
     result.differences = _differences(left, right, everything, resamples)
     main = next((m for m in everything if m.called == chosen), None)
-    result.pairs = _pairs(left, right, chosen, main.better if main is not None else 1)
+    result.pairs = pairs_of(left, right, chosen, main.better if main is not None else 1)
     if main is not None and not main.whole_set:
         result.slices = _slices(left, right, main)
     return result
@@ -363,9 +363,9 @@ def _whole_set(
     return intervals, figures
 
 
-def _pairs(left: Sequence[Result], right: Sequence[Result], name: str, better: int) -> list[Pair]:
-    """All cases, those that got worst first, then what is not scored, then ties, then what got better."""
-    before = {r.case.key: r for r in left if r.repeat == 0}
+def pairs_of(left: Sequence[Result], right: Sequence[Result], name: str, better: int) -> list[Pair]:
+    """All cases that both have, variations left out: worst first, then what has no score, then ties, then what got better."""
+    before = {r.case.key: r for r in left if r.repeat == 0 and not r.case.variation}
     first, second = ({case.key: value for case, value in case_scores(part, name)} for part in (left, right))
     found = []
     for result in right:

@@ -63,10 +63,8 @@ def main() -> int:
     reference, model, text, window, limit = sys.argv[1:6]
     try:
         size = int(window)
-        result = measure(
-            GgufModel(reference, "-", size), GgufModel(model, "-", size), Path(text).read_text(encoding="utf-8", errors="replace"),
-            size, int(limit),
-        )  # fmt: skip
+        words = Path(text).read_text(encoding="utf-8", errors="replace")
+        result = measure(GgufModel(reference, "-", size), GgufModel(model, "-", size), words, size, int(limit))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -117,55 +117,58 @@ def _resolved(given: dict[str, Any], templates: dict[str, Any]) -> dict[str, Any
 
 
 def _assertion(given: dict[str, Any], number: int) -> list[dict[str, Any]]:
-    """An assertion as metrics of ours."""
+    """An assertion as metrics of ours.
+
+    Raises:
+        InputRefusedError: ``bad_suite``: it is none that can be used here.
+    """
     kind = str(given.get("type"))
-    value, threshold = given.get("value"), given.get("threshold")
-    name = {"name": given["metric"]} if given.get("metric") else {}
     if kind == "assert-set":
         return [m for inner in given.get("assert") or [] for m in _assertion(inner, number)]
-    negated, bare = kind.startswith("not-"), kind.removeprefix("not-")
-    values = value if isinstance(value, list) else [value]
-    mode = "none" if negated else "any" if bare.endswith("-any") else "all"
-    if bare == "equals":
-        pattern = f"^{re.escape(str(value).strip())}$"
-        return [
-            {"type": "regex", "pattern": rf"\A\s*{pattern[1:-1]}\s*\Z", "negate": negated, "name": "equals", **name}
-        ]
-    if bare in {"contains", "icontains", "contains-any", "contains-all", "icontains-any", "icontains-all"}:
-        case = not bare.startswith("i")
-        return [
-            {"type": "contains", "value": [str(v) for v in values], "mode": mode, "case": case, "name": kind, **name}
-        ]
-    if bare == "starts-with":
-        return [
-            {
-                "type": "contains",
-                "value": str(value),
-                "at_start": True,
-                "case": True,
-                "mode": mode,
-                "name": kind,
-                **name,
-            }
-        ]
-    if bare == "regex":
-        return [{"type": "regex", "pattern": str(value), "negate": negated, **name}]
-    if bare in {"is-json", "contains-json"} and not negated:
-        return [
-            {"type": "json-schema", "json_schema": value, **name}
-            if isinstance(value, dict)
-            else {"type": "json-valid", **name}
-        ]
-    if bare == "is-refusal":
-        return [{"type": "refusal", "wanted": not negated, **name}]
-    if bare == "llm-rubric" and given.get("provider"):
-        return [{"type": "judge", "rubric": str(value), "model": str(given["provider"]), "low": 0, "high": 1, **name}]
-    if bare in {"latency", "cost"} and threshold is not None:
+    bare = kind.removeprefix("not-")
+    if bare in {"latency", "cost"}:
         # Measured with every run; a gate holds them to a limit.
         return []
-    why = "it runs code" if bare in _RUN_CODE else "it is not known here"
-    hint = "Name a judge with provider: MODEL." if bare == "llm-rubric" else "Take it out, or write it as a metric."
-    raise InputRefusedError("bad_suite", f"tests[{number}]: the assertion {kind!r} cannot be used: {why}", hint)
+    made = _text_metric(given, kind) or _other_metric(given, kind)
+    if made is None:
+        why = "it runs code" if bare in _RUN_CODE else "it is not known here"
+        hint = "Name a judge with provider: MODEL." if bare == "llm-rubric" else "Take it out, or write it as a metric."
+        raise InputRefusedError("bad_suite", f"tests[{number}]: the assertion {kind!r} cannot be used: {why}", hint)
+    return [made | ({"name": given["metric"]} if given.get("metric") else {})]
+
+
+def _text_metric(given: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    """An assertion about the answer's text."""
+    value = given.get("value")
+    negated, bare = kind.startswith("not-"), kind.removeprefix("not-")
+    values = [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    mode = "none" if negated else "any" if bare.endswith("-any") else "all"
+    if bare == "equals":
+        return {
+            "type": "regex",
+            "pattern": rf"\A\s*{re.escape(values[0].strip())}\s*\Z",
+            "negate": negated,
+            "name": kind,
+        }
+    if bare in {"contains", "contains-any", "contains-all", "icontains", "icontains-any", "icontains-all"}:
+        return {"type": "contains", "value": values, "mode": mode, "case": not bare.startswith("i"), "name": kind}
+    if bare == "starts-with":
+        return {"type": "contains", "value": values, "at_start": True, "case": True, "mode": mode, "name": kind}
+    if bare == "regex":
+        return {"type": "regex", "pattern": values[0], "negate": negated, "name": kind}
+    return None
+
+
+def _other_metric(given: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    """An assertion about structure, refusal, or by a judge."""
+    value = given.get("value")
+    if kind in {"is-json", "contains-json"}:
+        return {"type": "json-schema", "json_schema": value} if isinstance(value, dict) else {"type": "json-valid"}
+    if kind in {"is-refusal", "not-is-refusal"}:
+        return {"type": "refusal", "wanted": kind == "is-refusal"}
+    if kind == "llm-rubric" and given.get("provider"):
+        return {"type": "judge", "rubric": str(value), "model": str(given["provider"]), "low": 0, "high": 1}
+    return None
 
 
 def _numbered(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:

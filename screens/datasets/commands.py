@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 from screens import outside_editor
+from screens.actions import screen_place
 from screens.datasets.table import RowTable
 from screens.following import follow_job
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
@@ -237,4 +238,6 @@ async def choose_model(screen: DatasetsScreen) -> None:
         if name is not None:
             screen.record.use_model(name)
 
-    screen.app.push_screen(ChoiceDialog("Count in tokens of", choices, "No GGUF models. Models (3) adds one."), chosen)
+    screen.app.push_screen(
+        ChoiceDialog("Count in tokens of", choices, f"No GGUF models. {screen_place('models')} adds one."), chosen
+    )

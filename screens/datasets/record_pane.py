@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.widgets import Static
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from screens.actions import screen_place
 from screens.datasets.record import SHAPES, Shape, record_content, token_summary
 from screens.datasets.table import RowTable
 from screens.widgets.panel import Panel
@@ -90,7 +91,7 @@ class RecordPane:
 
         if not self.model_name:
             raise InputRefusedError(
-                "no_model", "there is no model whose tokens could be counted", "Models (3) adds one."
+                "no_model", "there is no model whose tokens could be counted", f"{screen_place('models')} adds one."
             )
         if self._text is None or self._text.model.name != self.model_name:
             old, self._text = self._text, ModelText(self._screen.services.models.get(self.model_name))

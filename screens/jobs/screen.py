@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.catalogue import read_notices
-from screens.actions import bindings_of
+from screens.actions import bindings_of, screen_place
 from screens.base import BaseScreen
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
-_EMPTY = "No jobs yet.\nThey start where the work is: verify on the Models screen (4), for example."
+_EMPTY = f"No jobs yet.\nThey start where the work is: verify on {screen_place('models')}, for example."
 _LOG_BYTES = 20_000
 _SECONDS = 1.0
 _STYLES = {

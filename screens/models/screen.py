@@ -18,7 +18,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line
-from screens.actions import bindings_of
+from screens.actions import bindings_of, screen_place
 from screens.base import BaseScreen
 from screens.models import making
 from screens.models.facts import Details, facts, read_details, size_text
@@ -160,7 +160,7 @@ class ModelsScreen(BaseScreen):
 
     async def follow(self, job: Job, done: str) -> None:
         """Wait for a job's end, say how it ended, and look at the registry again."""
-        self.app.say(f"{job.title} goes on in the background; Jobs (5) shows it.")
+        self.app.say(f"{job.title} goes on in the background; {screen_place('jobs')} shows it.")
         while not job.state.final:
             await asyncio.sleep(_FOLLOW_SECONDS)
             job = await asyncio.to_thread(self.services.jobs.store.get, job.id)

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens import outside_editor
+from screens.actions import screen_place
 from screens.playground.editors import TemplateEditor
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
@@ -171,7 +172,7 @@ async def choose_model(screen: PlaygroundScreen) -> None:
         if name is not None:
             screen.use_model(name)
 
-    empty = "No models yet. Models (3) adds a GGUF file."
+    empty = f"No models yet. {screen_place('models')} adds a GGUF file."
     screen.app.push_screen(ChoiceDialog("Model", choices, empty), chosen)
 
 

@@ -12,6 +12,7 @@ from llmops_tui.training import presets
 from llmops_tui.training.recipe import check, parse
 from llmops_tui.training.worker import PLAN_ENTRY
 from screens import outside_editor
+from screens.actions import screen_place
 from screens.following import follow_job
 from screens.training.recipe_form import RecipeForm
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
@@ -54,7 +55,9 @@ async def _open_new(screen: TrainingScreen, preset: str) -> None:
             "llmops model add FOLDER --name NAME registers one.",
         )  # fmt: skip
     if not datasets:
-        raise InputRefusedError("no_data", "there is no dataset to learn from", "Screen 2, key i, imports one.")
+        raise InputRefusedError(
+            "no_data", "there is no dataset to learn from", f"{screen_place('datasets')}, key i, imports one."
+        )
     recipe = presets.apply(
         check({"name": f"{datasets[0].dataset}-{preset}", "base": bases[0], "data": [datasets[0].dataset]}), preset
     )

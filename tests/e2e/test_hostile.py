@@ -61,9 +61,9 @@ def visit_everything(app: Terminal) -> None:
     app.leave("type to narrow")
     for digit, sign in (
         ("3", "Recipes"),
-        ("4", "Chat template"),
-        ("5", "g Log"),
-        ("6", "animations"),
+        ("5", "Chat template"),
+        ("6", "g Log"),
+        ("7", "animations"),
         ("1", "Versions"),
     ):
         app.press("f9")

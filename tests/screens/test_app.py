@@ -134,7 +134,7 @@ async def test_every_failure_of_a_worker_is_told_and_the_app_lives(open_app: Ope
 
 async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        await pilot.press("f9", "4")
+        await pilot.press("f9", "5")
         await settle(pilot)
         screen = pilot.app.screen
         assert isinstance(screen, ModelsScreen)
@@ -145,7 +145,7 @@ async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: O
         await pilot.press("v")
         await settle(pilot)
         assert "support-base is intact" in notices(pilot)
-        await pilot.press("f9", "5")
+        await pilot.press("f9", "6")
         await settle(pilot)
         jobs = pilot.app.screen
         assert isinstance(jobs, JobsScreen)
@@ -156,7 +156,7 @@ async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"\x80\x04" + bytes(100))
     async with open_app() as pilot:
-        await pilot.press("f9", "4")
+        await pilot.press("f9", "5")
         await settle(pilot)
         await pilot.press("a", *str(bad), "enter")
         await settle(pilot)
@@ -167,7 +167,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(model_file.read_bytes())
     async with open_app() as pilot:
-        await pilot.press("f9", "4")
+        await pilot.press("f9", "5")
         await settle(pilot)
         await pilot.press("a", *str(mine), "enter")
         await settle(pilot)
@@ -178,7 +178,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:
     write_notice(sample, "the log was set aside [/")
     async with open_app() as pilot:
-        await pilot.press("f9", "5")
+        await pilot.press("f9", "6")
         await settle(pilot)
         shown = pilot.app.screen.query_one("#notices", Static)
         assert shown.display
@@ -190,7 +190,7 @@ async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: Open
 
 async def test_settings_are_checked_saved_and_used_again(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        await pilot.press("f9", "6")
+        await pilot.press("f9", "7")
         await settle(pilot)
         screen = pilot.app.screen
         assert isinstance(screen, SettingsScreen)

@@ -18,7 +18,7 @@ from tests.screens.conftest import OpenApp, settle, until
 
 async def opened(pilot) -> ModelsScreen:  # type: ignore[no-untyped-def]
     await pilot.press("f9")
-    await pilot.press("4")
+    await pilot.press("5")
     await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen) and bool(pilot.app.screen._models))
     await settle(pilot)
     return pilot.app.screen

@@ -131,6 +131,7 @@ class Metric(BaseModel):
 
     def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
         """What else there is to say of a run, such as a confusion matrix."""
+        del scores
         return {}
 
     def summarise(self, scores: Sequence[Score], clusters: npt.NDArray[np.int64] | None = None) -> Summary:

@@ -70,7 +70,7 @@ class JsonFields(Metric):
     """The share of fields whose value is the expected one; the reason names those that differ."""
 
     type: Literal["json-fields"] = "json-fields"
-    fields: list[str] = []
+    fields: tuple[str, ...] = ()
     needs_expected: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -79,7 +79,7 @@ class JsonFields(Metric):
         if not isinstance(expected, dict):
             return Score(None, "what is expected is no JSON object")
         value, problem = parse_json(answer.text)
-        names = self.fields or list(expected)
+        names = list(self.fields) or list(expected)
         if problem or not isinstance(value, dict):
             return Score(0.0, problem or "no JSON object", {"wrong": names})
         wrong = [name for name in names if value.get(name) != expected.get(name)]

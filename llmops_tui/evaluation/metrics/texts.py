@@ -75,7 +75,7 @@ class Contains(Metric):
     """The answer contains texts: those given here, or the expected one."""
 
     type: Literal["contains"] = "contains"
-    value: Annotated[list[str], Field(description="Texts; none takes the expected one.")] = []
+    value: Annotated[tuple[str, ...], Field(description="Texts; none takes the expected one.")] = ()
     mode: Literal["all", "any", "none"] = "all"
     case: bool = False
     at_start: bool = False
@@ -89,7 +89,7 @@ class Contains(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it does."""
         text = answer.text if self.case else answer.text.lower()
-        wanted = self.value or _texts(case)
+        wanted = list(self.value) or _texts(case)
         there = [w for w in wanted if self._in(w if self.case else w.lower(), text)]
         if self.mode == "none":
             return right_or_wrong(not there, f"contains {short(', '.join(there))}")

@@ -14,8 +14,13 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Words that say nothing of their own: an answer is not unsupported because it uses them.
 _COMMON = frozenset(
-    ["a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "may", "more", "most", "no", "not", "of", "on", "one", "only", "or", "other", "our", "out", "over", "she", "should", "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "up", "us", "was", "we", "were", "what", "when", "which", "who", "will", "with", "would", "you", "your"]
-)  # fmt: skip
+    """
+    a about after all also an and any are as at be because been before but by can could did do does for from had has
+    have he her his how i if in into is it its just may more most no not of on one only or other our out over she
+    should so some such than that the their them then there these they this those to up us was we were what when
+    which who will with would you your
+    """.split()  # noqa: SIM905  a list of them would take a line a word
+)
 
 
 class Toxicity(Metric):

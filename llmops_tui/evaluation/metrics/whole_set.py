@@ -32,8 +32,8 @@ class Classification(Metric):
     type: Literal["classification"] = "classification"
     average: Average = "f1-macro"
     labels: Annotated[
-        list[str], Field(description="The classes, where answers are to be searched for their names.")
-    ] = []
+        tuple[str, ...], Field(description="The classes, where answers are searched for their names.")
+    ] = ()
     field: Annotated[str, Field(description="The path of the class in a JSON answer.")] = ""
     needs_expected: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True
@@ -161,6 +161,7 @@ class Bleu(Metric):
 
     def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
         """The signature."""
+        del scores
         metric = _bleu(self.tokenize, self.lowercase, sentence=False)
         metric.corpus_score(["a"], [["a"]])
         return {"signature": str(metric.get_signature())}
@@ -202,6 +203,7 @@ class Chrf(Metric):
 
     def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
         """The signature."""
+        del scores
         metric = _chrf(self.words)
         metric.corpus_score(["a"], [["a"]])
         return {"signature": str(metric.get_signature())}

@@ -195,21 +195,25 @@ class _Runner:
         try:
             if self._choosing:
                 return await self._choose(case, messages, identity, asker)
-            steps = self._suite.chain[1:] if self._suite.chain else []
-            answer = await self._generate(messages, repeat, identity, asker)
-            variables = dict(case.variables)
-            for before, step in zip(self._suite.chain, steps, strict=False):
-                variables[before.save] = answer.text
-                prompt = self._store.prompts.get(step.prompt)
-                given = await asyncio.to_thread(
-                    render_all, [replace(case, variables=variables)], prompt, self._renderer
-                )  # fmt: skip
-                answer = await self._generate(given[0], repeat, identity, asker)
-            return answer
+            return await self._chained(case, messages, repeat, identity, asker)
         except LlmopsError as error:
             if error.code in {"model_gone", "results_failed", "cache_failed", "memory_short"}:
                 raise
             return Answer(error=f"{error.code}: {error.message}")
+
+    async def _chained(
+        self, case: Case, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+    ) -> Answer:
+        """The answer, or of a chain the last one, each step given the answers before it."""
+        steps = self._suite.chain[1:] if self._suite.chain else []
+        answer = await self._generate(messages, repeat, identity, asker)
+        variables = dict(case.variables)
+        for before, step in zip(self._suite.chain, steps, strict=False):
+            variables[before.save] = answer.text
+            prompt = self._store.prompts.get(step.prompt)
+            given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
+            answer = await self._generate(given[0], repeat, identity, asker)
+        return answer
 
     async def _generate(
         self, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
@@ -293,7 +297,11 @@ class _Runner:
         """Summarise, and record the run as done."""
         results = read_results(self._entry.results)
         seconds = time.monotonic() - self._began
-        summary = summarise(results, self._metrics, seconds) | {"of": len(cases.cases), "stopped_early": self._enough}
+        swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
+        summary = summarise(results, self._metrics, seconds, swaps) | {
+            "of": len(cases.cases),
+            "stopped_early": self._enough,
+        }
         self._context.report(self._share(0.99), "comparing the cases with what the model was trained on")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from llmops_tui.evaluation.metrics.base import Case, Metric, Score, Summary
-from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.metrics.registry import ALWAYS, make_metric
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.statistics.intervals import difference_interval, mean_interval
 from llmops_tui.evaluation.statistics.numbering import numbered
@@ -22,21 +22,27 @@ def metrics_of(case: Case, common: Sequence[Metric]) -> list[Metric]:
     return [*common, *(make_metric(entry, "case metrics") for entry in case.metrics)]
 
 
-def summarise(results: Sequence[Result], metrics: Sequence[Metric], seconds: float) -> dict[str, Any]:
-    """The summary of a run as it is kept: JSON."""
+def summarise(
+    results: Sequence[Result], metrics: Sequence[Metric], seconds: float, swaps: Sequence[Sequence[str]] = ()
+) -> dict[str, Any]:
+    """The summary of a run as it is kept: JSON. ``swaps`` are the names of the groups of each swap."""
     base = [r for r in results if not r.case.variation]
-    everything = list(metrics)
-    seen = {metric.called for metric in everything}
+    costs = {metric.called for metric in ALWAYS}
+    # What is asked of single cases comes before what is always measured.
+    everything = [metric for metric in metrics if metric.called not in costs]
+    seen = {metric.called for metric in metrics}
     for result in base:
         for metric in metrics_of(result.case, ()):
             if metric.called not in seen:
                 seen.add(metric.called)
                 everything.append(metric)
+    everything += [metric for metric in metrics if metric.called in costs]
     figures = {m.called: as_dict(m, figure_of(m, base)) for m in everything if any(m.called in r.scores for r in base)}
     return {
         "cases": len({r.case.index for r in base}), "answers": len(results),
         "errors": sum(bool(r.answer.error) for r in results), "cached": sum(r.answer.cached for r in results),
-        "metrics": figures, "variations": _variations(results, everything), "agreement": _agreement(base),
+        "metrics": figures, "variations": _variations(results, everything),
+        "gaps": gaps(results, everything, swaps), "agreement": _agreement(base),
         "costs": {
             "prompt_tokens": sum(r.answer.prompt_tokens or 0 for r in results if not r.answer.cached),
             "completion_tokens": sum(r.answer.completion_tokens or 0 for r in results if not r.answer.cached),
@@ -102,21 +108,43 @@ def _variations(results: Sequence[Result], metrics: Sequence[Metric]) -> list[di
         ]
         if not pairs:
             continue
-        row: dict[str, Any] = {
-            "variation": name, "n": len(pairs),
-            "same_answer": sum(a.answer.text == b.answer.text for a, b in pairs) / len(pairs), "metrics": {},
-        }  # fmt: skip
-        for metric in metrics:
-            both = [(a.scores.get(metric.called), b.scores.get(metric.called)) for a, b in pairs]
-            usable = [(a.value, b.value) for a, b in both if a and b and a.value is not None and b.value is not None]
-            if usable and not metric.whole_set:
-                differences = np.array([b - a for a, b in usable])
-                interval = difference_interval(differences, binary=metric.binary, resamples=2000)
-                row["metrics"][metric.called] = {
-                    "mean": sum(b for _, b in usable) / len(usable), "difference": interval.value, "low": interval.low,
-                    "high": interval.high, "n": len(usable),
-                }  # fmt: skip
-        found.append(row)
+        same = sum(a.answer.text == b.answer.text for a, b in pairs) / len(pairs)
+        figures = _paired_figures(pairs, metrics)
+        found.append({"variation": name, "n": len(pairs), "same_answer": same, "metrics": figures})
+    return found
+
+
+def gaps(results: Sequence[Result], metrics: Sequence[Metric], swaps: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """What swapping one group for another changes: each two groups of a swap, paired by the case that both were made of.
+
+    The difference is the second group's figure less the first's. Counterfactual fairness after Kusner et al. 2017; Garg et
+    al., "Counterfactual Fairness in Text Classification through Robustness", 2019.
+    """
+    found = []
+    for groups in swaps:
+        for first, second in itertools.combinations(groups, 2):
+            one = {r.case.origin: r for r in results if r.case.variation == first and r.repeat == 0}
+            two = {r.case.origin: r for r in results if r.case.variation == second and r.repeat == 0}
+            pairs = [(one[key], two[key]) for key in one if key in two]
+            if pairs:
+                figures = _paired_figures(pairs, metrics)
+                found.append({"first": first, "second": second, "n": len(pairs), "metrics": figures})
+    return found
+
+
+def _paired_figures(pairs: Sequence[tuple[Result, Result]], metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+    """For each metric that is a mean: the second's mean, and the difference from the first with its interval."""
+    found = {}
+    for metric in metrics:
+        both = [(a.scores.get(metric.called), b.scores.get(metric.called)) for a, b in pairs]
+        usable = [(a.value, b.value) for a, b in both if a and b and a.value is not None and b.value is not None]
+        if usable and not metric.whole_set:
+            differences = np.array([b - a for a, b in usable])
+            interval = difference_interval(differences, binary=metric.binary, resamples=2000)
+            found[metric.called] = {
+                "mean": sum(b for _, b in usable) / len(usable), "difference": interval.value,
+                "low": _number(interval.low), "high": _number(interval.high), "n": len(usable),
+            }  # fmt: skip
     return found
 
 

@@ -19,7 +19,7 @@ from llmops_tui.evaluation.statistics.bootstrap import (
     rows_of,
 )
 
-# Below so many cases that differ, the bootstrap of a difference of two rates is too narrow.
+# Below so many pairs that are not like most, the bootstrap of a difference of two rates is too narrow.
 _FEW = 15
 
 
@@ -117,12 +117,22 @@ def difference_intervals(
 ) -> list[Interval]:
     """The mean of paired differences, shape (cases,), with its interval at each level.
 
-    BCa over cases or clusters. Where cases are right or wrong and few of them differ, Tango's score interval: a bootstrap
-    can only draw from the differences that were seen, and is too narrow there, down to no width where none was seen.
+    BCa over cases or clusters. Where cases are right or wrong and nearly all pairs have the same difference, Tango's score
+    interval: a bootstrap can only draw from what was seen, and is too narrow there, down to no width.
     """
-    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    if binary and clusters is None and wins + losses < _FEW:
-        return [tango(wins, losses, len(differences), level) for level in levels]
+    n = len(differences)
+    _, counts = np.unique(differences, return_counts=True)
+    if binary and clusters is None and n - counts.max() < _FEW:
+        wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
+        return [tango(wins, losses, n, level) for level in levels]
+    if len(counts) == 1 and abs(differences[0]) <= 1:
+        # All alike: a share as large as Wilson's bound of none in n may still be otherwise.
+        value = float(differences[0])
+        unseen = [wilson(0, n if clusters is None else int(clusters.max()) + 1, level).high for level in levels]
+        return [
+            Interval(value, max(-1.0, value - u), min(1.0, value + u), level, "Wilson, all alike")
+            for u, level in zip(unseen, levels, strict=True)
+        ]
     return bca_levels(clustered_sums(rows_of(differences), clusters), mean_of, levels, resamples=resamples, seed=seed)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli.eval_options import RunName, store_of
+from llmops_tui.cli.evaluate_options import RunName, store_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line

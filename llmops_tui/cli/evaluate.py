@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import eval_look, eval_models
-from llmops_tui.cli.eval_options import RunName, SuiteName, store_of, suite_of
+from llmops_tui.cli import evaluate_look, evaluate_models
+from llmops_tui.cli.evaluate_options import RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.store import EvaluationStore
 
 app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=None)
-eval_look.add_to(app)
-eval_models.add_to(app)
+evaluate_look.add_to(app)
+evaluate_models.add_to(app)
 
 _FOLLOW_SECONDS = 0.3
 
@@ -45,7 +45,7 @@ def run(
         _follow(session, store, names)
     states = store.states([store.get(name) for name in names])
     shown = [state.as_dict() for state in states]
-    session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(eval_look.run_text(session, s) for s in states))
+    session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_look.run_text(session, s) for s in states))
     bad = [s for s in shown if s["state"] == "done" and s["errors"] and s["errors"] >= (s["cases"] or 0)]
     if bad:
         raise LlmopsError("all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show tells why.")
@@ -86,7 +86,7 @@ def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.
     if not detach:
         _follow(session, store, [name])
     state = store.state(store.get(name))
-    session.emit(state.as_dict(), lambda: eval_look.run_text(session, state))
+    session.emit(state.as_dict(), lambda: evaluate_look.run_text(session, state))
 
 
 @app.command("list")
@@ -96,7 +96,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
     store = store_of(session)
     runs = store.all()
     states = store.states(runs[:limit])
-    rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, eval_look.first_figure(s)) for s in states]
+    rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, evaluate_look.first_figure(s)) for s in states]
     session.emit(
         {"runs": [s.as_dict() for s in states], "total": len(runs)},
         lambda: session.rows(("run", "state", "suite", "asked", "figure"), rows, len(runs)),
@@ -112,12 +112,18 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
     found = store_of(session).suites()
     kept = {v.suite.name for v in found}
     rows: list[tuple[Any, ...]] = [
-        (v.ref, eval_look.cases_text(v.suite), ", ".join(m.called for m in v.suite.made_metrics()), v.suite.description)
+        (
+            v.ref,
+            evaluate_look.cases_text(v.suite),
+            ", ".join(m.called for m in v.suite.made_metrics()),
+            v.suite.description,
+        )
         for v in found[:limit]
     ]
     extra = [suite for name, suite in shipped().items() if name not in kept]
     rows += [
-        (s.name, eval_look.cases_text(s), ", ".join(m.called for m in s.made_metrics()), s.description) for s in extra
+        (s.name, evaluate_look.cases_text(s), ", ".join(m.called for m in s.made_metrics()), s.description)
+        for s in extra
     ]
     data = {
         "suites": [v.as_dict() for v in found[:limit]], "total": len(found),

@@ -72,7 +72,7 @@ def ladder(
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Quantize a model to several types and tell what each loses: perplexity, KL divergence, the best token; as a job."""
-    from llmops_tui.cli.eval_options import store_of, suite_of
+    from llmops_tui.cli.evaluate_options import store_of, suite_of
     from llmops_tui.evaluation.ladder import ENTRY, STEPS, check_ladder
     from llmops_tui.models.registry import ModelRegistry
 

@@ -1,0 +1,150 @@
+"""What the evaluation screen shows, read in a thread: suites, runs, and the results of one run or of two."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.errors import LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.comparison import Comparison, Pair
+    from llmops_tui.evaluation.running.results import Result
+    from llmops_tui.evaluation.store import EvalRun, EvalState
+    from llmops_tui.evaluation.suite import Suite
+    from screens.services import Services
+
+
+@dataclass(frozen=True)
+class KeptSuite:
+    """A suite in the list; one that ships with the app and was not run yet has no version."""
+
+    ref: str
+    suite: Suite
+    kept: bool
+
+
+@dataclass
+class Looking:
+    """The lists."""
+
+    runs: list[EvalState] = field(default_factory=list)
+    suites: list[KeptSuite] = field(default_factory=list)
+    book: tuple[object, list[EvalRun]] | None = None
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """What the lists are drawn from."""
+        runs = tuple((s.run.name, s.state, s.job.message if s.job else "") for s in self.runs)
+        return runs, tuple(suite.ref for suite in self.suites)
+
+
+@dataclass
+class Opened:
+    """A run that was opened, alone or beside its baseline.
+
+    Attributes:
+        pairs: the cases of a comparison, those that got worse first; of one run alone none.
+        results: the results of the run, the wrong ones first.
+        comparison: once it was computed.
+    """
+
+    run: EvalRun
+    baseline: EvalRun | None
+    metric: str
+    results: list[Result]
+    pairs: list[Pair] = field(default_factory=list)
+    comparison: Comparison | None = None
+    trouble: str = ""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are two finished runs to compare."""
+        return self.run.summary is not None and self.baseline is not None and self.baseline.summary is not None
+
+
+def read_lists(services: Services, before: Looking) -> Looking:
+    """Suites and runs; the book is only asked where it has changed."""
+    from llmops_tui.evaluation.shipped import shipped
+
+    store = services.evaluation
+    stamp = store.catalogue.stamp()
+    if before.book is not None and before.book[0] == stamp:
+        runs, suites = before.book[1], before.suites
+    else:
+        runs = store.all()
+        newest: dict[str, KeptSuite] = {}
+        for version in store.suites():
+            newest.setdefault(version.suite.name, KeptSuite(version.ref, version.suite, kept=True))
+        suites = [*newest.values(), *(KeptSuite(n, s, kept=False) for n, s in shipped().items() if n not in newest)]
+    return Looking(store.states(runs), suites, (stamp, runs))
+
+
+def open_run(run: EvalRun, baseline: EvalRun | None, metric: str) -> Opened:
+    """The results of a run, and its cases beside those of its baseline; what takes longer comes with :func:`compare`."""
+    from llmops_tui.evaluation.comparing import results_of
+    from llmops_tui.evaluation.comparison import pairs_of
+    from llmops_tui.evaluation.running.results import read_results
+
+    opened = Opened(run, baseline, metric, [])
+    try:
+        if run.summary is None:
+            opened.results = read_results(run.results)
+            return opened
+        opened.results = results_of(run)
+        names = list(run.summary["metrics"])
+        opened.metric = metric if metric in names else names[0] if names else ""
+        if baseline is not None and baseline.summary is not None:
+            better = run.summary["metrics"].get(opened.metric, {}).get("better", 1)
+            opened.pairs = pairs_of(results_of(baseline), opened.results, opened.metric, better)
+        else:
+            opened.results.sort(key=lambda r: _order(r, opened.metric))
+    except LlmopsError as error:
+        opened.trouble = f"{error.message}. {error.hint}"
+    return opened
+
+
+def _order(result: Result, metric: str) -> tuple[bool, float, int]:
+    score = result.scores.get(metric)
+    value = score.value if score is not None else None
+    return value is not None, value if value is not None else 0.0, result.case.index
+
+
+def compare_opened(services: Services, opened: Opened) -> Comparison:
+    """The comparison of what was opened, from the results that were read."""
+    from llmops_tui.evaluation.comparing import metrics_of_run, results_of
+    from llmops_tui.evaluation.comparison import compare
+
+    assert opened.baseline is not None
+    metrics = metrics_of_run(services.evaluation, opened.run, opened.results)
+    return compare(
+        (opened.baseline, results_of(opened.baseline)), (opened.run, opened.results), metrics, opened.metric
+    )  # fmt: skip
+
+
+def pareto(states: list[EvalState], run: EvalRun, metric: str) -> list[dict[str, Any]]:
+    """Quality, latency and size of all finished runs of the same suite, marked where none is better in all three."""
+    found = []
+    for state in states:
+        other = state.run
+        if other.suite != run.suite or other.summary is None or metric not in other.summary["metrics"]:
+            continue
+        figure = other.summary["metrics"][metric]
+        latency = other.summary["metrics"].get("latency", {})
+        if figure["mean"] is None:
+            continue
+        found.append({
+            "run": other.name, "column": other.column, "quality": figure["mean"], "low": figure["low"], "high": figure["high"],
+            "latency": latency.get("mean"), "size": other.manifest.get("size_bytes"), "better": figure["better"] or 1,
+            "type": other.manifest.get("quantization") or "",
+        })  # fmt: skip
+
+    def beaten(a: dict[str, Any], b: dict[str, Any]) -> bool:
+        """Whether b is at least as good as a in everything, and better in something; what was not measured counts as worst."""
+        one = (a["quality"] * a["better"], -(a["latency"] or math.inf), -(a["size"] or 0))
+        two = (b["quality"] * b["better"], -(b["latency"] or math.inf), -(b["size"] or 0))
+        return all(y >= x for x, y in zip(one, two, strict=True)) and one != two
+
+    for row in found:
+        row["best"] = not any(beaten(row, other) for other in found if other is not row)
+    return sorted(found, key=lambda row: -row["quality"] * row["better"])
