@@ -86,6 +86,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.mark", "space,ctrl+t", "Mark", "Mark the version to compare with."),
     Action("playground.filter", "slash,ctrl+f", "Filter", "Find prompts and versions by name, note or text."),
     Action("playground.edit", "e,ctrl+e", "Editor", "Open the text in $EDITOR.", priority=True),
+    Action("playground.catch", "k,alt+k", "Case", "Keep what was asked and answered as a case of a suite."),
     Action("datasets.check", "f5,ctrl+r", "Check", "Run all checks over all rows, as a job.", show=True, priority=True),
     Action("datasets.import_files", "i,f7", "Import", "Look at files, and read them into a version.", show=True),
     Action("datasets.filter", "slash,ctrl+f", "Filter", "Show some rows: text, ~regex, =SQL, ?words.", show=True),

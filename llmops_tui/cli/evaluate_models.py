@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(perplexity)
     app.command()(ladder)
+    app.command()(pairwise)
 
 
 def perplexity(
@@ -101,3 +102,45 @@ def ladder(
 def _cells(step: dict[str, Any]) -> tuple[str, str, str, str]:
     ratio = f"×{step['ratio']:.4f} [{step['ratio_low']:.4f}, {step['ratio_high']:.4f}]"
     return f"{step['perplexity']:.4f}", ratio, f"{step['kl']:.5f}", f"{step['same_top']:.1%}"
+
+
+def pairwise(
+    context: typer.Context,
+    baseline: Annotated[str, typer.Argument(help="The run that is compared with.")],
+    candidate: Annotated[str, typer.Argument(help="The run in question.")],
+    judge: Annotated[str, typer.Option(help="The model that decides.")],
+    rubric: Annotated[str, typer.Option(help="By what.")] = "Which answer is more correct and more helpful?",
+    detach: Annotated[bool, typer.Option("--detach")] = False,
+) -> None:
+    """Have a judge decide between the answers of two runs, each shown first once; tells its liking for the first place."""
+    from llmops_tui.cli.evaluate_options import store_of
+    from llmops_tui.evaluation.pairwise import ENTRY
+
+    session = session_of(context)
+    store = store_of(session)
+    store.registry.get(judge)
+    arguments = {
+        "baseline": store.get(baseline).name,
+        "candidate": store.get(candidate).name,
+        "model": judge,
+        "rubric": rubric,
+    }
+    title = f"judge {baseline} and {candidate}"
+    found = run_job(session, kind="judge", title=title, entry=ENTRY, arguments=arguments, detach=detach)
+    if found is not None:
+        session.emit(found, lambda: _pairwise_text(found))
+
+
+def _pairwise_text(found: dict[str, Any]) -> str:
+    head = (
+        f"{found['candidate']} against {found['baseline']}, judged by {found['judge']}: {found['wins']} wins, "
+        f"{found['ties']} ties, {found['losses']} losses; {found['unusable']} unusable"
+    )
+    if "preference" not in found:
+        return head
+    parts = [head]
+    for name, what in (("preference", "preferred with probability"), ("position_bias", "liking for the first place")):
+        f = found[name]
+        ends = "" if f["low"] is None else f" [{f['low']:.3f}, {f['high']:.3f}]"
+        parts.append(f"{what} {f['mean']:.3f}{ends}")
+    return "\n".join(parts)

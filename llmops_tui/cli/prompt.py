@@ -141,8 +141,11 @@ def tag(
     ref: _Ref,
     label: Annotated[str, typer.Argument(help="The label, such as production.")],
     remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
+    suite: Annotated[
+        str | None, typer.Option("--gate", metavar="SUITE", help="Only where the rules of this suite allow it.")
+    ] = None,
 ) -> None:
-    """Point a label at a version; deploying and rolling back are this."""
+    """Point a label at a version; deploying and rolling back are this. Exit 1 where a gate says no."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -152,8 +155,30 @@ def tag(
         store.remove_label(version.prompt, label)
         version = store.get(version.ref)
     else:
+        if suite is not None:
+            _pass_gate(session, ref, label, suite)
         version = store.move_label(ref, label)
     session.emit(version.as_dict(), lambda: f"{version.ref}: {' '.join(version.labels) or 'no labels'}")
+
+
+def _pass_gate(session: Session, ref: str, label: str, suite: str) -> None:
+    """Stop where the rules of a suite say no.
+
+    Raises:
+        LlmopsError: ``gate_closed``.
+    """
+    from llmops_tui.evaluation.comparing import promotion
+    from llmops_tui.evaluation.gates import passes
+    from llmops_tui.evaluation.store import EvaluationStore
+
+    rulings = promotion(EvaluationStore(session.workspace), ref, label, suite)
+    for ruling in rulings:
+        session.say(f"{ruling.outcome:7}{ruling.rule}: {ruling.why}")
+    if not passes(rulings):
+        failed = "; ".join(r.why for r in rulings if r.outcome == "fail")
+        raise LlmopsError(
+            "gate_closed", f"{label} stays where it is: {failed}", f"llmops eval show tells more of {suite}."
+        )
 
 
 @app.command()

@@ -52,6 +52,31 @@ def compare_runs(store: EvaluationStore, baseline: str, candidate: str, metric: 
     return compare((a, first), (b, second), metrics_of_run(store, b, second), metric)
 
 
+def promotion(store: EvaluationStore, ref: str, label: str, suite: str) -> list[Ruling]:
+    """What the rules of a suite say of moving a label to a prompt version.
+
+    Its newest finished run is held against the newest one, of the same model, of the version that has the label now.
+
+    Raises:
+        InputRefusedError: ``not_evaluated``: the version has no finished run of the suite.
+    """
+    version = store.prompts.get(ref)
+    runs = [run for run in store.all() if run.suite == suite and run.summary is not None]
+    found = next((run for run in runs if run.asked.prompt == version.ref), None)
+    if found is None:
+        raise InputRefusedError(
+            "not_evaluated", f"{version.ref} has no finished run of suite {suite!r}",
+            f"llmops eval run {suite} --prompt {version.ref} --model MODEL makes one.",
+        )  # fmt: skip
+    current = next((v.ref for v in store.prompts.versions(version.prompt) if label in v.labels), None)
+    before = next((run for run in runs if run.asked.prompt == current and run.asked.model == found.asked.model), None)
+    baseline = before.name if before is not None and before.name != found.name else None
+    rules = store.suite(found.suite_ref).suite.rules
+    # The first version to get a label has nothing to be held against.
+    kept = rules if baseline or current else [rule for rule in rules if parse_rule(rule).kind == "absolute"]
+    return gate(store, found.name, baseline, kept) if kept else []
+
+
 def gate(store: EvaluationStore, run: str, baseline: str | None, rules: Sequence[str]) -> list[Ruling]:
     """What rules say of a run; without any, those of its suite.
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.process import describe_exit, oom_kills
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.quantize import TYPES, quantize
@@ -45,10 +45,7 @@ def run(context: JobContext, model: str, kinds: list[str], file: str) -> dict[st
     reference = registry.get(model)
     steps: list[dict[str, Any]] = [_step(reference, None)]
     for number, kind in enumerate(kinds):
-        name = f"{model}-{kind}"
-        with suppress(NotFoundError):
-            registry.get(name)
-            context.report(number / len(kinds), f"{name} is there")
+        name = f"{model}-ladder-{kind}"
         if name not in {m.name for m in registry.all()}:
             quantize(context, model, kind, name, again=True)
         made = registry.get(name)

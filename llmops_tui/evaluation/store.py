@@ -147,6 +147,23 @@ class EvaluationStore:
         self.catalogue.write(work)
         return next(v for v in self.suites() if v.suite.name == suite.name and v.suite.sha256 == suite.sha256)
 
+    def add_case(self, name: str, prompt: str, variables: dict[str, Any], expected: str) -> SuiteVersion:
+        """Add a case to a suite whose cases are written in it; a suite that is not there yet is made with the prompt.
+
+        Raises:
+            InputRefusedError: the suite takes its cases from a dataset.
+        """
+        case = {"vars": variables, "expected": expected}
+        known = next((v.suite for v in self.suites() if v.suite.name == name), None)
+        if known is None:
+            body = {"cases": [case], "prompt": prompt, "metrics": [{"type": "exact"}]}
+            return self.save_suite(check_suite(body, name), "caught in the playground")
+        if isinstance(known.cases, str):
+            raise InputRefusedError(
+                "cases_elsewhere", f"suite {name!r} takes its cases from {known.cases}", "Choose another."
+            )
+        return self.save_suite(known.model_copy(update={"cases": [*known.cases, case]}), "one case more")
+
     def suites(self) -> list[SuiteVersion]:
         """All versions, the newest first."""
         rows = self.catalogue.read(

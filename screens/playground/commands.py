@@ -8,7 +8,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
@@ -18,6 +18,7 @@ from screens.playground.editors import TemplateEditor
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.panel import Panel
 from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:
@@ -205,6 +206,21 @@ def new_prompt(screen: PlaygroundScreen) -> None:
         screen.call_after_refresh(screen.query_one("#user").focus)
 
     screen.app.push_screen(LineDialog("New prompt", "Its name: letters, digits and . _ -"), answered)
+
+
+def mark(screen: PlaygroundScreen) -> None:
+    """Mark the version under the cursor to compare with, or unmark it."""
+    version = screen.query_one(VersionList).current
+    if version is not None:
+        screen.state.marked = None if screen.state.marked == version.ref else version.ref
+        screen.show_heads()
+
+
+def open_filter(screen: PlaygroundScreen) -> None:
+    """Open the filter of prompts and versions."""
+    screen.reveal(screen.query_one("#prompts", Panel))
+    screen.add_class("-finding")
+    screen.query_one("#find", Input).focus()
 
 
 def label(screen: PlaygroundScreen) -> None:

@@ -19,7 +19,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.drafts import Draft, Session
 from screens.actions import bindings_of
 from screens.base import BaseScreen
-from screens.playground import commands
+from screens.playground import catching, commands
 from screens.playground.drafting import DraftKeeper
 from screens.playground.editors import TemplateEditor, VariableFields
 from screens.playground.layout import panes
@@ -313,16 +313,15 @@ class PlaygroundScreen(BaseScreen):
 
     def action_mark(self) -> None:
         """Mark the version under the cursor, or unmark it."""
-        version = self.query_one(VersionList).current
-        if version is not None:
-            self.state.marked = None if self.state.marked == version.ref else version.ref
-            self.show_heads()
+        commands.mark(self)
+
+    def action_catch(self) -> None:
+        """Keep the answer as a case of a suite."""
+        catching.catch(self)
 
     def action_filter(self) -> None:
         """Open the filter."""
-        self.reveal(self.query_one("#prompts", Panel))
-        self.add_class("-finding")
-        self.query_one("#find", Input).focus()
+        commands.open_filter(self)
 
     def action_edit(self) -> None:
         """Open the text in $EDITOR."""

@@ -1,0 +1,188 @@
+"""A judge decides between two answers, shown in both orders, so that its liking for a place is seen and cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.comparing import results_of
+from llmops_tui.evaluation.comparison import Pair, pairs_of
+from llmops_tui.evaluation.metrics.asking import Asking
+from llmops_tui.evaluation.running.asking import Asker
+from llmops_tui.evaluation.running.cache import AnswerCache
+from llmops_tui.evaluation.statistics.intervals import mean_interval
+from llmops_tui.evaluation.statistics.numbering import numbered
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.inference.endpoints import open_endpoint
+from llmops_tui.inference.loading import options_from
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.settings import load_settings
+
+ENTRY = "llmops_tui.evaluation.pairwise:run"
+_LEAST_MASS = 0.05
+SYSTEM = "You compare two answers. You reply with 1 or 2 and nothing else."
+TEMPLATE = """Which of the two answers is better by this rubric?
+{{ rubric }}
+
+Question:
+{{ question }}
+{% if expected %}
+Reference answer:
+{{ expected }}
+{% endif %}
+Answer 1:
+{{ first }}
+
+Answer 2:
+{{ second }}
+
+The better answer is number"""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the judge says of one case: the probability that the candidate is better, when it is shown first and second.
+
+    None of both where a grade could not be used.
+    """
+
+    first: float | None
+    second: float | None
+
+    @property
+    def preference(self) -> float | None:
+        """The mean over both orders."""
+        return None if self.first is None or self.second is None else (self.first + self.second) / 2
+
+    @property
+    def verdict(self) -> str:
+        """Win or loss where both orders agree, tie where they do not, unusable."""
+        if self.first is None or self.second is None:
+            return "unusable"
+        if self.first > 0.5 and self.second > 0.5:
+            return "win"
+        return "loss" if self.first < 0.5 and self.second < 0.5 else "tie"
+
+
+async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decision:
+    """Ask the judge about one case, in both orders.
+
+    Zheng et al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", 2023, section 3.4, on both orders.
+    """
+    case = pair.candidate.case
+    turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
+    given = {
+        "rubric": rubric, "question": "\n".join(turns or map(str, case.variables.values())),
+        "expected": case.expected_text if case.expected is not None else "",
+    }  # fmt: skip
+    old, new = pair.baseline.answer.text, pair.candidate.answer.text
+    found = []
+    for first, second, wanted in ((new, old, "1"), (old, new, "2")):
+        text = await asking.render(TEMPLATE, {**given, "first": first, "second": second})
+        body: dict[str, Any] = {
+            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}],
+            "temperature": 0.0, "max_tokens": 2, "seed": 1, "logprobs": True, "top_logprobs": 20,
+        }  # fmt: skip
+        if asking.held_to_grammar(model):
+            body["grammar"] = 'root ::= "1" | "2"'
+        found.append(_share(await asking.reply(model, "/v1/chat/completions", body), wanted))
+    return Decision(*found)
+
+
+def _share(reply: dict[str, Any], wanted: str) -> float | None:
+    choice = reply["choices"][0]
+    tokens = (choice.get("logprobs") or {}).get("content") or []
+    first = next((t for t in tokens if t["token"].strip()), None)
+    if first is None:
+        said = str((choice.get("message") or {}).get("content") or "").strip()[:1]
+        return float(said == wanted) if said in {"1", "2"} else None
+    masses = {"1": 0.0, "2": 0.0}
+    for other in first.get("top_logprobs") or []:
+        if other["token"].strip() in masses:
+            masses[other["token"].strip()] += math.exp(other["logprob"])
+    total = sum(masses.values())
+    return masses[wanted] / total if total >= _LEAST_MASS else None
+
+
+def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) -> dict[str, Any]:
+    """Wins, ties and losses of the candidate, its preference with an interval, and the judge's bias for the first place."""
+    usable = [(p, d) for p, d in zip(pairs, decisions, strict=True) if d.preference is not None]
+    verdicts = [d.verdict for d in decisions]
+    result: dict[str, Any] = {
+        "judge": model, "n": len(usable), "unusable": verdicts.count("unusable"), "wins": verdicts.count("win"),
+        "ties": verdicts.count("tie"), "losses": verdicts.count("loss"),
+    }  # fmt: skip
+    if usable:
+        clusters = numbered([p.candidate.case.group for p, _ in usable])
+        values = np.array([d.preference for _, d in usable], np.float64)
+        # Above 0: whatever stands first is preferred.
+        bias = np.array([((d.first or 0.0) + 1 - (d.second or 0.0)) / 2 - 0.5 for _, d in usable])
+        for name, array in (("preference", values), ("position_bias", bias)):
+            interval = mean_interval(array, clusters, resamples=2000)
+            result[name] = {
+                "mean": interval.value, "low": interval.low if math.isfinite(interval.low) else None,
+                "high": interval.high if math.isfinite(interval.high) else None,
+            }  # fmt: skip
+    result["cases"] = [
+        {"case": p.candidate.case.index, "verdict": d.verdict, "preference": d.preference}
+        for p, d in zip(pairs, decisions, strict=True)
+    ]
+    return result
+
+
+def run(context: JobContext, baseline: str, candidate: str, model: str, rubric: str) -> dict[str, Any]:
+    """The job: judge every case that two runs have in common."""
+    store = EvaluationStore(context.workspace)
+    a, b = store.get(baseline), store.get(candidate)
+    pairs = pairs_of(results_of(a), results_of(b), "", 1)
+    if not pairs:
+        raise LlmopsError("not_comparable", f"{baseline} and {candidate} have no case in common")
+    renderer = TemplateRenderer()
+    try:
+        decisions = asyncio.run(_decide_all(context, store, pairs, model, rubric, renderer))
+    finally:
+        renderer.close()
+    return {"baseline": baseline, "candidate": candidate, **summary(pairs, decisions, model)}
+
+
+async def _decide_all(
+    context: JobContext,
+    store: EvaluationStore,
+    pairs: Sequence[Pair],
+    model: str,
+    rubric: str,
+    renderer: TemplateRenderer,
+) -> list[Decision]:
+    options = options_from(load_settings()[0])
+    supervisor = ServerSupervisor(context.workspace)
+    cache = AnswerCache(context.workspace)
+    asker = Asker(
+        store.registry, cache, lambda m: open_endpoint(supervisor, m, options), precision=options.precision,
+        parallel=options.parallel, renderer=renderer,
+    )  # fmt: skip
+    done = 0
+
+    async def one(pair: Pair) -> Decision:
+        nonlocal done
+        decision = await decide(pair, rubric, model, asker)
+        done += 1
+        cache.flush()
+        context.report(done / len(pairs), f"{done}/{len(pairs)} judged")
+        return decision
+
+    try:
+        found = []
+        for start in range(0, len(pairs), options.parallel):
+            found += await asyncio.gather(*(one(pair) for pair in pairs[start : start + options.parallel]))
+        return found
+    finally:
+        await asker.close()
+        cache.close()
