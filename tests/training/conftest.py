@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,23 +18,11 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from tests import commands
 
 
-class Llmops:
-    """The command line on one workspace."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-
-    def run(self, *arguments: str, code: int = 0) -> Any:
-        """What a command prints with --json; it must exit with this code."""
-        done = subprocess.run(
-            [sys.executable, "-m", "llmops_tui", "--workspace", str(self.workspace.root), "--json", *arguments],
-            capture_output=True, text=True, check=False, timeout=900,
-        )  # fmt: skip
-        assert done.returncode == code, f"{arguments}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        lines = done.stdout.strip().splitlines()
-        return json.loads(lines[-1]) if lines else None
+class Llmops(commands.Llmops):
+    """The command line, and runs waited for."""
 
     def wait(self, run: str, *states: str, seconds: float = 600) -> dict[str, Any]:
         """Wait until a run is in one of these states."""
