@@ -68,13 +68,19 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str) -> list[
             "not_evaluated", f"{version.ref} has no finished run of suite {suite!r}",
             f"llmops eval run {suite} --prompt {version.ref} --model MODEL makes one.",
         )  # fmt: skip
-    current = next((v.ref for v in store.prompts.versions(version.prompt) if label in v.labels), None)
-    before = next((run for run in runs if run.asked.prompt == current and run.asked.model == found.asked.model), None)
-    baseline = before.name if before is not None and before.name != found.name else None
     rules = store.suite(found.suite_ref).suite.rules
-    # The first version to get a label has nothing to be held against.
-    kept = rules if baseline or current else [rule for rule in rules if parse_rule(rule).kind == "absolute"]
-    return gate(store, found.name, baseline, kept) if kept else []
+    current = next((v.ref for v in store.prompts.versions(version.prompt) if label in v.labels), version.ref)
+    if current == version.ref:
+        # The first version to get a label has nothing to be held against.
+        absolute = [rule for rule in rules if parse_rule(rule).kind == "absolute"]
+        return gate(store, found.name, None, absolute) if absolute else []
+    before = next((run for run in runs if run.asked.prompt == current and run.asked.model == found.asked.model), None)
+    if before is None:
+        raise InputRefusedError(
+            "not_evaluated", f"{current}, which is {label} now, has no finished run of suite {suite!r} on {found.asked.model}",
+            f"llmops eval run {suite} --prompt {current} --model {found.asked.model} makes one.",
+        )  # fmt: skip
+    return gate(store, found.name, before.name, rules) if rules else []
 
 
 def gate(store: EvaluationStore, run: str, baseline: str | None, rules: Sequence[str]) -> list[Ruling]:

@@ -90,7 +90,10 @@ def sample_texts() -> tuple[list[str], list[str]]:
 
 def summary(entry: Any, references: Sequence[Any], answers: Sequence[str], **case: Any) -> Any:
     metric = make_metric(entry)
-    scores = [metric.score(Case(i, str(i), expected=r, **case), Answer(text=a)) for i, (r, a) in enumerate(zip(references, answers, strict=True))]
+    scores = [
+        metric.score(Case(i, str(i), expected=r, **case), Answer(text=a))
+        for i, (r, a) in enumerate(zip(references, answers, strict=True))
+    ]
     return metric.summarise(scores)
 
 
@@ -114,7 +117,9 @@ def test_bleu_and_chrf_are_those_of_sacrebleus_command(tmp_path: Path) -> None:
     assert ours.interval.low < ours.interval.value < ours.interval.high
     for words, name in ((0, "chrf"), (2, "chrf++")):
         theirs = sacrebleu_cli(tmp_path, references, answers, "-m", "chrf", "--chrf-word-order", str(words))
-        assert round(summary({"type": "chrf", "words": words}, references, answers).interval.value, 6) == theirs["score"], name
+        assert (
+            round(summary({"type": "chrf", "words": words}, references, answers).interval.value, 6) == theirs["score"]
+        ), name
 
 
 def test_rouge_is_that_of_rouge_score() -> None:

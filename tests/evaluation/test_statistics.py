@@ -101,6 +101,7 @@ def test_tangos_interval_ends_where_the_score_test_does(wins: int, losses: int, 
 
 def _score(wins: int, losses: int, n: int, d: float) -> float:
     """The score statistic with its restricted estimate found by searching, not by the formula."""
+
     def likelihood(q: float) -> float:
         parts = ((wins, q + d), (losses, q), (n - wins - losses, 1 - 2 * q - d))
         return sum(k * math.log(p) if k else 0.0 for k, p in parts if k == 0 or p > 0) + (
@@ -121,7 +122,11 @@ def test_the_permutation_test_is_that_of_scipy() -> None:
         values = random.normal(shift, 1, 60)
         ours = sign_flip(values, flips=20_000)
         theirs = stats.permutation_test(
-            (values, np.zeros(60)), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=20_000, rng=random
+            (values, np.zeros(60)),
+            lambda a, b: np.mean(a - b),
+            permutation_type="samples",
+            n_resamples=20_000,
+            rng=random,
         ).pvalue
         assert ours == pytest.approx(theirs, abs=0.012)
 

@@ -23,7 +23,10 @@ from llmops_tui.workspace.ids import new_id
 # Requests that the engine is given at once beyond those it can run, so that no slot waits for the next.
 _AHEAD = 2
 _TRIES = 4
-_GONE = {"server_died", "server_lost", "engine_failed", "loading_failed", "engine_died"}
+# Refusals that say nothing of the request: the server or its engine is gone, or has no place in its queue.
+_GONE = {
+    "server_died", "engine_died", "engine_hung", "engine_keeps_dying", "engine_unusable", "model_load_failed", "queue_full",
+}  # fmt: skip
 
 
 def engine_name(precision: str) -> str:
@@ -114,21 +117,43 @@ class Asker:
         """The text that a conversation becomes for a model of ours."""
         return str((await self._with_tries(name, lambda client: client.tokenize(messages=messages)))["text"])
 
+    async def tokens_behind(
+        self, name: str, context: str, texts: tuple[str, ...], *, special: bool
+    ) -> tuple[list[list[int]], list[int]]:
+        """Texts behind a context as tokens of both, and how many of the tokens belong to each text.
+
+        Where tokens reach across the border they belong to the text. Counted in tokens, since a character may be several.
+        """
+
+        async def tokens(text: str) -> list[int]:
+            body = {"content": text, "add_special": special}
+            return list((await self._with_tries(name, lambda client: client.complete("/tokenize", body)))["tokens"])
+
+        before = await tokens(context)
+        whole = [await tokens(context + text) for text in texts]
+        sizes = []
+        for ids in whole:
+            same = next(
+                (i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), min(len(before), len(ids))
+            )
+            sizes.append(len(ids) - same)
+        return whole, sizes
+
     async def _with_tries(self, name: str, work: Callable[[ModelClient], Any]) -> dict[str, Any]:
         """Do something with a model's client; where its server died, start it again a few times."""
         for attempt in range(_TRIES):
             try:
                 client = await self._client(name)
+            except LlmopsError as error:
+                raise _gone(name, error) from error
+            try:
                 return dict(await work(client))
             except LlmopsError as error:
                 if error.code not in _GONE:
                     raise
                 self._clients.pop(name, None)
                 if attempt == _TRIES - 1:
-                    raise LlmopsError(
-                        "model_gone", f"the model {name!r} is gone: {error.message}",
-                        "What was answered is kept; llmops eval resume goes on.",
-                    ) from error  # fmt: skip
+                    raise _gone(name, error) from error
                 await asyncio.sleep(0.2 * 2**attempt)
         raise AssertionError
 
@@ -142,6 +167,11 @@ class Asker:
     async def close(self) -> None:
         """Let go of connections; servers go on."""
         await self._stack.aclose()
+
+
+def _gone(name: str, error: LlmopsError) -> LlmopsError:
+    hint = f"{error.hint} What was answered is kept; llmops eval resume goes on.".strip()
+    return LlmopsError("model_gone", f"the model {name!r} is gone: {error.message}", hint)
 
 
 def read_answer(reply: dict[str, Any], *, trace: str = "", cached: bool = False) -> Answer:
@@ -158,21 +188,16 @@ def read_answer(reply: dict[str, Any], *, trace: str = "", cached: bool = False)
     )  # fmt: skip
 
 
-def read_choices(reply: dict[str, Any], context: str, *, trace: str = "", cached: bool = False) -> Answer:
-    """The log-probabilities of choices from a reply to their texts: those of the tokens that end behind the context."""
-    sums, counts = [], []
-    for choice in sorted(reply["choices"], key=lambda c: c["index"]):
-        told = choice["logprobs"]
-        ends = [*told["text_offset"][1:], len(choice["text"])]
-        found = [
-            p for p, end in zip(told["token_logprobs"], ends, strict=True) if end > len(context) and p is not None
-        ]  # fmt: skip
-        if not found or not all(map(math.isfinite, found)):
+def read_choices(reply: dict[str, Any], sizes: list[int], *, trace: str = "", cached: bool = False) -> Answer:
+    """The log-probabilities of choices from a reply to their texts; ``sizes`` are their numbers of tokens."""
+    sums = []
+    for choice, size in zip(sorted(reply["choices"], key=lambda c: c["index"]), sizes, strict=True):
+        found = choice["logprobs"]["token_logprobs"][-size:] if size else []
+        if not found or any(p is None or not math.isfinite(p) for p in found):
             return Answer(error="the model told no log-probabilities for a choice", trace=trace, cached=cached)
         sums.append(sum(found))
-        counts.append(len(found))
     timings = reply.get("timings") or {}
     return Answer(
-        choice_logprobs=tuple(sums), choice_tokens=tuple(counts), finish_reason="stop", trace=trace, cached=cached,
+        choice_logprobs=tuple(sums), choice_tokens=tuple(sizes), finish_reason="stop", trace=trace, cached=cached,
         prompt_tokens=(reply.get("usage") or {}).get("prompt_tokens"), total_ms=timings.get("total_ms"),
     )  # fmt: skip

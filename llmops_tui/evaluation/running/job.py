@@ -197,7 +197,7 @@ class _Runner:
                 return await self._choose(case, messages, identity, asker)
             return await self._chained(case, messages, repeat, identity, asker)
         except LlmopsError as error:
-            if error.code in {"model_gone", "results_failed", "cache_failed", "memory_short"}:
+            if error.code in {"model_gone", "results_failed", "cache_failed"}:
                 raise
             return Answer(error=f"{error.code}: {error.message}")
 
@@ -234,13 +234,16 @@ class _Runner:
             context = "\n".join(m["content"] for m in messages)
         else:
             context = await asker.chat_text(self._entry.asked.model, messages)
-        request = choices_request(context, case, raw=self._suite.raw)
+        # A text of a chat template has its special tokens in it; to a raw one the model's own are added.
+        name = self._entry.asked.model
+        whole, sizes = await asker.tokens_behind(name, context, case.choices, special=self._suite.raw)
+        request = choices_request(whole, sizes)
         key = asker.key(identity, TEXT, request.body)
         known = asker.cache.find([key])
         if key in known:
-            return read_choices(known[key], context, cached=True)
+            return read_choices(known[key], sizes, cached=True)
         reply, trace = await asker.answer(self._entry.asked.model, key, request)
-        return read_choices(reply, context, trace=trace)
+        return read_choices(reply, sizes, trace=trace)
 
     # ── scoring ──
 

@@ -61,12 +61,8 @@ def request_of(
     return Request(CHAT, {"messages": messages, **extra}, parameters)
 
 
-def choices_request(context: str, case: Case, *, raw: bool) -> Request:
-    """The request for the log-probabilities of a case's choices behind a text.
-
-    A text of a chat template has its special tokens in it; to a raw one the model's own are added.
-    """
-    body = {
-        "prompt": [context + choice for choice in case.choices], "echo": True, "logprobs": 0, "add_special_tokens": raw,
-    }  # fmt: skip
+def choices_request(whole: list[list[int]], sizes: list[int]) -> Request:
+    """The request for the log-probabilities of texts behind a context, given as tokens of both."""
+    first = min(len(ids) - size for ids, size in zip(whole, sizes, strict=True))
+    body = {"prompt": whole, "echo": True, "logprobs": 0, "logprob_start_len": first}
     return Request(TEXT, body, SamplingParameters(max_tokens=0))

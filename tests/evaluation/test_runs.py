@@ -1,0 +1,392 @@
+"""Runs on the sample model: whole, cached, killed and gone on with, refused, judged, exported, held to rules."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import random
+import signal
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+import pytest
+
+from llmops_tui.evaluation.running.results import ResultLog, read_results
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lineage import record_edges
+from tests.commands import Llmops
+from tests.evaluation.conftest import results
+
+TRIAGE: dict[str, Any] = {
+    "cases": "triage-test", "variables": {"message": "messages[1].content"}, "expected": "messages[2].content",
+    "prompt": "triage", "parameters": {"temperature": 0, "max_tokens": 24}, "limit": 40,
+    "metrics": ["exact", {"type": "edit-similarity"}],
+}  # fmt: skip
+
+
+def write(tmp_path: Path, name: str = "small", **changes: Any) -> str:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(json.dumps(TRIAGE | changes))
+    return str(path)
+
+
+def test_a_suite_is_run_looked_at_and_compared(llmops: Llmops, tmp_path: Path) -> None:
+    suite = write(tmp_path, slices={"intent": "expected.intent"})
+    first = llmops.run("eval", "run", suite, "--model", "support-base")
+    assert first["run"] == "small-1"
+    assert first["cases"] == 40
+    assert set(first["metrics"]["exact"]) >= {"mean", "low", "high", "n"}
+    assert first["metrics"]["exact"]["n"] == 40
+    assert first["cached"] == 0
+    assert first["costs"]["completion_tokens"] > 40
+    # The same again asks nothing; another prompt does.
+    again = llmops.run("eval", "run", "small", "--model", "support-base")
+    assert again["cached"] == 40
+    assert again["costs"]["completion_tokens"] == 0
+    assert again["metrics"]["edit-similarity"]["mean"] == first["metrics"]["edit-similarity"]["mean"]
+    other = llmops.run("eval", "run", "small", "--model", "support-base", "--prompt", "triage@1")
+    assert other["cached"] == 0
+    found = llmops.run("eval", "compare", "small-1", "small-3")
+    assert found["changed"] == ["prompt"]
+    assert found["metrics"][0]["n"] == 40
+    assert {s["by"] for s in found["slices"]} == {"intent"}
+    assert all(s["few"] for s in found["slices"])
+    same = llmops.run("eval", "compare", "small-1", "small-2")
+    assert "the same thing asked twice" in same["notes"][0]
+    failures = llmops.run("eval", "show", "small-1", "--failures", "--limit", "5")
+    assert failures["total"] == 40
+    assert len(failures["failures"]) == 5
+    trace = failures["failures"][0]["trace"]
+    traced = llmops.run("sql", f"SELECT output FROM requests WHERE id = '{trace}'")
+    assert failures["failures"][0]["output"] in json.dumps(traced)
+    assert [r["run"] for r in llmops.run("eval", "list")["runs"]] == ["small-3", "small-2", "small-1"]
+    assert "small" in {s["suite"] for s in llmops.run("eval", "suites")["suites"]}
+
+
+def test_a_matrix_is_a_run_for_each_column(llmops: Llmops, tmp_path: Path) -> None:
+    suite = write(tmp_path, limit=5, parameters=[{"max_tokens": 4}, {"max_tokens": 8}])
+    made = llmops.run(
+        "eval", "run", suite, "--model", "support-base", "--model", "support-base-q4", "--prompt", "triage"
+    )
+    assert [(r["model"], r["parameters"]["max_tokens"]) for r in made["runs"]] == [
+        ("support-base", 4), ("support-base", 8), ("support-base-q4", 4), ("support-base-q4", 8)
+    ]  # fmt: skip
+
+
+def test_repeats_chains_choices_variations_and_early_stops(llmops: Llmops, tmp_path: Path) -> None:
+    repeated = llmops.run(
+        "eval",
+        "run",
+        write(tmp_path, limit=6, repeats=3, parameters={"temperature": 1, "max_tokens": 8}),
+        "--model",
+        "support-base",
+    )
+    assert repeated["metrics"]["exact"]["n"] == 6
+    store = EvaluationStore(llmops.workspace)
+    assert len(read_results(store.get("small-1").results)) == 18
+    summary = store.get("small-1").summary
+    assert summary is not None
+    assert 0 <= summary["agreement"]["mean"] < 1
+    llmops.run("prompt", "save", "second", "--text", "{{first}} Again: {{message}}")
+    chained = write(
+        tmp_path, "chained", limit=4, prompt="", chain=[{"prompt": "triage", "save": "first"}, {"prompt": "second"}]
+    )
+    llmops.run("eval", "run", chained, "--model", "support-base")
+    assert store.get("chained-1").manifest["prompt"] == ["triage@3", "second@1"]
+    choices = ["refund", "delivery", "cancel", "invoice", "exchange"]
+    chosen = llmops.run("eval", "run", write(
+        tmp_path, "chosen", limit=6, expected="messages[2].content.intent", choices=choices,
+        metrics=["choice", {"type": "choice", "normalise": True}, "calibration"],
+    ), "--model", "support-base")  # fmt: skip
+    assert set(chosen["metrics"]) >= {"choice", "choice-norm", "calibration"}
+    result = read_results(store.get("chosen-1").results)[0]
+    assert len(result.answer.choice_logprobs) == 5
+    assert all(p < 0 for p in result.answer.choice_logprobs)
+    varied = llmops.run(
+        "eval",
+        "run",
+        write(tmp_path, "varied", limit=8, vary=[{"kind": "typos"}, {"kind": "upper"}]),
+        "--model",
+        "support-base",
+    )
+    assert varied["cases"] == 8
+    assert [v["variation"] for v in varied["variations"]] == ["typos", "upper"]
+    early = write(tmp_path, "early", limit=200, until={"metric": "exact", "half_width": 0.05, "at_least": 25})
+    llmops.run("eval", "run", early, "--model", "support-base")
+    stopped = store.get("early-1").summary
+    assert stopped is not None
+    assert stopped["stopped_early"]
+    assert stopped["cases"] < 200 == stopped["of"]
+
+
+def kill_job(store: EvaluationStore, name: str, after: int) -> bool:
+    """Kill the run's process once so many answers are in its file; false where it ended before."""
+    run = store.get(name)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        state = store.state(run)
+        if state.job is not None and state.job.state.final:
+            return False
+        there = run.results.read_bytes().count(b"\n") if run.results.is_file() else 0
+        if there >= after and state.job is not None and state.job.process is not None:
+            workers = psutil.Process(state.job.process.pid).children()
+            if workers:
+                os.kill(workers[0].pid, signal.SIGKILL)
+                return True
+        time.sleep(0.002)
+    raise AssertionError("it never got there")
+
+
+def settled(store: EvaluationStore, name: str) -> str:
+    deadline = time.monotonic() + 90
+    while True:
+        state = store.state(store.get(name))
+        if state.job is not None and state.job.state.final:
+            return state.state
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def check_kills(workspace: Workspace, points: list[int]) -> None:
+    store = EvaluationStore(workspace)
+    body = TRIAGE | {"limit": 120, "metrics": ["exact", "edit-similarity", "length"]}
+    whole = store.start(
+        store.save_suite(check_suite(body, "whole")), store.columns(check_suite(body, "whole"), ["support-base"])
+    )[0]
+    assert settled(store, whole.name) == "done"
+    expected = {r.case.key: (r.answer.text, {n: s.value for n, s in r.scores.items() if n not in {"latency", "tokens-per-s"}})
+                for r in read_results(store.get(whole.name).results)}  # fmt: skip
+    killed = 0
+    for number, point in enumerate(points):
+        # Each with a cap of its own on tokens, so that nothing comes from the cache of another; far above any answer.
+        varied = check_suite(
+            body | {"parameters": {"temperature": 0, "max_tokens": 24, "stop": [f"never{number}"]}}, f"killed{number}"
+        )
+        run = store.start(store.save_suite(varied), store.columns(varied, ["support-base"]))[0]
+        if kill_job(store, run.name, point):
+            killed += 1
+            assert settled(store, run.name) == "killed"
+            store.resume(run.name)
+        assert settled(store, run.name) == "done", store.state(store.get(run.name)).as_dict()
+        lines = [json.loads(line)["case"]["key"] for line in store.get(run.name).results.read_text().splitlines()]
+        assert len(lines) == len(set(lines)) == 120
+        found = {r.case.key: (r.answer.text, {n: s.value for n, s in r.scores.items() if n not in {"latency", "tokens-per-s"}})
+                 for r in read_results(store.get(run.name).results)}  # fmt: skip
+        assert found == expected
+    assert killed >= len(points) * 3 // 4, killed
+
+
+@pytest.mark.timeout(180)
+def test_a_killed_run_goes_on_with_every_case_once(sample: Workspace) -> None:
+    check_kills(sample, [0, 50])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_twenty_kills(sample: Workspace) -> None:
+    chance = random.Random(3)
+    check_kills(sample, [0, 1, *sorted(chance.randrange(2, 105) for _ in range(18))])
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 40])
+def test_a_torn_line_is_cut_off_and_asked_again(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "results.jsonl"
+    log = ResultLog(path)
+    for result in results([1.0, 0.0, None]):
+        log.add(result)
+    log.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[0][:cut])
+    again = ResultLog(path)
+    assert sorted(again.done) == [(0, 0), (1, 0), (2, 0)]
+    again.close()
+    assert path.read_bytes() == whole
+    assert read_results(path) == results([1.0, 0.0, None])
+
+
+@pytest.mark.timeout(120)
+def test_a_model_that_goes_halfway_leaves_what_was_answered(sample: Workspace) -> None:
+    store = EvaluationStore(sample)
+    suite = check_suite(TRIAGE | {"limit": 200}, "gone")
+    run = store.start(store.save_suite(suite), store.columns(suite, ["support-base"]))[0]
+    deadline = time.monotonic() + 60
+    while not run.results.is_file() or run.results.read_bytes().count(b"\n") < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    model = store.registry.get("support-base")
+    away = model.path.with_suffix(".away")
+    model.path.rename(away)
+    ServerSupervisor(sample).stop("support-base")
+    assert settled(store, run.name) == "failed"
+    state = store.state(store.get(run.name))
+    assert state.job is not None
+    assert "the model 'support-base' is gone" in state.job.cause
+    assert "eval resume" in state.job.cause
+    kept = len(read_results(run.results))
+    assert 20 <= kept < 200
+    assert not any(r.answer.error for r in read_results(run.results))
+    away.rename(model.path)
+    store.resume(run.name)
+    assert settled(store, run.name) == "done"
+    assert len(read_results(run.results)) == 200
+
+
+def test_a_server_that_is_killed_is_started_again(sample: Workspace) -> None:
+    store = EvaluationStore(sample)
+    suite = check_suite(TRIAGE | {"limit": 150}, "restarted")
+    run = store.start(store.save_suite(suite), store.columns(suite, ["support-base"]))[0]
+    deadline = time.monotonic() + 60
+    while not run.results.is_file() or run.results.read_bytes().count(b"\n") < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    handle = ServerSupervisor(sample).find("support-base")
+    assert handle is not None
+    os.kill(handle.process.pid, signal.SIGKILL)
+    assert settled(store, run.name) == "done"
+    found = read_results(run.results)
+    assert len(found) == 150
+    assert not any(r.answer.error for r in found)
+
+
+def test_a_judge_that_answers_nonsense_is_shown_and_not_counted(llmops: Llmops, tmp_path: Path) -> None:
+    # The sample knows no grades: it gives the scale next to none of its probability.
+    judge = {"type": "judge", "model": "support-base", "rubric": "Is the answer polite?"}
+    found = llmops.run(
+        "eval", "run", write(tmp_path, "judged", limit=6, metrics=["exact", judge]), "--model", "support-base"
+    )
+    assert found["metrics"]["judge"]["unusable"] == 6
+    assert found["metrics"]["judge"]["mean"] is None
+    assert found["manifest"]["judges"]["judge"]["prompt"] == "judge-judge@1"
+    assert llmops.run("prompt", "show", "judge-judge")["system"].startswith("You grade answers")
+    pairs = llmops.run("eval", "pairwise", "judged-1", "judged-1", "--judge", "support-base")
+    assert pairs["unusable"] == 6
+
+
+def test_refusals_of_single_requests_are_told(llmops: Llmops, tmp_path: Path) -> None:
+    cases = [{"text": "kettle " * 3000, "expected": "x"}, {"text": "hello", "expected": "y"}]
+    llmops.run("prompt", "save", "plain", "--text", "{{text}}")
+    path = tmp_path / "long.yaml"
+    path.write_text(
+        json.dumps({"cases": cases, "prompt": "plain", "metrics": ["exact"], "parameters": {"max_tokens": 4}})
+    )
+    found = llmops.run("eval", "run", str(path), "--model", "support-base")
+    assert found["errors"] == 1
+    assert found["metrics"]["exact"]["unusable"] == 1
+    path.write_text(json.dumps({"cases": cases[:1], "prompt": "plain", "metrics": ["exact"]}))
+    refused = llmops.run("eval", "run", str(path), "--model", "support-base", code=1)
+    assert refused["error"]["code"] == "all_failed"
+
+
+@pytest.mark.parametrize(("changes", "code", "says"), [
+    ({"variables": {"message": "nothing"}}, 1, "has no nothing"), ({"prompt": "unknown"}, 3, "unknown"), ({"metrics": ["exakt"]}, 3, "exakt"),
+    ({"cases": "no-such-data"}, 3, "no-such-data"), ({"variables": {}, "expected": "x"}, 1, "has no x"),
+])  # fmt: skip
+def test_what_cannot_be_run_says_why(
+    llmops: Llmops, tmp_path: Path, changes: dict[str, Any], code: int, says: str
+) -> None:
+    found = llmops.run("eval", "run", write(tmp_path, **changes), "--model", "support-base", code=code)
+    assert says in found["error"]["message"]
+
+
+def test_training_data_among_the_cases_is_shown(sample: Workspace, tmp_path: Path) -> None:
+    store = EvaluationStore(sample)
+    model, data = store.registry.get("support-base"), store.datasets.get("triage")
+    store.catalogue.write(
+        lambda book: record_edges(book, output=model.sha256, kind="train", recipe="r", inputs=[data.sha256])
+    )
+    found = Llmops(sample).run("eval", "run", write(tmp_path, cases="triage", limit=30), "--model", "support-base")
+    assert found["cases"] == 30
+    overlap = (store.get("small-1").summary or {})["overlap"]
+    assert overlap["ancestors"][0]["dataset"] == "triage@1"
+    assert overlap["rows"] == 30
+    assert overlap["clean"] == 0
+
+
+def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path: Path) -> None:
+    rules = ["edit-similarity better than baseline", "edit-similarity >= 0.01"]
+    suite = write(tmp_path, "gated", rules=rules)
+    refused = llmops.run("prompt", "tag", "triage@3", "production", "--gate", "gated", code=3)
+    assert refused["error"]["code"] == "not_evaluated"
+    llmops.run("eval", "run", suite, "--model", "support-base", "--prompt", "triage@3")
+    assert llmops.run("prompt", "tag", "triage@3", "production", "--gate", "gated")["labels"] == ["production"]
+    llmops.run("prompt", "save", "triage", "--text", "Say nothing but xxxxxxxx. {{message}}")
+    llmops.run("eval", "run", "gated", "--model", "support-base", "--prompt", "triage@4")
+    assert (
+        llmops.run("prompt", "tag", "triage@4", "production", "--gate", "gated", code=1)["error"]["code"]
+        == "gate_closed"
+    )
+    verdict = llmops.run(
+        "eval", "gate", "gated-2", "--baseline", "gated-1", "--rule", "exact better than baseline", code=1
+    )
+    assert not verdict["passes"]
+    junit = tmp_path / "gate.xml"
+    llmops.run("eval", "gate", "gated-1", "--rule", "exact <= 1", "--junit", str(junit))
+    assert ET.parse(junit).getroot().get("failures") == "0"
+    llmops.run("eval", "gate", "gated-1", "--rule", "exact is fine", code=3)
+
+
+def test_exports_are_read_again(llmops: Llmops, tmp_path: Path) -> None:
+    llmops.run("eval", "run", write(tmp_path, limit=6), "--model", "support-base")
+    for suffix in ("json", "jsonl", "csv", "parquet", "md", "xml"):
+        llmops.run("eval", "export", "small-1", "--to", str(tmp_path / f"r.{suffix}"))
+    llmops.run("eval", "export", "small-1", "--to", str(tmp_path / "r.csv"), code=3)
+    llmops.run("eval", "export", "small-1", "--to", str(tmp_path / "r.doc"), code=3)
+    body = json.loads((tmp_path / "r.json").read_text())
+    assert body["results"]["small"]["exact,none"] == 0
+    assert body["n-samples"]["small"] == {"original": 6, "effective": 6}
+    rows = list(csv.DictReader((tmp_path / "r.csv").open()))
+    assert len(rows) == 6
+    assert rows[0]["exact"] == "0.0"
+    assert duckdb.sql(f"SELECT count(*), sum(exact) FROM '{tmp_path / 'r.parquet'}'").fetchall() == [(6, 0.0)]
+    assert ET.parse(tmp_path / "r.xml").getroot().get("failures") == "6"
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 6
+    assert "| exact | 0 |" in (tmp_path / "r.md").read_text()
+
+
+def test_damaged_results_are_noticed(llmops: Llmops, tmp_path: Path) -> None:
+    llmops.run("eval", "run", write(tmp_path, limit=4), "--model", "support-base")
+    run = EvaluationStore(llmops.workspace).get("small-1")
+    data = bytearray(run.results.read_bytes())
+    data[len(data) // 2] ^= 1
+    run.results.write_bytes(data)
+    found = llmops.run("eval", "compare", "small-1", "small-1", code=1)
+    assert found["error"]["code"] == "results_damaged"
+
+
+def test_perplexity_of_a_text(llmops: Llmops, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("We open at nine and close at six. Parcels arrive within three days. " * 20)
+    whole = llmops.run("eval", "perplexity", "--model", "support-base", "--file", str(path), "--tokens")
+    assert whole["low"] < whole["perplexity"] < whole["high"]
+    assert "".join(t for t, _ in whole["each"]) == path.read_text()
+    strided = llmops.run(
+        "eval", "perplexity", "--model", "support-base", "--file", str(path), "--window", "64", "--stride", "16"
+    )
+    blunt = llmops.run("eval", "perplexity", "--model", "support-base", "--file", str(path), "--window", "64")
+    assert strided["tokens"] == blunt["tokens"] == whole["tokens"]
+    assert len({found["log_likelihood"] for found in (whole, strided, blunt)}) == 3
+    assert sum(p for _, p in whole["each"] if p is not None) == pytest.approx(whole["log_likelihood"])
+    assert whole["bits_per_byte"] == pytest.approx(-whole["log_likelihood"] / math.log(2) / len(path.read_bytes()))
+    llmops.run("eval", "perplexity", "--model", "support-base", "--file", str(tmp_path / "none"), code=3)
+
+
+@pytest.mark.timeout(120)
+def test_the_ladder_of_quantizations(llmops: Llmops, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("We open at nine and close at six. Parcels arrive within three days. " * 20)
+    found = llmops.run(
+        "eval", "ladder", "--model", "support-base", "--file", str(path), "--type", "Q6_K", "--type", "Q4_K_M"
+    )
+    sizes = [s["size_bytes"] for s in found["steps"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert 0 < found["steps"][1]["kl"] < found["steps"][2]["kl"]
+    assert found["steps"][1]["ratio_low"] <= found["steps"][1]["ratio"] <= found["steps"][1]["ratio_high"]

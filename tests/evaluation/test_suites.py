@@ -1,0 +1,210 @@
+"""Suites are read, refused with reasons, made into cases, varied; promptfoo's configurations too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.cases import build_cases, with_dataset
+from llmops_tui.evaluation.metrics.base import Case
+from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.paths import value_at
+from llmops_tui.evaluation.shipped import shipped
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import Variation, check_suite, parse_suite, read_suite
+from llmops_tui.evaluation.variations import vary
+from llmops_tui.sample import sample_folder
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+
+BODY: dict[str, Any] = {
+    "cases": [{"question": "one?", "expected": "1"}, {"question": "two?", "expected": "2"}],
+    "metrics": ["exact"],
+}
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"metricz": []}, "Did you mean metrics"), ({"cases": 7}, "cases"), ({"repeats": 0}, "repeats"),
+    ({"metrics": ["exact", "exact"]}, "two metrics are called exact"), ({"parameters": {"temprature": 1}}, "temprature"),
+    ({"prompt": "p", "chain": [{"prompt": "p"}]}, "prompt or chain"), ({"until": {"metric": "bleu", "half_width": 1}}, "no metric 'bleu'"),
+    ({"variables": {"a": "b[[0"}}, "is no path"), ({"vary": [{"kind": "swap"}]}, "two groups"), ({"metrics": ["nope"]}, "no metric 'nope'"),
+])  # fmt: skip
+def test_a_damaged_suite_says_what_and_where(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputRefusedError) as refused:
+        check_suite(BODY | change, "s")
+    assert says in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize("text", ["[", "just text", "cases: [", "- a", "{cases: []}", "\x00"])
+def test_what_is_no_suite_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    with pytest.raises(InputRefusedError):
+        suite = read_suite(path)
+        build_cases(suite, None)  # type: ignore[arg-type]
+
+
+def test_a_suite_survives_its_yaml() -> None:
+    for suite in shipped().values():
+        assert parse_suite(suite.to_yaml(), suite.name) == suite
+        assert suite.sha256 == parse_suite(suite.to_yaml(), "other").sha256
+
+
+def test_every_shipped_suite_makes_cases_with_metrics() -> None:
+    assert {"injection", "jailbreak", "bias", "toxicity", "groundedness", "privacy", "robustness"} <= set(shipped())
+    for suite in shipped().values():
+        cases = build_cases(suite, None).cases  # type: ignore[arg-type]
+        assert len({c.key for c in cases}) == len(cases)
+        assert all(c.messages for c in cases)
+        assert suite.metrics or all(c.metrics for c in cases)
+        for case in cases:
+            assert all(make_metric(entry) for entry in case.metrics)
+
+
+def test_paths() -> None:
+    row = {"messages": [{"content": '{"intent": "refund"}'}], "a.b": 1}
+    assert value_at(row, "messages[0].content.intent") == "refund"
+    assert value_at(row, "messages[-1].content") == '{"intent": "refund"}'
+    for path, says in (
+        ("messages[3]", "has no [3]"),
+        ("nothing", "has no nothing; it has messages"),
+        ("messages[0].content.x", "has no x"),
+    ):
+        with pytest.raises(KeyError) as missing:
+            value_at(row, path)
+        assert says in missing.value.args[0]
+
+
+def test_cases_come_from_a_data_file(sample: Workspace) -> None:
+    datasets = DatasetStore(Catalogue(sample))
+    suite = with_dataset(read_suite(sample_folder() / "suites" / "triage.yaml"), datasets)
+    # The same rows as the sample's own dataset: no second version is made of them.
+    assert suite.cases == "triage-test@1"
+    found = build_cases(suite.model_copy(update={"slices": ["expected.intent"]}), datasets)
+    assert len(found.cases) == 300
+    first = found.cases[0]
+    assert first.variables["message"].startswith("Hello")
+    assert json.loads(first.expected_text)["intent"] == first.slices["intent"]
+    few = build_cases(suite.model_copy(update={"limit": 20}), datasets).cases
+    assert len(few) == 20
+    assert {c.key for c in few} < {c.key for c in found.cases}
+    assert [c.key for c in few] == [c.key for c in build_cases(suite.model_copy(update={"limit": 20}), datasets).cases]
+
+
+def test_a_missing_column_is_told_with_its_row(sample: Workspace) -> None:
+    datasets = DatasetStore(Catalogue(sample))
+    suite = check_suite({"cases": "triage-test", "variables": {"m": "messages[9].content"}, "metrics": ["exact"]}, "s")
+    with pytest.raises(InputRefusedError, match=r"row 0: messages\[9\].content: messages has no \[9\]"):
+        build_cases(suite, datasets)
+
+
+def test_the_same_case_twice_has_two_keys() -> None:
+    cases = build_cases(check_suite(BODY | {"cases": [BODY["cases"][0]] * 3}, "s"), None).cases  # type: ignore[arg-type]
+    assert [c.key.partition("#")[2] for c in cases] == ["", "2", "3"]
+
+
+@given(st.text(min_size=1, max_size=200), st.integers(0, 5))
+def test_variations_keep_what_they_must(text: str, seed: int) -> None:
+    case = Case(0, "k", variables={"m": text}, expected="x")
+    for made in vary(case, Variation(kind="typos"), seed):
+        assert sorted(made.variables["m"]) == sorted(text)
+        assert made.origin == "k"
+        assert made.expected == "x"
+        assert made.variables["m"] != text
+    for made in vary(case, Variation(kind="order"), seed):
+        assert sorted(made.variables["m"].split()) == sorted(text.split())
+    assert [c.variables for c in vary(case, Variation(kind="upper"), seed)] in ([{"m": text.upper()}], [])
+
+
+def test_groups_are_swapped() -> None:
+    swap = Variation(kind="swap", groups={"women": ["she", "Maria"], "men": ["he", "Martin"]})
+    case = Case(0, "k", messages=({"role": "user", "content": "Maria says she is late. They know."},))
+    women, men = vary(case, swap, 0)
+    assert men.messages[0]["content"] == "Martin says he is late. They know."
+    assert women.messages[0]["content"] == case.messages[0]["content"]
+    assert not list(vary(Case(0, "k", variables={"m": "The shed is red."}), swap, 0))
+
+
+def test_paraphrases_come_from_the_row() -> None:
+    body = BODY | {
+        "cases": [{"question": "one?", "expected": "1", "vars": {"question": "one?"}, "context": ""}],
+        "vary": [{"kind": "upper"}],
+    }
+    cases = build_cases(check_suite(body, "s"), None).cases  # type: ignore[arg-type]
+    assert [c.variation for c in cases] == ["", "upper"]
+    assert cases[0].group == cases[1].group
+
+
+def test_versions_of_a_suite(sample: Workspace) -> None:
+    store = EvaluationStore(sample)
+    first = store.save_suite(check_suite(BODY, "s"))
+    assert first.ref == "s@1"
+    assert store.save_suite(check_suite(BODY, "s")).ref == "s@1"
+    second = store.add_case("s", "p", {"question": "three?"}, "3")
+    assert second.ref == "s@2"
+    assert len(second.suite.cases) == 3
+    assert store.suite("s").ref == "s@2"
+    assert store.suite("s@1").suite == first.suite
+    made = store.add_case("fresh", "triage", {"message": "hi"}, "x")
+    assert made.suite.prompt == "triage"
+    store.save_suite(check_suite({"cases": "triage-test", "metrics": ["exact"]}, "rows"))
+    with pytest.raises(InputRefusedError, match="takes its cases from triage-test@1"):
+        store.add_case("rows", "p", {}, "x")
+
+
+CONFIG = """
+description: demo
+prompts: [file://a.txt, "Say {{x}}"]
+providers: [{id: "openai:chat:local", config: {temperature: 0, max_tokens: 16}}]
+defaultTest: {assert: [{type: latency, threshold: 5000}]}
+tests:
+  - vars: {x: hi}
+    assert:
+      - {type: icontains, value: hello}
+      - {type: icontains, value: there}
+      - {type: not-contains, value: "As an AI"}
+      - {type: equals, value: "Hello there"}
+      - {type: assert-set, assert: [{type: starts-with, value: He}, {type: contains-any, value: [a, o]}]}
+"""
+
+
+def test_promptfoos_configuration_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Greet: {{ x }}\n---\nHail {{x}}")
+    path = tmp_path / "promptfooconfig.yaml"
+    path.write_text(CONFIG)
+    suite = read_suite(path)
+    assert suite.parameter_sets() == [{"temperature": 0, "max_tokens": 16}]
+    cases = build_cases(suite, None).cases  # type: ignore[arg-type]
+    assert [c.messages[0]["content"] for c in cases] == ["Greet: hi", "Hail hi", "Say hi"]
+    assert {c.group for c in cases} == {"test 0"}
+    names = [make_metric(entry).called for entry in cases[0].metrics]
+    assert names == ["icontains", "icontains 2", "not-contains", "equals", "starts-with", "contains-any"]
+    from llmops_tui.evaluation.metrics.base import Answer
+
+    values = [make_metric(e).score(cases[0], Answer(text="Hello there")).value for e in cases[0].metrics]
+    assert values == [1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("assertion", "says"), [
+    ("{type: javascript, value: 'output.length'}", "it runs code"), ("{type: moderation}", "not known here"),
+    ("{type: llm-rubric, value: polite}", "Name a judge"),
+])  # fmt: skip
+def test_what_promptfoo_can_and_we_cannot_is_refused_by_name(tmp_path: Path, assertion: str, says: str) -> None:
+    path = tmp_path / "promptfooconfig.yaml"
+    path.write_text(f"prompts: ['{{{{x}}}}']\ntests:\n  - vars: {{x: a}}\n    assert: [{assertion}]\n")
+    with pytest.raises(InputRefusedError) as refused:
+        read_suite(path)
+    assert says in f"{refused.value.message} {refused.value.hint}"
+    path.write_text("prompts: ['{% for a in x %}{{ a }}{% endfor %}']\ntests: [{vars: {x: a}}]\n")
+    with pytest.raises(InputRefusedError, match="template statements"):
+        read_suite(path)
+    path.write_text("prompts: ['file://p.py']\ntests: [{vars: {x: a}}]\n")
+    with pytest.raises(InputRefusedError, match="no code"):
+        read_suite(path)
