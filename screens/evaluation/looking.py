@@ -82,15 +82,24 @@ def read_lists(services: Services, before: Looking) -> Looking:
 
 def open_run(run: EvalRun, baseline: EvalRun | None, metric: str) -> Opened:
     """The results of a run, and its cases beside those of its baseline; what takes longer comes with :func:`compare`."""
+    from llmops_tui.evaluation.running.results import many_objects
+
+    opened = Opened(run, baseline, metric, [])
+    with many_objects():
+        _read(opened)
+    return opened
+
+
+def _read(opened: Opened) -> None:
     from llmops_tui.evaluation.comparing import results_of
     from llmops_tui.evaluation.comparison import pairs_of
     from llmops_tui.evaluation.running.results import read_results
 
-    opened = Opened(run, baseline, metric, [])
+    run, baseline, metric = opened.run, opened.baseline, opened.metric
     try:
         if run.summary is None:
             opened.results = read_results(run.results)
-            return opened
+            return
         opened.results = results_of(run)
         names = list(run.summary["metrics"])
         opened.metric = metric if metric in names else names[0] if names else ""
@@ -101,7 +110,6 @@ def open_run(run: EvalRun, baseline: EvalRun | None, metric: str) -> Opened:
             opened.results.sort(key=lambda r: _order(r, opened.metric))
     except LlmopsError as error:
         opened.trouble = f"{error.message}. {error.hint}"
-    return opened
 
 
 def _order(result: Result, metric: str) -> tuple[bool, float, int]:
@@ -117,9 +125,9 @@ def compare_opened(services: Services, opened: Opened) -> Comparison:
 
     assert opened.baseline is not None
     metrics = metrics_of_run(services.evaluation, opened.run, opened.results)
-    return compare(
-        (opened.baseline, results_of(opened.baseline)), (opened.run, opened.results), metrics, opened.metric
-    )  # fmt: skip
+    # The results of the baseline were read with the pairs.
+    before = [pair.baseline for pair in opened.pairs] or results_of(opened.baseline)
+    return compare((opened.baseline, before), (opened.run, opened.results), metrics, opened.metric)
 
 
 def pareto(states: list[EvalState], run: EvalRun, metric: str) -> list[dict[str, Any]]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,27 @@ class Result:
         return orjson.dumps(slim, default=str) + b"\n"
 
 
+def _defaults(kind: type) -> dict[str, Any]:
+    """The values of a dataclass's fields where nothing is given; none of them is ever changed."""
+    found = {}
+    for f in fields(kind):
+        found[f.name] = (
+            f.default_factory() if f.default_factory is not MISSING else None if f.default is MISSING else f.default
+        )
+    return found
+
+
+_CASE, _ANSWER, _SCORE = _defaults(Case), _defaults(Answer), _defaults(Score)
+
+
+def _made(kind: type[T], defaults: dict[str, Any], given: dict[str, Any]) -> T:
+    """An object of a frozen dataclass without its constructor, which takes longer than all the rest of a line."""
+    made = object.__new__(kind)
+    made.__dict__.update(defaults)
+    made.__dict__.update(given)
+    return made
+
+
 def read_line(line: bytes) -> Result:
     """A result from its line."""
     body: dict[str, Any] = orjson.loads(line)
@@ -49,14 +75,40 @@ def read_line(line: bytes) -> Result:
     for name in ("choice_logprobs", "choice_tokens"):
         if name in answer:
             answer[name] = tuple(answer[name])
-    scores = {name: Score(*given) for name, given in body["scores"].items()}
-    return Result(Case(**case), body["repeat"], Answer(**answer), scores)
+    scores = {
+        name: _made(Score, _SCORE, dict(zip(("value", "reason", "detail"), given, strict=False)))
+        for name, given in body["scores"].items()
+    }
+    return Result(_made(Case, _CASE, case), body["repeat"], _made(Answer, _ANSWER, answer), scores)
+
+
+@contextlib.contextmanager
+def many_objects() -> Iterator[None]:
+    """Make many objects that are no garbage; looking for some among them would take longer than making them.
+
+    Afterwards they are left out of every later look too, which would stop the app for a quarter of a second. They hold no
+    circles, so they go when nothing refers to them.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.collect(1)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        # The interpreter's last look must see them, or libraries complain of what they think is leaked.
+        atexit.unregister(gc.unfreeze)
+        atexit.register(gc.unfreeze)
+        gc.enable()
 
 
 def read_results(path: Path) -> list[Result]:
     """All results, in the order of the cases; each once."""
-    found = {(result.case.index, result.repeat): result for result in _lines(path)}
-    return [found[at] for at in sorted(found)]
+    with many_objects():
+        found = {(result.case.index, result.repeat): result for result in _lines(path)}
+        return [found[at] for at in sorted(found)]
 
 
 def _lines(path: Path) -> Iterator[Result]:

@@ -53,6 +53,8 @@ def summarise(
 
 def case_scores(results: Sequence[Result], name: str) -> list[tuple[Case, float | None]]:
     """The score of each case in one metric: the mean over its repeats, none where none of them is usable."""
+    if not any(result.repeat for result in results):
+        return [(result.case, result.scores[name].value) for result in results if name in result.scores]
     by_case: dict[int, list[float | None]] = defaultdict(list)
     cases: dict[int, Case] = {}
     for result in results:
