@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.suite import Suite
     from screens.services import Services
 
+_SHELVED = 3
+
 
 @dataclass(frozen=True)
 class KeptSuite:
@@ -80,18 +82,40 @@ def read_lists(services: Services, before: Looking) -> Looking:
     return Looking(store.states(runs), suites, (stamp, runs))
 
 
-def open_run(run: EvalRun, baseline: EvalRun | None, metric: str) -> Opened:
+class Shelf:
+    """The results of the runs that were opened last, so that going from run to run reads each once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], list[Result]] = {}
+
+    def results(self, run: EvalRun) -> list[Result]:
+        """The results of a finished run, checked; not to be changed.
+
+        Raises:
+            LlmopsError: they are missing or damaged.
+        """
+        from llmops_tui.evaluation.comparing import results_of
+
+        key = (run.name, run.results_sha256)
+        found = self._kept.pop(key, None)
+        # The last used stands last.
+        self._kept[key] = found if found is not None else results_of(run)
+        while len(self._kept) > _SHELVED:
+            del self._kept[next(iter(self._kept))]
+        return self._kept[key]
+
+
+def open_run(shelf: Shelf, run: EvalRun, baseline: EvalRun | None, metric: str) -> Opened:
     """The results of a run, and its cases beside those of its baseline; what takes longer comes with :func:`compare`."""
     from llmops_tui.evaluation.running.results import many_objects
 
     opened = Opened(run, baseline, metric, [])
     with many_objects():
-        _read(opened)
+        _read(shelf, opened)
     return opened
 
 
-def _read(opened: Opened) -> None:
-    from llmops_tui.evaluation.comparing import results_of
+def _read(shelf: Shelf, opened: Opened) -> None:
     from llmops_tui.evaluation.comparison import pairs_of
     from llmops_tui.evaluation.running.results import read_results
 
@@ -100,14 +124,14 @@ def _read(opened: Opened) -> None:
         if run.summary is None:
             opened.results = read_results(run.results)
             return
-        opened.results = results_of(run)
+        opened.results = shelf.results(run)
         names = list(run.summary["metrics"])
         opened.metric = metric if metric in names else names[0] if names else ""
         if baseline is not None and baseline.summary is not None:
             better = run.summary["metrics"].get(opened.metric, {}).get("better", 1)
-            opened.pairs = pairs_of(results_of(baseline), opened.results, opened.metric, better)
+            opened.pairs = pairs_of(shelf.results(baseline), opened.results, opened.metric, better)
         else:
-            opened.results.sort(key=lambda r: _order(r, opened.metric))
+            opened.results = sorted(opened.results, key=lambda r: _order(r, opened.metric))
     except LlmopsError as error:
         opened.trouble = f"{error.message}. {error.hint}"
 
@@ -118,15 +142,14 @@ def _order(result: Result, metric: str) -> tuple[bool, float, int]:
     return value is not None, value if value is not None else 0.0, result.case.index
 
 
-def compare_opened(services: Services, opened: Opened) -> Comparison:
+def compare_opened(services: Services, shelf: Shelf, opened: Opened) -> Comparison:
     """The comparison of what was opened, from the results that were read."""
-    from llmops_tui.evaluation.comparing import metrics_of_run, results_of
+    from llmops_tui.evaluation.comparing import metrics_of_run
     from llmops_tui.evaluation.comparison import compare
 
     assert opened.baseline is not None
     metrics = metrics_of_run(services.evaluation, opened.run, opened.results)
-    # The results of the baseline were read with the pairs.
-    before = [pair.baseline for pair in opened.pairs] or results_of(opened.baseline)
+    before = shelf.results(opened.baseline)
     return compare((opened.baseline, before), (opened.run, opened.results), metrics, opened.metric)
 
 

@@ -20,7 +20,7 @@ from screens.actions import bindings_of
 from screens.base import BaseScreen
 from screens.evaluation import case_drawing, commands, drawing, views
 from screens.evaluation.case_list import CaseList
-from screens.evaluation.looking import Looking, Opened, compare_opened, open_run, pareto, read_lists
+from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, open_run, pareto, read_lists
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class EvaluationScreen(BaseScreen):
         self.metric = ""
         self.view = 0
         self._narrowed = 0
+        self._shelf = Shelf()
         self._shown: list[Pair] | list[Result] = []
         self._timer: Timer | None = None
         self._drawn: tuple[object, ...] = ()
@@ -186,11 +187,11 @@ class EvaluationScreen(BaseScreen):
         baseline = next((s.run for s in self.looking.runs if s.run.name == self.baseline), None)
         if baseline is not None and baseline.name == state.run.name:
             baseline = None
-        self.opened = opened = await asyncio.to_thread(open_run, state.run, baseline, self.metric)
+        self.opened = opened = await asyncio.to_thread(open_run, self._shelf, state.run, baseline, self.metric)
         self._draw()
         if opened.comparable:
             self.query_one("#evaluation-figures", Panel).set_note("comparing …")
-            opened.comparison = await asyncio.to_thread(compare_opened, self.services, opened)
+            opened.comparison = await asyncio.to_thread(compare_opened, self.services, self._shelf, opened)
             self.query_one("#evaluation-figures", Panel).set_note("")
             if self.opened is opened:
                 self._draw_figures()
