@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llmops_tui.datasets.importing import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import read_suite
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts import exchange
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
@@ -58,16 +60,7 @@ def fill(workspace: Workspace) -> dict[str, Any]:
                 raise LlmopsError("sample_damaged", f"{target} differs from the sample's checksum", "Check the disk.")
             registry.add(target, name)
     _add_weights(workspace, folder / "models", registry, sums)
-    known_prompts = {prompt.name for prompt in store.summaries()}
-    # Sorted backwards, so that the list, newest first, reads in alphabetical order.
-    for path in sorted((folder / "prompts").glob("*.yaml"), reverse=True):
-        file_ = exchange.parse(path.read_text(encoding="utf-8"), path.name)
-        if file_.prompt in known_prompts:
-            continue
-        versions, _ = exchange.load(store, file_)
-        last = versions[-1]
-        draft = Draft(system=last.system, template=last.template, variables=file_.variables, base=last.number)
-        drafts.save(file_.prompt, draft)
+    _add_prompts(folder / "prompts", store, drafts)
     datasets = DatasetStore(catalogue)
     known_datasets = datasets.logs()
     for name, file in _DATASETS.items():
@@ -76,6 +69,8 @@ def fill(workspace: Workspace) -> dict[str, Any]:
     runs = RunStore(workspace)
     if _RECIPE["name"] not in {name for name, *_ in runs.recipes()}:
         runs.save_recipe(presets.apply(check(_RECIPE), "tiny"), "teaches the base to triage")
+    evaluations = EvaluationStore(workspace)
+    _add_suites(folder / "suites", evaluations)
     if drafts.load_session().prompt is None:
         drafts.save_session(Session(prompt=_OPEN_PROMPT, model="support-base"))
     return {
@@ -83,7 +78,28 @@ def fill(workspace: Workspace) -> dict[str, Any]:
         "models": [model.name for model in registry.all()],
         "datasets": list(datasets.logs()),
         "prompts": [prompt.name for prompt in store.summaries()],
+        "suites": [version.ref for version in evaluations.suites()],
     }
+
+
+def _add_prompts(folder: Path, store: PromptStore, drafts: Drafts) -> None:
+    known = {prompt.name for prompt in store.summaries()}
+    # Sorted backwards, so that the list, newest first, reads in alphabetical order.
+    for path in sorted(folder.glob("*.yaml"), reverse=True):
+        file_ = exchange.parse(path.read_text(encoding="utf-8"), path.name)
+        if file_.prompt in known:
+            continue
+        versions, _ = exchange.load(store, file_)
+        last = versions[-1]
+        draft = Draft(system=last.system, template=last.template, variables=file_.variables, base=last.number)
+        drafts.save(file_.prompt, draft)
+
+
+def _add_suites(folder: Path, store: EvaluationStore) -> None:
+    known = {version.suite.name for version in store.suites()}
+    for path in sorted(folder.glob("*.yaml"), reverse=True):
+        if path.stem not in known:
+            store.save_suite(read_suite(path), "from the sample")
 
 
 def _add_weights(workspace: Workspace, models: Path, registry: ModelRegistry, sums: dict[str, str]) -> None:

@@ -71,7 +71,7 @@ def init(
         facts = fill(workspace)
     else:
         session.catalogue.read(lambda _book: None)
-        facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": []}
+        facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
     session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
 
 

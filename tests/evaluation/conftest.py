@@ -17,7 +17,7 @@ from tests.commands import Llmops
 
 MANIFEST: dict[str, Any] = {
     "cases_sha256": "c", "rendered_sha256": "r", "prompt_sha256": ["p"], "template_sha256": "t", "model_sha256": "m",
-    "adapter_sha256": None, "engine": "e", "parallel": 4, "parameters": {"temperature": 0}, "repeats": 1, "judges": {},
+    "adapter_sha256": None, "engine": "e", "parallel": 4, "parameters": {"temperature": 0, "seed": 1}, "repeats": 1, "judges": {},
     "response_format_sha256": "f", "raw": False, "metrics": {"exact": "x", "f1": "y"},
 }  # fmt: skip
 

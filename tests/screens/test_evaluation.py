@@ -1,0 +1,279 @@
+"""The evaluation screen: empty, with runs, compared with a baseline; gate, cases, charts, and what is damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import OptionList, Static
+
+from llmops_tui.evaluation.metrics.base import Answer, Score
+from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.running.results import Result, ResultLog
+from llmops_tui.evaluation.running.summarising import summarise
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.workspace.files import sha256_file
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from screens.evaluation.case_list import CaseList
+from screens.evaluation.screen import EvaluationScreen
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
+from tests.evaluation.conftest import MANIFEST, case
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+BODY = {
+    "cases": [{"message": "hi", "expected": "yes"}], "prompt": "triage", "metrics": ["exact"],
+    "rules": ["exact not worse than baseline by > 1 point"],
+}  # fmt: skip
+
+
+def pretend(workspace: Workspace, values: list[float], *, done: bool = True, extra: Any = None, **manifest: Any) -> str:
+    """A run as the job would have left it, without any model."""
+    store = EvaluationStore(workspace)
+    suite = check_suite(BODY | (extra or {}), "polite")
+    entry = store.start(store.save_suite(suite), store.columns(suite, ["support-base"]))[0]
+    log = ResultLog(entry.results)
+    metrics = [*suite.made_metrics(), *ALWAYS]
+    for i, value in enumerate(values):
+        one = case(i, variables={"message": f"question {i} \x1b[31m"}, slices={"kind": "even" if i % 2 == 0 else "odd"})
+        answer = Answer(
+            text="yes" if value else f"no, never {i}", total_ms=10.0 + i, completion_tokens=3, trace=f"run_{i}"
+        )
+        scores = {m.called: m.score(one, answer) for m in metrics}
+        log.add(Result(one, 0, answer, scores))
+    log.close()
+    jobs = JobStore(Journal(workspace))
+    jobs.update(entry.job, state=(JobState.DONE if done else JobState.FAILED).value, message=f"{len(values)}/9")
+    if done:
+        told = dict.fromkeys((m.called for m in metrics), "h")
+        summary = summarise(list(log.done.values()), metrics, 1.5) | {
+            "of": len(values),
+            "overlap": {"ancestors": [], "rows": 0, "note": "not known"},
+        }
+        store.finish(entry.name, MANIFEST | {"metrics": told} | manifest, summary, sha256_file(entry.results))
+    return entry.name
+
+
+@pytest.fixture(autouse=True)
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+
+
+def text(pilot: Pilot[int], selector: str) -> str:
+    return str(pilot.app.screen_stack[0].query_one(selector, Static).content)
+
+
+async def open_evaluation(pilot: Pilot[int]) -> EvaluationScreen:
+    await pilot.press("f9", "4")
+    await settle(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, EvaluationScreen)
+    return screen
+
+
+async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        assert "F5 runs the suite" in str(screen.query_one("#eval-run-list", OptionList).get_option_at_index(0).prompt)
+        # What ships with the app can be run at once.
+        assert "injection" in [kept.ref for kept in screen.looking.suites]
+        assert screen.cli_command().startswith("llmops eval run")
+        await pilot.press("g")
+        await until(pilot, lambda: "Choose a run" in notices(pilot))
+
+
+async def test_a_run_shows_figures_and_its_wrong_cases_first(open_app: OpenApp, sample: Workspace) -> None:
+    name = pretend(sample, [1.0, 1.0, 0.0, 1.0])
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: screen.opened is not None)
+        assert "exact" in text(pilot, "#figures-text")
+        assert "[0.301, 0.954]" in text(pilot, "#figures-text")
+        await until(pilot, lambda: "question 2" in text(pilot, "#case-text"))
+        assert "no, never 2 is not yes" in text(pilot, "#case-text")
+        assert "\x1b" not in text(pilot, "#case-text")
+        assert screen.cli_command() == f"llmops eval show {name}"
+        await pilot.press("f")
+        assert len(screen._shown) == 1
+        await pilot.press("f")
+        assert len(screen._shown) == 3
+        assert "| exact |" in dict(screen.copy_choices())["table"]
+
+
+async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, sample: Workspace) -> None:
+    first = pretend(sample, [1.0] * 6 + [0.0] * 34)
+    second = pretend(sample, [0.0] * 2 + [1.0] * 38, model_sha256="other")
+    async with open_app(size=(140, 44)) as pilot:
+        screen = await open_evaluation(pilot)
+        await pilot.press("down")
+        await until(pilot, lambda: screen.opened is not None and screen.opened.run.name == first)
+        await pilot.press("space", "up")
+        await until(pilot, lambda: screen.opened is not None and screen.opened.comparison is not None)
+        await until(pilot, lambda: "The candidate is better on exact by 80 points" in text(pilot, "#figures-text"))
+        assert "▲34" in text(pilot, "#figures-text")
+        assert "2 cases got worse" in text(pilot, "#figures-text")
+        # Those that got worse come first.
+        assert "question 0" in text(pilot, "#case-text")
+        assert "baseline" in text(pilot, "#case-text")
+        screen.query_one(CaseList).focus()
+        await pilot.press("down", "down")
+        await until(pilot, lambda: "question 2" in text(pilot, "#case-text"))
+        await pilot.press("w")
+        assert "even" in text(pilot, "#figures-text")
+        assert "few cases" in text(pilot, "#figures-text")
+        for _ in range(3):
+            await pilot.press("w")
+        assert second in text(pilot, "#figures-text")
+        await pilot.press("w")
+        assert "model_sha256" in text(pilot, "#figures-text")
+        await pilot.press("g")
+        await until(pilot, lambda: "The gate opens" in text(pilot, "#figures-text"))
+        assert screen.cli_command() == f"llmops eval compare {first} {second}"
+        assert dict(screen.copy_choices())["verdict"].startswith("The candidate is better")
+
+
+async def test_what_cannot_be_compared_has_no_verdict(open_app: OpenApp, sample: Workspace) -> None:
+    pretend(sample, [1.0] * 10)
+    pretend(sample, [0.0] * 10, engine="another")
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await pilot.press("down")
+        await settle(pilot)
+        await pilot.press("space", "up")
+        await until(pilot, lambda: "No verdict: the engine differs" in text(pilot, "#figures-text"))
+        assert screen.opened is not None
+
+
+async def test_damaged_results_are_told(open_app: OpenApp, sample: Workspace) -> None:
+    name = pretend(sample, [1.0, 0.0])
+    path = EvaluationStore(sample).get(name).results
+    path.write_bytes(path.read_bytes()[:-20])
+    async with open_app() as pilot:
+        await open_evaluation(pilot)
+        await until(pilot, lambda: "are missing, or are not those that were kept" in text(pilot, "#figures-text"))
+
+
+async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspace) -> None:
+    name = pretend(sample, [1.0, 0.0, 1.0], done=False)
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: "R goes on" in text(pilot, "#figures-text"))
+        # What was answered can be looked at already.
+        assert len(screen._shown) == 3
+        await pilot.press("R")
+        await until(pilot, lambda: "goes on; what was answered" in notices(pilot))
+        jobs = JobStore(Journal(sample)).all()
+        assert jobs[0].resumes == EvaluationStore(sample).get(name).job
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: JobStore(Journal(sample)).cancel_requested(jobs[0].id))
+
+
+async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await pilot.press("f5")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: len(screen.looking.runs) == 1)
+        assert screen.looking.runs[0].run.asked.model in {"support-base", "support-base-q4"}
+
+
+async def test_a_suite_is_written_and_changed_in_the_editor(
+    open_app: OpenApp, sample: Workspace, monkeypatch: Any
+) -> None:
+    from screens import outside_editor
+
+    seen: list[str] = []
+
+    def edit(_app: Any, given: str, _file: str) -> str:
+        seen.append(given)
+        return json.dumps(BODY) if len(seen) < 3 else "{cases: 7}"
+
+    monkeypatch.setattr(outside_editor, "edit_outside", edit)
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press(*"mine", "enter")
+        await until(pilot, lambda: "mine@1" in [k.ref for k in screen.looking.suites])
+        assert "cases: triage" in seen[0]
+        screen.query_one("#suite-list", OptionList).focus()
+        await pilot.press("e", "e")
+        await until(pilot, lambda: "cases" in notices(pilot))
+
+
+async def test_classes_and_variations_are_drawn(open_app: OpenApp, sample: Workspace) -> None:
+    pretend(sample, [1.0, 0.0] * 10, extra={"metrics": ["exact", {"type": "classification", "name": "f1"}]})
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: screen.opened is not None)
+        await pilot.press("w", "w")
+        assert "f1-macro" in text(pilot, "#figures-text")
+        assert "yes" in text(pilot, "#figures-text")
+        await pilot.press("w")
+        assert "No variations" in text(pilot, "#figures-text")
+        await pilot.press("s")
+        await until(pilot, lambda: screen.opened is not None and screen.opened.metric == "f1")
+
+
+async def test_an_export_is_written(open_app: OpenApp, sample: Workspace, tmp_path: Path) -> None:
+    pretend(sample, [1.0, 0.0])
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: screen.opened is not None)
+        await pilot.press("E")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: "is written" in notices(pilot))
+        assert json.loads((tmp_path / "polite-1.json").read_text())["results"]["polite"]["exact,none"] == 0.5
+
+
+async def test_what_was_asked_in_the_playground_becomes_a_case(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        await settle(pilot)
+        pilot.app.screen.query_one("#prompt-list, PromptList").focus()
+        await pilot.press("k")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(
+            pilot,
+            lambda: (
+                isinstance(pilot.app.screen, LineDialog)
+                and "right answer" in str(pilot.app.screen.query_one("Static").content)
+            ),
+        )
+        await pilot.press(*"ok", "enter")
+        await until(pilot, lambda: "has 1 cases" in notices(pilot))
+        made = EvaluationStore(sample).suite("support-cases")
+        assert made.suite.prompt == "support"
+        assert made.suite.cases[0]["expected"] == "ok"  # type: ignore[index]
+
+
+async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Workspace) -> None:
+    name = pretend(sample, [1.0])
+    store = EvaluationStore(sample)
+    entry = store.get(name)
+    entry.results.unlink()
+    log = ResultLog(entry.results)
+    log.add(
+        Result(case(0), 0, Answer(error="context_full: too long"), {"exact": Score(None, "context_full: too long")})
+    )
+    log.close()
+    assert entry.summary is not None
+    metrics = [*check_suite(BODY, "polite").made_metrics(), *ALWAYS]
+    summary = summarise(list(log.done.values()), metrics, 1.0) | {"of": 1, "overlap": {}}
+    store.finish(name, entry.manifest, summary, sha256_file(entry.results))
+    async with open_app() as pilot:
+        await open_evaluation(pilot)
+        await until(pilot, lambda: "refused: context_full" in text(pilot, "#case-text"))
+        assert "not to be had" in text(pilot, "#figures-text")
