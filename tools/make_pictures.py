@@ -31,14 +31,17 @@ SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "training": (120, 40, "llmops-dark", ("f9", "3", "…30", "f9", "r", "…10", "w", "…10")),
     "training-light": (80, 24, "llmops-light", ("f9", "3", "…30")),
     "training-200x50": (200, 50, "llmops-dark", ("f9", "3", "…30", "f9", "r", "…10", "w", "w", "…10")),
+    "evaluation": (120, 40, "llmops-dark", ("f9", "4", "…20", "down", " ", "…15", "up", "…30")),
+    "evaluation-light": (80, 24, "llmops-light", ("f9", "4", "…20", "down", " ", "…15", "up", "…30")),
+    "evaluation-200x50": (200, 50, "llmops-dark", ("f9", "4", "…20", "w", "w", "w", "w", "…20")),
     "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "5", "…10")),
     "jobs": (120, 34, "llmops-dark", ("f9", "5", "…8", "f5", "…10", "f9", "6", "…15")),
     "settings": (120, 34, "llmops-dark", ("f9", "7", "…8")),
 }
 
 
-# Pictures that show a run: one real training run is made for all of them.
-TRAINED = {name for name in SHOTS if name.startswith("training")}
+# Pictures that show runs: one real training run is made for all of them, and the sample's suite before and after it.
+TRAINED = {name for name in SHOTS if name.startswith(("training", "evaluation"))}
 
 
 def train(workspace: object) -> None:
@@ -52,6 +55,21 @@ def train(workspace: object) -> None:
     store = RunStore(workspace)
     run = store.start(store.recipe("triage-qlora"))
     while store.state(store.get(run.name)).state in {"starting", "queued", "running"}:
+        time.sleep(1)
+
+
+def evaluate(workspace: object) -> None:
+    """Run the sample's suite on the base and on what was trained."""
+    import time
+
+    from llmops_tui.evaluation.store import EvaluationStore
+    from llmops_tui.workspace.layout import Workspace
+
+    assert isinstance(workspace, Workspace)
+    store = EvaluationStore(workspace)
+    version = store.suite("triage")
+    runs = store.start(version, store.columns(version.suite, ["support-base", "support-base+triage-qlora-1"]))
+    while any(store.get(run.name).summary is None for run in runs):
         time.sleep(1)
 
 
@@ -100,6 +118,7 @@ def main() -> None:
                 if not trained.exists():
                     fill(Workspace(trained))
                     train(Workspace(trained))
+                    evaluate(Workspace(trained))
                 shutil.copytree(trained, workspace.root)
             fill(workspace)
             (PICTURES / f"{name}.svg").write_text(asyncio.run(shoot(workspace, name)), encoding="utf-8")

@@ -1,0 +1,230 @@
+"""Evaluations: a suite over the bare batched loop and over one by one, answers from the cache, ten thousand cases compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from load import BareLoop
+from make_random_model import write_model
+
+from llmops_tui.evaluation.comparing import metrics_of_run, results_of
+from llmops_tui.evaluation.comparison import compare
+from llmops_tui.evaluation.running import job
+from llmops_tui.evaluation.running.asking import Asker
+from llmops_tui.evaluation.store import Asked, EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.settings import Settings
+from llmops_tui.workspace.layout import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "sample_data/models/support-base-Q8_0.gguf"
+PROMPTS, TOKENS, STREAMS = 200, 32, 8
+WORDS = "kettle rug lamp refund order open price warranty desk parcel invoice shop money late sofa mirror".split()
+MANY = 10_000
+
+
+class Context:
+    """A job without a process: what is measured is the work."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace, self.folder, self.job_id = workspace, workspace.runs, "bench"
+
+    def report(self, _share: float, _message: str = "") -> None:
+        """Nobody looks."""
+
+    def check(self) -> None:
+        """Nobody cancels."""
+
+
+def started(store: EvaluationStore, body: dict[str, Any], asked: Asked) -> str:
+    """A run that is recorded and has no process yet."""
+    with mock.patch.object(JobLauncher, "_spawn", lambda *_: None):
+        return store.start(store.save_suite(check_suite(body, "bench")), [asked])[0].name
+
+
+def timed(work: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def throughput(folder: Path, path: Path, rounds: int) -> dict[str, float]:
+    """Prompts a second of a whole run, over the bare loop in groups of as many streams, and over one request at a time.
+
+    All answers have the same number of tokens; the run includes its cases, scores, results, cache and summary.
+    """
+    workspace = Workspace(folder / f"ws-{path.stem}")
+    store = EvaluationStore(workspace)
+    store.registry.add(path, "model")
+    PromptStore(store.catalogue).save("plain", template="{{text}}")
+    chance = random.Random(3)
+    options = LoadOptions(threads=1, context=512, parallel=STREAMS)
+    supervisor = ServerSupervisor(workspace)
+    handle = supervisor.ensure(store.registry.get("model"), options)
+    bare = BareLoop(path, 512, threads=1, streams=STREAMS)
+    found: list[tuple[float, float, float]] = []
+    try:
+        for number in range(rounds):
+            texts = [" ".join(chance.choices(WORDS, k=12)) for _ in range(PROMPTS)]
+            # No answer ends early: what ends one is forbidden.
+            ends = asyncio.run(_ends(handle))
+            parameters = {"temperature": 0, "max_tokens": TOKENS, "seed": number, "logit_bias": dict.fromkeys(ends, -100.0)}
+            tokens = asyncio.run(_tokens(handle, texts))
+            plain = 0.0
+            for start in range(0, PROMPTS, STREAMS):
+                told = bare.run(tokens[start : start + STREAMS], TOKENS, STREAMS)
+                plain += told["seconds"] + told["prefill"]
+            body = {"cases": [{"text": t, "expected": "x"} for t in texts], "prompt": "plain", "metrics": ["exact", "edit-similarity"]}
+            name = started(store, body, Asked("plain", "model", parameters, STREAMS))
+            settings = Settings(threads=1, context=512, parallel=STREAMS)
+            with mock.patch.object(job, "load_settings", lambda settings=settings: (settings, [])):
+                whole = timed(lambda name=name: job.run(Context(workspace), [name]))
+            single = asyncio.run(_one_by_one(handle, texts[: PROMPTS // 4], parameters)) * 4
+            found.append((plain, whole, single))
+    finally:
+        bare.close()
+        supervisor.stop("model")
+    return {
+        "bare_prompts_per_s": PROMPTS / statistics.median(f[0] for f in found),
+        "suite_prompts_per_s": PROMPTS / statistics.median(f[1] for f in found),
+        "over_bare": statistics.median(f[0] / f[1] for f in found),
+        "over_one_by_one": statistics.median(f[2] / f[1] for f in found),
+    }
+
+
+async def _ends(handle: Any) -> list[int]:
+    async with ModelClient(handle) as client:
+        found = []
+        for text in ("<|im_end|>", "<|endoftext|>", "</s>"):
+            ids = (await client.complete("/tokenize", {"content": text, "add_special": False, "parse_special": True}))["tokens"]
+            found += ids if len(ids) == 1 else []
+        return found
+
+
+async def _tokens(handle: Any, texts: list[str]) -> list[list[int]]:
+    async with ModelClient(handle) as client:
+        return [(await client.tokenize(messages=[{"role": "user", "content": t}]))["tokens"] for t in texts]
+
+
+async def _one_by_one(handle: Any, texts: list[str], parameters: dict[str, Any]) -> float:
+    async with ModelClient(handle) as client:
+        begun = time.perf_counter()
+        for text in texts:
+            body = {"messages": [{"role": "user", "content": text}], **parameters, "seed": 99}
+            await client.complete("/v1/chat/completions", body)
+        return time.perf_counter() - begun
+
+
+async def _made_up(self: Asker, _name: str, key: str, request: Any) -> tuple[dict[str, Any], str]:
+    """An answer that no model gave: what is measured is everything else."""
+    number = len(str(request.body["messages"])) * 7 + request.parameters.max_tokens
+    reply = {
+        "choices": [{"message": {"content": f"answer {number % 7}"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 40, "completion_tokens": 3},
+        "timings": {"ttft_ms": 5.0, "total_ms": 20.0 + number % 11, "tokens_per_s": 300.0 + number % 13},
+    }  # fmt: skip
+    self.cache.keep(key, reply)
+    return reply, "run_bench"
+
+
+def ten_thousand(folder: Path) -> dict[str, float]:
+    """Seconds of a run whose answers are all known, of loading two such runs, and of comparing them."""
+    workspace = Workspace(folder / "ws-many")
+    store = EvaluationStore(workspace)
+    store.registry.add(SAMPLE, "model")
+    PromptStore(store.catalogue).save("plain", template="Say something of {{text}}, please.")
+    chance = random.Random(5)
+    cases = [{"text": " ".join(chance.choices(WORDS, k=chance.randrange(3, 30))), "expected": f"answer {i % 7}"} for i in range(MANY)]
+    body = {"cases": cases, "prompt": "plain", "metrics": ["exact", "edit-similarity"]}
+    runs = [started(store, body, Asked("plain", "model", {"max_tokens": n})) for n in (16, 17)]
+    with mock.patch.object(Asker, "answer", _made_up):
+        job.run(Context(workspace), runs)
+    cached = []
+    for _ in range(3):
+        name = started(store, body, Asked("plain", "model", {"max_tokens": 16}))
+        cached.append(timed(lambda name=name: job.run(Context(workspace), [name])))
+    begun = time.perf_counter()
+    (a, first), (b, second) = ((store.get(n), results_of(store.get(n))) for n in runs)
+    load = time.perf_counter() - begun
+    metrics = metrics_of_run(store, b, second)
+    compared = [timed(lambda: compare((a, first), (b, second), metrics)) for _ in range(3)]
+    opened, moved = asyncio.run(_screen(workspace, runs))
+    return {
+        "cached_run_s": statistics.median(cached), "load_s": load, "compare_s": statistics.median(compared),
+        "screen_open_ms": opened * 1000, "screen_move_ms": moved * 1000,
+    }  # fmt: skip
+
+
+async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:
+    """Seconds from choosing a run beside its baseline to its cases, and from a key to the next case."""
+    from textual.widgets import OptionList
+
+    from screens.app import LlmopsApp
+    from screens.evaluation.case_list import CaseList
+    from screens.evaluation.screen import EvaluationScreen
+    from screens.services import Services
+    from screens.terminal import TerminalProfile
+
+    profile = TerminalProfile(remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000)
+    app = LlmopsApp(workspace, profile=profile, services=Services(workspace, Settings()))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("f9", "4")
+        await pilot.pause(3)
+        screen = app.screen
+        assert isinstance(screen, EvaluationScreen)
+        names = [state.run.name for state in screen.looking.runs]
+        listed = screen.query_one("#eval-run-list", OptionList)
+        listed.highlighted = names.index(runs[0])
+        await pilot.pause(1)
+        screen.action_mark()
+        await pilot.pause(1)
+        begun = time.perf_counter()
+        listed.highlighted = names.index(runs[1])
+        while not (screen.opened and screen.opened.pairs and screen.opened.run.name == runs[1]):
+            assert time.perf_counter() - begun < 20
+            await asyncio.sleep(0.001)
+        await pilot._wait_for_screen()  # noqa: SLF001
+        opened = time.perf_counter() - begun
+        await pilot.pause(2)
+        cases = screen.query_one(CaseList)
+        cases.focus()
+        moves = []
+        for _ in range(50):
+            begun = time.perf_counter()
+            await pilot.press("down")
+            await pilot._wait_for_screen()  # noqa: SLF001
+            moves.append(time.perf_counter() - begun)
+        return opened, sorted(moves)[47]
+
+
+def main() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="llmops-bench-") as name:
+        folder = Path(name)
+        big = folder / "500m.gguf"
+        write_model(big, "500m")
+        return {
+            "many_cases": ten_thousand(folder),
+            "suite_sample": throughput(folder, SAMPLE, 5),
+            "suite_500m": throughput(folder, big, 1),
+        }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(), indent=2))
