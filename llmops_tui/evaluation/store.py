@@ -19,6 +19,7 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
     import duckdb
@@ -287,13 +288,19 @@ class EvaluationStore:
         return self.state(state.run)
 
     def finish(self, name: str, manifest: dict[str, Any], summary: dict[str, Any], results_sha256: str) -> None:
-        """Record a run as done."""
-        self.catalogue.write(
-            lambda book: book.execute(
+        """Record a run as done, and what its results come from."""
+        inputs = [manifest.get("model_sha256"), manifest.get("adapter_sha256"), manifest.get("dataset_sha256")]
+        inputs += manifest.get("prompt_sha256") or []
+
+        def work(book: duckdb.DuckDBPyConnection) -> None:
+            book.execute(
                 "UPDATE evaluation_runs SET manifest = ?, summary = ?, results_sha256 = ?, finished_at = ? WHERE name = ?",
                 [json.dumps(manifest), json.dumps(summary), results_sha256, time.time(), name],
             )
-        )
+            recipe = str(manifest.get("suite_sha256") or "")
+            record_edges(book, output=results_sha256, kind="evaluation", recipe=recipe, inputs=filter(None, inputs))
+
+        self.catalogue.write(work)
 
     def _run(self, row: tuple[Any, ...]) -> EvalRun:
         name, suite, number, job, asked, manifest, summary, digest, created, finished = row

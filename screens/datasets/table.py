@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import Binding
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from llmops_tui.safe_text import safe_line
+from screens.widgets.cursor_scroll import CursorScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.window import RowWindow
@@ -23,7 +22,7 @@ _LOOKED_AT = 60
 _NARROWEST, _WIDEST = 4, 60
 
 
-class RowTable(ScrollView, can_focus=True):
+class RowTable(CursorScroll):
     """The rows of a window. Up and down move the row, left and right the column; space flags a row."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -41,20 +40,13 @@ class RowTable(ScrollView, can_focus=True):
       & > .row-table--flag { color: $warning; }
     }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home,g", "go(0)", show=False),
-        Binding("end,G", "go(-1)", show=False),
+    BINDINGS: ClassVar[list[Binding]] = [
+        Binding("g", "go(0)", show=False),
         Binding("left,h", "column(-1)", show=False),
         Binding("right", "column(1)", show=False),
         Binding("enter", "choose", show=False),
     ]
-
-    class Moved(Message):
-        """Another row is under the cursor."""
+    head_lines: ClassVar[int] = 1
 
     class Arrived(Message):
         """Rows were read."""
@@ -65,12 +57,21 @@ class RowTable(ScrollView, can_focus=True):
     def __init__(self, *, id: str) -> None:  # noqa: A002  the name every widget has
         super().__init__(id=id)
         self.window: RowWindow | None = None
-        self.cursor = 0
         self.column = 0
         self.flagged: set[int] = set()
         self.placeholder = ""
         self._widths: list[int] = []
         self._styles: dict[str, Style] = {}
+
+    @property
+    def length(self) -> int:
+        """The number of rows of the window."""
+        return self.window.count if self.window is not None else 0
+
+    def about_to_show(self, index: int) -> None:
+        """Have the rows around it read."""
+        if self.window is not None:
+            self.window.prefetch(index, self._arrived)
 
     # ── what is shown ──
 
@@ -85,7 +86,7 @@ class RowTable(ScrollView, can_focus=True):
             window.prefetch(self.cursor, self._arrived)
         else:
             self.virtual_size = Size(0, 0)
-        self._keep_in_sight()
+        self.keep_in_sight()
         self.refresh()
 
     def _arrived(self) -> None:
@@ -149,7 +150,7 @@ class RowTable(ScrollView, can_focus=True):
         if self.window is not None:
             self.virtual_size = Size(self.size.width, self.window.count + 1)
             self._measure()
-        self._keep_in_sight()
+        self.keep_in_sight()
 
     def notify_style_update(self) -> None:
         """Colours changed."""
@@ -206,55 +207,7 @@ class RowTable(ScrollView, can_focus=True):
             segments.append(Segment(set_cell_size(_cell(name, width - len(mark)) + mark, width) + "  ", style))
         return Strip(segments)
 
-    def watch_has_focus(self, value: bool) -> None:
-        """The cursor is drawn otherwise without the focus."""
-        super().watch_has_focus(value)
-        self.refresh()
-
     # ── moving ──
-
-    def move_to(self, index: int) -> None:
-        """Put the cursor on a place of the view."""
-        if self.window is None or self.window.count == 0:
-            return
-        index = max(0, min(index, self.window.count - 1))
-        if index == self.cursor:
-            return
-        before, self.cursor = self.cursor, index
-        self.window.prefetch(index, self._arrived)
-        if not self._keep_in_sight():
-            for place in (before, index):
-                self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
-        self.post_message(self.Moved())
-
-    def _keep_in_sight(self) -> bool:
-        """Scroll until the cursor is seen; true where that was needed."""
-        seen = max(1, self.size.height - 1)
-        top = self.scroll_offset.y
-        wanted = min(max(top, self.cursor - seen + 1), self.cursor)
-        if wanted == top:
-            return False
-        self.scroll_to(y=wanted, animate=False, immediate=True, force=True)
-        self.refresh()
-        return True
-
-    def watch_scroll_y(self, old: float, new: float) -> None:
-        """The wheel moves what is seen; the cursor stays where it is."""
-        super().watch_scroll_y(old, new)
-        self.refresh()
-
-    def action_move(self, step: int) -> None:
-        """One row up or down."""
-        self.move_to(self.cursor + step)
-
-    def action_page(self, step: int) -> None:
-        """One page up or down."""
-        self.move_to(self.cursor + step * max(1, self.size.height - 2))
-
-    def action_go(self, index: int) -> None:
-        """The first or last row."""
-        if self.window is not None:
-            self.move_to(self.window.count - 1 if index < 0 else index)
 
     def action_column(self, step: int) -> None:
         """One column left or right."""
@@ -266,11 +219,6 @@ class RowTable(ScrollView, can_focus=True):
     def action_choose(self) -> None:
         """Enter."""
         self.post_message(self.Chosen())
-
-    def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor."""
-        if event.y > 0:
-            self.move_to(self.scroll_offset.y + event.y - 1)
 
     def flag(self) -> bool:
         """Flag the row under the cursor, or take the flag away; true where it is flagged now."""

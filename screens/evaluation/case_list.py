@@ -8,18 +8,16 @@ from typing import ClassVar
 from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
-from textual.binding import Binding
-from textual.geometry import Region, Size
-from textual.message import Message
-from textual.scroll_view import ScrollView
+from textual.geometry import Size
 from textual.strip import Strip
+
+from screens.widgets.cursor_scroll import CursorScroll
 
 # What a line says: texts with the name of their colour.
 Line = list[tuple[str, str]]
 
 
-class CaseList(ScrollView, can_focus=True):
+class CaseList(CursorScroll):
     """Lines that are made when they are seen. Colours are good, bad, muted, or plain."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -36,32 +34,25 @@ class CaseList(ScrollView, can_focus=True):
       & > .case-list--blurred { background: $panel; color: $foreground; }
     }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home", "go(0)", show=False),
-        Binding("end,G", "go(-1)", show=False),
-    ]
-
-    class Moved(Message):
-        """Another case is under the cursor."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002  the name every widget has
         super().__init__(id=id)
-        self.cursor = 0
         self.count = 0
         self.placeholder = ""
         self._line: Callable[[int, int], Line] = lambda _index, _width: []
         self._styles: dict[str, Style] = {}
+
+    @property
+    def length(self) -> int:
+        """The number of lines."""
+        return self.count
 
     def show(self, count: int, line: Callable[[int, int], Line], cursor: int = 0) -> None:
         """Show so many lines from now on; ``line`` makes one by its place and the width there is."""
         self.count, self._line = count, line
         self.cursor = max(0, min(cursor, count - 1))
         self.virtual_size = Size(self.size.width, count)
-        self._keep_in_sight()
+        self.keep_in_sight()
         self.refresh()
 
     def on_resize(self) -> None:
@@ -100,52 +91,6 @@ class CaseList(ScrollView, can_focus=True):
     def _colour(self, style: str) -> str | None:
         colour = self._style(style).color
         return None if colour is None or style == "plain" else colour.name
-
-    def watch_has_focus(self, value: bool) -> None:
-        """The cursor is drawn otherwise without the focus."""
-        super().watch_has_focus(value)
-        self.refresh()
-
-    def move_to(self, index: int) -> None:
-        """Put the cursor on a line."""
-        index = max(0, min(index, self.count - 1))
-        if not self.count or index == self.cursor:
-            return
-        before, self.cursor = self.cursor, index
-        if not self._keep_in_sight():
-            for place in (before, index):
-                self.refresh(Region(0, place - self.scroll_offset.y, self.size.width, 1))
-        self.post_message(self.Moved())
-
-    def _keep_in_sight(self) -> bool:
-        seen, top = max(1, self.size.height), self.scroll_offset.y
-        wanted = min(max(top, self.cursor - seen + 1), self.cursor)
-        if wanted == top:
-            return False
-        self.scroll_to(y=wanted, animate=False, immediate=True, force=True)
-        self.refresh()
-        return True
-
-    def watch_scroll_y(self, old: float, new: float) -> None:
-        """The wheel moves what is seen; the cursor stays where it is."""
-        super().watch_scroll_y(old, new)
-        self.refresh()
-
-    def action_move(self, step: int) -> None:
-        """One line up or down."""
-        self.move_to(self.cursor + step)
-
-    def action_page(self, step: int) -> None:
-        """One page up or down."""
-        self.move_to(self.cursor + step * max(1, self.size.height - 1))
-
-    def action_go(self, index: int) -> None:
-        """The first or the last line."""
-        self.move_to(self.count - 1 if index < 0 else index)
-
-    def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor."""
-        self.move_to(self.scroll_offset.y + event.y)
 
 
 def cell(text: str, width: int) -> str:

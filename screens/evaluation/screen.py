@@ -11,16 +11,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.evaluation.comparison import Pair
 from screens.actions import bindings_of
-from screens.base import BaseScreen
 from screens.evaluation import case_drawing, commands, drawing, views
 from screens.evaluation.case_list import CaseList
 from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, open_run, pareto, read_lists
+from screens.looking_screen import LookingScreen
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
-_SECONDS = 1.0
 _NARROWED = ("all", "worse", "better")
 
 
@@ -39,7 +37,7 @@ def make(services: Services, profile: TerminalProfile) -> EvaluationScreen:
     return EvaluationScreen(services, profile)
 
 
-class EvaluationScreen(BaseScreen):
+class EvaluationScreen(LookingScreen):
     """Two lists, figures, and cases."""
 
     CSS_PATH = "screen.tcss"
@@ -61,7 +59,6 @@ class EvaluationScreen(BaseScreen):
         self._narrowed = 0
         self._shelf = Shelf()
         self._shown: list[Pair] | list[Result] = []
-        self._timer: Timer | None = None
         self._drawn: tuple[object, ...] = ()
 
     def compose_body(self) -> ComposeResult:
@@ -85,23 +82,6 @@ class EvaluationScreen(BaseScreen):
     def on_mount(self) -> None:
         """What an empty list says."""
         self.query_one(CaseList).placeholder = drawing.NO_CASES
-
-    def on_screen_resume(self) -> None:
-        """Look, and go on looking while the screen is in front."""
-        self.act("load", self.refresh_all)
-        self._timer = self._timer or self.set_interval(_SECONDS, self._tick)
-        self._timer.resume()
-
-    def on_screen_suspend(self) -> None:
-        """Nothing is read while the screen is hidden."""
-        if self._timer is not None:
-            self._timer.pause()
-
-    def _tick(self) -> None:
-        # A look that takes longer than a second is not begun anew: it would never end.
-        looking = any(worker.group in {"tick", "load"} and worker.is_running for worker in self.workers)
-        if self.is_current and not looking:
-            self.act("tick", self.refresh_all)
 
     # ── the lists ──
 

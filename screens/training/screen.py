@@ -11,12 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from screens.actions import bindings_of
-from screens.base import BaseScreen
+from screens.looking_screen import LookingScreen
 from screens.training import commands, drawing
 from screens.training.looking import Looking, Shown, read_all
 from screens.widgets.chart import LineChart
@@ -27,15 +26,13 @@ if TYPE_CHECKING:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
-_SECONDS = 1.0
-
 
 def make(services: Services, profile: TerminalProfile) -> TrainingScreen:
     """Make the screen."""
     return TrainingScreen(services, profile)
 
 
-class TrainingScreen(BaseScreen):
+class TrainingScreen(LookingScreen):
     """Two lists, a chart, and the details of what is under the cursor."""
 
     CSS_PATH = "screen.tcss"
@@ -54,7 +51,6 @@ class TrainingScreen(BaseScreen):
         self.figure = 0
         self.detail = 0
         self.subject = "recipe"
-        self._timer: Timer | None = None
         self._drawn: tuple[object, ...] = ()
 
     def compose_body(self) -> ComposeResult:
@@ -72,23 +68,6 @@ class TrainingScreen(BaseScreen):
                 with Panel(title="Recipe", jump_key="t", id="training-details", help_text=drawing.HELP_DETAILS):
                     with VerticalScroll(id="details-scroll"):
                         yield Static("", id="details-text", markup=False)
-
-    def on_screen_resume(self) -> None:
-        """Look, and go on looking while the screen is in front."""
-        self.act("load", self.refresh_all)
-        self._timer = self._timer or self.set_interval(_SECONDS, self._tick)
-        self._timer.resume()
-
-    def on_screen_suspend(self) -> None:
-        """Nothing is read while the screen is hidden."""
-        if self._timer is not None:
-            self._timer.pause()
-
-    def _tick(self) -> None:
-        # A look that takes longer than a second is not begun anew: it would never end.
-        looking = any(worker.group in {"tick", "load"} and worker.is_running for worker in self.workers)
-        if self.is_current and not looking:
-            self.act("tick", self.refresh_all)
 
     # ── looking and drawing ──
 

@@ -35,8 +35,11 @@ from llmops_tui.workspace.layout import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "sample_data/models/support-base-Q8_0.gguf"
-PROMPTS, TOKENS, STREAMS = 200, 32, 8
-WORDS = "kettle rug lamp refund order open price warranty desk parcel invoice shop money late sofa mirror".split()
+PROMPTS, TOKENS, STREAMS = 200, 64, 8
+WORDS = (
+    "kettle", "rug", "lamp", "refund", "order", "open", "price", "warranty", "desk", "parcel", "invoice", "shop", "money",
+    "late", "sofa", "mirror",
+)  # fmt: skip
 MANY = 10_000
 
 
@@ -55,7 +58,7 @@ class Context:
 
 def started(store: EvaluationStore, body: dict[str, Any], asked: Asked) -> str:
     """A run that is recorded and has no process yet."""
-    with mock.patch.object(JobLauncher, "_spawn", lambda *_: None):
+    with mock.patch.object(JobLauncher, "_spawn", return_value=None):
         return store.start(store.save_suite(check_suite(body, "bench")), [asked])[0].name
 
 
@@ -82,19 +85,28 @@ def throughput(folder: Path, path: Path, rounds: int) -> dict[str, float]:
     found: list[tuple[float, float, float]] = []
     try:
         for number in range(rounds):
-            texts = [" ".join(chance.choices(WORDS, k=12)) for _ in range(PROMPTS)]
+            texts = [" ".join(chance.choices(WORDS, k=6)) for _ in range(PROMPTS)]
             # No answer ends early: what ends one is forbidden.
             ends = asyncio.run(_ends(handle))
-            parameters = {"temperature": 0, "max_tokens": TOKENS, "seed": number, "logit_bias": dict.fromkeys(ends, -100.0)}
+            parameters = {
+                "temperature": 0,
+                "max_tokens": TOKENS,
+                "seed": number,
+                "logit_bias": dict.fromkeys(ends, -100.0),
+            }
             tokens = asyncio.run(_tokens(handle, texts))
             plain = 0.0
             for start in range(0, PROMPTS, STREAMS):
                 told = bare.run(tokens[start : start + STREAMS], TOKENS, STREAMS)
                 plain += told["seconds"] + told["prefill"]
-            body = {"cases": [{"text": t, "expected": "x"} for t in texts], "prompt": "plain", "metrics": ["exact", "edit-similarity"]}
+            body = {
+                "cases": [{"text": t, "expected": "x"} for t in texts],
+                "prompt": "plain",
+                "metrics": ["exact", "edit-similarity"],
+            }
             name = started(store, body, Asked("plain", "model", parameters, STREAMS))
             settings = Settings(threads=1, context=512, parallel=STREAMS)
-            with mock.patch.object(job, "load_settings", lambda settings=settings: (settings, [])):
+            with mock.patch.object(job, "load_settings", return_value=(settings, [])):
                 whole = timed(lambda name=name: job.run(Context(workspace), [name]))
             single = asyncio.run(_one_by_one(handle, texts[: PROMPTS // 4], parameters)) * 4
             found.append((plain, whole, single))
@@ -113,7 +125,9 @@ async def _ends(handle: Any) -> list[int]:
     async with ModelClient(handle) as client:
         found = []
         for text in ("<|im_end|>", "<|endoftext|>", "</s>"):
-            ids = (await client.complete("/tokenize", {"content": text, "add_special": False, "parse_special": True}))["tokens"]
+            ids = (await client.complete("/tokenize", {"content": text, "add_special": False, "parse_special": True}))[
+                "tokens"
+            ]
             found += ids if len(ids) == 1 else []
         return found
 
@@ -151,7 +165,10 @@ def ten_thousand(folder: Path) -> dict[str, float]:
     store.registry.add(SAMPLE, "model")
     PromptStore(store.catalogue).save("plain", template="Say something of {{text}}, please.")
     chance = random.Random(5)
-    cases = [{"text": " ".join(chance.choices(WORDS, k=chance.randrange(3, 30))), "expected": f"answer {i % 7}"} for i in range(MANY)]
+    cases = [
+        {"text": " ".join(chance.choices(WORDS, k=chance.randrange(3, 30))), "expected": f"answer {i % 7}"}
+        for i in range(MANY)
+    ]
     body = {"cases": cases, "prompt": "plain", "metrics": ["exact", "edit-similarity"]}
     runs = [started(store, body, Asked("plain", "model", {"max_tokens": n})) for n in (16, 17)]
     with mock.patch.object(Asker, "answer", _made_up):
@@ -182,7 +199,9 @@ async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
-    profile = TerminalProfile(remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000)
+    profile = TerminalProfile(
+        remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000
+    )
     app = LlmopsApp(workspace, profile=profile, services=Services(workspace, Settings()))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("f9", "4")

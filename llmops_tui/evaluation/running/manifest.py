@@ -23,6 +23,7 @@ def manifest_of(
     """The manifest of a run."""
     model = store.registry.get(entry.asked.model)
     remote = model.kind == "remote"
+    adapter = store.registry.get(str(model.header["adapter"])) if model.origin is not None else None
     refs = [step.prompt for step in suite.chain] or [entry.asked.prompt]
     versions = [store.prompts.get(ref) for ref in refs if ref]
     judges = {}
@@ -46,7 +47,7 @@ def manifest_of(
         "template_sha256": sha256_text(str(model.base.header.get("chat_template") or "")) if not remote else None,
         "model": model.name,
         "model_sha256": model.base.sha256,
-        "adapter_sha256": model.sha256 if model.origin is not None else None,
+        "adapter_sha256": None if adapter is None else adapter.sha256,
         "quantization": model.base.quantization,
         "size_bytes": model.base.size_bytes,
         "engine": model.header.get("url") if remote else engine_name(options.precision),

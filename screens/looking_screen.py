@@ -1,0 +1,44 @@
+"""A screen that looks at the workspace each second while it is in front, and not at all while it is hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from screens.base import BaseScreen
+
+if TYPE_CHECKING:
+    from screens.services import Services
+    from screens.terminal import TerminalProfile
+
+_SECONDS = 1.0
+
+
+class LookingScreen(BaseScreen):
+    """Subclasses give :meth:`refresh_all`."""
+
+    def __init__(self, services: Services, profile: TerminalProfile) -> None:
+        super().__init__(services, profile)
+        self._timer: Timer | None = None
+
+    async def refresh_all(self, select: str = "") -> None:
+        """Read everything again; with ``select`` put the cursor on a run."""
+        raise NotImplementedError
+
+    def on_screen_resume(self) -> None:
+        """Look, and go on looking while the screen is in front."""
+        self.act("load", self.refresh_all)
+        self._timer = self._timer or self.set_interval(_SECONDS, self._tick)
+        self._timer.resume()
+
+    def on_screen_suspend(self) -> None:
+        """Nothing is read while the screen is hidden."""
+        if self._timer is not None:
+            self._timer.pause()
+
+    def _tick(self) -> None:
+        # A look that takes longer than a second is not begun anew: it would never end.
+        looking = any(worker.group in {"tick", "load"} and worker.is_running for worker in self.workers)
+        if self.is_current and not looking:
+            self.act("tick", self.refresh_all)
