@@ -135,6 +135,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluation.narrow", "f,f6", "Cases", "All cases, those that got worse, or those that got better.", show=True),
     Action("evaluation.metric", "s,f3", "Metric", "Order the cases by the next metric."),
     Action("evaluation.gate", "g,alt+g", "Gate", "Hold the run to the rules of its suite.", show=True),
+    Action("evaluation.judge", "p,alt+p", "Judge", "Have a judge decide between the run and its baseline, in both orders."),
     Action("evaluation.new", "n,f7", "New", "Write a suite in $EDITOR, or take one that ships with the app."),
     Action("evaluation.edit", "e,ctrl+e", "Editor", "Change the suite in $EDITOR; makes a new version."),
     Action("evaluation.use", "u,alt+u", "Use", "Open the prompt of the run in the playground, with its model."),

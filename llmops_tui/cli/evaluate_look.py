@@ -170,22 +170,32 @@ def _reasons(result: Result) -> str:
 def compare(
     context: typer.Context,
     baseline: Annotated[str, typer.Argument(help="The run that is compared with.")],
-    candidate: Annotated[str, typer.Argument(help="The run in question.")],
+    candidates: Annotated[list[str], typer.Argument(metavar="CANDIDATE…", help="The runs in question.")],
     metric: Annotated[str, typer.Option(help="The metric that cases are ordered and slices are made by.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="So many regressed cases.")] = 20,
 ) -> None:
-    """Compare two runs on the cases that both have; exit 3 where they are not comparable."""
+    """Compare runs with a baseline on the cases that both have; exit 3 where they are not comparable."""
     from llmops_tui.evaluation.comparing import compare_runs
 
     session = session_of(context)
-    found = compare_runs(store_of(session), baseline, candidate, metric)
-    data = found.as_dict()
-    data["regressed_total"] = len(data["regressed"])
-    data["regressed"] = data["regressed"][:limit]
-    session.emit(data, lambda: compare_text(session, found, limit))
-    if found.comparable.refused:
+    store = store_of(session)
+    found = [compare_runs(store, baseline, candidate, metric) for candidate in candidates]
+    told = []
+    for one in found:
+        data = one.as_dict()
+        told.append(data | {"regressed_total": len(data["regressed"]), "regressed": data["regressed"][:limit]})
+    session.emit(
+        told[0] if len(told) == 1 else {"comparisons": told},
+        lambda: "\n\n".join(
+            (f"{one.candidate.name} against {baseline}\n" if len(found) > 1 else "") + compare_text(session, one, limit)
+            for one in found
+        ),
+    )
+    refused = next((one for one in found if one.comparable.refused), None)
+    if refused is not None:
+        reasons = "; ".join(refused.comparable.refused)
         raise InputRefusedError(
-            "not_comparable", f"{baseline} and {candidate} are not comparable: {'; '.join(found.comparable.refused)}",
+            "not_comparable", f"{baseline} and {refused.candidate.name} are not comparable: {reasons}",
             "Run both with the same suite.",
         )  # fmt: skip
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens import outside_editor
 from screens.evaluation import views
+from screens.following import follow_job
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
+from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.suite import Suite
@@ -136,6 +138,45 @@ async def _gate(screen: EvaluationScreen) -> None:
     baseline = opened.baseline.name if opened.baseline is not None else None
     found = await asyncio.to_thread(ask, screen.services.evaluation, opened.run.name, baseline, [])
     screen.show_figures("Gate", views.rulings(found, opens=passes(found)))
+
+
+def judge(screen: EvaluationScreen) -> None:
+    """Ask which model is the judge, and have it decide between the run and its baseline."""
+    opened = screen.opened
+    if opened is None or not opened.comparable:
+        screen.app.say("Choose a finished run, and another as its baseline with space.", severity="warning")
+        return
+    screen.act("judge", _ask_judge, screen)
+
+
+async def _ask_judge(screen: EvaluationScreen) -> None:
+    models = await asyncio.to_thread(lambda: screen.services.models.runnable())
+    choices = [Choice(m.name, m.name, m.quantization) for m in models]
+
+    def chosen(name: str | None) -> None:
+        if name is not None:
+            screen.app.push_screen(
+                LineDialog("Rubric", "by what the judge decides", "Which answer is more correct and more helpful?"),
+                lambda rubric: screen.act("judge", _judge, screen, name, rubric) if rubric else None,
+            )
+
+    screen.app.push_screen(ChoiceDialog("The judge is …", choices, "No models yet."), chosen)
+
+
+async def _judge(screen: EvaluationScreen, model: str, rubric: str) -> None:
+    from llmops_tui.evaluation.pairwise import ENTRY
+
+    opened = screen.opened
+    assert opened is not None
+    assert opened.baseline is not None
+    arguments = {"baseline": opened.baseline.name, "candidate": opened.run.name, "model": model, "rubric": rubric}
+    job = await asyncio.to_thread(
+        lambda: screen.services.jobs.start(
+            kind="judge", title=f"judge {opened.run.name}", entry=ENTRY, arguments=arguments
+        )
+    )
+    found = await follow_job(screen.services, screen.query_one("#evaluation-figures", Panel), job)
+    screen.show_figures("Judged", views.judged(found))
 
 
 def stop(screen: EvaluationScreen) -> None:

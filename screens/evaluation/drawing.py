@@ -90,6 +90,18 @@ def bar(value: float, low: float, high: float, *, utf8: bool) -> str:
 # ── figures ──
 
 
+def progress(state: EvalState, *, utf8: bool) -> Content:
+    """How far a run is, with its running figures."""
+    job = state.job
+    if job is None:
+        return Content("It starts.")
+    share = max(0.0, min(1.0, job.progress))
+    told = job.message.split(" · ")
+    parts: list[Any] = [(bar(share, share, share, utf8=utf8), "$accent"), f" {share:.0%}\n", f"{safe_line(told[0])}\n"]
+    parts += [(f"{safe_line(figure)}  so far, 95 %\n", "$muted") for figure in told[1:]]
+    return Content.assemble(*parts)
+
+
 def figures(opened: Opened, *, utf8: bool) -> Content:
     """The figures of one run."""
     summary = opened.run.summary

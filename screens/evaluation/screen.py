@@ -100,6 +100,8 @@ class EvaluationScreen(LookingScreen):
             or (current.state != before.get(current.run.name) and current.state == "done")
         ):
             self.act("open", self.open_current)
+        elif current is not None and current.state == "running":
+            self._draw_figures()
 
     def _fill(self, select: str) -> None:
         runs = self.query_one("#eval-run-list", OptionList)
@@ -189,6 +191,10 @@ class EvaluationScreen(LookingScreen):
         title = drawing.VIEWS[view]
         if opened.trouble:
             self.show_figures(title, Content.styled(opened.trouble, "$error"))
+            return
+        state = self.state
+        if state is not None and state.state in {"queued", "running"}:
+            self.show_figures("Running", drawing.progress(state, utf8=utf8))
             return
         if view == 1:
             content = views.slices(opened.comparison)
@@ -303,6 +309,10 @@ class EvaluationScreen(LookingScreen):
     def action_gate(self) -> None:
         """Hold the run to its suite's rules."""
         commands.gate(self)
+
+    def action_judge(self) -> None:
+        """Have a judge decide between two runs."""
+        commands.judge(self)
 
     def action_new(self) -> None:
         """Write a suite."""

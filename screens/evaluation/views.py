@@ -173,3 +173,24 @@ def rulings(found: Sequence[Ruling], *, opens: bool) -> Content:
             (f"\n       {safe_line(r.why, 200)}\n", "$muted"),
         ]
     return Content.assemble(*parts)
+
+
+def judged(found: dict[str, Any]) -> Content:
+    """What a judge decided between two runs, and its liking for the first place."""
+    parts: list[Any] = [
+        (f"{safe_line(found['candidate'])} against {safe_line(found['baseline'])}", "bold"),
+        (f", judged by {safe_line(found['judge'])}\n", "bold"), (f"{found['wins']:,} wins  ", "$success"),
+        (f"{found['ties']:,} ties  ", "$muted"), (f"{found['losses']:,} losses", "$error"),
+        (f"  {found['unusable']:,} grades unusable\n", "$warning" if found["unusable"] else "$muted"),
+    ]  # fmt: skip
+    for name, what in (("preference", "the candidate is preferred"), ("position_bias", "liking for the first place")):
+        if name in found:
+            f = found[name]
+            parts += [f"{what:28}", (number(f["mean"]), "bold"), f" {ends(f['low'], f['high'])}\n"]
+    parts.append(
+        (
+            "A tie is where the answer that stands first wins twice. Nobody checked the judge against people here.\n",
+            "$muted",
+        )
+    )
+    return Content.assemble(*parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import duckdb
 import psutil
 import pytest
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.running.results import ResultLog, read_results
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
@@ -60,6 +62,8 @@ def test_a_suite_is_run_looked_at_and_compared(llmops: Llmops, tmp_path: Path) -
     assert found["metrics"][0]["n"] == 40
     assert {s["by"] for s in found["slices"]} == {"intent"}
     assert all(s["few"] for s in found["slices"])
+    several = llmops.run("eval", "compare", "small-1", "small-2", "small-3")["comparisons"]
+    assert [c["candidate"] for c in several] == ["small-2", "small-3"]
     same = llmops.run("eval", "compare", "small-1", "small-2")
     assert "the same thing asked twice" in same["notes"][0]
     failures = llmops.run("eval", "show", "small-1", "--failures", "--limit", "5")
@@ -350,6 +354,32 @@ def test_exports_are_read_again(llmops: Llmops, tmp_path: Path) -> None:
     assert ET.parse(tmp_path / "r.xml").getroot().get("failures") == "6"
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 6
     assert "| exact | 0 |" in (tmp_path / "r.md").read_text()
+
+
+def test_a_full_disk_keeps_what_was_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = ResultLog(tmp_path / "results.jsonl")
+    one, two = results([1.0, 0.0])
+    log.add(one)
+
+    real, calls = os.write, []
+
+    def write(file: int, data: bytes) -> int:
+        if calls:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        # Half of a line still fits.
+        calls.append(file)
+        return real(file, data[:30])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        with pytest.raises(LlmopsError, match="No space left"):
+            log.add(two)
+    log.close()
+    again = ResultLog(tmp_path / "results.jsonl")
+    assert list(again.done) == [(0, 0)]
+    again.add(two)
+    again.close()
+    assert read_results(tmp_path / "results.jsonl") == [one, two]
 
 
 def test_damaged_results_are_noticed(llmops: Llmops, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from llmops_tui.evaluation.running.summarising import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.process import identify
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.journal import Journal
@@ -174,6 +176,46 @@ async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspa
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: JobStore(Journal(sample)).cancel_requested(jobs[0].id))
+
+
+async def test_a_running_run_tells_its_figures_so_far(open_app: OpenApp, sample: Workspace) -> None:
+    name = pretend(sample, [1.0, 0.0], done=False)
+    jobs = JobStore(Journal(sample))
+    me = identify(os.getpid())
+    assert me is not None
+    jobs.update(EvaluationStore(sample).get(name).job, state="running", pid=me.pid, pid_started=me.started, progress=0.4,
+                message="120/300 · exact 0.93 ± 0.03")  # fmt: skip
+    async with open_app() as pilot:
+        await open_evaluation(pilot)
+        await until(pilot, lambda: "exact 0.93 ± 0.03  so far" in text(pilot, "#figures-text"))
+        assert "40%" in text(pilot, "#figures-text")
+
+
+async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Workspace) -> None:
+    pretend(sample, [1.0, 0.0])
+    pretend(sample, [0.0, 1.0], model_sha256="other")
+    async with open_app() as pilot:
+        await open_evaluation(pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: "as its baseline with space" in notices(pilot))
+        await pilot.press("down")
+        await settle(pilot)
+        await pilot.press("space", "up")
+        await until(
+            pilot,
+            lambda: "polite-2 against polite-1" in str(pilot.app.screen.query_one("#evaluation-figures").border_title),
+        )
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: any(job.kind == "judge" for job in JobStore(Journal(sample)).all()))
+        job = next(job for job in JobStore(Journal(sample)).all() if job.kind == "judge")
+        result = {"judge": "m", "baseline": "polite-1", "candidate": "polite-2", "wins": 1, "ties": 1, "losses": 0, "unusable": 0,
+                  "preference": {"mean": 0.7, "low": 0.5, "high": 0.9}, "position_bias": {"mean": 0.1, "low": None, "high": None}}  # fmt: skip
+        JobStore(Journal(sample)).update(job.id, state="done", result=json.dumps(result))
+        await until(pilot, lambda: "liking for the first place" in text(pilot, "#figures-text"))
 
 
 async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:

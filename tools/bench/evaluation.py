@@ -35,7 +35,7 @@ from llmops_tui.workspace.layout import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "sample_data/models/support-base-Q8_0.gguf"
-PROMPTS, TOKENS, STREAMS = 200, 64, 8
+PROMPTS, TOKENS, STREAMS = 200, 64, 16
 WORDS = (
     "kettle", "rug", "lamp", "refund", "order", "open", "price", "warranty", "desk", "parcel", "invoice", "shop", "money",
     "late", "sofa", "mirror",
@@ -68,12 +68,13 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def throughput(folder: Path, path: Path, rounds: int) -> dict[str, float]:
+def throughput(folder: Path, path: Path, rounds: int, words: int) -> dict[str, float]:
     """Prompts a second of a whole run, over the bare loop in groups of as many streams, and over one request at a time.
 
-    All answers have the same number of tokens; the run includes its cases, scores, results, cache and summary.
+    Prompts are so many words without a template. All answers have the same number of tokens; the run includes its cases,
+    scores, results, cache and summary.
     """
-    workspace = Workspace(folder / f"ws-{path.stem}")
+    workspace = Workspace(folder / f"ws-{path.stem}-{words}")
     store = EvaluationStore(workspace)
     store.registry.add(path, "model")
     PromptStore(store.catalogue).save("plain", template="{{text}}")
@@ -85,7 +86,7 @@ def throughput(folder: Path, path: Path, rounds: int) -> dict[str, float]:
     found: list[tuple[float, float, float]] = []
     try:
         for number in range(rounds):
-            texts = [" ".join(chance.choices(WORDS, k=6)) for _ in range(PROMPTS)]
+            texts = [" ".join(chance.choices(WORDS, k=words)) for _ in range(PROMPTS)]
             # No answer ends early: what ends one is forbidden.
             ends = asyncio.run(_ends(handle))
             parameters = {
@@ -134,15 +135,14 @@ async def _ends(handle: Any) -> list[int]:
 
 async def _tokens(handle: Any, texts: list[str]) -> list[list[int]]:
     async with ModelClient(handle) as client:
-        return [(await client.tokenize(messages=[{"role": "user", "content": t}]))["tokens"] for t in texts]
+        return [(await client.tokenize(content=t))["tokens"] for t in texts]
 
 
 async def _one_by_one(handle: Any, texts: list[str], parameters: dict[str, Any]) -> float:
     async with ModelClient(handle) as client:
         begun = time.perf_counter()
         for text in texts:
-            body = {"messages": [{"role": "user", "content": text}], **parameters, "seed": 99}
-            await client.complete("/v1/chat/completions", body)
+            await client.complete("/v1/completions", {"prompt": text, **parameters, "seed": 99})
         return time.perf_counter() - begun
 
 
@@ -214,23 +214,27 @@ async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:
         await pilot.pause(1)
         screen.action_mark()
         await pilot.pause(1)
-        begun = time.perf_counter()
-        listed.highlighted = names.index(runs[1])
-        while not (screen.opened and screen.opened.pairs and screen.opened.run.name == runs[1]):
-            assert time.perf_counter() - begun < 20
-            await asyncio.sleep(0.001)
-        await pilot._wait_for_screen()  # noqa: SLF001
-        opened = time.perf_counter() - begun
-        await pilot.pause(2)
+        opens = []
+        for name in (n for n in names if n != runs[0]):
+            begun = time.perf_counter()
+            listed.highlighted = names.index(name)
+            while not (screen.opened and screen.opened.pairs and screen.opened.run.name == name):
+                assert time.perf_counter() - begun < 20
+                await asyncio.sleep(0.001)
+            await pilot._wait_for_screen()  # noqa: SLF001
+            opens.append(time.perf_counter() - begun)
+            # The comparison follows by itself, and is not in the way of the next.
+            await pilot.pause(2)
         cases = screen.query_one(CaseList)
         cases.focus()
         moves = []
         for _ in range(50):
             begun = time.perf_counter()
-            await pilot.press("down")
+            # Not through the pilot, which waits by itself after each key.
+            cases.action_move(1)
             await pilot._wait_for_screen()  # noqa: SLF001
             moves.append(time.perf_counter() - begun)
-        return opened, sorted(moves)[47]
+        return statistics.median(opens), sorted(moves)[47]
 
 
 def main() -> dict[str, Any]:
@@ -240,8 +244,9 @@ def main() -> dict[str, Any]:
         write_model(big, "500m")
         return {
             "many_cases": ten_thousand(folder),
-            "suite_sample": throughput(folder, SAMPLE, 5),
-            "suite_500m": throughput(folder, big, 1),
+            "suite_sample": throughput(folder, SAMPLE, 5, 4),
+            "suite_500m": throughput(folder, big, 1, 4),
+            "suite_500m_longer_prompts": throughput(folder, big, 1, 24),
         }
 
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import data
 import drawing
+import evaluation
 import serving
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
@@ -41,6 +42,7 @@ def main() -> None:
         "drawing": drawing.main(),
         "serving": serving.main(),
         "data": data.main(),
+        "evaluation": evaluation.main(),
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{date}-{result['machine']['cores']}-cores.json"
