@@ -97,7 +97,7 @@ def _add_prompts(folder: Path, store: PromptStore, drafts: Drafts) -> None:
 
 def _add_suites(folder: Path, store: EvaluationStore) -> None:
     known = {version.suite.name for version in store.suites()}
-    for path in sorted(folder.glob("*.yaml"), reverse=True):
+    for path in sorted(folder.glob("*.yaml")):
         if path.stem not in known:
             store.save_suite(read_suite(path), "from the sample")
 

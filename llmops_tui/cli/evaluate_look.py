@@ -212,6 +212,7 @@ def compare_text(session: Session, found: Comparison, limit: int) -> str:
         ))  # fmt: skip
     headers = ("metric", "baseline", "candidate", "difference, 95 %", "p (Holm)", "cases", "verdict", "smallest seen")
     lines = [found.sentence, *(f"note: {note}" for note in found.comparable.notes), session.rows(headers, rows)]
+    lines += _overlap(found.candidate.summary or {})
     if found.slices:
         parts = [
             (f"{s.by} = {safe_line(s.value, 40)}", s.n, f"{s.baseline:.3g}", f"{s.candidate:.3g}", f"{s.interval.value:+.3g}",

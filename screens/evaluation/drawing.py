@@ -188,6 +188,7 @@ def comparison(found: Comparison, *, utf8: bool) -> Content:
     parts.append((f"{'':13}{'before':>6} {'after':>6}  {'difference, 95 %':<23}{'p':>5} cases\n", "$muted"))
     for d in found.differences:
         parts += _difference(d, chosen=d.name == found.metric, utf8=utf8)
+    parts += _overlap(found.candidate.summary or {})
     return Content.assemble(*parts)
 
 
