@@ -91,13 +91,15 @@ class ModelClient:
         name = self._remote.served_name if self._remote is not None else self.model
         return await self._post(path, {"model": name, **body})
 
-    async def generate(self, path: str, body: dict[str, Any], parameters: SamplingParameters) -> dict[str, Any]:
+    async def generate(
+        self, path: str, body: dict[str, Any], parameters: SamplingParameters, metadata: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """One whole answer of ``/v1/chat/completions`` or ``/v1/completions``, with the engine's figures where it is ours.
 
         Raises:
             LlmopsError: the server refused, failed, or died.
         """
-        given = body | self._request(parameters, body.get("metadata")) | {"stream": False}
+        given = body | self._request(parameters, metadata) | {"stream": False}
         given.pop("stream_options", None)
         return await self._post(path, given)
 

@@ -46,8 +46,8 @@ MANY = 10_000
 class Context:
     """A job without a process: what is measured is the work."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace, self.folder, self.job_id = workspace, workspace.runs, "bench"
+    def __init__(self, store: EvaluationStore, run: str) -> None:
+        self.workspace, self.folder, self.job_id = store.workspace, store.get(run).folder.parent, "bench"
 
     def report(self, _share: float, _message: str = "") -> None:
         """Nobody looks."""
@@ -108,7 +108,7 @@ def throughput(folder: Path, path: Path, rounds: int, words: int) -> dict[str, f
             name = started(store, body, Asked("plain", "model", parameters, STREAMS))
             settings = Settings(threads=1, context=512, parallel=STREAMS)
             with mock.patch.object(job, "load_settings", return_value=(settings, [])):
-                whole = timed(lambda name=name: job.run(Context(workspace), [name]))
+                whole = timed(lambda name=name: job.run(Context(store, name), [name]))
             single = asyncio.run(_one_by_one(handle, texts[: PROMPTS // 4], parameters)) * 4
             found.append((plain, whole, single))
     finally:
@@ -172,11 +172,12 @@ def ten_thousand(folder: Path) -> dict[str, float]:
     body = {"cases": cases, "prompt": "plain", "metrics": ["exact", "edit-similarity"]}
     runs = [started(store, body, Asked("plain", "model", {"max_tokens": n})) for n in (16, 17)]
     with mock.patch.object(Asker, "answer", _made_up):
-        job.run(Context(workspace), runs)
+        for name in runs:
+            job.run(Context(store, name), [name])
     cached = []
     for _ in range(3):
         name = started(store, body, Asked("plain", "model", {"max_tokens": 16}))
-        cached.append(timed(lambda name=name: job.run(Context(workspace), [name])))
+        cached.append(timed(lambda name=name: job.run(Context(store, name), [name])))
     begun = time.perf_counter()
     (a, first), (b, second) = ((store.get(n), results_of(store.get(n))) for n in runs)
     load = time.perf_counter() - begun

@@ -85,10 +85,9 @@ class Asker:
             LlmopsError: the request was refused; ``model_gone`` where the model cannot be had any more.
         """
         trace = new_id("run")
-        body = request.body if "prompt" in request.body else {**request.body, "metadata": {"run_id": trace}}
         async with self._slots:
             reply = await self._with_tries(
-                name, lambda client: client.generate(request.path, body, request.parameters)
+                name, lambda client: client.generate(request.path, request.body, request.parameters, {"run_id": trace})
             )  # fmt: skip
         kept: dict[str, Any] = {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}}
         self.cache.keep(key, kept)

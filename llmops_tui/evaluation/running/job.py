@@ -21,7 +21,7 @@ from llmops_tui.evaluation.running.rendering import TEXT, choices_request, rende
 from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.running.summarising import case_scores, metrics_of, summarise
 from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import RESULTS, EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.loading import options_from
@@ -74,6 +74,8 @@ class _Runner:
         self._options = options_from(load_settings()[0])
         if entry.asked.parallel:
             self._options = replace(self._options, parallel=entry.asked.parallel)
+        # The job's own folder: the book may not know yet which job this is.
+        self._results = context.folder / entry.name / RESULTS
         self._began = time.monotonic()
         self._flushed = 0.0
         self._enough = False
@@ -97,7 +99,7 @@ class _Runner:
         """Everything from the cases to the summary."""
         supervisor = ServerSupervisor(self._store.workspace)
         cache = AnswerCache(self._store.workspace)
-        log = ResultLog(self._entry.results)
+        log = ResultLog(self._results)
         asker = Asker(
             self._store.registry, cache, lambda model: open_endpoint(supervisor, model, self._options),
             precision=self._options.precision, parallel=self._options.parallel, renderer=self._renderer,
@@ -105,7 +107,7 @@ class _Runner:
         try:
             self._context.report(self._share(0), "reading cases")
             cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets)
-            rendered = await self._rendered(cases, log, asker)
+            rendered = await self._rendered(cases)
             await self._ask_all(cases, rendered, asker, log)
         finally:
             await asker.close()
@@ -115,9 +117,8 @@ class _Runner:
                 log.close()
         await asyncio.to_thread(self._finish, cases, rendered)
 
-    async def _rendered(self, cases: CaseSet, log: ResultLog, asker: Asker) -> list[list[dict[str, Any]]]:
+    async def _rendered(self, cases: CaseSet) -> list[list[dict[str, Any]]]:
         """The messages of each case; of a chain, those of its first step."""
-        del log, asker
         first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
         prompt = self._store.prompts.get(first) if first else None
         return await asyncio.to_thread(render_all, list(cases.cases), prompt, self._renderer)
@@ -301,7 +302,7 @@ class _Runner:
 
     def _finish(self, cases: CaseSet, rendered: list[list[dict[str, Any]]]) -> None:
         """Summarise, and record the run as done."""
-        results = read_results(self._entry.results)
+        results = read_results(self._results)
         seconds = time.monotonic() - self._began
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps) | {
@@ -311,7 +312,7 @@ class _Runner:
         self._context.report(self._share(0.99), "comparing the cases with what the model was trained on")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
-        self._store.finish(self._entry.name, manifest, summary, sha256_file(self._entry.results))
+        self._store.finish(self._entry.name, manifest, summary, sha256_file(self._results))
 
 
 def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:
