@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
+from llmops_tui.evaluation.metrics.asking import AskingMetric
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import Job, JobStore
@@ -132,7 +133,16 @@ class EvaluationStore:
     # ── suites ──
 
     def save_suite(self, suite: Suite, note: str = "") -> SuiteVersion:
-        """Keep a suite as a version; the same again makes none. A data file it names becomes a dataset version."""
+        """Keep a suite as a version; the same again makes none. A data file it names becomes a dataset version.
+
+        Raises:
+            InputRefusedError: ``bad_metric``: one of its metrics cannot be used here.
+        """
+        problem = next((text for metric in suite.made_metrics() if (text := metric.problem())), "")
+        if problem:
+            raise InputRefusedError(
+                "bad_metric", problem, "Install the package that brings it, or take the metric out."
+            )
         suite = with_dataset(suite, self.datasets)
 
         def work(book: duckdb.DuckDBPyConnection) -> None:
@@ -194,13 +204,16 @@ class EvaluationStore:
         """The columns of a suite's matrix, with models and prompts given instead of the suite's.
 
         Raises:
-            InputRefusedError: no model is named. NotFoundError: one does not exist.
+            InputRefusedError: no model is named. NotFoundError: a model, a judge or a prompt does not exist.
         """
         chosen = models or suite.models
         if not chosen:
             raise InputRefusedError("no_model", f"suite {suite.name!r} names no model", "Say which: --model NAME.")
-        for name in chosen:
+        judges = [metric.model for metric in suite.made_metrics() if isinstance(metric, AskingMetric)]
+        for name in [*chosen, *judges]:
             self.registry.get(name)
+        for step in suite.chain:
+            self.prompts.get(step.prompt)
         refs = [self.prompts.get(ref).ref if ref else "" for ref in (prompts or suite.prompts())]
         sets = suite.parameter_sets()
         return [Asked(ref, model, given, parallel) for ref in refs for model in chosen for given in sets]

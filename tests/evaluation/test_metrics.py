@@ -221,7 +221,6 @@ def test_every_metric_names_what_it_is() -> None:
 @pytest.mark.parametrize(("entry", "says"), [
     ({"type": "exakt"}, "Did you mean exact"), ({"type": "exact", "stripp": 1}, "It takes type, name, strip"),
     ({"type": "regex", "pattern": "("}, "no regular expression"), (7, "is no metric"),
-    ({"type": "python", "entry": "os:system"}, "no installed package registers"),
     ({"type": "json-schema", "json_schema": {"type": "thing"}}, "no JSON schema"),
 ])  # fmt: skip
 def test_a_wrong_metric_is_told(entry: Any, says: str) -> None:

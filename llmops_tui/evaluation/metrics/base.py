@@ -117,6 +117,10 @@ class Metric(BaseModel):
         """Its name in results."""
         return self.name or self.type
 
+    def problem(self) -> str:
+        """Why it cannot be used on this machine, or nothing. A kept suite can be read all the same."""
+        return ""
+
     def score(self, case: Case, answer: Answer) -> Score:
         """The score of one answer."""
         raise NotImplementedError

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
-
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 
 GROUP = "llmops_tui.metrics"
@@ -28,18 +26,18 @@ class Custom(Metric):
         """Its name in results."""
         return self.name or self.entry
 
-    @field_validator("entry")
-    @classmethod
-    def _is_there(cls, entry: str) -> str:
+    def problem(self) -> str:
+        """That no package registers the entry point, where none does."""
         known = [point.name for point in entry_points(group=GROUP)]
-        if entry not in known:
-            there = ", ".join(known) or "none"
-            raise ValueError(f"no installed package registers {entry!r} under {GROUP!r}; there is {there}")
-        return entry
+        if self.entry in known:
+            return ""
+        return f"no installed package registers {self.entry!r} under {GROUP!r}; there is {', '.join(known) or 'none'}"
 
     def score(self, case: Case, answer: Answer) -> Score:
         """What the function says; an exception of its is told as a score that it cannot give."""
-        (point,) = (p for p in entry_points(group=GROUP) if p.name == self.entry)
+        point = next((p for p in entry_points(group=GROUP) if p.name == self.entry), None)
+        if point is None:
+            return Score(None, self.problem())
         try:
             found: Any = point.load()(answer.text, case.expected, case.variables)
         except Exception as error:  # noqa: BLE001  foreign code may raise anything; here it can only become a text
