@@ -291,7 +291,7 @@ def test_refusals_of_single_requests_are_told(llmops: Llmops, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("changes", "code", "says"), [
-    ({"variables": {"message": "nothing"}}, 1, "has no nothing"), ({"prompt": "unknown"}, 3, "unknown"), ({"metrics": ["exakt"]}, 3, "exakt"),
+    ({"variables": {"message": "nothing"}}, 1, "has no nothing"), ({"metrics": [{"type": "judge", "model": "nobody", "rubric": "r"}]}, 3, "nobody"), ({"prompt": "unknown"}, 3, "unknown"), ({"metrics": ["exakt"]}, 3, "exakt"),
     ({"cases": "no-such-data"}, 3, "no-such-data"), ({"variables": {}, "expected": "x"}, 1, "has no x"),
 ])  # fmt: skip
 def test_what_cannot_be_run_says_why(
