@@ -347,8 +347,8 @@ def _whole_set(
 ) -> tuple[list[Interval], tuple[float, float]]:
     """The difference of a figure of a whole set, both sides resampled together."""
     name = metric.called
-    one = {(r.case.key, r.repeat): r for r in left if r.case.key in keys and r.scores[name].value is not None}
-    two = {(r.case.key, r.repeat): r for r in right if r.case.key in keys and r.scores[name].value is not None}
+    one = {(r.case.key, r.repeat): r for r in left if r.case.key in keys and _scored(r, name)}
+    two = {(r.case.key, r.repeat): r for r in right if r.case.key in keys and _scored(r, name)}
     order = [at for at in one if at in two]
     # Together, so that both have the same columns.
     rows = metric.rows([*(one[at].scores[name] for at in order), *(two[at].scores[name] for at in order)])
@@ -361,6 +361,10 @@ def _whole_set(
         resamples=_WHOLE_SET_RESAMPLES,
     )  # fmt: skip
     return intervals, figures
+
+
+def _scored(result: Result, name: str) -> bool:
+    return name in result.scores and result.scores[name].value is not None
 
 
 def pairs_of(left: Sequence[Result], right: Sequence[Result], name: str, better: int) -> list[Pair]:

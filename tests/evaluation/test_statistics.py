@@ -149,6 +149,8 @@ def test_what_is_all_alike_still_has_an_interval() -> None:
     assert 0.005 < nothing.high < 0.02
     everything = difference_interval(np.ones(300), binary=True)
     assert 0.95 < everything.low < 1 == everything.high
+    grouped = mean_interval(np.ones(300), np.repeat(np.arange(30), 10))
+    assert grouped.low == wilson(30, 30).low
     half = difference_interval(np.full(300, 0.5))
     assert half.low < 0.5 < half.high
 

@@ -89,6 +89,10 @@ def mean_interval(
     binary = clusters is None and bool(np.isin(values, (0.0, 1.0)).all())
     if binary:
         return wilson(float(values.sum()), len(values), level)
+    if clusters is not None and values.min() == values.max() and values[0] in {0.0, 1.0}:
+        # All right or all wrong: no resample differs, and a cluster counts as one case.
+        count = int(clusters.max()) + 1
+        return wilson(float(values[0]) * count, count, level)
     return bca(
         clustered_sums(rows_of(values), clusters), mean_of, level=level, resamples=resamples, seed=seed
     )  # fmt: skip
