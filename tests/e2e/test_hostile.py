@@ -2,11 +2,19 @@ from __future__ import annotations
 
 import json
 import re
+from unittest import mock
 
+from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+from llmops_tui.evaluation.running.results import Result, ResultLog
+from llmops_tui.evaluation.running.summarising import summarise
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue, write_notice
+from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
@@ -61,6 +69,7 @@ def visit_everything(app: Terminal) -> None:
     app.leave("type to narrow")
     for digit, sign in (
         ("3", "Recipes"),
+        ("4", "Figures"),
         ("5", "Chat template"),
         ("6", "g Log"),
         ("7", "animations"),
@@ -71,6 +80,9 @@ def visit_everything(app: Terminal) -> None:
         app.press(digit)
         app.wait(sign)
         app.press("down", "f1")
+        app.wait("Keys of this screen")
+        # The rest may be below what fits.
+        app.press("end")
         app.wait("Keys everywhere")
         app.leave("Keys everywhere")
     app.press("ctrl+q")
@@ -100,6 +112,30 @@ def poison(workspace: Workspace, texts: list[str]) -> None:
     folder.mkdir(parents=True)
     (folder / "output.log").write_bytes(everything.encode("utf-8", "replace") + b"\xff\x1b[2J\x9b31m")
     write_notice(workspace, everything)
+    evaluate(workspace, texts)
+
+
+def evaluate(workspace: Workspace, texts: list[str]) -> None:
+    """A finished evaluation whose cases, answers, reasons and manifest are hostile."""
+    store = EvaluationStore(workspace)
+    everything = "\n".join(texts)
+    body = {"cases": [{"t": text, "expected": text} for text in texts], "prompt": "support", "metrics": ["exact"]}
+    suite = check_suite(body | {"description": everything[:2000]}, "hostile")
+    with mock.patch.object(JobLauncher, "_spawn"):
+        run = store.start(store.save_suite(suite), store.columns(suite, ["support-base"]))[0]
+    log = ResultLog(run.results)
+    for number, text in enumerate(texts):
+        case = Case(
+            number, f"k{number}", {text: text}, expected=text, context=text, slices={text: text}, group=f"k{number}"
+        )
+        log.add(Result(case, 0, Answer(text=text[::-1] + text, error=text, trace=text), {"exact": Score(0.0, text)}))
+    log.close()
+    summary = summarise(list(log.done.values()), suite.made_metrics(), 1.0) | {
+        "of": len(texts),
+        "overlap": {"ancestors": [], "note": everything},
+    }
+    store.finish(run.name, {"engine": everything, "model": everything}, summary, sha256_file(run.results))
+    JobStore(Journal(workspace)).update(run.job, state="done", message=everything)
 
 
 def test_no_foreign_sequence_reaches_the_terminal(
