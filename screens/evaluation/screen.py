@@ -15,6 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.evaluation.comparison import Pair
+from llmops_tui.safe_text import safe_line, safe_text
 from screens.actions import bindings_of
 from screens.evaluation import case_drawing, commands, drawing, views
 from screens.evaluation.case_list import CaseList
@@ -158,6 +159,25 @@ class EvaluationScreen(LookingScreen):
     def _suite_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         self.action_run()
+
+    @on(OptionList.OptionHighlighted, "#suite-list")
+    def _suite_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        if self.opened is None or event.option_list.has_focus:
+            self._show_suite()
+
+    def on_descendant_focus(self) -> None:
+        """The figures follow the list that has the focus: a suite is shown as its file."""
+        if self.focused is not None and self.focused.id == "suite-list":
+            self._show_suite()
+        elif self.focused is not None and self.focused.id == "eval-run-list":
+            self._draw_figures()
+
+    def _show_suite(self) -> None:
+        kept = self.suite
+        if kept is not None:
+            self.query_one("#evaluation-figures", Panel).set_title("Suite", safe_line(kept.ref))
+            self.query_one("#figures-text", Static).update(Content(safe_text(kept.suite.to_yaml())))
 
     # ── what is open ──
 

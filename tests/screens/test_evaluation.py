@@ -83,7 +83,8 @@ async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Worksp
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
         assert "F5 runs the suite" in str(screen.query_one("#eval-run-list", OptionList).get_option_at_index(0).prompt)
-        # What ships with the app can be run at once.
+        # The suite under the cursor is shown as its file, and what ships with the app can be run at once.
+        assert "metrics:" in text(pilot, "#figures-text")
         assert "injection" in [kept.ref for kept in screen.looking.suites]
         assert screen.cli_command().startswith("llmops eval run")
         await pilot.press("g")
