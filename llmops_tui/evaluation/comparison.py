@@ -181,6 +181,8 @@ def _sentence(d: Difference) -> str:
         points(e if crossing else abs(e), share=d.share, unit="" if d.share else d.unit, signed=crossing) for e in ends
     )  # fmt: skip
     sure = f"(95 % {low} to {high}, {d.n:,} paired cases)"
+    if not math.isfinite(d.interval.low):
+        sure = f"({d.n:,} paired cases, too much alike for an interval)"
     if d.verdict in {"better", "worse"}:
         text = f"The candidate is {d.verdict} on {d.name} by {size} {sure}."
     elif d.verdict == "differs":

@@ -13,7 +13,7 @@ import numpy as np
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.comparing import results_of
 from llmops_tui.evaluation.comparison import Pair, pairs_of
-from llmops_tui.evaluation.metrics.asking import Asking
+from llmops_tui.evaluation.metrics.asking import Asking, grade_masses
 from llmops_tui.evaluation.running.asking import Asker
 from llmops_tui.evaluation.running.cache import AnswerCache
 from llmops_tui.evaluation.statistics.intervals import mean_interval
@@ -27,7 +27,6 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.settings import load_settings
 
 ENTRY = "llmops_tui.evaluation.pairwise:run"
-_LEAST_MASS = 0.05
 SYSTEM = "You compare two answers. You reply with 1 or 2 and nothing else."
 TEMPLATE = """Which of the two answers is better by this rubric?
 {{ rubric }}
@@ -77,6 +76,9 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
 
     Zheng et al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", 2023, section 3.4, on both orders.
     """
+    if pair.baseline.answer.error or pair.candidate.answer.error:
+        # There is no answer to decide about.
+        return Decision(None, None)
     case = pair.candidate.case
     turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
     given = {
@@ -98,18 +100,14 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
 
 
 def _share(reply: dict[str, Any], wanted: str) -> float | None:
-    choice = reply["choices"][0]
-    tokens = (choice.get("logprobs") or {}).get("content") or []
-    first = next((t for t in tokens if t["token"].strip()), None)
-    if first is None:
-        said = str((choice.get("message") or {}).get("content") or "").strip()[:1]
-        return float(said == wanted) if said in {"1", "2"} else None
-    masses = {"1": 0.0, "2": 0.0}
-    for other in first.get("top_logprobs") or []:
-        if other["token"].strip() in masses:
-            masses[other["token"].strip()] += math.exp(other["logprob"])
-    total = sum(masses.values())
-    return masses[wanted] / total if total >= _LEAST_MASS else None
+    try:
+        masses = grade_masses(reply, ("1", "2"))
+    except LlmopsError:
+        return None
+    if masses is not None:
+        return masses[wanted] / sum(masses.values())
+    said = str((reply["choices"][0].get("message") or {}).get("content") or "").strip()[:1]
+    return float(said == wanted) if said in {"1", "2"} else None
 
 
 def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 from pydantic import Field, model_validator
 
 from llmops_tui.datasets.agreement import cohen_kappa
+from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 
 
@@ -49,6 +50,26 @@ Answer to grade:
 {{ answer }}
 
 Grade ({{ low }} to {{ high }}):"""
+
+
+def grade_masses(reply: dict[str, Any], points: Sequence[str]) -> dict[str, float] | None:
+    """The probability of each point at a reply's first token; none where it tells no probabilities.
+
+    Raises:
+        LlmopsError: ``unusable``: the points have less than a twentieth of the probability.
+    """
+    tokens = (reply["choices"][0].get("logprobs") or {}).get("content") or []
+    first = next((t for t in tokens if t["token"].strip()), None)
+    if first is None:
+        return None
+    masses = dict.fromkeys(points, 0.0)
+    for other in first.get("top_logprobs") or []:
+        if other["token"].strip() in masses:
+            masses[other["token"].strip()] += math.exp(other["logprob"])
+    mass = sum(masses.values())
+    if mass < _LEAST_MASS:
+        raise LlmopsError("unusable", f"the judge gives the scale {mass:.1%} of its probability")
+    return masses
 
 
 class AskingMetric(Metric):
@@ -117,16 +138,12 @@ class Judge(AskingMetric):
         """The grade in a reply."""
         choice = reply["choices"][0]
         said = str((choice.get("message") or {}).get("content") or "").strip()
-        tokens = ((choice.get("logprobs") or {}).get("content")) or []
-        first = next((t for t in tokens if t["token"].strip()), None)
-        if first is not None:
-            masses = dict.fromkeys(self.points, 0.0)
-            for other in first.get("top_logprobs") or []:
-                if other["token"].strip() in masses:
-                    masses[other["token"].strip()] += math.exp(other["logprob"])
+        try:
+            masses = grade_masses(reply, self.points)
+        except LlmopsError as error:
+            return Score(None, error.message)
+        if masses is not None:
             mass = sum(masses.values())
-            if mass < _LEAST_MASS:
-                return Score(None, f"the judge gives the scale {mass:.1%} of its probability", {"mass": mass})
             value = sum(int(p) * m for p, m in masses.items()) / mass
             return Score(value, f"graded {said}", {"mass": mass, "grade": said})
         match = re.match(r"\d+", said)

@@ -65,10 +65,17 @@ class Asker:
         self._opening: dict[str, asyncio.Lock] = {}
         self._stack = AsyncExitStack()
         self._renderer = renderer
+        self._models: dict[str, Model] = {}
+
+    def _model(self, name: str) -> Model:
+        """A model; the book is asked once, not for every case."""
+        if name not in self._models:
+            self._models[name] = self._registry.get(name)
+        return self._models[name]
 
     def identity(self, name: str) -> dict[str, Any]:
         """What of a model decides its answers."""
-        model = self._registry.get(name)
+        model = self._model(name)
         if model.kind == "remote":
             return {"url": model.header.get("url"), "model": model.header.get("remote_model")}
         adapter = model.sha256 if model.origin is not None else ""
@@ -110,7 +117,7 @@ class Asker:
 
     def held_to_grammar(self, model: str) -> bool:
         """Whether the model's endpoint holds answers to a grammar."""
-        return self._registry.get(model).kind != "remote"
+        return self._model(model).kind != "remote"
 
     async def chat_text(self, name: str, messages: list[dict[str, Any]]) -> str:
         """The text that a conversation becomes for a model of ours."""
@@ -159,7 +166,7 @@ class Asker:
     async def _client(self, name: str) -> ModelClient:
         async with self._opening.setdefault(name, asyncio.Lock()):
             if name not in self._clients:
-                endpoint = await asyncio.to_thread(self._open, self._registry.get(name))
+                endpoint = await asyncio.to_thread(self._open, self._model(name))
                 self._clients[name] = await self._stack.enter_async_context(ModelClient(endpoint))
             return self._clients[name]
 

@@ -77,6 +77,8 @@ class _Runner:
         # The job's own folder: the book may not know yet which job this is.
         self._results = context.folder / entry.name / RESULTS
         self._began = time.monotonic()
+        # Of a chain; the book is asked once, not for every case.
+        self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
         self._flushed = 0.0
         self._enough = False
 
@@ -209,12 +211,10 @@ class _Runner:
         self, case: Case, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
     ) -> Answer:
         """The answer, or of a chain the last one, each step given the answers before it."""
-        steps = self._suite.chain[1:] if self._suite.chain else []
         answer = await self._generate(messages, repeat, identity, asker)
         variables = dict(case.variables)
-        for before, step in zip(self._suite.chain, steps, strict=False):
+        for before, prompt in zip(self._suite.chain, self._prompts[1:], strict=False):
             variables[before.save] = answer.text
-            prompt = self._store.prompts.get(step.prompt)
             given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
             answer = await self._generate(given[0], repeat, identity, asker)
         return answer
