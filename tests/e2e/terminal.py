@@ -21,6 +21,8 @@ KEYS = {
 }  # fmt: skip
 # The accent of the default theme, as pyte tells colours.
 ACCENT = "7aa2f7"
+# The line with the screens, which jump mode shows.
+_JUMP_BAR = "1  playground"
 _PRIVATE = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 
 
@@ -75,9 +77,16 @@ class Terminal:
     def jump(self, key: str, title: str) -> None:
         """Jump to a pane and wait until it has the focus, which its border shows."""
         self.press("f9")
-        self.wait(" settings ")
+        self.wait(_JUMP_BAR)
         self.press(key)
-        self.wait(lambda text: " settings " not in text and self._focused(text, title))
+        self.wait(lambda text: _JUMP_BAR not in text and self._focused(text, title))
+
+    def go(self, digit: str, sign: str) -> None:
+        """Go to a screen and wait until it is in front; the sign may be on the screen before it too."""
+        self.press("f9")
+        self.wait(_JUMP_BAR)
+        self.press(digit)
+        self.wait(lambda text: _JUMP_BAR not in text and sign in text)
 
     def _focused(self, text: str, title: str) -> bool:
         for y, line in enumerate(text.split("\n")):

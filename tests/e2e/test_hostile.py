@@ -69,16 +69,13 @@ def visit_everything(app: Terminal) -> None:
     app.leave("type to narrow")
     for digit, sign in (
         ("3", "Recipes"),
-        ("4", "Figures"),
+        ("4", "g Gate"),
         ("5", "Chat template"),
         ("6", "g Log"),
         ("7", "animations"),
         ("1", "Versions"),
     ):
-        app.press("f9")
-        app.wait(" settings ")
-        app.press(digit)
-        app.wait(sign)
+        app.go(digit, sign)
         app.press("down", "f1")
         app.wait("Keys of this screen")
         # The rest may be below what fits.

@@ -64,10 +64,7 @@ def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
 ) -> None:
     app = terminal()
     app.wait("{{ question }}")
-    app.press("f9")
-    app.wait(" settings ")
-    app.press("3")
-    app.wait("long@1")
+    app.go("3", "long@1")
     app.press("f5")
     app.wait("Train long?")
     app.press("y")
@@ -82,9 +79,7 @@ def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
         again = terminal()
         again.wait("{{ question }}")
         started = time.monotonic() - began
-        again.press("f9")
-        again.wait(" settings ")
-        again.press("3")
+        again.go("3", "Recipes")
         # Two seconds after the app can be used, however long it took to start on this machine.
         again.wait("▶ long-1", seconds=2 + started)
         again.jump("r", "Runs")
