@@ -86,26 +86,28 @@ def _llama(_workspace: Workspace) -> list[Check]:
 
 
 def _has_gpu() -> bool:
-    from llmops_tui.monitoring.host import HostSampler
+    from llmops_tui.hardware.gpus import GpuSampler
 
-    return bool(HostSampler().sample().gpus)
+    return bool(GpuSampler().look().gpus)
 
 
 def _gpu(_workspace: Workspace) -> list[Check]:
-    from llmops_tui.monitoring.host import HostSampler
+    from llmops_tui.hardware.gpus import GpuSampler
 
-    sampler = HostSampler()
-    load = sampler.sample()
-    if not load.gpus:
-        return [
-            Check("gpu", "ok", f"none in use: {sampler.gpu_problem or 'no NVIDIA GPU found'}; models run on the CPU")
-        ]
-    return [
-        Check(
+    view = GpuSampler().look()
+    found = [
+        Check("gpu", "fail", f"{g.index}: {g.name}: {g.trouble}", g.remedy)
+        if g.trouble
+        else Check(
             "gpu", "ok", f"{g.index}: {g.name}, {(g.memory_total or 0) / 1e9:.0f} GB, {g.utilisation or 0:.0f} % busy"
         )
-        for g in load.gpus
+        for g in view.gpus
     ]
+    if view.state == "none":
+        found.append(Check("gpu", "ok", f"none in use: {view.cause}; models run on the CPU"))
+    elif view.state != "ok" and not view.gpus:
+        found.append(Check("gpu", "fail", f"{view.state}: {view.cause}", view.remedy))
+    return found
 
 
 def _disk(workspace: Workspace) -> list[Check]:

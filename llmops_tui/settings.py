@@ -49,6 +49,15 @@ class Settings(BaseModel):
         Literal["fast", "exact"],
         Field(description="exact: full-precision cache and attention, for scores to the last digit; slower."),
     ] = "fast"
+    trace_content: Annotated[
+        Literal["keep", "redact", "off"],
+        Field(
+            description="What traces keep of requests: all, without personal data, or figures only; for models loaded next."
+        ),
+    ] = "keep"
+    trace_days: Annotated[
+        int, Field(ge=0, le=36_500, description="Forget traces without feedback after so many days; 0: never.")
+    ] = 0
     speculate: Annotated[
         bool, Field(description="Guess tokens from the text itself while one request runs; gives up where it is wrong.")
     ] = False

@@ -30,12 +30,14 @@ _RESTORE = (
 def launch(workspace: Workspace) -> int:
     """Run the app; returns the exit code of the command: 128 plus the number of the signal that ended it."""
     from llmops_tui.user_files import peek_settings
+    from llmops_tui.workspace.seals import seal_at_end
     from screens.keymap import load_keymap
 
     profile = terminal.detect()
     settings = peek_settings()
     keymap, problems = load_keymap()
     terminal.prepare_environment(profile, str(settings.get("animations", "auto")))
+
     # Some shells export the size the terminal once had; the terminal itself knows better.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
@@ -53,6 +55,8 @@ def launch(workspace: Workspace) -> int:
         app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=problems)
         code = asyncio.run(_run(app))
     app.services.close()
+    seal_at_end(workspace)
+    seal_at_end(workspace)
     if app.return_code and not code:
         sys.stderr.write(f"llmops ended by an error; see {workspace.logs / 'native.log'}\n")
         return int(app.return_code)

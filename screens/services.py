@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from llmops_tui.inference.templating import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.models.registry import Model, ModelRegistry
+    from llmops_tui.monitoring.alerts import Alert
+    from llmops_tui.monitoring.recorder import Recorder
     from llmops_tui.prompts.drafts import Drafts
     from llmops_tui.prompts.runs import PromptRunner, RunHistory
     from llmops_tui.prompts.store import PromptStore
@@ -38,6 +41,9 @@ class Services:
         # How the next model is loaded, where the user chose so because it did not fit otherwise.
         self.smaller: tuple[int, int] | None = None
         self.wait_for_memory = False
+        # Whether a screen shows processes, which are dear to find; and whom an alert is told.
+        self.shows_processes = False
+        self.alert_told: Callable[[Alert], None] | None = None
         self._proofs: dict[str, tuple[object, list[dict[str, Any]]]] = {}
 
     @property
@@ -136,6 +142,17 @@ class Services:
         from llmops_tui.training.runs import RunStore
 
         return RunStore(self.workspace)
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """What looks at the machine and the engines, and keeps what it saw."""
+        from llmops_tui.monitoring.recorder import Recorder
+
+        return Recorder(self.workspace, told=self._tell_alert, wants_processes=lambda: self.shows_processes)
+
+    def _tell_alert(self, alert: Alert) -> None:
+        if self.alert_told is not None:
+            self.alert_told(alert)
 
     @cached_property
     def evaluation(self) -> EvaluationStore:

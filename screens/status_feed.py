@@ -1,18 +1,21 @@
-"""Feeds the status line: looks at the machine, the servers and the jobs every two seconds, in a thread."""
+"""Feeds the status line from the recorder, which looks at the machine, the servers and the jobs each second."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 from screens.widgets.status_line import LoadHistory
 
 if TYPE_CHECKING:
-    from llmops_tui.monitoring.host import HostSampler
+    from llmops_tui.monitoring.alerts import Alert
+    from llmops_tui.monitoring.recorder import Moment
     from screens.app import LlmopsApp
 
 _SECONDS = 2.0
@@ -20,13 +23,14 @@ _FIRST_SECONDS = 0.5
 
 
 class StatusFeed:
-    """Runs as one worker of the app; a look that comes late is skipped, never queued."""
+    """Runs as one worker of the app; the recorder lives as long as it does."""
 
     def __init__(self, app: LlmopsApp) -> None:
         self._app = app
         self._cpu = LoadHistory()
         self._gpu = LoadHistory()
-        self._sampler: HostSampler | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._context: contextvars.Context
 
     async def run(self) -> None:
         """Look, tell the app, wait; until the app ends."""
@@ -36,39 +40,47 @@ class StatusFeed:
         await asyncio.to_thread(lambda: self._app.services.settings)
         for problem in self._app.services.settings_problems:
             self._app.say(problem, severity="warning")
-        while True:
-            if self._app.app_focus:
-                # A look that fails is left out; what is wrong with the workspace is told by whoever works on it.
-                with contextlib.suppress(LlmopsError):
-                    seen = await asyncio.to_thread(self._look, self._app.status.model)
-                    # Merged with the status of now: a model chosen during the look stays chosen.
-                    status = self._app.status
-                    if seen.pop("model") != status.model:
-                        seen["loaded"] = status.loaded
-                    self._app.show_status(replace(status, **seen))
-            await asyncio.sleep(_SECONDS)
+        services = self._app.services
+        self._loop, self._context = asyncio.get_running_loop(), contextvars.copy_context()
+        services.alert_told = self._alert
+        recorder = await asyncio.to_thread(lambda: services.recorder)
+        recorder.start()
+        try:
+            while True:
+                moment = recorder.moment
+                if moment is not None and self._app.app_focus:
+                    # What is wrong with the workspace is told by whoever works on it.
+                    with contextlib.suppress(LlmopsError):
+                        seen = await asyncio.to_thread(self._fields, moment)
+                        self._app.show_status(replace(self._app.status, **seen))
+                await asyncio.sleep(_SECONDS if moment is not None else _FIRST_SECONDS)
+        finally:
+            recorder.stop()
 
-    def _look(self, model: str) -> dict[str, Any]:
-        """Fields of the status as they are now; ``loaded`` is about ``model``."""
-        from llmops_tui.jobs.store import JobState
-        from llmops_tui.monitoring.host import HostSampler
+    def _alert(self, alert: Alert) -> None:
+        """Tell of an alert; called by the recorder's thread."""
+        raised = alert.cleared_at is None
+        severity = alert.rule.severity if raised else "information"
+        title = "Alert" if raised else "Over"
+        say = partial(self._app.say, alert.text, title=title, severity=severity, seconds=12.0)
+        with contextlib.suppress(RuntimeError):  # the app may be ending
+            self._loop.call_soon_threadsafe(say, context=self._context)
+
+    def _fields(self, moment: Moment) -> dict[str, Any]:
+        """Fields of the status at a moment."""
         from llmops_tui.workspace.catalogue import read_notices
 
-        self._sampler = self._sampler or HostSampler()
-        services = self._app.services
-        load = self._sampler.sample()
-        running = [job for job in services.jobs.store.all(50) if job.state == JobState.RUNNING]
-        gpu = load.gpus[0] if load.gpus else None
+        running = moment.jobs
+        gpu = moment.gpus.gpus[0] if moment.gpus.gpus else None
         memory = ""
         if gpu is not None and gpu.memory_used is not None and gpu.memory_total:
             memory = f"{gpu.memory_used / 1e9:.0f}/{gpu.memory_total / 1e9:.0f}G"
         return {
-            "model": model,
-            "cpu": self._cpu.add(load.cpu),
+            "cpu": self._cpu.add(moment.host.cpu),
             "gpu": self._gpu.add(gpu.utilisation if gpu else None),
             "gpu_memory": memory,
             "jobs": len(running),
             "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
-            "notices": len(read_notices(services.workspace)),
-            "loaded": services.servers.find(model.partition("+")[0]) is not None if model else False,
+            "notices": len(read_notices(self._app.services.workspace)) + len(moment.alerts),
+            "loaded": self._app.status.model.partition("+")[0] in {engine.model for engine in moment.engines},
         }

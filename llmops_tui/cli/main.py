@@ -12,11 +12,26 @@ from typing import Annotated, NoReturn
 import typer
 
 from llmops_tui import __version__
-from llmops_tui.cli import data, doctor, evaluate, generate, job, model, prompt, serve, sql, train
+from llmops_tui.cli import (
+    data,
+    doctor,
+    evaluate,
+    generate,
+    job,
+    keep,
+    model,
+    monitor,
+    prompt,
+    serve,
+    sql,
+    traces,
+    train,
+)
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of
 from llmops_tui.cli.start import need_terminal, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.workspace.seals import seal_at_end
 
 _EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
 
@@ -35,12 +50,19 @@ app.add_typer(prompt.app, name="prompt")
 app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(monitor.app, name="monitor")
+app.add_typer(traces.app, name="traces")
 app.add_typer(job.app, name="job")
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)
 app.command("doctor")(doctor.doctor)
 app.command("sql")(sql.sql)
+app.command("lineage")(keep.lineage)
+app.command("backup")(keep.backup)
+app.command("restore")(keep.restore)
+app.command("check")(keep.check)
+app.command("gc")(keep.gc)
 
 
 @app.callback(invoke_without_command=True)
@@ -99,7 +121,12 @@ def run(arguments: Sequence[str]) -> int:
         options, rest = split_globals(arguments)
         if not options.color:
             os.environ["NO_COLOR"] = "1"
-        app(rest, prog_name="llmops", obj=Session(options))
+        session = Session(options)
+        try:
+            app(rest, prog_name="llmops", obj=session)
+        finally:
+            if session.used is not None:
+                seal_at_end(session.used)
     except LlmopsError as error:
         return report_error(options, error)
     except BrokenPipeError:

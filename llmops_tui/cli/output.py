@@ -24,11 +24,13 @@ class Session:
 
     def __init__(self, options: Globals) -> None:
         self.options = options
+        self.used: Workspace | None = None
 
     @property
     def workspace(self) -> Workspace:
         """The workspace, made on first use."""
-        return find_workspace(self.options.workspace).make()
+        self.used = find_workspace(self.options.workspace).make()
+        return self.used
 
     @property
     def catalogue(self) -> Catalogue:

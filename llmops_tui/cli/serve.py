@@ -86,7 +86,7 @@ def serve(
 
     session = session_of(context)
     found = ModelRegistry(session.catalogue).get(model)
-    keys, key_file = _keys(session, api_key_file, no_key=no_key, host="" if socket_path else host)
+    keys, key_file = keys_of(session, api_key_file, no_key=no_key, host="" if socket_path else host)
     given: dict[str, Any] = {
         "parallel": parallel, "context": context_length, "threads": threads, "gpu_layers": gpu_layers,
         "precision": "exact" if exact else None, "speculate": speculate or None, "wait": wait or None,
@@ -96,7 +96,7 @@ def serve(
         **{name: value for name, value in given.items() if value is not None},
         idle_seconds=1e12,
         host="" if socket_path else host,
-        port=0 if socket_path else _free_port(host, port),
+        port=0 if socket_path else free_port(host, port),
         socket=str(socket_path.resolve()) if socket_path else "",
         keys=keys,
         open_access=no_key,
@@ -153,7 +153,7 @@ def _stay(session: Session, supervisor: ServerSupervisor, handle: ServerHandle) 
     )
 
 
-def _keys(session: Session, given: Path | None, *, no_key: bool, host: str) -> tuple[tuple[str, ...], Path | None]:
+def keys_of(session: Session, given: Path | None, *, no_key: bool, host: str) -> tuple[tuple[str, ...], Path | None]:
     """The keys to let in, and the file they are in.
 
     Raises:
@@ -184,7 +184,7 @@ def _keys(session: Session, given: Path | None, *, no_key: bool, host: str) -> t
     return keys, path
 
 
-def _free_port(host: str, port: int) -> int:
+def free_port(host: str, port: int) -> int:
     """The port, where it is free; a free one for 0.
 
     Raises:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.hardware import memory
 from llmops_tui.inference.probe import probe
 from llmops_tui.jobs.leases import Lease, MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.models.gguf import GgufHeader, read_header
 from llmops_tui.models.memory import MemoryEstimate, choose_gpu_layers, estimate, largest_that_fits
 from llmops_tui.models.registry import Model
-from llmops_tui.monitoring import memory
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace, user_runtime_folder
 
@@ -37,6 +37,7 @@ class LoadOptions:
     parallel: int = DEFAULT_PARALLEL
     precision: str = "fast"
     speculate: bool = False
+    trace_content: str = "keep"
     idle_seconds: float = IDLE_SECONDS
     hang_seconds: float = 300.0
     wait: bool = False
@@ -58,6 +59,7 @@ def options_from(settings: Settings) -> LoadOptions:
         parallel=settings.parallel,
         precision=settings.precision,
         speculate=settings.speculate,
+        trace_content=settings.trace_content,
         idle_seconds=settings.idle_minutes * 60,
     )
 

@@ -27,8 +27,8 @@ from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
 _SERVER_OPTIONS = (
-    "context", "threads", "gpu_layers", "parallel", "precision", "speculate", "idle_seconds", "hang_seconds", "host",
-    "port", "keys", "open_access", "allowed_hosts", "allowed_origins",
+    "context", "threads", "gpu_layers", "parallel", "precision", "speculate", "trace_content", "idle_seconds", "hang_seconds",
+    "host", "port", "keys", "open_access", "allowed_hosts", "allowed_origins",
 )  # fmt: skip
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.05

@@ -15,6 +15,7 @@ from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal_at_end
 
 _KILL_AFTER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -63,6 +64,8 @@ def supervise(workspace: Workspace, job_id: str) -> int:
         except subprocess.TimeoutExpired:
             continue
     _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
+    store.journal.close()
+    seal_at_end(workspace)
     return worker.returncode
 
 

@@ -1,1 +1,1 @@
-"""Watching the machine: host load and GPUs."""
+"""Watching: the history of the machine, the latency of engines, alerts, and what other programs read of them."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.endpoints import Endpoint, open_endpoint
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
@@ -18,6 +19,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id, resolve_prefix
@@ -155,7 +157,7 @@ class PromptRunner:
                         continue
                     if isinstance(handle, RemoteHandle):
                         told = event.timings | {"finish_reason": event.finish_reason, "output": "".join(text)}
-                        await asyncio.to_thread(self._journal.append, "request", run_id, body | told)
+                        await asyncio.to_thread(self._keep, run_id, body | told)
                     yield RunProgress("finished", end=event, run_id=run_id)
         except LlmopsError as error:
             if error.code == "server_died" or isinstance(handle, RemoteHandle):
@@ -164,8 +166,11 @@ class PromptRunner:
                     "output": "".join(text), "finish_reason": "error", "error": error.message,
                     "total_ms": (time.monotonic() - clock) * 1000,
                 }  # fmt: skip
-                await asyncio.to_thread(self._journal.append, "request", run_id, body | told)
+                await asyncio.to_thread(self._keep, run_id, body | told)
             raise
+
+    def _keep(self, run_id: str, body: dict[str, Any]) -> None:
+        self._journal.append("request", run_id, as_kept(body, load_settings()[0].trace_content))
 
     def _save(self, request: RunRequest) -> tuple[PromptVersion, bool]:
         return self._store.save(

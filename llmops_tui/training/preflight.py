@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.hardware import memory as devices
 from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
-from llmops_tui.monitoring import memory as devices
 from llmops_tui.training import turns
 from llmops_tui.training.examples import Examples, Report, sources
 from llmops_tui.training.finish.serving import serving_model

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.hardware import memory
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.monitoring import memory
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.workspace.files import make_private_folder
 from llmops_tui.workspace.layout import Workspace, user_runtime_folder

@@ -22,7 +22,7 @@ _BATCH = 500
 _REQUEST_COLUMNS = (
     "id", "started_at", "model", "model_sha256", "prompt", "prompt_version", "variables", "messages", "parameters",
     "output", "finish_reason", "error", "prompt_tokens", "completion_tokens", "reused_tokens", "ttft_ms", "total_ms",
-    "tokens_per_s", "engine",
+    "tokens_per_s", "engine", "content",
 )  # fmt: skip
 _JSON_COLUMNS = {"variables", "messages", "parameters"}
 
@@ -49,8 +49,8 @@ def _fold_batch(catalogue: Catalogue, journal: Journal) -> int:
         found = book.execute("SELECT last_seq FROM folded WHERE journal = ?", [journal_id]).fetchone()
         done = int(found[0]) if found else 0
         for seq, key, kind, body, digest in rows:
-            if seq > done and _intact(catalogue, key, body, digest) and kind == "request":
-                _insert_request(book, key, json.loads(body))
+            if seq > done and kind in _INSERTS and _intact(catalogue, key, body, digest):
+                _INSERTS[kind](book, key, json.loads(body))
         book.execute("INSERT OR REPLACE INTO folded VALUES (?, ?)", [journal_id, max(last, done)])
 
     catalogue.write(work)
@@ -79,3 +79,17 @@ def _insert_request(book: duckdb.DuckDBPyConnection, key: str, body: dict[str, A
         inputs += [found[0]] if found else []
     recipe = sha256_text(json.dumps(body.get("parameters"), sort_keys=True))
     record_edges(book, output=key, kind="run", recipe=recipe, inputs=inputs)
+
+
+_FEEDBACK_COLUMNS = ("id", "request", "score", "correction", "comment", "verdict", "source", "said_at")
+
+
+def _insert_feedback(book: duckdb.DuckDBPyConnection, key: str, body: dict[str, Any]) -> None:
+    marks = ", ".join("?" for _ in _FEEDBACK_COLUMNS)
+    book.execute(
+        f"INSERT OR IGNORE INTO feedback ({', '.join(_FEEDBACK_COLUMNS)}) VALUES ({marks})",
+        [key, *(body.get(name) for name in _FEEDBACK_COLUMNS[1:])],
+    )
+
+
+_INSERTS = {"request": _insert_request, "feedback": _insert_feedback}

@@ -11,13 +11,46 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.sqlite_files import counted_write
 
 BUSY_SECONDS = 15.0
+_TIMING_COLUMNS = "id, ended_at, model, ttft_ms, token_ms, total_ms, tokens, failed"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The times of one request, kept for a while beside its record so that they can be read without it.
+
+    ``token_ms`` is the mean time between its tokens; ``tokens`` how many it generated; ``failed`` 1 where it ended
+    in an error.
+    """
+
+    seq: int
+    id: str
+    ended_at: float
+    model: str
+    ttft_ms: float | None
+    token_ms: float | None
+    total_ms: float
+    tokens: int
+    failed: int
+
+
+def timing_of(key: str, body: dict[str, Any]) -> tuple[Any, ...]:
+    """The row of a request's times."""
+    total = float(body.get("total_ms") or 0.0)
+    tokens = int(body.get("completion_tokens") or 0)
+    first = body.get("ttft_ms")
+    between = (total - first) / (tokens - 1) if first is not None and tokens > 1 else None
+    ended = float(body.get("started_at") or time.time()) + total / 1000
+    failed = int(body.get("finish_reason") == "error")
+    return key, ended, str(body.get("model") or ""), first, between, total, tokens, failed
 
 
 class Journal:
@@ -42,14 +75,41 @@ class Journal:
         rows = []
         for kind, key, body in events:
             text = json.dumps(body, ensure_ascii=True, sort_keys=True)
-            rows.append((key, kind, time.time(), text, sha256_text(text)))
+            timing = timing_of(key, body) if kind == "request" else None
+            rows.append(((key, kind, time.time(), text, sha256_text(text)), timing))
+        new = 0
         with self.transaction() as connection:
-            return sum(
-                connection.execute(
+            for row, timing in rows:
+                added = connection.execute(
                     "INSERT OR IGNORE INTO events (key, kind, at, body, sha256) VALUES (?, ?, ?, ?, ?)", row
                 ).rowcount
-                for row in rows
-            )
+                new += added
+                if added and timing is not None:
+                    connection.execute(
+                        f"INSERT INTO timings ({_TIMING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", timing
+                    )
+        return new
+
+    def timings_after(self, seq: int, limit: int = 5000) -> list[Timing]:
+        """Requests that ended after the one numbered ``seq``, in that order."""
+        rows = self.connection().execute(
+            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        )
+        return [Timing(*row) for row in rows]
+
+    def timings_between(self, begin: float, end: float, limit: int) -> list[Timing]:
+        """Requests under way between two moments, the longest first."""
+        rows = self.connection().execute(
+            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE ended_at >= ? AND ended_at - total_ms / 1000.0 <= ? "
+            "ORDER BY total_ms DESC LIMIT ?",
+            (begin, end, limit),
+        )
+        return [Timing(*row) for row in rows]
+
+    def forget_timings(self, before: float) -> int:
+        """Drop the timings of requests that ended before a moment; the requests themselves are in the book."""
+        with self.transaction() as connection:
+            return connection.execute("DELETE FROM timings WHERE ended_at < ?", (before,)).rowcount
 
     def save_draft(self, key: str, body: dict[str, Any]) -> None:
         """Keep what is being typed; durable when this returns."""
@@ -77,14 +137,8 @@ class Journal:
         """
         connection = self.connection()
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with counted_write(connection):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
         except sqlite3.Error as error:
             raise self._explain(error) from error
 
@@ -126,7 +180,8 @@ def _open(workspace: Workspace) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     # FULL: a commit that was acknowledged outlives a power cut, at a cost that no typist notices.
     connection.execute("PRAGMA synchronous = FULL")
-    if fresh or connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'jobs'").fetchone()[0] == 0:
+    tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('jobs', 'timings')"
+    if fresh or connection.execute(tables).fetchone()[0] < 2:
         _create_tables(connection)
     return connection
 
@@ -141,6 +196,12 @@ def _create_tables(connection: sqlite3.Connection) -> None:
         "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE NOT NULL, "
         "kind TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL)"
     )
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS timings (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, "
+        "ended_at REAL NOT NULL, model TEXT NOT NULL, ttft_ms REAL, token_ms REAL, total_ms REAL NOT NULL, "
+        "tokens INTEGER NOT NULL, failed INTEGER NOT NULL)"
+    )
+    connection.execute("CREATE INDEX IF NOT EXISTS timings_by_end ON timings (ended_at)")
     connection.execute("CREATE TABLE IF NOT EXISTS identity (journal TEXT PRIMARY KEY)")
     connection.execute(
         "INSERT INTO identity SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM identity)"

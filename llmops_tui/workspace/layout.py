@@ -35,6 +35,16 @@ class Workspace:
         return self.root / "journal.db"
 
     @property
+    def history(self) -> Path:
+        """What was measured over time, a SQLite file."""
+        return self.root / "history.db"
+
+    @property
+    def alert_rules(self) -> Path:
+        """The workspace's own alert rules, where it has any."""
+        return self.root / "alerts.yaml"
+
+    @property
     def models(self) -> Path:
         """Model files that belong to the workspace."""
         return self.root / "models"

@@ -104,6 +104,16 @@ MIGRATIONS: tuple[Migration, ...] = (
                 finished_at DOUBLE)""",
         ),
     ),
+    Migration(
+        5,
+        "feedback on requests, and whether their content was kept",
+        (
+            """CREATE TABLE feedback (
+                id VARCHAR PRIMARY KEY, request VARCHAR NOT NULL, score INTEGER, correction VARCHAR, comment VARCHAR,
+                verdict VARCHAR, source VARCHAR NOT NULL, said_at DOUBLE NOT NULL)""",
+            "ALTER TABLE requests ADD COLUMN content VARCHAR",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

@@ -25,8 +25,8 @@ class DeviceUse:
 
 def look() -> list[DeviceUse]:
     """The devices now. Blocks; for a thread."""
+    from llmops_tui.hardware.memory import devices
     from llmops_tui.inference.loading import ledger
-    from llmops_tui.monitoring.memory import devices
 
     book = ledger()
     found = []

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.operations.base import apply
-from llmops_tui.datasets.privacy.recognising import KINDS, find_personal
-from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms, mark, replace_in_text
+from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms
 from llmops_tui.datasets.privacy.reporting import find_in_version
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.privacy.recognising import KINDS, find_personal
+from llmops_tui.privacy.replacing import mark, replace_in_text
 from tests.datasets.conftest import Fill, chat, rows_of
 from tools.measure_privacy import CASES, measure
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.hardware.memory import HOST, DeviceMemory, devices, measure
 from llmops_tui.inference import loading
 from llmops_tui.inference.loading import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -17,7 +18,6 @@ from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.memory import choose_gpu_layers, estimate, largest_that_fits
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.monitoring.memory import HOST, DeviceMemory, devices, measure
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
@@ -99,7 +99,7 @@ def test_two_that_ask_at_once_are_not_both_given_the_last_of_it(tmp_path: Path) 
         "from pathlib import Path\n"
         "from llmops_tui.jobs.leases import MemoryLedger, MemoryShortError\n"
         "from llmops_tui.jobs.process import identify\n"
-        "from llmops_tui.monitoring.memory import DeviceMemory\n"
+        "from llmops_tui.hardware.memory import DeviceMemory\n"
         "ledger = MemoryLedger(Path(sys.argv[1]), lambda d: DeviceMemory(d, 10, 10))\n"
         "try:\n"
         "    ledger.take(device='gpu0', size=6, name='x', kind='job', workspace='w', process=identify(os.getpid()))\n"

@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from llmops_tui.datasets.checks.base import Check
-from llmops_tui.datasets.privacy.recognising import find_personal
-from llmops_tui.datasets.privacy.replacing import mark, replace_in_row
+from llmops_tui.datasets.privacy.replacing import replace_in_row
 from llmops_tui.datasets.records import Row, map_texts, texts
+from llmops_tui.privacy.recognising import find_personal
+from llmops_tui.privacy.replacing import mark
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
 # Characters without width that hide text; the joiners that scripts and emoji need are left alone between letters.

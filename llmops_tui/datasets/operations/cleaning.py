@@ -8,10 +8,11 @@ from pathlib import Path
 from llmops_tui.datasets.checks.running import find_check
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
-from llmops_tui.datasets.privacy.recognising import KINDS
-from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms, mark, replace_in_row, reveal_texts
+from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms, replace_in_row, reveal_texts
 from llmops_tui.datasets.records import Row
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.privacy.recognising import KINDS
+from llmops_tui.privacy.replacing import mark
 
 
 def dedup(work: Work) -> Made:

@@ -13,34 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.privacy.recognising import KINDS, find_personal
 from llmops_tui.datasets.records import Row, map_texts
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.privacy.recognising import KINDS
+from llmops_tui.privacy.replacing import replace_in_text
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 from llmops_tui.workspace.ids import ALPHABET
 
 # Texts that say what something is, and never what it is about.
 _SKIP = frozenset({"role", "type"})
 _STAND_IN = re.compile(r"\[([A-Z_]+)-([0-9a-z]{10,20})\]")
-_PASSES = 4
-
-
-def replace_in_text(
-    text: str, stand_in: Callable[[str, str], str], kinds: tuple[str, ...] = KINDS
-) -> tuple[str, Counter[str]]:
-    """A text with everything personal replaced by ``stand_in(kind, value)``, and how much of each kind there was.
-
-    It is looked through again until nothing is found, since what is left may only then look like something.
-    """
-    counts: Counter[str] = Counter()
-    for _ in range(_PASSES):
-        spans = find_personal(text, kinds)
-        if not spans:
-            break
-        for span in reversed(spans):
-            text = text[: span.start] + stand_in(span.kind, text[span.start : span.end]) + text[span.end :]
-            counts[span.kind] += 1
-    return text, counts
 
 
 def replace_in_row(
@@ -56,11 +38,6 @@ def replace_in_row(
 
     fresh: Row = map_texts(row, change, skip=_SKIP)
     return fresh, counts
-
-
-def mark(kind: str, _value: str) -> str:
-    """What stands for something that was taken out, such as ``[EMAIL]``."""
-    return f"[{kind.upper()}]"
 
 
 class Key:

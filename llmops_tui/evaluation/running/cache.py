@@ -12,6 +12,7 @@ import orjson
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.sqlite_files import counted_write
 
 _BUSY_SECONDS = 30.0
 _MANY = 500
@@ -69,12 +70,9 @@ class AnswerCache:
         if not self._waiting:
             return
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", self._waiting.items())
-            self._connection.execute("COMMIT")
+            with counted_write(self._connection):
+                self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", self._waiting.items())
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             raise _failed(self._path, error) from error
         self._waiting.clear()
 

@@ -16,6 +16,8 @@ import uvicorn
 from llmops_tui.inference.server.app import ModelServer
 from llmops_tui.inference.server.guard import MAX_HEAD, PatientProtocol
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal_at_end
 
 _BACKLOG = 1024
 
@@ -39,6 +41,7 @@ async def serve(options: ServerOptions, state: Path) -> None:
         loading.cancel()
         await server.close()
         _clean_up(options, state)
+        seal_at_end(Workspace(Path(options.workspace)))
 
 
 def listen(options: ServerOptions) -> list[socket.socket]:

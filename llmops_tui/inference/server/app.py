@@ -49,7 +49,8 @@ class ModelServer:
         self.options = options
         workspace = Workspace(Path(options.workspace))
         self._chat = ChatTemplate(options.chat_template, lambda: self.engine.info)
-        self._writer = JournalWriter(Journal(workspace))
+        self._journal = Journal(workspace)
+        self._writer = JournalWriter(self._journal, options.trace_content)
         self._metrics = ServerMetrics(options.model)
         self.engine = EngineProcess(
             {name: getattr(options, name) for name in _ENGINE_OPTIONS} | {"visible": self._chat.format.visible},
@@ -77,6 +78,7 @@ class ModelServer:
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._embeddings, methods=post),
             Route("/v1/responses", self._completions.responses, methods=post),
+            Route("/v1/feedback", self._feedback, methods=post),
             Route("/tokenize", self._tokenize, methods=post),
             Route("/detokenize", self._detokenize, methods=post),
             Route("/tokenizer_info", self._tokenizer_info),
@@ -196,6 +198,14 @@ class ModelServer:
         body = await read_body(request, schemas.DetokenizeRequest)
         result = await self._ask({"op": "detokenize", "tokens": body.tokens})
         return JSONResponse(result | {"prompt": result["text"]})
+
+    async def _feedback(self, request: Request) -> Response:
+        body = await read_body(request, schemas.FeedbackRequest)
+        trace = body.id.replace("resp_", "run_", 1)
+        entry = body.as_entry(trace)
+        key = new_id("fb")
+        await asyncio.to_thread(self._journal.append, "feedback", key, entry)
+        return JSONResponse({"id": key, "object": "feedback", "trace": trace})
 
     # Helpers
 

@@ -23,6 +23,7 @@ _PATHS: dict[str, tuple[str, str, type[BaseModel] | None]] = {
     "/v1/responses": ("post", "Answer in the form of the responses API", schemas.ResponsesRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
     "/v1/models": ("get", "The model and its adapters", None),
+    "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
     "/tokenize": ("post", "Count and show the tokens of a text or of a rendered conversation", schemas.TokenizeRequest),
     "/detokenize": ("post", "The text of tokens", schemas.DetokenizeRequest),
     "/tokenizer_info": ("get", "Special tokens and the chat template", None),

@@ -27,6 +27,7 @@ class ServerOptions:
     cache_bytes: int = 1 << 30
     speculate: bool = False
     precision: str = "fast"
+    trace_content: str = "keep"
     idle_seconds: float = 900.0
     hang_seconds: float = 300.0
     host: str = ""

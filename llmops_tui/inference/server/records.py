@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.content import as_kept
 from llmops_tui.workspace.journal import Journal
 
 
@@ -36,8 +37,9 @@ class Record:
 class JournalWriter:
     """Writes records in the order they come; those that come while one write is under way go into the next."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, content: str = "keep") -> None:
         self._journal = journal
+        self._content = content
         self._due: list[tuple[tuple[str, str, dict[str, Any]], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -57,6 +59,10 @@ class JournalWriter:
             self._task = asyncio.create_task(self._run())
         return done
 
+    def _append(self, events: list[tuple[str, str, dict[str, Any]]]) -> None:
+        # What is personal is taken out before it reaches the disk, not after.
+        self._journal.append_many([(kind, key, as_kept(body, self._content)) for kind, key, body in events])
+
     async def close(self) -> None:
         """Write what is due."""
         if self._task is not None:
@@ -68,7 +74,7 @@ class JournalWriter:
             batch, self._due = self._due, []
             error: LlmopsError | None = None
             try:
-                await asyncio.to_thread(self._journal.append_many, [event for event, _ in batch])
+                await asyncio.to_thread(self._append, [event for event, _ in batch])
             except LlmopsError as raised:
                 error = raised
             for _, done in batch:

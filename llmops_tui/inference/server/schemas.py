@@ -267,6 +267,31 @@ def error_body(code: str, message: str, hint: str = "", kind: str = "invalid_req
     return {"error": {"message": message, "type": kind, "param": None, "code": code, "hint": hint}}
 
 
+class FeedbackRequest(BaseModel):
+    """What somebody says of an answer: a thumb, a better answer, a comment; at least one of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[str, Field(min_length=1, max_length=100)]
+    score: Literal["up", "down"] | None = None
+    correction: Annotated[str, Field(max_length=200_000)] | None = None
+    comment: Annotated[str, Field(max_length=20_000)] | None = None
+    user: Annotated[str, Field(max_length=200)] = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> FeedbackRequest:
+        if self.score is None and not self.correction and not self.comment:
+            raise ValueError("give a score, a correction or a comment")
+        return self
+
+    def as_entry(self, trace: str) -> dict[str, Any]:
+        """The feedback as the journal keeps it."""
+        return {
+            "request": trace, "score": {"up": 1, "down": -1, None: None}[self.score], "correction": self.correction,
+            "comment": self.comment, "source": self.user or "endpoint", "said_at": time.time(),
+        }  # fmt: skip
+
+
 def envelope(kind: str, request_id: str, model: str, choices: list[dict[str, Any]], *, chunk: bool) -> dict[str, Any]:
     """What every completion has around its choices; ``kind`` is ``chat`` or ``text``."""
     name = ("chat.completion.chunk" if chunk else "chat.completion") if kind == "chat" else "text_completion"

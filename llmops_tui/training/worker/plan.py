@@ -68,7 +68,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
 
 def _energy(device: str, seconds: float | None) -> float | None:
     """Kilowatt hours at the card's power limit; none where it is not known."""
-    from llmops_tui.monitoring.power import power_limit_watts
+    from llmops_tui.hardware.power import power_limit_watts
 
     watts = power_limit_watts(device)
     return None if watts is None or seconds is None else watts * seconds / 3.6e6

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from llmops_tui.datasets.privacy.names import find_names, known_names
+from llmops_tui.privacy.names import find_names, known_names
 
 # In the order in which they win where two overlap.
 KINDS = ("secret", "email", "iban", "card", "national_id", "ip", "phone", "name")

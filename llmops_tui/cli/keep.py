@@ -1,0 +1,143 @@
+"""``llmops backup``, ``restore``, ``check``, ``gc`` and ``lineage``: losing nothing, and knowing where things came from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmops_tui.cli.output import Session, session_of
+from llmops_tui.errors import ExitCode
+
+
+def backup(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(help="The file to write; an older one is replaced when the new one is whole.")
+    ],
+    models: Annotated[bool, typer.Option(help="With the models of the workspace, or without.")] = True,
+) -> None:
+    """Copy the workspace into one file, while others write, and read it back."""
+    from llmops_tui.keeping.backup import backup as make
+
+    session = session_of(context)
+    manifest = make(session.workspace, file, models=models, progress=_progress(session))
+    data = manifest.as_dict() | {"file": str(file.resolve()), "files": len(manifest.files), "size_bytes": manifest.size}
+
+    def human() -> str:
+        lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, read back and whole"]
+        lines += [f"not in it: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
+        lines += [f"not in it: {', '.join(manifest.left_out)}"] if manifest.left_out else []
+        return "\n".join(lines)
+
+    session.emit(data, human)
+
+
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file that llmops backup wrote.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only what would happen is shown.")] = False,
+) -> None:
+    """Put a backup in the place of the workspace; the old one is kept beside it."""
+    from llmops_tui.keeping.restore import preview
+    from llmops_tui.keeping.restore import restore as put_back
+    from llmops_tui.workspace.layout import find_workspace
+
+    session = session_of(context)
+    # Nothing is made before it is decided: an empty folder would look like a workspace that is replaced.
+    workspace = find_workspace(session.options.workspace)
+    seen = preview(file, workspace)
+    data = seen.as_dict()
+    if not yes:
+        session.emit(data | {"done": False}, lambda: _preview_text(data))
+        return
+    kept = put_back(file, workspace, _progress(session))
+    told = f"the old one is kept in {kept}" if kept is not None else "there was none before"
+    session.emit(
+        data | {"done": True, "kept": str(kept) if kept else None}, lambda: f"restored to {workspace.root}; {told}"
+    )
+
+
+def _preview_text(data: dict[str, object]) -> str:
+    gone = data["taken_away"]
+    missing = data["missing_models"]
+    assert isinstance(gone, list)
+    assert isinstance(missing, list)
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(str(data["made_at"]))))
+    lines = [
+        f"made {made} by llmops {data['version']} of {data['from']}",
+        f"brings {data['new']} files that are not there, and replaces {data['replaced']}",
+    ]
+    lines += [f"would be gone: {', '.join(gone[:10])}" + (" …" if len(gone) > 10 else "")] if gone else []
+    lines += [f"model {m['name']} is not in it and not at {m['path']}" for m in missing]
+    return "\n".join(
+        [*lines, f"nothing was changed; with --yes it goes to {data['to']}, and the old one is kept beside it"]
+    )
+
+
+def check(
+    context: typer.Context,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take everything as it is now for right, from now on.")
+    ] = False,
+) -> None:
+    """Hold every file, row, hash and reference against what was kept; exit 1 where anything is wrong."""
+    from llmops_tui.keeping.check import check as look
+
+    session = session_of(context)
+    report = look(session.workspace, accept=accept, progress=_progress(session))
+
+    def human() -> str:
+        lines = [f"{f.level}: {f.place}: {f.text}. {f.remedy}".rstrip() for f in report.findings]
+        looked = ", ".join(f"{number:,} {what}" for what, number in report.looked_at.items())
+        word = f"{len(report.errors)} wrong" if report.errors else "clean"
+        return "\n".join([*lines, f"{word}: {looked}"])
+
+    session.emit(report.as_dict(), human)
+    if report.errors and not accept:
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def gc(
+    context: typer.Context,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; without it only what would go, and why, is shown.")
+    ] = False,
+    days: Annotated[float, typer.Option(help="How long logs, folders of jobs and kept answers stay.", min=0)] = 30.0,
+) -> None:
+    """Clear away what nothing refers to any more."""
+    from llmops_tui.keeping.gc import collect, plan
+    from llmops_tui.settings import load_settings
+
+    session = session_of(context)
+    settings, _ = load_settings()
+    removals = (collect if yes else plan)(session.workspace, settings, days)
+    size = sum(r.size for r in removals)
+
+    def human() -> str:
+        table = session.rows(["what", "MB", "why"], [[r.what, round(r.size / 1e6, 2), r.why] for r in removals])
+        end = f"{size / 1e6:,.1f} MB {'freed' if yes else 'would be freed; --yes does it'}"
+        return f"{table}\n{end}" if removals else "nothing to clear away"
+
+    session.emit({"done": yes, "size_bytes": size, "removals": [r.as_dict() for r in removals]}, human)
+
+
+def lineage(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(help="A dataset, prompt, model, run or trace; or the beginning of a hash.")],  # noqa: A002
+) -> None:
+    """Show where a thing came from and what was made of it."""
+    from llmops_tui.keeping.lineage import draw, trace_lineage
+
+    session = session_of(context)
+    found = trace_lineage(session.catalogue, session.journal, id)
+    session.emit(found.as_dict(), lambda: "\n".join(branches + text for branches, _, text in draw(found)))
+
+
+def _progress(session: Session) -> Callable[[float, str], None] | None:
+    """A line on the terminal that is written over, where somebody watches."""
+    show = session.progress("working")
+    return None if show is None else lambda share, _what: show(share)

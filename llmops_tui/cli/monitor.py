@@ -1,0 +1,196 @@
+"""``llmops monitor``: the machine and the engines, once, as a stream, or as an address for Prometheus; and alerts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmops_tui.cli.output import Session, session_of
+from llmops_tui.errors import InputRefusedError
+
+if TYPE_CHECKING:
+    from llmops_tui.monitoring.recorder import Moment, Recorder
+
+app = typer.Typer(help="The machine, the GPUs and the engines; alerts; an address for Prometheus.")
+_SETTLE_SECONDS = 0.5
+
+
+@app.callback(invoke_without_command=True)
+def monitor(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end; without it a line each second.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Record, and answer Prometheus at /metrics.")] = False,
+    host: Annotated[str, typer.Option(help="Address for --serve.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for --serve; 0 takes a free one.")] = 9468,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="Keys, one a line; else one is made in the workspace.")
+    ] = None,
+    no_key: Annotated[
+        bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
+    ] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Print a dashboard for Grafana.")] = False,
+) -> None:
+    """Show GPUs, host, engines and latency."""
+    if context.invoked_subcommand is not None:
+        return
+    session = session_of(context)
+    if dashboard:
+        from llmops_tui.monitoring.dashboard import dashboard_json
+
+        # It is JSON in any case.
+        session.stream(dashboard_json() + "\n")
+        return
+    from llmops_tui.monitoring.recorder import Recorder
+
+    recorder = Recorder(session.workspace, wants_processes=lambda: not serve)
+    if serve:
+        _serve(session, recorder, host, port, api_key_file, no_key=no_key)
+        return
+    try:
+        _look(session, recorder, once=once)
+    finally:
+        recorder.stop()
+
+
+def _look(session: Session, recorder: Recorder, *, once: bool) -> None:
+    recorder.look()
+    recorder.look_slowly()
+    # Rates and the load of processors are of the time between two looks.
+    time.sleep(_SETTLE_SECONDS)
+    while True:
+        moment = recorder.look()
+        if session.options.json:
+            session.emit_line(as_dict(moment))
+        else:
+            text = "\n".join(_lines(moment)) + ("" if once else "\n")
+            session.stream(text + "\n")
+        if once:
+            return
+        time.sleep(1.0)
+
+
+def _serve(session: Session, recorder: Recorder, host: str, port: int, key_file: Path | None, *, no_key: bool) -> None:
+    from llmops_tui.cli.serve import free_port, keys_of
+    from llmops_tui.inference.server.options import ServerOptions
+    from llmops_tui.monitoring.endpoint import serve
+
+    keys, path = keys_of(session, key_file, no_key=no_key, host=host)
+    options = ServerOptions(
+        workspace=str(session.workspace.root), model="monitor", path="", sha256="", socket="", key="", chat_template=None,
+        host=host, port=free_port(host, port), keys=keys, open_access=no_key,
+    )  # fmt: skip
+    shown = f"[{host}]" if ":" in host else host
+    data = {"url": f"http://{shown}:{options.port}/metrics", "api_key_file": str(path) if path else None}
+
+    def announce() -> None:
+        session.emit(data, lambda: f"url   {data['url']}\nkey   {data['api_key_file'] or 'none asked for'}")
+
+    serve(recorder, options, announce)
+
+
+def as_dict(moment: Moment) -> dict[str, Any]:
+    """A moment as the command line's JSON shows it."""
+    view = moment.gpus
+    return {
+        "at": moment.at, "host": asdict(moment.host),
+        "gpu": {"state": view.state, "cause": view.cause, "remedy": view.remedy, "gpus": [asdict(g) for g in view.gpus]},
+        "engines": [asdict(engine) for engine in moment.engines],
+        "latency": {window.model: window.as_dict() for window in moment.latencies},
+        "processes": [asdict(p) for p in moment.processes if p.role or p.gpu_memory is not None],
+        "jobs": [job.as_dict() for job in moment.jobs], "alerts": [alert.as_dict() for alert in moment.alerts],
+        "recording": moment.recording, "cost": moment.cost, "trouble": moment.trouble,
+    }  # fmt: skip
+
+
+def _lines(moment: Moment) -> list[str]:
+    host = moment.host
+    when = time.strftime("%H:%M:%S", time.localtime(moment.at))
+    memory = f"memory {host.memory_used / 1e9:.1f} of {host.memory_total / 1e9:.1f} GB"
+    lines = [f"{when}  cpu {host.cpu:.0f} %  {memory}"]
+    if host.disk_used is not None and host.disk_total:
+        lines[0] += f"  disk {100 * host.disk_used / host.disk_total:.0f} %"
+    if not moment.gpus.gpus:
+        lines.append(
+            f"gpu   {moment.gpus.cause or moment.gpus.state}"
+            + (f". {moment.gpus.remedy}" if moment.gpus.remedy else "")
+        )
+    for gpu in moment.gpus.gpus:
+        parts = [f"gpu{gpu.index}  {gpu.name}"]
+        if gpu.trouble:
+            parts.append(f"{gpu.trouble}. {gpu.remedy}")
+        for label, value, unit in (
+            ("util", gpu.utilisation, "%"), ("mem bandwidth", gpu.bandwidth, "%"), ("power", gpu.power, "W"),
+            ("", gpu.temperature, "°C"),
+        ):  # fmt: skip
+            parts.append(f"{label} {'–' if value is None else f'{value:.0f}'} {unit}".strip())
+        if gpu.memory_used is not None and gpu.memory_total:
+            parts.append(f"{gpu.memory_used / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB")
+        lines.append("  ".join(parts))
+    for engine in moment.engines:
+        rate = f"  {engine.decode_rate:,.0f} tok/s" if engine.decode_rate else ""
+        lines.append(f"engine {engine.model}  {engine.state}  {engine.running} running  {engine.waiting} waiting{rate}")
+    for window in moment.latencies:
+        first = window.percentile("first", 0.95)
+        told = f"first token p95 {first:,.0f} ms" if first is not None else "no answer yet"
+        lines.append(
+            f"requests {window.model}  {window.requests} in {window.minutes} min  {told}  {window.failed} failed"
+        )
+    lines += [f"alert {alert.text}" for alert in moment.alerts]
+    return lines
+
+
+@app.command()
+def alerts(
+    context: typer.Context,
+    rules: Annotated[bool, typer.Option("--rules", help="Print the rules as YAML.")] = False,
+    use: Annotated[Path | None, typer.Option(help="Use the rules of this YAML file from now on.")] = None,
+    dry_run: Annotated[
+        Path | None, typer.Option("--dry-run", help="What the rules of this file would have raised.")
+    ] = None,
+    hours: Annotated[float, typer.Option(help="How far back --dry-run looks.", min=0.1, max=24 * 90)] = 24.0,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
+) -> None:
+    """Show alerts, raised and cleared; or the rules behind them."""
+    from llmops_tui.monitoring.alerts import dump_rules, load_rules, parse_rules, save_rules
+    from llmops_tui.monitoring.history import History
+    from llmops_tui.monitoring.replay import replay
+
+    session = session_of(context)
+    workspace = session.workspace
+    history = History(workspace.history)
+    try:
+        if use is not None:
+            kept = save_rules(workspace.alert_rules, _text_of(use))
+            session.emit({"rules": [r.model_dump() for r in kept]}, lambda: f"{len(kept)} rules are used from now on")
+        elif rules:
+            found = load_rules(workspace.alert_rules)
+            session.emit({"rules": [r.model_dump() for r in found]}, lambda: dump_rules(found).rstrip())
+        else:
+            now = time.time()
+            if dry_run is not None:
+                shown = replay(history, parse_rules(_text_of(dry_run), str(dry_run)), now - hours * 3600, now)
+            else:
+                shown = history.alerts(limit)
+            rows = [
+                [_when(a.raised_at), _when(a.cleared_at) if a.cleared_at else "raised", a.rule.severity, a.text]
+                for a in shown[:limit]
+            ]
+            data = {"alerts": [a.as_dict() for a in shown[:limit]], "total": len(shown), "dry_run": dry_run is not None}
+            session.emit(data, lambda: session.rows(["raised", "cleared", "severity", "what"], rows, len(shown)))
+    finally:
+        history.close()
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError("no_such_file", f"cannot read {path}: {error}", "Name a YAML file of rules.") from error
+
+
+def _when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -1,0 +1,155 @@
+"""``llmops traces``: every request, what was said of it, and datasets made of that."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import InputRefusedError
+
+app = typer.Typer(help="Every request: what was asked and answered, how long it took, and what people said of it.")
+Filter = Annotated[
+    str, typer.Option("--filter", help="Words, ~regex, and terms: model:M prompt:P@3 is:down slow:2000 since:24h.")
+]
+
+
+def _store(session: Session) -> Any:
+    from llmops_tui.traces.store import TraceStore
+
+    return TraceStore(session.catalogue, session.journal)
+
+
+def _wanted(said: str) -> Any:
+    from llmops_tui.traces.store import TraceFilter
+
+    return TraceFilter.parse(said, time.time())
+
+
+@app.command("list")
+def list_traces(
+    context: typer.Context,
+    said: Filter = "",
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = LIMIT,
+) -> None:
+    """List traces, the newest first."""
+    session = session_of(context)
+    lines, total = _store(session).page(_wanted(said), limit)
+
+    def human() -> str:
+        rows = [
+            [
+                line.id, time.strftime("%m-%d %H:%M:%S", time.localtime(line.started_at)), line.model,
+                f"{line.prompt}@{line.version}" if line.prompt else "", line.finish_reason,
+                round(line.total_ms) if line.total_ms is not None else None, {1: "up", -1: "down"}.get(line.score or 0, ""),
+                line.output[:60],
+            ]
+            for line in lines
+        ]  # fmt: skip
+        headers = ["trace", "when", "model", "prompt", "end", "ms", "said", "answer"]
+        return session.rows(headers, rows, total)
+
+    session.emit({"traces": [line.as_dict() for line in lines], "total": total, "truncated": total > len(lines)}, human)
+
+
+@app.command()
+def show(context: typer.Context, trace: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
+    """Show one trace with everything that is known of it."""
+    session = session_of(context)
+    found = _store(session).get(trace)
+
+    def human() -> str:
+        line = found.line
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.started_at))
+        parts = [f"{line.id}  {when}  {line.model}  {line.finish_reason}"]
+        parts += [f"{line.prompt}@{line.version}"] if line.prompt else []
+        parts += [f"[{m.get('role')}]\n{m.get('content')}" for m in found.messages]
+        parts += [f"[answer]\n{found.output}"] + ([f"error: {line.error}"] if line.error else [])
+        parts += [f"content: {line.content}"] if line.content else []
+        for said in found.said:
+            words = [
+                {1: "up", -1: "down"}.get(said["score"] or 0),
+                said["correction"],
+                said["comment"],
+                said["verdict"],
+            ]
+            parts.append(f"{said['source']}: " + " · ".join(word for word in words if word))
+        return "\n".join(parts)
+
+    session.emit(found.as_dict(), human)
+
+
+@app.command()
+def feedback(
+    context: typer.Context,
+    trace: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    score: Annotated[str | None, typer.Option(help="up or down.")] = None,
+    correct: Annotated[str | None, typer.Option(help="The answer that would have been right.")] = None,
+    comment: Annotated[str | None, typer.Option(help="What you think.")] = None,
+    verdict: Annotated[str | None, typer.Option(help="accepted or dismissed: takes it from the review queue.")] = None,
+) -> None:
+    """Say something of an answer."""
+    from llmops_tui.traces.feedback import give
+
+    session = session_of(context)
+    made = give(_store(session), trace, score=score, correction=correct, comment=comment, verdict=verdict)
+    session.emit(made, lambda: f"kept: {made['trace']}")
+
+
+@app.command("to-dataset")
+def to_dataset(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The dataset; a new version is made.")],
+    shape: Annotated[str, typer.Option("--as", help="messages, or preference for pairs.")] = "messages",
+    said: Filter = "",
+    keep_personal: Annotated[
+        bool, typer.Option("--keep-personal", help="Leave personal data in; without it, it is taken out.")
+    ] = False,
+) -> None:
+    """Make a dataset version of corrected and praised answers."""
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.traces.to_dataset import gather, make_version
+
+    session = session_of(context)
+    store = _store(session)
+    privacy = "keep" if keep_personal else "redact"
+    store.page(_wanted(said), 1)
+    gathered = gather(store, _wanted(said), shape, privacy)
+    version = make_version(DatasetStore(session.catalogue), name, gathered, shape, privacy)
+    data = {
+        "dataset": version.dataset, "version": version.number, "rows": version.rows, "sha256": version.sha256, "as": shape,
+        "left_out": dict(gathered.left_out), "personal": dict(gathered.personal), "privacy": privacy,
+    }  # fmt: skip
+
+    def human() -> str:
+        lines = [f"{version.ref}: {version.note}"]
+        lines += [f"left out: {count} × {why}" for why, count in gathered.left_out.items()]
+        return "\n".join(lines)
+
+    session.emit(data, human)
+
+
+@app.command("export")
+def export_traces(
+    context: typer.Context,
+    otlp: Annotated[str, typer.Option(help="Where a collector takes OTLP over HTTP, such as http://localhost:4318.")],
+    said: Filter = "",
+    content: Annotated[bool, typer.Option("--content", help="Send what was asked and answered too.")] = False,
+    header: Annotated[
+        list[str] | None, typer.Option(help="A header as NAME=VALUE; may be given several times.")
+    ] = None,
+) -> None:
+    """Send traces to a collector as OpenTelemetry spans."""
+    from llmops_tui.traces.otlp import export
+
+    session = session_of(context)
+    headers = {}
+    for item in header or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise InputRefusedError("bad_header", f"{item!r} is no header", "--header NAME=VALUE")
+        headers[name] = value
+    sent = export(_store(session), _wanted(said), otlp, content=content, headers=headers)
+    session.emit({"sent": sent}, lambda: f"{sent:,} traces sent to {otlp}")

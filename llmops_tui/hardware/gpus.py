@@ -1,0 +1,167 @@
+"""GPUs at one moment: load, memory, power, heat, clocks, links and faults. What a driver does not tell is None, never 0."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True)
+class GpuProcess:
+    """A process on a GPU. Memory in bytes; ``share`` is its part of the multiprocessors' time in percent."""
+
+    pid: int
+    memory: int | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class GpuLink:
+    """What changes slowly or is slow to ask for: PCIe traffic in bytes/s, its generation and width, errors of memory.
+
+    ``ecc_corrected`` and ``ecc_uncorrected`` count since the driver was loaded; ``xid`` is the last critical error.
+    """
+
+    received: float | None = None
+    sent: float | None = None
+    generation: int | None = None
+    width: int | None = None
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
+    xid: int | None = None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU at one moment.
+
+    Attributes:
+        utilisation: percent of the last sample period in which any kernel ran; no measure of how full the GPU was.
+        bandwidth: percent of that period in which its memory was read or written.
+        memory_used, memory_total: bytes.
+        power, power_limit: watts. energy: joules since the driver was loaded.
+        temperature: degrees Celsius. fan: percent.
+        clock, clock_limit, memory_clock: MHz.
+        bandwidth_limit: bytes a second that its memory can give at most: clock × 2 × bus width.
+        throttled: why its clocks are held down, in words; empty where they are not.
+        trouble, remedy: set where this GPU does not answer.
+    """
+
+    index: int
+    name: str
+    uuid: str = ""
+    utilisation: float | None = None
+    bandwidth: float | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    energy: float | None = None
+    temperature: float | None = None
+    fan: float | None = None
+    clock: float | None = None
+    clock_limit: float | None = None
+    memory_clock: float | None = None
+    bandwidth_limit: float | None = None
+    throttled: tuple[str, ...] | None = None
+    link: GpuLink = field(default_factory=GpuLink)
+    processes: tuple[GpuProcess, ...] = ()
+    trouble: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class GpuView:
+    """All GPUs at one moment, or why there are none to see: ``state`` is a word, ``cause`` and ``remedy`` sentences.
+
+    ``ok``; ``none``: this machine has no GPU or no driver, which is no fault; anything else is trouble that is tried
+    again after ``retry_in`` seconds.
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    state: str = "ok"
+    cause: str = ""
+    remedy: str = ""
+    retry_in: float = 0.0
+
+
+class GpuSource(Protocol):
+    """A vendor's library: NVIDIA's or AMD's."""
+
+    def look(self, *, processes: bool) -> GpuView:
+        """All GPUs now; never raises."""
+
+    def look_slowly(self) -> None:
+        """Ask for what blocks or seldom changes; the next looks carry it."""
+
+    def close(self) -> None:
+        """Let go of the library."""
+
+
+class GpuSampler:
+    """The GPUs of this machine, whoever made them. ``look_slowly`` may be called from another thread."""
+
+    def __init__(self, sources: list[GpuSource] | None = None) -> None:
+        if sources is None:
+            from llmops_tui.hardware.amd import AmdSource
+            from llmops_tui.hardware.nvidia import NvidiaSource
+
+            sources = [NvidiaSource(), AmdSource()]
+        self._sources = sources
+
+    def look(self, *, processes: bool = False) -> GpuView:
+        """All GPUs now, numbered through. Trouble of one vendor does not hide the GPUs of the other."""
+        views = [source.look(processes=processes) for source in self._sources]
+        gpus = tuple(gpu for view in views for gpu in view.gpus)
+        gpus = tuple(gpu if gpu.index == n else replace(gpu, index=n) for n, gpu in enumerate(gpus))
+        trouble = next((v for v in views if v.state not in {"ok", "none"}), None)
+        if trouble is not None:
+            return replace(trouble, gpus=gpus)
+        return GpuView(gpus) if gpus else views[0]
+
+    def look_slowly(self) -> None:
+        """Ask for PCIe traffic, memory errors and critical errors."""
+        for source in self._sources:
+            source.look_slowly()
+
+    def close(self) -> None:
+        """Let go of the libraries."""
+        for source in self._sources:
+            source.close()
+
+
+class Retry:
+    """When to try again what failed: soon, then ever later."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed = 0
+        self._next = 0.0
+
+    @property
+    def waits(self) -> float:
+        """Seconds until it may be tried again."""
+        return max(0.0, self._next - self._clock())
+
+    def failed(self) -> float:
+        """Note a failure; returns the seconds to wait."""
+        seconds = RETRY_SECONDS[min(self._failed, len(RETRY_SECONDS) - 1)]
+        self._failed += 1
+        self._next = self._clock() + seconds
+        return seconds
+
+    def worked(self) -> None:
+        """Note that it works."""
+        self._failed, self._next = 0, 0.0
+
+
+def ask(call: Callable[..., Any], *arguments: Any) -> Any:
+    """A value of a driver, or none where it does not give it."""
+    try:
+        return call(*arguments)
+    except Exception:  # noqa: BLE001  every call of a driver may fail in its own way; a missing value is the answer
+        return None

@@ -1,0 +1,112 @@
+"""The processes of this machine: what each takes of processor, memory and GPUs, and whose it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_tui.hardware.gpus import Gpu
+
+# A full look at a machine with thousands of processes takes long: it is then done so much less often.
+_SHARE_OF_A_CORE = 0.004
+_LEAST_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class ProcessLoad:
+    """One process. ``cpu`` in percent of one core; memory in bytes, that on GPUs summed over them.
+
+    ``name`` is ours where we know it (a run, a server, a job), and ``role`` says which; else the program's.
+    """
+
+    pid: int
+    started: float
+    name: str
+    role: str = ""
+    cpu: float = 0.0
+    memory: int | None = None
+    gpu_memory: int | None = None
+    gpu_share: float | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A process of this workspace: its name, and its role: ``run``, ``server`` or ``job``."""
+
+    name: str
+    role: str
+
+
+class ProcessSampler:
+    """Looks at all processes, as often as a small share of a core allows."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._psutil = psutil
+        self._times: dict[tuple[int, float], tuple[float, float]] = {}
+        self._due = 0.0
+        self._found: list[ProcessLoad] = []
+
+    def look(self, gpus: Iterable[Gpu], ours: dict[int, Ours]) -> list[ProcessLoad]:
+        """The processes, those of ours named with all that descend from them; the same again until a look is due."""
+        now = time.monotonic()
+        if now < self._due:
+            return self._found
+        self._found = self._look(list(gpus), ours)
+        spent = time.monotonic() - now
+        self._due = now + max(_LEAST_SECONDS, spent / _SHARE_OF_A_CORE)
+        return self._found
+
+    def _look(self, gpus: list[Gpu], ours: dict[int, Ours]) -> list[ProcessLoad]:
+        memory: dict[int, int] = {}
+        shares: dict[int, float] = {}
+        on_gpu = set()
+        for one in (p for gpu in gpus for p in gpu.processes):
+            on_gpu.add(one.pid)
+            if one.memory is not None:
+                memory[one.pid] = memory.get(one.pid, 0) + one.memory
+            if one.share is not None:
+                shares[one.pid] = max(shares.get(one.pid, 0.0), one.share)
+        rows, times, parents = [], {}, {}
+        fields = ["pid", "ppid", "name", "cpu_times", "memory_info", "create_time"]
+        for process in self._psutil.process_iter(fields):
+            info: dict[str, Any] = process.info
+            if info["cpu_times"] is None or info["memory_info"] is None:
+                continue
+            pid = int(info["pid"])
+            parents[pid] = int(info["ppid"] or 0)
+            key = (pid, float(info["create_time"] or 0))
+            spent, at = float(info["cpu_times"].user + info["cpu_times"].system), time.monotonic()
+            before = self._times.get(key)
+            times[key] = (at, spent)
+            cpu = (spent - before[1]) / (at - before[0]) * 100 if before is not None and at > before[0] else 0.0
+            rows.append((pid, key[1], str(info["name"] or "?"), cpu, int(info["memory_info"].rss)))
+        self._times = times
+        found = []
+        for pid, started, name, cpu, resident in rows:
+            known = _ours(pid, parents, ours)
+            found.append(ProcessLoad(
+                pid=pid, started=started, name=known.name if known else name, role=known.role if known else "",
+                cpu=max(0.0, cpu), memory=resident, gpu_memory=memory.get(pid), gpu_share=shares.get(pid), command=name,
+            ))  # fmt: skip
+        seen = {row.pid for row in found}
+        # In a container the driver tells pids that are not to be seen from inside.
+        found += [
+            ProcessLoad(pid, 0.0, f"pid {pid}", "elsewhere", gpu_memory=memory.get(pid), gpu_share=shares.get(pid))
+            for pid in sorted(on_gpu - seen)
+        ]
+        return found
+
+
+def _ours(pid: int, parents: dict[int, int], ours: dict[int, Ours]) -> Ours | None:
+    for _ in range(20):
+        if pid in ours:
+            return ours[pid]
+        if pid <= 1 or pid not in parents:
+            return None
+        pid = parents[pid]
+    return None

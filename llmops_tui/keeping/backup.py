@@ -1,0 +1,329 @@
+"""Backups: one tar file with a consistent copy of a workspace, taken while others write, and read back before it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_tui import __version__
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.files import sync_folder
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.migrations import LATEST
+from llmops_tui.workspace.seals import sealed_files
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+# Not worth keeping: what is live, made again by itself, or a copy already.
+_LEFT_OUT = ("logs/", "backups/", "answers.db", "api-key")
+_DATABASES = ("journal.db", "history.db")
+_BOOK = "workspace.duckdb"
+_CHUNK = 1 << 20
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup holds: the SHA-256 and size of each file, and models that lie outside of the workspace."""
+
+    made_at: float
+    version: str
+    schema: int
+    workspace: str
+    files: dict[str, tuple[str, int]]
+    outside: list[dict[str, Any]]
+    left_out: list[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for _, size in self.files.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "format": FORMAT, "made_at": self.made_at, "version": self.version, "schema": self.schema,
+            "workspace": self.workspace, "files": self.files, "outside": self.outside, "left_out": self.left_out,
+        }  # fmt: skip
+
+
+def backup(workspace: Workspace, target: Path, *, models: bool = True, progress: Progress | None = None) -> Manifest:
+    """Write a backup, read it back, and put it in place of an older one; until then the older one stays.
+
+    The journal is copied before the book: what is folded in between is in both, and the book knows how far it went.
+
+    Raises:
+        LlmopsError: ``disk_full``, or ``backup_failed``: what was read back is not what was written.
+    """
+    tell = progress or (lambda _share, _what: None)
+    target = target.expanduser().resolve()
+    if target.is_relative_to(workspace.root):
+        raise InputRefusedError("backup_inside", f"{target} is inside the workspace", "Name a file somewhere else.")
+    if target.is_dir():
+        raise InputRefusedError("backup_is_folder", f"{target} is a folder", "Name a file in it.")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with only_keeper(workspace):
+        _clear_leftovers(target)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as folder:
+                manifest = _write(workspace, temporary, Path(folder), tell, models=models)
+            tell(0.7, "reading it back")
+            verify(temporary, lambda share: tell(0.7 + 0.3 * share, "reading it back"))
+            temporary.replace(target)
+            sync_folder(target.parent)
+        except OSError as error:
+            raise _explain(target, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+    tell(1.0, "done")
+    return manifest
+
+
+def _write(workspace: Workspace, temporary: Path, folder: Path, tell: Progress, *, models: bool) -> Manifest:
+    left_out = [name.rstrip("/") for name in _LEFT_OUT]
+    files: dict[str, tuple[str, int]] = {}
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as raw:
+        with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for name in _DATABASES:
+                if (workspace.root / name).exists():
+                    _copy_sqlite(workspace.root / name, folder / name)
+                    files[name] = _add(archive, folder / name, name)
+            Catalogue(workspace).snapshot(folder / _BOOK)
+            files[_BOOK] = _add(archive, folder / _BOOK, _BOOK)
+            running = _folders_in_use(workspace)
+            left_out += [f"runs/{name} (its job runs)" for name in sorted(running)]
+            names = [name for name in sealed_files(workspace.root) if _taken(name, running, models=models)]
+            left_out += [] if models else ["models"]
+            total = sum(_size(workspace.root / name) for name in names) or 1
+            done = 0
+            for name in names:
+                tell(0.7 * done / total, name)
+                # A file of a job that ended may be cleared away meanwhile; what the book refers to is not.
+                with contextlib.suppress(FileNotFoundError):
+                    files[name] = _add(archive, workspace.root / name, name)
+                    done += files[name][1]
+            manifest = Manifest(
+                time.time(), __version__, LATEST, str(workspace.root), files, _outside(workspace), left_out
+            )
+            body = json.dumps(manifest.as_dict(), indent=1).encode()
+            info = tarfile.TarInfo(MANIFEST)
+            info.size, info.mode, info.mtime = len(body), 0o600, int(manifest.made_at)
+            archive.addfile(info, io.BytesIO(body))
+        raw.flush()
+        os.fsync(raw.fileno())
+    return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a backup.
+
+    Raises:
+        InputRefusedError: ``not_a_backup``, or ``backup_newer``.
+    """
+    try:
+        with tarfile.open(path, "r:") as archive:
+            member = archive.extractfile(MANIFEST)
+            raw = json.loads(member.read()) if member is not None else {}
+        if raw["format"] > FORMAT or raw["schema"] > LATEST:
+            raise InputRefusedError("backup_newer", f"{path} was made by llmops {raw['version']}", "Update llmops.")
+        files = {str(name): (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}
+        return Manifest(
+            raw["made_at"], raw["version"], raw["schema"], raw["workspace"], files, raw["outside"], raw["left_out"]
+        )
+    except FileNotFoundError as error:
+        raise InputRefusedError("no_such_file", f"{path} does not exist", "Which backup is meant?") from error
+    except (tarfile.TarError, KeyError, ValueError, TypeError, OSError) as error:
+        raise InputRefusedError("not_a_backup", f"{path} is no whole backup: {error}", "Take another one.") from error
+
+
+def verify(path: Path, progress: Callable[[float], None] | None = None) -> Manifest:
+    """Read a whole backup and hold every file against the manifest.
+
+    Raises:
+        InputRefusedError: ``backup_damaged``; the message names the file.
+    """
+    manifest = read_manifest(path)
+    for done, (name, _source, digest) in enumerate(members(path, manifest)):
+        if digest != manifest.files[name][0]:
+            raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Take another backup.")
+        if progress is not None:
+            progress((done + 1) / len(manifest.files))
+    return manifest
+
+
+def members(path: Path, manifest: Manifest, folder: Path | None = None) -> Iterator[tuple[str, Path | None, str]]:
+    """Each file of a backup with the hash of what was read; written below ``folder`` where one is given.
+
+    Raises:
+        InputRefusedError: ``backup_damaged``: a file is missing, or one is there that the manifest does not name.
+    """
+    missing = set(manifest.files)
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                if member.name == MANIFEST:
+                    continue
+                source = archive.extractfile(member)
+                if member.name not in missing or source is None or not _harmless(member.name):
+                    raise InputRefusedError(
+                        "backup_damaged", f"{path}: {member.name!r} does not belong there", "Take another backup."
+                    )
+                missing.discard(member.name)
+                target = folder / member.name if folder is not None else None
+                yield member.name, target, _read(source, target)
+    except tarfile.TarError as error:
+        raise InputRefusedError("backup_damaged", f"{path}: {error}", "Take another backup.") from error
+    if missing:
+        raise InputRefusedError("backup_damaged", f"{path}: {min(missing)} is missing", "Take another backup.")
+
+
+def _read(source: Any, target: Path | None) -> str:
+    digest = hashlib.sha256()
+    if target is None:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+        return digest.hexdigest()
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _add(archive: tarfile.TarFile, path: Path, name: str) -> tuple[str, int]:
+    """Add a file as it is now; what is appended meanwhile is left out."""
+    with path.open("rb") as file:
+        info = archive.gettarinfo(arcname=name, fileobj=file)
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        info.mode = 0o600
+        reader = _Hashing(file, info.size)
+        archive.addfile(info, reader)
+    return reader.digest.hexdigest(), info.size
+
+
+class _Hashing:
+    """A reader that hashes what passes through it, and fills up with zeros what was cut off meanwhile."""
+
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
+        self._file = file
+        self._left = size
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
+        raw = self._file.read(wanted)
+        raw += b"\0" * (wanted - len(raw))
+        self._left -= len(raw)
+        self.digest.update(raw)
+        return raw
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    """A consistent copy of a SQLite file that others write."""
+    reading, writing = sqlite3.connect(source, timeout=15.0), sqlite3.connect(target)
+    try:
+        reading.backup(writing)
+    finally:
+        writing.close()
+        reading.close()
+
+
+def _taken(name: str, running: set[str], *, models: bool) -> bool:
+    if name in {*_DATABASES, _BOOK} or name.startswith(_LEFT_OUT):
+        return False
+    if name.startswith("models/") and not models:
+        return False
+    return not (name.startswith("runs/") and name.split("/")[1] in running)
+
+
+def _folders_in_use(workspace: Workspace) -> set[str]:
+    journal = Journal(workspace)
+    try:
+        return {job.resumes or job.id for job in JobStore(journal).all(100_000) if not job.state.final}
+    finally:
+        journal.close()
+
+
+def _outside(workspace: Workspace) -> list[dict[str, Any]]:
+    """Models whose files are elsewhere: they are named, not copied."""
+    return [
+        {"name": m.name, "path": str(m.path), "sha256": m.sha256, "size_bytes": m.size_bytes}
+        for m in ModelRegistry(Catalogue(workspace)).all()
+        if m.kind != "remote" and not m.path.is_relative_to(workspace.root)
+    ]
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def _harmless(name: str) -> bool:
+    """Whether a path stays below the folder it is unpacked in."""
+    parts = Path(name).parts
+    return bool(parts) and not Path(name).is_absolute() and ".." not in parts
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Take away what backups that were killed left beside the target."""
+    for path in target.parent.glob(f".{target.name}.*.tmp"):
+        if not Path(f"/proc/{path.name.split('.')[-2]}").exists():
+            path.unlink(missing_ok=True)
+    for path in target.parent.glob(".backup-*"):
+        if time.time() - path.stat().st_mtime > 3600:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_keeper(workspace: Workspace) -> Iterator[None]:
+    """Backup, restore and clearing away exclude each other.
+
+    Raises:
+        LlmopsError: ``keeping_busy``.
+    """
+    descriptor = os.open(workspace.make().root / "keeping.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LlmopsError(
+                        "keeping_busy", f"{workspace.root} is being backed up, restored or cleared", "Try again later."
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _explain(target: Path, error: OSError) -> LlmopsError:
+    import errno
+
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return LlmopsError("disk_full", f"no space left for {target}", "Free some space; an older backup is as it was.")
+    return LlmopsError("backup_failed", f"{target}: {error}", "Choose another place; an older backup is as it was.")

@@ -1,0 +1,130 @@
+"""Files held against their seals: a bit that flipped is named with its file and its place."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.keeping.findings import Report
+from llmops_tui.workspace import seals
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import Seal
+
+_DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it: llmops check --accept."
+
+
+def against_seals(workspace: Workspace, report: Report, tell: Callable[[float, str], None]) -> None:
+    """Compare every sealed file, and name those that have no seal yet."""
+    known = seals.load(workspace)
+    if known.damaged:
+        report.error(seals.FILE, known.damaged, "Nothing can be compared with it. llmops check --accept makes it anew.")
+        return
+    if not known.files:
+        report.note("files", "nothing was sealed yet, so files can only be held against the book")
+        return
+    there = set(seals.sealed_files(workspace.root))
+    busy: set[str] | None = None
+    for number, (name, seal) in enumerate(sorted(known.files.items())):
+        tell(0.5 * number / len(known.files), name)
+        if name.startswith("runs/") and (name not in there or _changed(workspace.root / name, seal)):
+            # A job that runs, or was killed, left its folder before it could be sealed.
+            busy = _unsealed_folders(workspace) if busy is None else busy
+            if name.split("/")[1] in busy:
+                report.note(name, "its job runs, or ended without sealing")
+                continue
+        if name not in there:
+            _missing(workspace, name, report)
+            continue
+        report.count("files")
+        _compare(workspace, name, seal, report)
+    fresh = sorted(there - known.files.keys())
+    if fresh:
+        shown = ", ".join(fresh[:3]) + (" …" if len(fresh) > 3 else "")
+        report.note("files", f"{len(fresh)} were made since the last seal and have nothing to be held against: {shown}")
+
+
+def _missing(workspace: Workspace, name: str, report: Report) -> None:
+    rotated = (workspace.root / (name + ".1")).exists()
+    if seals.kind_of(name) == "log" or rotated or name.startswith(("backups/", "logs/")):
+        return
+    if name in {"history.db", "answers.db"}:
+        report.note(name, "was deleted; only what was measured or kept to save time was in it")
+        return
+    report.error(name, "is gone", "Take it from a backup: llmops restore.")
+
+
+def _compare(workspace: Workspace, name: str, seal: Seal, report: Report) -> None:
+    path = workspace.root / name
+    kind = seals.kind_of(name)
+    size = path.stat().st_size
+    writes = seals.writes_of(path, kind) if size >= 100 else None
+    found = seals.chunks_of(path, min(size, seal.size))
+    wrong = [n for n, (a, b) in enumerate(zip(found, seal.chunks, strict=False)) if a != b]
+    if not wrong and size >= seal.size:
+        if kind == "sqlite" and writes != seal.writes and size == seal.size and not _log(path):
+            report.error(name, "its count of writes (bytes 60 to 63) was changed, and nothing else", _DAMAGED)
+        elif size > seal.size and kind == "file":
+            report.error(name, f"grew from {seal.size:,} to {size:,} bytes", _DAMAGED)
+        return
+    if kind in {"sqlite", "duckdb"} and (writes != seal.writes or (kind == "sqlite" and _log(path))):
+        # Written since: its own structure and its rows are looked at, its pages cannot be compared.
+        report.note(name, "was written since its last seal, so its pages were not compared; its rows are looked at")
+        if kind == "sqlite":
+            _structure(path, name, report)
+        return
+    if kind == "log" and _rotated(path, seal):
+        return
+    if size < seal.size:
+        report.error(name, f"is cut off: {size:,} of {seal.size:,} bytes", _DAMAGED)
+        return
+    part = seals.chunk_size(seal.size)
+    first = wrong[0] * part
+    last = min(seal.size, first + part) - 1
+    more = f" and {len(wrong) - 1} more places" if len(wrong) > 1 else ""
+    report.error(name, f"was changed by nothing of ours: bytes {first:,} to {last:,}{more}", _DAMAGED)
+
+
+def _changed(path: Path, seal: Seal) -> bool:
+    size = path.stat().st_size
+    return size < seal.size or seals.chunks_of(path, seal.size) != seal.chunks
+
+
+def _log(path: Path) -> bool:
+    """Whether a SQLite file has writes that are not in it yet."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _rotated(path: Path, seal: Seal) -> bool:
+    """Whether what was sealed under this name is the older part of the log now."""
+    older = path.with_name(path.name + ".1")
+    return older.exists() and not _changed(older, seal)
+
+
+def _structure(path: Path, name: str, report: Report) -> None:
+    try:
+        connection = sqlite3.connect(path, timeout=10.0)
+        try:
+            answer = connection.execute("PRAGMA integrity_check(5)").fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        report.error(name, f"cannot be read: {error}", _DAMAGED)
+        return
+    if answer != [("ok",)]:
+        report.error(name, f"its structure is damaged: {answer[0][0]}", _DAMAGED)
+
+
+def _unsealed_folders(workspace: Workspace) -> set[str]:
+    """The folders of jobs that run, or whose end came without a seal."""
+    journal = Journal(workspace)
+    try:
+        store = JobStore(journal)
+        return {
+            (job.resumes or job.id) for job in store.all(100_000) if not job.state.final or job.state.value in {"lost", "killed"}
+        }  # fmt: skip
+    finally:
+        journal.close()

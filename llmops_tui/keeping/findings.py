@@ -1,0 +1,52 @@
+"""What a check finds: how bad, where, what, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (``error``), or that could not be looked at (``note``)."""
+
+    level: str
+    place: str
+    text: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"level": self.level, "place": self.place, "text": self.text, "remedy": self.remedy}
+
+
+@dataclass
+class Report:
+    """Everything a check found, and how much it looked at, by what it looked at."""
+
+    findings: list[Finding] = field(default_factory=list)
+    looked_at: dict[str, int] = field(default_factory=dict)
+
+    def error(self, place: str, text: str, remedy: str = "") -> None:
+        """Something is wrong."""
+        self.findings.append(Finding("error", place, text, remedy))
+
+    def note(self, place: str, text: str) -> None:
+        """Something could not be looked at, and why."""
+        self.findings.append(Finding("note", place, text))
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Something was looked at."""
+        self.looked_at[what] = self.looked_at.get(what, 0) + number
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What is wrong."""
+        return [finding for finding in self.findings if finding.level == "error"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "clean": not self.errors, "errors": len(self.errors), "looked_at": self.looked_at,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }  # fmt: skip

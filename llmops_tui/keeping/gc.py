@@ -1,0 +1,184 @@
+"""Clearing away: what nothing refers to any more, with the reason for each, and only then, when told so, its removal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.evaluation.running.cache import FILE as ANSWERS
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.settings import Settings
+from llmops_tui.traces.store import TraceStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.files import sync_folder
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+DAYS = 30
+# What was made so lately may belong to work that has not told the book yet.
+_FRESH_SECONDS = 3600
+_KEPT_BACKUPS = 3
+_BIN = ".cleared-"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One thing that would go: a path below the workspace, or traces; its bytes, and why."""
+
+    what: str
+    why: str
+    size: int
+    path: Path | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"what": self.what, "why": self.why, "size_bytes": self.size}
+
+
+def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: float | None = None) -> list[Removal]:
+    """What would go and why; changes nothing. ``days``: how long logs, folders of jobs and kept answers stay."""
+    moment = time.time() if now is None else now
+    found = list(_leftovers(workspace, moment))
+    found += _datasets(workspace, moment)
+    found += _models(workspace, moment)
+    found += _job_folders(workspace, moment - days * 86_400)
+    found += _old_files(workspace, moment - days * 86_400)
+    if settings.trace_days:
+        found += _traces(workspace, moment - settings.trace_days * 86_400, settings.trace_days)
+    return found
+
+
+def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> list[Removal]:
+    """Do what :func:`plan` says, thought through anew; returns what went.
+
+    Each thing goes in one step: its name is taken away first, its bytes after. What a kill leaves goes the next time.
+    """
+    with only_keeper(workspace):
+        removals = plan(workspace, settings, days)
+        bin_folder = workspace.root / f"{_BIN}{os.getpid()}"
+        bin_folder.mkdir(mode=0o700, exist_ok=True)
+        for number, removal in enumerate(removals):
+            if removal.path is None:
+                _forget_traces(workspace, settings)
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                removal.path.rename(bin_folder / str(number))
+                sync_folder(removal.path.parent)
+        shutil.rmtree(bin_folder, ignore_errors=True)
+    return removals
+
+
+def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
+    """What processes that were killed left behind."""
+    folders = (workspace.root, workspace.datasets, workspace.models, workspace.runs)
+    for folder in folders:
+        for path in sorted(folder.glob(".*")) if folder.is_dir() else []:
+            mine = path.name.startswith((".staging-", ".query-", _BIN)) or path.name.endswith(".tmp")
+            if mine and (path.name.startswith(_BIN) or _age(path, now) > _FRESH_SECONDS):
+                yield Removal(_name(workspace, path), "left behind by a process that was killed", _size(path), path)
+
+
+def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
+    rows = Catalogue(workspace).read(lambda book: book.execute("SELECT id, sha256 FROM dataset_versions").fetchall())
+    ids, digests = {row[0] for row in rows}, {row[1] for row in rows}
+    for path in sorted(workspace.datasets.iterdir()):
+        if len(path.name) == 64 and path.name not in digests and _age(path, now) > _FRESH_SECONDS:
+            yield Removal(_name(workspace, path), "no dataset version refers to it", _size(path), path)
+    for path in sorted((workspace.datasets / "rejected").glob("*.parquet")):
+        if path.stem not in ids and _age(path, now) > _FRESH_SECONDS:
+            yield Removal(_name(workspace, path), "its dataset version is gone", _size(path), path)
+
+
+def _models(workspace: Workspace, now: float) -> Iterator[Removal]:
+    models = [model for model in ModelRegistry(Catalogue(workspace)).all() if model.kind != "remote"]
+    known = [file for model in models for file in (model.path, *model.files)]
+    for path in sorted(workspace.models.iterdir()):
+        used = any(file == path or file.is_relative_to(path) for file in known)
+        if not used and not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
+            yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
+
+
+def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
+    """Folders of jobs whose work is kept elsewhere, and of jobs that nobody knows."""
+    journal = Journal(workspace)
+    try:
+        jobs = JobStore(journal).all(100_000)
+    finally:
+        journal.close()
+    sql = "SELECT job FROM training_runs UNION SELECT job FROM evaluation_runs"
+    needed = {row[0] for row in Catalogue(workspace).read(lambda book: book.execute(sql).fetchall())}
+    last: dict[str, float] = {}
+    for job in jobs:
+        folder = job.resumes or job.id
+        last[folder] = max(
+            last.get(folder, 0.0), job.finished_at or (time.time() if not job.state.final else job.created_at)
+        )
+    kinds = {job.id: job.kind for job in jobs}
+    for path in sorted(workspace.runs.glob("job_*")):
+        ended = last.get(path.name, path.stat().st_mtime)
+        # What searches and pairwise judgements found is in their folders alone.
+        if path.name in needed or kinds.get(path.name) in {"sweep", "judge", "ladder"} or ended > before:
+            continue
+        kind = kinds.get(path.name, "job")
+        yield Removal(_name(workspace, path), f"log of a {kind} that ended long ago", _size(path), path)
+
+
+def _old_files(workspace: Workspace, before: float) -> Iterator[Removal]:
+    for path in sorted(workspace.logs.glob("*")):
+        if path.is_file() and not path.name.startswith("notice-") and path.stat().st_mtime < before:
+            yield Removal(_name(workspace, path), "a log that was not written for long", _size(path), path)
+    for path in sorted(workspace.root.glob("workspace.duckdb.wal.corrupt-*")):
+        if path.stat().st_mtime < before:
+            yield Removal(
+                _name(workspace, path), "changes that could not be replayed, set aside long ago", _size(path), path
+            )
+    copies = sorted(workspace.backups.glob("workspace-schema*.duckdb"), key=lambda p: p.stat().st_mtime)
+    for path in copies[:-_KEPT_BACKUPS]:
+        yield Removal(
+            _name(workspace, path),
+            f"older than the last {_KEPT_BACKUPS} copies made before migrations",
+            _size(path),
+            path,
+        )
+    answers = workspace.root / ANSWERS
+    if answers.exists() and answers.stat().st_mtime < before:
+        yield Removal(ANSWERS, "kept answers that no evaluation used or added to for long", _size(answers), answers)
+
+
+def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]:
+    condition = "started_at < ? AND id NOT IN (SELECT request FROM feedback)"
+    sql = (
+        f"SELECT count(*), coalesce(sum(strlen(output) + strlen(messages::VARCHAR)), 0) FROM requests WHERE {condition}"
+    )
+    count, size = Catalogue(workspace).read(lambda book: book.execute(sql, [before]).fetchall())[0]
+    if count:
+        yield Removal(f"{count:,} traces", f"older than {days} days, and nobody said anything of them", int(size))
+
+
+def _forget_traces(workspace: Workspace, settings: Settings) -> None:
+    store = TraceStore(Catalogue(workspace), Journal(workspace))
+    store.forget_before(time.time() - settings.trace_days * 86_400)
+
+
+def _name(workspace: Workspace, path: Path) -> str:
+    return path.relative_to(workspace.root).as_posix()
+
+
+def _age(path: Path, now: float) -> float:
+    with contextlib.suppress(OSError):
+        return now - path.stat().st_mtime
+    return 0.0
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,81 @@
+"""The address that Prometheus asks: one page, behind the same guard as the model servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from llmops_tui.inference.server.guard import Guard, PatientProtocol
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.monitoring.exporter import page
+from llmops_tui.monitoring.recorder import Recorder
+
+_SECONDS = 2.0
+
+
+def application(recorder: Recorder, options: ServerOptions) -> ASGIApp:
+    """The application: ``/metrics``, and ``/health`` which tells nothing but that it lives."""
+    supervisor = ServerSupervisor(recorder.workspace)
+
+    async def metrics(_request: Request) -> Response:
+        moment = recorder.moment
+        if moment is None:
+            return PlainTextResponse("not ready yet\n", 503)
+        handles = await asyncio.to_thread(supervisor.running)
+        pages = await asyncio.gather(*(_page_of(handle) for handle in handles))
+        body = await asyncio.to_thread(page, moment, [text for text in pages if text])
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok" if recorder.moment is not None else "loading"})
+
+    return Guard(Starlette(routes=[Route("/metrics", metrics), Route("/health", health)]), options)
+
+
+async def _page_of(handle: ServerHandle) -> str:
+    """The page of one model server; empty where it does not answer."""
+    with contextlib.suppress(httpx.HTTPError):
+        async with httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=_SECONDS,
+            headers={"Authorization": f"Bearer {handle.key}"},
+        ) as client:  # fmt: skip
+            answer = await client.get("/metrics")
+            return answer.text if answer.status_code == 200 else ""
+    return ""
+
+
+def serve(recorder: Recorder, options: ServerOptions, ready: Callable[[], None]) -> None:
+    """Record and answer until interrupted."""
+    config = uvicorn.Config(
+        application(recorder, options), host=options.host, port=options.port, log_level="warning", access_log=False,
+        lifespan="off", http=PatientProtocol, server_header=False, timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
+        config.load()
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        if server.started:
+            ready()
+            await server.main_loop()
+            await server.shutdown()
+
+    recorder.start()
+    try:
+        asyncio.run(run())
+    finally:
+        recorder.stop()

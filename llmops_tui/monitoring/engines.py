@@ -1,0 +1,141 @@
+"""The model servers of a workspace as they are now: requests, slots, cache, and tokens a second since the last look."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+
+if TYPE_CHECKING:
+    import httpx
+
+_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class EngineLoad:
+    """One engine at one moment.
+
+    Attributes:
+        state: ``ok``, ``loading``, ``failed``, or ``silent`` where it does not answer.
+        running, waiting, slots: requests in the batch, in the queue, and how many fit into the batch.
+        cache: share of the cache's cells in use, 0 to 1.
+        prefix_hits: share of the prompt tokens since the last look that did not have to be evaluated again.
+        prompt_rate: prompt tokens a second of evaluating prompts; decode_rate: tokens generated each second of decoding.
+        steps_rate: batches a second of decoding: how often all weights are read.
+        failure: how it ended when it last did.
+    """
+
+    model: str
+    pid: int
+    engine_pid: int | None = None
+    state: str = "ok"
+    running: int = 0
+    waiting: int = 0
+    slots: int = 0
+    cache: float | None = None
+    prefix_hits: float | None = None
+    prompt_rate: float | None = None
+    decode_rate: float | None = None
+    steps_rate: float | None = None
+    address: str = ""
+    failure: str = ""
+
+
+class EngineSampler:
+    """Asks each live server of a workspace, over its socket; connections are kept."""
+
+    def __init__(self, supervisor: ServerSupervisor) -> None:
+        self._supervisor = supervisor
+        self._clients: dict[str, httpx.Client] = {}
+        self._before: dict[str, tuple[int | None, dict[str, Any]]] = {}
+        self._rates: dict[str, dict[str, float | None]] = {}
+        self._loads: list[EngineLoad] = []
+        self._due = 0.0
+
+    def look(self) -> list[EngineLoad]:
+        """All engines; the same again until a look is due."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _SECONDS
+            handles = self._supervisor.running()
+            self._forget({handle.socket for handle in handles})
+            self._loads = [self._look(handle) for handle in handles]
+        return self._loads
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._forget(set())
+
+    def _forget(self, kept: set[str]) -> None:
+        for socket in [s for s in self._clients if s not in kept]:
+            self._clients.pop(socket).close()
+
+    def _client(self, handle: ServerHandle) -> httpx.Client:
+        if handle.socket not in self._clients:
+            import httpx
+
+            self._clients[handle.socket] = httpx.Client(
+                transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=1.0,
+                headers={"Authorization": f"Bearer {handle.key}"},
+            )  # fmt: skip
+        return self._clients[handle.socket]
+
+    def _look(self, handle: ServerHandle) -> EngineLoad:
+        import httpx
+
+        try:
+            facts = dict(self._client(handle).get("/health").json())
+        except (httpx.TransportError, ValueError):
+            with contextlib.suppress(KeyError):
+                self._clients.pop(handle.socket).close()
+            return EngineLoad(handle.model, handle.process.pid, state="silent", address=handle.address)
+        state: dict[str, Any] = facts.get("state") or {}
+        rates = self._rates_of(handle.model, facts.get("engine_pid"), state)
+        capacity = state.get("cache_capacity") or 0
+        return EngineLoad(
+            model=handle.model,
+            pid=handle.process.pid,
+            engine_pid=facts.get("engine_pid"),
+            state=str(facts.get("status", "silent")),
+            running=int(state.get("running", 0)),
+            # The server counts all that it passed on beyond the slots, the engine those it took: the same ones.
+            waiting=max(int(state.get("waiting", 0)), int(facts.get("waiting") or 0)),
+            slots=int(state.get("slots", 0)),
+            cache=state.get("cached_tokens", 0) / capacity if capacity else None,
+            address=handle.address,
+            failure=_failure(facts.get("last_failure") or facts.get("error")),
+            **rates,
+        )
+
+    def _rates_of(self, model: str, pid: int | None, state: dict[str, Any]) -> dict[str, float | None]:
+        """Rates since the last look that saw any work; kept while the engine rests."""
+        before_pid, before = self._before.get(model, (None, {}))
+        self._before[model] = (pid, state)
+        rates = self._rates.setdefault(
+            model, {"prefix_hits": None, "prompt_rate": None, "decode_rate": None, "steps_rate": None}
+        )
+        if not state or not before or pid != before_pid:
+            return rates
+
+        def more(name: str) -> float:
+            return max(0.0, float(state.get(name, 0)) - float(before.get(name, 0)))
+
+        prompt, decoding, prefilling = more("prompt_tokens"), more("decode_seconds"), more("prefill_seconds")
+        if prompt:
+            rates["prefix_hits"] = more("reused_tokens") / prompt
+            rates["prompt_rate"] = (prompt - more("reused_tokens")) / prefilling if prefilling else None
+        if decoding and more("generated_tokens"):
+            rates["decode_rate"] = more("generated_tokens") / (decoding + prefilling)
+            rates["steps_rate"] = more("steps") / (decoding + prefilling)
+        return rates
+
+
+def _failure(told: Any) -> str:
+    """What a server tells of its engine's last end, as a sentence."""
+    if isinstance(told, dict):
+        return str(told.get("message", told))
+    return str(told or "")

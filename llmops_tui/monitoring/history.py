@@ -1,0 +1,273 @@
+"""What was measured over time, kept over restarts in three grains: seconds, tens of seconds, minutes.
+
+A SQLite file of its own: it is written every few seconds, may lose its last seconds with the machine, and is dropped
+as a whole without harm. Values of one series that follow one another lie together, so that months are read at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.monitoring.alerts import Alert, Rule
+from llmops_tui.workspace.sqlite_files import counted_write
+
+FLUSH_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Grain:
+    """One resolution: seconds a value stands for, how long it is kept, and how many values lie together."""
+
+    seconds: int
+    kept: int
+    together: int
+
+    @property
+    def span(self) -> int:
+        """Seconds that lie together."""
+        return self.seconds * self.together
+
+
+GRAINS = (Grain(1, 15 * 60, 60), Grain(10, 24 * 3600, 60), Grain(60, 90 * 24 * 3600, 120))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series over time: begin of each value in seconds since the epoch, mean and largest value; NaN where unknown."""
+
+    grain: int
+    times: np.ndarray[Any, Any]
+    mean: np.ndarray[Any, Any]
+    largest: np.ndarray[Any, Any]
+
+
+class _Tail:
+    """The newest values of one series in one grain, not yet or only partly on the disk."""
+
+    def __init__(self, place: int, values: np.ndarray[Any, Any]) -> None:
+        self.place = place
+        self.values = values
+        self.bucket = -1
+        self.sum, self.count, self.top = 0.0, 0, -math.inf
+
+
+class History:
+    """Append values and read curves. One process writes (see ``Recorder``); any number read. Safe between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._tails: dict[tuple[str, int], _Tail] = {}
+        self._dirty: set[tuple[str, int]] = set()
+
+    # ── writing ──
+
+    def add(self, at: float, values: dict[str, float | None]) -> None:
+        """Take in values measured at a moment; what is None or not a number leaves a gap."""
+        with self._lock:
+            for series, value in values.items():
+                if value is not None and math.isfinite(value):
+                    for index, grain in enumerate(GRAINS):
+                        self._put(series, index, grain, int(at), value)
+
+    def _put(self, series: str, index: int, grain: Grain, second: int, value: float) -> None:
+        key = (series, index)
+        bucket = second // grain.seconds
+        place, offset = divmod(bucket, grain.together)
+        tail = self._tails.get(key)
+        if tail is None or tail.place != place:
+            if tail is not None and key in self._dirty:
+                self._write([key])
+            tail = self._tails[key] = _Tail(place, self._chunk(series, grain, place))
+        if tail.bucket != bucket:
+            tail.bucket, tail.sum, tail.count, tail.top = bucket, 0.0, 0, -math.inf
+        tail.sum += value
+        tail.count += 1
+        tail.top = max(tail.top, value)
+        tail.values[offset, 0] = tail.sum / tail.count
+        tail.values[offset, 1] = tail.top
+        self._dirty.add(key)
+
+    def flush(self) -> None:
+        """Write what is new."""
+        with self._lock:
+            self._write(list(self._dirty))
+
+    def prune(self, now: float) -> None:
+        """Drop what is older than its grain is kept."""
+        with self._lock, self._transaction() as connection:
+            for grain in GRAINS:
+                oldest = (int(now) - grain.kept) // grain.span
+                connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (grain.seconds, oldest))
+            connection.execute("DELETE FROM minutes WHERE minute < ?", ((int(now) - GRAINS[-1].kept) // 60,))
+
+    def _write(self, keys: list[tuple[str, int]]) -> None:
+        if not keys:
+            return
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO chunks (series, grain, place, body) VALUES (?, ?, ?, ?)",
+                [
+                    (key[0], GRAINS[key[1]].seconds, self._tails[key].place, self._tails[key].values.tobytes())
+                    for key in keys
+                ],
+            )
+        self._dirty.difference_update(keys)
+
+    def keep_minutes(self, minutes: list[tuple[str, int, str]], cursor: tuple[str, int]) -> None:
+        """Keep the requests of some minutes, as (model, minute, text), and up to where in which journal they go."""
+        with self._lock, self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO minutes (model, minute, body) VALUES (?, ?, ?)", minutes)
+            connection.execute("INSERT OR REPLACE INTO cursors (journal, seq) VALUES (?, ?)", cursor)
+
+    def keep_alert(self, alert: Alert) -> None:
+        """Keep an alert that was raised, or that it was cleared."""
+        with self._lock, self._transaction() as connection:
+            if alert.id is None:
+                alert.id = connection.execute(
+                    "INSERT INTO alerts (rule, series, raised_at, cleared_at, worst) VALUES (?, ?, ?, ?, ?)",
+                    (alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at, alert.worst),
+                ).lastrowid
+            else:
+                connection.execute(
+                    "UPDATE alerts SET cleared_at = ?, worst = ? WHERE id = ?",
+                    (alert.cleared_at, alert.worst, alert.id),
+                )
+
+    # ── reading ──
+
+    def alerts(self, limit: int = 200) -> list[Alert]:
+        """The newest alerts first, those that are not cleared before all others."""
+        with self._lock:
+            rows = self._opened().execute(
+                "SELECT rule, series, raised_at, worst, cleared_at, id FROM alerts "
+                "ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?",
+                (limit,),
+            ).fetchall()  # fmt: skip
+        return [Alert(Rule.model_validate_json(row[0]), *row[1:]) for row in rows]
+
+    def cursor(self, journal: str) -> int:
+        """Up to where in a journal its requests are in the kept minutes."""
+        with self._lock:
+            row = self._opened().execute("SELECT seq FROM cursors WHERE journal = ?", (journal,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def series(self) -> list[str]:
+        """The names of all series."""
+        with self._lock:
+            kept = {row[0] for row in self._opened().execute("SELECT DISTINCT series FROM chunks")}
+            return sorted(kept | {series for series, _ in self._tails})
+
+    def read(self, series: str, begin: float, end: float, now: float) -> Curve:
+        """A series between two moments, in the finest grain that is still kept for its beginning."""
+        index = next((n for n, g in enumerate(GRAINS) if begin >= now - g.kept - g.span), len(GRAINS) - 1)
+        grain = GRAINS[index]
+        first, last = int(begin) // grain.seconds, int(end) // grain.seconds
+        places = range(first // grain.together, last // grain.together + 1)
+        values = np.full((len(places) * grain.together, 2), np.nan, dtype=np.float32)
+        with self._lock:
+            rows = self._opened().execute(
+                "SELECT place, body FROM chunks WHERE series = ? AND grain = ? AND place BETWEEN ? AND ?",
+                (series, grain.seconds, places[0], places[-1]),
+            )
+            for place, body in rows:
+                at = (place - places[0]) * grain.together
+                values[at : at + grain.together] = np.frombuffer(body, dtype=np.float32).reshape(-1, 2)
+            tail = self._tails.get((series, index))
+            if tail is not None and tail.place in places:
+                at = (tail.place - places[0]) * grain.together
+                values[at : at + grain.together] = tail.values
+        skip = first - places[0] * grain.together
+        values = values[skip : skip + last - first + 1]
+        times = (np.arange(first, last + 1) * grain.seconds).astype(np.float64)
+        return Curve(grain.seconds, times, values[:, 0], values[:, 1])
+
+    def minutes(self, begin: float, end: float) -> list[tuple[str, int, str]]:
+        """The kept minutes that had requests, as (model, minute, text)."""
+        with self._lock:
+            return self._opened().execute(
+                "SELECT model, minute, body FROM minutes WHERE minute BETWEEN ? AND ? ORDER BY minute, model",
+                (int(begin) // 60, int(end) // 60),
+            ).fetchall()  # fmt: skip
+
+    def close(self) -> None:
+        """Write what is new and let go of the file."""
+        with self._lock:
+            if self._connection is not None:
+                with contextlib.suppress(LlmopsError):
+                    self.flush()
+                self._connection.close()
+                self._connection = None
+
+    # ── the file ──
+
+    def _chunk(self, series: str, grain: Grain, place: int) -> np.ndarray[Any, Any]:
+        row = (
+            self._opened()
+            .execute(
+                "SELECT body FROM chunks WHERE series = ? AND grain = ? AND place = ?", (series, grain.seconds, place)
+            )
+            .fetchone()
+        )
+        if row is None:
+            return np.full((grain.together, 2), np.nan, dtype=np.float32)
+        return np.frombuffer(row[0], dtype=np.float32).reshape(-1, 2).copy()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._opened()
+        try:
+            with counted_write(connection):
+                yield connection
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            try:
+                self._connection = _open(self._path)
+            except sqlite3.Error as error:
+                raise self._explain(error) from error
+        return self._connection
+
+    def _explain(self, error: sqlite3.Error) -> LlmopsError:
+        if "full" in str(error):
+            return LlmopsError("disk_full", f"no space left for {self._path}", "Free some space; watching goes on.")
+        return LlmopsError(
+            "history_failed",
+            f"the history {self._path} refused: {error}",
+            "llmops check says more. It can be deleted: only past measurements are in it.",
+        )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    path.chmod(0o600)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # NORMAL: a power cut may take the last seconds with it, and never harms what is older.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS chunks (series TEXT NOT NULL, grain INTEGER NOT NULL, place INTEGER NOT NULL, "
+        "body BLOB NOT NULL, PRIMARY KEY (series, grain, place)) WITHOUT ROWID"
+    )
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS minutes (minute INTEGER NOT NULL, model TEXT NOT NULL, body TEXT NOT NULL, "
+        "PRIMARY KEY (minute, model)) WITHOUT ROWID"
+    )
+    connection.execute("CREATE TABLE IF NOT EXISTS cursors (journal TEXT PRIMARY KEY, seq INTEGER NOT NULL)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, "
+        "series TEXT NOT NULL, raised_at REAL NOT NULL, cleared_at REAL, worst REAL NOT NULL)"
+    )
+    return connection

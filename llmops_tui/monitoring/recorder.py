@@ -1,0 +1,303 @@
+"""The recorder: looks at everything once a second, keeps what it saw, and holds it to the alert rules.
+
+One process a workspace records; the others look for themselves and read what was kept. It goes on while no screen
+shows it, and notes what it costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.hardware.gpus import GpuSampler, GpuView
+from llmops_tui.hardware.host import HostLoad, HostSampler
+from llmops_tui.hardware.processes import Ours, ProcessLoad, ProcessSampler
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.monitoring import series
+from llmops_tui.monitoring.alerts import DEFAULT_RULES, Alert, AlertEngine, load_rules, run_command
+from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
+from llmops_tui.monitoring.history import FLUSH_SECONDS, History
+from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
+from llmops_tui.training.history import HistoryReader
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+_log = logging.getLogger(__name__)
+
+_SECOND = 1.0
+_SLOW_SECONDS = 5.0
+_LATENCY_SECONDS = 5
+_PRUNE_SECONDS = 3600
+_TIMINGS_KEPT = 2 * 86_400
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Everything at one moment. ``cost`` is the share of a core that looking took lately; ``recording`` whose pid."""
+
+    at: float
+    host: HostLoad
+    gpus: GpuView
+    engines: tuple[EngineLoad, ...] = ()
+    latencies: tuple[Latency, ...] = ()
+    processes: tuple[ProcessLoad, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    cost: float = 0.0
+    recording: bool = False
+    trouble: str = ""
+
+
+@dataclass
+class _Costs:
+    """Processor time of the recording thread."""
+
+    began: float = field(default_factory=time.monotonic)
+    spent: float = 0.0
+
+    def add(self, seconds: float) -> float:
+        """Add what one look took; returns the share of a core of late."""
+        self.spent += seconds
+        now = time.monotonic()
+        share = self.spent / max(1.0, now - self.began)
+        if now - self.began > 120:
+            # Half of the past is forgotten, so that the share follows what happens now.
+            self.began, self.spent = now - (now - self.began) / 2, self.spent / 2
+        return share
+
+
+class Recorder:
+    """Looks, keeps and warns. Call :meth:`look` each second, or :meth:`start` a thread that does.
+
+    ``wants_processes`` is asked before each look whether anybody shows processes: finding them is the dearest part.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        gpus: GpuSampler | None = None,
+        clock: Callable[[], float] = time.time,
+        told: Callable[[Alert], None] | None = None,
+        wants_processes: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.workspace = workspace
+        self.history = History(workspace.history)
+        self.moment: Moment | None = None
+        self._clock = clock
+        self._told = told
+        self._wants_processes = wants_processes
+        self._gpus = gpus or GpuSampler()
+        self._host = HostSampler(workspace.root)
+        self._processes: ProcessSampler | None = None
+        self._engines = EngineSampler(ServerSupervisor(workspace))
+        self._journal = Journal(workspace)
+        self._jobs = JobStore(self._journal)
+        self._runs = _Runs()
+        self._latencies = Latencies()
+        self._windows: tuple[Latency, ...] = ()
+        self._alerts = AlertEngine(DEFAULT_RULES)
+        self._costs = _Costs()
+        self._lock_file: int | None = None
+        self._cursor: tuple[str, int] | None = None
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._flushed = self._pruned = self._counted = 0.0
+        self._rules_stamp: float | None = -1.0
+        self.trouble = ""
+
+    @property
+    def recording(self) -> bool:
+        """Whether this process is the one that records the workspace."""
+        return self._lock_file is not None
+
+    # ── the threads ──
+
+    def start(self) -> None:
+        """Look each second in a thread, and ask for what blocks in another."""
+        for work, seconds in ((self.look, _SECOND), (self.look_slowly, _SLOW_SECONDS)):
+            thread = threading.Thread(target=self._run, args=(work, seconds), name="recorder", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Stop looking, and write what is not written yet."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=3.0)
+        with contextlib.suppress(LlmopsError):
+            self._keep(self._clock())
+        self.history.close()
+        self._engines.close()
+        self._gpus.close()
+        self._journal.close()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def _run(self, work: Callable[[], Any], seconds: float) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                work()
+            except LlmopsError as error:
+                self.trouble = f"{error.message}. {error.hint}"
+            except Exception as error:  # noqa: BLE001  a look that fails must not end all looks
+                self.trouble = f"{type(error).__name__}: {error}"
+                _log.exception("looking failed")
+            # A look that comes late is left out, never made up for.
+            due = max(due + seconds, time.monotonic())
+            self._stop.wait(max(0.0, due - time.monotonic()))
+
+    # ── one look ──
+
+    def look(self) -> Moment:
+        """Look at everything now, and keep it where this process records."""
+        began = time.thread_time()
+        now = self._clock()
+        self._claim()
+        showing = self._wants_processes()
+        view = self._gpus.look(processes=showing)
+        host = self._host.sample()
+        engines = tuple(self._engines.look())
+        jobs = tuple(job for job in self._jobs.all(50) if job.state == JobState.RUNNING)
+        processes: tuple[ProcessLoad, ...] = ()
+        if showing:
+            self._processes = self._processes or ProcessSampler()
+            processes = tuple(self._processes.look(view.gpus, ours(engines, jobs)))
+        self._count(now)
+        values = (
+            series.of_host(host)
+            | series.of_gpus(view.gpus)
+            | series.of_engines(engines)
+            | series.of_latencies(self._latencies, now)
+            | self._runs.series(jobs, self._jobs)
+        )
+        if self.recording:
+            self.history.add(now, values)
+            self._warn(now, values)
+            if now - self._flushed >= FLUSH_SECONDS or now < self._flushed:
+                self._keep(now)
+        cost = self._costs.add(time.thread_time() - began)
+        alerts = self._alerts.active if self.recording else self._others_alerts(now)
+        self.moment = Moment(
+            now, host, view, engines, self._windows, processes, jobs, tuple(alerts), cost, self.recording, self.trouble
+        )
+        return self.moment
+
+    def look_slowly(self) -> None:
+        """Ask for what blocks: PCIe traffic, memory errors, critical errors."""
+        self._gpus.look_slowly()
+
+    def _claim(self) -> None:
+        """Become the one that records, where nobody does."""
+        if self._lock_file is not None:
+            return
+        path = self.workspace.root / "recorder.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return
+        self._lock_file = descriptor
+        self._alerts.take_over(alert for alert in self.history.alerts() if alert.cleared_at is None)
+
+    def _count(self, now: float) -> None:
+        """Take in the requests that ended since the last look."""
+        if self._cursor is None:
+            journal = str(self._journal.connection().execute("SELECT journal FROM identity").fetchone()[0])
+            self._cursor = (journal, self.history.cursor(journal))
+            self._latencies.take_over(self.history.minutes(now - WINDOW_MINUTES * 60, now))
+        journal, seq = self._cursor
+        while timings := self._journal.timings_after(seq):
+            for timing in timings:
+                self._latencies.observe(timing)
+            seq = timings[-1].seq
+        changed = seq != self._cursor[1]
+        self._cursor = (journal, seq)
+        if changed or now - self._counted >= _LATENCY_SECONDS or now < self._counted:
+            self._counted = now
+            self._windows = tuple(self._latencies.window(model, now) for model in self._latencies.models())
+            if not self.recording:
+                # Whoever records keeps the minutes; here they are only forgotten in time.
+                self._latencies.settle(now)
+
+    def _warn(self, now: float, values: dict[str, float | None]) -> None:
+        path = self.workspace.alert_rules
+        stamp = path.stat().st_mtime if path.exists() else None
+        if stamp != self._rules_stamp:
+            self._rules_stamp = stamp
+            self._alerts.rules = load_rules(path)
+            self.trouble = ""
+        for alert in self._alerts.step(now, values):
+            self.history.keep_alert(alert)
+            if alert.rule.command:
+                threading.Thread(target=self._run_command, args=(replace(alert),), daemon=True).start()
+            if self._told is not None:
+                self._told(alert)
+
+    def _run_command(self, alert: Alert) -> None:
+        problem = run_command(alert)
+        if problem:
+            self.trouble = problem
+
+    def _others_alerts(self, now: float) -> list[Alert]:
+        """What the process that records has raised."""
+        if now - self._flushed < FLUSH_SECONDS and self.moment is not None:
+            return list(self.moment.alerts)
+        self._flushed = now
+        return [alert for alert in self.history.alerts() if alert.cleared_at is None]
+
+    def _keep(self, now: float) -> None:
+        if not self.recording:
+            return
+        self._flushed = now
+        self.history.flush()
+        changed = self._latencies.settle(now)
+        if changed and self._cursor is not None:
+            self.history.keep_minutes(changed, self._cursor)
+        if now - self._pruned >= _PRUNE_SECONDS or now < self._pruned:
+            self._pruned = now
+            self.history.prune(now)
+            self._journal.forget_timings(now - _TIMINGS_KEPT)
+
+
+def ours(engines: tuple[EngineLoad, ...], jobs: tuple[Job, ...]) -> dict[int, Ours]:
+    """The processes of this workspace by pid, and this app itself."""
+    found = {os.getpid(): Ours("llmops", "app")}
+    for engine in engines:
+        found[engine.pid] = Ours(engine.model, "server")
+    for job in jobs:
+        if job.process is not None:
+            found[job.process.pid] = Ours(job.title, "run" if job.kind in {"train", "eval"} else "job")
+    return found
+
+
+class _Runs:
+    """The newest loss and speed of the training runs under way."""
+
+    def __init__(self) -> None:
+        self._readers: dict[str, HistoryReader] = {}
+
+    def series(self, jobs: tuple[Job, ...], store: JobStore) -> dict[str, float | None]:
+        """Their series."""
+        running = {job.id: job for job in jobs if job.kind == "train"}
+        self._readers = {key: reader for key, reader in self._readers.items() if key in running}
+        found: dict[str, float | None] = {}
+        for key, job in running.items():
+            reader = self._readers.setdefault(key, HistoryReader(store.folder(job)))
+            reader.poll()
+            name = job.title.removeprefix("train ")
+            found[f"training.{name}.loss"] = reader.history.last("loss")
+            found[f"training.{name}.tokens_per_s"] = reader.history.last("tokens_per_s")
+        return found

@@ -1,0 +1,48 @@
+"""What people say of answers: thumbs, corrections, comments; and the verdicts of whoever goes through them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.traces.store import TraceStore
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.ids import new_id
+
+SCORES = {"up": 1, "down": -1}
+VERDICTS = ("accepted", "dismissed")
+
+
+def give(
+    store: TraceStore,
+    trace: str,
+    *,
+    score: str | None = None,
+    correction: str | None = None,
+    comment: str | None = None,
+    verdict: str | None = None,
+    source: str = "me",
+) -> dict[str, Any]:
+    """Say something of an answer; durable when this returns. What was said before is kept, and what is said last counts.
+
+    Raises:
+        NotFoundError: there is no such trace.
+        InputRefusedError: ``empty_feedback`` or ``bad_feedback``.
+    """
+    if score is not None and score not in SCORES:
+        raise InputRefusedError("bad_feedback", f"{score!r} is no score", "up or down.")
+    if verdict is not None and verdict not in VERDICTS:
+        raise InputRefusedError("bad_feedback", f"{verdict!r} is no verdict", " or ".join(VERDICTS) + ".")
+    if score is None and not correction and not comment and verdict is None:
+        raise InputRefusedError("empty_feedback", "nothing is said", "Give a score, a correction or a comment.")
+    found = store.get(trace)
+    entry = {
+        "request": found.line.id, "score": SCORES.get(score or ""), "correction": correction or None,
+        "comment": comment or None, "verdict": verdict, "source": source, "said_at": time.time(),
+    }  # fmt: skip
+    key = new_id("fb")
+    store.journal.append("feedback", key, entry)
+    fold(store.catalogue, store.journal)
+    return {"feedback": key, "trace": found.line.id, "score": score, "correction": correction, "comment": comment,
+            "verdict": verdict}  # fmt: skip

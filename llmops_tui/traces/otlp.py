@@ -1,0 +1,143 @@
+"""Traces as OpenTelemetry spans, sent to a collector only when somebody asks for it.
+
+Names follow the semantic conventions for generative AI (gen_ai.*, in development); the wire form is OTLP/HTTP with
+JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from llmops_tui import __version__
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.traces.store import Trace, TraceFilter, TraceStore
+
+_BATCH = 200
+_SECONDS = 30.0
+_CLIENT = 3
+_ERROR = 2
+
+
+def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, headers: dict[str, str]) -> int:
+    """Send traces to a collector, oldest first; returns how many. ``content`` sends what was asked and answered too.
+
+    Raises:
+        LlmopsError: ``export_failed``: it does not answer or refuses; what was sent before is said.
+    """
+    import httpx
+
+    if not url.startswith(("http://", "https://")):
+        raise InputRefusedError("bad_address", f"{url!r} is no address of a collector", "http://localhost:4318")
+    address = url.rstrip("/") + ("" if url.rstrip("/").endswith("/v1/traces") else "/v1/traces")
+    sent = 0
+    with httpx.Client(timeout=_SECONDS, headers=headers) as client:
+        for batch in _batches(store, wanted):
+            body = {"resourceSpans": [_resource([span(trace, content=content) for trace in batch])]}
+            try:
+                answer = client.post(address, json=body)
+            except httpx.TransportError as error:
+                raise _failed(address, str(error), sent) from error
+            if answer.status_code >= 300:
+                raise _failed(address, f"HTTP {answer.status_code}: {answer.text[:200]}", sent)
+            sent += len(batch)
+    return sent
+
+
+def span(trace: Trace, *, content: bool) -> dict[str, Any]:
+    """One trace as a span of OTLP's JSON."""
+    line = trace.line
+    digest = hashlib.sha256(line.id.encode()).hexdigest()
+    begin = int(line.started_at * 1e9)
+    operation = "text_completion" if trace.messages and trace.messages[0].get("role") == "prompt" else "chat"
+    values: dict[str, Any] = {
+        "gen_ai.operation.name": operation,
+        "gen_ai.provider.name": "llama_cpp",
+        "gen_ai.request.model": line.model,
+        "gen_ai.response.model": line.model,
+        "gen_ai.response.id": line.id,
+        "gen_ai.usage.input_tokens": line.prompt_tokens,
+        "gen_ai.usage.output_tokens": line.completion_tokens,
+        "gen_ai.usage.cache_read.input_tokens": trace.reused_tokens,
+        "gen_ai.response.finish_reasons": [line.finish_reason],
+        "gen_ai.response.time_to_first_chunk": None if line.ttft_ms is None else line.ttft_ms / 1000,
+        "llmops.prompt.name": line.prompt,
+        "llmops.prompt.version": line.version,
+        **{f"gen_ai.request.{name}": trace.parameters.get(key) for name, key in _PARAMETERS.items()},
+    }
+    if line.error:
+        values["error.type"] = "error"
+    if content:
+        parts = [
+            {"role": m.get("role"), "parts": [{"type": "text", "content": m.get("content")}]} for m in trace.messages
+        ]
+        answer = {"role": "assistant", "parts": [{"type": "text", "content": trace.output}],
+                  "finish_reason": line.finish_reason}  # fmt: skip
+        values["gen_ai.input.messages"] = json.dumps(parts, ensure_ascii=False)
+        values["gen_ai.output.messages"] = json.dumps([answer], ensure_ascii=False)
+    out: dict[str, Any] = {
+        "traceId": digest[:32], "spanId": digest[32:48], "name": f"{operation} {line.model}", "kind": _CLIENT,
+        "startTimeUnixNano": str(begin), "endTimeUnixNano": str(begin + int((line.total_ms or 0) * 1e6)),
+        "attributes": _attributes(values), "events": [_evaluation(said) for said in trace.said if said["score"]],
+    }  # fmt: skip
+    if line.error:
+        out["status"] = {"code": _ERROR, "message": line.error}
+    return out
+
+
+_PARAMETERS = {
+    "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_tokens": "max_tokens", "seed": "seed",
+    "stop_sequences": "stop", "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
+}  # fmt: skip
+
+
+def _evaluation(said: dict[str, Any]) -> dict[str, Any]:
+    values = {
+        "gen_ai.evaluation.name": "user_feedback", "gen_ai.evaluation.score.value": float(said["score"]),
+        "gen_ai.evaluation.score.label": "up" if said["score"] > 0 else "down", "gen_ai.evaluation.explanation": said["comment"],
+    }  # fmt: skip
+    return {
+        "name": "gen_ai.evaluation.result",
+        "timeUnixNano": str(int(said["said_at"] * 1e9)),
+        "attributes": _attributes(values),
+    }
+
+
+def _resource(spans: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "resource": {"attributes": _attributes({"service.name": "llmops", "service.version": __version__})},
+        "scopeSpans": [{"scope": {"name": "llmops", "version": __version__}, "spans": spans}],
+    }
+
+
+def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _value(value)} for key, value in values.items() if value is not None]
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        # 64-bit integers are texts in protobuf's JSON.
+        return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
+    if isinstance(value, (list, tuple)):
+        return {"arrayValue": {"values": [_value(item) for item in value]}}
+    return {"stringValue": str(value)}
+
+
+def _batches(store: TraceStore, wanted: TraceFilter) -> Iterator[list[Trace]]:
+    """All traces that are wanted, as they were when the export began, oldest first."""
+    _, total = store.page(wanted, 1)
+    ids = [line.id for line in store.page(wanted, total)[0]][::-1]
+    for start in range(0, len(ids), _BATCH):
+        yield [store.get(trace) for trace in ids[start : start + _BATCH]]
+
+
+def _failed(address: str, cause: str, sent: int) -> LlmopsError:
+    return LlmopsError(
+        "export_failed", f"{address}: {cause}; {sent} traces were sent before", "Is the collector there? Try again."
+    )

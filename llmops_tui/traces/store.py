@@ -1,0 +1,279 @@
+"""Requests as traces: found by model, prompt, state, time and text; one at a time with everything that is known of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.ids import resolve_prefix
+from llmops_tui.workspace.journal import Journal
+
+if TYPE_CHECKING:
+    import duckdb
+
+STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue")
+# What a filter may say beside words: ``model:name prompt:triage@3 is:down slow:2000 since:24h``.
+_TERM = re.compile(r"^(model|prompt|is|slow|since):(\S+)$")
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+
+_SUMMARY = (
+    "r.id, r.started_at, r.model, r.prompt, r.prompt_version, r.finish_reason, r.error, r.prompt_tokens, "
+    "r.completion_tokens, r.ttft_ms, r.total_ms, r.tokens_per_s, left(r.output, 400), f.score, f.correction, f.comment, "
+    "f.verdict, r.content"
+)
+# What was said last counts; a verdict counts until something new is said.
+TRACES = """requests r LEFT JOIN (
+    SELECT request, arg_max(score, said_at) FILTER (score IS NOT NULL) AS score,
+           arg_max(correction, said_at) FILTER (correction IS NOT NULL) AS correction,
+           arg_max(comment, said_at) FILTER (comment IS NOT NULL) AS comment,
+           arg_max(coalesce(verdict, ''), said_at) AS verdict
+    FROM feedback GROUP BY request) f ON f.request = r.id"""
+_STATE_SQL = {
+    "failed": "r.finish_reason = 'error'",
+    "cancelled": "r.finish_reason = 'cancelled'",
+    "up": "f.score = 1",
+    "down": "f.score = -1",
+    "corrected": "f.correction IS NOT NULL",
+    "commented": "f.comment IS NOT NULL",
+    "queue": "(f.score = -1 OR f.correction IS NOT NULL OR f.comment IS NOT NULL) AND f.verdict = ''",
+}
+
+
+@dataclass(frozen=True)
+class TraceFilter:
+    """Which traces are meant. ``slow``: those that took at least so many ms; ``since``: a moment in seconds."""
+
+    text: str = ""
+    model: str = ""
+    prompt: str = ""
+    version: int | None = None
+    state: str = ""
+    slow: float | None = None
+    since: float | None = None
+
+    @classmethod
+    def parse(cls, said: str, now: float) -> TraceFilter:
+        """A filter as it is typed: terms such as ``is:down`` and ``since:24h``, and words that must occur; ``~`` a regex.
+
+        Raises:
+            InputRefusedError: ``bad_filter``.
+        """
+        words, fields = [], dict[str, Any]()
+        for part in said.split():
+            match = _TERM.match(part)
+            if match is None:
+                words.append(part)
+                continue
+            name, value = match.groups()
+            if name == "model":
+                fields["model"] = value
+            elif name == "prompt":
+                prompt, _, version = value.partition("@")
+                fields["prompt"] = prompt
+                fields["version"] = _number(version, part) if version else None
+            elif name == "is":
+                if value not in STATES:
+                    raise InputRefusedError("bad_filter", f"{part}: no such state", f"One of {', '.join(STATES)}.")
+                fields["state"] = value
+            elif name == "slow":
+                fields["slow"] = float(_number(value, part))
+            else:
+                fields["since"] = now - _number(value[:-1], part) * _UNITS.get(value[-1:], 1)
+        return cls(text=" ".join(words), **fields)
+
+    def sql(self) -> tuple[str, list[Any]]:
+        """The condition, and its values."""
+        parts: list[tuple[str, list[Any]]] = []
+        if self.text.startswith("~"):
+            pattern = self.text[1:]
+            parts.append(("(regexp_matches(r.output, ?) OR regexp_matches(r.messages::VARCHAR, ?))", [pattern] * 2))
+        elif self.text:
+            like = "%" + re.sub(r"([\\%_])", r"\\\1", self.text) + "%"
+            # The book's JSON has all but ASCII escaped.
+            escaped = like if like.isascii() else json.dumps(like)[1:-1].replace("\\u", "\\\\u")
+            places = ("r.output", "r.messages::VARCHAR", "r.id", "r.error")
+            condition = " OR ".join(f"{place} ILIKE ? ESCAPE '\\'" for place in places)
+            parts.append((f"({condition})", [like, escaped, like, like]))
+        if self.model:
+            parts.append(("(r.model = ? OR starts_with(r.model, ? || '+'))", [self.model] * 2))
+        if self.prompt:
+            parts.append(("r.prompt = ?", [self.prompt]))
+        if self.version is not None:
+            parts.append(("r.prompt_version = ?", [self.version]))
+        if self.state:
+            parts.append((_STATE_SQL[self.state], []))
+        if self.slow is not None:
+            parts.append(("r.total_ms >= ?", [self.slow]))
+        if self.since is not None:
+            parts.append(("r.started_at >= ?", [self.since]))
+        return " AND ".join(sql for sql, _ in parts) or "true", [value for _, values in parts for value in values]
+
+
+@dataclass(frozen=True)
+class TraceLine:
+    """One request in short. ``output`` is its beginning; ``content`` says whether content was kept."""
+
+    id: str
+    started_at: float
+    model: str
+    prompt: str | None
+    version: int | None
+    finish_reason: str
+    error: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    ttft_ms: float | None
+    total_ms: float | None
+    tokens_per_s: float | None
+    output: str
+    score: int | None
+    correction: str | None
+    comment: str | None
+    verdict: str | None
+    content: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "trace": self.id, "started_at": self.started_at, "model": self.model, "prompt": self.prompt,
+            "version": self.version, "finish_reason": self.finish_reason, "error": self.error,
+            "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
+            "timing": {"ttft_ms": self.ttft_ms, "total_ms": self.total_ms, "tokens_per_s": self.tokens_per_s},
+            "text": self.output, "content": self.content or "keep",
+            "feedback": {"score": {1: "up", -1: "down"}.get(self.score or 0), "correction": self.correction,
+                         "comment": self.comment, "verdict": self.verdict or None},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One request with all of its content, and everything that was said of it, oldest first."""
+
+    line: TraceLine
+    messages: list[dict[str, Any]]
+    variables: dict[str, Any]
+    parameters: dict[str, Any]
+    output: str
+    reused_tokens: int | None
+    engine: str | None
+    model_sha256: str | None
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return self.line.as_dict() | {
+            "text": self.output, "messages": self.messages, "variables": self.variables, "parameters": self.parameters,
+            "reused_tokens": self.reused_tokens, "engine": self.engine, "model_sha256": self.model_sha256,
+            "said": self.said,
+        }  # fmt: skip
+
+
+class TraceStore:
+    """The traces of a workspace, newest first; those still in the journal are folded into the book before a look."""
+
+    def __init__(self, catalogue: Catalogue, journal: Journal) -> None:
+        self.catalogue = catalogue
+        self.journal = journal
+
+    def page(self, wanted: TraceFilter, limit: int, before: int = 0) -> tuple[list[TraceLine], int]:
+        """A page of the traces that are wanted, after the ``before`` newest of them; and how many there are in all.
+
+        Raises:
+            InputRefusedError: ``bad_filter``: the regular expression is wrong.
+        """
+        fold(self.catalogue, self.journal)
+        condition, values = wanted.sql()
+
+        def work(book: duckdb.DuckDBPyConnection) -> tuple[list[Any], int]:
+            import duckdb
+
+            try:
+                total = book.execute(f"SELECT count(*) FROM {TRACES} WHERE {condition}", values).fetchall()[0][0]
+                rows = book.execute(
+                    f"SELECT {_SUMMARY} FROM {TRACES} WHERE {condition} ORDER BY r.started_at DESC, r.id DESC "
+                    f"LIMIT {int(limit)} OFFSET {int(before)}",
+                    values,
+                ).fetchall()
+            except duckdb.InvalidInputException as error:
+                raise InputRefusedError(
+                    "bad_filter", str(error).splitlines()[0], "Mend the regular expression."
+                ) from error
+            return rows, int(total)
+
+        rows, total = self.catalogue.read(work)
+        return [TraceLine(*row) for row in rows], total
+
+    def get(self, given: str) -> Trace:
+        """One trace by its id or the beginning of it.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        fold(self.catalogue, self.journal)
+
+        def work(book: duckdb.DuckDBPyConnection) -> tuple[Any, list[Any]]:
+            bare = given.partition("_")[2] or given
+            ids = book.execute(
+                "SELECT id FROM requests WHERE id = ? OR starts_with(id, ?) OR starts_with(id, 'run_' || ?) LIMIT 50",
+                [given, given, bare],
+            ).fetchall()
+            found = resolve_prefix("trace", given, (row[0] for row in ids))
+            row = book.execute(
+                f"SELECT {_SUMMARY}, messages, variables, parameters, output, reused_tokens, engine, model_sha256 "
+                f"FROM {TRACES} WHERE r.id = ?",
+                [found],
+            ).fetchall()
+            said = book.execute(
+                "SELECT said_at, source, score, correction, comment, verdict FROM feedback WHERE request = ? ORDER BY said_at, id",
+                [found],
+            ).fetchall()
+            return row[0], said
+
+        row, said = self.catalogue.read(work)
+        line, rest = TraceLine(*row[:18]), row[18:]
+        messages, variables, parameters = (json.loads(value or "null") for value in rest[:3])
+        output, reused, engine, digest = rest[3:]
+        names = ("said_at", "source", "score", "correction", "comment", "verdict")
+        return Trace(
+            line, messages or [], variables or {}, parameters or {}, output, reused, engine, digest,
+            [dict(zip(names, entry, strict=True)) for entry in said],
+        )  # fmt: skip
+
+    def models(self) -> list[str]:
+        """The models that traces name."""
+        rows = self.catalogue.read(lambda book: book.execute("SELECT DISTINCT model FROM requests").fetchall())
+        return sorted(str(row[0]) for row in rows)
+
+    def queue_length(self) -> int:
+        """How many traces wait for somebody's verdict."""
+        sql = f"SELECT count(*) FROM {TRACES} WHERE {_STATE_SQL['queue']}"
+        return int(self.catalogue.read(lambda book: book.execute(sql).fetchall())[0][0])
+
+    def forget_before(self, moment: float) -> int:
+        """Delete traces that started before a moment and of which nobody said anything; returns how many.
+
+        What was made from them keeps its own copies, and lineage keeps their ids.
+        """
+        fold(self.catalogue, self.journal)
+        condition = "started_at < ? AND id NOT IN (SELECT request FROM feedback)"
+
+        def work(book: duckdb.DuckDBPyConnection) -> int:
+            count = book.execute(f"SELECT count(*) FROM requests WHERE {condition}", [moment]).fetchall()[0][0]
+            book.execute(f"DELETE FROM requests WHERE {condition}", [moment])
+            return int(count)
+
+        return self.catalogue.write(work)
+
+
+def _number(text: str, term: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputRefusedError(
+            "bad_filter", f"{term}: a number is expected", "For example since:24h or slow:2000."
+        ) from None

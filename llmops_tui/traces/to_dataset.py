@@ -1,0 +1,140 @@
+"""Make a dataset version of traces: corrected and praised answers as conversations, or pairs of a better and a worse one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.datasets.parts import PartWriter
+from llmops_tui.datasets.privacy.replacing import replace_in_row
+from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.privacy.recognising import KINDS
+from llmops_tui.privacy.replacing import mark
+from llmops_tui.traces.store import TRACES, TraceFilter, TraceStore
+
+if TYPE_CHECKING:
+    import duckdb
+
+SHAPES = ("messages", "preference")
+PRIVACY = ("redact", "keep")
+
+
+@dataclass
+class Gathered:
+    """Rows made of traces. ``left_out`` counts, by reason, those that made none; ``personal`` what was found in them."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    personal: Counter[str] = field(default_factory=Counter)
+
+
+def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> Gathered:
+    """What a dataset of these traces would hold. Answers that were dismissed in the review are never taken.
+
+    ``messages``: a correction stands in place of the answer; else an answer with a thumb up is taken as it is.
+    ``preference``: a correction is better than the answer it corrects; of answers to the very same conversation, each
+    with a thumb up is better than each with a thumb down.
+
+    Raises:
+        InputRefusedError: ``bad_shape``.
+    """
+    if shape not in SHAPES or privacy not in PRIVACY:
+        raise InputRefusedError("bad_shape", f"no such choice: {shape} {privacy}", f"{SHAPES}, {PRIVACY}")
+    gathered = Gathered()
+    found = []
+    for trace, messages, output, score, correction, content in _read(store, wanted):
+        turns = json.loads(messages or "[]")
+        if content == "off" or not turns:
+            gathered.left_out["its content was not kept"] += 1
+        elif turns[0].get("role") == "prompt":
+            gathered.left_out["a text completion, not a conversation"] += 1
+        else:
+            found.append((trace, turns, output, score, correction))
+    if shape == "messages":
+        _as_messages(found, gathered)
+    else:
+        _as_pairs(found, gathered)
+    for number, row in enumerate(gathered.rows):
+        clean, counts = replace_in_row(row, mark, KINDS)
+        gathered.personal.update(counts)
+        if privacy == "redact":
+            gathered.rows[number] = clean
+    return gathered
+
+
+def _read(store: TraceStore, wanted: TraceFilter) -> list[Any]:
+    condition, values = wanted.sql()
+    sql = (
+        f"SELECT r.id, r.messages, r.output, f.score, f.correction, r.content FROM {TRACES} WHERE {condition} "
+        "AND (f.score IS NOT NULL OR f.correction IS NOT NULL) AND coalesce(f.verdict, '') <> 'dismissed' "
+        "AND r.finish_reason <> 'error' ORDER BY r.started_at, r.id"
+    )
+
+    def work(book: duckdb.DuckDBPyConnection) -> list[Any]:
+        return book.execute(sql, values).fetchall()
+
+    return store.catalogue.read(work)
+
+
+def _as_messages(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
+    for trace, turns, output, score, correction in found:
+        answer = correction or (output if score == 1 else None)
+        if answer is None:
+            gathered.left_out["a thumb down without a correction"] += 1
+            continue
+        gathered.rows.append({"messages": [*turns, {"role": "assistant", "content": answer}]})
+        gathered.traces.append(trace)
+
+
+def _as_pairs(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
+    groups: dict[str, list[tuple[Any, ...]]] = {}
+    for item in found:
+        groups.setdefault(json.dumps(item[1], sort_keys=True), []).append(item)
+    for group in groups.values():
+        better = [(item[0], item[2]) for item in group if item[3] == 1 and not item[4]]
+        worse = [(item[0], item[2]) for item in group if item[3] == -1]
+        pairs = [(item[0], item[4], item[2]) for item in group if item[4]]
+        pairs += [(up, good, bad) for up, good in better for _, bad in worse]
+        pairs = [pair for pair in pairs if pair[1] != pair[2]]
+        if not pairs:
+            gathered.left_out["no other answer to the same conversation"] += len(group)
+        for trace, good, bad in pairs:
+            gathered.rows.append({
+                "prompt": group[0][1], "chosen": [{"role": "assistant", "content": good}],
+                "rejected": [{"role": "assistant", "content": bad}],
+            })  # fmt: skip
+            gathered.traces.append(trace)
+
+
+def make_version(datasets: DatasetStore, name: str, gathered: Gathered, shape: str, privacy: str) -> DatasetVersion:
+    """Keep gathered rows as the next version of a dataset.
+
+    Raises:
+        InputRefusedError: ``no_rows``: no trace makes a row.
+    """
+    if not gathered.rows:
+        raise InputRefusedError(
+            "no_rows",
+            "no trace makes a row: "
+            + ("; ".join(f"{n} × {why}" for why, n in gathered.left_out.items()) or "no feedback"),
+            "Give answers a thumb or a correction: llmops traces feedback, or u, d and e on the screen.",
+        )
+    folder = datasets.staging()
+    try:
+        writer = PartWriter(folder)
+        writer.add(gathered.rows)
+        columns = writer.finish()
+        said = ", ".join(f"{count} {kind}" for kind, count in gathered.personal.most_common())
+        note = f"{len(gathered.rows)} rows from traces" + (
+            f"; {said} {'taken out' if privacy == 'redact' else 'left in'}" if said else ""
+        )
+        inputs = tuple((trace, trace) for trace in dict.fromkeys(gathered.traces))
+        recipe = Recipe("traces", {"shape": shape, "privacy": privacy}, inputs)
+        return datasets.keep(folder, name, kind=shape, columns=columns, recipe=recipe, note=note)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

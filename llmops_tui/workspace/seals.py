@@ -1,0 +1,246 @@
+"""Seals: the hash of every file of a workspace as it was left, so that a bit that flips later is found and named.
+
+DuckDB has checksums of its own, but only for what is read; SQLite, logs and JSON have none. Each process that wrote
+seals what it leaves behind when it ends. A seal is of a moment: files that only grow keep their sealed beginning, and
+the databases count their writes, so what was changed since by us is told from what was changed by nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.sqlite_files import COUNTER
+
+FILE = "seals.json"
+_CHUNK = 1 << 16
+_MOST_CHUNKS = 4096
+# Larger files are hashed when somebody checks: the book, or a checkpoint's own list, has their hashes already.
+LARGE = 256 * 1024 * 1024
+# Live state, locks and what a process is just making; and what is beside a database while it is open.
+_PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE)
+_PASSING_FOLDERS = ("runs/servers",)
+_PASSING_ENDS = (".lock", "-wal", "-shm", ".wal", ".tmp", ".sock")
+_DUCKDB_HEADERS = (4096, 8192)
+
+
+@dataclass(frozen=True)
+class Seal:
+    """One file as it was left: its size, when it was written, the hash of each part, and a database's count of writes."""
+
+    size: int
+    mtime_ns: int
+    chunks: tuple[str, ...]
+    writes: int | None = None
+
+    def as_json(self) -> list[Any]:
+        """As the file of seals keeps it."""
+        return [self.size, self.mtime_ns, "".join(self.chunks), self.writes]
+
+    @classmethod
+    def from_json(cls, raw: list[Any]) -> Seal:
+        """A seal that was kept."""
+        size, mtime_ns, joined, writes = raw
+        return cls(size, mtime_ns, tuple(joined[i : i + 16] for i in range(0, len(joined), 16)), writes)
+
+
+@dataclass
+class Seals:
+    """All seals of a workspace, by path below it."""
+
+    files: dict[str, Seal] = field(default_factory=dict)
+    damaged: str = ""
+
+
+def kind_of(name: str) -> str:
+    """What kind of file a name says: ``sqlite``, ``duckdb``, ``log`` (only grows), or ``file``."""
+    if name.endswith(".db"):
+        return "sqlite"
+    if name.endswith(".duckdb"):
+        return "duckdb"
+    return "log" if name.endswith((".log", ".jsonl")) or name.startswith("logs/") else "file"
+
+
+def sealed_files(root: Path) -> Iterator[str]:
+    """The paths below a workspace that are sealed: everything but what is live or on its way."""
+    for folder, folders, names in os.walk(root):
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else below + "/"
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and prefix + f not in _PASSING_FOLDERS)
+        for name in sorted(names):
+            passing = name in _PASSING or name.startswith(".") or name.endswith(_PASSING_ENDS)
+            if not passing and not (Path(folder) / name).is_symlink():
+                yield prefix + name
+
+
+def load(workspace: Workspace) -> Seals:
+    """The seals of a workspace; ``damaged`` says what is wrong with the file of seals itself."""
+    path = workspace.root / FILE
+    try:
+        raw = json.loads(path.read_bytes())
+        body = raw["files"]
+        if sha256_text(json.dumps(body, sort_keys=True)) != raw["sha256"]:
+            return Seals(damaged=f"{FILE} itself was changed")
+        return Seals({name: Seal.from_json(seal) for name, seal in body.items()})
+    except FileNotFoundError:
+        return Seals()
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return Seals(damaged=f"{FILE} cannot be read: {error}")
+
+
+def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> int:
+    """Seal what changed since the last seal; returns how many files. ``again`` seals everything anew.
+
+    Files above :data:`LARGE` are left out unless ``large`` is asked for. A file that is just being written is left for
+    whoever writes it. Does nothing where another process seals.
+    """
+    if not workspace.root.is_dir():
+        return 0
+    with _alone(workspace) as alone:
+        if not alone:
+            return 0
+        known = load(workspace)
+        if known.damaged and not again:
+            # The old hashes are evidence: only somebody who looked may replace them.
+            return 0
+        files: dict[str, Seal] = {}
+        changed = 0
+        for name in sealed_files(workspace.root):
+            before = known.files.get(name)
+            fresh = before if before is not None and not again and _untouched(workspace, name, before) else None
+            if fresh is None and (large or _size(workspace.root / name) <= LARGE):
+                fresh = seal_file(workspace, name)
+                changed += fresh is not None
+            if fresh is not None or before is not None:
+                files[name] = fresh or before  # type: ignore[assignment]
+        if changed or files.keys() != known.files.keys():
+            body = {name: one.as_json() for name, one in files.items()}
+            text = json.dumps({"files": body, "sha256": sha256_text(json.dumps(body, sort_keys=True))})
+            write_atomic(workspace.root / FILE, text)
+    return changed
+
+
+def seal_file(workspace: Workspace, name: str) -> Seal | None:
+    """The seal of one file as it is now; none where it is just being written, or gone."""
+    path = workspace.root / name
+    try:
+        kind = kind_of(name)
+        if kind == "sqlite":
+            return _seal_sqlite(path)
+        facts = path.stat()
+        if kind == "duckdb" and path.with_name(path.name + ".wal").exists():
+            return None
+        fresh = Seal(facts.st_size, facts.st_mtime_ns, chunks_of(path, facts.st_size), writes_of(path, kind))
+        after = path.stat()
+        steady = (after.st_size, after.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+    except (OSError, sqlite3.Error):
+        return None
+    return fresh if steady or (kind == "log" and after.st_size >= facts.st_size) else None
+
+
+def chunk_size(size: int) -> int:
+    """How many bytes one hash is of, in a file of ``size`` bytes: 64 KiB, more in large files."""
+    part = _CHUNK
+    while size > part * _MOST_CHUNKS:
+        part *= 2
+    return part
+
+
+def chunks_of(path: Path, size: int) -> tuple[str, ...]:
+    """The hash of each part of the first ``size`` bytes; the counter of writes of a SQLite file is left out."""
+    found: list[str] = []
+    part = chunk_size(size)
+    blank = kind_of(path.name) == "sqlite"
+    with path.open("rb") as file:
+        left = size
+        while left > 0:
+            raw = file.read(min(part, left))
+            if not raw:
+                break
+            left -= len(raw)
+            if blank and not found:
+                raw = raw[: COUNTER.start] + b"\0\0\0\0" + raw[COUNTER.stop :]
+            found.append(hashlib.blake2b(raw, digest_size=8).hexdigest())
+    return tuple(found)
+
+
+def writes_of(path: Path, kind: str) -> int | None:
+    """How often a database was written, as its own header tells; none for other files.
+
+    Of DuckDB the number of its newest checkpoint: two headers take turns, each a checksum and that number first.
+    """
+    if kind == "sqlite":
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(COUNTER.stop)[COUNTER], "big")
+    if kind == "duckdb":
+        with path.open("rb") as file:
+            numbers = []
+            for place in _DUCKDB_HEADERS:
+                file.seek(place)
+                numbers.append(int(struct.unpack("<QQ", file.read(16))[1]))
+        return max(numbers)
+    return None
+
+
+def _seal_sqlite(path: Path) -> Seal | None:
+    connection = sqlite3.connect(path, timeout=2.0, isolation_level=None)
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            return None
+        # Nobody writes while this transaction is open; somebody may have before it began.
+        connection.execute("BEGIN IMMEDIATE")
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            return None
+        facts = path.stat()
+        return Seal(facts.st_size, facts.st_mtime_ns, chunks_of(path, facts.st_size), writes_of(path, "sqlite"))
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.close()
+
+
+def _untouched(workspace: Workspace, name: str, before: Seal) -> bool:
+    with contextlib.suppress(OSError):
+        facts = (workspace.root / name).stat()
+        waiting = (workspace.root / (name + "-wal")) if kind_of(name) == "sqlite" else None
+        busy = waiting is not None and waiting.exists() and waiting.stat().st_size > 0
+        return (facts.st_size, facts.st_mtime_ns) == (before.size, before.mtime_ns) and not busy
+    return False
+
+
+@contextlib.contextmanager
+def _alone(workspace: Workspace) -> Iterator[bool]:
+    """Whether this process is the only one that seals now."""
+    descriptor = os.open(workspace.root / "keeping.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def seal_at_end(workspace: Workspace) -> None:
+    """Seal when a process ends; what cannot be sealed now is sealed by the next."""
+    with contextlib.suppress(OSError, sqlite3.Error):
+        seal(workspace)
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
