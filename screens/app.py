@@ -25,6 +25,7 @@ from screens.actions import bindings_of, textual_keymap
 from screens.base import BaseScreen
 from screens.copying import Copier
 from screens.frame_filter import FrameFilter
+from screens.going import Going
 from screens.services import Services
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Modes in the order of their digits, with their names.
 SCREEN_KEYS = {
-    "1": "playground", "2": "datasets", "3": "training", "4": "evaluation", "5": "models", "6": "jobs", "7": "settings",
+    "0": "home", "1": "playground", "2": "datasets", "3": "training", "4": "evaluation", "5": "models", "6": "monitor",
+    "7": "traces", "8": "jobs", "9": "settings",
 }  # fmt: skip
-_STATUS_PLACES = {"model": "models", "jobs": "jobs", "alerts": "jobs", "workspace": "settings"}
+_STATUS_PLACES = {
+    "model": "models", "gpu": "monitor", "cpu": "monitor", "jobs": "jobs", "alerts": "monitor", "workspace": "home",
+}  # fmt: skip
 
 
 class LlmopsApp(App[int]):
@@ -70,6 +74,7 @@ class LlmopsApp(App[int]):
         self._problems = problems or []
         self._frame_filter = FrameFilter()
         self._copier = Copier(self)
+        self.going = Going(self)
         # What quitting would cut short, in words; empty where nothing would be lost.
         self.unfinished = ""
         for own in THEMES:
@@ -221,6 +226,12 @@ class LlmopsApp(App[int]):
         if screen is not None:
             self._copier.copy_command(screen.cli_command())
 
+    def action_lineage(self) -> None:
+        """Where the thing under the cursor came from, and what was made of it."""
+        screen = self._current()
+        if screen is not None:
+            self.going.lineage(screen.lineage_subject())
+
     async def action_undo(self) -> None:
         """Undo the last change of state."""
         screen = self._current()
@@ -263,20 +274,6 @@ class LlmopsApp(App[int]):
         except OSError as error:
             self.report(LlmopsError("settings_unwritable", f"the settings cannot be written: {error}"))
         self.services.settings = settings
-
-    async def open_prompt(self, name: str) -> None:
-        """Go to a prompt in the playground."""
-        await self._in_playground("open_prompt", name)
-
-    async def use_model(self, name: str) -> None:
-        """Use a model in the playground."""
-        await self._in_playground("use_model", name)
-
-    async def _in_playground(self, method: str, name: str) -> None:
-        await self.switch_mode("playground")
-        screen = self.screen
-        if hasattr(screen, method):
-            getattr(screen, method)(name)
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:

@@ -88,6 +88,10 @@ class BaseScreen(Screen[None]):
         """The command that does what this screen would do now."""
         return ""
 
+    def lineage_subject(self) -> str:
+        """The thing under the cursor, by a name, an id or a hash that lineage knows; nothing where there is none."""
+        return ""
+
     async def undo(self) -> str:
         """Undo the last change of state; returns what was undone, or nothing."""
         return ""

@@ -44,9 +44,9 @@ class PaletteProvider(Provider):
         except LlmopsError:
             return []
         found: list[tuple[str, str, Callable[[], object]]] = [
-            (f"Prompt: {p.name}", f"{p.versions} versions", partial(app.open_prompt, p.name)) for p in prompts
+            (f"Prompt: {p.name}", f"{p.versions} versions", partial(app.going.prompt, p.name)) for p in prompts
         ]
-        return found + [(f"Model: {m.name}", m.quantization, partial(app.use_model, m.name)) for m in models]
+        return found + [(f"Model: {m.name}", m.quantization, partial(app.going.model, m.name)) for m in models]
 
     async def discover(self) -> Hits:
         """What is shown before anything is typed."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.runs import PromptRunner, RunHistory
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.settings import Settings
+    from llmops_tui.traces.store import TraceStore
     from llmops_tui.training.runs import RunStore
     from llmops_tui.workspace.catalogue import Catalogue
     from llmops_tui.workspace.journal import Journal
@@ -142,6 +143,13 @@ class Services:
         from llmops_tui.training.runs import RunStore
 
         return RunStore(self.workspace)
+
+    @cached_property
+    def traces(self) -> TraceStore:
+        """Requests and what was said of them."""
+        from llmops_tui.traces.store import TraceStore
+
+        return TraceStore(self.catalogue, self.journal)
 
     @cached_property
     def recorder(self) -> Recorder:

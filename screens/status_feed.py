@@ -52,7 +52,10 @@ class StatusFeed:
                     # What is wrong with the workspace is told by whoever works on it.
                     with contextlib.suppress(LlmopsError):
                         seen = await asyncio.to_thread(self._fields, moment)
-                        self._app.show_status(replace(self._app.status, **seen))
+                        # Of now: a model chosen during the look stays chosen.
+                        status = self._app.status
+                        loaded = status.model.partition("+")[0] in {engine.model for engine in moment.engines}
+                        self._app.show_status(replace(status, loaded=loaded, **seen))
                 await asyncio.sleep(_SECONDS if moment is not None else _FIRST_SECONDS)
         finally:
             recorder.stop()
@@ -82,5 +85,4 @@ class StatusFeed:
             "jobs": len(running),
             "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
             "notices": len(read_notices(self._app.services.workspace)) + len(moment.alerts),
-            "loaded": self._app.status.model.partition("+")[0] in {engine.model for engine in moment.engines},
         }

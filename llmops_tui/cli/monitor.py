@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,7 +63,7 @@ def _look(session: Session, recorder: Recorder, *, once: bool) -> None:
     while True:
         moment = recorder.look()
         if session.options.json:
-            session.emit_line(as_dict(moment))
+            session.emit_line(moment.as_dict())
         else:
             text = "\n".join(_lines(moment)) + ("" if once else "\n")
             session.stream(text + "\n")
@@ -90,20 +89,6 @@ def _serve(session: Session, recorder: Recorder, host: str, port: int, key_file:
         session.emit(data, lambda: f"url   {data['url']}\nkey   {data['api_key_file'] or 'none asked for'}")
 
     serve(recorder, options, announce)
-
-
-def as_dict(moment: Moment) -> dict[str, Any]:
-    """A moment as the command line's JSON shows it."""
-    view = moment.gpus
-    return {
-        "at": moment.at, "host": asdict(moment.host),
-        "gpu": {"state": view.state, "cause": view.cause, "remedy": view.remedy, "gpus": [asdict(g) for g in view.gpus]},
-        "engines": [asdict(engine) for engine in moment.engines],
-        "latency": {window.model: window.as_dict() for window in moment.latencies},
-        "processes": [asdict(p) for p in moment.processes if p.role or p.gpu_memory is not None],
-        "jobs": [job.as_dict() for job in moment.jobs], "alerts": [alert.as_dict() for alert in moment.alerts],
-        "recording": moment.recording, "cost": moment.cost, "trouble": moment.trouble,
-    }  # fmt: skip
 
 
 def _lines(moment: Moment) -> list[str]:

@@ -26,6 +26,7 @@ class EngineLoad:
         prefix_hits: share of the prompt tokens since the last look that did not have to be evaluated again.
         prompt_rate: prompt tokens a second of evaluating prompts; decode_rate: tokens generated each second of decoding.
         steps_rate: batches a second of decoding: how often all weights are read.
+        weights: bytes of the model's file, all of which one step reads.
         failure: how it ended when it last did.
     """
 
@@ -41,6 +42,7 @@ class EngineLoad:
     prompt_rate: float | None = None
     decode_rate: float | None = None
     steps_rate: float | None = None
+    weights: int | None = None
     address: str = ""
     failure: str = ""
 
@@ -106,6 +108,7 @@ class EngineSampler:
             waiting=max(int(state.get("waiting", 0)), int(facts.get("waiting") or 0)),
             slots=int(state.get("slots", 0)),
             cache=state.get("cached_tokens", 0) / capacity if capacity else None,
+            weights=facts.get("model_bytes"),
             address=handle.address,
             failure=_failure(facts.get("last_failure") or facts.get("error")),
             **rates,

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
@@ -55,6 +55,19 @@ class Moment:
     cost: float = 0.0
     recording: bool = False
     trouble: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; of the processes ours and those on GPUs."""
+        view = self.gpus
+        return {
+            "at": self.at, "host": asdict(self.host),
+            "gpu": {"state": view.state, "cause": view.cause, "remedy": view.remedy, "gpus": [asdict(g) for g in view.gpus]},
+            "engines": [asdict(engine) for engine in self.engines],
+            "latency": {window.model: window.as_dict() for window in self.latencies},
+            "processes": [asdict(p) for p in self.processes if p.role or p.gpu_memory is not None],
+            "jobs": [job.as_dict() for job in self.jobs], "alerts": [alert.as_dict() for alert in self.alerts],
+            "recording": self.recording, "cost": self.cost, "trouble": self.trouble,
+        }  # fmt: skip
 
 
 @dataclass

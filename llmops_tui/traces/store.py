@@ -229,7 +229,8 @@ class TraceStore:
                 [found],
             ).fetchall()
             said = book.execute(
-                "SELECT said_at, source, score, correction, comment, verdict FROM feedback WHERE request = ? ORDER BY said_at, id",
+                "SELECT said_at, source, score, correction, comment, verdict FROM feedback WHERE request = ? "
+                "ORDER BY said_at, id",
                 [found],
             ).fetchall()
             return row[0], said

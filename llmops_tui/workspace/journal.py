@@ -90,6 +90,11 @@ class Journal:
                     )
         return new
 
+    def newest(self) -> int:
+        """The number of the newest event: changes whenever something was appended."""
+        row = self.connection().execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        return 0 if row is None else int(row[0])
+
     def timings_after(self, seq: int, limit: int = 5000) -> list[Timing]:
         """Requests that ended after the one numbered ``seq``, in that order."""
         rows = self.connection().execute(

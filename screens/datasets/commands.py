@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
@@ -241,3 +242,13 @@ async def choose_model(screen: DatasetsScreen) -> None:
     screen.app.push_screen(
         ChoiceDialog("Count in tokens of", choices, f"No GGUF models. {screen_place('models')} adds one."), chosen
     )
+
+
+def cli_command(screen: DatasetsScreen) -> str:
+    """The command for what is shown."""
+    if screen.version is None:
+        return "llmops data list"
+    view = screen.window.view if screen.window is not None else None
+    if view is not None and view.filter.startswith("="):
+        return shlex.join(["llmops", "data", "filter", screen.version.ref, "--where", view.filter[1:].strip()])
+    return shlex.join(["llmops", "data", "show", screen.version.ref])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -390,11 +389,10 @@ class DatasetsScreen(BaseScreen):
         record = [("record", json.dumps(self.record.row, ensure_ascii=False))] if self.record.row is not None else []
         return [*record, ("reference", self.version.ref), ("SHA-256", self.version.sha256)]
 
+    def lineage_subject(self) -> str:
+        """The version."""
+        return self.version.ref if self.version is not None else ""
+
     def cli_command(self) -> str:
         """The command for what is shown."""
-        if self.version is None:
-            return "llmops data list"
-        view = self.window.view if self.window is not None else None
-        if view is not None and view.filter.startswith("="):
-            return shlex.join(["llmops", "data", "filter", self.version.ref, "--where", view.filter[1:].strip()])
-        return shlex.join(["llmops", "data", "show", self.version.ref])
+        return commands.cli_command(self)

@@ -8,9 +8,9 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
-from screens.evaluation.case_list import Line, cell
 from screens.evaluation.drawing import COSTS, number
 from screens.widgets.diff_text import diff_parts
+from screens.widgets.line_list import Line, cell
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Pair

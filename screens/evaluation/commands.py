@@ -246,5 +246,5 @@ def use(screen: EvaluationScreen) -> None:
 
 async def _use(screen: EvaluationScreen, prompt: str, model: str) -> None:
     if prompt:
-        await screen.app.open_prompt(prompt)
-    await screen.app.use_model(model)
+        await screen.app.going.prompt(prompt)
+    await screen.app.going.model(model)

@@ -8,8 +8,8 @@ from textual.content import Content
 
 from llmops_tui.evaluation.comparison import Difference, points
 from llmops_tui.safe_text import safe_line
-from screens.evaluation.case_list import cell
 from screens.widgets.chart import short_number
+from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison

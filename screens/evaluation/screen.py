@@ -18,9 +18,9 @@ from llmops_tui.evaluation.comparison import Pair
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.actions import bindings_of
 from screens.evaluation import case_drawing, commands, drawing, views
-from screens.evaluation.case_list import CaseList
 from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, open_run, pareto, read_lists
 from screens.looking_screen import LookingScreen
+from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -75,14 +75,14 @@ class EvaluationScreen(LookingScreen):
                     with VerticalScroll(id="figures-scroll"):
                         yield Static("", id="figures-text", markup=False)
                 with Panel(title="Cases", jump_key="c", id="evaluation-cases", help_text=drawing.HELP_CASES):
-                    yield CaseList(id="case-list")
+                    yield LineList(id="case-list")
                 with Panel(title="Case", jump_key="a", id="evaluation-case", help_text=drawing.HELP_CASE):
                     with VerticalScroll(id="case-scroll"):
                         yield Static("", id="case-text", markup=False)
 
     def on_mount(self) -> None:
         """What an empty list says."""
-        self.query_one(CaseList).placeholder = drawing.NO_CASES
+        self.query_one(LineList).placeholder = drawing.NO_CASES
 
     # ── the lists ──
 
@@ -153,7 +153,7 @@ class EvaluationScreen(LookingScreen):
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         self.remove_class("-sidebar")
-        self.query_one(CaseList).focus()
+        self.query_one(LineList).focus()
 
     @on(OptionList.OptionSelected, "#suite-list")
     def _suite_selected(self, event: OptionList.OptionSelected) -> None:
@@ -246,7 +246,7 @@ class EvaluationScreen(LookingScreen):
         opened = self.opened
         if opened is None:
             return
-        cases = self.query_one(CaseList)
+        cases = self.query_one(LineList)
         utf8, metric = self.profile.utf8, opened.metric
         narrowed = _NARROWED[self._narrowed]
         if opened.pairs:
@@ -276,13 +276,13 @@ class EvaluationScreen(LookingScreen):
         value = score.value if score is not None else None
         return value is None or value < 1 if narrowed == "worse" else value is not None and value >= 1
 
-    @on(CaseList.Moved)
-    def _moved(self, event: CaseList.Moved) -> None:
+    @on(LineList.Moved)
+    def _moved(self, event: LineList.Moved) -> None:
         event.stop()
         self._draw_case()
 
     def _draw_case(self) -> None:
-        at = self.query_one(CaseList).cursor
+        at = self.query_one(LineList).cursor
         text = self.query_one("#case-text", Static)
         if not self._shown or at >= len(self._shown):
             text.update("")
@@ -363,6 +363,10 @@ class EvaluationScreen(LookingScreen):
     def reveal(self, panel: Panel) -> None:
         """On a narrow terminal one column is shown at a time."""
         self.set_class(panel.id in {"evaluation-runs", "evaluation-suites"}, "-sidebar")
+
+    def lineage_subject(self) -> str:
+        """The run."""
+        return self.opened.run.name if self.opened is not None else ""
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The verdict, or the run as a table."""

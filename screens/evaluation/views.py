@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
-from screens.evaluation.case_list import cell
 from screens.evaluation.drawing import COSTS, bar, ends, number
+from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison

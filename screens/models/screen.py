@@ -203,7 +203,12 @@ class ModelsScreen(BaseScreen):
         """Use the model in the playground."""
         model = self.current
         if model is not None:
-            await self.app.use_model(model.name)
+            await self.app.going.model(model.name)
+
+    def lineage_subject(self) -> str:
+        """The model."""
+        model = self.current
+        return model.name if model is not None else ""
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """Path, hash and template of the model."""

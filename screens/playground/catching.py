@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
-    from screens.playground.screen import PlaygroundScreen
+    from screens.playground.judging import JudgingScreen
 
 _NEW = "+"
 
 
-def catch(screen: PlaygroundScreen) -> None:
+def catch(screen: JudgingScreen) -> None:
     """Ask into which suite, and what the right answer is."""
     screen.act("dialog", _choose, screen)
 
 
-async def _choose(screen: PlaygroundScreen) -> None:
+async def _choose(screen: JudgingScreen) -> None:
     from screens.widgets.stream_view import StreamView
 
     if screen.state.prompt is None:
@@ -48,7 +48,7 @@ async def _choose(screen: PlaygroundScreen) -> None:
     screen.app.push_screen(ChoiceDialog("Keep as a case of …", choices), chosen)
 
 
-async def _keep(screen: PlaygroundScreen, name: str, expected: str) -> None:
+async def _keep(screen: JudgingScreen, name: str, expected: str) -> None:
     variables: dict[str, Any] = dict(screen.state.draft.variables)
     prompt = str(screen.state.prompt)
     version = await asyncio.to_thread(screen.services.evaluation.add_case, name, prompt, variables, expected)

@@ -30,19 +30,19 @@ class RunList(OptionList):
 
     def __init__(self) -> None:
         super().__init__(id="run-list", markup=False, compact=True)
-        self._runs: list[RunRecord] = []
+        self.runs: list[RunRecord] = []
 
     @property
     def current(self) -> RunRecord | None:
         """The run under the cursor."""
-        if self.highlighted is None or self.highlighted >= len(self._runs):
+        if self.highlighted is None or self.highlighted >= len(self.runs):
             return None
-        return self._runs[self.highlighted]
+        return self.runs[self.highlighted]
 
     def show(self, runs: list[RunRecord]) -> None:
         """Show these runs."""
         self.clear_options()
-        self._runs = runs
+        self.runs = runs
         for run in runs:
             bad = run.finish_reason in {"error", "cancelled"}
             speed = f"{run.tokens_per_s:,.0f} tok/s" if run.tokens_per_s else ""

@@ -18,10 +18,10 @@ from textual.worker import Worker
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.drafts import Draft, Session
 from screens.actions import bindings_of
-from screens.base import BaseScreen
-from screens.playground import catching, commands
+from screens.playground import commands
 from screens.playground.drafting import DraftKeeper
 from screens.playground.editors import TemplateEditor, VariableFields
+from screens.playground.judging import JudgingScreen
 from screens.playground.layout import panes
 from screens.playground.running import Run
 from screens.playground.runs import RunList, figures
@@ -45,7 +45,7 @@ def make(services: Services, profile: TerminalProfile) -> PlaygroundScreen:
     return PlaygroundScreen(services, profile)
 
 
-class PlaygroundScreen(BaseScreen):
+class PlaygroundScreen(JudgingScreen):
     """Prompts and versions at the left, the editors in the middle, the answer at the right."""
 
     BINDINGS: ClassVar[list[Binding]] = bindings_of("playground")  # type: ignore[assignment]
@@ -314,10 +314,6 @@ class PlaygroundScreen(BaseScreen):
     def action_mark(self) -> None:
         """Mark the version under the cursor, or unmark it."""
         commands.mark(self)
-
-    def action_catch(self) -> None:
-        """Keep the answer as a case of a suite."""
-        catching.catch(self)
 
     def action_filter(self) -> None:
         """Open the filter."""

@@ -254,7 +254,7 @@ def use(screen: TrainingScreen) -> None:
     if not result or not result.get("model") or not result.get("serving"):
         screen.app.say("It has no GGUF adapter beside a GGUF base yet: E exports it.", severity="warning")
         return
-    screen.act("use", screen.app.use_model, f"{result['serving']}+{result['model']}")
+    screen.act("use", screen.app.going.model, f"{result['serving']}+{result['model']}")
 
 
 def sweep(screen: TrainingScreen) -> None:

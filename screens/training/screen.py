@@ -269,6 +269,13 @@ class TrainingScreen(LookingScreen):
         """On a narrow terminal one column is shown at a time."""
         self.set_class(panel.id in {"training-runs", "training-recipes"}, "-sidebar")
 
+    def lineage_subject(self) -> str:
+        """What the run made; until then what it is made from."""
+        state = self.run.own if self.run is not None else None
+        if self.subject != "run" or state is None:
+            return ""
+        return str((state.run.result or {}).get("model") or state.run.recipe.base)
+
     def copy_choices(self) -> list[tuple[str, str]]:
         """The recipe, or the run's name and folder."""
         if self.subject == "run" and self.run is not None:

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 # The dot of each pixel of a braille cell, by row and column.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_LABEL = 8
+LABEL = 8
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 # Beyond it the arithmetic of axes overflows; a loss that large is drawn at the edge.
 _LARGEST = 1e250
@@ -50,6 +50,51 @@ def short_number(value: float) -> str:
             scaled = value / (1e3 if unit == "k" else limit)
             return f"{scaled:.0f}{unit}" if abs(scaled) >= 100 else f"{scaled:.3g}{unit}"
     return f"{value:,.0f}" if size >= 1000 else f"{value:.3g}"
+
+
+class Canvas:
+    """Cells that lines are drawn into, two dots wide and four high each."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.columns, self.rows = columns, rows
+        self._cells: list[list[tuple[int, str]]] = [[(0, "")] * columns for _ in range(rows)]
+
+    def trace(
+        self, points: Sequence[tuple[float, float]], xs: tuple[float, float], ys: tuple[float, float], style: str,
+        *, dotted: bool = False,
+    ) -> None:  # fmt: skip
+        """Draw a line through points, given the range of both axes; a point whose y is no number breaks it."""
+        across, down = self.columns * 2, self.rows * 4
+        span_x, span_y = (xs[1] - xs[0]) or 1.0, (ys[1] - ys[0]) or 1.0
+        before: tuple[int, int] | None = None
+        for point in points:
+            if math.isnan(point[1]):
+                before = None
+                continue
+            x = round((point[0] - xs[0]) / span_x * (across - 1))
+            y = round((ys[1] - point[1]) / span_y * (down - 1))
+            steps = max(1, abs(x - before[0]), abs(y - before[1])) if before is not None else 1
+            for step in range(1, steps + 1):
+                if dotted and (x + step) % 4 in {2, 3}:
+                    continue
+                px = x if before is None else before[0] + round((x - before[0]) * step / steps)
+                py = y if before is None else before[1] + round((y - before[1]) * step / steps)
+                row, column = min(self.rows - 1, max(0, py // 4)), min(self.columns - 1, max(0, px // 2))
+                self._cells[row][column] = (self._cells[row][column][0] | _DOTS[py % 4][px % 2], style)
+            before = (x, y)
+
+    def row(self, row: int, *, utf8: bool, cross: int | None = None) -> Content:
+        """One row of cells; ``cross`` is the column of a vertical line through it."""
+        parts: list[tuple[str, str] | str] = []
+        for column, (dots, style) in enumerate(self._cells[row]):
+            text = " " if not dots else chr(0x2800 + dots) if utf8 else "*"
+            if column == cross:
+                parts.append((text if dots else "│" if utf8 else "|", "reverse $accent" if dots else "$accent"))
+            elif parts and isinstance(parts[-1], tuple) and parts[-1][1] == style:
+                parts[-1] = (parts[-1][0] + text, style)
+            else:
+                parts.append((text, style))
+        return Content.assemble(*(part if part[1] else part[0] for part in parts))
 
 
 class LineChart(Widget):
@@ -103,7 +148,7 @@ def draw(
     series: list[Series], width: int, height: int, *, weight: float, logarithmic: bool, zoom: float, utf8: bool
 ) -> list[Content]:
     """The lines of a chart of so many cells."""
-    columns, rows = width - _LABEL - 1, height - 1
+    columns, rows = width - LABEL - 1, height - 1
     kept = _visible(series, weight, zoom, logarithmic=logarithmic)
     values = [y for one in kept for _, y in one.points]
     if columns < 4 or rows < 2 or not values:
@@ -113,10 +158,10 @@ def draw(
         low, high = low - abs(low or 1) * 0.05, high + abs(high or 1) * 0.05
     xs = [x for one in kept for x, _ in one.points]
     first, last = min(xs), max(xs)
-    cells: list[list[tuple[int, str]]] = [[(0, "")] * columns for _ in range(rows)]
+    canvas = Canvas(columns, rows)
     for one in kept:
-        _trace(one, cells, (first, last), (low, high))
-    return _with_axes(cells, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8)
+        canvas.trace(one.points, (first, last), (low, high), one.style, dotted=one.dotted)
+    return _with_axes(canvas, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8)
 
 
 def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: bool) -> list[Series]:
@@ -135,50 +180,30 @@ def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: b
     return kept
 
 
-def _trace(one: Series, cells: list[list[tuple[int, str]]], xs: tuple[float, float], ys: tuple[float, float]) -> None:
-    across, down = len(cells[0]) * 2, len(cells) * 4
-    span_x, span_y = (xs[1] - xs[0]) or 1.0, (ys[1] - ys[0]) or 1.0
-
-    def place(point: tuple[float, float]) -> tuple[int, int]:
-        x = round((point[0] - xs[0]) / span_x * (across - 1))
-        return x, round((ys[1] - point[1]) / span_y * (down - 1))
-
-    before: tuple[int, int] | None = None
-    for point in one.points:
-        x, y = place(point)
-        steps = max(1, abs(x - before[0]), abs(y - before[1])) if before is not None else 1
-        for step in range(1, steps + 1):
-            if one.dotted and (x + step) % 4 in {2, 3}:
-                continue
-            px = x if before is None else before[0] + round((x - before[0]) * step / steps)
-            py = y if before is None else before[1] + round((y - before[1]) * step / steps)
-            row, column = min(len(cells) - 1, py // 4), min(len(cells[0]) - 1, px // 2)
-            cells[row][column] = (cells[row][column][0] | _DOTS[py % 4][px % 2], one.style)
-        before = (x, y)
-
-
 def _with_axes(
-    cells: list[list[tuple[int, str]]],
+    canvas: Canvas,
     xs: tuple[float, float],
     ys: tuple[float, float],
     *,
     logarithmic: bool,
     utf8: bool,
 ) -> list[Content]:
-    lines = []
-    rows = len(cells)
-    marked = {round(i * (rows - 1) / max(1, min(4, rows - 1))) for i in range(5)}
-    for row, line in enumerate(cells):
-        value = ys[1] - (ys[1] - ys[0]) * row / max(1, rows - 1)
-        label = short_number(10**value if logarithmic else value) if row in marked else ""
-        parts: list[tuple[str, str] | str] = [
-            (f"{label:>{_LABEL}}", "$muted"),
-            ("┤" if utf8 and label else "│" if utf8 else "|", "$line"),
-        ]
-        for dots, style in line:
-            text = " " if not dots else chr(0x2800 + dots) if utf8 else "*"
-            parts.append((text, style) if style else text)
-        lines.append(Content.assemble(*parts))
+    labels = axis_labels(canvas.rows, ys, logarithmic=logarithmic)
+    lines = [axis(label, utf8=utf8) + canvas.row(row, utf8=utf8) for row, label in enumerate(labels)]
     left, right = short_number(xs[0]), short_number(xs[1])
-    lines.append(Content.styled(" " * (_LABEL + 1) + left + right.rjust(len(cells[0]) - len(left)), "$muted"))
+    lines.append(Content.styled(" " * (LABEL + 1) + left + right.rjust(canvas.columns - len(left)), "$muted"))
     return lines
+
+
+def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False) -> list[str]:
+    """The number beside each row of a chart; empty beside most."""
+    marked = {round(i * (rows - 1) / max(1, min(4, rows - 1))) for i in range(5)}
+    values = [ys[1] - (ys[1] - ys[0]) * row / max(1, rows - 1) for row in range(rows)]
+    return [
+        short_number(10**value if logarithmic else value) if row in marked else "" for row, value in enumerate(values)
+    ]
+
+
+def axis(label: str, *, utf8: bool) -> Content:
+    """The left edge of a row: its number, and the axis."""
+    return Content.assemble((f"{label:>{LABEL}}", "$muted"), ("┤" if utf8 and label else "│" if utf8 else "|", "$line"))

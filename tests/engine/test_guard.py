@@ -272,24 +272,24 @@ def test_a_public_address_always_needs_a_key() -> None:
 def test_keys_are_made_kept_private_and_checked(workspace: Workspace) -> None:
     from llmops_tui.cli.options import Globals
     from llmops_tui.cli.output import Session
-    from llmops_tui.cli.serve import _keys
+    from llmops_tui.cli.serve import keys_of
 
     session = Session(Globals(workspace=str(workspace.root)))
-    keys, path = _keys(session, None, no_key=False, host="127.0.0.1")
+    keys, path = keys_of(session, None, no_key=False, host="127.0.0.1")
     assert path is not None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(keys[0]) >= 43
-    assert _keys(session, None, no_key=False, host="127.0.0.1")[0] == keys
-    assert _keys(session, None, no_key=True, host="127.0.0.1") == ((), None)
+    assert keys_of(session, None, no_key=False, host="127.0.0.1")[0] == keys
+    assert keys_of(session, None, no_key=True, host="127.0.0.1") == ((), None)
     with pytest.raises(InputRefusedError, match="other machines"):
-        _keys(session, None, no_key=True, host="0.0.0.0")
+        keys_of(session, None, no_key=True, host="0.0.0.0")
     path.chmod(0o640)
     with pytest.raises(InputRefusedError, match="others can read"):
-        _keys(session, None, no_key=False, host="127.0.0.1")
+        keys_of(session, None, no_key=False, host="127.0.0.1")
     path.chmod(0o600)
     path.write_text("short\n")
     with pytest.raises(InputRefusedError, match="16 characters"):
-        _keys(session, path, no_key=False, host="127.0.0.1")
+        keys_of(session, path, no_key=False, host="127.0.0.1")
 
 
 def mutated(rng: random.Random) -> bytes:

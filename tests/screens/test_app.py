@@ -328,14 +328,14 @@ async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
 ) -> None:
     looks: list[str] = []
 
-    def look(feed: StatusFeed, model: str) -> dict[str, object]:
-        looks.append(model)
+    def look(feed: StatusFeed, moment: object) -> dict[str, object]:
+        looks.append(feed._app.status.model)
         feed._app.call_from_thread(
-            feed._app.show_status, replace(feed._app.status, model=f"chosen {len(looks)}", loaded=False)
+            feed._app.show_status, replace(feed._app.status, model=f"chosen {len(looks)}", loaded=True)
         )
-        return {"model": model, "loaded": True, "jobs": 7}
+        return {"jobs": 7}
 
-    monkeypatch.setattr(StatusFeed, "_look", look)
+    monkeypatch.setattr(StatusFeed, "_fields", look)
     async with open_app() as pilot:
         # The screen itself names its model once while it loads; what counts is a look begun after that.
         before = len(looks)

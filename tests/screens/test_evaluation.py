@@ -23,9 +23,9 @@ from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from screens.evaluation.case_list import CaseList
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
+from screens.widgets.line_list import LineList
 from tests.evaluation.conftest import MANIFEST, case
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -124,7 +124,7 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
         # Those that got worse come first.
         assert "question 0" in text(pilot, "#case-text")
         assert "baseline" in text(pilot, "#case-text")
-        screen.query_one(CaseList).focus()
+        screen.query_one(LineList).focus()
         await pilot.press("down", "down")
         await until(pilot, lambda: "question 2" in text(pilot, "#case-text"))
         await pilot.press("w")

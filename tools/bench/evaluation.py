@@ -195,10 +195,10 @@ async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:
     from textual.widgets import OptionList
 
     from screens.app import LlmopsApp
-    from screens.evaluation.case_list import CaseList
     from screens.evaluation.screen import EvaluationScreen
     from screens.services import Services
     from screens.terminal import TerminalProfile
+    from screens.widgets.line_list import LineList
 
     profile = TerminalProfile(
         remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000
@@ -226,7 +226,7 @@ async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:
             opens.append(time.perf_counter() - begun)
             # The comparison follows by itself, and is not in the way of the next.
             await pilot.pause(2)
-        cases = screen.query_one(CaseList)
+        cases = screen.query_one(LineList)
         cases.focus()
         moves = []
         for _ in range(50):

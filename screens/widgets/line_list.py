@@ -1,4 +1,4 @@
-"""The cases of a run or of a comparison as a list that draws what is seen, whatever their number."""
+"""A list that makes the lines that are seen, whatever their number, and draws again only those that changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.strip import Strip
 
 from screens.widgets.cursor_scroll import CursorScroll
@@ -17,26 +17,33 @@ from screens.widgets.cursor_scroll import CursorScroll
 Line = list[tuple[str, str]]
 
 
-class CaseList(CursorScroll):
-    """Lines that are made when they are seen. Colours are good, bad, muted, or plain."""
+class LineList(CursorScroll):
+    """Lines that are made when they are seen. Colours are good, bad, warn, accent, muted, or plain.
+
+    With ``marks`` false no line is under a cursor: the list is only read.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "case-list--plain", "case-list--good", "case-list--bad", "case-list--muted", "case-list--cursor",
-        "case-list--blurred",
+        "line-list--plain", "line-list--good", "line-list--bad", "line-list--warn", "line-list--accent", "line-list--muted",
+        "line-list--cursor", "line-list--blurred",
     }  # fmt: skip
     DEFAULT_CSS = """
-    CaseList { height: 1fr; scrollbar-size-horizontal: 0; scrollbar-size-vertical: 1; background: $background;
-      & > .case-list--plain { color: $foreground; }
-      & > .case-list--good { color: $success; }
-      & > .case-list--bad { color: $error; }
-      & > .case-list--muted { color: $muted; }
-      & > .case-list--cursor { background: $accent 30%; color: $foreground; text-style: bold; }
-      & > .case-list--blurred { background: $panel; color: $foreground; }
+    LineList { height: 1fr; scrollbar-size-horizontal: 0; scrollbar-size-vertical: 1; background: $background;
+      & > .line-list--plain { color: $foreground; }
+      & > .line-list--good { color: $success; }
+      & > .line-list--bad { color: $error; }
+      & > .line-list--warn { color: $warning; }
+      & > .line-list--accent { color: $accent; }
+      & > .line-list--muted { color: $muted; }
+      & > .line-list--cursor { background: $accent 30%; color: $foreground; text-style: bold; }
+      & > .line-list--blurred { background: $panel; color: $foreground; }
     }
     """
 
-    def __init__(self, *, id: str) -> None:  # noqa: A002  the name every widget has
+    def __init__(self, *, id: str, marks: bool = True) -> None:  # noqa: A002  the name every widget has
         super().__init__(id=id)
+        self._marks = marks
+        self._lines: list[Line] | None = None
         self.count = 0
         self.placeholder = ""
         self._line: Callable[[int, int], Line] = lambda _index, _width: []
@@ -49,11 +56,24 @@ class CaseList(CursorScroll):
 
     def show(self, count: int, line: Callable[[int, int], Line], cursor: int = 0) -> None:
         """Show so many lines from now on; ``line`` makes one by its place and the width there is."""
-        self.count, self._line = count, line
+        self.count, self._line, self._lines = count, line, None
         self.cursor = max(0, min(cursor, count - 1))
         self.virtual_size = Size(self.size.width, count)
         self.keep_in_sight()
         self.refresh()
+
+    def show_lines(self, lines: list[Line]) -> None:
+        """Show these lines, the cursor where it is; only those that differ from before are drawn again."""
+        before, self._lines = self._lines, lines
+        self.count, self._line = len(lines), lambda index, _width: lines[index]
+        self.cursor = max(0, min(self.cursor, len(lines) - 1))
+        if before is None or len(before) != len(lines):
+            self.virtual_size = Size(self.size.width, len(lines))
+            self.refresh()
+            return
+        for index, (old, new) in enumerate(zip(before, lines, strict=True)):
+            if old != new:
+                self.refresh(Region(0, index - self.scroll_offset.y, self.size.width, 1))
 
     def on_resize(self) -> None:
         """The width has changed."""
@@ -66,7 +86,7 @@ class CaseList(CursorScroll):
 
     def _style(self, name: str) -> Style:
         if name not in self._styles:
-            self._styles[name] = self.get_component_rich_style(f"case-list--{name}")
+            self._styles[name] = self.get_component_rich_style(f"line-list--{name}")
         return self._styles[name]
 
     def render_line(self, y: int) -> Strip:
@@ -80,7 +100,7 @@ class CaseList(CursorScroll):
         if index >= self.count:
             return Strip.blank(width, self._style("plain"))
         base = None
-        if index == self.cursor:
+        if index == self.cursor and self._marks:
             base = self._style("cursor" if self.has_focus else "blurred")
         segments = [
             Segment(text, self._style(style) if base is None else base + Style(color=self._colour(style)))

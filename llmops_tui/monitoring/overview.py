@@ -1,0 +1,203 @@
+"""The lifecycle at a glance: what there is of everything, what runs, and the next sensible step."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.traces.store import TraceStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from llmops_tui.monitoring.recorder import Moment
+
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Step:
+    """A sensible next step: what it is, and the screen where it is done. ``target`` narrows that screen."""
+
+    text: str
+    screen: str
+    target: str = ""
+    urgent: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """The newest finished evaluation of a suite on one metric, and the one before it of the same column."""
+
+    run: str
+    suite: str
+    metric: str
+    mean: float
+    low: float | None
+    high: float | None
+    cases: int
+    better: int
+    before: float | None = None
+
+    @property
+    def change(self) -> float | None:
+        """How much better it got; negative where it got worse."""
+        return None if self.before is None else (self.mean - self.before) * self.better
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What there is of everything."""
+
+    datasets: list[tuple[str, int]] = field(default_factory=list)
+    problems: list[tuple[str, int]] = field(default_factory=list)
+    prompts: list[tuple[str, int]] = field(default_factory=list)
+    production: list[str] = field(default_factory=list)
+    runs: list[tuple[str, bool]] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    models: list[tuple[str, str, int, bool]] = field(default_factory=list)
+    requests_day: int = 0
+    failed_day: int = 0
+    queue: int = 0
+    usable: int = 0
+    jobs: list[Job] = field(default_factory=list)
+
+
+def read_overview(catalogue: Catalogue, journal: Journal, jobs: list[Job], now: float | None = None) -> Overview:
+    """Read everything in one look at the book."""
+    moment = time.time() if now is None else now
+
+    def work(book: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+        def rows(sql: str, *values: object) -> list[Any]:
+            return book.execute(sql, list(values)).fetchall()
+
+        return {
+            "datasets": rows(
+                "SELECT dataset || '@' || number, rows FROM dataset_versions "
+                "QUALIFY row_number() OVER (PARTITION BY dataset ORDER BY number DESC) = 1 ORDER BY created_at DESC"
+            ),
+            "problems": rows(
+                "SELECT v.dataset || '@' || v.number, r.report FROM dataset_versions v JOIN dataset_reports r "
+                "ON r.sha256 = v.sha256 AND r.what = 'checks' "
+                "QUALIFY row_number() OVER (PARTITION BY v.dataset ORDER BY v.number DESC) = 1"
+            ),
+            "prompts": rows("SELECT prompt, max(number) FROM prompt_versions GROUP BY prompt ORDER BY max(created_at) DESC"),
+            "production": rows(
+                "SELECT prompt || '@' || number FROM prompt_labels WHERE label = 'production' ORDER BY moved_at DESC"
+            ),
+            "runs": rows("SELECT name, finished_at IS NOT NULL FROM training_runs ORDER BY created_at DESC LIMIT 20"),
+            "scores": rows(
+                "SELECT name, suite, summary FROM evaluation_runs WHERE summary IS NOT NULL "
+                "ORDER BY finished_at DESC LIMIT 20"
+            ),
+            "models": rows("SELECT name, kind, size_bytes, verified_at IS NOT NULL FROM models ORDER BY added_at DESC"),
+            "requests": rows(
+                "SELECT count(*), count(*) FILTER (finish_reason = 'error') FROM requests WHERE started_at >= ?", moment - _DAY
+            ),
+            "usable": rows("SELECT count(DISTINCT request) FROM feedback WHERE correction IS NOT NULL OR score = 1"),
+        }  # fmt: skip
+
+    traces = TraceStore(catalogue, journal)
+    found = catalogue.read(work)
+    problems = [(name, sum(p["rows"] for p in json.loads(report)["problems"])) for name, report in found["problems"]]
+    return Overview(
+        datasets=[(str(a), int(b)) for a, b in found["datasets"]],
+        problems=[(name, count) for name, count in problems if count],
+        prompts=[(str(a), int(b)) for a, b in found["prompts"]],
+        production=[str(row[0]) for row in found["production"]],
+        runs=[(str(a), bool(b)) for a, b in found["runs"]],
+        scores=_scores(found["scores"]),
+        models=[(str(a), str(b), int(c), bool(d)) for a, b, c, d in found["models"]],
+        requests_day=int(found["requests"][0][0]),
+        failed_day=int(found["requests"][0][1]),
+        queue=traces.queue_length(),
+        usable=int(found["usable"][0][0]),
+        jobs=jobs,
+    )
+
+
+def _scores(rows: list[Any]) -> list[Score]:
+    """Of each suite the newest run, beside the newest earlier one of another or the same column."""
+    by_suite: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for name, suite, summary in rows:
+        by_suite.setdefault(str(suite), []).append((str(name), json.loads(summary)))
+    found = []
+    for suite, runs in by_suite.items():
+        name, summary = runs[0]
+        metrics = summary.get("metrics", {})
+        metric = next((m for m, figure in metrics.items() if figure.get("better")), next(iter(metrics), ""))
+        figure = metrics.get(metric, {})
+        if figure.get("mean") is None:
+            continue
+        earlier = next((s["metrics"][metric]["mean"] for _, s in runs[1:] if metric in s.get("metrics", {})), None)
+        found.append(
+            Score(
+                name, suite, metric, float(figure["mean"]), figure.get("low"), figure.get("high"),
+                int(figure.get("n") or summary.get("cases") or 0), int(figure.get("better") or 1), earlier,
+            )
+        )  # fmt: skip
+    return found
+
+
+def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) -> list[Step]:
+    """What to do next, the most pressing first."""
+    steps: list[Step] = []
+    at = time.time() if now is None else now
+    if moment is not None:
+        steps += [Step(alert.text, "monitor", urgent=True) for alert in moment.alerts]
+    bad = {JobState.FAILED, JobState.KILLED, JobState.LOST}
+    resumed = {job.resumes for job in seen.jobs}
+    for job in seen.jobs:
+        if job.state in bad and job.id not in resumed and at - (job.finished_at or job.created_at) < _DAY:
+            steps.append(
+                Step(f"{job.title} {job.state.value}: {job.cause or 'see its log'}", "jobs", job.id, urgent=True)
+            )
+    for score in seen.scores:
+        if score.change is not None and score.change < 0:
+            steps.append(Step(
+                f"{score.metric} of {score.suite} fell from {score.before:.3g} to {score.mean:.3g}: look at the cases",
+                "evaluation", score.run, urgent=True,
+            ))  # fmt: skip
+    if seen.queue:
+        steps.append(Step(f"{seen.queue:,} answers wait in the review queue", "traces", "is:queue"))
+    steps += [
+        Step(f"{name}: {count:,} rows with problems that checks found", "datasets", name)
+        for name, count in seen.problems
+    ]
+    if seen.usable >= 10:
+        steps.append(Step(f"{seen.usable:,} praised or corrected answers can become a dataset: t there", "traces"))
+    unfinished = [
+        name
+        for name, finished in seen.runs
+        if not finished and not any(name in job.title for job in seen.jobs if not job.state.final)
+    ]
+    steps += [
+        Step(f"{name} did not end well; it can go on from its last checkpoint", "training", name)
+        for name in unfinished[:2]
+    ]
+    return steps + _beginnings(seen)
+
+
+def _beginnings(seen: Overview) -> list[Step]:
+    """The steps of somebody who has not done them yet, in the order of the lifecycle."""
+    steps = []
+    if not seen.models:
+        steps.append(Step("There is no model yet: a registers a file or an address", "models"))
+    if not seen.datasets:
+        steps.append(Step("There is no data yet: i imports files", "datasets"))
+    if not seen.prompts:
+        steps.append(Step("There is no prompt yet: n writes one", "playground"))
+    elif not seen.requests_day and seen.models:
+        steps.append(Step(f"Run {seen.prompts[0][0]} and look at the answer: F5", "playground", seen.prompts[0][0]))
+    if seen.datasets and seen.models and not seen.runs:
+        steps.append(Step("Nothing was trained yet: look at a recipe before it is started with p", "training"))
+    if seen.prompts and seen.models and not seen.scores:
+        steps.append(Step("Nothing was evaluated yet: F5 runs a suite", "evaluation"))
+    if seen.runs and seen.scores:
+        steps.append(Step("Compare the newest model with its base: space marks the baseline", "evaluation"))
+    return steps or [Step("Everything is done. Ask the model something else", "playground")]

@@ -1,0 +1,1 @@
+"""The monitor screen: the machine, its past, processes, engines and alerts."""

@@ -1,0 +1,1 @@
+"""The traces screen: every request, what was said of it, and the review queue."""
