@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
@@ -197,3 +198,84 @@ def hostile_strings() -> list[str]:
     found += ["[/", "[/a/x] PWN", "[@click=app.quit_app]PWN[/]", "[bold]PWN", "a[b and [c] PWN", "[red]PWN[/red]", "[$x]PWN",
               "[link=http://x]PWN[/link]", "\ud800PWN", "P\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301WN", "{{ PWN }}", "%(PWN)s"]  # fmt: skip
     return found
+
+
+class FakeNvml:
+    """NVML as a session of it was, a frame at a time; ``fails`` names calls that raise, with NVML's number of the error.
+
+    The frames have the form that tools/record_nvml.py writes. Those in tests/data were made by hand in it.
+    """
+
+    NVML_PCIE_UTIL_TX_BYTES, NVML_PCIE_UTIL_RX_BYTES = 0, 1
+
+    def __init__(self, frames: list[dict[str, Any]]) -> None:
+        self.frames = frames
+        self.place = 0
+        self.fails: dict[str, int] = {}
+        self.ready = False
+        self.calls = 0
+
+    @classmethod
+    def session(cls) -> FakeNvml:
+        path = Path(__file__).parent / "data" / "nvml_session.jsonl"
+        return cls([json.loads(line) for line in path.read_text().splitlines()])
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("nvml"):
+            raise AttributeError(name)
+
+        def call(*arguments: Any) -> Any:
+            import pynvml
+
+            self.calls += 1
+            if name in self.fails:
+                raise pynvml.NVMLError(self.fails[name])
+            if name != "nvmlInit" and not self.ready:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+            return self._answer(name, *arguments)
+
+        return call
+
+    def _answer(self, name: str, *arguments: Any) -> Any:
+        import pynvml
+
+        frame = self.frames[self.place]
+        if name in {"nvmlInit", "nvmlShutdown"}:
+            self.ready = name == "nvmlInit"
+            return None
+        if name == "nvmlDeviceGetCount":
+            return len(frame["gpus"])
+        if name == "nvmlDeviceGetHandleByIndex":
+            return arguments[0]
+        if name == "nvmlEventSetCreate":
+            return "events"
+        if name in {"nvmlDeviceRegisterEvents", "nvmlDeviceGetIndex"}:
+            return arguments[0]
+        if name == "nvmlEventSetWait_v2":
+            if not frame.get("xid"):
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_TIMEOUT)
+            device, number = frame.pop("xid")
+            return SimpleNamespace(device=device, eventData=number)
+        return self._value(name, frame["gpus"][arguments[0]], arguments[1:])
+
+    def _value(self, name: str, gpu: dict[str, Any], rest: tuple[Any, ...]) -> Any:
+        import pynvml
+
+        from tools.record_nvml import CALLS
+
+        whole = {
+            "nvmlDeviceGetUtilizationRates": "rates", "nvmlDeviceGetMemoryInfo": "memory",
+            "nvmlDeviceGetComputeRunningProcesses": "processes",
+        }  # fmt: skip
+        keys = [key for key, (call, given) in CALLS.items() if call == name and given == rest]
+        key = whole.get(name) or (keys[0] if keys else "")
+        value = gpu.get(key, {"error": "NotSupported"})
+        if isinstance(value, dict):
+            raise getattr(pynvml, f"NVMLError_{value['error']}")
+        if key == "rates":
+            return SimpleNamespace(gpu=value[0], memory=value[1])
+        if key == "memory":
+            return SimpleNamespace(used=value[0], total=value[1])
+        if key == "processes":
+            return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in value]
+        return value

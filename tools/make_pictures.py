@@ -35,8 +35,8 @@ SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "evaluation-light": (80, 24, "llmops-light", ("f9", "4", "…20", "down", " ", "…15", "up", "…30")),
     "evaluation-200x50": (200, 50, "llmops-dark", ("f9", "4", "…20", "w", "w", "w", "w", "…20")),
     "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "5", "…10")),
-    "jobs": (120, 34, "llmops-dark", ("f9", "5", "…8", "f5", "…10", "f9", "6", "…15")),
-    "settings": (120, 34, "llmops-dark", ("f9", "7", "…8")),
+    "jobs": (120, 34, "llmops-dark", ("f9", "5", "…8", "f5", "…10", "f9", "8", "…15")),
+    "settings": (120, 34, "llmops-dark", ("f9", "9", "…8")),
 }
 
 

@@ -65,8 +65,10 @@ def datasets(workspace: Workspace, report: Report) -> None:
             continue
         seen.add(version.sha256)
         place = f"datasets/{version.sha256[:12]}… ({version.ref})"
-        if not version.files:
-            report.error(place, "its files are gone", _BACKUP)
+        try:
+            version.files  # noqa: B018  asking for them tells whether they are there
+        except LlmopsError as error:
+            report.error(place, error.message, _BACKUP)
             continue
         connection = open_sandbox(version.files, memory="1GB")
         try:

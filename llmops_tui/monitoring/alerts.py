@@ -191,7 +191,9 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
         raw = yaml.safe_load(text)
         rules = tuple(Rule.model_validate(item) for item in raw or [])
     except yaml.YAMLError as error:
-        raise InputRefusedError("bad_alerts", f"{where}: {error}".splitlines()[0], "Mend the YAML.") from error
+        mark = getattr(error, "problem_mark", None)
+        place = f"{where}, line {mark.line + 1}" if mark is not None else where
+        raise InputRefusedError("bad_alerts", f"{place}: it is no YAML", "Mend it.") from error
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "rule"

@@ -126,7 +126,12 @@ class Recorder:
         self._threads: list[threading.Thread] = []
         self._flushed = self._pruned = self._counted = 0.0
         self._rules_stamp: float | None = -1.0
-        self.trouble = ""
+        self._look_trouble = self._rules_trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with looking, or with the rules; nothing where all is well."""
+        return self._look_trouble or self._rules_trouble
 
     @property
     def recording(self) -> bool:
@@ -163,10 +168,12 @@ class Recorder:
             try:
                 work()
             except LlmopsError as error:
-                self.trouble = f"{error.message}. {error.hint}"
+                self._look_trouble = f"{error.message}. {error.hint}"
             except Exception as error:  # noqa: BLE001  a look that fails must not end all looks
-                self.trouble = f"{type(error).__name__}: {error}"
+                self._look_trouble = f"{type(error).__name__}: {error}"
                 _log.exception("looking failed")
+            else:
+                self._look_trouble = ""
             # A look that comes late is left out, never made up for.
             due = max(due + seconds, time.monotonic())
             self._stop.wait(max(0.0, due - time.monotonic()))
@@ -250,8 +257,12 @@ class Recorder:
         stamp = path.stat().st_mtime if path.exists() else None
         if stamp != self._rules_stamp:
             self._rules_stamp = stamp
-            self._alerts.rules = load_rules(path)
-            self.trouble = ""
+            self._rules_trouble = ""
+            try:
+                self._alerts.rules = load_rules(path)
+            except LlmopsError as error:
+                # The rules that were used before go on.
+                self._rules_trouble = f"{error.message}. {error.hint}"
         for alert in self._alerts.step(now, values):
             self.history.keep_alert(alert)
             if alert.rule.command:
@@ -262,7 +273,7 @@ class Recorder:
     def _run_command(self, alert: Alert) -> None:
         problem = run_command(alert)
         if problem:
-            self.trouble = problem
+            self._rules_trouble = problem
 
     def _others_alerts(self, now: float) -> list[Alert]:
         """What the process that records has raised."""

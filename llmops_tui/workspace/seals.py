@@ -37,22 +37,26 @@ _DUCKDB_HEADERS = (4096, 8192)
 
 @dataclass(frozen=True)
 class Seal:
-    """One file as it was left: its size, when it was written, the hash of each part, and a database's count of writes."""
+    """One file as it was left: its size, when it was written, the hash of each part, and a database's count of writes.
+
+    ``inode`` tells a file that was replaced, as we do it, from one that was changed in place, which only logs are.
+    """
 
     size: int
     mtime_ns: int
+    inode: int
     chunks: tuple[str, ...]
     writes: int | None = None
 
     def as_json(self) -> list[Any]:
         """As the file of seals keeps it."""
-        return [self.size, self.mtime_ns, "".join(self.chunks), self.writes]
+        return [self.size, self.mtime_ns, self.inode, "".join(self.chunks), self.writes]
 
     @classmethod
     def from_json(cls, raw: list[Any]) -> Seal:
         """A seal that was kept."""
-        size, mtime_ns, joined, writes = raw
-        return cls(size, mtime_ns, tuple(joined[i : i + 16] for i in range(0, len(joined), 16)), writes)
+        size, mtime_ns, inode, joined, writes = raw
+        return cls(size, mtime_ns, inode, tuple(joined[i : i + 16] for i in range(0, len(joined), 16)), writes)
 
 
 @dataclass
@@ -121,6 +125,8 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
             fresh = before if before is not None and not again and _untouched(workspace, name, before) else None
             if fresh is None and (large or _size(workspace.root / name) <= LARGE):
                 fresh = seal_file(workspace, name)
+                if fresh is not None and before is not None and not again and _spoilt(workspace, name, before, fresh):
+                    fresh = None
                 changed += fresh is not None
             if fresh is not None or before is not None:
                 files[name] = fresh or before  # type: ignore[assignment]
@@ -141,7 +147,7 @@ def seal_file(workspace: Workspace, name: str) -> Seal | None:
         facts = path.stat()
         if kind == "duckdb" and path.with_name(path.name + ".wal").exists():
             return None
-        fresh = Seal(facts.st_size, facts.st_mtime_ns, chunks_of(path, facts.st_size), writes_of(path, kind))
+        fresh = _made(path, facts, kind)
         after = path.stat()
         steady = (after.st_size, after.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
     except (OSError, sqlite3.Error):
@@ -193,6 +199,17 @@ def writes_of(path: Path, kind: str) -> int | None:
     return None
 
 
+def _made(path: Path, facts: os.stat_result, kind: str) -> Seal:
+    return Seal(facts.st_size, facts.st_mtime_ns, facts.st_ino, chunks_of(path, facts.st_size), writes_of(path, kind))
+
+
+def _spoilt(workspace: Workspace, name: str, before: Seal, fresh: Seal) -> bool:
+    """Whether a file was changed in place below what was sealed of it, as we never do: the old seal is the evidence."""
+    if kind_of(name) in {"sqlite", "duckdb"} or before.inode != fresh.inode:
+        return False
+    return fresh.size < before.size or chunks_of(workspace.root / name, before.size) != before.chunks
+
+
 def _seal_sqlite(path: Path) -> Seal | None:
     connection = sqlite3.connect(path, timeout=2.0, isolation_level=None)
     try:
@@ -205,7 +222,7 @@ def _seal_sqlite(path: Path) -> Seal | None:
         if log.exists() and log.stat().st_size:
             return None
         facts = path.stat()
-        return Seal(facts.st_size, facts.st_mtime_ns, chunks_of(path, facts.st_size), writes_of(path, "sqlite"))
+        return _made(path, facts, "sqlite")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -217,7 +234,8 @@ def _untouched(workspace: Workspace, name: str, before: Seal) -> bool:
         facts = (workspace.root / name).stat()
         waiting = (workspace.root / (name + "-wal")) if kind_of(name) == "sqlite" else None
         busy = waiting is not None and waiting.exists() and waiting.stat().st_size > 0
-        return (facts.st_size, facts.st_mtime_ns) == (before.size, before.mtime_ns) and not busy
+        same = (facts.st_size, facts.st_mtime_ns, facts.st_ino) == (before.size, before.mtime_ns, before.inode)
+        return same and not busy
     return False
 
 

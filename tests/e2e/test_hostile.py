@@ -71,8 +71,11 @@ def visit_everything(app: Terminal) -> None:
         ("3", "Recipes"),
         ("4", "g Gate"),
         ("5", "Chat template"),
-        ("6", "g Log"),
-        ("7", "animations"),
+        ("6", "of a core"),
+        ("7", "Thumb up"),
+        ("0", "Next sensible"),
+        ("8", "g Log"),
+        ("9", "animations"),
         ("1", "Versions"),
     ):
         app.go(digit, sign)

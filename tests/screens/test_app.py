@@ -145,7 +145,7 @@ async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: O
         await pilot.press("v")
         await settle(pilot)
         assert "support-base is intact" in notices(pilot)
-        await pilot.press("f9", "6")
+        await pilot.press("f9", "8")
         await settle(pilot)
         jobs = pilot.app.screen
         assert isinstance(jobs, JobsScreen)
@@ -178,7 +178,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:
     write_notice(sample, "the log was set aside [/")
     async with open_app() as pilot:
-        await pilot.press("f9", "6")
+        await pilot.press("f9", "8")
         await settle(pilot)
         shown = pilot.app.screen.query_one("#notices", Static)
         assert shown.display
@@ -190,7 +190,7 @@ async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: Open
 
 async def test_settings_are_checked_saved_and_used_again(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        await pilot.press("f9", "7")
+        await pilot.press("f9", "9")
         await settle(pilot)
         screen = pilot.app.screen
         assert isinstance(screen, SettingsScreen)

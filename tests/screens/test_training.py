@@ -136,7 +136,7 @@ async def test_a_run_is_drawn_with_its_figures_samples_and_events(
         await pilot.press("space")
         assert screen.marked == {name}
         used: list[str] = []
-        monkeypatch.setattr(type(pilot.app), "use_model", lambda _app, model: _note(used, model))
+        monkeypatch.setattr(type(pilot.app.going), "model", lambda _app, model: _note(used, model))
         await pilot.press("u")
         await settle(pilot)
         assert used == [f"support-base+{name}"]

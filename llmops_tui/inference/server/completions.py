@@ -142,14 +142,14 @@ class Completions:
         return JSONResponse(teller.whole(choices))
 
     async def _run_all(self, choices: list[Choice]) -> None:
-        with self._generator.admitted():
+        with self._generator.admitted(choices):
             await self._generator.run_all(choices)
 
     async def _stream(self, teller: events.Teller, choices: list[Choice], *, usage: bool) -> AsyncIterator[bytes]:
         """Server-sent events; all that is there is written at once, so a slow reader costs few writes."""
         begun = False
         try:
-            with self._generator.admitted():
+            with self._generator.admitted(choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
                         if out := teller.stream(choice, messages):
@@ -183,7 +183,7 @@ class Completions:
     async def _stream_response(self, teller: events.ResponseTeller, choice: Choice) -> AsyncIterator[bytes]:
         begun = False
         try:
-            with self._generator.admitted():
+            with self._generator.admitted([choice]):
                 async with contextlib.aclosing(self._generator.run(choice)) as run:
                     async for messages in run:
                         if not begun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,15 +55,19 @@ class Generator:
         return max(0, self.active - self._parallel)
 
     @contextlib.contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Hold a place for one request.
+    def admitted(self, choices: Sequence[Choice] = ()) -> Iterator[None]:
+        """Hold a place for one request; one that is turned away is recorded as such.
 
         Raises:
             QueueFullError: too many requests wait already.
         """
         if self.queued >= MAX_WAITING:
             self._metrics.refused("queue_full")
-            raise QueueFullError("queue_full", f"{self.queued} requests are waiting already", "Try again in a moment.")
+            told = f"{self.queued} requests are waiting already"
+            for choice in choices:
+                ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {told}"})
+                self._writer.enqueue(choice.record.id, ended)
+            raise QueueFullError("queue_full", told, "Try again in a moment.")
         self.active += 1
         try:
             yield

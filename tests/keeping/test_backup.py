@@ -1,0 +1,342 @@
+"""Backup, restore and clearing away: consistent while others write, whole or not at all whenever they are killed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.keeping.backup import backup, read_manifest, verify
+from llmops_tui.keeping.check import check
+from llmops_tui.keeping.gc import collect, plan
+from llmops_tui.keeping.restore import preview, restore
+from llmops_tui.settings import Settings
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
+from tests.keeping.conftest import contents, fill_traces
+
+spawn = multiprocessing.get_context("spawn")
+
+
+def traces(workspace: Workspace) -> list[str]:
+    lines, _ = TraceStore(Catalogue(workspace), Journal(workspace)).page(TraceFilter(), 1_000_000)
+    return sorted(line.id for line in lines)
+
+
+def write_and_fold(root: str, start: int, stop: str) -> None:
+    """Append requests and fold them, until a file is there."""
+    workspace = Workspace(Path(root))
+    journal, catalogue = Journal(workspace), Catalogue(workspace)
+    number = start
+    while not Path(stop).exists():
+        fill_traces(workspace, 3, number)
+        number += 3
+        fold(catalogue, journal)
+
+
+def test_a_backup_taken_while_others_write_is_consistent(lived: Workspace, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    writers = [spawn.Process(target=write_and_fold, args=(str(lived.root), 1000 * n, str(stop))) for n in (1, 2)]
+    for writer in writers:
+        writer.start()
+    try:
+        deadline = time.monotonic() + 30
+        while len(traces(lived)) < 60 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        before = traces(lived)
+        manifest = backup(lived, tmp_path / "b.tar")
+        after = traces(lived)
+    finally:
+        stop.touch()
+        for writer in writers:
+            writer.join(30)
+    other = Workspace(tmp_path / "other" / "ws")
+    assert restore(tmp_path / "b.tar", other) is None
+    # Hashes are those of the manifest; the check is clean; what was there before the backup is there, and none twice.
+    with tarfile.open(tmp_path / "b.tar") as archive:
+        assert len(archive.getnames()) == len(manifest.files) + 1
+    assert check(other).errors == []
+    kept = traces(other)
+    assert len(kept) == len(set(kept))
+    assert set(before) <= set(kept) <= set(after)
+    # Of each writer's requests there is a beginning, without holes.
+    for start in (1000, 2000):
+        numbers = [int(t[4:]) for t in kept if start <= int(t[4:]) < start + 900]
+        assert numbers == list(range(start, start + len(numbers)))
+
+
+def test_a_restored_workspace_is_the_same_file_by_file(lived: Workspace, tmp_path: Path) -> None:
+    manifest = backup(lived, tmp_path / "b.tar")
+    other = Workspace(tmp_path / "other")
+    restore(tmp_path / "b.tar", other)
+    found = contents(other.root)
+    for name, (digest, size) in manifest.files.items():
+        assert found[name] == digest
+        assert (other.root / name).stat().st_size == size
+        assert (other.root / name).stat().st_mode & 0o077 == 0
+    # Files that nobody writes meanwhile are as in the original, byte for byte.
+    for name, digest in contents(lived.root).items():
+        if name.startswith(("datasets/", "models/", "runs/job")):
+            assert found[name] == digest
+    llmops = Llmops(other)
+    assert llmops.run("check")["clean"]
+    assert [m["name"] for m in llmops.run("model", "list")["models"]]
+
+
+def test_restoring_shows_first_what_it_would_do_and_keeps_the_old_one(lived: Workspace, tmp_path: Path) -> None:
+    llmops = Llmops(lived)
+    llmops.run("backup", str(tmp_path / "b.tar"))
+    fill_traces(lived, 3, 500)
+    (lived.runs / "job_new").mkdir()
+    (lived.runs / "job_new" / "x").write_text("y")
+    before = traces(lived)
+    seen = llmops.run("restore", str(tmp_path / "b.tar"))
+    assert not seen["done"]
+    assert seen["taken_away"] == ["logs/app.log", "runs/job_new/x"]
+    assert traces(lived) == before
+    done = llmops.run("restore", str(tmp_path / "b.tar"), "--yes")
+    assert len(traces(lived)) == 50
+    assert traces(Workspace(Path(done["kept"]))) == before
+
+
+def test_a_workspace_in_use_is_not_replaced(lived: Workspace, tmp_path: Path) -> None:
+    from llmops_tui.jobs.process import identify
+
+    backup(lived, tmp_path / "b.tar")
+    store = JobStore(Journal(lived))
+    job = store.add(kind="x", title="long work", spec={})
+    me = identify(os.getpid())
+    assert me is not None
+    store.update(job.id, state="running", pid=me.pid, pid_started=me.started)
+    with pytest.raises(InputRefusedError, match="long work"):
+        restore(tmp_path / "b.tar", lived)
+    assert preview(tmp_path / "b.tar", lived).replaced
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "foreign", "escape"])
+def test_a_damaged_backup_changes_nothing(lived: Workspace, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "b.tar"
+    backup(lived, path)
+    raw = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(raw[: len(raw) // 2])
+    elif damage == "flip":
+        path.write_bytes(raw[:500_000] + bytes([raw[500_000] ^ 1]) + raw[500_001:])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("no backup at all")
+    else:
+        with tarfile.open(path, "a") as archive:
+            info = tarfile.TarInfo("../../evil" if damage == "escape" else "other")
+            archive.addfile(info)
+    before = contents(lived.root)
+    with pytest.raises(InputRefusedError):
+        restore(path, lived)
+    assert contents(lived.root) == before
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_backup_goes_where_it_may_and_replaces_an_older_one_at_the_end(lived: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(InputRefusedError, match="inside"):
+        backup(lived, lived.root / "b.tar")
+    with pytest.raises(InputRefusedError, match="folder"):
+        backup(lived, tmp_path)
+    with pytest.raises(LlmopsError):
+        backup(lived, tmp_path / "nowhere" / "b.tar")
+    first = backup(lived, tmp_path / "b.tar", models=False)
+    assert not any(name.startswith("models/") for name in first.files)
+    second = backup(lived, tmp_path / "b.tar")
+    assert read_manifest(tmp_path / "b.tar").files == second.files
+    assert [p.name for p in tmp_path.glob(".b*")] == []
+
+
+def test_a_full_disk_keeps_the_older_backup(lived: Workspace, tmp_path: Path) -> None:
+    small = Path("/dev/shm") / f"llmops-test-{os.getpid()}"
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000));"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from llmops_tui.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    )
+    shutil.rmtree(small, ignore_errors=True)
+    path = tmp_path / "b.tar"
+    path.write_text("the older one")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--workspace", str(lived.root), "backup", str(path)], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no space left" in done.stderr
+    assert path.read_text() == "the older one"
+    assert check(lived).errors == []
+
+
+# ── clearing away ──
+
+
+def untidy(workspace: Workspace) -> None:
+    """What a year of work leaves behind."""
+    long_ago = time.time() - 90 * 86_400
+    for name in ("datasets/" + "a" * 64, "datasets/.staging-x", "models/left"):
+        folder = workspace.root / name
+        folder.mkdir(parents=True)
+        (folder / "part-00000.parquet").write_bytes(b"x" * 1000)
+        os.utime(folder, (long_ago, long_ago))
+    for name in ("logs/old.log", "answers.db", "workspace.duckdb.wal.corrupt-1"):
+        (workspace.root / name).write_bytes(b"x")
+        os.utime(workspace.root / name, (long_ago, long_ago))
+    store = JobStore(Journal(workspace))
+    for number in range(3):
+        job = store.add(kind="verify", title=f"old {number}", spec={})
+        store.update(job.id, state="done", created_at=long_ago, finished_at=long_ago)
+        folder = store.folder(store.get(job.id))
+        folder.mkdir(parents=True)
+        (folder / "output.log").write_text("done")
+    store.journal.close()
+
+
+def test_what_goes_is_told_with_its_reason_and_what_is_needed_stays(lived: Workspace) -> None:
+    untidy(lived)
+    (lived.datasets / ("b" * 64)).mkdir()
+    removals = plan(lived, Settings(trace_days=1))
+    told = {removal.what: removal.why for removal in removals}
+    assert told["datasets/" + "a" * 64] == "no dataset version refers to it"
+    # What was made a moment ago may belong to work that has not told the book yet.
+    assert "datasets/" + "b" * 64 not in told
+    assert sum(1 for what in told if what.startswith("runs/job_")) == 3
+    assert any("traces" in what for what in told)
+    before = contents(lived.root)
+    assert contents(lived.root) == before
+    collect(lived, Settings(trace_days=1))
+    assert plan(lived, Settings(trace_days=1)) == []
+    assert traces(lived) == ["run_000003"]
+    report = check(lived)
+    # What is gone was taken away by us; the seals of the rest hold.
+    assert [error.place for error in report.errors if not error.text.startswith("is gone")] == []
+
+
+def test_gc_leaves_a_clean_workspace(lived: Workspace) -> None:
+    untidy(lived)
+    llmops = Llmops(lived)
+    assert llmops.run("gc")["done"] is False
+    assert llmops.run("gc", "--yes")["size_bytes"] > 3000
+    assert llmops.run("check")["clean"]
+    assert llmops.run("gc")["removals"] == []
+
+
+# ── kill -9 ──
+
+
+def killed(arguments: list[str], after: float) -> bool:
+    """Run a command and kill it after so many seconds; true where it was killed before its end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmops_tui", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )  # fmt: skip
+    try:
+        process.wait(after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def kill_backups(lived: Workspace, tmp_path: Path, times: int) -> None:
+    rng = random.Random(3)
+    path = tmp_path / "b.tar"
+    backup(lived, path)
+    old = read_manifest(path).made_at
+    hit = 0
+    for _ in range(times):
+        hit += killed(["--workspace", str(lived.root), "backup", str(path)], rng.uniform(0.3, 1.4))
+        manifest = verify(path)
+        assert manifest.made_at >= old
+        old = manifest.made_at
+    assert hit >= times // 2
+    assert check(lived).errors == []
+    backup(lived, path)
+    assert [p.name for p in tmp_path.glob(".b*") if not p.name.startswith(".backup-")] == []
+
+
+def kill_restores(lived: Workspace, tmp_path: Path, times: int) -> None:
+    rng = random.Random(4)
+    path = tmp_path / "b.tar"
+    backup(lived, path)
+    old = traces(lived)
+    hit, both = 0, set()
+    for number in range(times):
+        fill_traces(lived, 1, 5000 + number)
+        new = traces(lived)
+        assert new != old
+        hit += killed(["--workspace", str(lived.root), "restore", str(path), "--yes"], rng.uniform(0.3, 1.6))
+        now = traces(lived)
+        assert now in (old, new)
+        both.add(now == old)
+        assert check(lived).errors == []
+        if now == new:
+            restore(path, lived)
+        for kept in tmp_path.glob("ws.before-*"):
+            shutil.rmtree(kept)
+    assert hit >= times // 2
+    restore(path, lived)
+    assert [p.name for p in tmp_path.glob("ws.restoring-*")] == []
+
+
+def kill_collections(lived: Workspace, tmp_path: Path, times: int) -> None:
+    rng = random.Random(5)
+    hit = 0
+    needed = {
+        name: digest for name, digest in contents(lived.root).items() if name.startswith(("datasets/", "models/"))
+    }
+    for _ in range(times):
+        shutil.rmtree(lived.root / "models" / "left", ignore_errors=True)
+        for name in ("datasets/" + "a" * 64, "datasets/.staging-x"):
+            shutil.rmtree(lived.root / name, ignore_errors=True)
+        untidy(lived)
+        hit += killed(["--workspace", str(lived.root), "gc", "--yes"], rng.uniform(0.3, 1.0))
+        found = contents(lived.root)
+        assert {name: found.get(name) for name in needed} == needed
+        for folder in (lived.datasets / ("a" * 64), lived.models / "left"):
+            # There as a whole, or gone.
+            assert not folder.exists() or (folder / "part-00000.parquet").read_bytes() == b"x" * 1000
+    assert hit >= times // 3
+    collect(lived, Settings())
+    assert list(lived.root.glob(".cleared-*")) == []
+    assert json.loads(json.dumps([r.as_dict() for r in plan(lived, Settings())])) == []
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_backup_leaves_the_old_one_or_the_new_one(lived: Workspace, tmp_path: Path) -> None:
+    kill_backups(lived, tmp_path, 3)
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_restore_leaves_the_old_workspace_or_the_new_one(lived: Workspace, tmp_path: Path) -> None:
+    kill_restores(lived, tmp_path, 3)
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_gc_takes_nothing_that_is_needed(lived: Workspace, tmp_path: Path) -> None:
+    kill_collections(lived, tmp_path, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("what", [kill_backups, kill_restores, kill_collections])
+def test_thirty_kills(lived: Workspace, tmp_path: Path, what) -> None:  # type: ignore[no-untyped-def]
+    what(lived, tmp_path, 30)

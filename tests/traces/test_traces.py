@@ -1,0 +1,295 @@
+"""Requests as traces, what people say of them, and what is made of that."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.inference.content import as_kept
+from llmops_tui.traces.feedback import give
+from llmops_tui.traces.otlp import export
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.traces.to_dataset import gather, make_version
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
+from tests.datasets.conftest import rows_of
+
+
+@pytest.fixture
+def store(catalogue: Catalogue, journal: Journal) -> TraceStore:
+    return TraceStore(catalogue, journal)
+
+
+def ask(journal: Journal, number: int, question: str = "Where is it?", answer: str = "Here.", **more: Any) -> str:
+    key = f"run_{number:08d}"
+    body = {
+        "started_at": 1_795_000_000.0 + number, "model": "m", "messages": [{"role": "user", "content": question}],
+        "output": answer, "finish_reason": "stop", "prompt": "triage", "prompt_version": 2, "variables": {"message": question},
+        "parameters": {"temperature": 0.5, "seed": 3, "stop": ["x"]}, "prompt_tokens": 7, "completion_tokens": 3,
+        "total_ms": 100.0 * number, "ttft_ms": 10.0,
+    }  # fmt: skip
+    journal.append("request", key, body | more)
+    return key
+
+
+# ── finding ──
+
+
+def test_traces_are_found_by_what_is_said_of_them(store: TraceStore, journal: Journal) -> None:
+    ask(journal, 1)
+    ask(journal, 2, answer="Dort drüben: 100 %_")
+    ask(journal, 3, model="m+qlora", finish_reason="error", error="out of memory")
+    ask(journal, 4, "Wo ist der Schlüssel?", prompt="reply", prompt_version=1, started_at=time.time() - 60)
+    give(store, "run_00000001", score="down")
+
+    def found(said: str) -> list[int]:
+        lines, total = store.page(TraceFilter.parse(said, time.time()), 50)
+        assert total == len(lines)
+        return sorted(int(line.id[4:]) for line in lines)
+
+    assert found("") == [1, 2, 3, 4]
+    assert found("drüben") == [2]
+    assert found("SCHLÜSSEL".lower()) == [4]
+    assert found("100 %_") == [2]
+    assert found("100 %x") == []
+    assert found("~^Dort") == [2]
+    assert found("model:m") == [1, 2, 3, 4]
+    assert found("model:m+qlora") == [3]
+    assert found("prompt:triage@2 slow:200") == [2, 3]
+    assert found("is:failed") == [3]
+    assert found("is:queue") == found("is:down") == [1]
+    assert found("since:1h") == [4]
+    assert found("memory") == [3]
+    for said in ("is:lost", "slow:x", "since:h", "~["):
+        with pytest.raises(InputRefusedError):
+            found(said)
+
+
+def test_pages_are_of_the_newest_first(store: TraceStore, journal: Journal) -> None:
+    for number in range(10):
+        ask(journal, number)
+    lines, total = store.page(TraceFilter(), 3, 2)
+    assert (total, [line.id[-1] for line in lines]) == (10, ["7", "6", "5"])
+
+
+def test_one_trace_has_all_of_it(store: TraceStore, journal: Journal) -> None:
+    ask(journal, 5)
+    trace = store.get("run_0000")
+    assert trace.messages == [{"role": "user", "content": "Where is it?"}]
+    assert trace.parameters["seed"] == 3
+    assert trace.line.ttft_ms == 10.0
+    with pytest.raises(NotFoundError):
+        store.get("run_9")
+
+
+# ── feedback ──
+
+
+def test_what_is_said_last_counts_and_all_of_it_is_kept(store: TraceStore, journal: Journal) -> None:
+    key = ask(journal, 1)
+    give(store, key, score="down")
+    give(store, key, correction="There.")
+    give(store, key, comment="mixed up")
+    give(store, key, score="up")
+    trace = store.get(key)
+    assert (trace.line.score, trace.line.correction, trace.line.comment) == (1, "There.", "mixed up")
+    assert len(trace.said) == 4
+    assert store.queue_length() == 1
+    give(store, key, verdict="accepted")
+    assert store.queue_length() == 0
+    # Something new that is said brings it back.
+    give(store, key, comment="still not right")
+    assert store.queue_length() == 1
+
+
+def test_bad_feedback_is_refused(store: TraceStore, journal: Journal) -> None:
+    key = ask(journal, 1)
+    for what in ({}, {"score": "best"}, {"verdict": "perhaps"}, {"correction": ""}):
+        with pytest.raises(InputRefusedError):
+            give(store, key, **what)  # type: ignore[arg-type]
+    with pytest.raises(NotFoundError):
+        give(store, "run_nowhere", score="up")
+
+
+# ── datasets ──
+
+
+def test_corrections_and_thumbs_become_conversations(store: TraceStore, journal: Journal, catalogue: Catalogue) -> None:
+    give(store, ask(journal, 1, "a", "wrong"), score="down", correction="right")
+    give(store, ask(journal, 2, "b", "good"), score="up")
+    give(store, ask(journal, 3, "c", "bad"), score="down")
+    give(store, ask(journal, 4, "d", "dismissed"), score="up")
+    give(store, "run_00000004", verdict="dismissed")
+    ask(journal, 5, "e", "nothing said")
+    give(store, ask(journal, 6, "f", "", content="off", messages=[]), score="up")
+    give(store, ask(journal, 7, "g", "text", messages=[{"role": "prompt", "content": "g"}]), score="up")
+    store.page(TraceFilter(), 1)
+    gathered = gather(store, TraceFilter(), "messages", "redact")
+    version = make_version(DatasetStore(catalogue), "feedback", gathered, "messages", "redact")
+    assert [[m["content"] for m in row["messages"]] for row in rows_of(version)] == [["a", "right"], ["b", "good"]]
+    assert version.kind == "messages"
+    assert sum(gathered.left_out.values()) == 3
+    # What it was made from is known, from the answer to the dataset.
+    from llmops_tui.keeping.lineage import trace_lineage
+
+    lineage = trace_lineage(catalogue, journal, "feedback")
+    assert {child.id for child in lineage.sources.children} == {"run_00000001", "run_00000002"}
+    # The same again makes no version.
+    again = gather(store, TraceFilter(), "messages", "redact")
+    assert make_version(DatasetStore(catalogue), "feedback", again, "messages", "redact").number == 1
+
+
+def test_pairs_are_of_the_same_conversation(store: TraceStore, journal: Journal, catalogue: Catalogue) -> None:
+    give(store, ask(journal, 1, "a", "good"), score="up")
+    give(store, ask(journal, 2, "a", "bad"), score="down")
+    give(store, ask(journal, 3, "b", "wrong"), correction="right")
+    give(store, ask(journal, 4, "c", "alone"), score="up")
+    store.page(TraceFilter(), 1)
+    gathered = gather(store, TraceFilter(), "preference", "redact")
+    version = make_version(DatasetStore(catalogue), "pairs", gathered, "preference", "redact")
+    pairs = [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows_of(version)]
+    assert sorted(pairs) == [("good", "bad"), ("right", "wrong")]
+    assert version.kind == "preference"
+    assert gathered.left_out == {"no other answer to the same conversation": 1}
+
+
+def test_personal_data_is_taken_out_unless_it_is_asked_for(
+    store: TraceStore, journal: Journal, catalogue: Catalogue
+) -> None:
+    give(store, ask(journal, 1, "I am at ann@example.org", "Noted."), score="up")
+    store.page(TraceFilter(), 1)
+    clean = gather(store, TraceFilter(), "messages", "redact")
+    assert "ann@example.org" not in json.dumps(clean.rows)
+    assert clean.personal == {"email": 1}
+    assert "ann@example.org" in json.dumps(gather(store, TraceFilter(), "messages", "keep").rows)
+    with pytest.raises(InputRefusedError, match="no trace makes a row"):
+        make_version(
+            DatasetStore(catalogue),
+            "x",
+            gather(store, TraceFilter(text="zzz"), "messages", "redact"),
+            "messages",
+            "redact",
+        )
+
+
+# ── privacy and retention ──
+
+
+def test_content_is_kept_redacted_or_left_out() -> None:
+    body = {
+        "messages": [{"role": "user", "content": "mail ann@example.org"}], "output": "to ann@example.org", "variables": {"a": "b"},
+        "model": "m", "total_ms": 3.0,
+    }  # fmt: skip
+    assert as_kept(body, "keep") == body
+    redacted = as_kept(body, "redact")
+    assert "ann@" not in json.dumps(redacted)
+    assert redacted["messages"][0]["role"] == "user"
+    assert redacted["content"] == "redacted"
+    off = as_kept(body, "off")
+    assert (off["messages"], off["output"], off["variables"], off["total_ms"]) == ([], "", {}, 3.0)
+
+
+def test_old_traces_go_but_not_those_that_somebody_spoke_of(store: TraceStore, journal: Journal) -> None:
+    for number in range(4):
+        ask(journal, number)
+    give(store, "run_00000001", score="up")
+    assert store.forget_before(1_795_000_003.0) == 2
+    assert [line.id[-1] for line in store.page(TraceFilter(), 9)[0]] == ["3", "1"]
+
+
+# ── export ──
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Keeps what it is sent, checked as the protocol's own messages."""
+
+    spans: list[Any]
+    status = 200
+
+    def do_POST(self) -> None:
+        from google.protobuf.json_format import Parse
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        body = self.rfile.read(int(self.headers["content-length"]))
+        request = Parse(body, ExportTraceServiceRequest())
+        self.server.spans += [s for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]  # type: ignore[attr-defined]
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.end_headers()
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[http.server.HTTPServer]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
+    server.spans, server.status = [], 200  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_traces_are_spans_of_opentelemetry(store: TraceStore, journal: Journal, collector: Any) -> None:
+    ask(journal, 1, "secret question")
+    give(store, ask(journal, 2, finish_reason="error", error="broke"), score="down", comment="no")
+    url = f"http://127.0.0.1:{collector.server_port}"
+    assert export(store, TraceFilter(), url, content=False, headers={"x-key": "1"}) == 2
+    first, second = collector.spans
+    values = {a.key: a.value for a in first.attributes}
+    assert first.name == "chat m"
+    assert values["gen_ai.operation.name"].string_value == "chat"
+    assert values["gen_ai.usage.input_tokens"].int_value == 7
+    assert values["gen_ai.request.temperature"].double_value == 0.5
+    assert values["gen_ai.response.finish_reasons"].array_value.values[0].string_value == "stop"
+    assert first.end_time_unix_nano - first.start_time_unix_nano == 100_000_000
+    assert "gen_ai.input.messages" not in values
+    assert second.status.code == 2
+    assert {a.key for a in second.events[0].attributes} >= {
+        "gen_ai.evaluation.score.value",
+        "gen_ai.evaluation.explanation",
+    }
+    assert export(store, TraceFilter(text="secret"), url + "/v1/traces", content=True, headers={}) == 1
+    sent = {a.key: a.value.string_value for a in collector.spans[-1].attributes}
+    assert "secret question" in sent["gen_ai.input.messages"]
+
+
+def test_a_collector_that_refuses_or_is_gone_is_told(store: TraceStore, journal: Journal, collector: Any) -> None:
+    ask(journal, 1)
+    collector.status = 503
+    with pytest.raises(LlmopsError, match="HTTP 503"):
+        export(store, TraceFilter(), f"http://127.0.0.1:{collector.server_port}", content=False, headers={})
+    with pytest.raises(LlmopsError, match="0 traces were sent"):
+        export(store, TraceFilter(), "http://127.0.0.1:1", content=False, headers={})
+    with pytest.raises(InputRefusedError):
+        export(store, TraceFilter(), "file:///etc/passwd", content=False, headers={})
+
+
+# ── the command line ──
+
+
+def test_the_command_line_goes_all_the_way(workspace: Workspace, journal: Journal) -> None:
+    llmops = Llmops(workspace)
+    ask(journal, 1, answer="wrong")
+    ask(journal, 2, answer="fine")
+    assert [t["trace"] for t in llmops.run("traces", "list", "--limit", "1")["traces"]] == ["run_00000002"]
+    llmops.run("traces", "feedback", "run_00000001", "--score", "down", "--correct", "right")
+    llmops.run("traces", "feedback", "run_00000002", "--score", "up")
+    shown = llmops.run("traces", "show", "00000001")
+    assert shown["feedback"] == {"score": "down", "correction": "right", "comment": None, "verdict": None}
+    made = llmops.run("traces", "to-dataset", "feedback")
+    assert (made["dataset"], made["version"], made["rows"]) == ("feedback", 1, 2)
+    llmops.run("traces", "feedback", "run_00000001", "--verdict", "accepted")
+    assert llmops.run("traces", "list", "--filter", "is:queue")["total"] == 0
+    llmops.run("traces", "feedback", "run_00000001", "--score", "great", code=3)
+    llmops.run("traces", "list", "--filter", "is:nothing", code=3)
+    llmops.run("traces", "show", "run_none", code=3)
