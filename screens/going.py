@@ -14,19 +14,19 @@ class Going:
     def __init__(self, app: LlmopsApp) -> None:
         self._app = app
 
-    async def prompt(self, name: str) -> None:
-        """Go to a prompt in the playground."""
-        await self._in_playground("open_prompt", name)
+    async def prompt(self, name: str, model: str = "") -> None:
+        """Go to a prompt in the playground, with a model where one is given."""
+        await self._in_playground("open_prompt", name, model)
 
     async def model(self, name: str) -> None:
         """Use a model in the playground."""
         await self._in_playground("use_model", name)
 
-    async def _in_playground(self, method: str, name: str) -> None:
+    async def _in_playground(self, method: str, *names: str) -> None:
         await self._app.switch_mode("playground")
         screen = self._app.screen
         if hasattr(screen, method):
-            getattr(screen, method)(name)
+            getattr(screen, method)(*names)
 
     async def trace(self, trace: str, said: str = "") -> None:
         """Go to a trace, or to those that a filter finds."""

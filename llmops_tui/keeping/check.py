@@ -35,6 +35,8 @@ def check(workspace: Workspace, *, accept: bool = False, progress: Progress | No
             look(workspace, report)
         except LlmopsError as error:
             report.error(name, error.message, error.hint)
+        except Exception as error:  # noqa: BLE001  whatever damage does to one look, the others are made
+            report.error(name, f"cannot be looked at: {type(error).__name__}: {error}"[:400])
     tell(1.0, "done")
     if accept or not report.errors:
         report.count("files sealed", seal(workspace, again=accept, large=True))

@@ -95,9 +95,20 @@ class Catalogue:
         return tuple(found)
 
     def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Run ``work``, which only reads, and return what it returns."""
+        """Run ``work``, which only reads, and return what it returns.
+
+        Raises:
+            LlmopsError: ``workspace_locked``, ``workspace_newer`` or ``book_damaged``.
+        """
+        import duckdb
+
         with self._opened() as connection:
-            return work(connection)
+            try:
+                return work(connection)
+            except duckdb.Error as error:
+                if _is_damage(str(error)):
+                    raise _explain(error, self.workspace.book) from error
+                raise
 
     def snapshot(self, target: Path) -> None:
         """Copy the book, whole and consistent, to ``target``."""
@@ -225,14 +236,18 @@ def _locked(workspace: Workspace, holder: str, seconds: float) -> LlmopsError:
     )
 
 
+def _is_damage(text: str) -> bool:
+    return "checksum" in text or "not a valid DuckDB" in text or "Corrupt" in text
+
+
 def _explain(error: Exception, book: Path) -> LlmopsError:
     text = str(error).splitlines()[0][:400]
     if "No space left" in text:
         return LlmopsError("disk_full", f"no space left on the disk of {book}", "Free some space and try again.")
-    if "checksum" in text or "not a valid DuckDB" in text or "Corrupt" in text:
+    if _is_damage(text):
         return LlmopsError(
             "book_damaged",
             f"the book {book} is damaged: {text}",
-            f"Copies made before migrations are in {book.parent / 'backups'}.",
+            f"Restore a backup (llmops restore). Copies made before migrations are in {book.parent / 'backups'}.",
         )
     return LlmopsError("book_failed", f"the book {book} refused: {text}")

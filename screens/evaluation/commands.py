@@ -246,5 +246,6 @@ def use(screen: EvaluationScreen) -> None:
 
 async def _use(screen: EvaluationScreen, prompt: str, model: str) -> None:
     if prompt:
-        await screen.app.going.prompt(prompt)
-    await screen.app.going.model(model)
+        await screen.app.going.prompt(prompt, model)
+    else:
+        await screen.app.going.model(model)

@@ -327,9 +327,10 @@ class PlaygroundScreen(JudgingScreen):
         """Take back the last move of a label."""
         return await commands.undo_label(self)
 
-    def open_prompt(self, name: str) -> None:
-        """Open a prompt by name."""
+    def open_prompt(self, name: str, model: str = "") -> None:
+        """Open a prompt by name, for a model where one is given."""
         if not self.running:
+            self.state.model_name = model or self.state.model_name
             self.act("load", self.load, name)
 
     def use_model(self, name: str) -> None:

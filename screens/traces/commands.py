@@ -112,9 +112,7 @@ async def use(screen: TracesScreen) -> None:
         return
     name = await asyncio.to_thread(_prepare, screen, trace)
     known = {m.name for m in await asyncio.to_thread(lambda: screen.services.models.runnable())}
-    await screen.app.going.prompt(name)
-    if trace.line.model in known:
-        await screen.app.going.model(trace.line.model)
+    await screen.app.going.prompt(name, trace.line.model if trace.line.model in known else "")
 
 
 def _prepare(screen: TracesScreen, trace: Trace) -> str:

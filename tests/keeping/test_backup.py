@@ -242,64 +242,68 @@ def test_gc_leaves_a_clean_workspace(lived: Workspace) -> None:
 # ── kill -9 ──
 
 
-def killed(arguments: list[str], after: float) -> bool:
-    """Run a command and kill it after so many seconds; true where it was killed before its end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmops_tui", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )  # fmt: skip
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    return False
+class Killer:
+    """Kills a command at moments spread over the time it takes, the start of the interpreter left out."""
+
+    def __init__(self, seed: int, *arguments: str) -> None:
+        self._rng = random.Random(seed)
+        self._command = [sys.executable, "-m", "llmops_tui", *arguments]
+        self.hit = 0
+        began = time.monotonic()
+        subprocess.run(self._command, stdout=subprocess.DEVNULL, check=True)
+        self._seconds = time.monotonic() - began
+
+    def __call__(self) -> None:
+        process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(self._seconds * self._rng.uniform(0.4, 1.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.hit += 1
 
 
 def kill_backups(lived: Workspace, tmp_path: Path, times: int) -> None:
-    rng = random.Random(3)
     path = tmp_path / "b.tar"
-    backup(lived, path)
+    kill = Killer(3, "--workspace", str(lived.root), "backup", str(path))
     old = read_manifest(path).made_at
-    hit = 0
     for _ in range(times):
-        hit += killed(["--workspace", str(lived.root), "backup", str(path)], rng.uniform(0.3, 1.4))
+        kill()
         manifest = verify(path)
         assert manifest.made_at >= old
         old = manifest.made_at
-    assert hit >= times // 2
+    assert kill.hit >= times // 2
     assert check(lived).errors == []
     backup(lived, path)
     assert [p.name for p in tmp_path.glob(".b*") if not p.name.startswith(".backup-")] == []
 
 
 def kill_restores(lived: Workspace, tmp_path: Path, times: int) -> None:
-    rng = random.Random(4)
     path = tmp_path / "b.tar"
     backup(lived, path)
+    kill = Killer(4, "--workspace", str(lived.root), "restore", str(path), "--yes")
     old = traces(lived)
-    hit, both = 0, set()
     for number in range(times):
         fill_traces(lived, 1, 5000 + number)
         new = traces(lived)
         assert new != old
-        hit += killed(["--workspace", str(lived.root), "restore", str(path), "--yes"], rng.uniform(0.3, 1.6))
+        kill()
         now = traces(lived)
         assert now in (old, new)
-        both.add(now == old)
         assert check(lived).errors == []
         if now == new:
             restore(path, lived)
         for kept in tmp_path.glob("ws.before-*"):
             shutil.rmtree(kept)
-    assert hit >= times // 2
+    assert kill.hit >= times // 2
     restore(path, lived)
     assert [p.name for p in tmp_path.glob("ws.restoring-*")] == []
 
 
 def kill_collections(lived: Workspace, tmp_path: Path, times: int) -> None:
-    rng = random.Random(5)
-    hit = 0
+    kill = Killer(5, "--workspace", str(lived.root), "gc", "--yes")
     needed = {
         name: digest for name, digest in contents(lived.root).items() if name.startswith(("datasets/", "models/"))
     }
@@ -308,13 +312,13 @@ def kill_collections(lived: Workspace, tmp_path: Path, times: int) -> None:
         for name in ("datasets/" + "a" * 64, "datasets/.staging-x"):
             shutil.rmtree(lived.root / name, ignore_errors=True)
         untidy(lived)
-        hit += killed(["--workspace", str(lived.root), "gc", "--yes"], rng.uniform(0.3, 1.0))
+        kill()
         found = contents(lived.root)
         assert {name: found.get(name) for name in needed} == needed
         for folder in (lived.datasets / ("a" * 64), lived.models / "left"):
             # There as a whole, or gone.
             assert not folder.exists() or (folder / "part-00000.parquet").read_bytes() == b"x" * 1000
-    assert hit >= times // 3
+    assert kill.hit >= times // 2
     collect(lived, Settings())
     assert list(lived.root.glob(".cleared-*")) == []
     assert json.loads(json.dumps([r.as_dict() for r in plan(lived, Settings())])) == []
