@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_SLOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,14 @@ class HostSampler:
         self._cores = psutil.cpu_count() or 1
         psutil.cpu_percent(None)
         self._before: dict[str, tuple[float, float]] = {}
+        self._slow: tuple[float, Any, Any] = (-math.inf, None, None)
 
     def sample(self) -> HostLoad:
         """The load now."""
         memory = self._psutil.virtual_memory()
-        disk = self._ask(lambda: self._psutil.disk_usage(str(self._folder)))
+        disk, swap = self._slowly()
         traffic = self._ask(self._psutil.disk_io_counters)
         network = self._ask(self._psutil.net_io_counters)
-        swap = self._ask(self._psutil.swap_memory)
         load = self._ask(self._psutil.getloadavg)
         return HostLoad(
             cpu=float(self._psutil.cpu_percent(None)),
@@ -63,6 +66,15 @@ class HostSampler:
             received=self._rate("received", network and network.bytes_recv),
             sent=self._rate("sent", network and network.bytes_sent),
         )
+
+    def _slowly(self) -> tuple[Any, Any]:
+        """Disk and swap space, which change slowly: asked every few seconds."""
+        at, disk, swap = self._slow
+        if time.monotonic() - at >= _SLOW_SECONDS:
+            disk = self._ask(lambda: self._psutil.disk_usage(str(self._folder)))
+            swap = self._ask(self._psutil.swap_memory)
+            self._slow = (time.monotonic(), disk, swap)
+        return disk, swap
 
     def _rate(self, name: str, count: int | None) -> float | None:
         """What was added to a counter since the last look, each second."""
