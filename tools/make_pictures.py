@@ -13,6 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
+# A run, and the next one after it; and the monitor's processes narrowed to ours.
+ASKED = ("f5", "…15")
+OURS = ("slash", *"python", "enter")
+
 # Name -> (columns, rows, theme, keys). "…N" waits N tenths of a second.
 SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "playground": (120, 34, "llmops-dark", ("f5", "…15", "end", " ", "P", "l", "e", "a", "s", "e", ".", "f5", "…15")),
@@ -36,6 +40,11 @@ SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "evaluation-200x50": (200, 50, "llmops-dark", ("f9", "4", "…20", "w", "w", "w", "w", "…20")),
     "models": (120, 34, "llmops-dark", ("f5", "…15", "f9", "5", "…10")),
     "jobs": (120, 34, "llmops-dark", ("f9", "5", "…8", "f5", "…10", "f9", "8", "…15")),
+    "home": (120, 34, "llmops-dark", ("f9", "0", "…30")),
+    "monitor": (120, 40, "llmops-dark", (*ASKED, *ASKED, "f9", "6", "…40", *OURS, "…60")),
+    "monitor-light": (80, 24, "llmops-light", (*ASKED, "f9", "6", "…40", *OURS, "…40")),
+    "monitor-200x50": (200, 50, "llmops-dark", (*ASKED, *ASKED, "f9", "6", "…40", *OURS, "…60")),
+    "traces": (120, 34, "llmops-dark", (*ASKED, *ASKED, "f9", "7", "…20", "u", "…10", "down", "d", "…10")),
     "settings": (120, 34, "llmops-dark", ("f9", "9", "…8")),
 }
 

@@ -10,8 +10,8 @@ from typing import Any
 from llmops_tui.hardware.gpus import Gpu
 
 # A full look at a machine with thousands of processes takes long: it is then done so much less often.
-_SHARE_OF_A_CORE = 0.004
-_LEAST_SECONDS = 2.0
+_SHARE_OF_A_CORE = 0.002
+_LEAST_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class ProcessSampler:
         self._psutil = psutil
         self._times: dict[tuple[int, float], tuple[float, float]] = {}
         self._due = 0.0
-        self._found: list[ProcessLoad] = []
+        self._found: tuple[ProcessLoad, ...] = ()
 
-    def look(self, gpus: Iterable[Gpu], ours: dict[int, Ours]) -> list[ProcessLoad]:
+    def look(self, gpus: Iterable[Gpu], ours: dict[int, Ours]) -> tuple[ProcessLoad, ...]:
         """The processes, those of ours named with all that descend from them; the same again until a look is due."""
         now = time.monotonic()
         if now < self._due:
             return self._found
-        self._found = self._look(list(gpus), ours)
+        self._found = tuple(self._look(list(gpus), ours))
         spent = time.monotonic() - now
         self._due = now + max(_LEAST_SECONDS, spent / _SHARE_OF_A_CORE)
         return self._found

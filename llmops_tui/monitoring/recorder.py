@@ -193,7 +193,7 @@ class Recorder:
         processes: tuple[ProcessLoad, ...] = ()
         if showing:
             self._processes = self._processes or ProcessSampler()
-            processes = tuple(self._processes.look(view.gpus, ours(engines, jobs)))
+            processes = self._processes.look(view.gpus, ours(engines, jobs))
         self._count(now)
         values = (
             series.of_host(host)

@@ -61,6 +61,7 @@ class MonitorScreen(LookingScreen):
         self._window = FIRST_WINDOW
         self._frozen: float | None = None
         self._groups: list[Group] = []
+        self._processes: tuple[ProcessLoad, ...] | None = None
         self._drawn_at = 0.0
         self._past: tuple[float, list[Alert]] = (0.0, [])
 
@@ -108,7 +109,7 @@ class MonitorScreen(LookingScreen):
     # ── looking ──
 
     async def refresh_all(self, select: str = "") -> None:  # noqa: ARG002  there is no run to select
-        """Draw the newest moment, and the chart where time has moved on by a dot."""
+        """Draw the newest moment, and the chart where time has moved on by a column."""
         recorder = self.services.recorder
         moment = recorder.moment
         if moment is None:
@@ -117,7 +118,9 @@ class MonitorScreen(LookingScreen):
         if time.monotonic() - self._past[0] > _ALERT_SECONDS:
             self._past = (time.monotonic(), await asyncio.to_thread(recorder.history.alerts, 50))
         self._draw_machine()
-        self._draw_processes()
+        if moment.processes is not self._processes:
+            self._processes = moment.processes
+            self._draw_processes()
         self._draw_engines()
         await self.draw_chart()
 
@@ -126,7 +129,10 @@ class MonitorScreen(LookingScreen):
         assert moment is not None
         lines = self.query_one("#machine-lines", LineList)
         shown = drawing.machine(moment, lines.size.width or self.size.width - 4, utf8=self.profile.utf8)
-        lines.styles.height = max(2, min(len(shown), max(2, self.size.height // 4)))
+        height = max(2, min(len(shown), self.size.height // 4))
+        if lines.styles.height is None or lines.styles.height.value != height:
+            # Every height that is set lays the screen out anew.
+            lines.styles.height = height
         lines.show_lines(shown)
         panel = self.query_one("#monitor-machine", Panel)
         who = "recording" if moment.recording else "recorded by another llmops"
@@ -173,7 +179,7 @@ class MonitorScreen(LookingScreen):
         """Draw the chart again, where anything in it can have changed."""
         chart = self.query_one(TimeChart)
         end = self._frozen or time.time()
-        step = self.window / (chart.columns * 2)
+        step = self.window / chart.columns
         if not anew and (self._frozen is not None or abs(end - self._drawn_at) < max(1.0, step) - 0.05):
             return
         self._drawn_at = end
@@ -213,7 +219,7 @@ class MonitorScreen(LookingScreen):
         crossed = chart.crossed
         legend = self.query_one("#monitor-legend", Static)
         if crossed is None:
-            legend.update(chart.legend())
+            legend.update(chart.legend(), layout=False)
             return
         parts: list[tuple[str, str] | str] = [
             (time.strftime("%b %d %H:%M:%S", time.localtime(crossed[0])), "bold"),
@@ -222,7 +228,7 @@ class MonitorScreen(LookingScreen):
         for one, mean, top in chart.values_at(crossed[1]):
             spread = f" (to {top:,.4g})" if top > mean * 1.005 else ""
             parts += [(f"{one.name} ", "$muted"), f"{mean:,.4g}{spread} {one.unit}   "]
-        legend.update(Content.assemble(*parts, ("enter: what ran then", "$muted")))
+        legend.update(Content.assemble(*parts, ("enter: what ran then", "$muted")), layout=False)
 
     @on(TimeChart.Crossed)
     def _crossed(self, event: TimeChart.Crossed) -> None:

@@ -26,10 +26,15 @@ class Panel(Vertical):
         self.jump_key = jump_key
         self.help_text = help_text
         self.title = title
+        self._told: dict[str, tuple[str, str]] = {}
         self.set_title(title)
 
     def set_title(self, title: str, note: str = "") -> None:
         """Change the title, and the note at its right."""
+        # A border that is set is drawn again with all that is inside it.
+        if self._told.get("title") == (title, note):
+            return
+        self._told["title"] = (title, note)
         self.title = title
         parts: list[tuple[str, str] | str] = [(self.jump_key, "$accent"), " ", (title, "bold")]
         if note:
@@ -38,6 +43,9 @@ class Panel(Vertical):
 
     def set_note(self, note: str) -> None:
         """Show a note at the lower right."""
+        if self._told.get("note") == (note, ""):
+            return
+        self._told["note"] = (note, "")
         self.border_subtitle = Content(note)
 
     def focus_inside(self) -> bool:

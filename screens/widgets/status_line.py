@@ -62,9 +62,10 @@ class StatusPart(Static):
     def show(self, content: Content) -> None:
         """Draw only where something changed."""
         if content != self._shown:
+            same_width = self._shown is not None and self._shown.cell_length == content.cell_length
             self._shown = content
             self.display = bool(content.plain)
-            self.update(content)
+            self.update(content, layout=not same_width)
 
     def on_click(self) -> None:
         """Go there."""

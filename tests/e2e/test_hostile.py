@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from unittest import mock
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
@@ -11,6 +12,8 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.monitoring.alerts import Alert, Rule
+from llmops_tui.monitoring.history import History
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue, write_notice
@@ -113,6 +116,36 @@ def poison(workspace: Workspace, texts: list[str]) -> None:
     (folder / "output.log").write_bytes(everything.encode("utf-8", "replace") + b"\xff\x1b[2J\x9b31m")
     write_notice(workspace, everything)
     evaluate(workspace, texts)
+    watch(workspace, texts)
+
+
+def watch(workspace: Workspace, texts: list[str]) -> None:
+    """Hostile feedback, alerts, and a model of that name whose latencies are shown."""
+    journal = Journal(workspace)
+    now = time.time()
+    for number, text in enumerate(texts):
+        said = {
+            "request": f"run_{number}",
+            "score": number % 2 * 2 - 1,
+            "correction": text,
+            "comment": text,
+            "source": text,
+        }
+        journal.append("feedback", f"fb_{number}", said | {"said_at": now})
+        body = {
+            "started_at": now,
+            "model": text,
+            "messages": [{"role": text, "content": text}],
+            "output": text,
+            "total_ms": 5.0,
+        }
+        journal.append("request", f"run_x{number}", body | {"finish_reason": "error", "error": text})
+    history = History(workspace.history)
+    for text in texts[:40]:
+        rule = Rule(name=(text or "x")[:80], series="host.cpu", above=1.0)
+        history.keep_alert(Alert(rule, text, now, 5.0))
+        history.add(now, {f"latency.{text}.first.p95": 5.0})
+    history.close()
 
 
 def evaluate(workspace: Workspace, texts: list[str]) -> None:

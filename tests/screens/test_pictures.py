@@ -60,3 +60,13 @@ def test_jump_mode_looks_as_it_did(snap_compare, app_for) -> None:
         await pilot.press("f9")
 
     assert snap_compare(app_for("colour-blind-dark"), terminal_size=(120, 40), run_before=press)
+
+
+@pytest.mark.parametrize(("size", "theme"), [((80, 24), "llmops-light"), ((120, 40), "llmops-dark")])
+def test_home_looks_as_it_did(snap_compare, app_for, size: tuple[int, int], theme: str) -> None:
+    async def press(pilot: Pilot[int]) -> None:
+        await ready(pilot)
+        await pilot.press("f9", "0")
+        await settle(pilot)
+
+    assert snap_compare(app_for(theme), terminal_size=size, run_before=press)
