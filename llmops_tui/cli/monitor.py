@@ -170,6 +170,38 @@ def alerts(
         history.close()
 
 
+@app.command()
+def energy(
+    context: typer.Context, job: Annotated[str, typer.Argument(help="A job, or the beginning of its id.")]
+) -> None:
+    """The energy that the GPUs took while a job ran, and for a thousand tokens generated meanwhile."""
+    from llmops_tui.jobs.store import JobStore
+    from llmops_tui.monitoring.energy import energy_of_job
+    from llmops_tui.monitoring.history import History
+
+    session = session_of(context)
+    found = JobStore(session.journal).get(job)
+    history = History(session.workspace.history)
+    try:
+        taken = energy_of_job(history, session.journal, found, time.time())
+    finally:
+        history.close()
+    data = {
+        "job": found.id, "title": found.title, "joules": taken.joules if taken else None,
+        "measured_share": taken.covered if taken else 0.0, "tokens": taken.tokens if taken else 0,
+        "joules_per_thousand_tokens": taken.per_thousand_tokens if taken else None,
+    }  # fmt: skip
+
+    def human() -> str:
+        if taken is None:
+            return f"{found.title}: not measured; no GPU told its power while it ran"
+        each = taken.per_thousand_tokens
+        told = f", {each:,.0f} J for a thousand generated tokens" if each is not None else ""
+        return f"{found.title}: {taken.joules:,.0f} J{told}; {taken.covered:.0%} of the time was measured"
+
+    session.emit(data, human)
+
+
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

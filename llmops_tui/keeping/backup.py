@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -26,8 +25,9 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.migrations import LATEST
-from llmops_tui.workspace.seals import sealed_files
+from llmops_tui.workspace.seals import keeping_lock, sealed_files
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -36,6 +36,7 @@ _LEFT_OUT = ("logs/", "backups/", "answers.db", "api-key")
 _DATABASES = ("journal.db", "history.db")
 _BOOK = "workspace.duckdb"
 _CHUNK = 1 << 20
+_WAIT_SECONDS = 10.0
 Progress = Callable[[float, str], None]
 
 
@@ -303,22 +304,12 @@ def only_keeper(workspace: Workspace) -> Iterator[None]:
     Raises:
         LlmopsError: ``keeping_busy``.
     """
-    descriptor = os.open(workspace.make().root / "keeping.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LlmopsError(
-                        "keeping_busy", f"{workspace.root} is being backed up, restored or cleared", "Try again later."
-                    ) from None
-                time.sleep(0.05)
+    with locked(keeping_lock(workspace.make()), _WAIT_SECONDS) as alone:
+        if not alone:
+            raise LlmopsError(
+                "keeping_busy", f"{workspace.root} is being backed up, restored or cleared", "Try again later."
+            )
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _explain(target: Path, error: OSError) -> LlmopsError:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import time
@@ -21,6 +19,7 @@ from llmops_tui.keeping.backup import Manifest, members, only_keeper, read_manif
 from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.seals import seal
 
 _AT_FDCWD = -100
@@ -139,21 +138,12 @@ def refuse_if_used(workspace: Workspace) -> None:
         users += []
     finally:
         journal.close()
-    if _held(workspace.root / "recorder.lock"):
-        users.append("an open app or monitor")
+    with locked(workspace.root / "recorder.lock") as free:
+        users += [] if free else ["an open app or monitor"]
     if users:
         raise InputRefusedError(
             "workspace_in_use", f"{workspace.root} is in use by {', '.join(users[:3])}", "Close it, and try again."
         )
-
-
-def _held(path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def _exchange(fresh: Path, root: Path) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llmops_tui.jobs.store import Job
 from llmops_tui.monitoring.history import History
 from llmops_tui.workspace.journal import Journal
 
@@ -45,3 +46,11 @@ def energy_between(history: History, journal: Journal, begin: float, end: float,
     sql = "SELECT coalesce(sum(tokens), 0) FROM timings WHERE ended_at BETWEEN ? AND ?"
     tokens = int(journal.connection().execute(sql, (begin, end)).fetchone()[0])
     return Energy(joules, min(1.0, sum(covered) / len(covered)), tokens)
+
+
+def energy_of_job(history: History, journal: Journal, job: Job, now: float) -> Energy | None:
+    """The energy from a job's start to its end, or until now; none where no power was measured, or it never began."""
+    if job.started_at is None:
+        return None
+    end = job.finished_at or now
+    return energy_between(history, journal, job.started_at, end, now)

@@ -164,7 +164,7 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
                 "evaluation", score.run, urgent=True,
             ))  # fmt: skip
     if seen.queue:
-        steps.append(Step(f"{seen.queue:,} answers wait in the review queue", "traces", "is:queue"))
+        steps.append(Step(f"{_answers(seen.queue)} in the review queue", "traces", "is:queue"))
     steps += [
         Step(f"{name}: {count:,} rows with problems that checks found", "datasets", name)
         for name, count in seen.problems
@@ -183,6 +183,10 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
     return steps + _beginnings(seen)
 
 
+def _answers(count: int) -> str:
+    return "One answer waits" if count == 1 else f"{count:,} answers wait"
+
+
 def _beginnings(seen: Overview) -> list[Step]:
     """The steps of somebody who has not done them yet, in the order of the lifecycle."""
     steps = []
@@ -195,7 +199,7 @@ def _beginnings(seen: Overview) -> list[Step]:
     elif not seen.requests_day and seen.models:
         steps.append(Step(f"Run {seen.prompts[0][0]} and look at the answer: F5", "playground", seen.prompts[0][0]))
     if seen.datasets and seen.models and not seen.runs:
-        steps.append(Step("Nothing was trained yet: look at a recipe before it is started with p", "training"))
+        steps.append(Step("Nothing was trained yet: p there looks at a recipe before it starts", "training"))
     if seen.prompts and seen.models and not seen.scores:
         steps.append(Step("Nothing was evaluated yet: F5 runs a suite", "evaluation"))
     if seen.runs and seen.scores:

@@ -7,7 +7,6 @@ shows it, and notes what it costs.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
@@ -30,6 +29,7 @@ from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
 from llmops_tui.training.history import HistoryReader
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import try_lock
 
 _log = logging.getLogger(__name__)
 
@@ -222,14 +222,9 @@ class Recorder:
         """Become the one that records, where nobody does."""
         if self._lock_file is not None:
             return
-        path = self.workspace.root / "recorder.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        self._lock_file = try_lock(self.workspace.root / "recorder.lock")
+        if self._lock_file is None:
             return
-        self._lock_file = descriptor
         self._alerts.take_over(alert for alert in self.history.alerts() if alert.cleared_at is None)
 
     def _count(self, now: float) -> None:

@@ -8,7 +8,6 @@ the databases count their writes, so what was changed since by us is told from w
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 
 from llmops_tui.workspace.files import sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.sqlite_files import COUNTER
 
 FILE = "seals.json"
@@ -67,6 +67,11 @@ class Seals:
     damaged: str = ""
 
 
+def keeping_lock(workspace: Workspace) -> Path:
+    """The lock of whoever seals, backs up, restores or clears away."""
+    return workspace.root / "keeping.lock"
+
+
 def kind_of(name: str) -> str:
     """What kind of file a name says: ``sqlite``, ``duckdb``, ``log`` (only grows), or ``file``."""
     if name.endswith(".db"):
@@ -111,7 +116,7 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
     """
     if not workspace.root.is_dir():
         return 0
-    with _alone(workspace) as alone:
+    with locked(keeping_lock(workspace)) as alone:
         if not alone:
             return 0
         known = load(workspace)
@@ -237,19 +242,6 @@ def _untouched(workspace: Workspace, name: str, before: Seal) -> bool:
         same = (facts.st_size, facts.st_mtime_ns, facts.st_ino) == (before.size, before.mtime_ns, before.inode)
         return same and not busy
     return False
-
-
-@contextlib.contextmanager
-def _alone(workspace: Workspace) -> Iterator[bool]:
-    """Whether this process is the only one that seals now."""
-    descriptor = os.open(workspace.root / "keeping.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)
 
 
 def seal_at_end(workspace: Workspace) -> None:

@@ -109,7 +109,7 @@ def _models(seen: Overview, moment: Moment | None) -> list[Line]:
 def _serving(seen: Overview, moment: Moment | None) -> list[Line]:
     lines: list[Line] = []
     for engine in moment.engines[:1] if moment is not None else ():
-        where = engine.address.rpartition(":")[2] if engine.address else "for this workspace"
+        where = engine.address.rpartition(":")[2] if engine.address else "here"
         lines.append(
             [(safe_line(engine.model), "accent"), (f"  :{where}" if engine.address else f"  {where}", "muted")]
         )

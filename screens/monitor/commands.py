@@ -61,7 +61,7 @@ def inspect(screen: MonitorScreen, crossed: tuple[float, float] | None) -> None:
 
 
 async def _inspect(screen: MonitorScreen, crossed: tuple[float, float]) -> None:
-    from llmops_tui.monitoring.energy import energy_between
+    from llmops_tui.monitoring.energy import energy_between, energy_of_job
     from llmops_tui.monitoring.what_ran import what_ran
 
     begin, end = crossed
@@ -70,10 +70,11 @@ async def _inspect(screen: MonitorScreen, crossed: tuple[float, float]) -> None:
     energy = await asyncio.to_thread(
         energy_between, services.recorder.history, services.journal, begin, end, time.time()
     )
-    choices = [
-        Choice(f"job {job.id}", f"{'▶' if screen.profile.utf8 else '>'} {job.title}", f"{job.kind}, {job.state.value}")
-        for job in found.jobs
-    ]
+    choices = []
+    for job in found.jobs:
+        whole = await asyncio.to_thread(energy_of_job, services.recorder.history, services.journal, job, time.time())
+        note = f"{job.kind}, {job.state.value}" + (f", {whole.joules:,.0f} J in all" if whole is not None else "")
+        choices.append(Choice(f"job {job.id}", f"{'▶' if screen.profile.utf8 else '>'} {job.title}", note))
     choices += [
         Choice(
             f"trace {timing.id}", f"{'▣' if screen.profile.utf8 else '*'} {timing.model}",

@@ -157,12 +157,15 @@ def processes(rows: list[ProcessLoad], width: int, *, utf8: bool) -> list[Line]:
     """The processes, one a line."""
     marks = _MARKS if utf8 else _ASCII_MARKS
     gpu = any(row.gpu_memory is not None for row in rows)
-    room = max(8, width - (33 if gpu else 26))
+    # On small terminals the name matters more than the pid, which the dialogs tell.
+    pid = width >= 44
+    room = max(8, width - 19 - (8 if pid else 0) - (7 if gpu else 0))
     lines: list[Line] = []
     for row in rows:
         style = "accent" if row.role else "plain"
+        told_pid = [(f"{row.pid:>8}", "muted")] if pid else []
         line: Line = [
-            (f"{marks.get(row.role, ' ')} ", style), (cell(safe_line(row.name), room), style), (f"{row.pid:>8}", "muted"),
+            (f"{marks.get(row.role, ' ')} ", style), (cell(safe_line(row.name), room), style), *told_pid,
             (f"{row.cpu:6.0f}%", "plain" if row.cpu >= 0.5 else "muted"), (f"{bytes_text(row.memory):>8}", "plain"),
         ]  # fmt: skip
         lines.append([*line, (f"{bytes_text(row.gpu_memory):>7}", "plain")] if gpu else line)
@@ -242,7 +245,8 @@ def _latency(window: Latency, width: int, model: str, *, utf8: bool) -> list[Lin
         if not sketch.count:
             continue
         shown = histogram([count for _, _, count in sketch.histogram(bars)], utf8=utf8) if bars else ""
-        figures = "  ".join(f"p{p} {_milliseconds(window.percentile(kind, p / 100)):>7}" for p in (50, 95, 99))
+        shares = (50, 95, 99) if width >= 54 else (50, 95)
+        figures = "  ".join(f"p{p} {_milliseconds(window.percentile(kind, p / 100)):>7}" for p in shares)
         lines.append([(f"  {title:14} ", "muted"), (f"{shown:{bars}}", "accent"), (f"  {figures}", "plain")])
     return lines
 

@@ -151,7 +151,7 @@ class MonitorScreen(LookingScreen):
             (n for n, row in enumerate(self.rows) if chosen is not None and row.pid == chosen.pid), lines.cursor
         )
         lines.cursor = max(0, min(place if lines.has_focus else 0, len(self.rows) - 1))
-        lines.show_lines(drawing.processes(self.rows, lines.size.width, utf8=self.profile.utf8))
+        lines.show_lines(drawing.processes(self.rows, lines.size.width - 1, utf8=self.profile.utf8))
         note = f"by {by} · {len(self.rows)}" + (f" of {len(moment.processes)}" if self.narrow else "")
         panel = self.query_one("#monitor-processes", Panel)
         panel.set_title("Processes", note)

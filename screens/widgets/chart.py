@@ -196,7 +196,10 @@ def _with_axes(
 
 
 def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False) -> list[str]:
-    """The number beside each row of a chart; empty beside most."""
+    """The number beside each row of a chart; empty beside most. From 0 to 100 the quarters are marked."""
+    if ys == (0.0, 100.0) and rows > 4:
+        quarters = {round((100 - value) / 100 * (rows - 1)): str(value) for value in (0, 25, 50, 75, 100)}
+        return [quarters.get(row, "") for row in range(rows)]
     marked = {round(i * (rows - 1) / max(1, min(4, rows - 1))) for i in range(5)}
     values = [ys[1] - (ys[1] - ys[0]) * row / max(1, rows - 1) for row in range(rows)]
     return [

@@ -61,9 +61,9 @@ def lived(workspace: Workspace, lived_once: Path) -> Workspace:
 
 
 def contents(root: Path) -> dict[str, str]:
-    """Every file below a folder with the hash of its bytes."""
+    """Every file below a folder with the hash of its bytes; locks hold nothing."""
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix != ".lock"
     }

@@ -240,7 +240,7 @@ def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
     for action in ACTIONS:
         keys = action.keys.split(",")
         assert len(keys) >= 2, action.id
-        names = ("slash", "question_mark", "space", "escape", "enter")
+        names = ("slash", "question_mark", "space", "escape", "enter", "plus", "minus")
         assert any(len(k) == 1 or k in names or (k[0] == "f" and k[1:2].isdigit()) for k in keys), action.id
         assert action.help.endswith(".")
 

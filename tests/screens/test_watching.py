@@ -453,7 +453,7 @@ async def test_the_next_sensible_step_goes_where_it_is_done(open_app: OpenApp, s
     async with open_app() as pilot:
         screen = await go(pilot, "0")
         await settle(pilot)
-        assert screen.steps[0].text == "1 answers wait in the review queue"
+        assert screen.steps[0].text == "One answer waits in the review queue"
         await pilot.press("enter")
         await settle(pilot)
         assert isinstance(pilot.app.screen, TracesScreen)

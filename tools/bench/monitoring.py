@@ -226,7 +226,7 @@ def main() -> dict[str, Any]:
         write_model(path, shape)
         vocabulary = SHAPES[shape][5]
         found = {"recorder": recorder_cost(workspace), "screen": screen_cost(workspace)}
-        found["engine"] = watched_ratio(folder, path, vocabulary=vocabulary, rounds=12, tokens=32, streams=2)
+        found["engine"] = watched_ratio(folder, path, vocabulary=vocabulary, rounds=16, tokens=64, streams=2)
         found["months"] = months(Workspace(folder / "months"))
     return found
 

@@ -1,0 +1,93 @@
+"""Where a thing came from and what was made of it, from the raw file to the answer and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.keeping.lineage import MANY, Node, draw, trace_lineage
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lineage import record_edges
+from tests.commands import Llmops
+
+
+def names(node: Node) -> set[str]:
+    """The names of everything below a node."""
+    return {child.name for child in node.children} | {name for child in node.children for name in names(child)}
+
+
+@pytest.fixture
+def chain(sample: Workspace, tmp_path: Path) -> Workspace:
+    """file → dataset → model → quantized model → answers, and a prompt that was used."""
+    path = tmp_path / "raw.jsonl"
+    path.write_text("".join(json.dumps({"text": f"line {n}"}) + "\n" for n in range(5)))
+    catalogue, journal = Catalogue(sample), Journal(sample)
+    data = import_now(DatasetStore(catalogue), [path], "raw", "text")
+    registry = ModelRegistry(catalogue)
+    base, served = registry.get("support-base-hf"), registry.get("support-base-q4")
+    prompt = PromptStore(catalogue).save("chained", template="say {{ x }}")[0]
+    catalogue.write(lambda book: record_edges(book, output=base.sha256, kind="train", recipe="r", inputs=[data.sha256]))
+    for number in range(MANY + 5):
+        body: dict[str, Any] = {
+            "started_at": 1.0 + number, "model": served.name, "model_sha256": served.sha256, "prompt": "chained",
+            "prompt_version": prompt.number, "messages": [], "output": "x", "finish_reason": "stop", "parameters": {},
+        }  # fmt: skip
+        journal.append("request", f"run_chain{number:03d}", body)
+    return sample
+
+
+def test_an_answer_is_followed_back_to_the_raw_file(chain: Workspace) -> None:
+    lineage = trace_lineage(Catalogue(chain), Journal(chain), "run_chain000")
+    found = names(lineage.sources)
+    assert {"support-base-q4", "support-base-hf", "raw@1", "chained@1"} <= found
+    assert any(name.endswith("raw.jsonl") for name in found)
+    assert lineage.results.children == []
+
+
+def test_a_dataset_is_followed_to_the_answers_of_what_was_trained_on_it(chain: Workspace) -> None:
+    lineage = trace_lineage(Catalogue(chain), Journal(chain), "raw")
+    assert {"support-base-hf", "support-base-q4"} <= names(lineage.results)
+    text = "\n".join(branches + line for branches, _, line in draw(lineage))
+    assert "and 5 more of kind request" in text
+    assert text.index("raw.jsonl") < text.index("dataset raw@1") < text.index("support-base-hf")
+    ascii_text = "".join(branches for branches, _, _ in draw(lineage, utf8=False))
+    assert ascii_text.isascii()
+
+
+def test_things_are_found_by_name_version_and_hash(chain: Workspace) -> None:
+    catalogue, journal = Catalogue(chain), Journal(chain)
+    model = ModelRegistry(catalogue).get("support-base-q4")
+    for given in ("support-base-q4", model.sha256, model.sha256[:10]):
+        assert trace_lineage(catalogue, journal, given).sources.name == "support-base-q4"
+    assert trace_lineage(catalogue, journal, "chained@1").sources.kind == "prompt"
+    with pytest.raises(NotFoundError):
+        trace_lineage(catalogue, journal, "nothing-like-it")
+    with pytest.raises(InputRefusedError, match="may be"):
+        trace_lineage(catalogue, journal, "run_chain")
+
+
+def test_a_circle_ends(catalogue: Catalogue, journal: Journal) -> None:
+    def work(book: Any) -> None:
+        record_edges(book, output="aaaa1111", kind="x", recipe="r", inputs=["bbbb2222"])
+        record_edges(book, output="bbbb2222", kind="x", recipe="r", inputs=["aaaa1111"])
+
+    catalogue.write(work)
+    lineage = trace_lineage(catalogue, journal, "aaaa1111")
+    assert lineage.sources.children[0].children[0].again
+
+
+def test_the_command_line_gives_the_tree(chain: Workspace) -> None:
+    told = Llmops(chain).run("lineage", "support-base-q4")
+    assert told["sources"][0]["name"] == "support-base-hf"
+    assert told["more"] == {"request": 5}
+    Llmops(chain).run("lineage", "zzzz", code=3)

@@ -1,0 +1,57 @@
+"""Feedback through the endpoint of a real server, and what its journal keeps under each policy."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+
+def post(handle: ServerHandle, path: str, body: object) -> httpx.Response:
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=30.0,
+        headers={"Authorization": f"Bearer {handle.key}"},
+    ) as client:  # fmt: skip
+        return client.post(path, json=body)
+
+
+def ask(handle: ServerHandle) -> str:
+    body = {"messages": [{"role": "user", "content": "I am ann@example.org. When are you open?"}], "max_tokens": 5}
+    return str(post(handle, "/v1/chat/completions", body).json()["id"])
+
+
+@pytest.mark.parametrize("policy", ["keep", "redact", "off"])
+def test_a_client_says_what_it_thinks_by_the_id_of_the_answer(sample: Workspace, policy: str) -> None:
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    handle = ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, trace_content=policy))
+    answer = ask(handle)
+    said = post(handle, "/v1/feedback", {"id": answer, "score": "down", "correction": "At nine.", "user": "ann"})
+    assert said.status_code == 200
+    assert said.json()["trace"] == answer
+    for bad in (
+        {"id": answer},
+        {"score": "up"},
+        {"id": answer, "score": "best"},
+        {"id": answer, "score": "up", "more": 1},
+    ):
+        refused = post(handle, "/v1/feedback", bad)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"]
+    store = TraceStore(Catalogue(sample), Journal(sample))
+    trace = store.get(answer)
+    assert (trace.line.score, trace.line.correction, trace.said[0]["source"]) == (-1, "At nine.", "ann")
+    kept = json.dumps(trace.messages)
+    assert ("ann@example.org" in kept) == (policy == "keep")
+    assert (trace.messages == []) == (policy == "off")
+    assert (trace.output == "") == (policy == "off")
+    assert trace.line.completion_tokens
+    assert store.page(TraceFilter.parse("is:queue", 0.0), 5)[1] == 1
