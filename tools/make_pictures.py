@@ -15,7 +15,7 @@ os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
 # A run, and the next one after it; and the monitor's processes narrowed to ours.
 ASKED = ("f5", "…15")
-OURS = ("slash", *"python", "enter")
+OURS = ("slash", *"python", "enter", "plus", "plus", "…200")
 
 # Name -> (columns, rows, theme, keys). "…N" waits N tenths of a second.
 SHOTS: dict[str, tuple[int, int, str, tuple[str, ...]]] = {

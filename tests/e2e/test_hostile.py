@@ -5,6 +5,8 @@ import re
 import time
 from unittest import mock
 
+import pytest
+
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.running.results import Result, ResultLog
 from llmops_tui.evaluation.running.summarising import summarise
@@ -171,6 +173,7 @@ def evaluate(workspace: Workspace, texts: list[str]) -> None:
     JobStore(Journal(workspace)).update(run.job, state="done", message=everything)
 
 
+@pytest.mark.timeout(300)
 def test_no_foreign_sequence_reaches_the_terminal(
     terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer
 ) -> None:

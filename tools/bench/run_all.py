@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import data
 import drawing
 import evaluation
+import monitoring
 import serving
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
@@ -43,6 +44,7 @@ def main() -> None:
         "serving": serving.main(),
         "data": data.main(),
         "evaluation": evaluation.main(),
+        "monitoring": monitoring.main(),
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{date}-{result['machine']['cores']}-cores.json"
