@@ -19,6 +19,11 @@ def settings_path() -> Path:
     return settings_folder() / "settings.toml"
 
 
+def approved_rules_path() -> Path:
+    """The hashes of alert rules whose commands this user let run."""
+    return settings_folder() / "approved-alerts"
+
+
 def peek_settings() -> dict[str, Any]:
     """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
+from llmops_tui.errors import LlmopsError
 from screens.base import BaseScreen
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class LookingScreen(BaseScreen):
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__(services, profile)
         self._timer: Timer | None = None
+        self._trouble = ""
 
     async def refresh_all(self, select: str = "") -> None:
         """Read everything again; with ``select`` put the cursor on a run."""
@@ -41,4 +43,15 @@ class LookingScreen(BaseScreen):
         # A look that takes longer than a second is not begun anew: it would never end.
         looking = any(worker.group in {"tick", "load"} and worker.is_running for worker in self.workers)
         if self.is_current and not looking:
-            self.act("tick", self.refresh_all)
+            self.act("tick", self._look)
+
+    async def _look(self) -> None:
+        """A look of the clock's: what is wrong for long is told once, not each second."""
+        try:
+            await self.refresh_all()
+        except LlmopsError as error:
+            if error.message != self._trouble:
+                self._trouble = error.message
+                raise
+        else:
+            self._trouble = ""

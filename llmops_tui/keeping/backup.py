@@ -77,6 +77,8 @@ def backup(workspace: Workspace, target: Path, *, models: bool = True, progress:
     target = target.expanduser().resolve()
     if target.is_relative_to(workspace.root):
         raise InputRefusedError("backup_inside", f"{target} is inside the workspace", "Name a file somewhere else.")
+    if not target.parent.is_dir():
+        raise InputRefusedError("no_such_folder", f"{target.parent} is no folder", "Make it, or name another.")
     if target.is_dir():
         raise InputRefusedError("backup_is_folder", f"{target} is a folder", "Name a file in it.")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -92,7 +94,8 @@ def backup(workspace: Workspace, target: Path, *, models: bool = True, progress:
         except OSError as error:
             raise _explain(target, error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
     tell(1.0, "done")
     return manifest
 

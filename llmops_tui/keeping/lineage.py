@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _DEEPEST = 50
+_KINDS = {"dataset", "model", "prompt", "evaluation", "file"}
 # A model may have answered a million requests: of things of one kind so many are named, and the others counted.
 MANY = 20
 
@@ -64,6 +65,8 @@ class Lineage:
 def trace_lineage(catalogue: Catalogue, journal: Journal, given: str) -> Lineage:
     """The lineage of what is meant by a name (``triage@3``, a model, a run), an id, or the beginning of a hash.
 
+    Where a dataset and a prompt have the same name, the kind before it decides: ``prompt:triage``.
+
     Raises:
         NotFoundError: nothing is called so.
         InputRefusedError: ``ambiguous_id``: several things are.
@@ -100,15 +103,13 @@ class _Names:
 
     def find(self, given: str) -> str:
         """The hash or id of what is meant."""
-        exact = {digest for digest, (_, name) in self._known.items() if given in {name, digest}}
+        kind, colon, rest = given.partition(":")
+        kinds = {kind} if colon and kind in _KINDS else _KINDS
+        given = rest if colon and kind in _KINDS else given
+        things = [(digest, name) for digest, (found, name) in self._known.items() if found in kinds]
+        exact = {digest for digest, name in things if given in {name, digest}}
         if not exact and "@" not in given:
-            # A name alone means its newest version.
-            newest = [
-                (int(name.rpartition("@")[2]), digest)
-                for digest, (_, name) in self._known.items()
-                if name.rpartition("@")[0] == given and name.rpartition("@")[2].isdigit()
-            ]
-            exact = {max(newest)[1]} if newest else set()
+            exact = self._newest(given, things)
         if not exact and len(given) >= 4:
             exact = {digest for digest in self._known if digest.startswith(given)}
             sql = "SELECT DISTINCT id FROM requests WHERE starts_with(id, ?) LIMIT 10"
@@ -120,11 +121,19 @@ class _Names:
                 "thing", given, "Name a dataset, prompt, model, run, trace, or the beginning of a hash."
             )
         if len(exact) > 1:
-            shown = ", ".join(sorted(f"{self.of(d)[0]} {self.of(d)[1]}" for d in exact)[:5])
-            raise InputRefusedError(
-                "ambiguous_id", f"{given!r} may be {shown}", "Give name@version, or more of the hash."
-            )
+            shown = ", ".join(sorted(":".join(self.of(d)) for d in exact)[:5])
+            raise InputRefusedError("ambiguous_id", f"{given!r} may be {shown}", "Give one of these.")
         return exact.pop()
+
+    def _newest(self, given: str, things: list[tuple[str, str]]) -> set[str]:
+        """A name alone means its newest version; of each kind that has one of that name."""
+        newest: dict[str, tuple[int, str]] = {}
+        for digest, full in things:
+            name, _, number = full.rpartition("@")
+            if name == given and number.isdigit():
+                kind = self._known[digest][0]
+                newest[kind] = max(newest.get(kind, (0, "")), (int(number), digest))
+        return {digest for _, digest in newest.values()}
 
 
 def _tree(book: duckdb.DuckDBPyConnection, names: _Names, start: str, *, up: bool) -> Node:

@@ -15,9 +15,11 @@ import pydantic
 import yaml
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.user_files import approved_rules_path
+from llmops_tui.workspace.files import sha256_text, write_atomic
 
 _COMMAND_SECONDS = 20
+_APPROVED = 200
 
 
 class Rule(pydantic.BaseModel):
@@ -197,8 +199,9 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "rule"
+        told = "each rule is a mapping" if first["type"] == "model_type" else first["msg"]
         raise InputRefusedError(
-            "bad_alerts", f"{where}: {place}: {first['msg']}", "llmops monitor alerts --rules shows rules that work."
+            "bad_alerts", f"{where}: {place}: {told}", "llmops monitor alerts --rules shows rules that work."
         ) from error
     except TypeError as error:
         raise InputRefusedError(
@@ -222,7 +225,26 @@ def save_rules(path: Path, text: str) -> tuple[Rule, ...]:
     """Check rules, then keep them."""
     rules = parse_rules(text, path.name)
     write_atomic(path, text)
+    if any(rule.command for rule in rules):
+        _approve(text)
     return rules
+
+
+def may_run(path: Path) -> bool:
+    """Whether this user kept these very rules: commands of a workspace that came from elsewhere are not run."""
+    try:
+        digest = sha256_text(path.read_text(encoding="utf-8"))
+        return digest in approved_rules_path().read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _approve(text: str) -> None:
+    path = approved_rules_path()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    known = path.read_text(encoding="utf-8").split() if path.exists() else []
+    digest = sha256_text(text)
+    write_atomic(path, "\n".join([*(d for d in known if d != digest), digest][-_APPROVED:]) + "\n")
 
 
 def run_command(alert: Alert) -> str:

@@ -22,7 +22,7 @@ from llmops_tui.hardware.processes import Ours, ProcessLoad, ProcessSampler
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.monitoring import series
-from llmops_tui.monitoring.alerts import DEFAULT_RULES, Alert, AlertEngine, load_rules, run_command
+from llmops_tui.monitoring.alerts import DEFAULT_RULES, Alert, AlertEngine, load_rules, may_run, run_command
 from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import FLUSH_SECONDS, History
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
@@ -34,6 +34,7 @@ from llmops_tui.workspace.locks import try_lock
 _log = logging.getLogger(__name__)
 
 _SECOND = 1.0
+_PHASE = 0.4
 _SLOW_SECONDS = 5.0
 _LATENCY_SECONDS = 5
 _PRUNE_SECONDS = 3600
@@ -163,7 +164,6 @@ class Recorder:
             self._lock_file = None
 
     def _run(self, work: Callable[[], Any], seconds: float) -> None:
-        due = time.monotonic()
         while not self._stop.is_set():
             try:
                 work()
@@ -174,9 +174,9 @@ class Recorder:
                 _log.exception("looking failed")
             else:
                 self._look_trouble = ""
-            # A look that comes late is left out, never made up for.
-            due = max(due + seconds, time.monotonic())
-            self._stop.wait(max(0.0, due - time.monotonic()))
+            # In the middle of each second, so that none is looked at twice and another not at all. A look that comes
+            # late is left out, never made up for.
+            self._stop.wait(seconds - (time.time() - _PHASE) % seconds)
 
     # ── one look ──
 
@@ -260,7 +260,12 @@ class Recorder:
                 self._rules_trouble = f"{error.message}. {error.hint}"
         for alert in self._alerts.step(now, values):
             self.history.keep_alert(alert)
-            if alert.rule.command:
+            if alert.rule.command and not may_run(path):
+                self._rules_trouble = (
+                    f"the command of {alert.rule.name!r} was not run: {path.name} was not kept by you. "
+                    f"llmops monitor alerts --use {path} keeps it."
+                )
+            elif alert.rule.command:
                 threading.Thread(target=self._run_command, args=(replace(alert),), daemon=True).start()
             if self._told is not None:
                 self._told(alert)

@@ -391,7 +391,7 @@ class DatasetsScreen(BaseScreen):
 
     def lineage_subject(self) -> str:
         """The version."""
-        return self.version.ref if self.version is not None else ""
+        return f"dataset:{self.version.ref}" if self.version is not None else ""
 
     def cli_command(self) -> str:
         """The command for what is shown."""

@@ -366,7 +366,7 @@ class EvaluationScreen(LookingScreen):
 
     def lineage_subject(self) -> str:
         """The run."""
-        return self.opened.run.name if self.opened is not None else ""
+        return f"evaluation:{self.opened.run.name}" if self.opened is not None else ""
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The verdict, or the run as a table."""

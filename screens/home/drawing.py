@@ -121,7 +121,7 @@ def _serving(seen: Overview, moment: Moment | None) -> list[Line]:
             [(f"p95 {first:,.0f} ms" if first is not None else "no answers lately", "plain"), ("  15 min", "muted")]
         )
     failed = (f", {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
-    lines.append([(f"{seen.requests_day:,} requests in a day", "muted"), failed])
+    lines.append([(f"{_count(seen.requests_day, 'request')} in a day", "muted"), failed])
     return lines
 
 

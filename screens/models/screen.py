@@ -208,7 +208,7 @@ class ModelsScreen(BaseScreen):
     def lineage_subject(self) -> str:
         """The model."""
         model = self.current
-        return model.name if model is not None else ""
+        return f"model:{model.name}" if model is not None else ""
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """Path, hash and template of the model."""

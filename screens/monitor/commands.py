@@ -100,7 +100,7 @@ async def _inspect(screen: MonitorScreen, crossed: tuple[float, float]) -> None:
         ChoiceDialog(
             title,
             choices,
-            "Nothing of ours ran then. Requests are known for two days, jobs for as long as they are listed.",
+            "Nothing of ours ran then, as far as is known.",
         ),
         chosen,
     )

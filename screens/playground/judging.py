@@ -36,7 +36,7 @@ class JudgingScreen(BaseScreen):
     def lineage_subject(self) -> str:
         """The version that is being written on."""
         base = self.state.draft.base
-        return f"{self.state.prompt}@{base}" if self.state.prompt and base is not None else ""
+        return f"prompt:{self.state.prompt}@{base}" if self.state.prompt and base is not None else ""
 
     def _give(self, score: str) -> None:
         run = self._shown_run()

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.actions import bindings_of
 from screens.looking_screen import LookingScreen
@@ -50,7 +51,7 @@ class TracesScreen(LookingScreen):
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__(services, profile)
-        self.said = ""
+        self.said = self._understood = ""
         self.lines: list[TraceLine] = []
         self.total = 0
         self.view = 0
@@ -79,7 +80,13 @@ class TracesScreen(LookingScreen):
         seen = (stamp, self.said, self.start)
         if seen == self._seen and not select:
             return
-        lines, total = await asyncio.to_thread(self._page)
+        try:
+            lines, total = await asyncio.to_thread(self._page)
+        except LlmopsError:
+            # A filter that cannot be understood leaves the one before.
+            self.said = self._understood
+            raise
+        self._understood = self.said
         # Reading folds the journal into the book, which changes its stamp.
         stamp = await asyncio.to_thread(lambda: (self.services.catalogue.stamp(), self.services.journal.newest()))
         self._seen = (stamp, self.said, self.start)

@@ -274,7 +274,7 @@ class TrainingScreen(LookingScreen):
         state = self.run.own if self.run is not None else None
         if self.subject != "run" or state is None:
             return ""
-        return str((state.run.result or {}).get("model") or state.run.recipe.base)
+        return f"model:{(state.run.result or {}).get('model') or state.run.recipe.base}"
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The recipe, or the run's name and folder."""

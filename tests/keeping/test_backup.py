@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import backup, read_manifest, verify
 from llmops_tui.keeping.check import check
@@ -159,7 +159,7 @@ def test_a_backup_goes_where_it_may_and_replaces_an_older_one_at_the_end(lived: 
         backup(lived, lived.root / "b.tar")
     with pytest.raises(InputRefusedError, match="folder"):
         backup(lived, tmp_path)
-    with pytest.raises(LlmopsError):
+    with pytest.raises(InputRefusedError, match="no folder"):
         backup(lived, tmp_path / "nowhere" / "b.tar")
     first = backup(lived, tmp_path / "b.tar", models=False)
     assert not any(name.startswith("models/") for name in first.files)

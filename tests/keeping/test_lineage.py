@@ -74,6 +74,11 @@ def test_things_are_found_by_name_version_and_hash(chain: Workspace) -> None:
         trace_lineage(catalogue, journal, "nothing-like-it")
     with pytest.raises(InputRefusedError, match="may be"):
         trace_lineage(catalogue, journal, "run_chain")
+    # The sample has a dataset and a prompt of this name.
+    with pytest.raises(InputRefusedError, match="dataset:triage@1, prompt:triage@3"):
+        trace_lineage(catalogue, journal, "triage")
+    assert trace_lineage(catalogue, journal, "dataset:triage").sources.kind == "dataset"
+    assert trace_lineage(catalogue, journal, "prompt:triage").sources.name == "triage@3"
 
 
 def test_a_circle_ends(catalogue: Catalogue, journal: Journal) -> None:

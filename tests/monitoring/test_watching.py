@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def test_a_lower_limit_and_series_of_many() -> None:
 
 @pytest.mark.parametrize(("text", "what"), [
     ("- {name: a, series: b}", "either above or below"), ("- {name: a, series: b, above: 1, clear: 2}", "good side"),
-    ("nonsense: [", "line 1"), ("- 5", "valid dictionary"), ("3", "a list of rules"),
+    ("nonsense: [", "line 1"), ("- 5", "is a mapping"), ("3", "a list of rules"),
     ("- {name: a, series: b, above: 1}\n- {name: a, series: c, above: 1}", "two rules"),
     ("- {name: a, series: b, above: 1, blow: 2}", "Extra inputs"),
 ])  # fmt: skip
@@ -216,6 +217,26 @@ def test_a_command_gets_what_happened_without_a_shell(tmp_path: Path) -> None:
     assert "ended with 3" in run_command(
         Alert(HOT.model_copy(update={"command": f"{sys.executable} -c 'exit(3)'"}), "x", 1, 1)
     )
+
+
+def test_commands_of_rules_that_came_from_elsewhere_are_not_run(workspace: Workspace, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rules = f"- {{name: a, series: host.memory, above: 0, for_seconds: 0, command: 'touch {out}'}}"
+    workspace.alert_rules.write_text(rules)
+    recorder = Recorder(workspace)
+    assert recorder.look().alerts
+    assert "was not run" in recorder.trouble
+    recorder.stop()
+    assert not out.exists()
+    # Kept by this user, they are run.
+    save_rules(workspace.alert_rules, rules.replace("name: a", "name: b"))
+    again = Recorder(workspace)
+    again.look()
+    deadline = time.monotonic() + 20
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    again.stop()
+    assert out.exists()
 
 
 def test_rules_are_tried_on_the_recorded_past(tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
         monkeypatch.setattr("screens.outside_editor.edit_outside", lambda _app, _text, _name: "- 5")
         await pilot.press("e")
         await settle(pilot)
-        assert "Input should be a valid dictionary" in notices(pilot)
+        assert "each rule is a mapping" in notices(pilot)
         monkeypatch.setattr(
             "screens.outside_editor.edit_outside",
             lambda _app, text, _name: "- {name: a, series: gpu0.utilisation, above: 90, for_seconds: 5}",
@@ -370,6 +370,10 @@ async def test_filters_that_cannot_be_understood_are_told(open_app: OpenApp, sam
         await pilot.press("slash", *"is:lost", "enter")
         await settle(pilot)
         assert "no such state" in notices(pilot)
+        # The filter before holds, and the trouble is told once, not each second.
+        assert screen.said == ""
+        await pilot.pause(1.3)
+        assert notices(pilot).count("no such state") == 1
         screen.filter_by("zzz")
         await settle(pilot)
         assert "No trace matches" in shown(pilot, "#trace-list")
@@ -435,7 +439,7 @@ async def test_the_lifecycle_is_seen_at_a_glance_and_each_tile_goes_where_it_poi
         assert "2 datasets" in shown(pilot, "#lines-data")
         assert "3 models" in shown(pilot, "#lines-models")
         assert "production: " in shown(pilot, "#lines-prompts")
-        assert "1 requests in a day" in shown(pilot, "#lines-serving")
+        assert "1 request in a day" in shown(pilot, "#lines-serving")
         assert "an answer" in shown(pilot, "#recent-list")
         assert "Nothing was evaluated yet" in shown(pilot, "#step-list")
         for key, scope in (("d", "datasets"), ("m", "models"), ("e", "evaluation"), ("s", "monitor")):
