@@ -226,13 +226,18 @@ class Recorder:
         if self._lock_file is None:
             return
         self._alerts.take_over(alert for alert in self.history.alerts() if alert.cleared_at is None)
+        # What was counted for show alone is counted again, from where whoever recorded before had kept it.
+        self._cursor, self._latencies = None, Latencies()
 
     def _count(self, now: float) -> None:
         """Take in the requests that ended since the last look."""
         if self._cursor is None:
             journal = str(self._journal.connection().execute("SELECT journal FROM identity").fetchone()[0])
-            self._cursor = (journal, self.history.cursor(journal))
-            self._latencies.take_over(self.history.minutes(now - WINDOW_MINUTES * 60, now))
+            kept = self.history.cursor(journal)
+            self._cursor = (journal, kept)
+            # A minute that was kept in part is gone on with, however long ago that was.
+            first = [timing.ended_at for timing in self._journal.timings_after(kept, limit=1)]
+            self._latencies.take_over(self.history.minutes(min([now - WINDOW_MINUTES * 60, *first]), now))
         journal, seq = self._cursor
         while timings := self._journal.timings_after(seq):
             for timing in timings:

@@ -136,7 +136,7 @@ class MonitorScreen(LookingScreen):
         lines.show_lines(shown)
         panel = self.query_one("#monitor-machine", Panel)
         who = "recording" if moment.recording else "recorded by another llmops"
-        panel.set_note(moment.trouble[:100] or f"{who} · {moment.cost:.1%} of a core")
+        panel.set_note(self.services.recorder.trouble[:100] or f"{who} · {moment.cost:.1%} of a core")
 
     def _draw_processes(self) -> None:
         moment = self.moment

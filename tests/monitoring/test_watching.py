@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ from llmops_tui.monitoring.alerts import (
 )
 from llmops_tui.monitoring.energy import energy_between
 from llmops_tui.monitoring.history import GRAINS, History
-from llmops_tui.monitoring.latency import Latencies
+from llmops_tui.monitoring.latency import Latencies, Minute
 from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.monitoring.replay import replay
 from llmops_tui.monitoring.series import of_latencies
@@ -298,8 +299,6 @@ def test_a_restart_counts_each_request_once(workspace: Workspace, journal: Journ
         request(journal, f"run_{number}", NOON + 12)
     # It ends without a word, as by kill -9: what was not kept yet is counted again from the journal.
     watch.go(1)
-    import os
-
     os.close(watch.recorder._lock_file)  # type: ignore[arg-type]
     again = Watch(workspace)
     again.clock.now = watch.clock.now
@@ -318,9 +317,28 @@ def test_one_records_and_the_others_only_look(workspace: Workspace, journal: Jou
     moment = second.go(3)
     assert not moment.recording
     assert moment.latencies[0].requests == 1
-    first.recorder.stop()
+    request(journal, "run_2", NOON + 3)
+    assert second.go(1).latencies[0].requests == 2
+    # The one that records is killed before it kept the second request: the other takes over and keeps both.
+    os.close(first.recorder._lock_file)  # type: ignore[arg-type]
     assert second.go(1).recording
     second.recorder.stop()
+    kept = History(workspace.history).minutes(NOON - 60, NOON + 60)
+    assert sum(Minute.load(text).requests for _, _, text in kept) == 2
+
+
+def test_a_minute_that_was_kept_in_part_is_gone_on_with_hours_later(workspace: Workspace, journal: Journal) -> None:
+    watch = Watch(workspace)
+    request(journal, "run_1", NOON)
+    watch.go(3)
+    watch.recorder.stop()
+    request(journal, "run_2", NOON + 4)
+    later = Watch(workspace)
+    later.clock.now = NOON + 7200
+    later.go(1)
+    later.recorder.stop()
+    kept = History(workspace.history).minutes(NOON - 60, NOON + 60)
+    assert [Minute.load(text).requests for _, _, text in kept] == [2]
 
 
 def test_alerts_are_told_kept_and_go_on_after_a_restart(workspace: Workspace, journal: Journal) -> None:
