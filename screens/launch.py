@@ -37,7 +37,6 @@ def launch(workspace: Workspace) -> int:
     settings = peek_settings()
     keymap, problems = load_keymap()
     terminal.prepare_environment(profile, str(settings.get("animations", "auto")))
-
     # Some shells export the size the terminal once had; the terminal itself knows better.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
@@ -55,7 +54,6 @@ def launch(workspace: Workspace) -> int:
         app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=problems)
         code = asyncio.run(_run(app))
     app.services.close()
-    seal_at_end(workspace)
     seal_at_end(workspace)
     if app.return_code and not code:
         sys.stderr.write(f"llmops ended by an error; see {workspace.logs / 'native.log'}\n")

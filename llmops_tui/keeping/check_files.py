@@ -29,17 +29,19 @@ def against_seals(workspace: Workspace, report: Report, tell: Callable[[float, s
     busy: set[str] | None = None
     for number, (name, seal) in enumerate(sorted(known.files.items())):
         tell(0.5 * number / len(known.files), name)
-        if name.startswith("runs/") and (name not in there or _changed(workspace.root / name, seal)):
+        found = Report()
+        if name in there:
+            report.count("files")
+            _compare(workspace, name, seal, found)
+        else:
+            _missing(workspace, name, found)
+        if found.errors and name.startswith("runs/"):
             # A job that runs, or was killed, left its folder before it could be sealed.
             busy = _unsealed_folders(workspace) if busy is None else busy
             if name.split("/")[1] in busy:
                 report.note(name, "its job runs, or ended without sealing")
                 continue
-        if name not in there:
-            _missing(workspace, name, report)
-            continue
-        report.count("files")
-        _compare(workspace, name, seal, report)
+        report.findings += found.findings
     fresh = sorted(there - known.files.keys())
     if fresh:
         shown = ", ".join(fresh[:3]) + (" …" if len(fresh) > 3 else "")

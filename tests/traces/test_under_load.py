@@ -92,7 +92,10 @@ class Load:
         assert kinds["server_died"] > 0
         assert set(kinds) <= {"answered", "server_died", "queue_full", "server_start_failed"}
         assert set(self.answers.values()) == {1}
-        time.sleep(1.0)  # the server's last records are on their way
+        # A request that a client gave up is recorded by the server a moment later.
+        deadline = time.monotonic() + 20
+        while self.counted()[0] < len(self.ends) and time.monotonic() < deadline:
+            time.sleep(0.02)
         store = TraceStore(Catalogue(self.workspace), self.journal)
         lines, total = store.page(TraceFilter(), 1_000_000)
         assert total == len(self.ends)
@@ -104,8 +107,12 @@ class Load:
             elif end == "queue_full":
                 assert "turned away" in str(by_id[run].error)
         # The journal counted each once too.
-        counted = self.journal.connection().execute("SELECT count(*), count(DISTINCT id) FROM timings").fetchone()
-        assert counted == (len(self.ends), len(self.ends))
+        assert self.counted() == (len(self.ends), len(self.ends))
+
+    def counted(self) -> tuple[int, int]:
+        """How many requests the journal has timed, and how many different ones."""
+        row = self.journal.connection().execute("SELECT count(*), count(DISTINCT id) FROM timings").fetchone()
+        return int(row[0]), int(row[1])
 
 
 @pytest.mark.timeout(120)

@@ -62,7 +62,6 @@ class Generator:
             QueueFullError: too many requests wait already.
         """
         if self.queued >= MAX_WAITING:
-            self._metrics.refused("queue_full")
             told = f"{self.queued} requests are waiting already"
             for choice in choices:
                 ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {told}"})
