@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,25 +18,42 @@ from llmops_tui.errors import LlmopsError
 if TYPE_CHECKING:
     from screens.app import LlmopsApp
 
+# Where the user named none: the first that is here.
+_EDITORS = ("nano", "vim", "vi")
+
 
 def edit_outside(app: LlmopsApp, text: str, file_name: str) -> str | None:
     """The text as $EDITOR left it; none where that failed, which is told."""
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "nano"
+    found = next((name for name in _EDITORS if shutil.which(name)), _EDITORS[0])
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or found
     with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
         path = Path(folder) / file_name
         path.write_text(text, encoding="utf-8")
         try:
             with app.suspend():
-                done = subprocess.run(
-                    [*shlex.split(command), str(path)], check=False, stdin=sys.__stdin__, stdout=sys.__stdout__,
-                    stderr=sys.__stderr__,
-                )  # fmt: skip
-        except (OSError, SuspendNotSupported) as error:
-            app.report(LlmopsError("editor_failed", f"{command}: {error}", "Set EDITOR to a program that exists."))
-            return None
+                code, trouble = _run([*shlex.split(command), str(path)])
+        except (ValueError, SuspendNotSupported) as error:
+            code, trouble = 1, str(error)
         changed = path.read_text(encoding="utf-8", errors="replace")
-    if done.returncode != 0:
-        app.say(f"{command} ended with {done.returncode}; the text stays as it was.", severity="warning")
+    if trouble:
+        app.report(LlmopsError("editor_failed", f"{command}: {trouble}", "Set EDITOR to a program that exists."))
+        return None
+    if code != 0:
+        app.say(f"{command} ended with {code}; the text stays as it was.", severity="warning")
         return None
     # Editors end files with a newline; one that was not there before is not the user's.
     return changed[:-1] if changed.endswith("\n") and not text.endswith("\n") else changed
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Run a program on the terminal; its exit code, and why it could not be started.
+
+    It raises nothing: an exception would leave the app suspended, its screen gone and its keys unheard.
+    """
+    try:
+        done = subprocess.run(
+            command, check=False, stdin=sys.__stdin__, stdout=sys.__stdout__, stderr=sys.__stderr__,
+        )  # fmt: skip
+    except OSError as error:
+        return 1, str(error)
+    return done.returncode, ""

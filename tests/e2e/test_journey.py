@@ -213,3 +213,19 @@ def test_the_app_works_inside_tmux(sample: Workspace, found_server: FakeModelSer
         assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
     finally:
         tmux("kill-server")
+
+
+def test_an_editor_that_cannot_be_started_leaves_the_screen_as_it_was(
+    terminal: OpenTerminal, found_server: FakeModelServer
+) -> None:
+    app = terminal(env={"EDITOR": "/nowhere/editor"})
+    app.wait("support-base")
+    app.wait("{{ question }}")
+    # Whether the screen comes back is to be seen only in what is drawn after it.
+    app.press("\x05")
+    app.wait("Set EDITOR")
+    app.go("6", "of a core")
+    app.press("e")
+    app.wait("Set EDITOR")
+    app.press("ctrl+q")
+    assert app.finish() == 0
