@@ -16,8 +16,10 @@ from llmops_tui.evaluation.gates import Ruling
 from llmops_tui.evaluation.running.results import Result, read_results
 from llmops_tui.evaluation.store import EvalRun
 from llmops_tui.safe_text import safe_line
+from llmops_tui.workspace.bulk import insert_rows
 from llmops_tui.workspace.catalogue import connect_memory
 from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.workspace.sandbox import quote_name
 
 FORMS = {
     ".json": "lm-eval",
@@ -139,9 +141,9 @@ def _parquet(run: EvalRun, results: Sequence[Result], target: Path) -> None:
     connection = connect_memory()
     scratch = target.with_name(f".{target.name}.part")
     try:
-        columns = ", ".join(f'"{h.replace(chr(34), chr(34) * 2)}" {k}' for h, k in zip(headers, kinds, strict=True))
+        columns = ", ".join(f"{quote_name(h)} {k}" for h, k in zip(headers, kinds, strict=True))
         connection.execute(f"CREATE TABLE results ({columns})")
-        connection.executemany(f"INSERT INTO results VALUES ({', '.join('?' for _ in headers)})", rows)
+        insert_rows(connection, "results", dict(zip(headers, kinds, strict=True)), rows)
         path = str(scratch).replace("'", "''")
         connection.execute(f"COPY results TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
         scratch.rename(target)

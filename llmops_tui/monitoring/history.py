@@ -19,7 +19,7 @@ import numpy as np
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.monitoring.alerts import Alert, Rule
-from llmops_tui.workspace.sqlite_files import counted_write
+from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 FLUSH_SECONDS = 10
 
@@ -242,7 +242,7 @@ class History:
         return self._connection
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:
-        if "full" in str(error):
+        if is_full(error, self._path):
             return LlmopsError("disk_full", f"no space left for {self._path}", "Free some space; watching goes on.")
         return LlmopsError(
             "history_failed",

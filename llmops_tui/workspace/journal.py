@@ -17,7 +17,7 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.sqlite_files import counted_write
+from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 BUSY_SECONDS = 15.0
 _TIMING_COLUMNS = "id, ended_at, model, ttft_ms, token_ms, total_ms, tokens, failed"
@@ -167,7 +167,7 @@ class Journal:
             self._local.connection = None
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:
-        if "full" in str(error):
+        if is_full(error, self.workspace.journal):
             return LlmopsError(
                 "disk_full", f"no space left for {self.workspace.journal}", "Free some space and try again."
             )

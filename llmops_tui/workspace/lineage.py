@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from llmops_tui.workspace.bulk import insert_rows
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -14,11 +16,14 @@ def record_edges(
     book: duckdb.DuckDBPyConnection, *, output: str, kind: str, recipe: str, inputs: Iterable[str]
 ) -> None:
     """Record that ``output`` was made by ``recipe`` from ``inputs``; recording the same again changes nothing."""
-    for source in inputs:
-        book.execute(
-            "INSERT OR IGNORE INTO lineage (output, kind, recipe, input, made_at) VALUES (?, ?, ?, ?, ?)",
-            [output, kind, recipe, source, time.time()],
-        )
+    record_many(book, ((output, kind, recipe, source) for source in inputs))
+
+
+def record_many(book: duckdb.DuckDBPyConnection, edges: Iterable[tuple[str, str, str, str]]) -> None:
+    """Record edges, each as (output, kind, recipe, input); recording the same again changes nothing."""
+    now = time.time()
+    columns = {"output": "VARCHAR", "kind": "VARCHAR", "recipe": "VARCHAR", "input": "VARCHAR", "made_at": "DOUBLE"}
+    insert_rows(book, "lineage", columns, ((*edge, now) for edge in edges), once=True)
 
 
 def ancestors(book: duckdb.DuckDBPyConnection, output: str) -> list[tuple[str, str, str]]:

@@ -1,14 +1,18 @@
-"""What all SQLite files of a workspace share: a counter of writes in their header, by which a seal knows its moment."""
+"""What all SQLite files of a workspace share: a counter of writes in their header, and how a full disk shows."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 # Where SQLite keeps ``user_version``: four bytes, the highest first. https://www.sqlite.org/fileformat.html#user_version_number
 COUNTER = slice(60, 64)
 _LARGEST = 2**31
+# What SQLite needs at least beside a file in WAL mode: the first piece of its shared index.
+_SHARED_INDEX = 32 * 1024
 
 
 @contextlib.contextmanager
@@ -24,3 +28,15 @@ def counted_write(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def is_full(error: sqlite3.Error, path: Path) -> bool:
+    """Whether a file of SQLite refused because its disk is full.
+
+    SQLite says so itself of pages only; of the shared index beside the file it says "disk I/O error".
+    """
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_IOERR"):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(path.parent).free < _SHARED_INDEX
+    return bool(name == "SQLITE_FULL")

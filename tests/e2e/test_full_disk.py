@@ -15,13 +15,16 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.terminal import Terminal
 
+ROOM = 16 * 1024 * 1024
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path, filled_once: Path) -> Iterator[Path]:
-    """A disk with the sample workspace and little room beside it."""
+    """A disk with the sample workspace and little room beside it, which is enough for a session."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    size = sum(file.stat().st_size for file in filled_once.rglob("*") if file.is_file()) + ROOM
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small disk needs root and the right to mount")
     shutil.copytree(filled_once, disk / "ws")

@@ -350,6 +350,15 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> N
     refused = next(a for a in answers if a.status_code == 429)
     assert refused.headers["retry-after"]
     assert refused.json()["error"]["code"] == "queue_full"
+    with client_of(handle) as client:
+        counted = {
+            (found.name, *sorted(found.labels.values())): found.value
+            for family in text_string_to_metric_families(client.get("/metrics").text)
+            for found in family.samples
+        }
+    assert counted["llmops:request_refused_total", "queue_full", "support-base"] == counts[429]
+    ended = sum(value for key, value in counted.items() if key[0] == "llmops:request_success_total")
+    assert ended == counts[200]
 
 
 def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sample: Workspace) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -7,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +18,11 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.workspace.catalogue import Catalogue, read_notices
 from llmops_tui.workspace.files import write_atomic
-from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.lineage import ancestors, record_edges
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
-
-
-def request_body(output: str = "x") -> dict[str, object]:
-    return {"started_at": 1.0, "model": "m", "output": output, "finish_reason": "stop"}
-
-
-def count_requests(catalogue: Catalogue) -> int:
-    row = catalogue.read(lambda book: book.execute("SELECT count(*) FROM requests").fetchone())
-    assert row is not None
-    return int(row[0])
 
 
 def test_the_workspace_is_found_upward_like_git_does(tmp_path: Path) -> None:
@@ -44,7 +35,7 @@ def test_the_workspace_is_found_upward_like_git_does(tmp_path: Path) -> None:
 
 def test_the_folder_and_its_files_are_private(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
     catalogue.write(lambda book: book.execute("SELECT 1"))
-    journal.append("request", "r", request_body())
+    journal.append("request", "r", {"started_at": 1.0, "model": "m", "output": "x", "finish_reason": "stop"})
     assert stat.S_IMODE(workspace.root.stat().st_mode) == 0o700
     for file in (workspace.book, workspace.journal):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -157,50 +148,6 @@ def test_a_log_that_cannot_be_replayed_is_set_aside_with_a_notice(workspace: Wor
     assert kept[0].name in notices[0][1]
 
 
-def test_folding_moves_each_event_once_even_after_a_crash_between_book_and_journal(
-    catalogue: Catalogue, journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(5):
-        journal.append("request", f"run_{number}", request_body())
-    transaction = Journal.transaction
-    monkeypatch.setattr(Journal, "transaction", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        fold(catalogue, journal)
-    monkeypatch.setattr(Journal, "transaction", transaction)
-    assert count_requests(catalogue) == 5
-    journal.append("request", "run_5", request_body())
-    fold(catalogue, journal)
-    assert count_requests(catalogue) == 6
-    assert journal.connection().execute("SELECT count(*) FROM events").fetchone() == (0,)
-
-
-def test_a_flipped_bit_in_the_journal_is_noticed(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
-    journal.append("request", "run_a", request_body("good"))
-    journal.append("request", "run_b", request_body("good"))
-    journal.connection().execute("UPDATE events SET body = replace(body, 'good', 'gone') WHERE key = 'run_a'")
-    fold(catalogue, journal)
-    assert count_requests(catalogue) == 1
-    assert "run_a" in read_notices(workspace)[0][1]
-
-
-def append_many(root: str, writer: int) -> None:
-    journal = Journal(Workspace(Path(root)))
-    for number in range(100):
-        assert journal.append("request", f"run_{writer}_{number}", request_body())
-
-
-def test_six_writers_at_once_lose_nothing(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=append_many, args=(str(workspace.root), i)) for i in range(6)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
-    assert fold(catalogue, journal) == 600
-    assert count_requests(catalogue) == 600
-
-
 def save_many(root: str, writer: int) -> None:
     from llmops_tui.prompts.store import PromptStore
 
@@ -222,12 +169,19 @@ def test_two_apps_on_one_workspace_work_at_once(workspace: Workspace, catalogue:
     assert sorted(v.number for v in PromptStore(catalogue).versions("shared")) == list(range(1, 21))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small)], check=False).returncode != 0:
-        pytest.skip("mounting is not allowed here")
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of six megabytes."""
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small disk needs root and the right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_loses_nothing_that_was_saved(small: Path) -> None:
     try:
         journal = Journal(Workspace(small / "ws"))
         saved = 0
@@ -239,7 +193,22 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path) -> None:
         assert len(journal.draft_keys()) == saved
     finally:
         journal.close()
-        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_disk_with_no_room_to_open_anything_is_called_full_too(small: Path) -> None:
+    journal = Journal(Workspace(small / "ws"))
+    journal.save_draft("draft:a", {"template": "x"})
+    journal.close()
+    with (small / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    # What SQLite keeps beside the file does not fit any more, of which it says "disk I/O error".
+    with pytest.raises(LlmopsError) as caught:
+        journal.draft_keys()
+    assert caught.value.code == "disk_full"
+    (small / "filler").unlink()
+    assert journal.draft_keys() == {"draft:a"}
+    journal.close()
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

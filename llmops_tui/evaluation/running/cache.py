@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.sqlite_files import counted_write
+from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 _BUSY_SECONDS = 30.0
 _MANY = 500
@@ -82,8 +83,8 @@ class AnswerCache:
         self._connection.close()
 
 
-def _failed(path: Any, error: sqlite3.Error) -> LlmopsError:
+def _failed(path: Path, error: sqlite3.Error) -> LlmopsError:
     hint = (
-        "Free some space and try again." if "full" in str(error) else "It may be deleted: answers are then asked again."
+        "Free some space and try again." if is_full(error, path) else "It may be deleted: answers are then asked again."
     )
     return LlmopsError("cache_failed", f"the kept answers in {path} cannot be used: {error}", hint)

@@ -1,0 +1,50 @@
+"""Many rows into a DuckDB table at once: a statement for each row costs a hundred times as much."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.workspace.sandbox import quote_name
+
+if TYPE_CHECKING:
+    import duckdb
+
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def insert_rows(
+    book: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Mapping[str, str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    once: bool = False,
+) -> None:
+    """Insert rows.
+
+    Args:
+        book: where the table is.
+        table: its name, which is ours and is not quoted.
+        columns: the type of each column by its name; the rows have their values in this order.
+        rows: the rows. Half of a surrogate pair in a text, which no UTF-8 can hold, becomes U+FFFD.
+        once: leave out rows whose key is there already; the table must have a key.
+
+    Raises:
+        duckdb.Error: a value does not fit its column; nothing of ``rows`` was inserted then.
+    """
+    held = [list(column) for column in zip(*rows, strict=True)]
+    if not held:
+        return
+    values = [[_storable(value) for value in column] for column in held]
+    names = ", ".join(quote_name(name) for name in columns)
+    unnested = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
+    insert = "INSERT OR IGNORE" if once else "INSERT"
+    book.execute(f"{insert} INTO {table} ({names}) SELECT {unnested}", values)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str) and not value.isascii():
+        return _HALF_A_PAIR.sub("\N{REPLACEMENT CHARACTER}", value)
+    return value

@@ -1,0 +1,130 @@
+"""Folding: what is finished goes from the journal into the book, exactly once, and nothing blocks what comes after."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+
+def request_body(output: str = "x", **more: Any) -> dict[str, Any]:
+    return {"started_at": 1.0, "model": "m", "output": output, "finish_reason": "stop", **more}
+
+
+def select(catalogue: Catalogue, query: str) -> list[tuple[Any, ...]]:
+    return catalogue.read(lambda book: book.execute(query).fetchall())
+
+
+def count_requests(catalogue: Catalogue) -> int:
+    return int(select(catalogue, "SELECT count(*) FROM requests")[0][0])
+
+
+def test_folding_moves_each_event_once_even_after_a_crash_between_book_and_journal(
+    catalogue: Catalogue, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        journal.append("request", f"run_{number}", request_body())
+    transaction = Journal.transaction
+    monkeypatch.setattr(Journal, "transaction", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fold(catalogue, journal)
+    monkeypatch.setattr(Journal, "transaction", transaction)
+    assert count_requests(catalogue) == 5
+    journal.append("request", "run_5", request_body())
+    fold(catalogue, journal)
+    assert count_requests(catalogue) == 6
+    assert journal.connection().execute("SELECT count(*) FROM events").fetchone() == (0,)
+
+
+def test_a_flipped_bit_in_the_journal_is_noticed(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
+    journal.append("request", "run_a", request_body("good"))
+    journal.append("request", "run_b", request_body("good"))
+    journal.connection().execute("UPDATE events SET body = replace(body, 'good', 'gone') WHERE key = 'run_a'")
+    fold(catalogue, journal)
+    assert count_requests(catalogue) == 1
+    assert "run_a" in read_notices(workspace)[0][1]
+
+
+def append_many(root: str, writer: int) -> None:
+    journal = Journal(Workspace(Path(root)))
+    for number in range(100):
+        assert journal.append("request", f"run_{writer}_{number}", request_body())
+
+
+def test_six_writers_at_once_lose_nothing(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=append_many, args=(str(workspace.root), i)) for i in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert fold(catalogue, journal) == 600
+    assert count_requests(catalogue) == 600
+
+
+def test_all_of_a_request_and_its_lineage_arrive(catalogue: Catalogue, journal: Journal) -> None:
+    version, _ = PromptStore(catalogue).save("triage", template="{{ q }}")
+    full = request_body(
+        "é\0x", model_sha256="sha-model", adapter_sha256="sha-adapter", prompt="triage", prompt_version=1,
+        variables={"q": "a"}, messages=[{"role": "user", "content": "☃"}], parameters={"seed": 1}, error=None,
+        prompt_tokens=3, completion_tokens=4, reused_tokens=0, ttft_ms=1, total_ms=2.5, tokens_per_s=7, engine="e",
+        content="kept",
+    )  # fmt: skip
+    journal.append("request", "run_full", full)
+    journal.append("request", "run_bare", request_body(prompt="gone", prompt_version=9, model_sha256="sha-model"))
+    journal.append("feedback", "fb_1", {"request": "run_full", "score": -1, "source": "test", "said_at": 2})
+    assert fold(catalogue, journal) == 3
+    names = [name for name in full if name != "adapter_sha256"]
+    kept = select(catalogue, f"SELECT {', '.join(names)} FROM requests WHERE id = 'run_full'")[0]
+    for name, value in zip(names, kept, strict=True):
+        assert (json.loads(value) if name in {"variables", "messages", "parameters"} else value) == full[name], name
+    edges = select(catalogue, "SELECT output, input FROM lineage WHERE kind = 'run' ORDER BY ALL")
+    assert edges == sorted([
+        ("run_full", "sha-model"), ("run_full", "sha-adapter"), ("run_full", version.sha256), ("run_bare", "sha-model")
+    ])  # fmt: skip
+    assert select(catalogue, "SELECT request, score, comment, said_at FROM feedback") == [("run_full", -1, None, 2.0)]
+
+
+def test_an_event_that_the_book_will_not_have_is_set_aside_and_keeps_nobody_waiting(
+    workspace: Workspace, catalogue: Catalogue, journal: Journal
+) -> None:
+    bad = {3: {"model": None}, 11: {"reused_tokens": "many"}, 19: {"prompt_tokens": 2**40}}
+    for number in range(20):
+        journal.append("request", f"run_{number:02}", request_body() | bad.get(number, {}))
+    assert fold(catalogue, journal) == 20
+    kept = [row[0] for row in select(catalogue, "SELECT id FROM requests ORDER BY id")]
+    assert kept == [f"run_{number:02}" for number in range(20) if number not in bad]
+    aside = sorted(workspace.logs.glob("refused-*.json"), key=lambda path: int(path.stem.rpartition("-")[2]))
+    assert [json.loads(path.read_text()) for path in aside] == [request_body() | change for change in bad.values()]
+    told = " ".join(text for _, text in read_notices(workspace))
+    assert all(f"run_{number:02}" in told for number in bad)
+    assert fold(catalogue, journal) == 0
+
+
+@given(texts=st.lists(st.text(st.characters(exclude_categories=()), max_size=20), min_size=1, max_size=40))
+@settings(max_examples=6, deadline=None)
+def test_any_text_a_client_can_send_is_folded(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    workspace = Workspace(tmp_path_factory.mktemp("folding") / "ws")
+    catalogue, journal = Catalogue(workspace), Journal(workspace)
+    for number, text in enumerate(texts):
+        body = request_body(text, messages=[{"role": "user", "content": text}], error=text)
+        journal.append("request", f"run_{number:02}", body)
+    fold(catalogue, journal)
+    journal.close()
+    assert read_notices(workspace) == []
+    rows = select(catalogue, "SELECT output, messages, error FROM requests ORDER BY id")
+    for text, (output, messages, error) in zip(texts, rows, strict=True):
+        stored = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+        assert (output, json.loads(messages)[0]["content"], error) == (stored, stored, stored)
