@@ -13,6 +13,7 @@ from textual.command import CommandPalette
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.filter import LineFilter
+from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
@@ -26,6 +27,7 @@ from screens.base import BaseScreen
 from screens.copying import Copier
 from screens.frame_filter import FrameFilter
 from screens.going import Going
+from screens.notices import Notice
 from screens.services import Services
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
@@ -126,9 +128,17 @@ class LlmopsApp(App[int]):
 
     # ── what is told ──
 
-    def say(self, text: str, *, title: str = "", severity: str = "information", seconds: float = 6.0) -> None:
+    def notify(
+        self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:  # fmt: skip
+        """As Textual's, but never markup unless asked for."""
+        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
+        self.post_message(Notify(Notice(message, title, severity, seconds, markup)))
+
+    def say(self, text: str, *, title: str = "", severity: SeverityLevel = "information", seconds: float = 6.0) -> None:
         """A notification; never markup."""
-        self.notify(safe_line(text), title=title, severity=severity, timeout=seconds, markup=False)  # type: ignore[arg-type]
+        self.notify(safe_line(text), title=title, severity=severity, timeout=seconds)
 
     def report(self, error: LlmopsError) -> None:
         """Show a failure: what happened, and what to do next."""

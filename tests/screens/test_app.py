@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual import events
+from textual.notifications import Notify
 from textual.widgets import Input, OptionList, Static
+from textual.widgets._toast import Toast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.settings import Settings, load_settings, save_settings
@@ -20,6 +23,7 @@ from screens.jobs.screen import JobsScreen
 from screens.jump import JumpScreen
 from screens.keymap import load_keymap
 from screens.models.screen import ModelsScreen
+from screens.notices import Notice
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.version_graph import lanes
 from screens.settings.screen import SettingsScreen
@@ -360,3 +364,23 @@ async def test_a_dialog_that_is_closing_takes_no_second_answer(open_app: OpenApp
             pilot.app.post_message(events.Key(key, key))
         await settle(pilot)
         assert isinstance(pilot.app.screen, PlaygroundScreen)
+
+
+async def test_a_notice_whose_time_runs_out_while_it_is_shown_does_not_freeze_the_app(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app() as pilot:
+        # It was there a moment ago, when the list of notices was looked through.
+        monkeypatch.setattr(Notice, "has_expired", False)
+        late = Notice("too late", timeout=1.0, raised_at=time.time() - 1.001)
+        pilot.app.post_message(Notify(late))
+        await until(pilot, lambda: bool(pilot.app.screen.query(Toast)))
+        await until(pilot, lambda: not pilot.app.screen.query(Toast))
+        assert notices(pilot) == ""
+
+
+async def test_a_notice_is_over_when_its_clock_says_so() -> None:
+    assert not Notice("new", timeout=60.0).has_expired
+    over = Notice("over", timeout=60.0, raised_at=time.time() - 61.0)
+    assert over.has_expired
+    assert over.time_left > 0
