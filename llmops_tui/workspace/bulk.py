@@ -37,14 +37,13 @@ def insert_rows(
     held = [list(column) for column in zip(*rows, strict=True)]
     if not held:
         return
-    values = [[_storable(value) for value in column] for column in held]
+    values = [[whole_characters(value) if isinstance(value, str) else value for value in column] for column in held]
     names = ", ".join(quote_name(name) for name in columns)
     unnested = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
     insert = "INSERT OR IGNORE" if once else "INSERT"
     book.execute(f"{insert} INTO {table} ({names}) SELECT {unnested}", values)
 
 
-def _storable(value: Any) -> Any:
-    if isinstance(value, str) and not value.isascii():
-        return _HALF_A_PAIR.sub("\N{REPLACEMENT CHARACTER}", value)
-    return value
+def whole_characters(text: str) -> str:
+    """The text with each half of a surrogate pair replaced by U+FFFD."""
+    return text if text.isascii() else _HALF_A_PAIR.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace.bulk import insert_rows
+from llmops_tui.workspace.bulk import insert_rows, whole_characters
 from llmops_tui.workspace.catalogue import Catalogue, write_notice
 from llmops_tui.workspace.files import sha256_text, write_atomic
 from llmops_tui.workspace.journal import Journal
@@ -130,9 +130,16 @@ def _insert_requests(book: duckdb.DuckDBPyConnection, events: Sequence[Event]) -
 
 def _request_row(key: str, body: dict[str, Any]) -> list[Any]:
     return [key] + [
-        json.dumps(body.get(name), ensure_ascii=False) if kind == "JSON" else body.get(name)
-        for name, kind in list(_REQUEST_COLUMNS.items())[1:]
+        _json(body.get(name)) if kind == "JSON" else body.get(name) for name, kind in list(_REQUEST_COLUMNS.items())[1:]
     ]
+
+
+def _json(value: Any) -> str:
+    """ASCII, which the search in stored messages goes by; DuckDB refuses an escape of half a character."""
+    text = json.dumps(value)
+    if "\\ud" in text:
+        text = json.dumps(json.loads(whole_characters(json.dumps(value, ensure_ascii=False))))
+    return text
 
 
 def _insert_feedback(book: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
