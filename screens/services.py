@@ -44,7 +44,7 @@ class Services:
         self.wait_for_memory = False
         # Whether a screen shows processes, which are dear to find; and whom an alert is told.
         self.shows_processes = False
-        self.alert_told: Callable[[Alert], None] | None = None
+        self.alerts_told: Callable[[list[Alert]], None] | None = None
         self._proofs: dict[str, tuple[object, list[dict[str, Any]]]] = {}
 
     @property
@@ -156,11 +156,11 @@ class Services:
         """What looks at the machine and the engines, and keeps what it saw."""
         from llmops_tui.monitoring.recorder import Recorder
 
-        return Recorder(self.workspace, told=self._tell_alert, wants_processes=lambda: self.shows_processes)
+        return Recorder(self.workspace, told=self._tell_alerts, wants_processes=lambda: self.shows_processes)
 
-    def _tell_alert(self, alert: Alert) -> None:
-        if self.alert_told is not None:
-            self.alert_told(alert)
+    def _tell_alerts(self, alerts: list[Alert]) -> None:
+        if self.alerts_told is not None:
+            self.alerts_told(alerts)
 
     @cached_property
     def evaluation(self) -> EvaluationStore:

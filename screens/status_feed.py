@@ -14,12 +14,15 @@ from llmops_tui.errors import LlmopsError
 from screens.widgets.status_line import LoadHistory
 
 if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
+
     from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Moment
     from screens.app import LlmopsApp
 
 _SECONDS = 2.0
 _FIRST_SECONDS = 0.5
+_MOST_NOTICES = 3
 
 
 class StatusFeed:
@@ -42,7 +45,7 @@ class StatusFeed:
             self._app.say(problem, severity="warning")
         services = self._app.services
         self._loop, self._context = asyncio.get_running_loop(), contextvars.copy_context()
-        services.alert_told = self._alert
+        services.alerts_told = self._tell_alerts
         recorder = await asyncio.to_thread(lambda: services.recorder)
         recorder.start()
         try:
@@ -60,14 +63,21 @@ class StatusFeed:
         finally:
             recorder.stop()
 
-    def _alert(self, alert: Alert) -> None:
-        """Tell of an alert; called by the recorder's thread."""
-        raised = alert.cleared_at is None
-        severity = alert.rule.severity if raised else "information"
-        title = "Alert" if raised else "Over"
-        say = partial(self._app.say, alert.text, title=title, severity=severity, seconds=12.0)
-        with contextlib.suppress(RuntimeError):  # the app may be ending
-            self._loop.call_soon_threadsafe(say, context=self._context)
+    def _tell_alerts(self, alerts: list[Alert]) -> None:
+        """Tell of alerts that were raised, or are over, at one look; called by the recorder's thread."""
+        for title in ("Alert", "Over"):
+            group = [alert for alert in alerts if (alert.cleared_at is None) == (title == "Alert")]
+            told = [alert.text for alert in group]
+            if len(group) > _MOST_NOTICES:
+                # A wall of notices hides what one works on, and says no more than the monitor's list does.
+                told = [f"{group[0].text}, and {len(group) - 1:,} more: the monitor lists them."]
+            severity: SeverityLevel = "information"
+            if title == "Alert":
+                severity = "error" if any(alert.rule.severity == "error" for alert in group) else "warning"
+            for text in told:
+                say = partial(self._app.say, text, title=title, severity=severity, seconds=12.0)
+                with contextlib.suppress(RuntimeError):  # the app may be ending
+                    self._loop.call_soon_threadsafe(say, context=self._context)
 
     def _fields(self, moment: Moment) -> dict[str, Any]:
         """Fields of the status at a moment."""

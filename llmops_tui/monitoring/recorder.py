@@ -101,7 +101,7 @@ class Recorder:
         *,
         gpus: GpuSampler | None = None,
         clock: Callable[[], float] = time.time,
-        told: Callable[[Alert], None] | None = None,
+        told: Callable[[list[Alert]], None] | None = None,
         wants_processes: Callable[[], bool] = lambda: False,
     ) -> None:
         self.workspace = workspace
@@ -263,7 +263,8 @@ class Recorder:
             except LlmopsError as error:
                 # The rules that were used before go on.
                 self._rules_trouble = f"{error.message}. {error.hint}"
-        for alert in self._alerts.step(now, values):
+        alerts = self._alerts.step(now, values)
+        for alert in alerts:
             self.history.keep_alert(alert)
             if alert.rule.command and not may_run(path):
                 self._rules_trouble = (
@@ -272,8 +273,8 @@ class Recorder:
                 )
             elif alert.rule.command:
                 threading.Thread(target=self._run_command, args=(replace(alert),), daemon=True).start()
-            if self._told is not None:
-                self._told(alert)
+        if alerts and self._told is not None:
+            self._told(alerts)
 
     def _run_command(self, alert: Alert) -> None:
         problem = run_command(alert)

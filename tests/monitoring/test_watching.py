@@ -262,7 +262,7 @@ class Watch:
         self.nvml = FakeNvml.session()
         self.told: list[Alert] = []
         gpus = GpuSampler([NvidiaSource(self.nvml, self.clock)])
-        self.recorder = Recorder(workspace, gpus=gpus, clock=self.clock, told=self.told.append)
+        self.recorder = Recorder(workspace, gpus=gpus, clock=self.clock, told=self.told.extend)
 
     def go(self, seconds: int) -> Any:
         for _ in range(seconds):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,20 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
         dialog = pilot.app.screen
         assert isinstance(dialog, ChoiceDialog)
         assert "1 rules would have raised 1 alerts" in dialog._title
+
+
+async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: Recorder) -> None:
+    rule = Rule(name="failing requests", series="errors.*", above=0.05, severity="error")
+    alerts = [Alert(rule, f"errors.model-{number}", 1.0, 0.5) for number in range(41)]
+    async with open_app() as pilot:
+        services = pilot.app.services  # type: ignore[attr-defined]
+        await until(pilot, lambda: services.alerts_told is not None)
+        services.alerts_told(alerts)
+        await until(pilot, lambda: "errors.model-0 above 0.05" in notices(pilot))
+        assert "and 40 more: the monitor lists them" in notices(pilot)
+        assert "errors.model-1" not in notices(pilot)
+        services.alerts_told([replace(alert, cleared_at=2.0) for alert in alerts[:3]])
+        await until(pilot, lambda: notices(pilot).count("Over ") == 3)
 
 
 async def test_the_monitor_fits_small_terminals(open_app: OpenApp, recorder: Recorder) -> None:
