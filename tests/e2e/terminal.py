@@ -66,7 +66,7 @@ class Terminal:
         self._stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", part))
         return True
 
-    def wait(self, what: str | Callable[[str], bool], seconds: float = 30) -> None:
+    def wait(self, what: str | Callable[[str], bool], seconds: float = 60) -> None:
         """Wait until the screen shows a text, or a condition on it holds."""
         holds = what if callable(what) else lambda text: what in text
         deadline = time.monotonic() + seconds
@@ -109,7 +109,7 @@ class Terminal:
 
     def finish(self) -> int:
         """Read to the end and return the exit code."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.pump(0.2):
             assert time.monotonic() < deadline, f"the app did not end; the screen:\n{self.text}"
         self.child.wait()

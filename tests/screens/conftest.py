@@ -78,7 +78,7 @@ async def settle(pilot: Pilot[int]) -> None:
 
 async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
     """Let the app go on until something holds."""
-    for _ in range(1000):
+    for _ in range(3000):
         if condition():
             return
         await pilot.pause(0.01)

@@ -93,7 +93,7 @@ class Load:
         assert set(kinds) <= {"answered", "server_died", "queue_full", "server_start_failed"}
         assert set(self.answers.values()) == {1}
         # A request that a client gave up is recorded by the server a moment later.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.counted()[0] < len(self.ends) and time.monotonic() < deadline:
             time.sleep(0.02)
         store = TraceStore(Catalogue(self.workspace), self.journal)
