@@ -11,11 +11,12 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import LlmopsError
 from screens.services import Services
+from screens.widgets.key_line import KeyLine
 from screens.widgets.panel import Panel
 from screens.widgets.status_line import Status, StatusLine
 
@@ -47,7 +48,7 @@ class BaseScreen(Screen[None]):
             yield from self.compose_body()
         yield Static("", id="too-small", markup=False)
         yield StatusLine(utf8=self.profile.utf8)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def compose_body(self) -> ComposeResult:
         """What the screen is made of."""

@@ -1,0 +1,83 @@
+"""The last line of every screen: the keys that do something where the focus is, as many as fit."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from textual import events
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+
+_HELP = "f1"
+_GAP = 2
+
+
+class _Key(NamedTuple):
+    key: str
+    shown: str
+    text: str
+    enabled: bool
+
+    @property
+    def width(self) -> int:
+        return Content(self.shown).cell_length + 1 + Content(self.text).cell_length + _GAP
+
+
+class KeyLine(Widget):
+    """One widget for all keys.
+
+    What is active changes with each move of the focus; a widget for each key would cost more than the pane that got it.
+    """
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"key-line--key", "key-line--text"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: tuple[_Key, ...] = ()
+
+    def on_mount(self) -> None:
+        """Follow what is active."""
+        self.screen.bindings_updated_signal.subscribe(self, self._follow)
+
+    def _follow(self, screen: Screen[object]) -> None:
+        first: dict[str, _Key] = {}
+        for _, binding, enabled, _ in screen.active_bindings.values():
+            if binding.show:
+                shown = self.app.get_key_display(binding)
+                first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled))
+        keys = tuple(first.values())
+        if keys != self._keys:
+            self._keys = keys
+            self.refresh()
+
+    def fitting(self) -> list[_Key]:
+        """The keys that fit, whole; the one for help always does."""
+        keys = list(self._keys)
+        while sum(key.width for key in keys) - _GAP > self.size.width:
+            spare = [key for key in keys if key.key != _HELP]
+            if not spare:
+                break
+            keys.remove(spare[-1])
+        return keys
+
+    def render(self) -> Content:
+        """The keys and what they do."""
+        key_style, text_style = self.get_visual_style("key-line--key"), self.get_visual_style("key-line--text")
+        parts: list[tuple[str, object] | str] = []
+        for key in self.fitting():
+            parts += [(key.shown, key_style if key.enabled else text_style), (f" {key.text}", text_style), " " * _GAP]
+        return Content.assemble(*parts)  # type: ignore[arg-type]
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a key presses it."""
+        end = 0
+        for key in self.fitting():
+            begin, end = end, end + key.width
+            if begin <= event.x < end - _GAP:
+                if key.enabled:
+                    self.app.simulate_key(key.key)
+                else:
+                    self.app.bell()
+                return

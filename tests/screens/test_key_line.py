@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from screens.base import BaseScreen
+from screens.help import HelpScreen
+from screens.widgets.key_line import KeyLine
+from tests.screens.conftest import OpenApp, settle
+
+
+def shown(line: KeyLine) -> str:
+    return line.render().plain.rstrip()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+async def test_keys_are_whole_and_help_is_always_among_them(open_app: OpenApp, width: int) -> None:
+    async with open_app(size=(width, 24)) as pilot:
+        line = pilot.app.screen.query_one(KeyLine)
+        assert len(shown(line)) <= width
+        assert shown(line).startswith("f5 Run  ")
+        assert "f1 Help" in shown(line)
+        assert ("^p Palette" in shown(line)) == (width >= 80)
+
+
+async def test_a_click_on_a_key_presses_it(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        line = pilot.app.screen.query_one(KeyLine)
+        await pilot.click(line, offset=(shown(line).index("f1 Help") + 2, 0))
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, HelpScreen)
+        await pilot.press("escape")
+        await pilot.click(line, offset=(shown(line).index("  f1 Help"), 0))
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, BaseScreen)
+
+
+async def test_each_screen_has_its_own_keys(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        lines = set()
+        for digit in "0123456789":
+            await pilot.press("f9", digit)
+            await settle(pilot)
+            lines.add(shown(pilot.app.screen.query_one(KeyLine)))
+        assert len(lines) == 10
+        assert all("f1 Help" in line for line in lines)
