@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import random
 import statistics
@@ -16,6 +17,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import llama_cpp
 from load import BareLoop
 from make_random_model import write_model
 
@@ -68,21 +70,21 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def throughput(folder: Path, path: Path, rounds: int, words: int) -> dict[str, float]:
+def throughput(folder: Path, path: Path, rounds: int, words: int, threads: int = 1) -> dict[str, float]:
     """Prompts a second of a whole run, over the bare loop in groups of as many streams, and over one request at a time.
 
     Prompts are so many words without a template. All answers have the same number of tokens; the run includes its cases,
     scores, results, cache and summary.
     """
-    workspace = Workspace(folder / f"ws-{path.stem}-{words}")
+    workspace = Workspace(folder / f"ws-{path.stem}-{words}-{threads}")
     store = EvaluationStore(workspace)
     store.registry.add(path, "model")
     PromptStore(store.catalogue).save("plain", template="{{text}}")
     chance = random.Random(3)
-    options = LoadOptions(threads=1, context=512, parallel=STREAMS)
+    options = LoadOptions(threads=threads, context=512, parallel=STREAMS)
     supervisor = ServerSupervisor(workspace)
     handle = supervisor.ensure(store.registry.get("model"), options)
-    bare = BareLoop(path, 512, threads=1, streams=STREAMS)
+    bare = BareLoop(path, 512, threads=threads, streams=STREAMS)
     found: list[tuple[float, float, float]] = []
     try:
         for number in range(rounds):
@@ -106,7 +108,7 @@ def throughput(folder: Path, path: Path, rounds: int, words: int) -> dict[str, f
                 "metrics": ["exact", "edit-similarity"],
             }
             name = started(store, body, Asked("plain", "model", parameters, STREAMS))
-            settings = Settings(threads=1, context=512, parallel=STREAMS)
+            settings = Settings(threads=threads, context=512, parallel=STREAMS)
             with mock.patch.object(job, "load_settings", return_value=(settings, [])):
                 whole = timed(lambda name=name: job.run(Context(store, name), [name]))
             single = asyncio.run(_one_by_one(handle, texts[: PROMPTS // 4], parameters)) * 4
@@ -120,6 +122,15 @@ def throughput(folder: Path, path: Path, rounds: int, words: int) -> dict[str, f
         "over_bare": statistics.median(f[0] / f[1] for f in found),
         "over_one_by_one": statistics.median(f[2] / f[1] for f in found),
     }
+
+
+def quantized(source: Path, target: Path) -> Path:
+    """The model in the quantization most people run."""
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype, params.allow_requantize = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M, True
+    if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)):
+        raise RuntimeError(f"{source} could not be quantized")
+    return target
 
 
 async def _ends(handle: Any) -> list[int]:
@@ -243,11 +254,15 @@ def main() -> dict[str, Any]:
         folder = Path(name)
         big = folder / "500m.gguf"
         write_model(big, "500m")
+        small = quantized(big, folder / "500m-Q4_K_M.gguf")
         return {
             "many_cases": ten_thousand(folder),
             "suite_sample": throughput(folder, SAMPLE, 5, 4),
             "suite_500m": throughput(folder, big, 1, 4),
             "suite_500m_longer_prompts": throughput(folder, big, 1, 24),
+            "suite_500m_two_threads": throughput(folder, big, 1, 4, 2),
+            "suite_500m_q4_k_m": throughput(folder, small, 1, 4),
+            "suite_500m_q4_k_m_two_threads": throughput(folder, small, 1, 4, 2),
         }
 
 

@@ -1,4 +1,4 @@
-"""What watching costs: the recorder, its screen on a terminal, the engines it watches; and months of history opened."""
+"""What watching costs: the recorder, its screen on a terminal, the engines it watches; months of history; folding."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import psutil
 
@@ -35,6 +36,8 @@ from llmops_tui.monitoring.history import GRAINS, History  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.settings import Settings  # noqa: E402
 from llmops_tui.workspace.catalogue import Catalogue  # noqa: E402
+from llmops_tui.workspace.folding import fold  # noqa: E402
+from llmops_tui.workspace.journal import Journal  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from tests.e2e.terminal import Terminal  # noqa: E402
 
@@ -215,6 +218,34 @@ async def _open_months(workspace: Workspace) -> dict[str, float]:
     }  # fmt: skip
 
 
+def folding(workspace: Workspace, requests: int = 20_000) -> dict[str, float]:
+    """Milliseconds a request from the journal into the book, over a statement of its own for each."""
+    journal, catalogue = Journal(workspace), Catalogue(workspace)
+    body = {
+        "started_at": 1.0, "model": "m", "model_sha256": "a" * 64, "messages": [{"role": "user", "content": "hello " * 40}],
+        "parameters": {"seed": 1}, "output": "word " * 60, "finish_reason": "stop", "completion_tokens": 60,
+    }  # fmt: skip
+    journal.append_many([("request", f"run_{number}", body) for number in range(requests)])
+    begun = time.perf_counter()
+    fold(catalogue, journal)
+    folded = (time.perf_counter() - begun) / requests
+
+    def one_by_one(book: duckdb.DuckDBPyConnection) -> float:
+        begun = time.perf_counter()
+        for number in range(requests // 20):
+            values = [f"one_{number}", 1.0, "m", "a" * 64, json.dumps(body["messages"]), body["output"], "stop", 60]
+            book.execute(
+                "INSERT OR IGNORE INTO requests (id, started_at, model, model_sha256, messages, output, finish_reason, "
+                "completion_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+        return (time.perf_counter() - begun) / (requests // 20)
+
+    single = catalogue.write(one_by_one)
+    journal.close()
+    return {"folded_ms": folded * 1000, "single_insert_ms": single * 1000, "over_single": folded / single}
+
+
 def main() -> dict[str, Any]:
     """All of it."""
     with tempfile.TemporaryDirectory(prefix="llmops-bench-") as name:
@@ -228,6 +259,7 @@ def main() -> dict[str, Any]:
         found = {"recorder": recorder_cost(workspace), "screen": screen_cost(workspace)}
         found["engine"] = watched_ratio(folder, path, vocabulary=vocabulary, rounds=16, tokens=64, streams=2)
         found["months"] = months(Workspace(folder / "months"))
+        found["folding"] = folding(Workspace(folder / "folding"))
     return found
 
 
