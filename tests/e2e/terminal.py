@@ -134,9 +134,17 @@ class Terminal:
     def _attributes(self) -> list[Any]:
         return termios.tcgetattr(self.child.child_fd)
 
+    def vanish(self) -> None:
+        """Be gone as a closed window or a broken connection is: the app gets a hangup and nothing else."""
+        self.child.ptyproc.fileobj.close()
+
     def close(self) -> None:
         """End the app by force."""
-        self.child.close(force=True)
+        try:
+            self.child.close(force=True)
+        except pexpect.ExceptionPexpect:
+            # It was killed, and the machine was too busy to see it gone within a tenth of a second.
+            self.child.wait()
 
 
 def registered_state(root: Path, model: str) -> Path:
