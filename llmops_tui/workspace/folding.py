@@ -70,7 +70,7 @@ def _fold_batch(catalogue: Catalogue, journal: Journal, most: int) -> int:
                 fresh[kind].append((key, json.loads(body)))
         for kind, events in fresh.items():
             _INSERTS[kind](book, events)
-        _mark(book, journal_id, max(last, done))
+        _mark(book, journal_id, last)
 
     try:
         catalogue.write(work)
@@ -87,7 +87,11 @@ def _fold_batch(catalogue: Catalogue, journal: Journal, most: int) -> int:
 
 
 def _mark(book: duckdb.DuckDBPyConnection, journal_id: str, last: int) -> None:
-    book.execute("INSERT OR REPLACE INTO folded VALUES (?, ?)", [journal_id, last])
+    # Another process may have folded further meanwhile.
+    book.execute(
+        "INSERT INTO folded VALUES (?, ?) ON CONFLICT (journal) DO UPDATE SET last_seq = greatest(last_seq, excluded.last_seq)",
+        [journal_id, last],
+    )
 
 
 def _intact(catalogue: Catalogue, key: str, body: str, digest: str) -> bool:

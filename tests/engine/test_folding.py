@@ -128,3 +128,12 @@ def test_any_text_a_client_can_send_is_folded(texts: list[str], tmp_path_factory
     for text, (output, messages, error) in zip(texts, rows, strict=True):
         stored = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
         assert (output, json.loads(messages)[0]["content"], error) == (stored, stored, stored)
+
+
+def test_how_far_the_journal_was_read_never_goes_back(catalogue: Catalogue, journal: Journal) -> None:
+    journal.append("request", "run_a", request_body())
+    name = journal.connection().execute("SELECT journal FROM identity").fetchone()[0]
+    catalogue.write(lambda book: book.execute("INSERT INTO folded VALUES (?, 100)", [name]))
+    assert fold(catalogue, journal) == 1
+    assert select(catalogue, "SELECT last_seq FROM folded") == [(100,)]
+    assert count_requests(catalogue) == 0
