@@ -19,7 +19,7 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.bulk import insert_rows
 from llmops_tui.workspace.catalogue import connect_memory
 from llmops_tui.workspace.files import sha256_text, write_atomic
-from llmops_tui.workspace.sandbox import quote_name
+from llmops_tui.workspace.sandbox import quote_name, quote_text
 
 FORMS = {
     ".json": "lm-eval",
@@ -144,8 +144,7 @@ def _parquet(run: EvalRun, results: Sequence[Result], target: Path) -> None:
         columns = ", ".join(f"{quote_name(h)} {k}" for h, k in zip(headers, kinds, strict=True))
         connection.execute(f"CREATE TABLE results ({columns})")
         insert_rows(connection, "results", dict(zip(headers, kinds, strict=True)), rows)
-        path = str(scratch).replace("'", "''")
-        connection.execute(f"COPY results TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"COPY results TO {quote_text(str(scratch))} (FORMAT parquet, COMPRESSION zstd)")
         scratch.rename(target)
     finally:
         connection.close()

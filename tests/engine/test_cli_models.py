@@ -18,7 +18,7 @@ from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL, SCHEMA, write_adapter
 from tests.engine.test_cli import data, run
 from tests.engine.test_guard import free_port
-from tests.engine.test_jobs import wait_for
+from tests.waiting import wait_for
 
 
 def test_a_model_is_looked_at_quantized_and_asked(workspace: Workspace, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import SCHEMA, write_adapter, write_with_template
-from tests.engine.test_jobs import wait_for
+from tests.waiting import wait_for
 
 CHAT = "/v1/chat/completions"
 OPEN = [{"role": "user", "content": "When are you open?"}]

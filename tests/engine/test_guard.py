@@ -22,7 +22,7 @@ from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
-from tests.engine.test_jobs import wait_for
+from tests.waiting import wait_for
 
 KEY = "a-key-of-at-least-sixteen-characters"
 BODY = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0}).encode()

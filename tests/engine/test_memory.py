@@ -21,7 +21,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
-from tests.engine.test_jobs import wait_for
+from tests.waiting import wait_for
 
 
 def me() -> ProcessIdentity:

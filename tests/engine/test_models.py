@@ -30,7 +30,7 @@ from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_mamba
 from tests.engine.test_endpoint import HOURS, OPEN
 from tests.engine.test_guard import free_port
-from tests.engine.test_jobs import wait_for
+from tests.waiting import wait_for
 
 KEY = "a-remote-key-of-some-length"
 

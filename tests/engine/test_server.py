@@ -24,7 +24,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from tests.engine.test_jobs import wait_for
+from tests.waiting import wait_for
 
 QUESTION = [{"role": "user", "content": "When are you open?"}]
 # The sample model goes on for long where the end of a turn is unlikely: hot enough, it babbles to the limit.

@@ -20,13 +20,14 @@ import pytest
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.running.results import ResultLog, read_results
-from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lineage import record_edges
 from tests.commands import Llmops
 from tests.evaluation.conftest import results
+from tests.waiting import wait_for
 
 TRIAGE: dict[str, Any] = {
     "cases": "triage-test", "variables": {"message": "messages[1].content"}, "expected": "messages[2].content",
@@ -151,13 +152,16 @@ def kill_job(store: EvaluationStore, name: str, after: int) -> bool:
 
 
 def settled(store: EvaluationStore, name: str) -> str:
-    deadline = time.monotonic() + 90
-    while True:
-        state = store.state(store.get(name))
-        if state.job is not None and state.job.state.final:
-            return state.state
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    def ended() -> bool:
+        job = store.state(store.get(name)).job
+        return job is not None and job.state.final
+
+    wait_for(ended, 90)
+    return store.state(store.get(name)).state
+
+
+def wait_for_answers(run: EvalRun, count: int) -> None:
+    wait_for(lambda: run.results.is_file() and run.results.read_bytes().count(b"\n") >= count)
 
 
 def check_kills(workspace: Workspace, points: list[int]) -> None:
@@ -222,10 +226,7 @@ def test_a_model_that_goes_halfway_leaves_what_was_answered(sample: Workspace) -
     store = EvaluationStore(sample)
     suite = check_suite(TRIAGE | {"limit": 200}, "gone")
     run = store.start(store.save_suite(suite), store.columns(suite, ["support-base"]))[0]
-    deadline = time.monotonic() + 60
-    while not run.results.is_file() or run.results.read_bytes().count(b"\n") < 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_answers(run, 20)
     model = store.registry.get("support-base")
     away = model.path.with_suffix(".away")
     model.path.rename(away)
@@ -248,10 +249,7 @@ def test_a_server_that_is_killed_is_started_again(sample: Workspace) -> None:
     store = EvaluationStore(sample)
     suite = check_suite(TRIAGE | {"limit": 150}, "restarted")
     run = store.start(store.save_suite(suite), store.columns(suite, ["support-base"]))[0]
-    deadline = time.monotonic() + 60
-    while not run.results.is_file() or run.results.read_bytes().count(b"\n") < 10:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_answers(run, 10)
     handle = ServerSupervisor(sample).find("support-base")
     assert handle is not None
     os.kill(handle.process.pid, signal.SIGKILL)

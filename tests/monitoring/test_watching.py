@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from llmops_tui.monitoring.what_ran import what_ran
 from llmops_tui.workspace.journal import Journal, Timing
 from llmops_tui.workspace.layout import Workspace
 from tests.fakes import FakeClock, FakeNvml
+from tests.waiting import wait_for
 
 NOON = 1_795_262_400.0
 SIZES = st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=300)
@@ -233,11 +233,8 @@ def test_commands_of_rules_that_came_from_elsewhere_are_not_run(workspace: Works
     save_rules(workspace.alert_rules, rules.replace("name: a", "name: b"))
     again = Recorder(workspace)
     again.look()
-    deadline = time.monotonic() + 60
-    while not out.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(out.exists)
     again.stop()
-    assert out.exists()
 
 
 def test_rules_are_tried_on_the_recorded_past(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from tests.waiting import wait_for
 
 PARAMETERS = SamplingParameters(temperature=0.0, max_tokens=8)
 
@@ -93,9 +94,7 @@ class Load:
         assert set(kinds) <= {"answered", "server_died", "queue_full", "server_start_failed"}
         assert set(self.answers.values()) == {1}
         # A request that a client gave up is recorded by the server a moment later.
-        deadline = time.monotonic() + 60
-        while self.counted()[0] < len(self.ends) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(lambda: self.counted()[0] >= len(self.ends))
         store = TraceStore(Catalogue(self.workspace), self.journal)
         lines, total = store.page(TraceFilter(), 1_000_000)
         assert total == len(self.ends)
