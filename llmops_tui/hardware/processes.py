@@ -25,7 +25,7 @@ class ProcessLoad:
     started: float
     name: str
     role: str = ""
-    cpu: float = 0.0
+    cpu: float | None = None
     memory: int | None = None
     gpu_memory: int | None = None
     gpu_share: float | None = None
@@ -83,7 +83,8 @@ class ProcessSampler:
             spent, at = float(info["cpu_times"].user + info["cpu_times"].system), time.monotonic()
             before = self._times.get(key)
             times[key] = (at, spent)
-            cpu = (spent - before[1]) / (at - before[0]) * 100 if before is not None and at > before[0] else 0.0
+            known_for = at - before[0] if before is not None else 0.0
+            cpu = max(0.0, spent - before[1]) / known_for * 100 if before is not None and known_for > 0 else None
             rows.append((pid, key[1], str(info["name"] or "?"), cpu, int(info["memory_info"].rss)))
         self._times = times
         found = []
@@ -91,7 +92,7 @@ class ProcessSampler:
             known = _ours(pid, parents, ours)
             found.append(ProcessLoad(
                 pid=pid, started=started, name=known.name if known else name, role=known.role if known else "",
-                cpu=max(0.0, cpu), memory=resident, gpu_memory=memory.get(pid), gpu_share=shares.get(pid), command=name,
+                cpu=cpu, memory=resident, gpu_memory=memory.get(pid), gpu_share=shares.get(pid), command=name,
             ))  # fmt: skip
         seen = {row.pid for row in found}
         # In a container the driver tells pids that are not to be seen from inside.

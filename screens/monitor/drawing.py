@@ -166,7 +166,8 @@ def processes(rows: list[ProcessLoad], width: int, *, utf8: bool) -> list[Line]:
         told_pid = [(f"{row.pid:>8}", "muted")] if pid else []
         line: Line = [
             (f"{marks.get(row.role, ' ')} ", style), (cell(safe_line(row.name), room), style), *told_pid,
-            (f"{row.cpu:6.0f}%", "plain" if row.cpu >= 0.5 else "muted"), (f"{bytes_text(row.memory):>8}", "plain"),
+            (f"{number(row.cpu, '%'):>7}", "plain" if (row.cpu or 0) >= 0.5 else "muted"),
+            (f"{bytes_text(row.memory):>8}", "plain"),
         ]  # fmt: skip
         lines.append([*line, (f"{bytes_text(row.gpu_memory):>7}", "plain")] if gpu else line)
     return lines
@@ -177,7 +178,7 @@ def sorted_processes(rows: tuple[ProcessLoad, ...], by: str, narrow: str) -> lis
     words = narrow.lower().split()
     kept = [r for r in rows if all(w in f"{r.name} {r.role} {r.command} {r.pid}".lower() for w in words)]
     keys = {
-        "cpu": lambda r: (-round(r.cpu), -(r.memory or 0)), "memory": lambda r: (-(r.memory or 0), r.pid),
+        "cpu": lambda r: (-round(r.cpu or 0), -(r.memory or 0)), "memory": lambda r: (-(r.memory or 0), r.pid),
         "gpu memory": lambda r: (-(r.gpu_memory or 0), -(r.memory or 0)), "name": lambda r: (not r.role, r.name.lower(), r.pid),
     }  # fmt: skip
     return sorted(kept, key=keys[by])

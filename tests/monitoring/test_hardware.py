@@ -209,6 +209,8 @@ def test_our_processes_have_our_names_and_so_have_their_children() -> None:
         nvml.frames[0]["gpus"][0]["processes"] = [[child.pid, 1000], [99_999_999, 5]]
         rows = ProcessSampler().look(source(nvml).look(processes=True).gpus, {os.getpid(): Ours("qlora-03", "run")})
         by_pid = {row.pid: row for row in rows}
+        # A share of time is known from the second look on.
+        assert {row.cpu for row in rows} == {None}
         assert (by_pid[child.pid].name, by_pid[child.pid].role, by_pid[child.pid].gpu_memory) == (
             "qlora-03",
             "run",
