@@ -20,6 +20,7 @@ from llmops_tui.cli import (
     job,
     keep,
     model,
+    model_get,
     monitor,
     prompt,
     serve,
@@ -53,6 +54,7 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(traces.app, name="traces")
 app.add_typer(job.app, name="job")
+model.app.command("get")(model_get.get)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)
