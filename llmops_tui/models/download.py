@@ -40,12 +40,8 @@ def fetch(file: RemoteFile, part: Path, progress: Progress | None = None, token:
             _prepare(file, part, anew=True)
             digest = _fetch_all(file, part, progress, token)
         if file.sha256 and digest != file.sha256:
-            part.unlink()
-            raise LlmopsError(
-                "hash_differs",
-                f"{shown(file.url)} has the SHA-256 {digest[:16]}… and not {file.sha256[:16]}…; it was not kept",
-                "Ask whoever offers it, or try again.",
-            )
+            what = f"{shown(file.url)} has the SHA-256 {digest[:16]}… and not {file.sha256[:16]}…; it was not kept"
+            raise _given_up(part, LlmopsError("hash_differs", what, "Ask whoever offers it, or try again."))
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise disk_full(part.parent) from error
@@ -83,7 +79,7 @@ def _fetch_all(file: RemoteFile, part: Path, progress: Progress | None, token: s
                         writer.truncate(0)
                     writer.seek(done)
                     _check_announced(file, part, announced(response, done))
-                    for chunk in response.iter_raw(CHUNK):
+                    for chunk in response.iter_raw():
                         if not done and len(chunk) >= len(MAGIC) and not chunk.startswith(MAGIC):
                             raise _given_up(part, no_gguf(file.url, chunk))
                         if done + len(chunk) > file.size:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
 from llmops_tui.models.gguf import read_header
@@ -191,18 +191,20 @@ def _bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Pat
         if needed > free:
             raise download.disk_full(staging, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
         digests = {file.name: _bring_one(context, staging, files, number) for number, file in enumerate(files)}
-        (staging / _LOCK).unlink()
         # Unfit files are found out here, where nothing has their name yet.
-        try:
-            for file in files:
-                read_header(staging / file.name)
-        except LlmopsError:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+        for file in files:
+            read_header(staging / file.name)
+        (staging / _LOCK).unlink()
         staging.rename(final)
         sync_folder(final.parent)
+    except InputRefusedError:
+        # What is no model is no use to whoever asks again.
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
     finally:
         os.close(lock)
+        if staging.exists() and all(path.name == _LOCK for path in staging.iterdir()):
+            shutil.rmtree(staging, ignore_errors=True)
     return final / files[0].name, digests
 
 
