@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, LlmopsError
@@ -85,28 +86,19 @@ def discover(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] 
 
 
 @app.command()
+@engine_flags
 def estimate(
     context: typer.Context,
     name: _Name,
-    length: Annotated[int | None, typer.Option("--context", min=0, help="Context of a request, in tokens.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, max=64)] = None,
-    gpu_layers: Annotated[int | None, typer.Option(min=-1, help="-1: as many as fit.")] = None,
-    exact: Annotated[bool, typer.Option("--exact")] = False,
+    *,
+    engine: Engine,
 ) -> None:
     """The memory a model needs before it is loaded, by part, and whether it fits now."""
-    from dataclasses import replace
-
     from llmops_tui.cli.serve import own_options
     from llmops_tui.inference.loading import ledger, plan
 
     session = session_of(context)
-    given: dict[str, Any] = {
-        "context": length,
-        "parallel": parallel,
-        "gpu_layers": gpu_layers,
-        "precision": "exact" if exact else None,
-    }
-    options = replace(own_options(), **{k: v for k, v in given.items() if v is not None})
+    options = engine(own_options())
     device, needed = plan(_registry(session).get(name).base, options)
     available = ledger().available(device)
     wanted = needed.host if device == "host" else needed.gpu

@@ -4,64 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.hardware import memory
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.probe import probe
 from llmops_tui.jobs.leases import Lease, MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.models.gguf import GgufHeader, read_header
 from llmops_tui.models.memory import MemoryEstimate, choose_gpu_layers, estimate, largest_that_fits
 from llmops_tui.models.registry import Model
-from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace, user_runtime_folder
 
-IDLE_SECONDS = 900.0
-DEFAULT_PARALLEL = 4
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How to load a model; zeros mean "as is best": the model's context up to 4,096, one thread less than cores.
-
-    ``gpu_layers`` -1 puts as many layers on the GPU as fit. ``wait`` waits for memory instead of refusing.
-    ``open_access`` asks for no key.
-    """
-
-    context: int = 0
-    threads: int = 0
-    gpu_layers: int = -1
-    parallel: int = DEFAULT_PARALLEL
-    precision: str = "fast"
-    speculate: bool = False
-    trace_content: str = "keep"
-    idle_seconds: float = IDLE_SECONDS
-    hang_seconds: float = 300.0
-    wait: bool = False
-    host: str = ""
-    port: int = 0
-    socket: str = ""
-    keys: tuple[str, ...] = ()
-    open_access: bool = False
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
-
-
-def options_from(settings: Settings) -> LoadOptions:
-    """How the user's settings load models."""
-    return LoadOptions(
-        context=settings.context,
-        threads=settings.threads,
-        gpu_layers=settings.gpu_layers,
-        parallel=settings.parallel,
-        precision=settings.precision,
-        speculate=settings.speculate,
-        trace_content=settings.trace_content,
-        idle_seconds=settings.idle_minutes * 60,
-    )
 
 
 def ledger() -> MemoryLedger:

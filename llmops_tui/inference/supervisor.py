@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.loading import LoadOptions, lease, ledger
+from llmops_tui.inference.loading import lease, ledger
+from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
-_SERVER_OPTIONS = (
-    "context", "threads", "gpu_layers", "parallel", "precision", "speculate", "trace_content", "idle_seconds", "hang_seconds",
-    "host", "port", "keys", "open_access", "allowed_hosts", "allowed_origins",
-)  # fmt: skip
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 5.0
@@ -103,7 +101,8 @@ class ServerSupervisor:
             "socket": options.socket or str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
             "key": secrets.token_urlsafe(32),
             "chat_template": model.header.get("chat_template"),
-            **{name: getattr(options, name) for name in _SERVER_OPTIONS},
+            **part(EngineSettings, options),
+            **part(ServingSettings, options),
         }
         try:
             handle = self._spawn(model.name, started)

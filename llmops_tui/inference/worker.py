@@ -16,6 +16,7 @@ import pydantic
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.jobs.process import die_with_parent
+from llmops_tui.models.engine_settings import from_json
 
 if TYPE_CHECKING:
     from llmops_tui.inference.engine.embedding import Embedder
@@ -51,11 +52,10 @@ class _Worker:
     def serve(self, options: dict[str, Any]) -> None:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
-            from llmops_tui.inference.engine.native import EngineOptions
+            from llmops_tui.inference.engine.parameters import EngineOptions
             from llmops_tui.inference.engine.scheduler import Scheduler
 
-            options["visible"] = tuple(options.get("visible", ()))
-            self._scheduler = Scheduler(EngineOptions(**options), self._outbox.append)
+            self._scheduler = Scheduler(EngineOptions(**from_json(options)), self._outbox.append)
             self._embedder = Embedder(self._scheduler.native)
         except LlmopsError as error:
             self._send([{"event": "failed", "error": error.as_dict()}])

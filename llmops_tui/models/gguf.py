@@ -25,6 +25,7 @@ _MAX_KEY = 65_535
 _KEPT_ITEMS = 4
 _KEPT_NUMBERS = 1024
 _LAYER = re.compile(r"blk\.(\d+)\.")
+_EXPERT = re.compile(r"blk\.(\d+)\.ffn_(up|down|gate|gate_up)_(ch|)exps")
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
@@ -61,7 +62,11 @@ class GgufHeader:
     tensor_bytes: int
     size_bytes: int
     layer_bytes: dict[int, int] = field(default_factory=dict)
+    # What of it are experts of a mixture.
+    expert_bytes: dict[int, int] = field(default_factory=dict)
     output_bytes: int = 0
+    # Whether the output is the matrix of the input, used a second time.
+    tied: bool = False
 
     @property
     def shards(self) -> int:
@@ -185,21 +190,30 @@ def _parse(reader: _Reader) -> GgufHeader:
     if not metadata.get("split.no") and not isinstance(metadata.get("general.architecture"), str):
         raise refuse(path, "it names no architecture")
     parameters, sizes = _tensors(reader, tensors, metadata)
-    layers, output = _by_layer(sizes)
+    output = sum(size for name, size in sizes.items() if name.startswith("output"))
+    tied = "output.weight" not in sizes
     return GgufHeader(
-        version, metadata, lengths, tensors, parameters, sum(sizes.values()), len(reader.data), layers, output
+        version,
+        metadata,
+        lengths,
+        tensors,
+        parameters,
+        sum(sizes.values()),
+        len(reader.data),
+        _by_layer(sizes, _LAYER),
+        _by_layer(sizes, _EXPERT),
+        output + (sizes.get("token_embd.weight", 0) if tied else 0),
+        tied,
     )
 
 
-def _by_layer(sizes: dict[str, int]) -> tuple[dict[int, int], int]:
-    """Bytes of each layer's tensors, and of the output's."""
+def _by_layer(sizes: dict[str, int], pattern: re.Pattern[str]) -> dict[int, int]:
+    """Bytes of each layer's tensors whose names match."""
     layers: dict[int, int] = {}
     for name, size in sizes.items():
-        if match := _LAYER.match(name):
+        if match := pattern.match(name):
             layers[int(match[1])] = layers.get(int(match[1]), 0) + size
-    output = sum(size for name, size in sizes.items() if name.startswith("output"))
-    # A model without a matrix of its own for the output uses that of its input a second time.
-    return layers, output + (0 if "output.weight" in sizes else sizes.get("token_embd.weight", 0))
+    return layers
 
 
 def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:

@@ -39,7 +39,8 @@ def size_text(size: int) -> str:
 
 def read_details(services: Services, model: Model, available: dict[str, int]) -> Details:
     """Read them; ``available`` is what can be taken of each device. Blocks; for a thread."""
-    from llmops_tui.inference.loading import options_from, plan
+    from llmops_tui.inference.loading import plan
+    from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, key_variable
     from llmops_tui.inference.supervisor import health
 

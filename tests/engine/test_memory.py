@@ -11,7 +11,7 @@ import pytest
 
 from llmops_tui.hardware.memory import HOST, DeviceMemory, devices, measure
 from llmops_tui.inference import loading
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.leases import MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -128,7 +128,8 @@ def test_the_estimate_is_what_llama_cpp_allocates() -> None:
     """llama.cpp's own log of its buffers, in a process of its own, against the figures before loading."""
     code = (
         "import sys\n"
-        "from llmops_tui.inference.engine.native import EngineOptions, NativeModel\n"
+        "from llmops_tui.inference.engine.native import NativeModel\n"
+        "from llmops_tui.inference.engine.parameters import EngineOptions\n"
         "NativeModel(EngineOptions(sys.argv[1], context=1024, parallel=4, threads=1))"
     )
     log = subprocess.run([sys.executable, "-c", code, str(MODEL)], capture_output=True, text=True, check=True).stderr

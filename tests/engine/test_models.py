@@ -12,7 +12,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.remote import RemoteHandle, check_url, find_key, open_remote, probe_remote
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
