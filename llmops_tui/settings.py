@@ -74,7 +74,9 @@ class Settings(BaseModel):
     ] = "f16"
     swa_full: Annotated[
         bool,
-        Field(description="Keep the whole context in sliding-window layers too: edits far back stay quick, for memory."),
+        Field(
+            description="Keep the whole context in sliding-window layers too: edits far back stay quick, for memory."
+        ),
     ] = False
     batch: Annotated[
         int, Field(ge=SMALLEST_BATCH, le=LARGEST_BATCH, description="Tokens that are evaluated in one step.")

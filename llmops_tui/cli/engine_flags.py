@@ -66,7 +66,9 @@ def engine_flags(command: Callable[..., None]) -> Callable[..., None]:
     # Typer looks at both; annotations are evaluated where the command stands.
     signature = inspect.signature(command, eval_str=True)
     own = [p for name, p in signature.parameters.items() if name != "engine"]
-    flags = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=k) for n, k in _FLAGS.items()]
+    flags = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=k) for n, k in _FLAGS.items()
+    ]
     changed = signature.replace(parameters=[*own, *flags])
     wrapper.__signature__ = changed  # type: ignore[attr-defined]
     wrapper.__annotations__ = {name: p.annotation for name, p in changed.parameters.items()} | {"return": None}

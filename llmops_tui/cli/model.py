@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -96,23 +96,35 @@ def estimate(
     """The memory a model needs before it is loaded, by part, and whether it fits now."""
     from llmops_tui.cli.serve import own_options
     from llmops_tui.inference.loading import ledger, plan
+    from llmops_tui.models.engine_settings import EngineSettings, part
 
     session = session_of(context)
     options = engine(own_options())
-    device, needed = plan(_registry(session).get(name).base, options)
-    available = ledger().available(device)
-    wanted = needed.host if device == "host" else needed.gpu
-    data = needed.as_dict() | {"model": name, "device": device, "available": available, "fits": wanted <= available}
-    parts = [
-        ("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute),
-        ("on the GPU", needed.gpu), ("on the host", needed.host), (f"free on {device}", available),
-    ]  # fmt: skip
+    planned = plan(_registry(session).get(name).base, options)
+    needed, book = planned.needed, ledger()
+    devices = {d: {"wanted": size, "available": book.available(d)} for d, size in planned.sizes.items()}
+    fits = all(d["wanted"] <= d["available"] for d in devices.values())
+    chosen = planned.options
+    data = needed.as_dict() | {
+        "model": name, "device": planned.device, "devices": devices, "fits": fits, "notes": list(planned.notes),
+        "settings": part(EngineSettings, chosen),
+    }  # fmt: skip
+    rows = [("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute)]
+    for device, figures in devices.items():
+        rows += [(f"on {device}", figures["wanted"]), (f"free on {device}", figures["available"])]
+    for note in planned.notes:
+        session.say(note)
 
     def human() -> str:
-        rows = session.rows(("part", "GB"), [(n, round(b / 1e9, 3)) for n, b in parts])
-        layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on the GPU"
-        verdict = "fits" if wanted <= available else "does not fit"
-        return f"{rows}\ncontext {needed.context:,} × {needed.parallel} requests, {layers}: {verdict} on {device}"
+        table = session.rows(("part", "GB"), [(n, round(b / 1e9, 3)) for n, b in rows])
+        layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on GPUs"
+        verdict = "fits" if fits else "does not fit"
+        kinds = f"cache {chosen.cache_types[0]}/{chosen.cache_types[1]}"
+        beside = f"beside it, up to {chosen.cache_bytes / 1e9:.1f} GB for prompts that were evaluated before"
+        return (
+            f"{table}\ncontext {needed.context:,} × {needed.parallel} requests, {kinds}, {layers}: "
+            f"{verdict} on {planned.device}\n{beside}"
+        )
 
     session.emit(data, human)
 

@@ -40,6 +40,4 @@ def options_from(settings: Settings) -> LoadOptions:
     """How the user's settings load models."""
     given = {field.name: getattr(settings, field.name) for field in fields(EngineSettings)}
     given["tensor_split"] = read_shares(settings.tensor_split)
-    return LoadOptions(
-        **given, trace_content=settings.trace_content, idle_seconds=settings.idle_minutes * 60
-    )
+    return LoadOptions(**given, trace_content=settings.trace_content, idle_seconds=settings.idle_minutes * 60)

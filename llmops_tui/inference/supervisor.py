@@ -92,7 +92,8 @@ class ServerSupervisor:
         me = identify(os.getpid())
         assert me is not None
         # The memory is taken before anything is loaded, in our name until the server has one of its own.
-        taken, options = lease(self.workspace, model, options, me, waiting)
+        taken, planned = lease(self.workspace, model, options, me, waiting)
+        options = planned.options
         started: dict[str, Any] = {
             "workspace": str(self.workspace.root),
             "model": model.name,
@@ -105,7 +106,7 @@ class ServerSupervisor:
             **part(ServingSettings, options),
         }
         try:
-            handle = self._spawn(model.name, started)
+            handle = self._spawn(model.name, started, planned.environment)
         except LlmopsError:
             ledger().give_back(taken)
             raise
@@ -166,7 +167,7 @@ class ServerSupervisor:
             return None
         return _handle(options, identity)
 
-    def _spawn(self, model: str, options: dict[str, Any]) -> ServerHandle:
+    def _spawn(self, model: str, options: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, "options": options}))
         with self._log(model).open("ab") as log:
@@ -177,7 +178,7 @@ class ServerSupervisor:
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                env={**os.environ, "LLMOPS_SERVER": model},
+                env={**os.environ, **environment, "LLMOPS_SERVER": model},
             )
         identity = identify(process.pid)
         if identity is None:

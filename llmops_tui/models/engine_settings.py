@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
@@ -18,6 +19,15 @@ CACHE_BLOCKS: dict[str, tuple[int, int]] = {
 _WHOLE = {"f32", "f16", "bf16"}
 SMALLEST_BATCH = 64
 LARGEST_BATCH = 16_384
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "cache_type_k": get_args(CacheType), "cache_type_v": get_args(CacheType), "split_mode": get_args(SplitMode),
+    "precision": ("fast", "exact"),
+}  # fmt: skip
+_RANGES = {
+    "context": (0, 10_000_000), "threads": (0, 1024), "gpu_layers": (-1, 10_000), "parallel": (1, SMALLEST_BATCH),
+    "cache_bytes": (0, 1 << 50), "batch": (SMALLEST_BATCH, LARGEST_BATCH), "micro_batch": (1, LARGEST_BATCH),
+    "main_gpu": (-1, 255), "cpu_moe": (0, 10_000),
+}  # fmt: skip
 
 Kind = TypeVar("Kind")
 
@@ -91,35 +101,29 @@ def check_settings(settings: EngineSettings) -> None:
     Raises:
         InputRefusedError: ``bad_setting``.
     """
-    _among("cache_type_k", settings.cache_type_k, CACHE_BLOCKS)
-    _among("cache_type_v", settings.cache_type_v, CACHE_BLOCKS)
-    _among("split_mode", settings.split_mode, get_args(SplitMode))
-    _among("precision", settings.precision, ("fast", "exact"))
+    for name, allowed in _CHOICES.items():
+        if getattr(settings, name) not in allowed:
+            raise _refuse(f"{name} is {getattr(settings, name)!r}", f"One of: {', '.join(allowed)}.")
+    for name, (low, high) in _RANGES.items():
+        if not low <= getattr(settings, name) <= high:
+            raise _refuse(f"{name} is {getattr(settings, name)}", f"It goes from {low} to {high}.")
     if settings.exact and (settings.cache_type_k, settings.cache_type_v) != ("f16", "f16"):
         raise _refuse(
             f"precision exact keeps its cache in 32 bits, and {settings.cache_type_k} / {settings.cache_type_v} was asked for",
             "Leave out one of the two.",
         )
-    for name in ("context", "threads", "cpu_moe", "cache_bytes"):
-        if getattr(settings, name) < 0:
-            raise _refuse(f"{name} is {getattr(settings, name)}", "It is 0 or more.")
-    for name in ("gpu_layers", "main_gpu"):
-        if getattr(settings, name) < -1:
-            raise _refuse(f"{name} is {getattr(settings, name)}", "It is -1 or more.")
-    if not 1 <= settings.parallel <= SMALLEST_BATCH:
-        raise _refuse(f"parallel is {settings.parallel}", f"It goes from 1 to {SMALLEST_BATCH}.")
-    if not SMALLEST_BATCH <= settings.batch <= LARGEST_BATCH:
-        raise _refuse(f"batch is {settings.batch}", f"It goes from {SMALLEST_BATCH} to {LARGEST_BATCH}.")
-    if not 1 <= settings.micro_batch <= settings.batch:
+    if settings.micro_batch > settings.batch:
         raise _refuse(
             f"micro_batch is {settings.micro_batch} and batch is {settings.batch}",
-            "A micro-batch is a part of a batch: from 1 to its size.",
+            "A micro-batch is a part of a batch: at most its size.",
         )
     shares = settings.tensor_split
-    if shares and (min(shares) < 0 or not sum(shares) > 0):
+    if shares and (min(shares) < 0 or not 0 < sum(shares) < math.inf):
         raise _refuse(f"tensor_split is {','.join(map(str, shares))}", "Shares are 0 or more, and one is not 0.")
     if shares and settings.split_mode == "none":
-        raise _refuse("tensor_split shares a model out, and split_mode none keeps it whole", "Leave out one of the two.")
+        raise _refuse(
+            "tensor_split shares a model out, and split_mode none keeps it whole", "Leave out one of the two."
+        )
 
 
 def check_cache(settings: EngineSettings, widths: tuple[int, int]) -> None:
@@ -150,12 +154,9 @@ def read_shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.replace("/", ",").split(",")) if text.strip() else ()
     except ValueError:
-        raise _refuse(f"tensor_split is {text!r}", "Numbers with commas between them, one a GPU, such as 3,1.") from None
-
-
-def _among(name: str, value: str, allowed: Any) -> None:
-    if value not in allowed:
-        raise _refuse(f"{name} is {value!r}", f"One of: {', '.join(allowed)}.")
+        raise _refuse(
+            f"tensor_split is {text!r}", "Numbers with commas between them, one a GPU, such as 3,1."
+        ) from None
 
 
 def _refuse(what: str, hint: str) -> InputRefusedError:

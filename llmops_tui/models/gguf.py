@@ -8,7 +8,8 @@ from __future__ import annotations
 import mmap
 import re
 import struct
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,20 @@ class GgufHeader:
     layer_bytes: dict[int, int] = field(default_factory=dict)
     # What of it are experts of a mixture.
     expert_bytes: dict[int, int] = field(default_factory=dict)
-    output_bytes: int = 0
-    # Whether the output is the matrix of the input, used a second time.
-    tied: bool = False
+    embedding_bytes: int = 0
+    # The output's own tensors, and whether its matrix is among them.
+    own_output_bytes: int = 0
+    has_output: bool = False
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output is the matrix of the input, used a second time."""
+        return not self.has_output
+
+    @property
+    def output_bytes(self) -> int:
+        """What the output takes where it does not lie beside the input."""
+        return self.own_output_bytes + (self.embedding_bytes if self.tied else 0)
 
     @property
     def shards(self) -> int:
@@ -190,20 +202,42 @@ def _parse(reader: _Reader) -> GgufHeader:
     if not metadata.get("split.no") and not isinstance(metadata.get("general.architecture"), str):
         raise refuse(path, "it names no architecture")
     parameters, sizes = _tensors(reader, tensors, metadata)
-    output = sum(size for name, size in sizes.items() if name.startswith("output"))
-    tied = "output.weight" not in sizes
     return GgufHeader(
-        version,
-        metadata,
-        lengths,
-        tensors,
-        parameters,
-        sum(sizes.values()),
-        len(reader.data),
-        _by_layer(sizes, _LAYER),
-        _by_layer(sizes, _EXPERT),
-        output + (sizes.get("token_embd.weight", 0) if tied else 0),
-        tied,
+        version=version,
+        metadata=metadata,
+        array_lengths=lengths,
+        tensor_count=tensors,
+        parameter_count=parameters,
+        tensor_bytes=sum(sizes.values()),
+        size_bytes=len(reader.data),
+        layer_bytes=_by_layer(sizes, _LAYER),
+        expert_bytes=_by_layer(sizes, _EXPERT),
+        embedding_bytes=sizes.get("token_embd.weight", 0),
+        own_output_bytes=sum(size for name, size in sizes.items() if name.startswith("output")),
+        has_output="output.weight" in sizes,
+    )
+
+
+def join_headers(headers: list[GgufHeader]) -> GgufHeader:
+    """The header of a model in several files: what the first says of it, and the tensors of all."""
+
+    def added(name: str) -> dict[int, int]:
+        found: Counter[int] = Counter()
+        for header in headers:
+            found.update(getattr(header, name))
+        return dict(found)
+
+    return replace(
+        headers[0],
+        tensor_count=sum(h.tensor_count for h in headers),
+        parameter_count=sum(h.parameter_count for h in headers),
+        tensor_bytes=sum(h.tensor_bytes for h in headers),
+        size_bytes=sum(h.size_bytes for h in headers),
+        layer_bytes=added("layer_bytes"),
+        expert_bytes=added("expert_bytes"),
+        embedding_bytes=sum(h.embedding_bytes for h in headers),
+        own_output_bytes=sum(h.own_output_bytes for h in headers),
+        has_output=any(h.has_output for h in headers),
     )
 
 

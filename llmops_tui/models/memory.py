@@ -134,23 +134,60 @@ def estimate(
     )
 
 
-def choose_layers(header: GgufHeader, settings: EngineSettings, free: Sequence[int], count: int = -1) -> MemoryEstimate:
-    """The most layers, up to ``count``, that fit on GPUs with so many ``free`` bytes, shared out by their room."""
+def choose_layers(
+    header: GgufHeader,
+    settings: EngineSettings,
+    free: Sequence[int],
+    count: int = -1,
+    *,
+    shares: Sequence[float] = (),
+    insist: bool = False,
+) -> MemoryEstimate:
+    """The most layers, up to ``count``, that fit on GPUs with so many ``free`` bytes, by ``shares`` or by their room.
+
+    With ``insist`` so many it is, whether they fit or not.
+    """
     needs = _needs(header, settings)
-    wanted = needs.layers + 1 if count < 0 else min(count, needs.layers + 1)
+    wanted = _wanted(needs, count)
     for total in range(wanted, 0, -1):
         start = needs.layers + 1 - total
-        for on in (_by_room(total, free), _one_after_another(needs, start, free)):
+        ways = (
+            [_by_shares(total, shares)] if shares else [_by_shares(total, free), _one_after_another(needs, start, free)]
+        )
+        for on in ways:
             ends = [start + sum(on[: n + 1]) for n in range(len(on))]
             held = [needs.held(end - count, end) for end, count in zip(ends, on, strict=True)]
             if sum(on) == total and all(need <= room for need, room in zip(held, free, strict=True)):
                 return estimate(header, settings, on)
+        if insist:
+            return estimate(header, settings, ways[0])
     return estimate(header, settings)
 
 
-def _by_room(total: int, free: Sequence[int]) -> list[int]:
-    """So many layers shared out by room; the sums are rounded, so that none is lost."""
-    ends = [round(total * sum(free[: n + 1]) / max(1, sum(free))) for n in range(len(free))]
+def choose_rows(
+    header: GgufHeader,
+    settings: EngineSettings,
+    rows: Sequence[float],
+    free: Sequence[int],
+    count: int,
+    *,
+    insist: bool,
+) -> MemoryEstimate:
+    """The same where each GPU has a share of every matrix, and the first has the cache."""
+    for total in range(_wanted(_needs(header, settings), count), 0, -1):
+        found = estimate(header, settings, (total,), rows=rows)
+        if insist or all(need <= room for need, room in zip(found.gpus, free, strict=True)):
+            return found
+    return estimate(header, settings)
+
+
+def _wanted(needs: _Needs, count: int) -> int:
+    return needs.layers + 1 if count < 0 else min(count, needs.layers + 1)
+
+
+def _by_shares(total: int, shares: Sequence[float]) -> list[int]:
+    """So many layers shared out; the sums are rounded, so that none is lost."""
+    ends = [round(total * sum(shares[: n + 1]) / max(1e-9, sum(shares))) for n in range(len(shares))]
     return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
@@ -177,31 +214,13 @@ def _compute_bytes(header: GgufHeader, settings: EngineSettings, context: int, l
     return 4 * settings.micro_batch * max(at_output, at_layer)
 
 
-def choose_layers(header: GgufHeader, settings: EngineSettings, free: Sequence[int], count: int = -1) -> MemoryEstimate:
-    """The most layers, up to ``count``, that fit on GPUs with so many ``free`` bytes, shared out by their room."""
-    layers = len(cache_shape(header).keys)
-    wanted = layers + 1 if count < 0 else min(count, layers + 1)
-    for total in range(wanted, 0, -1):
-        for on in (_by_room(total, free), _one_after_another(header, settings, total, free)):
-            if on is None:
-                continue
-            found = estimate(header, settings, on)
-            if all(need <= room for need, room in zip(found.gpus, free, strict=True)):
-                return found
-    return estimate(header, settings)
-
-
-def largest_that_fits(
-    header: GgufHeader, settings: EngineSettings, free: int, *, gpu: bool
-) -> tuple[int, int] | None:
+def largest_that_fits(header: GgufHeader, settings: EngineSettings, free: int, *, gpu: bool) -> tuple[int, int] | None:
     """The nearest smaller setting that fits, as context and parallel requests: fewer requests first, then a shorter context."""
     wanted = default_context(header, settings.context)
     layers = len(cache_shape(header).keys)
     while wanted >= PAD:
         for parallel in (4, 2, 1):
-            found = estimate(
-                header, replace(settings, context=wanted, parallel=parallel), (layers + 1,) if gpu else ()
-            )
+            found = estimate(header, replace(settings, context=wanted, parallel=parallel), (layers + 1,) if gpu else ())
             if (found.gpu if gpu else found.host) <= free:
                 return wanted, parallel
         wanted //= 2

@@ -12,10 +12,9 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.models.engine_settings import EngineSettings, check_settings
 
 _PAD = 256
+# ggml's numbers of types; the binding has no names for some of them.
 _CACHE_TYPES = {
-    "f32": llama_cpp.GGML_TYPE_F32, "f16": llama_cpp.GGML_TYPE_F16, "bf16": llama_cpp.GGML_TYPE_BF16,
-    "q8_0": llama_cpp.GGML_TYPE_Q8_0, "q5_1": llama_cpp.GGML_TYPE_Q5_1, "q5_0": llama_cpp.GGML_TYPE_Q5_0,
-    "q4_1": llama_cpp.GGML_TYPE_Q4_1, "q4_0": llama_cpp.GGML_TYPE_Q4_0, "iq4_nl": llama_cpp.GGML_TYPE_IQ4_NL,
+    "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30,
 }  # fmt: skip
 _SPLIT_MODES = {
     "auto": llama_cpp.LLAMA_SPLIT_MODE_LAYER, "none": llama_cpp.LLAMA_SPLIT_MODE_NONE,
@@ -57,13 +56,15 @@ class ModelParameters:
         native = llama_cpp.llama_model_default_params()
         native.n_gpu_layers = options.gpu_layers
         native.split_mode = _SPLIT_MODES[options.split_mode]
-        native.main_gpu = max(0, options.main_gpu)
+        # Of a model that is not split -1 is no GPU at all.
+        native.main_gpu = options.main_gpu if options.split_mode == "none" else max(0, options.main_gpu)
         native.load_mode = _LOAD_MODES[options.mmap, options.mlock]
         if options.tensor_split:
             size = int(llama_cpp.llama_max_devices())
             if len(options.tensor_split) > size:
                 raise LlmopsError(
-                    "too_many_gpus", f"tensor_split has {len(options.tensor_split)} shares; this build takes {size} GPUs"
+                    "too_many_gpus",
+                    f"tensor_split has {len(options.tensor_split)} shares; this build takes {size} GPUs",
                 )
             self._shares = (ctypes.c_float * size)(*options.tensor_split)
             native.tensor_split = self._shares
