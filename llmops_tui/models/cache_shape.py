@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.models.engine_settings import CACHE_BLOCKS, EngineSettings, check_cache
-from llmops_tui.models.gguf import GgufHeader
+from llmops_tui.models.gguf_header import GgufHeader
 
 PAD = 256
 # Of how many layers one looks at the whole context, and whether it is the first of them; else it is the last.

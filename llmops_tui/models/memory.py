@@ -12,7 +12,7 @@ from typing import Any
 
 from llmops_tui.models.cache_shape import PAD, CacheShape, cache_shape, per_layer
 from llmops_tui.models.engine_settings import EngineSettings
-from llmops_tui.models.gguf import GgufHeader
+from llmops_tui.models.gguf_header import GgufHeader
 
 # What the server's two Python processes hold besides the model.
 PROCESS_BYTES = 180_000_000

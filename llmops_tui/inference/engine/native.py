@@ -17,6 +17,7 @@ import numpy.typing as npt
 from llmops_tui import native_log
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
+from llmops_tui.models.engine_settings import in_blocks
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
 _PAD = 256
@@ -86,10 +87,13 @@ class NativeModel:
         params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
         made = llama_cpp.llama_init_from_model(self.model, params)
         if not made:
+            kind = options.cache_types[1]
+            needs = f", or no flash attention, which cache_type_v {kind} needs" if in_blocks(kind) else ""
             raise LlmopsError(
                 "context_failed",
-                f"no memory for {self.parallel} contexts of {wanted:,} tokens",
-                "Ask for a smaller context or fewer parallel requests, or unload another model.",
+                f"no memory for {self.parallel} contexts of {wanted:,} tokens{needs}",
+                "Ask for a smaller context or fewer parallel requests, or unload another model."
+                + (" Or keep values whole: cache_type_v f16." if needs else ""),
             )
         return made
 
