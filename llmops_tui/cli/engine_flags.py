@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
 
+# Before the names of these arguments, so that none is one of the command's own.
+_OWN = "engine_"
 # A flag for each field of EngineSettings; None is "as the settings say".
 _FLAGS: dict[str, Any] = {
     "context": Annotated[int | None, typer.Option("--context", min=0, help="Context of a request, in tokens.")],
@@ -60,14 +62,15 @@ def engine_flags(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in _FLAGS}
+        flags = {name: given.pop(f"{_OWN}{name}") for name in _FLAGS}
         command(**given, engine=functools.partial(_change, flags))
 
     # Typer looks at both; annotations are evaluated where the command stands.
     signature = inspect.signature(command, eval_str=True)
     own = [p for name, p in signature.parameters.items() if name != "engine"]
     flags = [
-        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=k) for n, k in _FLAGS.items()
+        inspect.Parameter(f"{_OWN}{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _FLAGS.items()
     ]
     changed = signature.replace(parameters=[*own, *flags])
     wrapper.__signature__ = changed  # type: ignore[attr-defined]
