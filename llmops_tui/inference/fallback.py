@@ -66,7 +66,7 @@ RUNGS = (
         "no-gpu",
         "on the processor alone, without the GPU",
         f"Build llama.cpp again for this GPU and its driver: {_REBUILD.format('-DGGML_CUDA=on')}",
-        _PLAIN | {"flash_attention": False, "gpu_layers": 0},
+        _PLAIN | {"flash_attention": False, "gpu_layers": 0, "split_mode": "none", "main_gpu": -1, "tensor_split": []},
         # Without a device in sight nothing of the driver is touched, not even for the large products of a prompt.
         {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""},
     ),

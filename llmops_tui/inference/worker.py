@@ -17,6 +17,7 @@ import pydantic
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.jobs.process import die_with_parent
+from llmops_tui.models.engine_settings import from_json
 
 if TYPE_CHECKING:
     from llmops_tui.inference.engine.embedding import Embedder
@@ -55,11 +56,12 @@ class _Worker:
     def serve(self, options: dict[str, Any]) -> None:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
-            from llmops_tui.inference.engine.native import EngineOptions, UnsoundError
+            from llmops_tui.inference.engine.native import UnsoundError
+            from llmops_tui.inference.engine.parameters import EngineOptions
             from llmops_tui.inference.engine.scheduler import Scheduler
 
-            options["visible"] = tuple(options.get("visible", ()))
-            self._scheduler = Scheduler(EngineOptions(**options), self._outbox.append, progress=self._tell_progress)
+            given = EngineOptions(**from_json(options))
+            self._scheduler = Scheduler(given, self._outbox.append, progress=self._tell_progress)
             self._embedder = Embedder(self._scheduler.native)
             self._send([{"event": "phase", "phase": "checking", "share": 0.0}])
             self._scheduler.native.check()

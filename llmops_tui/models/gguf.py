@@ -8,7 +8,8 @@ from __future__ import annotations
 import mmap
 import re
 import struct
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _MAX_KEY = 65_535
 _KEPT_ITEMS = 4
 _KEPT_NUMBERS = 1024
 _LAYER = re.compile(r"blk\.(\d+)\.")
+_EXPERT = re.compile(r"blk\.(\d+)\.ffn_(up|down|gate|gate_up)_(ch|)exps")
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
@@ -61,7 +63,22 @@ class GgufHeader:
     tensor_bytes: int
     size_bytes: int
     layer_bytes: dict[int, int] = field(default_factory=dict)
-    output_bytes: int = 0
+    # What of it are experts of a mixture.
+    expert_bytes: dict[int, int] = field(default_factory=dict)
+    embedding_bytes: int = 0
+    # The output's own tensors, and whether its matrix is among them.
+    own_output_bytes: int = 0
+    has_output: bool = False
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output is the matrix of the input, used a second time."""
+        return not self.has_output
+
+    @property
+    def output_bytes(self) -> int:
+        """What the output takes where it does not lie beside the input."""
+        return self.own_output_bytes + (self.embedding_bytes if self.tied else 0)
 
     @property
     def shards(self) -> int:
@@ -185,21 +202,52 @@ def _parse(reader: _Reader) -> GgufHeader:
     if not metadata.get("split.no") and not isinstance(metadata.get("general.architecture"), str):
         raise refuse(path, "it names no architecture")
     parameters, sizes = _tensors(reader, tensors, metadata)
-    layers, output = _by_layer(sizes)
     return GgufHeader(
-        version, metadata, lengths, tensors, parameters, sum(sizes.values()), len(reader.data), layers, output
+        version=version,
+        metadata=metadata,
+        array_lengths=lengths,
+        tensor_count=tensors,
+        parameter_count=parameters,
+        tensor_bytes=sum(sizes.values()),
+        size_bytes=len(reader.data),
+        layer_bytes=_by_layer(sizes, _LAYER),
+        expert_bytes=_by_layer(sizes, _EXPERT),
+        embedding_bytes=sizes.get("token_embd.weight", 0),
+        own_output_bytes=sum(size for name, size in sizes.items() if name.startswith("output")),
+        has_output="output.weight" in sizes,
     )
 
 
-def _by_layer(sizes: dict[str, int]) -> tuple[dict[int, int], int]:
-    """Bytes of each layer's tensors, and of the output's."""
+def join_headers(headers: list[GgufHeader]) -> GgufHeader:
+    """The header of a model in several files: what the first says of it, and the tensors of all."""
+
+    def added(name: str) -> dict[int, int]:
+        found: Counter[int] = Counter()
+        for header in headers:
+            found.update(getattr(header, name))
+        return dict(found)
+
+    return replace(
+        headers[0],
+        tensor_count=sum(h.tensor_count for h in headers),
+        parameter_count=sum(h.parameter_count for h in headers),
+        tensor_bytes=sum(h.tensor_bytes for h in headers),
+        size_bytes=sum(h.size_bytes for h in headers),
+        layer_bytes=added("layer_bytes"),
+        expert_bytes=added("expert_bytes"),
+        embedding_bytes=sum(h.embedding_bytes for h in headers),
+        own_output_bytes=sum(h.own_output_bytes for h in headers),
+        has_output=any(h.has_output for h in headers),
+    )
+
+
+def _by_layer(sizes: dict[str, int], pattern: re.Pattern[str]) -> dict[int, int]:
+    """Bytes of each layer's tensors whose names match."""
     layers: dict[int, int] = {}
     for name, size in sizes.items():
-        if match := _LAYER.match(name):
+        if match := pattern.match(name):
             layers[int(match[1])] = layers.get(int(match[1]), 0) + size
-    output = sum(size for name, size in sizes.items() if name.startswith("output"))
-    # A model without a matrix of its own for the output uses that of its input a second time.
-    return layers, output + (0 if "output.weight" in sizes else sizes.get("token_embd.weight", 0))
+    return layers
 
 
 def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:

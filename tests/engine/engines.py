@@ -75,7 +75,7 @@ class Bench:
     """A scheduler, run by hand."""
 
     def __init__(self, path: Path = MODEL, **options: Any) -> None:
-        from llmops_tui.inference.engine.native import EngineOptions
+        from llmops_tui.inference.engine.parameters import EngineOptions
         from llmops_tui.inference.engine.scheduler import Scheduler
 
         self.events: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 
 from llmops_tui.hardware.memory import HOST, DeviceMemory, devices, measure
 from llmops_tui.inference import loading
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.leases import MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf import read_header
-from llmops_tui.models.memory import choose_gpu_layers, estimate, largest_that_fits
+from llmops_tui.models.memory import choose_layers, estimate, largest_that_fits
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
@@ -52,7 +54,7 @@ def ledger(tmp_path: Path, device: Device) -> MemoryLedger:
 
 
 def take(ledger: MemoryLedger, size: int, name: str = "m", process: ProcessIdentity | None = None) -> Any:
-    return ledger.take(device="gpu0", size=size, name=name, kind="server", workspace="w", process=process or me())
+    return ledger.take({"gpu0": size}, name=name, kind="server", workspace="w", process=process or me())
 
 
 def test_what_was_promised_counts_before_it_is_used_and_only_once(ledger: MemoryLedger, device: Device) -> None:
@@ -102,7 +104,7 @@ def test_two_that_ask_at_once_are_not_both_given_the_last_of_it(tmp_path: Path) 
         "from llmops_tui.hardware.memory import DeviceMemory\n"
         "ledger = MemoryLedger(Path(sys.argv[1]), lambda d: DeviceMemory(d, 10, 10))\n"
         "try:\n"
-        "    ledger.take(device='gpu0', size=6, name='x', kind='job', workspace='w', process=identify(os.getpid()))\n"
+        "    ledger.take({'gpu0': 6}, name='x', kind='job', workspace='w', process=identify(os.getpid()))\n"
         "    print('taken', flush=True)\n"
         "except MemoryShortError:\n"
         "    print('short', flush=True)\n"
@@ -128,11 +130,12 @@ def test_the_estimate_is_what_llama_cpp_allocates() -> None:
     """llama.cpp's own log of its buffers, in a process of its own, against the figures before loading."""
     code = (
         "import sys\n"
-        "from llmops_tui.inference.engine.native import EngineOptions, NativeModel\n"
+        "from llmops_tui.inference.engine.native import NativeModel\n"
+        "from llmops_tui.inference.engine.parameters import EngineOptions\n"
         "NativeModel(EngineOptions(sys.argv[1], context=1024, parallel=4, threads=1))"
     )
     log = subprocess.run([sys.executable, "-c", code, str(MODEL)], capture_output=True, text=True, check=True).stderr
-    found = estimate(read_header(MODEL), context=1024, parallel=4)
+    found = estimate(read_header(MODEL), EngineSettings(context=1024, parallel=4))
 
     def told(word: str) -> float:
         line = next(x for x in log.splitlines() if word in x and "MiB" in x)
@@ -144,19 +147,19 @@ def test_the_estimate_is_what_llama_cpp_allocates() -> None:
 
 
 def test_layers_are_chosen_to_fit_and_what_fits_is_advised() -> None:
-    header = read_header(MODEL)
-    whole = estimate(header, context=1024, parallel=4, gpu_layers=-1)
+    header, settings = read_header(MODEL), EngineSettings(context=1024, parallel=4)
+    whole = estimate(header, settings, (6,))
     assert whole.gpu_layers == whole.layers + 1 == 6
-    assert choose_gpu_layers(header, whole.gpu, context=1024, parallel=4).gpu_layers == 6
-    fewer = choose_gpu_layers(header, whole.gpu - 1, context=1024, parallel=4)
+    assert choose_layers(header, settings, [whole.gpu]).gpu_layers == 6
+    fewer = choose_layers(header, settings, [whole.gpu - 1])
     assert 0 < fewer.gpu_layers < 6
     assert fewer.gpu <= whole.gpu - 1
-    assert choose_gpu_layers(header, 0, context=1024).gpu_layers == 0
-    assert estimate(header, exact=True).kv_cache == 2 * estimate(header).kv_cache
-    advised = largest_that_fits(header, estimate(header, context=512, parallel=1).host, context=1024, gpu=False)
-    assert advised is not None
-    assert (advised.context, advised.parallel) == (512, 1)
-    assert largest_that_fits(header, 1000, context=1024, gpu=False) is None
+    assert choose_layers(header, settings, [0]).gpu_layers == 0
+    exact = replace(settings, precision="exact")
+    assert estimate(header, exact).kv_cache == 2 * estimate(header, settings).kv_cache
+    free = estimate(header, EngineSettings(context=512, parallel=1)).host
+    assert largest_that_fits(header, settings, free, gpu=False) == (512, 1)
+    assert largest_that_fits(header, settings, 1000, gpu=False) is None
 
 
 def test_this_machine_has_memory() -> None:
@@ -176,7 +179,7 @@ def small_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[l
 
     monkeypatch.setattr(loading, "ledger", ledger)
     monkeypatch.setattr("llmops_tui.inference.supervisor.ledger", ledger)
-    monkeypatch.setattr(loading, "target_device", lambda: HOST)
+    monkeypatch.setattr(loading, "usable_gpus", list)
     return size
 
 
@@ -185,7 +188,7 @@ def test_a_model_that_does_not_fit_is_not_started_and_a_freed_one_is_seen_to_be_
 ) -> None:
     registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
     first, second = registry.get("support-base"), registry.get("support-base-q4")
-    needed = estimate(read_header(first.path), context=512, parallel=1).host
+    needed = estimate(read_header(first.path), EngineSettings(context=512, parallel=1)).host
     small_machine[0] = int(needed * 1.5)
     options = LoadOptions(threads=1, context=512, parallel=1)
     handle = supervisor.ensure(first, options)
@@ -205,7 +208,7 @@ def test_waiting_for_memory_ends_when_it_is_freed(sample: Workspace, small_machi
 
     registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
     first, second = registry.get("support-base"), registry.get("support-base-q4")
-    small_machine[0] = int(estimate(read_header(first.path), context=512, parallel=1).host * 1.5)
+    small_machine[0] = int(estimate(read_header(first.path), EngineSettings(context=512, parallel=1)).host * 1.5)
     options = LoadOptions(threads=1, context=512, parallel=1, wait=True)
     supervisor.ensure(first, options)
     asked = threading.Event()

@@ -12,7 +12,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.remote import RemoteHandle, check_url, find_key, open_remote, probe_remote
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -262,6 +262,7 @@ def test_two_hundred_mutated_files_are_refused_or_loaded_in_a_process_of_their_o
 
 
 def test_an_architecture_without_attention_needs_no_cache(tmp_path: Path) -> None:
+    from llmops_tui.models.engine_settings import EngineSettings
     from llmops_tui.models.memory import estimate
 
-    assert estimate(read_header(write_mamba(tmp_path / "mamba.gguf"))).kv_cache == 0
+    assert estimate(read_header(write_mamba(tmp_path / "mamba.gguf")), EngineSettings()).kv_cache == 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
@@ -16,32 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
 
-BATCH = 512
 _OUTPUT_BYTES = 64 * 1024 * 1024
-_PAD = 256
 _DECODED, _NO_ROOM, _ABORTED = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How a model is loaded. ``context`` is in tokens a request; 0 is the model's own, up to 4,096."""
-
-    path: str
-    context: int = 0
-    threads: int = 0
-    gpu_layers: int = 0
-    parallel: int = 4
-    cache_bytes: int = 1 << 30
-    # Control tokens whose text is part of the answer: marks of tool calls and of reasoning.
-    visible: tuple[str, ...] = ()
-    speculate: bool = False
-    # "fast": flash attention where llama.cpp has it, half-precision cache. "exact": neither; then log-probabilities
-    # agree with a full-precision computation on the same weights to 1e-4 and better, at up to a third less speed.
-    precision: str = "fast"
-    # Weights repacked for this processor's own instructions, and flash attention: given up where they crash.
-    extra_buffers: bool = True
-    flash_attention: bool = True
 
 
 class UnsoundError(Exception):
@@ -62,14 +39,12 @@ class NativeModel:
 
     def __init__(self, options: EngineOptions, progress: Callable[[float], None] | None = None) -> None:
         llama_cpp.llama_backend_init()
-        model_params = llama_cpp.llama_model_default_params()
-        model_params.n_gpu_layers = options.gpu_layers
-        model_params.use_extra_bufts = options.extra_buffers
+        parameters = ModelParameters(options)
         if progress is not None:
             # Kept in a variable of its own: llama.cpp calls it until the model is loaded.
             told = llama_cpp.llama_progress_callback(lambda share, _data: progress(share) is None)
-            model_params.progress_callback = told
-        self.model = llama_cpp.llama_model_load_from_file(options.path.encode(), model_params)
+            parameters.native.progress_callback = told
+        self.model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), parameters.native)
         if not self.model:
             raise LlmopsError(
                 "model_load_failed", f"llama.cpp could not load {options.path}", "The server's log says why."
@@ -81,6 +56,7 @@ class NativeModel:
         self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.model))
         self.threads = options.threads or max(1, (os.cpu_count() or 2) - 1)
         self.parallel = options.parallel
+        self.batch = options.batch
         wanted = min(options.context, self.trained_context) if options.context else min(self.trained_context, 4096)
         self.context = self._make_context(wanted, options)
         self.n_ctx = min(wanted, int(llama_cpp.llama_n_ctx_seq(self.context)))
@@ -95,25 +71,14 @@ class NativeModel:
         self._piece_buffer = ctypes.create_string_buffer(256)
         self.adapters: dict[str, Any] = {}
         self._adapter = ""
-        self._batch = _Batch()
+        self._batch = _Batch(options.batch)
         self._logits_at = 0
         self._logits: npt.NDArray[np.float32] = np.empty((0, self.n_vocab), np.float32)
         # Scored positions need a row of logits each; a chunk of a prompt is cut so that they stay small.
-        self.max_scored = max(16, min(BATCH, _OUTPUT_BYTES // (4 * self.n_vocab)))
+        self.max_scored = max(16, min(self.batch, _OUTPUT_BYTES // (4 * self.n_vocab)))
 
     def _make_context(self, wanted: int, options: EngineOptions) -> Any:
-        params = llama_cpp.llama_context_default_params()
-        exact = options.precision == "exact"
-        if exact or not options.flash_attention:
-            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        if exact:
-            params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
-        params.n_ctx = -(-wanted // _PAD) * _PAD * self.parallel
-        params.n_batch = params.n_ubatch = BATCH
-        params.n_seq_max = self.parallel
-        params.kv_unified = False
-        params.n_threads = params.n_threads_batch = self.threads
-        params.no_perf = True
+        params = context_parameters(options, wanted, self.threads)
         # llama.cpp asks between graph nodes whether to stop. Calling into Python there costs more than a small model's
         # step; the C library's strlen is the callback instead: an empty string is "go on", any other "stop".
         self._abort_flag = ctypes.create_string_buffer(2)
@@ -301,14 +266,14 @@ class NativeModel:
 class _Batch:
     """A ``llama_batch`` over numpy arrays, so that a step fills it with a few slices and no loop."""
 
-    def __init__(self) -> None:
-        self._tokens = np.zeros(BATCH, np.int32)
-        self._positions = np.zeros(BATCH, np.int32)
-        self._counts = np.ones(BATCH, np.int32)
-        self._sequences = np.zeros(BATCH, np.int32)
-        self._outputs = np.zeros(BATCH, np.int8)
+    def __init__(self, size: int) -> None:
+        self._tokens = np.zeros(size, np.int32)
+        self._positions = np.zeros(size, np.int32)
+        self._counts = np.ones(size, np.int32)
+        self._sequences = np.zeros(size, np.int32)
+        self._outputs = np.zeros(size, np.int8)
         # seq_id is an array of pointers, each to the one sequence of its token.
-        self._pointers = self._sequences.ctypes.data + 4 * np.arange(BATCH, dtype=np.int64)
+        self._pointers = self._sequences.ctypes.data + 4 * np.arange(size, dtype=np.int64)
         self._native = llama_cpp.llama_batch(
             0,
             self._tokens.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token)),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine.native import BATCH, DecodeAbortedError, EngineOptions, NativeModel
+from llmops_tui.inference.engine.native import DecodeAbortedError, NativeModel
+from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine.placement import Placement
 from llmops_tui.inference.engine.prefix_cache import PrefixCache
 from llmops_tui.inference.engine.sequence import Request, Running, Slot
@@ -181,7 +182,7 @@ class Scheduler:
         busy = [r for r in busy if r.request.adapter == adapter]
         streams = [r for r in busy if r.missing == 1]
         prompts = [r for r in busy if r.missing > 1]
-        room = BATCH - len(streams)
+        room = self.native.batch - len(streams)
         if streams and prompts and self._prefill_rate:
             room = min(room, max(_MIN_CHUNK, int(self._prefill_rate * _STALL_SECONDS)))
         shares = self._share(prompts, room)

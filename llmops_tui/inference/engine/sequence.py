@@ -7,7 +7,7 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
-from llmops_tui.inference.engine.native import BATCH, NativeModel
+from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.sampler import TokenSampler
 from llmops_tui.inference.engine.speculation import NgramDraft
 from llmops_tui.inference.sampling import SamplingParameters
@@ -108,7 +108,7 @@ class Running:
     @property
     def wanted(self) -> int:
         """How many tokens it can use in one step."""
-        return min(self.missing, BATCH if self.request.score_from is None else self._native.max_scored)
+        return min(self.missing, self._native.batch if self.request.score_from is None else self._native.max_scored)
 
     def outputs(self, start: int, count: int) -> list[int]:
         """Which of the prompt's tokens from ``start`` on need logits."""

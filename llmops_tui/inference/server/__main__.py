@@ -16,6 +16,7 @@ import uvicorn
 from llmops_tui.inference.server.app import ModelServer
 from llmops_tui.inference.server.guard import MAX_HEAD, PatientProtocol
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.models.engine_settings import from_json
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal_at_end
 
@@ -86,10 +87,7 @@ def main() -> None:
     """Serve with the options of the state file."""
     os.umask(0o077)
     state = Path(sys.argv[1])
-    given = json.loads(state.read_text())["options"]
-    for name in ("keys", "allowed_hosts", "allowed_origins"):
-        given[name] = tuple(given.get(name, ()))
-    asyncio.run(serve(ServerOptions(**given), state))
+    asyncio.run(serve(ServerOptions(**from_json(json.loads(state.read_text())["options"])), state))
 
 
 if __name__ == "__main__":

@@ -34,12 +34,12 @@ from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import JournalWriter
 from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.workspace.catalogue import write_notice
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
-_ENGINE_OPTIONS = ("path", "context", "threads", "gpu_layers", "parallel", "cache_bytes", "speculate", "precision")
 _STATE_SECONDS = 2.0
 
 
@@ -54,7 +54,7 @@ class ModelServer:
         self._writer = JournalWriter(self._journal, options.trace_content)
         self._metrics = ServerMetrics(options.model)
         self.engine = EngineProcess(
-            {name: getattr(options, name) for name in _ENGINE_OPTIONS} | {"visible": self._chat.format.visible},
+            part(EngineSettings, options) | {"path": options.path, "visible": self._chat.format.visible},
             workspace.logs / f"engine-{options.model}.log",
             hang_seconds=options.hang_seconds,
             lost=self._metrics.engine_lost,
