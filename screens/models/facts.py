@@ -123,6 +123,9 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
         ("size", size_text(model.size_bytes)), ("file", str(model.path)), ("SHA-256", model.sha256),
         ("last verified", verified),
     ]  # fmt: skip
+    if header.get("source"):
+        places = [header.get(key) for key in ("source", "origin", "source_file", "revision")]
+        rows.append(("fetched from", ", ".join(str(place) for place in places if place)))
     if int(header.get("shards") or 1) > 1:
         rows.insert(10, ("in files", header["shards"]))
     return rows
