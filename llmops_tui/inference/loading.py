@@ -11,7 +11,8 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.planning import Plan, make_plan, usable_gpus
 from llmops_tui.jobs.leases import Lease, MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
-from llmops_tui.models.gguf import GgufHeader, join_headers, read_header
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.gguf_header import GgufHeader, join_headers
 from llmops_tui.models.memory import largest_that_fits
 from llmops_tui.models.registry import Model
 from llmops_tui.workspace.layout import Workspace, user_runtime_folder

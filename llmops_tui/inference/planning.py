@@ -16,7 +16,7 @@ from llmops_tui.hardware.cuda_devices import CudaDevice, cuda_devices, environme
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.probe import probe
 from llmops_tui.models.engine_settings import check_settings
-from llmops_tui.models.gguf import GgufHeader
+from llmops_tui.models.gguf_header import GgufHeader
 from llmops_tui.models.memory import MemoryEstimate, choose_layers, choose_rows, estimate
 
 Available = Callable[[str], int]

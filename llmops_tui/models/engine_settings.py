@@ -109,7 +109,8 @@ def check_settings(settings: EngineSettings) -> None:
             raise _refuse(f"{name} is {getattr(settings, name)}", f"It goes from {low} to {high}.")
     if settings.exact and (settings.cache_type_k, settings.cache_type_v) != ("f16", "f16"):
         raise _refuse(
-            f"precision exact keeps its cache in 32 bits, and {settings.cache_type_k} / {settings.cache_type_v} was asked for",
+            f"precision exact keeps its cache in 32 bits; cache_type_k {settings.cache_type_k} and cache_type_v "
+            f"{settings.cache_type_v} were asked for",
             "Leave out one of the two.",
         )
     if settings.micro_batch > settings.batch:

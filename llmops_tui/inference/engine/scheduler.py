@@ -269,20 +269,24 @@ class Scheduler:
                 return
             rows, likeliest = rows[-1:], likeliest[-1:]
             reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
-        else:
+            self._deliver(running, reason, now)
+            if reason is None:
+                self._shelf.mark(running)
+            return
+        slot.evaluated += 1
+        reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
+        accepted = 0
+        while reason is None and accepted < part.drafted and part.tokens[accepted + 1] == running.tokens[-1]:
+            accepted += 1
             slot.evaluated += 1
-            reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
-            accepted = 0
-            while reason is None and accepted < part.drafted and part.tokens[accepted + 1] == running.tokens[-1]:
-                accepted += 1
-                slot.evaluated += 1
-                reason = running.take(rows[accepted], likeliest[accepted] if running.plain else None, now)
-            if part.drafted:
-                assert running.draft is not None
-                running.draft.learn(part.drafted, accepted)
-                self.counters.drafted_tokens += part.drafted
-                self.counters.accepted_tokens += accepted
-                self.native.trim(slot.id, slot.evaluated)
+            reason = running.take(rows[accepted], likeliest[accepted] if running.plain else None, now)
+        if part.drafted:
+            assert running.draft is not None
+            running.draft.learn(part.drafted, accepted)
+            self.counters.drafted_tokens += part.drafted
+            self.counters.accepted_tokens += accepted
+            if not self.native.trim(slot.id, slot.evaluated):
+                slot.evaluated = 0
         self._deliver(running, reason, now)
 
     def _deliver(self, running: Running, reason: str | None, now: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
 from llmops_tui.inference.engine.native import NativeModel
+from llmops_tui.inference.engine.prefix_cache import Mark
 from llmops_tui.inference.engine.sampler import TokenSampler
 from llmops_tui.inference.engine.speculation import NgramDraft
 from llmops_tui.inference.sampling import SamplingParameters
@@ -48,13 +49,14 @@ class Request:
 
 @dataclass
 class Slot:
-    """One sequence of the context: the tokens its cache holds, the first ``evaluated`` of ``tokens``."""
+    """One sequence of the context: the tokens its cache holds, the first ``evaluated`` of ``tokens``; a way back to fewer."""
 
     id: int
     tokens: list[int] = field(default_factory=list)
     evaluated: int = 0
     adapter: str = ""
     running: Running | None = None
+    mark: Mark | None = None
 
 
 class Running:
