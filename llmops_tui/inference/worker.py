@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # The server takes silence for a hang; a long prompt is evaluated in silence otherwise.
 _BEAT_SECONDS = 1.0
+_PROGRESS_SECONDS = 0.2
 
 
 def main() -> None:
@@ -32,6 +34,8 @@ def main() -> None:
     incoming = os.fdopen(os.dup(0), "rb")
     outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+    # Where native code crashes, the log says in which call.
+    faulthandler.enable()
     die_with_parent(int(sys.argv[2]))
     _Worker(incoming, outgoing).serve(json.loads(sys.argv[1]))
 
@@ -51,12 +55,17 @@ class _Worker:
     def serve(self, options: dict[str, Any]) -> None:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
-            from llmops_tui.inference.engine.native import EngineOptions
+            from llmops_tui.inference.engine.native import EngineOptions, UnsoundError
             from llmops_tui.inference.engine.scheduler import Scheduler
 
             options["visible"] = tuple(options.get("visible", ()))
-            self._scheduler = Scheduler(EngineOptions(**options), self._outbox.append)
+            self._scheduler = Scheduler(EngineOptions(**options), self._outbox.append, progress=self._tell_progress)
             self._embedder = Embedder(self._scheduler.native)
+            self._send([{"event": "phase", "phase": "checking", "share": 0.0}])
+            self._scheduler.native.check()
+        except UnsoundError as error:
+            self._send([{"event": "unsound", "cause": str(error)}])
+            return
         except LlmopsError as error:
             self._send([{"event": "failed", "error": error.as_dict()}])
             return
@@ -73,6 +82,12 @@ class _Worker:
                 self._outbox.clear()
             elif time.monotonic() - self._last_write > _BEAT_SECONDS:
                 self._send([{"id": "", "event": "beat"}])
+
+    def _tell_progress(self, share: float) -> None:
+        """Tell how much of the model is loaded, a few times a second."""
+        now = time.monotonic()
+        if now - self._last_write > _PROGRESS_SECONDS:
+            self._send([{"event": "phase", "phase": "loading", "share": share}])
 
     def _take_in(self) -> None:
         """Handle all messages that are there; waits for one where nothing runs."""

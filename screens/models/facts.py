@@ -74,6 +74,8 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
     if details.engine.get("state"):
         parts += [("\nEngine\n", "bold"), *_rows(_engine_rows(details.engine))]
+    elif details.engine:
+        parts += [("\nEngine\n", "bold"), *_rows(_waiting_rows(details.engine))]
     if details.memory:
         parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
     if details.proof:
@@ -149,6 +151,23 @@ def _engine_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
     if state["drafted_tokens"]:
         share = state["accepted_tokens"] / state["drafted_tokens"]
         rows.append(("speculation", f"{share:.0%} of {int(state['drafted_tokens']):,} guesses were right"))
+    return rows + _trouble_rows(facts_)
+
+
+def _waiting_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+    """An engine that does not answer now: it loads, it died, or it is left alone for a while."""
+    told = str(facts_.get("status", "silent"))
+    if told == "loading" and facts_.get("phase") == "loading":
+        told = f"loading, {facts_['share']:.0%}"
+    elif told == "failing":
+        told = f"keeps dying; started again in {facts_['retry_in_s']:.0f} s"
+    return [("state", told), *_trouble_rows(facts_)]
+
+
+def _trouble_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+    rows = []
     if facts_.get("last_failure"):
         rows.append(("last failure", facts_["last_failure"]))
+    if fallback := facts_.get("fallback"):
+        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to mend it", fallback["remedy"])]
     return rows

@@ -39,6 +39,13 @@ class EngineOptions:
     # "fast": flash attention where llama.cpp has it, half-precision cache. "exact": neither; then log-probabilities
     # agree with a full-precision computation on the same weights to 1e-4 and better, at up to a third less speed.
     precision: str = "fast"
+    # Weights repacked for this processor's own instructions, and flash attention: given up where they crash.
+    extra_buffers: bool = True
+    flash_attention: bool = True
+
+
+class UnsoundError(Exception):
+    """What llama.cpp computes on this machine is not a number."""
 
 
 class DecodeAbortedError(Exception):
@@ -53,10 +60,15 @@ class NativeModel:
     one another, so whoever fills batches keeps the busy ids side by side and in ascending order.
     """
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, progress: Callable[[float], None] | None = None) -> None:
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
         model_params.n_gpu_layers = options.gpu_layers
+        model_params.use_extra_bufts = options.extra_buffers
+        if progress is not None:
+            # Kept in a variable of its own: llama.cpp calls it until the model is loaded.
+            told = llama_cpp.llama_progress_callback(lambda share, _data: progress(share) is None)
+            model_params.progress_callback = told
         self.model = llama_cpp.llama_model_load_from_file(options.path.encode(), model_params)
         if not self.model:
             raise LlmopsError(
@@ -70,7 +82,7 @@ class NativeModel:
         self.threads = options.threads or max(1, (os.cpu_count() or 2) - 1)
         self.parallel = options.parallel
         wanted = min(options.context, self.trained_context) if options.context else min(self.trained_context, 4096)
-        self.context = self._make_context(wanted, exact=options.precision == "exact")
+        self.context = self._make_context(wanted, options)
         self.n_ctx = min(wanted, int(llama_cpp.llama_n_ctx_seq(self.context)))
         self.memory = llama_cpp.llama_get_memory(self.context)
         # Recurrent and hybrid models keep a state that cannot be cut back to an earlier token.
@@ -89,10 +101,12 @@ class NativeModel:
         # Scored positions need a row of logits each; a chunk of a prompt is cut so that they stay small.
         self.max_scored = max(16, min(BATCH, _OUTPUT_BYTES // (4 * self.n_vocab)))
 
-    def _make_context(self, wanted: int, *, exact: bool) -> Any:
+    def _make_context(self, wanted: int, options: EngineOptions) -> Any:
         params = llama_cpp.llama_context_default_params()
-        if exact:
+        exact = options.precision == "exact"
+        if exact or not options.flash_attention:
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if exact:
             params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
         params.n_ctx = -(-wanted // _PAD) * _PAD * self.parallel
         params.n_batch = params.n_ubatch = BATCH
@@ -113,6 +127,30 @@ class NativeModel:
                 "Ask for a smaller context or fewer parallel requests, or unload another model.",
             )
         return made
+
+    def check(self) -> None:
+        """Decode a little, so that a build which does not fit this machine dies here and not under a request.
+
+        Two tokens at once and then one: prompts and single tokens take different kernels, and either may be the one
+        that is wrong.
+
+        Raises:
+            UnsoundError: the logits are no numbers.
+            LlmopsError: ``decode_failed``.
+        """
+        token = max(self.bos, 0)
+        if llama_cpp.llama_model_has_encoder(self.model):
+            array = (llama_cpp.llama_token * 2)(token, token)
+            if llama_cpp.llama_encode(self.context, llama_cpp.llama_batch_get_one(array, 2)) != 0:
+                raise LlmopsError("decode_failed", "llama.cpp failed to evaluate two tokens")
+        if not llama_cpp.llama_model_has_decoder(self.model):
+            return
+        for tokens, positions in (([token, token], [0, 1]), ([token], [2])):
+            self.decode(tokens, positions, [0] * len(tokens), [0] * (len(tokens) - 1) + [1])
+            if not np.isfinite(self.logits(1)[0]).all():
+                raise UnsoundError(f"what llama.cpp computed of {len(tokens)} tokens is not a number")
+        # As new, down to which cells are taken first.
+        llama_cpp.llama_memory_clear(self.memory, True)
 
     def abort(self, *, on: bool) -> None:
         """Stop the step that is running as soon as possible, or allow steps again. Safe from any thread."""

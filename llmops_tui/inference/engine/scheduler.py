@@ -51,8 +51,14 @@ class _Part:
 class Scheduler:
     """Runs requests on one :class:`NativeModel`; everything but :meth:`cancel_soon` belongs to one thread."""
 
-    def __init__(self, options: EngineOptions, emit: Emit, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.native = NativeModel(options)
+    def __init__(
+        self,
+        options: EngineOptions,
+        emit: Emit,
+        clock: Callable[[], float] = time.perf_counter,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.native = NativeModel(options, progress)
         self.counters = Counters()
         self._emit = emit
         self._clock = clock
