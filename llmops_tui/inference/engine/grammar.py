@@ -80,8 +80,13 @@ class Matcher:
         """
         self._matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
         self._vocabulary = vocabulary
+        self._ends = frozenset(tokenizer.eos_tokens)
         self._mask = np.zeros((tokenizer.vocab_size + 31) // 32 * 4, np.uint8)
         self._check()
+
+    def ends(self, token: int) -> bool:
+        """Whether a token would end the answer."""
+        return token in self._ends
 
     @property
     def finished(self) -> bool:
