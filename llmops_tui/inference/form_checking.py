@@ -34,6 +34,11 @@ class FormChecker:
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._waiting = 0
 
+    @property
+    def pid(self) -> int | None:
+        """Pid of the checking process, where one lives."""
+        return self._process.pid
+
     async def grammar_of(self, form: dict[str, Any] | None) -> str:
         """The grammar that holds an answer to a form, for the engine; empty for plain text.
 

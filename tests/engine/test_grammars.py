@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import re
@@ -14,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.forms import grammar_of
 from llmops_tui.inference.gbnf import gbnf_to_lark
-from tests.engine.engines import SCHEMA, Bench, questions
+from tests.engine.engines import MODEL, SCHEMA, Bench, questions
 from tests.engine.forms import HOSTILE, hostile_form, random_schema
 
 SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -187,22 +189,48 @@ def test_an_answer_ends_where_its_form_does_and_goes_on_where_it_may(bench: Benc
     assert set(biased.text) == {"a"}
 
 
-@pytest.mark.parametrize("what", [f for f in HOSTILE if f not in {"costly later", "ambiguous", "nullable rules"}])
-def test_a_form_that_cannot_be_held_is_refused_by_name_and_the_others_run(bench: Bench, what: str) -> None:
-    form, code = HOSTILE[what]
-    if code is None:
-        answer = bench.ask(PROMPT, form=form, parameters={"max_tokens": 4, "temperature": 1})
-        assert answer.error is None
-        return
-    with pytest.raises((InputRefusedError, RecursionError)) as refused:
-        bench.matcher(form).allowed()
-    if isinstance(refused.value, InputRefusedError):
-        assert len(refused.value.message) < 500
-        assert "\n" not in refused.value.message
+def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
+    checker = FormChecker(str(MODEL), [])
+
+    async def outcome(form: dict[str, Any]) -> str:
+        try:
+            assert await checker.grammar_of(form)
+        except InputRefusedError as error:
+            assert len(error.message) < 500
+            assert error.message.isprintable()
+            return error.code
+        return ""
+
+    async def all_of_them() -> dict[str, str]:
+        return {name: await outcome(form) for name, (form, _) in HOSTILE.items()}
+
+    found = asyncio.run(all_of_them())
+    checker.close()
+    for name, code in found.items():
+        assert code in HOSTILE[name][1].split("|"), name
+
+
+def test_a_checking_process_that_is_lost_is_replaced_and_a_known_form_needs_none() -> None:
+    checker = FormChecker(str(MODEL), [])
+    assert asyncio.run(checker.grammar_of({"type": "json_object"}))
+    first = checker.pid
+    assert first is not None
+    with pytest.raises(InputRefusedError, match="too much time") as refused:
+        asyncio.run(checker.grammar_of(HOSTILE["and"][0]))
+    assert refused.value.code == "grammar_too_costly"
+    assert checker.pid is None
+    assert asyncio.run(checker.grammar_of({"type": "json_object"}))
+    assert checker.pid is None
+    assert asyncio.run(checker.grammar_of(gbnf('root ::= "x"')))
+    assert checker.pid not in {None, first}
+    assert asyncio.run(checker.grammar_of(None)) == asyncio.run(checker.grammar_of({"type": "text"})) == ""
+    with pytest.raises(InputRefusedError, match="'xml' is not known"):
+        asyncio.run(checker.grammar_of({"type": "xml"}))
+    checker.close()
 
 
 def test_a_form_that_becomes_too_costly_ends_its_own_request_alone(bench: Bench) -> None:
-    form, _ = HOSTILE["costly later"]
+    form = gbnf('root ::= [a-z ]{40} e\ne ::= e e | e e e | [a-z ] | ""')
     alone = bench.ask(PROMPT, parameters={"max_tokens": 24})
     costly = bench.submit(PROMPT, form=form, parameters={"max_tokens": 200, "temperature": 1.0, "seed": 1})
     beside = bench.submit(PROMPT, parameters={"max_tokens": 24})

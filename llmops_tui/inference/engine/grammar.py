@@ -23,7 +23,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 # take 0.03. Each limit beyond these lets a mask of some grammar take a second.
 _LIMITS = llguidance.LLParserLimits(
     max_items_in_row=1000,
-    step_max_items=10_000,
+    step_max_items=3_000,
     step_lexer_fuel=50_000,
     initial_lexer_fuel=1_000_000,
     max_grammar_size=20_000,
@@ -33,7 +33,10 @@ _LIMITS = llguidance.LLParserLimits(
 # llguidance knows a token that is no text by this byte, which no text has.
 _NO_TEXT = b"\xff"
 _COSTLY = re.compile(r"too (big|many|deep)|max is|fuel|limit|too complex", re.IGNORECASE)
-_PLACE = re.compile(r"^(?:at )?\d+\(\d+\): |^failed to compile JSON schema: |^(?:lexer|[Pp]arser) [Ee]rror: ")
+_PLACE = re.compile(
+    r"^(?:at )?\d+\(\d+\): |^failed to (?:compile JSON schema|parse \"%json\"): |^(?:lexer|[Pp]arser) [Ee]rror: "
+)
+_CAUSE = re.compile(r"^error: (.+)", re.MULTILINE)
 _TOO_COMPLEX = {"ParserTooComplex", "LexerTooComplex"}
 
 
@@ -119,7 +122,8 @@ class Matcher:
 
 
 def _refused(error: str, reason: str) -> InputRefusedError:
-    text = error.split("\n", 1)[0]
+    # The first line says what is wrong; of a regular expression, one further down does.
+    text = (_CAUSE.findall(error) or error.split("\n", 1))[0]
     while (place := _PLACE.match(text)) is not None:
         text = text[place.end() :]
     if reason in _TOO_COMPLEX or _COSTLY.search(text):
