@@ -290,6 +290,9 @@ class Scheduler:
         self._deliver(running, reason, now)
 
     def _deliver(self, running: Running, reason: str | None, now: float) -> None:
+        if running.failure is not None:
+            self._fail(running, running.failure)
+            return
         for event in running.flush(now, ended=reason is not None):
             self._emit(event)
         if reason is not None:
@@ -302,6 +305,8 @@ class Scheduler:
         self._release(running)
 
     def _fail(self, running: Running, error: LlmopsError) -> None:
+        for event in running.flush(self._clock(), ended=True):
+            self._emit(event)
         self._emit({"id": running.request.id, "event": "error", "error": error.as_dict()})
         slot = running.slot
         self._release(running)

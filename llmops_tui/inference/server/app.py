@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.completions import Completions
@@ -62,7 +63,10 @@ class ModelServer:
         )
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
-        self._completions = Completions(options, self.engine, self.generator, self._adapters, self._chat, self._ask)
+        self._forms = FormChecker(options.path, self._chat.format.visible)
+        self._completions = Completions(
+            options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._ask
+        )
         self.failure: LlmopsError | None = None
 
     def app(self) -> ASGIApp:
@@ -110,6 +114,7 @@ class ModelServer:
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
+        self._forms.close()
 
     # Facts
 
