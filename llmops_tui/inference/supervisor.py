@@ -203,6 +203,12 @@ class ServerSupervisor:
                     return
                 if facts["status"] == "failed":
                     raise LlmopsError(**facts["error"])
+                if facts["status"] == "failing":
+                    raise LlmopsError(
+                        "engine_keeps_dying",
+                        f"the engine of {handle.model!r} keeps dying: {facts.get('last_failure', '')}",
+                        f"It is started again in {facts['retry_in_s']:.0f} s; llmops model stop {handle.model} ends that.",
+                    )
                 if waiting is not None:
                     waiting(spent)
                 time.sleep(_POLL_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import faulthandler
 import json
 import os
 import sys
@@ -20,10 +22,13 @@ from llmops_tui.models.engine_settings import from_json
 
 if TYPE_CHECKING:
     from llmops_tui.inference.engine.embedding import Embedder
+    from llmops_tui.inference.engine.grammar import Matcher, MatcherMaker
     from llmops_tui.inference.engine.scheduler import Scheduler
+    from llmops_tui.inference.engine.sequence import Request
 
 # The server takes silence for a hang; a long prompt is evaluated in silence otherwise.
 _BEAT_SECONDS = 1.0
+_PROGRESS_SECONDS = 0.2
 
 
 def main() -> None:
@@ -33,6 +38,8 @@ def main() -> None:
     incoming = os.fdopen(os.dup(0), "rb")
     outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+    # Where native code crashes, the log says in which call.
+    faulthandler.enable()
     die_with_parent(int(sys.argv[2]))
     _Worker(incoming, outgoing).serve(json.loads(sys.argv[1]))
 
@@ -47,16 +54,28 @@ class _Worker:
         self._outbox: list[dict[str, Any]] = []
         self._scheduler: Scheduler
         self._embedder: Embedder
+        self._matchers: MatcherMaker
+        # Requests whose grammars are being compiled.
+        self._unheld: dict[str, Request] = {}
         self._last_write = 0.0
 
     def serve(self, options: dict[str, Any]) -> None:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
+            from llmops_tui.inference.engine.grammar import MatcherMaker
+            from llmops_tui.inference.engine.native import UnsoundError
             from llmops_tui.inference.engine.parameters import EngineOptions
             from llmops_tui.inference.engine.scheduler import Scheduler
 
-            self._scheduler = Scheduler(EngineOptions(**from_json(options)), self._outbox.append)
+            given = EngineOptions(**from_json(options))
+            self._scheduler = Scheduler(given, self._outbox.append, progress=self._tell_progress)
             self._embedder = Embedder(self._scheduler.native)
+            self._matchers = MatcherMaker(self._scheduler.native.vocab, given.visible, self._put_matcher)
+            self._send([{"event": "phase", "phase": "checking", "share": 0.0}])
+            self._scheduler.native.check()
+        except UnsoundError as error:
+            self._send([{"event": "unsound", "cause": str(error)}])
+            return
         except LlmopsError as error:
             self._send([{"event": "failed", "error": error.as_dict()}])
             return
@@ -73,6 +92,12 @@ class _Worker:
                 self._outbox.clear()
             elif time.monotonic() - self._last_write > _BEAT_SECONDS:
                 self._send([{"id": "", "event": "beat"}])
+
+    def _tell_progress(self, share: float) -> None:
+        """Tell how much of the model is loaded, a few times a second."""
+        now = time.monotonic()
+        if now - self._last_write > _PROGRESS_SECONDS:
+            self._send([{"event": "phase", "phase": "loading", "share": share}])
 
     def _take_in(self) -> None:
         """Handle all messages that are there; waits for one where nothing runs."""
@@ -93,6 +118,7 @@ class _Worker:
             "adapter": self._adapter,
             "state": lambda _message: self._scheduler.state(),
             "cancel": self._cancel,
+            "held": self._submit_held,
         }
         try:
             result = operations[message["op"]](message)
@@ -107,6 +133,10 @@ class _Worker:
         if not self._scheduler.busy and self._outbox:
             self._send(self._outbox)
             self._outbox.clear()
+
+    def _put_matcher(self, request_id: str, matcher: Matcher | None, error: LlmopsError | None) -> None:
+        """From the thread of the grammars: a message to the loop, which it wakes where nothing runs."""
+        self._inbox.put({"op": "held", "id": request_id, "matcher": matcher, "error": error})
 
     def _read(self) -> None:
         for line in self._incoming:
@@ -124,32 +154,40 @@ class _Worker:
         self._last_write = time.monotonic()
 
     def _generate(self, message: dict[str, Any]) -> None:
-        from llmops_tui.inference.engine.grammar import grammar_of
         from llmops_tui.inference.engine.sequence import Request
 
-        grammar, trigger = grammar_of(message.get("response_format"))
         tokens = self._tokens_of(message)
         # A beginning-of-text token that the tokenizer put there is no part of what was given.
         hidden = int(message.get("tokens") is None and message["add_special"] and self._adds_bos(tokens))
         score_from = message.get("score_from")
-        self._scheduler.submit(
-            Request(
-                id=message["id"],
-                tokens=tokens,
-                hidden=hidden,
-                parameters=SamplingParameters.model_validate(message["parameters"]),
-                adapter=message.get("adapter", ""),
-                logprobs=message.get("logprobs"),
-                score_from=None if score_from is None else score_from + hidden,
-                grammar=grammar,
-                trigger=trigger,
-                truncate=message.get("truncate", ""),
-                reuse=message.get("reuse", True),
-                ignore_eos=message.get("ignore_eos", False),
-            )
+        request = Request(
+            id=message["id"],
+            tokens=tokens,
+            hidden=hidden,
+            parameters=SamplingParameters.model_validate(message["parameters"]),
+            adapter=message.get("adapter", ""),
+            logprobs=message.get("logprobs"),
+            score_from=None if score_from is None else score_from + hidden,
+            truncate=message.get("truncate", ""),
+            reuse=message.get("reuse", True),
+            ignore_eos=message.get("ignore_eos", False),
         )
+        if grammar := message.get("grammar"):
+            self._unheld[request.id] = request
+            self._matchers.ask(request.id, grammar)
+        else:
+            self._scheduler.submit(request)
+
+    def _submit_held(self, message: dict[str, Any]) -> None:
+        request = self._unheld.pop(message["id"], None)
+        if request is None:
+            return  # cancelled meanwhile
+        if message["error"] is not None:
+            raise message["error"]
+        self._scheduler.submit(dataclasses.replace(request, matcher=message["matcher"]))
 
     def _cancel(self, message: dict[str, Any]) -> None:
+        self._unheld.pop(message["id"], None)
         self._scheduler.cancel(message["id"])
 
     def _tokens_of(self, message: dict[str, Any]) -> list[int]:

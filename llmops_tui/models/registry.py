@@ -89,8 +89,16 @@ class ModelRegistry:
         self.catalogue = catalogue
         self._root = catalogue.workspace.root
 
-    def add(self, path: Path, name: str, progress: Callable[[float], None] | None = None) -> Model:
+    def add(
+        self,
+        path: Path,
+        name: str,
+        progress: Callable[[float], None] | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> Model:
         """Register a GGUF file, the first of several it is split into, or a folder of safetensors, where it lies.
+
+        ``origin`` is where a file was fetched from: kept and shown beside what the file says of itself.
 
         Raises:
             InputRefusedError: the name is taken or unfit, or a file is damaged or missing.
@@ -110,6 +118,8 @@ class ModelRegistry:
         headers = [header, *(read_header(file) for file in files[1:])]
         digest = digest_of(files, progress)
         summary = header.summary() | {"parameters": sum(h.parameter_count for h in headers)}
+        told = origin or {}
+        summary |= told | {"license": summary["license"] or told.get("license")}
         kind = "adapter" if summary["type"] == "adapter" else "gguf"
         size = sum(h.size_bytes for h in headers)
         model = Model(name, kind, path, digest, size, summary, time.time(), time.time())

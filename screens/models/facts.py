@@ -78,6 +78,8 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
     if details.engine.get("state"):
         parts += [("\nEngine\n", "bold"), *_rows(_engine_rows(details.engine))]
+    elif details.engine:
+        parts += [("\nEngine\n", "bold"), *_rows(_waiting_rows(details.engine))]
     if details.memory:
         parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
     if details.proof:
@@ -121,6 +123,9 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
         ("size", size_text(model.size_bytes)), ("file", str(model.path)), ("SHA-256", model.sha256),
         ("last verified", verified),
     ]  # fmt: skip
+    if header.get("source"):
+        places = [header.get(key) for key in ("source", "origin", "source_file", "revision")]
+        rows.append(("fetched from", ", ".join(str(place) for place in places if place)))
     if int(header.get("shards") or 1) > 1:
         rows.insert(10, ("in files", header["shards"]))
     return rows
@@ -162,6 +167,23 @@ def _engine_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
     if state["drafted_tokens"]:
         share = state["accepted_tokens"] / state["drafted_tokens"]
         rows.append(("speculation", f"{share:.0%} of {int(state['drafted_tokens']):,} guesses were right"))
+    return rows + _trouble_rows(facts_)
+
+
+def _waiting_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+    """An engine that does not answer now: it loads, it died, or it is left alone for a while."""
+    told = str(facts_.get("status", "silent"))
+    if told == "loading" and facts_.get("phase") == "loading":
+        told = f"loading, {facts_['share']:.0%}"
+    elif told == "failing":
+        told = f"keeps dying; started again in {facts_['retry_in_s']:.0f} s"
+    return [("state", told), *_trouble_rows(facts_)]
+
+
+def _trouble_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+    rows = []
     if facts_.get("last_failure"):
         rows.append(("last failure", facts_["last_failure"]))
+    if fallback := facts_.get("fallback"):
+        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to mend it", fallback["remedy"])]
     return rows

@@ -24,6 +24,10 @@ _PAD = 256
 _DECODED, _NO_ROOM, _ABORTED = 0, 1, 2
 
 
+class UnsoundError(Exception):
+    """What llama.cpp computes on this machine is not a number."""
+
+
 class DecodeAbortedError(Exception):
     """A step was given up because nobody waits for it any more."""
 
@@ -36,10 +40,14 @@ class NativeModel:
     one another, so whoever fills batches keeps the busy ids side by side and in ascending order.
     """
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, progress: Callable[[float], None] | None = None) -> None:
         log = native_log.install(llama_cpp)
         llama_cpp.llama_backend_init()
         parameters = ModelParameters(options)
+        if progress is not None:
+            # Kept in a variable of its own: llama.cpp calls it until the model is loaded.
+            told = llama_cpp.llama_progress_callback(lambda share, _data: progress(share) is None)
+            parameters.native.progress_callback = told
         self.model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), parameters.native)
         if not self.model:
             raise LlmopsError(
@@ -96,6 +104,30 @@ class NativeModel:
                 + (" Or keep values whole: cache_type_v f16." if needs else ""),
             )
         return made
+
+    def check(self) -> None:
+        """Decode a little, so that a build which does not fit this machine dies here and not under a request.
+
+        Two tokens at once and then one: prompts and single tokens take different kernels, and either may be the one
+        that is wrong.
+
+        Raises:
+            UnsoundError: the logits are no numbers.
+            LlmopsError: ``decode_failed``.
+        """
+        token = max(self.bos, 0)
+        if llama_cpp.llama_model_has_encoder(self.model):
+            array = (llama_cpp.llama_token * 2)(token, token)
+            if llama_cpp.llama_encode(self.context, llama_cpp.llama_batch_get_one(array, 2)) != 0:
+                raise LlmopsError("decode_failed", "llama.cpp failed to evaluate two tokens")
+        if not llama_cpp.llama_model_has_decoder(self.model):
+            return
+        for tokens, positions in (([token, token], [0, 1]), ([token], [2])):
+            self.decode(tokens, positions, [0] * len(tokens), [0] * (len(tokens) - 1) + [1])
+            if not np.isfinite(self.logits(1)[0]).all():
+                raise UnsoundError(f"what llama.cpp computed of {len(tokens)} tokens is not a number")
+        # As new, down to which cells are taken first.
+        llama_cpp.llama_memory_clear(self.memory, True)
 
     def abort(self, *, on: bool) -> None:
         """Stop the step that is running as soon as possible, or allow steps again. Safe from any thread."""

@@ -52,8 +52,14 @@ class _Part:
 class Scheduler:
     """Runs requests on one :class:`NativeModel`; everything but :meth:`cancel_soon` belongs to one thread."""
 
-    def __init__(self, options: EngineOptions, emit: Emit, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.native = NativeModel(options)
+    def __init__(
+        self,
+        options: EngineOptions,
+        emit: Emit,
+        clock: Callable[[], float] = time.perf_counter,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.native = NativeModel(options, progress)
         self.counters = Counters()
         self._emit = emit
         self._clock = clock
@@ -284,6 +290,9 @@ class Scheduler:
         self._deliver(running, reason, now)
 
     def _deliver(self, running: Running, reason: str | None, now: float) -> None:
+        if running.failure is not None:
+            self._fail(running, running.failure)
+            return
         for event in running.flush(now, ended=reason is not None):
             self._emit(event)
         if reason is not None:
@@ -296,6 +305,8 @@ class Scheduler:
         self._release(running)
 
     def _fail(self, running: Running, error: LlmopsError) -> None:
+        for event in running.flush(self._clock(), ended=True):
+            self._emit(event)
         self._emit({"id": running.request.id, "event": "error", "error": error.as_dict()})
         slot = running.slot
         self._release(running)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine.grammar import Matcher
 from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.prefix_cache import Mark
@@ -30,7 +31,7 @@ class Request:
         reuse: whether parts that were evaluated before may be taken from the cache.
         hidden: how many of the first tokens were not given but added, and are not told of.
         ignore_eos: whether to go on after the model ended its answer.
-        trigger: a pattern after whose match in the text the grammar begins to hold; empty: from the first token.
+        matcher: what the answer is held to; it is this request's alone.
     """
 
     id: str
@@ -39,8 +40,7 @@ class Request:
     adapter: str = ""
     logprobs: int | None = None
     score_from: int | None = None
-    grammar: str = ""
-    trigger: str = ""
+    matcher: Matcher | None = None
     truncate: str = ""
     reuse: bool = True
     hidden: int = 0
@@ -63,7 +63,7 @@ class Running:
     """A request between its submission and its end.
 
     Raises:
-        InputRefusedError: ``empty_prompt``, ``context_length_exceeded``, ``bad_token``, or a grammar that cannot be held.
+        InputRefusedError: ``empty_prompt``, ``context_length_exceeded``, ``bad_token``.
     """
 
     def __init__(self, request: Request, native: NativeModel, now: float, *, speculate: bool = False) -> None:
@@ -77,9 +77,10 @@ class Running:
         self.started = now
         self.made = 0
         self.reused = 0
-        self.draft = NgramDraft() if speculate and request.logprobs is None and not request.grammar else None
+        self.draft = NgramDraft() if speculate and request.logprobs is None and request.matcher is None else None
+        self.failure: LlmopsError | None = None
         self._native = native
-        self._sampler = TokenSampler(native, request.parameters, request.grammar, request.trigger)
+        self._sampler = TokenSampler(native, request.parameters, request.matcher, goes_on=request.ignore_eos)
         self.plain = self._sampler.plain_greedy
         self._text = StreamingText(request.parameters.stop)
         self._per_token = bool(request.parameters.stop) or request.logprobs is not None
@@ -137,8 +138,15 @@ class Running:
             self._scored.append(self._record(token, rows[row], float(normalizers[row])))
 
     def take(self, row: Any, likeliest: int | None, now: float) -> str | None:
-        """Choose the next token from its logits; returns why the request ends with it, or none."""
-        token = likeliest if likeliest is not None else self._sampler.choose(row)
+        """Choose the next token from its logits; returns why the request ends with it, or none.
+
+        ``failed`` where there is no such token; :attr:`failure` then says why.
+        """
+        try:
+            token = likeliest if likeliest is not None else self._sampler.choose(row)
+        except LlmopsError as error:
+            self.failure = error
+            return "failed"
         self.made += 1
         self.left -= 1
         self._last_at = now
@@ -154,6 +162,8 @@ class Running:
             self._take_slowly(token, piece, row)
             if self._text.stopped:
                 return "stop"
+        if self._sampler.finished:
+            return "stop"
         return "length" if self.left <= 0 else None
 
     def _take_slowly(self, token: int, piece: bytes, row: Any) -> None:

@@ -72,6 +72,9 @@ async def _stop_when_idle(server: ModelServer, http: uvicorn.Server) -> None:
     generator = server.generator
     while True:
         await asyncio.sleep(1)
+        # A model that takes long to load is not idle meanwhile.
+        if server.engine.state == "loading":
+            generator.last_used = time.monotonic()
         idle = not generator.active and time.monotonic() - generator.last_used > server.options.idle_seconds
         if idle or server.failure is not None:
             # A failed load stays up for a moment, so that whoever waits for it can read why.

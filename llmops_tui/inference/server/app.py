@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.completions import Completions
@@ -35,6 +36,7 @@ from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import JournalWriter
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.engine_settings import EngineSettings, part
+from llmops_tui.workspace.catalogue import write_notice
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -57,10 +59,14 @@ class ModelServer:
             workspace.logs / f"engine-{options.model}.log",
             hang_seconds=options.hang_seconds,
             lost=self._metrics.engine_lost,
+            news=lambda text: write_notice(workspace, text),
         )
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
-        self._completions = Completions(options, self.engine, self.generator, self._adapters, self._chat, self._ask)
+        self._forms = FormChecker(options.path, self._chat.format.visible)
+        self._completions = Completions(
+            options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._ask
+        )
         self.failure: LlmopsError | None = None
 
     def app(self) -> ASGIApp:
@@ -108,6 +114,7 @@ class ModelServer:
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
+        self._forms.close()
 
     # Facts
 
@@ -115,16 +122,21 @@ class ModelServer:
         trusted = bool(request.scope.get("trusted"))
         if self.failure is not None:
             return JSONResponse({"status": "failed"} | ({"error": self.failure.as_dict()} if trusted else {}), 503)
-        if not self.engine.info:
-            return JSONResponse({"status": "loading"}, 503)
-        facts: dict[str, Any] = {"status": "ok"}
+        state = self.engine.state
+        if state == "loading":
+            phase, share = self.engine.loading
+            return JSONResponse({"status": "loading"} | ({"phase": phase, "share": share} if trusted else {}), 503)
+        facts: dict[str, Any] = {"status": state}
+        if state == "failing":
+            facts["retry_in_s"] = round(self.engine.retry_in, 1)
         if trusted:
             facts |= {
                 "model": self.options.model, "engine_pid": self.engine.pid, "active": self.generator.active,
-                "waiting": self.generator.queued, "last_failure": self.engine.last_failure, **self.engine.info,
+                "waiting": self.generator.queued, "last_failure": self.engine.last_failure,
+                "fallback": self.engine.fallback, **self.engine.info,
                 "state": await self._engine_state(),
             }  # fmt: skip
-        return JSONResponse(facts)
+        return JSONResponse(facts, 200 if state == "ok" else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:
         page = self._metrics.page(await self._engine_state(), self.generator.queued)
