@@ -1,7 +1,8 @@
 """The memory a model needs before it is loaded: weights, cache and buffers, on each GPU and on the host.
 
 The figures follow llama.cpp's own allocation: the weights as they lie in the file, a cache of key and value rows for
-each layer and token, one buffer for the largest step, and the same once more for the context that embeds. They are estimates; those of the buffer are the roughest.
+each layer and token, one buffer for the largest step, and both once more, smaller, for the context that embeds.
+They are estimates; those of the buffer are the roughest.
 """
 
 from __future__ import annotations

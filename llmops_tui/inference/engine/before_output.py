@@ -43,7 +43,7 @@ class BeforeOutput:
         rows, self._rows = self._rows, []
         return rows[0].reshape(count, width) if [r.size for r in rows] == [count * width] else None
 
-    def _look(self, tensor: int, asks: bool, _data: int | None) -> bool:  # noqa: FBT001  llama.cpp's signature
+    def _look(self, tensor: int, asks: bool, _data: int | None) -> bool:
         """First asked of each node whether it is of interest, then, for one that is, whether to go on after it."""
         if asks:
             return self.ends_there and self._name_of(tensor) == _NODE

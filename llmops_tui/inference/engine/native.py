@@ -325,6 +325,7 @@ class Batch:
         )
 
     def fill(self, tokens: list[int], positions: list[int], sequences: list[int], outputs: list[int]) -> Any:
+        """The batch of these tokens, for llama.cpp; valid until the next."""
         count = len(tokens)
         self._native.n_tokens = count
         self._tokens[:count] = tokens

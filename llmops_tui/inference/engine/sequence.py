@@ -61,7 +61,8 @@ class Running:
     """A request between its submission and its end.
 
     Raises:
-        InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``, or a grammar that cannot be held.
+        InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``, or a
+            grammar that cannot be held.
     """
 
     def __init__(self, request: Request, native: NativeModel, now: float, *, speculate: bool = False) -> None:
