@@ -259,5 +259,5 @@ def test_the_real_one_comes_from_the_registry_and_answers(workspace: Workspace) 
             "--var",
             "goal=sleeping better",
         )
-        lines = [line for line in answer["output"].splitlines() if line[:2] in {"1.", "2.", "3."}]
-        assert len(lines) == 3, answer["output"]
+        lines = [line for line in answer["text"].splitlines() if line[:2] in {"1.", "2.", "3."}]
+        assert len(lines) == 3, answer["text"]
