@@ -116,7 +116,10 @@ def estimate(
         "model": name, "device": planned.device, "devices": devices, "fits": fits, "notes": list(planned.notes),
         "settings": part(EngineSettings, chosen),
     }  # fmt: skip
-    rows = [("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute)]
+    rows = [
+        ("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute),
+        ("embeddings", needed.embedding),
+    ]  # fmt: skip
     for device, figures in devices.items():
         rows += [(f"on {device}", figures["wanted"]), (f"free on {device}", figures["available"])]
     for note in planned.notes:

@@ -21,8 +21,9 @@ from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.engine.embedding import Embedder
+    from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
     from llmops_tui.inference.engine.grammar import Matcher, MatcherMaker
+    from llmops_tui.inference.engine.long_texts import LongTexts
     from llmops_tui.inference.engine.scheduler import Scheduler
     from llmops_tui.inference.engine.sequence import Request
 
@@ -53,23 +54,31 @@ class _Worker:
         self._inbox: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._outbox: list[dict[str, Any]] = []
         self._scheduler: Scheduler
-        self._embedder: Embedder
+        self._embeddings: EmbeddingQueue
+        self._long_texts: LongTexts
         self._matchers: MatcherMaker
         # Requests whose grammars are being compiled.
         self._unheld: dict[str, Request] = {}
+        self._writing = threading.Lock()
         self._last_write = 0.0
 
     def serve(self, options: dict[str, Any]) -> None:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
+            from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
             from llmops_tui.inference.engine.grammar import MatcherMaker
+            from llmops_tui.inference.engine.long_texts import LongTexts
             from llmops_tui.inference.engine.native import UnsoundError
             from llmops_tui.inference.engine.parameters import EngineOptions
             from llmops_tui.inference.engine.scheduler import Scheduler
 
             given = EngineOptions(**from_json(options))
             self._scheduler = Scheduler(given, self._outbox.append, progress=self._tell_progress)
-            self._embedder = Embedder(self._scheduler.native)
+            native = self._scheduler.native
+            self._embeddings = EmbeddingQueue(
+                Embedder(native, given), native.threads, self._send, lambda: self._scheduler.busy
+            )
+            self._long_texts = LongTexts(native, self._send, self._inbox.put)
             self._matchers = MatcherMaker(self._scheduler.native.vocab, given.visible, self._put_matcher)
             self._send([{"event": "phase", "phase": "checking", "share": 0.0}])
             self._scheduler.native.check()
@@ -110,10 +119,11 @@ class _Worker:
                 return
 
     def _handle(self, message: dict[str, Any]) -> None:
+        """Do what a message asks for, or leave it to a thread, where it would keep the steps waiting."""
         operations: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "generate": self._generate,
-            "tokenize": self._tokenize,
-            "detokenize": self._detokenize,
+            "tokenize": self._spell,
+            "detokenize": self._spell,
             "embed": self._embed,
             "adapter": self._adapter,
             "state": lambda _message: self._scheduler.state(),
@@ -121,6 +131,8 @@ class _Worker:
             "held": self._submit_held,
         }
         try:
+            if self._long_texts.take(message):
+                return
             result = operations[message["op"]](message)
         except LlmopsError as error:
             self._outbox.append({"id": message["id"], "event": "error", "error": error.as_dict()})
@@ -144,25 +156,29 @@ class _Worker:
             self._inbox.put(message)
             if message["op"] == "cancel":
                 self._scheduler.cancel_soon(message["id"])
+                self._embeddings.cancel(message["id"])
         # The server is gone; there is nobody left to generate for.
         os._exit(0)
 
     def _send(self, messages: list[dict[str, Any]]) -> None:
+        """Write messages; safe from any thread."""
         data = memoryview("".join(json.dumps(m) + "\n" for m in messages).encode())
-        while data:
-            data = data[self._outgoing.write(data) :]
-        self._last_write = time.monotonic()
+        with self._writing:
+            while data:
+                data = data[self._outgoing.write(data) :]
+            self._last_write = time.monotonic()
 
     def _generate(self, message: dict[str, Any]) -> None:
+        from llmops_tui.inference.engine.long_texts import tokenized
         from llmops_tui.inference.engine.sequence import Request
 
-        tokens = self._tokens_of(message)
+        message = tokenized(self._scheduler.native, message)
         # A beginning-of-text token that the tokenizer put there is no part of what was given.
-        hidden = int(message.get("tokens") is None and message["add_special"] and self._adds_bos(tokens))
+        hidden = message.get("hidden", 0)
         score_from = message.get("score_from")
         request = Request(
             id=message["id"],
-            tokens=tokens,
+            tokens=list(message["tokens"]),
             hidden=hidden,
             parameters=SamplingParameters.model_validate(message["parameters"]),
             adapter=message.get("adapter", ""),
@@ -188,32 +204,21 @@ class _Worker:
 
     def _cancel(self, message: dict[str, Any]) -> None:
         self._unheld.pop(message["id"], None)
-        self._scheduler.cancel(message["id"])
+        for work in (self._scheduler, self._embeddings, self._long_texts):
+            work.cancel(message["id"])
+        # Nothing is owed any more, whichever of them had it.
+        self._outbox.append({"id": message["id"], "event": "dropped"})
 
-    def _tokens_of(self, message: dict[str, Any]) -> list[int]:
-        if message.get("tokens") is not None:
-            return list(message["tokens"])
-        return self._scheduler.native.tokenize(
-            message["text"], add_special=message["add_special"], parse_special=message.get("parse_special", True)
+    def _spell(self, message: dict[str, Any]) -> None:
+        self._outbox.extend(self._long_texts.answer(message))
+
+    def _embed(self, message: dict[str, Any]) -> None:
+        from llmops_tui.inference.engine.long_texts import tokenized
+
+        inputs = tokenized(self._scheduler.native, message)["inputs"]
+        self._embeddings.submit(
+            message["id"], inputs, adapter=message.get("adapter", ""), dimensions=message.get("dimensions")
         )
-
-    def _adds_bos(self, tokens: list[int]) -> bool:
-        native = self._scheduler.native
-        return native.adds_bos and tokens[:1] == [native.bos]
-
-    def _tokenize(self, message: dict[str, Any]) -> dict[str, Any]:
-        tokens = self._tokens_of(message)
-        native = self._scheduler.native
-        return {"tokens": tokens, "pieces": [native.raw_piece(t).decode("utf-8", "replace") for t in tokens]}
-
-    def _detokenize(self, message: dict[str, Any]) -> dict[str, Any]:
-        native = self._scheduler.native
-        native.check_tokens(message["tokens"])
-        return {"text": b"".join(native.raw_piece(t) for t in message["tokens"]).decode("utf-8", "replace")}
-
-    def _embed(self, message: dict[str, Any]) -> dict[str, Any]:
-        tokens = self._tokens_of(message)
-        return {"embedding": self._embedder.embed(tokens), "tokens": len(tokens), "pooling": self._embedder.pooling}
 
     def _adapter(self, message: dict[str, Any]) -> dict[str, Any]:
         self._scheduler.native.add_adapter(message["name"], message["path"])

@@ -187,7 +187,7 @@ class EngineProcess:
         while line := await engine.process.stdout.readline():
             message = json.loads(line)
             self._heard_at = time.monotonic()
-            if message["event"] in {"done", "error"}:
+            if message["event"] in {"done", "error", "dropped"}:
                 work = self._owed.pop(message["id"], "")
                 if message["event"] == "done" and work in _WORK:
                     self._failures = 0

@@ -1,7 +1,8 @@
 """The memory a model needs before it is loaded: weights, cache and buffers, on each GPU and on the host.
 
 The figures follow llama.cpp's own allocation: the weights as they lie in the file, a cache of key and value rows for
-each layer and token, and one buffer for the largest step. They are estimates; those of the buffer are the roughest.
+each layer and token, one buffer for the largest step, and both once more, smaller, for the context that embeds.
+They are estimates; those of the buffer are the roughest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from llmops_tui.models.cache_shape import PAD, CacheShape, cache_shape, per_layer
+from llmops_tui.models.embedding_memory import embedding_memory
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf_header import GgufHeader
 
@@ -24,7 +26,7 @@ CUDA_BYTES = 350_000_000
 class MemoryEstimate:
     """Bytes a model needs with so many layers on GPUs; ``gpus`` is what each of them holds, in the order of the plan.
 
-    ``on`` is how many layers each has, the output being one more.
+    ``on`` is how many layers each has, the output being one more. ``embedding`` is the context that embeds, all of it.
     """
 
     context: int
@@ -34,6 +36,7 @@ class MemoryEstimate:
     weights: int
     kv_cache: int
     compute: int
+    embedding: int
     gpus: tuple[int, ...]
     host: int
 
@@ -65,12 +68,19 @@ def default_context(header: GgufHeader, context: int) -> int:
 
 @dataclass(frozen=True)
 class _Needs:
-    """What each part takes: of every layer, the output being the last, its weights and its cache; and a step's buffer."""
+    """What each part takes: of every layer, the output being the last, its weights and its caches; and steps' buffers.
+
+    ``cache`` and ``compute`` are of both contexts, the one that generates, which ``generating`` has alone, and the one
+    that embeds, whose ``embedding`` is all of it and ``outputs`` what it has on the host.
+    """
 
     context: int
     weights: list[int]
     cache: list[int]
     compute: int
+    generating: tuple[int, int]
+    embedding: int
+    outputs: int
 
     @property
     def layers(self) -> int:
@@ -94,7 +104,16 @@ def _needs(header: GgufHeader, settings: EngineSettings) -> _Needs:
         for n in range(layers)
     ]
     compute = _compute_bytes(header, settings, shape, context)
-    return _Needs(context, [*weights, header.output_bytes], [*cache, 0], compute)
+    beside = embedding_memory(header, settings, context)
+    return _Needs(
+        context=context,
+        weights=[*weights, header.output_bytes],
+        cache=[own + other for own, other in zip(cache, beside.cache, strict=True)] + [0],
+        compute=compute + beside.compute,
+        generating=(sum(cache), compute),
+        embedding=beside.total,
+        outputs=beside.outputs,
+    )
 
 
 def estimate(
@@ -121,15 +140,16 @@ def estimate(
     # The weights stay mapped on the host only as far as they are not on a GPU; a matrix that serves both as the input
     # and as the output stays there, and the GPU has a copy.
     host = header.tensor_bytes - weights + (header.output_bytes if on_gpu and header.tied else 0)
-    host += sum(needs.cache[:start]) + PROCESS_BYTES + (0 if on_gpu > needs.layers else needs.compute)
+    host += sum(needs.cache[:start]) + PROCESS_BYTES + needs.outputs + (0 if on_gpu > needs.layers else needs.compute)
     return MemoryEstimate(
         context=needs.context,
         parallel=settings.parallel,
         layers=needs.layers,
         on=tuple(on) if on_gpu else (),
         weights=header.tensor_bytes,
-        kv_cache=sum(needs.cache),
-        compute=needs.compute,
+        kv_cache=needs.generating[0],
+        compute=needs.generating[1],
+        embedding=needs.embedding,
         gpus=tuple(gpus),
         host=host,
     )

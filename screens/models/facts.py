@@ -141,6 +141,7 @@ def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
             f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {memory['parallel']} requests",
         ),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
+        ("for embeddings", f"{size_text(memory['embedding'])}, estimated"),
     ]
     on = dict(zip((d for d in memory["sizes"] if d != "host"), memory["on"], strict=False))
     for device, size in memory["sizes"].items():

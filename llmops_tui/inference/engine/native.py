@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,26 @@ class UnsoundError(Exception):
 
 class DecodeAbortedError(Exception):
     """A step was given up because nobody waits for it any more."""
+
+
+class AbortFlag:
+    """Whether a context's evaluation is to stop; set from any thread.
+
+    llama.cpp asks between graph nodes. Calling into Python there costs more than a small model's step; the C library's
+    strlen is the callback instead: an empty string is "go on", any other "stop".
+    """
+
+    def __init__(self) -> None:
+        self._text = ctypes.create_string_buffer(2)
+
+    def attach(self, params: Any) -> None:
+        """Have a context that is made with these parameters look at this flag."""
+        params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
+        params.abort_callback_data = ctypes.cast(self._text, ctypes.c_void_p)
+
+    def set(self, *, on: bool) -> None:
+        """Stop the evaluation that runs as soon as possible, or allow them again."""
+        self._text[0] = b"x" if on else b"\0"
 
 
 class NativeModel:
@@ -73,13 +94,16 @@ class NativeModel:
         self.window = int(llama_cpp.llama_model_n_swa(self.model))
         cells = -(-(self.window + options.micro_batch) // _PAD) * _PAD
         self.window_cells = self.n_ctx if options.swa_full else min(self.n_ctx, cells)
+        self.has_encoder = bool(llama_cpp.llama_model_has_encoder(self.model))
+        # Without a cache, or behind an encoder, there is no next token to be had here.
+        self.generates = bool(self.memory) and not self.has_encoder
         self.ends = self._end_tokens()
         self._visible = {t for text in options.visible for t in self._single(text)}
         self._pieces: list[bytes | None] = [None] * self.n_vocab
-        self._piece_buffer = ctypes.create_string_buffer(256)
+        self._own = threading.local()
         self.adapters: dict[str, Any] = {}
         self._adapter = ""
-        self._batch = _Batch(options.batch)
+        self._batch = Batch(options.batch)
         self._logits_at = 0
         self._logits: npt.NDArray[np.float32] = np.empty((0, self.n_vocab), np.float32)
         # Scored positions need a row of logits each; a chunk of a prompt is cut so that they stay small.
@@ -88,11 +112,8 @@ class NativeModel:
 
     def _make_context(self, wanted: int, options: EngineOptions) -> Any:
         params = context_parameters(options, wanted, self.threads)
-        # llama.cpp asks between graph nodes whether to stop. Calling into Python there costs more than a small model's
-        # step; the C library's strlen is the callback instead: an empty string is "go on", any other "stop".
-        self._abort_flag = ctypes.create_string_buffer(2)
-        params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
-        params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
+        self._abort = AbortFlag()
+        self._abort.attach(params)
         made = llama_cpp.llama_init_from_model(self.model, params)
         if not made:
             kind = options.cache_types[1]
@@ -122,6 +143,10 @@ class NativeModel:
                 raise LlmopsError("decode_failed", "llama.cpp failed to evaluate two tokens")
         if not llama_cpp.llama_model_has_decoder(self.model):
             return
+        if not self.memory:
+            # It makes vectors, not logits.
+            self.decode([token, token], [0, 1], [0, 0], [1, 1])
+            return
         for tokens, positions in (([token, token], [0, 1]), ([token], [2])):
             self.decode(tokens, positions, [0] * len(tokens), [0] * (len(tokens) - 1) + [1])
             if not np.isfinite(self.logits(1)[0]).all():
@@ -131,7 +156,7 @@ class NativeModel:
 
     def abort(self, *, on: bool) -> None:
         """Stop the step that is running as soon as possible, or allow steps again. Safe from any thread."""
-        self._abort_flag[0] = b"x" if on else b"\0"
+        self._abort.set(on=on)
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
         """Token ids of ``text``."""
@@ -160,11 +185,13 @@ class NativeModel:
         return known
 
     def raw_piece(self, token: int, *, special: bool = True) -> bytes:
-        """The bytes of one token, control tokens included."""
-        buffer = self._piece_buffer
+        """The bytes of one token, control tokens included. Safe from any thread, as :meth:`tokenize` is."""
+        buffer = getattr(self._own, "buffer", None)
+        if buffer is None:
+            buffer = self._own.buffer = ctypes.create_string_buffer(256)
         length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
         if length < 0:
-            self._piece_buffer = ctypes.create_string_buffer(-length)
+            self._own.buffer = ctypes.create_string_buffer(-length)
             return self.raw_piece(token, special=special)
         return buffer.raw[:length]
 
@@ -187,17 +214,20 @@ class NativeModel:
 
     def use_adapter(self, name: str) -> None:
         """Evaluate the next steps with this adapter; the empty name is the base alone."""
-        if name == self._adapter:
-            return
+        if name != self._adapter:
+            self.set_adapter(self.context, name)
+            self._adapter = name
+
+    def set_adapter(self, context: Any, name: str) -> None:
+        """The same for any context of this model."""
         if name:
             handles = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self.adapters[name])
             scales = (ctypes.c_float * 1)(1.0)
-            status = llama_cpp.llama_set_adapters_lora(self.context, handles, 1, scales)
+            status = llama_cpp.llama_set_adapters_lora(context, handles, 1, scales)
         else:
-            status = llama_cpp.llama_set_adapters_lora(self.context, None, 0, None)
+            status = llama_cpp.llama_set_adapters_lora(context, None, 0, None)
         if status != 0:
             raise LlmopsError("adapter_failed", f"llama.cpp refused the adapter {name!r}")
-        self._adapter = name
 
     def decode(self, tokens: list[int], positions: list[int], sequences: list[int], outputs: list[int]) -> None:
         """Evaluate tokens; ``outputs`` are 1 where logits are wanted, in whose order :meth:`logits` has its rows.
@@ -281,6 +311,16 @@ class NativeModel:
             "engine": f"llama-cpp-python {llama_cpp.__version__}",
         }
 
+    def header_value(self, key: str) -> str:
+        """A value of the file's header that belongs to the model's architecture, as text; empty where there is none."""
+        name = self._meta("general.architecture")
+        return self._meta(f"{name}.{key}")
+
+    def _meta(self, key: str) -> str:
+        buffer = ctypes.create_string_buffer(256)
+        length = llama_cpp.llama_model_meta_val_str(self.model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
+
     def _end_tokens(self) -> frozenset[int]:
         is_end: Callable[[Any, int], bool] = llama_cpp.llama_vocab_is_eog
         return frozenset(token for token in range(self.n_vocab) if is_end(self.vocab, token))
@@ -294,7 +334,7 @@ class NativeModel:
         return "" if token < 0 else self.raw_piece(token).decode("utf-8", "replace")
 
 
-class _Batch:
+class Batch:
     """A ``llama_batch`` over numpy arrays, so that a step fills it with a few slices and no loop."""
 
     def __init__(self, size: int) -> None:
@@ -316,6 +356,7 @@ class _Batch:
         )
 
     def fill(self, tokens: list[int], positions: list[int], sequences: list[int], outputs: list[int]) -> Any:
+        """The batch of these tokens, for llama.cpp; valid until the next."""
         count = len(tokens)
         self._native.n_tokens = count
         self._tokens[:count] = tokens

@@ -63,10 +63,14 @@ class Running:
     """A request between its submission and its end.
 
     Raises:
-        InputRefusedError: ``empty_prompt``, ``context_length_exceeded``, ``bad_token``.
+        InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``.
     """
 
     def __init__(self, request: Request, native: NativeModel, now: float, *, speculate: bool = False) -> None:
+        if not native.generates:
+            raise InputRefusedError(
+                "no_generation", "this model makes vectors of texts; it generates none", "Ask it at /v1/embeddings."
+            )
         self.request = request
         self.truncated = 0
         self.tokens = self._fit(request, native)

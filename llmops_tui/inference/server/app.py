@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -25,7 +23,6 @@ from llmops_tui.inference.server.connection import (
     read_body,
     refused,
     unexpected,
-    while_connected,
 )
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
@@ -34,6 +31,7 @@ from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import JournalWriter
+from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.workspace.catalogue import write_notice
@@ -64,8 +62,9 @@ class ModelServer:
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
         self._forms = FormChecker(options.path, self._chat.format.visible)
+        self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
         self._completions = Completions(
-            options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._ask
+            options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
         self.failure: LlmopsError | None = None
 
@@ -82,11 +81,11 @@ class ModelServer:
             Route("/v1/models/{name:path}", self._model),
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
-            Route("/v1/embeddings", self._embeddings, methods=post),
+            Route("/v1/embeddings", self._texts.embeddings, methods=post),
             Route("/v1/responses", self._completions.responses, methods=post),
             Route("/v1/feedback", self._feedback, methods=post),
-            Route("/tokenize", self._tokenize, methods=post),
-            Route("/detokenize", self._detokenize, methods=post),
+            Route("/tokenize", self._texts.tokenize, methods=post),
+            Route("/detokenize", self._texts.detokenize, methods=post),
             Route("/tokenizer_info", self._tokenizer_info),
         ]
         handlers = {
@@ -147,7 +146,7 @@ class ModelServer:
             return {}
         try:
             async with asyncio.timeout(_STATE_SECONDS):
-                return await self._ask({"op": "state"})
+                return await self._texts.ask({"op": "state"})
         except (TimeoutError, LlmopsError):
             return {}
 
@@ -175,42 +174,6 @@ class ModelServer:
             }
         )  # fmt: skip
 
-    async def _embeddings(self, request: Request) -> Response:
-        body = await read_body(request, schemas.EmbeddingRequest)
-        await self._adapters.of(body.model, "")
-        data, total = [], 0
-        with self.generator.admitted():
-            for index, given in enumerate(body.inputs()):
-                source = {"text": given, "add_special": True} if isinstance(given, str) else {"tokens": given}
-                result = await while_connected(request, self._ask({"op": "embed", **source}))
-                vector: list[float] = result["embedding"]
-                if body.dimensions is not None and body.dimensions != len(vector):
-                    raise InputRefusedError(
-                        "bad_dimensions",
-                        f"this model's embeddings have {len(vector)} dimensions, not {body.dimensions}",
-                    )
-                total += result["tokens"]
-                packed = struct.pack(f"<{len(vector)}f", *vector)
-                shown = vector if body.encoding_format == "float" else base64.b64encode(packed).decode()
-                data.append({"object": "embedding", "index": index, "embedding": shown})
-        usage = {"prompt_tokens": total, "total_tokens": total}
-        return JSONResponse({"object": "list", "model": self.options.model, "data": data, "usage": usage})
-
-    async def _tokenize(self, request: Request) -> Response:
-        body = await read_body(request, schemas.TokenizeRequest)
-        text = body.content if body.content is not None else body.prompt or ""
-        if body.messages is not None:
-            text = await asyncio.to_thread(self._chat.render, [m.as_turn() for m in body.messages], None, {})
-        special = body.add_special if body.add_special is not None else body.add_special_tokens
-        call = {"op": "tokenize", "text": text, "add_special": special, "parse_special": body.parse_special}
-        result = await self._ask(call)
-        return JSONResponse(result | {"text": text, "count": len(result["tokens"]), "max_model_len": self._context})
-
-    async def _detokenize(self, request: Request) -> Response:
-        body = await read_body(request, schemas.DetokenizeRequest)
-        result = await self._ask({"op": "detokenize", "tokens": body.tokens})
-        return JSONResponse(result | {"prompt": result["text"]})
-
     async def _feedback(self, request: Request) -> Response:
         body = await read_body(request, schemas.FeedbackRequest)
         trace = body.id.replace("resp_", "run_", 1)
@@ -220,20 +183,6 @@ class ModelServer:
         return JSONResponse({"id": key, "object": "feedback", "trace": trace})
 
     # Helpers
-
-    @property
-    def _context(self) -> int:
-        return int(self.engine.info.get("n_ctx", 0))
-
-    async def _ask(self, call: dict[str, Any]) -> dict[str, Any]:
-        """One short operation of the engine."""
-        async for batch in self.engine.call({"id": new_id("ask"), **call}):
-            last = batch[-1]
-            if last["event"] == "error":
-                raise LlmopsError(**last["error"])
-            if last["event"] == "done":
-                return dict(last["result"])
-        raise LlmopsError("engine_died", "the engine gave no answer")
 
     async def _answer_error(self, _request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)

@@ -208,11 +208,11 @@ class Completions:
         dropped = 0
         room = self._engine.info["n_ctx"] - min(body.sampling().max_tokens, self._engine.info["n_ctx"] // 4)
         while len(turns) > kept + 1:
-            counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False})
-            if len(counted["tokens"]) <= room:
+            counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False, "pieces": False})
+            if counted["count"] <= room:
                 break
             # Halving keeps the number of renderings small; the rest goes turn by turn.
-            excess = len(counted["tokens"]) / max(1, room)
+            excess = counted["count"] / max(1, room)
             count = max(1, int((len(turns) - kept - 1) * (1 - 1 / excess) / 2))
             del turns[kept : kept + count]
             dropped += count
