@@ -82,6 +82,7 @@ def test_text_held_to_any_schema_is_valid(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_text_held_to_a_schema_is_valid_for_500_seeds_and_400_schemas() -> None:
     bench = Bench(parallel=8)
     held(bench, [SCHEMA] * 500, tokens=200)
@@ -105,7 +106,9 @@ def test_text_held_to_a_schema_is_valid_for_500_seeds_and_400_schemas() -> None:
         ({"type": "object"}, ["{}", '{"a": {"b": [1, "x"]}}'], ["[]", "{ }", '{"a":1}', '{"a": 1} ']),
     ],
 )  # fmt: skip
-def test_a_schema_allows_what_it_means_in_one_layout(bench: Bench, schema: Any, right: list[str], wrong: list[str]) -> None:
+def test_a_schema_allows_what_it_means_in_one_layout(
+    bench: Bench, schema: Any, right: list[str], wrong: list[str]
+) -> None:
     for text in right:
         assert allows(bench, schema_form(schema), text), text
     for text in wrong:
@@ -114,7 +117,8 @@ def test_a_schema_allows_what_it_means_in_one_layout(bench: Bench, schema: Any, 
 
 @SLOWLY
 @given(
-    st.text(max_size=60) | st.sampled_from(['"::=" (root) {x}', "</tool_call>\n", "<tool_call>", '\\u0000"', "日本🦊{[("]),
+    st.text(max_size=60)
+    | st.sampled_from(['"::=" (root) {x}', "</tool_call>\n", "<tool_call>", '\\u0000"', "日本🦊{[("]),
     st.sampled_from(["string", "integer", "boolean"]),
 )
 def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str, kind: str) -> None:
@@ -194,12 +198,10 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
 
     async def outcome(form: dict[str, Any]) -> str:
         try:
-            assert await checker.grammar_of(form)
+            return "" if await checker.grammar_of(form) else "nothing to hold to"
         except InputRefusedError as error:
-            assert len(error.message) < 500
-            assert error.message.isprintable()
-            return error.code
-        return ""
+            told = len(error.message) < 500 and error.message.isprintable()
+            return error.code if told else f"said badly: {error.message!r}"
 
     async def all_of_them() -> dict[str, str]:
         return {name: await outcome(form) for name, (form, _) in HOSTILE.items()}
@@ -254,7 +256,9 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> tuple[str, str]:
         return json.dumps(text), re.escape(text)
     if kind == "class":
         negated = draw(st.booleans())
-        inside = draw(st.sampled_from([("a-b", "a-b"), ("\\]a", "\\]a"), ("&&b", "&b"), ("\\u0061", "a"), ("a-", "a\\-")]))
+        inside = draw(
+            st.sampled_from([("a-b", "a-b"), ("\\]a", "\\]a"), ("&&b", "&b"), ("\\u0061", "a"), ("a-", "a\\-")])
+        )
         return f"[{'^' * negated}{inside[0]}]", f"[{'^' * negated}{inside[1]}]"
     if kind == "any":
         return ".", "(?s:.)"
@@ -276,7 +280,7 @@ def test_grammars_without_recursion_allow_just_what_they_say(bench: Bench, pair:
     assert allows(bench, form, text) == (re.fullmatch(pattern, text) is not None)
 
 
-JSON_GBNF = r'''
+JSON_GBNF = r"""
 root   ::= object
 value  ::= object | array | string | number | ("true" | "false" | "null") ws
 object ::=
@@ -288,7 +292,7 @@ array  ::= "[" ws ( value ("," ws value)* )? "]" ws
 string ::= "\"" ( [^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) )* "\"" ws
 number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ws
 ws ::= | " " | "\n" [ \t]{0,20}
-'''
+"""
 
 
 def test_grammars_that_refer_to_themselves_are_held(bench: Bench) -> None:

@@ -24,7 +24,8 @@ _STATUS = {
     **dict.fromkeys(
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
-            "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed", "tokenize_failed",
+            "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed",
+            "tokenize_failed",
         ),
         400,
     ),
