@@ -26,7 +26,7 @@ _ANY = r"/[\x{0}-\x{10ffff}]/"
 
 @dataclass
 class _Node:
-    """``text`` (an expression), ``ref`` (a name), ``all`` or ``any`` (of ``parts``), ``times`` (``parts[0]``, ``low`` to ``high``)."""
+    """One of ``text`` (an expression), ``ref`` (a name), ``all`` or ``any`` of ``parts``, or ``times``: the one part, counted."""
 
     kind: str
     text: str = ""

@@ -8,43 +8,28 @@ from typing import Any
 
 def random_schema(rng: random.Random, depth: int = 2) -> dict[str, Any]:
     """A JSON schema that every answer can satisfy, of the words that are held to."""
-    kinds = ["integer", "number", "string", "pattern", "format", "enum", "boolean", "null"]
-    kind = rng.choice(kinds + (["array", "object", "anyOf", "ref"] if depth else []))
-    low = rng.randint(-2000, 2000)
-    made: dict[str, Any]
-    if kind == "integer":
-        made = {"type": "integer", "minimum": low, "maximum": low + rng.choice([0, 1, 9, 10, 99, 5000])}
-    elif kind == "number":
-        made = {"type": "number", "minimum": low / 8, "maximum": low / 8 + rng.choice([0.5, 3, 100.25])}
-    elif kind == "string":
-        shortest = rng.randint(0, 4)
-        made = {"type": "string", "minLength": shortest, "maxLength": shortest + rng.randint(0, 12)}
-    elif kind == "pattern":
-        made = {"type": "string", "pattern": rng.choice(["^[a-z]{2,5}-[0-9]+$", "^(x|yy)*z$", "^\\d{4}$", 'é[^"]?$'])}
-    elif kind == "format":
-        made = {"type": "string", "format": rng.choice(["date", "uuid", "ipv4", "date-time"])}
-    elif kind == "enum":
-        made = {"enum": rng.sample(["rug", "lamp", 'say "hi"', "naïve", "", 3, 4.5, None, True], rng.randint(1, 5))}
-    elif kind in {"boolean", "null"}:
-        made = {"type": kind}
-    elif kind == "array":
-        fewest = rng.randint(0, 2)
-        made = {
-            "type": "array",
-            "items": random_schema(rng, depth - 1),
-            "minItems": fewest,
-            "maxItems": fewest + rng.randint(0, 3),
-        }
-    elif kind == "object":
-        names = rng.sample(["a", "name", "two words", 'quote"d', "ünï", "$ref", "type"], rng.randint(1, 4))
-        made = {
+    low, few = rng.randint(-2000, 2000), rng.randint(0, 4)
+    names = rng.sample(["a", "name", "two words", 'quote"d', "ünï", "$ref", "type"], few + 1)
+    patterns = ["^[a-z]{2,5}-[0-9]+$", "^(x|yy)*z$", "^\\d{4}$", 'é[^"]?$']
+    flat = [
+        lambda: {"type": "integer", "minimum": low, "maximum": low + rng.choice([0, 1, 9, 10, 99, 5000])},
+        lambda: {"type": "number", "minimum": low / 8, "maximum": low / 8 + rng.choice([0.5, 3, 100.25])},
+        lambda: {"type": "string", "minLength": few, "maxLength": few + rng.randint(0, 12)},
+        lambda: {"type": "string", "pattern": rng.choice(patterns)},
+        lambda: {"type": "string", "format": rng.choice(["date", "uuid", "ipv4", "date-time"])},
+        lambda: {"enum": rng.sample(["rug", "lamp", 'say "hi"', "naïve", "", 3, 4.5, None, True], few + 1)},
+        lambda: {"type": rng.choice(["boolean", "null"])},
+    ]
+    nested = [
+        lambda: {"type": "array", "items": random_schema(rng, depth - 1), "minItems": few // 2, "maxItems": few},
+        lambda: {
             "type": "object", "properties": {n: random_schema(rng, depth - 1) for n in names},
             "required": rng.sample(names, rng.randint(0, len(names))), "additionalProperties": False,
-        }  # fmt: skip
-    elif kind == "anyOf":
-        made = {"anyOf": [random_schema(rng, depth - 1) for _ in range(rng.randint(1, 3))]}
-    else:
-        made = {"$ref": "#/$defs/it", "$defs": {"it": random_schema(rng, 0)}} if depth == 2 else random_schema(rng, 0)
+        },
+        lambda: {"anyOf": [random_schema(rng, depth - 1) for _ in names]},
+        lambda: {"allOf": [random_schema(rng, 0), {"description": "no more"}]},
+    ]  # fmt: skip
+    made: dict[str, Any] = rng.choice(flat + (nested if depth else []))()
     return made | ({"description": "::= [x] {y}"} if rng.random() < 0.3 else {})
 
 

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import itertools
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.engine.engines import MODEL, SCHEMA, Bench, questions, write_adapter, write_mamba
+from tests.engine.engines import MODEL, Bench, questions, write_adapter, write_mamba
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,7 @@ def test_text_held_to_any_schema_is_valid(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_text_held_to_a_schema_is_valid_for_500_seeds_and_400_schemas() -> None:
     bench = Bench(parallel=8)
     held(bench, [SCHEMA] * 500, tokens=200)
@@ -197,12 +198,10 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
 
     async def outcome(form: dict[str, Any]) -> str:
         try:
-            assert await checker.grammar_of(form)
+            return "" if await checker.grammar_of(form) else "nothing to hold to"
         except InputRefusedError as error:
-            assert len(error.message) < 500
-            assert error.message.isprintable()
-            return error.code
-        return ""
+            told = len(error.message) < 500 and error.message.isprintable()
+            return error.code if told else f"said badly: {error.message!r}"
 
     async def all_of_them() -> dict[str, str]:
         return {name: await outcome(form) for name, (form, _) in HOSTILE.items()}

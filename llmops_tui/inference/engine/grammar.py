@@ -41,7 +41,7 @@ _TOO_COMPLEX = {"ParserTooComplex", "LexerTooComplex"}
 
 
 def make_tokenizer(vocab: Any, visible: Collection[str]) -> Any:
-    """llguidance's view of a vocabulary: each token as the bytes that it adds to an answer's text.
+    """A vocabulary as llguidance sees it: each token as the bytes that it adds to an answer's text.
 
     ``visible`` are control tokens whose text is part of the answer. Takes 0.2 s for 49,152 tokens; other threads run
     meanwhile, but for two spells inside the library.
@@ -53,14 +53,14 @@ def make_tokenizer(vocab: Any, visible: Collection[str]) -> Any:
     for token in range(count):
         plain = _piece(vocab, token, buffer, special=False)
         whole = plain or _piece(vocab, token, buffer, special=True)
-        tokens.append(plain if plain else whole if whole in marks else _NO_TEXT + whole)
+        tokens.append(plain or (whole if whole in marks else _NO_TEXT + whole))
         if llama_cpp.llama_vocab_is_eog(vocab, token):
             ends.append(token)
     if not ends:
         # The library wants one; its id is that of no token.
         tokens.append(_NO_TEXT + b"end")
         ends = [count]
-    tokenize = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
+    tokenize = ctypes.cast(llama_cpp.llama_tokenize, ctypes.c_void_p).value
     made = llguidance.LLTokenizer.from_llamacpp(
         tokens=tokens, vocab_ptr=vocab, tokenize_fptr=tokenize, eos_token=ends, slices=[]
     )

@@ -13,7 +13,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -58,6 +58,12 @@ class Completions:
         tools = [t.model_dump() for t in body.tools or ()] if body.tool_choice != "none" else []
         form = body.constraint()
         if tools:
+            if form is not None and form.get("type") != "text":
+                raise InputRefusedError(
+                    "bad_response_format",
+                    "an answer that may call tools is not held to a form beside that",
+                    "Leave out the form, or set tool_choice to none.",
+                )
             form = tool_constraint(self._chat.format, tools, body.tool_choice or "auto")
         grammar = await self._forms.grammar_of(form)
         turns = [m.as_turn() for m in body.messages]
