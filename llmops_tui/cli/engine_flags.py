@@ -25,6 +25,7 @@ _FLAGS: dict[str, Any] = {
     "speculate": Annotated[
         bool | None, typer.Option("--speculate/--no-speculate", help="Guess tokens while one request runs.")
     ],
+    "draft": Annotated[str | None, typer.Option("--draft", help="A small model of the same vocabulary that guesses.")],
     "cache_bytes": Annotated[
         int | None, typer.Option("--cache-bytes", min=0, help="Memory for prompts evaluated before, beside the model.")
     ],

@@ -107,19 +107,21 @@ def estimate(
 
     session = session_of(context)
     options = engine(own_options())
-    planned = plan(_registry(session).get(name).base, options)
+    planned = plan(session.workspace, _registry(session).get(name).base, options)
     needed, book = planned.needed, ledger()
     devices = {d: {"wanted": size, "available": book.available(d)} for d, size in planned.sizes.items()}
     fits = all(d["wanted"] <= d["available"] for d in devices.values())
     chosen = planned.options
     data = needed.as_dict() | {
         "model": name, "device": planned.device, "devices": devices, "fits": fits, "notes": list(planned.notes),
+        "draft": planned.draft,
         "settings": part(EngineSettings, chosen),
     }  # fmt: skip
     rows = [
         ("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute),
         ("embeddings", needed.embedding),
     ]  # fmt: skip
+    rows += [("draft model", planned.draft)] if planned.draft else []
     for device, figures in devices.items():
         rows += [(f"on {device}", figures["wanted"]), (f"free on {device}", figures["available"])]
     for note in planned.notes:

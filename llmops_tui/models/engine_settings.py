@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from llmops_tui.errors import InputRefusedError
@@ -17,6 +17,8 @@ CACHE_BLOCKS: dict[str, tuple[int, int]] = {
     "q4_1": (32, 20), "q4_0": (32, 18), "iq4_nl": (32, 18),
 }  # fmt: skip
 _WHOLE = {"f32", "f16", "bf16"}
+# Vocabularies of one family differ by unused tokens at their ends.
+LARGEST_VOCABULARY_GAP = 128
 SMALLEST_BATCH = 64
 LARGEST_BATCH = 16_384
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -44,6 +46,7 @@ class EngineSettings:
             log-probabilities agree with a full-precision computation on the same weights to 1e-4 and better, at up to a
             third less speed.
         speculate: whether tokens are guessed from the text itself.
+        draft: a small model of the same vocabulary that guesses them instead: its name, and in a plan its file.
         cache_bytes: memory for prompts that were evaluated before, in bytes.
         cache_type_k, cache_type_v: what keys and values are kept in; V in blocks needs flash attention.
         swa_full: whether layers that look back over a window alone keep the whole context all the same.
@@ -61,6 +64,7 @@ class EngineSettings:
     parallel: int = 4
     precision: Literal["fast", "exact"] = "fast"
     speculate: bool = False
+    draft: str = ""
     cache_bytes: int = 1 << 30
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
@@ -83,6 +87,24 @@ class EngineSettings:
     def cache_types(self) -> tuple[str, str]:
         """What keys and values are kept in: as chosen, or in 32 bits where exact."""
         return ("f32", "f32") if self.exact else (self.cache_type_k, self.cache_type_v)
+
+
+def draft_settings(settings: EngineSettings) -> EngineSettings:
+    """How a draft model is loaded beside a model: for one text, whole on the first GPU where the model is on any."""
+    return replace(
+        settings,
+        draft="",
+        speculate=False,
+        parallel=1,
+        cache_bytes=0,
+        cache_type_k="f16",
+        cache_type_v="f16",
+        split_mode="none",
+        tensor_split=(),
+        cpu_moe=0,
+        gpu_layers=_RANGES["gpu_layers"][1] if settings.gpu_layers else 0,
+        main_gpu=0 if settings.gpu_layers else -1,
+    )
 
 
 def part(kind: type[Kind], source: Any) -> dict[str, Any]:

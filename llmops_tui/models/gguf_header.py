@@ -76,6 +76,11 @@ class GgufHeader:
         return int(value) if value is not None else None
 
     @property
+    def vocabulary(self) -> int:
+        """How many tokens it has."""
+        return self.array_lengths.get("tokenizer.ggml.tokens", 0)
+
+    @property
     def chat_template(self) -> str | None:
         """The Jinja template of conversations, where the file has one."""
         value = self.metadata.get("tokenizer.chat_template")

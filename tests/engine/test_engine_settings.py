@@ -26,13 +26,14 @@ from llmops_tui.settings import Settings
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.cards import Cards
+from tests.engine.engines import MODEL as SMALL_MODEL
 from tests.engine.engines import Bench
 from tests.engine.tiny_models import write_tiny
 
 NAMES = {field.name for field in fields(EngineSettings)}
 # Another value than the default for each, as the settings have it.
 GIVEN: dict[str, Any] = {
-    "context": 640, "threads": 3, "gpu_layers": 4, "parallel": 3, "precision": "fast", "speculate": True,
+    "context": 640, "threads": 3, "gpu_layers": 4, "parallel": 3, "precision": "fast", "speculate": True, "draft": "little",
     "cache_bytes": 12_345, "cache_type_k": "q8_0", "cache_type_v": "q4_0", "swa_full": True, "batch": 256,
     "micro_batch": 128, "split_mode": "row", "main_gpu": 1, "tensor_split": "1,3", "cpu_moe": 2, "mmap": False,
     "mlock": True,
@@ -53,7 +54,9 @@ def through(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, model_file: P
     monkeypatch.setattr(loading, "usable_gpus", cards.devices)
     monkeypatch.setattr(loading, "ledger", lambda: cards.ledger(workspace.root / "leases"))
     monkeypatch.setattr("llmops_tui.inference.supervisor.ledger", lambda: cards.ledger(workspace.root / "leases"))
-    model = ModelRegistry(Catalogue(workspace)).add(model_file, "m")
+    registry = ModelRegistry(Catalogue(workspace))
+    model = registry.add(model_file, "m")
+    registry.add(SMALL_MODEL, "little")
 
     def go(options: LoadOptions) -> Any:
         kept: dict[str, Any] = {}
@@ -93,6 +96,7 @@ def test_each_setting_arrives_in_the_native_parameters(through: Callable[[LoadOp
         "cpu_moe": bool(model.tensor_buft_overrides), "mmap": model.load_mode == llama_cpp.LLAMA_LOAD_MODE_MLOCK,
         "mlock": model.load_mode == llama_cpp.LLAMA_LOAD_MODE_MLOCK,
     }  # fmt: skip
+    seen["draft"] = engine.draft == str(SMALL_MODEL)
     assert set(seen) == NAMES
     assert [name for name, true in seen.items() if not true] == []
     exact, _ = through(options_from(Settings(precision="exact")))

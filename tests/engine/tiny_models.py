@@ -30,7 +30,9 @@ _TIED = {"gemma2", "gemma3", "gemma4", "cohere2"}
 _EXPERTS = {"qwen3moe", "gpt-oss"}
 
 
-def write_tiny(path: Path, family: str = "gemma3", *, layers: int = 6, window: int = 64, seed: int = 3) -> Path:
+def write_tiny(
+    path: Path, family: str = "gemma3", *, layers: int = 6, window: int = 64, seed: int = 3, vocabulary: int = 2048
+) -> Path:
     """A model of one family in 32 bits, with a window of so many tokens where the family has one; context 4,096."""
     import gguf
 
@@ -50,8 +52,8 @@ def write_tiny(path: Path, family: str = "gemma3", *, layers: int = 6, window: i
     if family in WINDOWED:
         writer.add_sliding_window(window)
     _facts(writer, family, layers)
-    _vocabulary(writer)
-    for name, tensor in _tensors(family, layers, seed).items():
+    _vocabulary(writer, vocabulary)
+    for name, tensor in _tensors(family, layers, seed, vocabulary).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -80,7 +82,7 @@ def _facts(writer: Any, family: str, layers: int) -> None:
         writer.add_uint32("gemma4.embedding_length_per_layer_input", 0)
 
 
-def _vocabulary(writer: Any) -> None:
+def _vocabulary(writer: Any, count: int) -> None:
     import gguf
 
     fields = gguf.GGUFReader(MODEL).fields
@@ -88,7 +90,7 @@ def _vocabulary(writer: Any) -> None:
     def texts(key: str) -> list[bytes]:
         return [bytes(fields[key].parts[i]) for i in fields[key].data]
 
-    tokens = texts("tokenizer.ggml.tokens")
+    tokens = texts("tokenizer.ggml.tokens")[:count]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
@@ -96,13 +98,12 @@ def _vocabulary(writer: Any) -> None:
     writer.add_token_merges(texts("tokenizer.ggml.merges"))
 
 
-def _tensors(family: str, layers: int, seed: int) -> dict[str, np.ndarray]:
+def _tensors(family: str, layers: int, seed: int, vocabulary: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
 
     def random(*shape: int) -> np.ndarray:
         return (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
 
-    vocabulary = 2048
     found: dict[str, np.ndarray] = {"token_embd.weight": random(vocabulary, WIDTH) * np.float32(4)}
     found["output_norm.weight"] = np.ones(WIDTH, np.float32)
     if family not in _TIED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.prefix_cache import Mark
 from llmops_tui.inference.engine.sampler import TokenSampler
-from llmops_tui.inference.engine.speculation import NgramDraft
+from llmops_tui.inference.engine.speculation import Draft
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.streaming_text import StreamingText
 
@@ -66,7 +67,9 @@ class Running:
         InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``.
     """
 
-    def __init__(self, request: Request, native: NativeModel, now: float, *, speculate: bool = False) -> None:
+    def __init__(
+        self, request: Request, native: NativeModel, now: float, drafts: Callable[[], Draft] | None = None
+    ) -> None:
         if not native.generates:
             raise InputRefusedError(
                 "no_generation", "this model makes vectors of texts; it generates none", "Ask it at /v1/embeddings."
@@ -81,7 +84,8 @@ class Running:
         self.started = now
         self.made = 0
         self.reused = 0
-        self.draft = NgramDraft() if speculate and request.logprobs is None and request.matcher is None else None
+        guesses = drafts is not None and request.logprobs is None and request.matcher is None
+        self.draft = drafts() if drafts is not None and guesses else None
         self.failure: LlmopsError | None = None
         self._native = native
         self._sampler = TokenSampler(native, request.parameters, request.matcher, goes_on=request.ignore_eos)
