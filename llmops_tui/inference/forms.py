@@ -6,6 +6,7 @@ Whatever is written here is compiled in the process that checks it, and again in
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
@@ -17,6 +18,13 @@ _OPTIONS = '%llguidance {"no_forcing": true}\n'
 # One blank after a comma and a colon, as in the JSON that models have seen most of, and none else. Where blanks are
 # free, small models run into endless ones.
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# Where schemas lie: alone, in lists, by name.
+_ONE = ("items", "additionalProperties")
+_LISTED = ("anyOf", "oneOf", "prefixItems")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions")
+# What brings in another schema, and what says something of an object beside it.
+_COMBINING = ("$ref", "anyOf", "oneOf")
+_OF_OBJECTS = ("properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties")
 
 
 def grammar_of(form: dict[str, Any]) -> str:
@@ -49,8 +57,44 @@ def _json(schema: Any) -> str:
             raise InputRefusedError(
                 "schema_invalid", "the JSON schema cannot be held to: 'x-guidance' is no word of JSON schema"
             )
-        schema = schema | {"x-guidance": _LAYOUT}
+        schema = (_closed(schema) if not _combines(schema) else schema) | {"x-guidance": _LAYOUT}
     return f"%json {json.dumps(schema)}"
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    found = [schema.get(word) for word in _ONE]
+    found += [part for word in _LISTED if isinstance(schema.get(word), list) for part in schema[word]]
+    found += [part for word in _NAMED if isinstance(schema.get(word), dict) for part in schema[word].values()]
+    return (part for part in found if isinstance(part, dict))
+
+
+def _combines(schema: dict[str, Any]) -> bool:
+    """Whether what several schemas say of one object is put together somewhere; closing one would shut the others out."""
+    brought = sum(word in schema for word in _COMBINING)
+    said = any(word in schema for word in _OF_OBJECTS)
+    return "allOf" in schema or brought + said > 1 or any(map(_combines, _parts(schema)))
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with all objects closed that name their properties and do not say whether there may be more.
+
+    What it allows, the schema allows. Small models go on adding properties until their answer is cut off.
+    """
+    made = dict(schema)
+    for word in _ONE:
+        if isinstance(made.get(word), dict):
+            made[word] = _closed(made[word])
+    for word in _LISTED:
+        if isinstance(made.get(word), list):
+            made[word] = [_closed(part) if isinstance(part, dict) else part for part in made[word]]
+    for word in _NAMED:
+        if isinstance(made.get(word), dict):
+            made[word] = {n: _closed(part) if isinstance(part, dict) else part for n, part in made[word].items()}
+    named, needed = made.get("properties"), made.get("required", [])
+    known = isinstance(named, dict) and isinstance(needed, list) and all(name in named for name in needed)
+    if known and "additionalProperties" not in made and "patternProperties" not in made:
+        made["additionalProperties"] = False
+    return made
 
 
 def _tools(form: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def _filled_up(native: Any, vocabulary: int) -> list[bytes]:
     return tokens
 
 
-async def _open(handle: ServerHandle, body: dict[str, Any]) -> asyncio.StreamReader:
+async def _pieces(handle: ServerHandle, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    """The answer to one request, as it comes."""
     raw = json.dumps(body).encode()
     head = (
         f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {handle.key}\r\n"
@@ -110,7 +112,11 @@ async def _open(handle: ServerHandle, body: dict[str, Any]) -> asyncio.StreamRea
     )
     reader, writer = await asyncio.open_unix_connection(handle.socket, limit=1 << 24)
     writer.write(head.encode() + raw)
-    return reader
+    try:
+        while piece := await reader.read(1 << 16):
+            yield piece
+    finally:
+        writer.close()
 
 
 async def _one_stream(handle: ServerHandle, seed: int, tokens: int) -> float:
@@ -118,8 +124,7 @@ async def _one_stream(handle: ServerHandle, seed: int, tokens: int) -> float:
     prompt = [300 + (seed * 7919 + n) % 1000 for n in range(16)]
     body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "stream": True}
     last, longest = time.perf_counter(), 0.0
-    reader = await _open(handle, body)
-    while await reader.read(1 << 16):
+    async for _ in _pieces(handle, body):
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
     return longest
@@ -146,14 +151,12 @@ async def waits(handle: ServerHandle, forms: list[dict[str, Any]], tokens: int =
         for form in forms:
             held = {"grammar": form["grammar"]} if form["type"] == "grammar" else {"response_format": form}
             try:
-                reader = await _open(handle, {"prompt": "Open?", "max_tokens": 16, "temperature": 1, **held})
-                while await reader.read(1 << 16):
-                    pass
+                await _once(handle, held)
             except OSError:
                 continue  # turned away before it was read
 
     quiet, quiet_median = await beside(asyncio.sleep(10))
-    first, _ = await beside(_once(handle))
+    first, _ = await beside(_once(handle, {"response_format": {"type": "json_object"}}))
     started = time.perf_counter()
     longest, median = await beside(send_all())
     return {
@@ -162,10 +165,8 @@ async def waits(handle: ServerHandle, forms: list[dict[str, Any]], tokens: int =
     }  # fmt: skip
 
 
-async def _once(handle: ServerHandle) -> None:
-    """The first form of an engine, for which it makes its tokenizer."""
-    reader = await _open(handle, {"prompt": "Open?", "max_tokens": 16, "response_format": {"type": "json_object"}})
-    while await reader.read(1 << 16):
+async def _once(handle: ServerHandle, held: dict[str, Any]) -> None:
+    async for _ in _pieces(handle, {"prompt": "Open?", "max_tokens": 16, "temperature": 1, **held}):
         pass
 
 
