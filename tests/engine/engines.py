@@ -80,7 +80,8 @@ class Bench:
 
         self.events: list[dict[str, Any]] = []
         given = {"context": 512, "threads": 1, "parallel": 4} | options
-        self.scheduler = Scheduler(EngineOptions(str(path), **given), self.events.append)
+        self.options = EngineOptions(str(path), **given)
+        self.scheduler = Scheduler(self.options, self.events.append)
         self.native = self.scheduler.native
         self._count = 0
         self._tokenizer: Any = None

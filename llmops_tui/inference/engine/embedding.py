@@ -105,8 +105,9 @@ class Embedder:
                 raise InputRefusedError(error.code, f"{name}{error.message}", error.hint) from None
 
     def piece(self, text: Text) -> int:
-        """How many tokens of a text one evaluation takes, the text being alone in it."""
-        return min(len(text.tokens) - text.done, self.shape.step)
+        """How many tokens of a text one evaluation takes, the text being alone in it: none of its pieces is a scrap."""
+        left = len(text.tokens) - text.done
+        return -(-left // -(-left // self.shape.step))
 
     def evaluate(self, pieces: Sequence[tuple[Text, int]], *, adapter: str = "", threads: int = 0) -> None:
         """Evaluate the next so many tokens of each text; together they are a step at the most.
