@@ -79,6 +79,12 @@ class Settings(BaseModel):
     cache_type_v: Annotated[
         CacheType, Field(description="The same for values; types in blocks need flash attention.")
     ] = "f16"
+    flash_attention: Annotated[
+        Literal["auto", "off"],
+        Field(
+            description="off: quicker on a processor in contexts of a thousand tokens and more, slower in short ones."
+        ),
+    ] = "auto"
     swa_full: Annotated[
         bool,
         Field(

@@ -33,6 +33,10 @@ _FLAGS: dict[str, Any] = {
         str | None, typer.Option("--cache-type-k", help="What the cache keeps keys in: f16, q8_0, q4_0 …")
     ],
     "cache_type_v": Annotated[str | None, typer.Option("--cache-type-v", help="The same for values.")],
+    "flash_attention": Annotated[
+        str | None,
+        typer.Option("--flash-attention", help="auto or off; off is quicker in long contexts on a processor."),
+    ],
     "swa_full": Annotated[
         bool | None, typer.Option("--swa-full/--no-swa-full", help="The whole context in sliding-window layers too.")
     ],

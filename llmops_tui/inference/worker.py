@@ -11,12 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import pydantic
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.engine.long_texts import LongTexts
     from llmops_tui.inference.engine.scheduler import Scheduler
     from llmops_tui.inference.engine.sequence import Request
+    from llmops_tui.inference.sampling import SamplingParameters
 
 # The server takes silence for a hang; a long prompt is evaluated in silence otherwise.
 _BEAT_SECONDS = 1.0
@@ -136,9 +135,6 @@ class _Worker:
             result = operations[message["op"]](message)
         except LlmopsError as error:
             self._outbox.append({"id": message["id"], "event": "error", "error": error.as_dict()})
-        except pydantic.ValidationError as error:
-            body = {"code": "invalid_request", "message": str(error.errors(include_url=False)[0]["msg"]), "hint": ""}
-            self._outbox.append({"id": message["id"], "event": "error", "error": body})
         else:
             if result is not None:
                 self._outbox.append({"id": message["id"], "event": "done", "result": result})
@@ -180,7 +176,7 @@ class _Worker:
             id=message["id"],
             tokens=list(message["tokens"]),
             hidden=hidden,
-            parameters=SamplingParameters.model_validate(message["parameters"]),
+            parameters=_parameters(message["parameters"]),
             adapter=message.get("adapter", ""),
             logprobs=message.get("logprobs"),
             score_from=None if score_from is None else score_from + hidden,
@@ -223,6 +219,12 @@ class _Worker:
     def _adapter(self, message: dict[str, Any]) -> dict[str, Any]:
         self._scheduler.native.add_adapter(message["name"], message["path"])
         return {"adapter": message["name"]}
+
+
+def _parameters(given: dict[str, Any]) -> SamplingParameters:
+    """What the server has checked, as it comes through JSON, which knows no numbers as keys."""
+    biases = {int(token): bias for token, bias in given["logit_bias"].items()}
+    return cast("SamplingParameters", SimpleNamespace(**given | {"logit_bias": biases}))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class CacheShape:
         whole, short = self.cells(settings, context)
         key_kind, value_kind = settings.cache_types
         # Without flash attention values lie transposed, all rows as wide as the widest.
-        widest = max(self.values, default=0) if settings.exact else 0
+        widest = max(self.values, default=0) if not settings.flash else 0
         found = []
         for key, value, windowed in zip(self.keys, self.values, self.windowed, strict=True):
             cells = short if windowed else whole

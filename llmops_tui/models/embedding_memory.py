@@ -77,7 +77,7 @@ def embedding_memory(header: GgufHeader, settings: EngineSettings, context: int)
     one = replace(settings, parallel=1, micro_batch=made.step, swa_full=True)
     width = fact("embedding_length", 0)
     # What attention looks at is masked in 16 bits, and without flash attention in 32 for each head.
-    scores = made.cells * (1 + fact("attention.head_count", 0)) if settings.exact else made.cells // 2
+    scores = made.cells * (1 + fact("attention.head_count", 0)) if not settings.flash else made.cells // 2
     at_layer = 3 * fact("feed_forward_length", 0) + 4 * width + scores
     return EmbeddingMemory(
         cache=cache_shape(header).bytes_by_layer(one, made.cells),

@@ -23,7 +23,7 @@ SMALLEST_BATCH = 64
 LARGEST_BATCH = 16_384
 _CHOICES: dict[str, tuple[str, ...]] = {
     "cache_type_k": get_args(CacheType), "cache_type_v": get_args(CacheType), "split_mode": get_args(SplitMode),
-    "precision": ("fast", "exact"),
+    "precision": ("fast", "exact"), "flash_attention": ("auto", "off"),
 }  # fmt: skip
 _RANGES = {
     "context": (0, 10_000_000), "threads": (0, 1024), "gpu_layers": (-1, 10_000), "parallel": (1, SMALLEST_BATCH),
@@ -49,6 +49,8 @@ class EngineSettings:
         draft: a small model of the same vocabulary that guesses them instead: its name, and in a plan its file.
         cache_bytes: memory for prompts that were evaluated before, in bytes.
         cache_type_k, cache_type_v: what keys and values are kept in; V in blocks needs flash attention.
+        flash_attention: ``auto``: where llama.cpp has it. ``off``: never; on a processor that is the quicker way in a
+            context of a thousand tokens and more, and the slower one in a short one.
         swa_full: whether layers that look back over a window alone keep the whole context all the same.
         batch, micro_batch: tokens of a step, and tokens of it that are computed at once.
         split_mode: over several GPUs: ``auto``: not, where the model fits on one; ``none``; ``layer``; ``row``.
@@ -69,6 +71,7 @@ class EngineSettings:
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
     swa_full: bool = False
+    flash_attention: Literal["auto", "off"] = "auto"
     batch: int = 512
     micro_batch: int = 512
     split_mode: SplitMode = "auto"
@@ -82,6 +85,11 @@ class EngineSettings:
     def exact(self) -> bool:
         """Whether scores are wanted to the last digit."""
         return self.precision == "exact"
+
+    @property
+    def flash(self) -> bool:
+        """Whether flash attention may be used."""
+        return not self.exact and self.flash_attention == "auto"
 
     @property
     def cache_types(self) -> tuple[str, str]:
@@ -134,6 +142,11 @@ def check_settings(settings: EngineSettings) -> None:
             f"precision exact keeps its cache in 32 bits; cache_type_k {settings.cache_type_k} and cache_type_v "
             f"{settings.cache_type_v} were asked for",
             "Leave out one of the two.",
+        )
+    if settings.flash_attention == "off" and in_blocks(settings.cache_type_v):
+        raise _refuse(
+            f"cache_type_v {settings.cache_type_v} can be read by flash attention alone, which is off",
+            "Keep values whole (cache_type_v f16), or leave flash attention on.",
         )
     if settings.micro_batch > settings.batch:
         raise _refuse(

@@ -9,6 +9,7 @@ import contextlib
 import mmap
 import re
 import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 
 # ggml type -> (values a block, bytes a block), from ggml's type table.
 _BLOCKS: dict[int, tuple[int, int]] = {
@@ -66,6 +68,21 @@ class _Reader:
         if length > limit:
             raise refuse(self.path, f"{what} claims {length:,} bytes")
         return self.take(length, what).decode("utf-8", "replace")
+
+    def skip_strings(self, count: int, what: str) -> None:
+        """Go on behind so many strings; a vocabulary has a hundred thousand, and only its size is of interest."""
+        offset, end = self.offset, len(self.data) - 8
+        for _ in range(count):
+            if offset > end:
+                break
+            (length,) = _LENGTH.unpack_from(self.data, offset)
+            if length > _MAX_STRING:
+                raise refuse(self.path, f"{what} claims {length:,} bytes")
+            offset += 8 + length
+        else:
+            self.offset = offset
+        if self.offset != offset or offset > len(self.data):
+            raise refuse(self.path, f"it ends inside {what} at byte {offset:,}")
 
 
 def refuse(path: Path, reason: str) -> InputRefusedError:
@@ -104,14 +121,19 @@ def read_header(path: Path) -> GgufHeader:
         InputRefusedError: the file is missing, damaged, pickled, or of a kind this reader does not know.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            if size < 24:
-                raise refuse(path, f"it has only {size} bytes")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _parse(_Reader(data, path))
+        status = path.stat()
+        return _read(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
     except OSError as error:
         raise InputRefusedError("model_unreadable", f"cannot read {path}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, state: tuple[int, ...]) -> GgufHeader:
+    """One state of a file is read once: checks, plans and screens ask for the same header again and again."""
+    if state[2] < 24:
+        raise refuse(path, f"it has only {state[2]} bytes")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _parse(_Reader(data, path))
 
 
 def _parse(reader: _Reader) -> GgufHeader:
@@ -182,11 +204,8 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
         return [struct.unpack_from(_SCALARS[item], raw, i * width)[0] for i in range(min(count, _KEPT_NUMBERS))], count
     if item != _STRING:
         raise refuse(reader.path, f"{key[:80]!r} is an array of type {item}")
-    kept = []
-    for index in range(count):
-        text = reader.string(key)
-        if index < _KEPT_ITEMS:
-            kept.append(text)
+    kept = [reader.string(key) for _ in range(min(count, _KEPT_ITEMS))]
+    reader.skip_strings(count - len(kept), key)
     return kept, count
 
 

@@ -237,7 +237,7 @@ def _compute_bytes(header: GgufHeader, settings: EngineSettings, shape: CacheSha
     whole, short = shape.cells(settings, context)
     masked = whole + (short if any(shape.windowed) else 0)
     # Flash attention masks in 16 bits and keeps no scores.
-    attended = masked + widest("attention.head_count") * whole if settings.exact else masked // 2
+    attended = masked + widest("attention.head_count") * whole if not settings.flash else masked // 2
     at_output = header.array_lengths.get("tokenizer.ggml.tokens", 0) + 2 * width
     return 4 * settings.micro_batch * max(at_output, 3 * forward + 4 * width + attended)
 

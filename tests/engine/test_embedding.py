@@ -33,7 +33,15 @@ def token_lists(lengths: tuple[int, ...], vocabulary: int, seed: int = 1) -> lis
 def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 512) -> Path:
     """A random encoder of two layers, with a handful of words."""
     width, forward, layers = 64, 128, 2
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghij")]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"##{c}" for c in "abcdefghij"),
+    ]
     rng = np.random.default_rng(4)
     config = {
         "max_position_embeddings": context, "hidden_size": width, "num_hidden_layers": layers, "type_vocab_size": 2,
@@ -48,7 +56,10 @@ def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 51
     for n in range(layers):
         head = f"encoder.layer.{n}."
         for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-            tensors |= {f"{head}{name}.weight": rng.normal(size=(width, width)) / 6, f"{head}{name}.bias": np.zeros(width)}
+            tensors |= {
+                f"{head}{name}.weight": rng.normal(size=(width, width)) / 6,
+                f"{head}{name}.bias": np.zeros(width),
+            }
         for name, out, inner in (("intermediate.dense", forward, width), ("output.dense", width, forward)):
             tensors |= {f"{head}{name}.weight": rng.normal(size=(out, inner)) / 8, f"{head}{name}.bias": np.zeros(out)}
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
@@ -98,8 +109,8 @@ def set_up(path: Path, **options: Any) -> Setup:
 
 
 @pytest.fixture(scope="module")
-def sample() -> Iterator[Setup]:
-    yield set_up(MODEL, context=1024)
+def sample() -> Setup:
+    return set_up(MODEL, context=1024)
 
 
 def whole(setup: Setup, tokens: list[int]) -> np.ndarray:
@@ -113,7 +124,7 @@ def whole(setup: Setup, tokens: list[int]) -> np.ndarray:
     params.n_ctx = params.n_batch = params.n_ubatch = 1024
     params.n_threads = params.n_threads_batch = 1
     params.embeddings = True
-    params.pooling_type = setup.embedder._pooling  # noqa: SLF001
+    params.pooling_type = setup.embedder._pooling
     context = llama_cpp.llama_init_from_model(native.model, params)
     array = (llama_cpp.llama_token * len(tokens))(*tokens)
     assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(tokens))) == 0
@@ -147,7 +158,9 @@ def test_vectors_are_those_of_llama_cpp_alone_whatever_shares_their_steps(kind: 
     expected = [whole(setup, tokens) for tokens in texts]
     for name, reference in (("a", expected), ("b", expected[::-1])):
         got = setup.heard.vectors(name)
-        assert [float(x @ y) for x, y in zip(got, reference, strict=True)] == pytest.approx([1.0] * len(texts), abs=1e-4)
+        assert [float(x @ y) for x, y in zip(got, reference, strict=True)] == pytest.approx(
+            [1.0] * len(texts), abs=1e-4
+        )
         assert [float(np.linalg.norm(x)) for x in got] == pytest.approx([1.0] * len(texts), abs=1e-5)
         (done,) = setup.heard.of(name, "done")
         assert done["result"]["tokens"] == sum(map(len, texts))
@@ -159,7 +172,7 @@ def test_short_texts_of_all_requests_share_steps_and_long_ones_are_cut_evenly() 
 
     setup = set_up(MODEL, context=1024)
     texts = token_lists((5,) * 40, setup.bench.native.n_vocab)
-    with setup.queue._changed:  # noqa: SLF001  the first step is chosen when all are there
+    with setup.queue._changed:
         for name in ("a", "b", "c"):
             setup.queue.submit(name, texts)
     wait_for(lambda: all(setup.heard.ended(name) for name in ("a", "b", "c")))
@@ -173,10 +186,10 @@ def test_short_texts_of_all_requests_share_steps_and_long_ones_are_cut_evenly() 
 
 def test_the_output_layer_is_left_out_where_it_makes_no_difference(sample: Setup, tmp_path: Path) -> None:
     sample.embedder.embed([[300, 301]])
-    assert sample.embedder._rows.ends_there  # noqa: SLF001
+    assert sample.embedder._rows.ends_there
     encoder = set_up(write_tiny_bert(tmp_path / "bert.gguf"))
     encoder.embedder.embed([[7, 8]])
-    assert encoder.embedder._rows is None  # noqa: SLF001
+    assert encoder.embedder._rows is None
 
 
 def test_streams_go_on_beside_a_long_text_and_say_what_they_say_without_it(sample: Setup) -> None:
@@ -242,7 +255,7 @@ def test_an_evaluation_that_is_broken_off_counts_for_nothing(sample: Setup) -> N
     while text.done < len(tokens):
         embedder.evaluate([(text, embedder.piece(text))])
     assert float(embedder.vector(text) @ expected) == pytest.approx(1, abs=1e-5)
-    assert len(embedder._free) == embedder.together  # noqa: SLF001
+    assert len(embedder._free) == embedder.together
 
 
 def test_an_adapter_changes_the_vectors_of_its_own_requests_alone(tmp_path: Path) -> None:
@@ -289,7 +302,7 @@ def test_a_failure_is_told_to_all_whose_texts_it_was(sample: Setup, monkeypatch:
         begun.wait(30)
         raise LlmopsError("context_failed", "no memory")
 
-    monkeypatch.setattr(setup.queue._embedder, "evaluate", fail)  # noqa: SLF001
+    monkeypatch.setattr(setup.queue._embedder, "evaluate", fail)
     setup.queue.submit("a", [[300]])
     setup.queue.submit("b", [[301]])
     begun.set()

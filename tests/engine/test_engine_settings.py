@@ -17,7 +17,7 @@ from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference import loading
 from llmops_tui.inference.options import LoadOptions, options_from
-from llmops_tui.inference.server.app import ModelServer
+from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.engine_settings import EngineSettings, check_settings, from_json
@@ -35,6 +35,7 @@ NAMES = {field.name for field in fields(EngineSettings)}
 GIVEN: dict[str, Any] = {
     "context": 640, "threads": 3, "gpu_layers": 4, "parallel": 3, "precision": "fast", "speculate": True, "draft": "little",
     "cache_bytes": 12_345, "cache_type_k": "q8_0", "cache_type_v": "q4_0", "swa_full": True, "batch": 256,
+    "flash_attention": "auto",
     "micro_batch": 128, "split_mode": "row", "main_gpu": 1, "tensor_split": "1,3", "cpu_moe": 2, "mmap": False,
     "mlock": True,
 }  # fmt: skip
@@ -68,8 +69,8 @@ def through(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, model_file: P
         monkeypatch.setattr(ServerSupervisor, "_spawn", spawn)
         with pytest.raises(LlmopsError, match="nothing is started"):
             ServerSupervisor(workspace).ensure(model, options)
-        server = ModelServer(ServerOptions(**from_json(kept["started"])))
-        return arrived(server.engine._options), kept["environment"]
+        engine = make_engine(ServerOptions(**from_json(kept["started"])))
+        return arrived(engine._options), kept["environment"]
 
     return go
 
@@ -88,7 +89,7 @@ def test_each_setting_arrives_in_the_native_parameters(through: Callable[[LoadOp
         "precision": context.flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO, "speculate": engine.speculate,
         "cache_bytes": engine.cache_bytes == 12_345, "cache_type_k": context.type_k == llama_cpp.GGML_TYPE_Q8_0,
         "cache_type_v": context.type_v == llama_cpp.GGML_TYPE_Q4_0, "swa_full": context.swa_full,
-        "batch": context.n_batch == 256, "micro_batch": context.n_ubatch == 128,
+        "flash_attention": engine.flash, "batch": context.n_batch == 256, "micro_batch": context.n_ubatch == 128,
         "split_mode": model.split_mode == llama_cpp.LLAMA_SPLIT_MODE_ROW,
         # The main GPU is the first that the process sees, and its share is that of its own number.
         "main_gpu": environment["CUDA_VISIBLE_DEVICES"].startswith("GPU-1"),
@@ -104,6 +105,10 @@ def test_each_setting_arrives_in_the_native_parameters(through: Callable[[LoadOp
     assert (params.type_k, params.type_v) == (llama_cpp.GGML_TYPE_F32, llama_cpp.GGML_TYPE_F32)
     assert params.flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     assert not params.swa_full
+    off, _ = through(options_from(Settings(flash_attention="off")))
+    assert context_parameters(off, 256, 1).flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    with pytest.raises(LlmopsError, match="cache_type_v q8_0"):
+        ServerSupervisor.ensure  # noqa: B018
 
 
 def test_each_setting_has_a_flag() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 import numpy as np
@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from llmops_tui.inference.engine.grammar import Matcher
 from llmops_tui.inference.engine.native import NativeModel
-from llmops_tui.inference.sampling import SamplingParameters
+
+if TYPE_CHECKING:
+    # Checked by the server; the engine's process starts sooner without pydantic.
+    from llmops_tui.inference.sampling import SamplingParameters
 
 _PENALTY_WINDOW = 64
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.grammar import Matcher
@@ -13,8 +13,11 @@ from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.prefix_cache import Mark
 from llmops_tui.inference.engine.sampler import TokenSampler
 from llmops_tui.inference.engine.speculation import Draft
-from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.streaming_text import StreamingText
+
+if TYPE_CHECKING:
+    # Checked by the server; the engine's process starts sooner without pydantic.
+    from llmops_tui.inference.sampling import SamplingParameters
 
 # Text is told at once when tokens are slower than this, else gathered: nobody reads faster than 50 pieces a second.
 FLUSH_SECONDS = 0.02
