@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState
 from llmops_tui.models import getting, hub
 from llmops_tui.models.registry import ModelRegistry, shards_of
+from llmops_tui.models.remote_file import RemoteFile
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
@@ -309,3 +311,15 @@ def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub,
     assert store.get(job.id).state == JobState.DONE, store.get(job.id).cause
     assert there.sent == [(there.sent[0][0], kept, len(data) - kept)]
     assert json.loads(json.dumps(store.get(job.id).result))["model"] == "small-Q4_K_M"
+
+
+def test_a_download_that_nobody_went_on_with_is_cleared_away_after_long(workspace: Workspace) -> None:
+    from llmops_tui.keeping.gc import DAYS, plan
+    from llmops_tui.settings import Settings
+
+    part = getting.staging_of(workspace, [RemoteFile("https://x/m.gguf", "m.gguf", 10)]) / "m.gguf.part"
+    part.parent.mkdir()
+    part.write_bytes(b"GGUF")
+    soon, late = time.time() + (DAYS - 1) * 86_400, time.time() + (DAYS + 1) * 86_400
+    assert not [r for r in plan(workspace, Settings(), now=soon) if r.path == part.parent]
+    assert [r.size for r in plan(workspace, Settings(), now=late) if r.path == part.parent] == [4]
