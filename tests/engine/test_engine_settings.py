@@ -107,8 +107,8 @@ def test_each_setting_arrives_in_the_native_parameters(through: Callable[[LoadOp
     assert not params.swa_full
     off, _ = through(options_from(Settings(flash_attention="off")))
     assert context_parameters(off, 256, 1).flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    with pytest.raises(LlmopsError, match="cache_type_v q8_0"):
-        ServerSupervisor.ensure  # noqa: B018
+    with pytest.raises(InputRefusedError, match="cache_type_v q8_0"):
+        check_settings(EngineSettings(flash_attention="off", cache_type_v="q8_0"))
 
 
 def test_each_setting_has_a_flag() -> None:
