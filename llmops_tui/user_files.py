@@ -1,4 +1,4 @@
-"""Where the user's own files are: settings and keymap, apart from every workspace."""
+"""Where the user's own files are: settings, keymap and what is known of the machine, apart from every workspace."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ def settings_folder() -> Path:
     from platformdirs import user_config_path
 
     return user_config_path("llmops")
+
+
+def state_folder() -> Path:
+    """Where what was found out about this machine is kept; losing it costs finding it out again."""
+    from platformdirs import user_state_path
+
+    return user_state_path("llmops")
 
 
 def settings_path() -> Path:

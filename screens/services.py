@@ -187,7 +187,7 @@ class Services:
                 raise LlmopsError("closing", "the app is closing")
 
         from llmops_tui.inference.endpoints import open_endpoint
-        from llmops_tui.inference.loading import options_from
+        from llmops_tui.inference.options import options_from
 
         options = options_from(self.settings)
         if self.smaller is not None:

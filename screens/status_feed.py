@@ -8,6 +8,7 @@ import contextvars
 import gc
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
@@ -34,6 +35,7 @@ class StatusFeed:
         self._gpu = LoadHistory()
         self._loop: asyncio.AbstractEventLoop
         self._context: contextvars.Context
+        self._notices: set[Path] | None = None
 
     async def run(self) -> None:
         """Look, tell the app, wait; until the app ends."""
@@ -79,11 +81,23 @@ class StatusFeed:
                 with contextlib.suppress(RuntimeError):  # the app may be ending
                     self._loop.call_soon_threadsafe(say, context=self._context)
 
+    def _tell_notices(self, notices: list[tuple[Path, str]]) -> None:
+        """Tell of those that were left while the app runs; the ones from before it are counted in the status line."""
+        if self._notices is not None:
+            for path, text in notices:
+                if path not in self._notices:
+                    say = partial(self._app.say, text, title="Notice", severity="warning", seconds=15.0)
+                    with contextlib.suppress(RuntimeError):  # the app may be ending
+                        self._loop.call_soon_threadsafe(say, context=self._context)
+        self._notices = {path for path, _ in notices}
+
     def _fields(self, moment: Moment) -> dict[str, Any]:
         """Fields of the status at a moment."""
         from llmops_tui.workspace.catalogue import read_notices
 
         running = moment.jobs
+        notices = read_notices(self._app.services.workspace)
+        self._tell_notices(notices)
         gpu = moment.gpus.gpus[0] if moment.gpus.gpus else None
         memory = ""
         if gpu is not None and gpu.memory_used is not None and gpu.memory_total:
@@ -94,5 +108,5 @@ class StatusFeed:
             "gpu_memory": memory,
             "jobs": len(running),
             "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
-            "notices": len(read_notices(self._app.services.workspace)) + len(moment.alerts),
+            "notices": len(notices) + len(moment.alerts),
         }

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from llmops_tui.cli.output import session_of
 from llmops_tui.errors import ExitCode
 
 
-def doctor(context: typer.Context) -> None:
-    """Look at this machine: versions, llama.cpp build, GPU, disk, terminal; exits 1 where a check fails."""
+def doctor(
+    context: typer.Context,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Forget what llama.cpp had to leave out here, and try everything again.")
+    ] = False,
+) -> None:
+    """Look at this machine: versions, whether llama.cpp evaluates tokens, GPU, disk, terminal; exits 1 where a check fails."""
     from llmops_tui.checkup import checkup
+    from llmops_tui.inference.fallback import forget
 
     session = session_of(context)
+    if retry:
+        forget()
     found = checkup(session.workspace)
     marks = {"ok": "✓", "warn": "!", "fail": "✗"}
 

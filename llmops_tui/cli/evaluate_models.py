@@ -32,7 +32,7 @@ def perplexity(
     from llmops_tui.evaluation.perplexity import perplexity as measure
     from llmops_tui.inference.client import ModelClient
     from llmops_tui.inference.endpoints import open_endpoint
-    from llmops_tui.inference.loading import options_from
+    from llmops_tui.inference.options import options_from
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.settings import load_settings

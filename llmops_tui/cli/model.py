@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, LlmopsError
@@ -44,9 +45,16 @@ def add(
     if "://" in place:
         _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
         return
+    from llmops_tui.models.names import fit_name
+
     path = Path(place)
-    model = _registry(session).add(path, name or path.stem, session.progress(f"hashing {path.name}"))
+    model = _registry(session).add(path, name or fit_name(_stem(path)), session.progress(f"hashing {path.name}"))
     session.emit(model.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
+
+
+def _stem(path: Path) -> str:
+    """A file's name without its ending; a folder's whole name."""
+    return path.stem if path.suffix.lower() == ".gguf" else path.resolve().name
 
 
 def _add_remote(
@@ -85,42 +93,50 @@ def discover(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] 
 
 
 @app.command()
+@engine_flags
 def estimate(
     context: typer.Context,
     name: _Name,
-    length: Annotated[int | None, typer.Option("--context", min=0, help="Context of a request, in tokens.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, max=64)] = None,
-    gpu_layers: Annotated[int | None, typer.Option(min=-1, help="-1: as many as fit.")] = None,
-    exact: Annotated[bool, typer.Option("--exact")] = False,
+    *,
+    engine: Engine,
 ) -> None:
     """The memory a model needs before it is loaded, by part, and whether it fits now."""
-    from dataclasses import replace
-
     from llmops_tui.cli.serve import own_options
     from llmops_tui.inference.loading import ledger, plan
+    from llmops_tui.models.engine_settings import EngineSettings, part
 
     session = session_of(context)
-    given: dict[str, Any] = {
-        "context": length,
-        "parallel": parallel,
-        "gpu_layers": gpu_layers,
-        "precision": "exact" if exact else None,
-    }
-    options = replace(own_options(), **{k: v for k, v in given.items() if v is not None})
-    device, needed = plan(_registry(session).get(name).base, options)
-    available = ledger().available(device)
-    wanted = needed.host if device == "host" else needed.gpu
-    data = needed.as_dict() | {"model": name, "device": device, "available": available, "fits": wanted <= available}
-    parts = [
+    options = engine(own_options())
+    planned = plan(session.workspace, _registry(session).get(name).base, options)
+    needed, book = planned.needed, ledger()
+    devices = {d: {"wanted": size, "available": book.available(d)} for d, size in planned.sizes.items()}
+    fits = all(d["wanted"] <= d["available"] for d in devices.values())
+    chosen = planned.options
+    data = needed.as_dict() | {
+        "model": name, "device": planned.device, "devices": devices, "fits": fits, "notes": list(planned.notes),
+        "draft": planned.draft,
+        "settings": part(EngineSettings, chosen),
+    }  # fmt: skip
+    rows = [
         ("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute),
-        ("on the GPU", needed.gpu), ("on the host", needed.host), (f"free on {device}", available),
+        ("embeddings", needed.embedding),
     ]  # fmt: skip
+    rows += [("draft model", planned.draft)] if planned.draft else []
+    for device, figures in devices.items():
+        rows += [(f"on {device}", figures["wanted"]), (f"free on {device}", figures["available"])]
+    for note in planned.notes:
+        session.say(note)
 
     def human() -> str:
-        rows = session.rows(("part", "GB"), [(n, round(b / 1e9, 3)) for n, b in parts])
-        layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on the GPU"
-        verdict = "fits" if wanted <= available else "does not fit"
-        return f"{rows}\ncontext {needed.context:,} × {needed.parallel} requests, {layers}: {verdict} on {device}"
+        table = session.rows(("part", "GB"), [(n, round(b / 1e9, 3)) for n, b in rows])
+        layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on GPUs"
+        verdict = "fits" if fits else "does not fit"
+        kinds = f"cache {chosen.cache_types[0]}/{chosen.cache_types[1]}"
+        beside = f"beside it, up to {chosen.cache_bytes / 1e9:.1f} GB for prompts that were evaluated before"
+        return (
+            f"{table}\ncontext {needed.context:,} × {needed.parallel} requests, {kinds}, {layers}: "
+            f"{verdict} on {planned.device}\n{beside}"
+        )
 
     session.emit(data, human)
 
@@ -135,10 +151,11 @@ def quantize(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
     """Make a smaller model, as a job; the new file is registered in the workspace."""
+    from llmops_tui.models.names import derived_name
     from llmops_tui.models.quantize import check_quantization
 
     session = session_of(context)
-    made = target or f"{name}-{kind}"
+    made = target or derived_name(name, kind)
     check_quantization(_registry(session).get(name), kind, session.workspace.models, again=again)
     found = run_job(
         session, kind="quantize", title=f"quantize {name} to {kind}", entry="llmops_tui.models.quantize:quantize",
@@ -155,10 +172,11 @@ def convert(
     target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-F16.")] = None,
 ) -> None:
     """Write a folder of safetensors as GGUF in 16 bits, as a job; the new file is registered."""
+    from llmops_tui.models.names import derived_name
     from llmops_tui.training.finish.checking import CONVERT_ENTRY
 
     session = session_of(context)
-    made = target or f"{name}-F16"
+    made = target or derived_name(name, "F16")
     _registry(session).get(name)
     arguments = {"name": name, "target": made}
     found = run_job(session, kind="convert", title=f"convert {name}", entry=CONVERT_ENTRY, arguments=arguments)

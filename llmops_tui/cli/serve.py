@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
-    from llmops_tui.inference.loading import LoadOptions
+    from llmops_tui.inference.options import LoadOptions
     from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
     from llmops_tui.models.registry import Model
 
@@ -29,7 +30,7 @@ _POLL_SECONDS = 0.2
 
 def own_options() -> LoadOptions:
     """How models are loaded by the user's settings."""
-    from llmops_tui.inference.loading import options_from
+    from llmops_tui.inference.options import options_from
     from llmops_tui.settings import load_settings
 
     return options_from(load_settings()[0])
@@ -51,6 +52,7 @@ def endpoint_of(session: Session, name: str) -> Endpoint:
     return opener(session)(ModelRegistry(session.catalogue).get(name))
 
 
+@engine_flags
 def serve(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="A registered model.")],
@@ -67,16 +69,12 @@ def serve(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
     ] = False,
-    parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Requests answered at once.")] = None,
-    context_length: Annotated[int | None, typer.Option("--context", min=0, help="Context of each, in tokens.")] = None,
-    threads: Annotated[int | None, typer.Option(min=0)] = None,
-    gpu_layers: Annotated[int | None, typer.Option(min=-1, help="-1: as many as fit.")] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Full-precision cache and attention.")] = False,
-    speculate: Annotated[bool, typer.Option("--speculate", help="Guess tokens while one request runs.")] = False,
     allow_host: Annotated[list[str] | None, typer.Option(help="A further Host to answer to.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="An Origin whose pages may ask.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for memory instead of refusing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    *,
+    engine: Engine,
 ) -> None:
     """Serve a model behind an OpenAI-compatible address until interrupted."""
     from dataclasses import replace
@@ -87,13 +85,9 @@ def serve(
     session = session_of(context)
     found = ModelRegistry(session.catalogue).get(model)
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host="" if socket_path else host)
-    given: dict[str, Any] = {
-        "parallel": parallel, "context": context_length, "threads": threads, "gpu_layers": gpu_layers,
-        "precision": "exact" if exact else None, "speculate": speculate or None, "wait": wait or None,
-    }  # fmt: skip
     options = replace(
-        own_options(),
-        **{name: value for name, value in given.items() if value is not None},
+        engine(own_options()),
+        wait=wait,
         idle_seconds=1e12,
         host="" if socket_path else host,
         port=0 if socket_path else free_port(host, port),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.jobs.process import describe_exit, oom_kills
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.native_process import run_native
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.quantize import TYPES, quantize
 from llmops_tui.models.registry import Model, ModelRegistry
@@ -61,31 +58,19 @@ def _step(model: Model, measured: dict[str, Any] | None) -> dict[str, Any]:
     return {"model": model.name, "type": model.quantization, "size_bytes": model.size_bytes, **(measured or {})}
 
 
-def _measure(reference: Model, model: Model, file: Path, told: Any) -> dict[str, Any]:
-    before = oom_kills()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmops_tui.evaluation.ladder_worker", str(reference.path), str(model.path), str(file),
-         str(WINDOW), str(LIMIT)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
+def _measure(reference: Model, model: Model, file: Path, told: Callable[[float], None]) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    try:
-        for line in process.stdout:
-            with suppress(ValueError):
-                message = json.loads(line)
-                result = message.get("result", result)
-                if "done" in message:
-                    told(message["done"] / max(1, message["of"]))
-        code = process.wait()
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    if code or not result:
-        raise LlmopsError(
-            "ladder_failed",
-            f"{model.name} could not be measured: {describe_exit(code, before)}",
-            "The job's log has more.",
-        )
+
+    def heard(message: dict[str, Any]) -> None:
+        result.update(message.get("result", {}))
+        if "done" in message:
+            told(message["done"] / max(1, message["of"]))
+
+    run_native(
+        "llmops_tui.evaluation.ladder_worker",
+        [str(reference.path), str(model.path), str(file), str(WINDOW), str(LIMIT)],
+        heard,
+        failed="ladder_failed",
+        what=f"{model.name} could not be measured",
+    )
     return result

@@ -1,4 +1,4 @@
-"""The process that holds one GGUF model against another on a text: ``REFERENCE MODEL TEXT WINDOW TOKENS``.
+"""The process that holds one GGUF model against another on a text: ``RUNG REFERENCE MODEL TEXT WINDOW TOKENS``.
 
 Both are loaded here, so that distributions over the whole vocabulary never leave the process. Prints ``{"done", "of"}``
 lines and then one JSON line with the result.
@@ -6,6 +6,7 @@ lines and then one JSON line with the result.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import math
 import sys
@@ -60,13 +61,16 @@ def measure(reference: GgufModel, model: GgufModel, text: str, window: int, limi
 
 def main() -> int:
     """Answer one request."""
-    reference, model, text, window, limit = sys.argv[1:6]
+    faulthandler.enable()
+    rung, reference, model, text, window, limit = sys.argv[1:7]
     try:
-        size = int(window)
+        size, way = int(window), json.loads(rung)
         words = Path(text).read_text(encoding="utf-8", errors="replace")
-        result = measure(GgufModel(reference, "-", size), GgufModel(model, "-", size), words, size, int(limit))
+        result = measure(
+            GgufModel(reference, "-", size, way), GgufModel(model, "-", size, way), words, size, int(limit)
+        )
     except ValueError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
         return 1
     sys.stdout.write(json.dumps({"result": result}) + "\n")
     return 0

@@ -20,7 +20,7 @@ from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.statistics.numbering import numbered
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.loading import options_from
+from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
 from llmops_tui.jobs.worker import JobContext

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.hardware.cuda_devices import cuda_devices, open_nvml
+from llmops_tui.hardware.gpus import ask
+
 HOST = "host"
 
 
@@ -22,10 +25,8 @@ class DeviceMemory:
 
 
 def devices() -> list[str]:
-    """The devices a model can be loaded to: GPUs as ``gpu0``, and the host."""
-    nvml = _nvml()
-    count = int(nvml.nvmlDeviceGetCount()) if nvml is not None else 0
-    return [*(f"gpu{n}" for n in range(count)), HOST]
+    """The devices a model can be loaded to: GPUs as ``gpu0``, and the host. A GPU that does not answer is left out."""
+    return [*(device.name for device in cuda_devices()), HOST]
 
 
 def measure(device: str) -> DeviceMemory:
@@ -64,31 +65,22 @@ def _control_group() -> tuple[int | None, int]:
     return None, 0
 
 
-def _measure_gpu(device: str) -> DeviceMemory:
+def _measure_gpu(name: str) -> DeviceMemory:
     import psutil
 
-    nvml = _nvml()
-    handle = nvml.nvmlDeviceGetHandleByIndex(int(device.removeprefix("gpu")))
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    nvml = open_nvml()
+    device = next((d for d in cuda_devices(nvml) if d.name == name), None)
+    memory = None if device is None else ask(nvml.nvmlDeviceGetMemoryInfo, device.handle)
+    if device is None or memory is None:
+        # It fell off the bus since it was listed: there is nothing to be had of it.
+        return DeviceMemory(name, 0, 0)
     held: dict[int, int] = {}
     names: dict[int, str] = {}
-    with contextlib.suppress(Exception):
-        for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            held[int(process.pid)] = int(process.usedGpuMemory or 0)
-            with contextlib.suppress(psutil.Error):
-                names[int(process.pid)] = psutil.Process(process.pid).name()
-    return DeviceMemory(device, int(memory.total), int(memory.free), held, names)
-
-
-def _nvml() -> Any:
-    """NVML, where there is a driver; it is made ready once and stays so."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # noqa: BLE001  NVML's errors share no useful base; without a driver there are no GPUs
-        return None
-    return pynvml
+    for process in ask(nvml.nvmlDeviceGetComputeRunningProcesses, device.handle) or ():
+        held[int(process.pid)] = int(process.usedGpuMemory or 0)
+        with contextlib.suppress(psutil.Error):
+            names[int(process.pid)] = psutil.Process(process.pid).name()
+    return DeviceMemory(name, int(memory.total), int(memory.free), held, names)
 
 
 def process_tree(pid: int) -> set[int]:

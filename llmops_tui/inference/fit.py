@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmops_tui.hardware import memory
-from llmops_tui.inference.loading import ledger, target_device
+from llmops_tui.inference.loading import ledger
+from llmops_tui.inference.planning import usable_gpus
 from llmops_tui.models.memory import PROCESS_BYTES
 
 
 @dataclass(frozen=True)
 class Room:
-    """The memory that can be taken now, in bytes, on the device models are loaded to and on the host."""
+    """The memory that can be taken now, in bytes, on the GPU with most room, where there is one, and on the host."""
 
     device: str
     on_device: int
@@ -38,7 +39,8 @@ class Room:
 
 def room() -> Room:
     """The room there is now. Looks at devices, so not for the thread that draws."""
-    device = target_device()
     book = ledger()
     on_host = book.available(memory.HOST)
-    return Room(device, on_host if device == memory.HOST else book.available(device), on_host)
+    free = {gpu.name: book.available(gpu.name) for gpu in usable_gpus() if gpu.answers}
+    device = max(free, key=lambda name: free[name], default=memory.HOST)
+    return Room(device, free.get(device, on_host), on_host)

@@ -1,67 +1,26 @@
-"""How a model is loaded and served: the options, and whether it fits into memory beside what is loaded already."""
+"""Take the memory that a model needs, beside what is loaded already, before anything is loaded."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware import memory
-from llmops_tui.inference.probe import probe
+from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.planning import Plan, make_plan, usable_gpus
 from llmops_tui.jobs.leases import Lease, MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
-from llmops_tui.models.gguf import GgufHeader, read_header
-from llmops_tui.models.memory import MemoryEstimate, choose_gpu_layers, estimate, largest_that_fits
-from llmops_tui.models.registry import Model
-from llmops_tui.settings import Settings
+from llmops_tui.models.engine_settings import LARGEST_VOCABULARY_GAP
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.gguf_header import GgufHeader, join_headers
+from llmops_tui.models.memory import largest_that_fits
+from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace, user_runtime_folder
 
-IDLE_SECONDS = 900.0
-DEFAULT_PARALLEL = 4
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How to load a model; zeros mean "as is best": the model's context up to 4,096, one thread less than cores.
-
-    ``gpu_layers`` -1 puts as many layers on the GPU as fit. ``wait`` waits for memory instead of refusing.
-    ``open_access`` asks for no key.
-    """
-
-    context: int = 0
-    threads: int = 0
-    gpu_layers: int = -1
-    parallel: int = DEFAULT_PARALLEL
-    precision: str = "fast"
-    speculate: bool = False
-    trace_content: str = "keep"
-    idle_seconds: float = IDLE_SECONDS
-    hang_seconds: float = 300.0
-    wait: bool = False
-    host: str = ""
-    port: int = 0
-    socket: str = ""
-    keys: tuple[str, ...] = ()
-    open_access: bool = False
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
-
-
-def options_from(settings: Settings) -> LoadOptions:
-    """How the user's settings load models."""
-    return LoadOptions(
-        context=settings.context,
-        threads=settings.threads,
-        gpu_layers=settings.gpu_layers,
-        parallel=settings.parallel,
-        precision=settings.precision,
-        speculate=settings.speculate,
-        trace_content=settings.trace_content,
-        idle_seconds=settings.idle_minutes * 60,
-    )
 
 
 def ledger() -> MemoryLedger:
@@ -69,30 +28,35 @@ def ledger() -> MemoryLedger:
     return MemoryLedger(user_runtime_folder() / "leases", memory.measure, memory.process_tree)
 
 
-@lru_cache(maxsize=1)
-def target_device() -> str:
-    """Where models are loaded to: the first GPU, where there is one that llama.cpp can use, else the host."""
-    gpus = [d for d in memory.devices() if d != memory.HOST]
-    return gpus[0] if gpus and probe().get("gpu") else memory.HOST
-
-
-def plan(model: Model, options: LoadOptions) -> tuple[str, MemoryEstimate]:
-    """The device a model would be loaded to, and what it needs there.
+def plan(workspace: Workspace, model: Model, options: LoadOptions) -> Plan:
+    """Where a model would go now, and what it needs there.
 
     Raises:
-        InputRefusedError: the file is damaged.
+        InputRefusedError: the file is damaged, or an option cannot be honoured.
+        NotFoundError: no model has the draft's name.
     """
-    header = read_header(model.path)
-    exact = options.precision == "exact"
-    device = target_device()
-    if device == memory.HOST or options.gpu_layers == 0:
-        return memory.HOST, estimate(header, context=options.context, parallel=options.parallel, exact=exact)
-    if options.gpu_layers > 0:
-        layers = options.gpu_layers
-        found = estimate(header, context=options.context, parallel=options.parallel, gpu_layers=layers, exact=exact)
-        return device, found
-    free = ledger().available(device)
-    return device, choose_gpu_layers(header, free, context=options.context, parallel=options.parallel, exact=exact)
+    header, draft = _header(model), None
+    if options.draft:
+        found = ModelRegistry(Catalogue(workspace)).get(options.draft)
+        draft = _draft_header(found, model, header)
+        options = replace(options, draft=str(found.path))
+    return make_plan(header, options, usable_gpus(), ledger().available, draft)
+
+
+def _draft_header(draft: Model, model: Model, header: GgufHeader) -> GgufHeader:
+    if draft.kind != "gguf":
+        raise InputRefusedError(
+            "bad_draft", f"{draft.name!r} is of kind {draft.kind}, and a draft model is a GGUF file"
+        )
+    found = _header(draft)
+    sizes = (found.vocabulary, header.vocabulary)
+    if abs(sizes[0] - sizes[1]) > LARGEST_VOCABULARY_GAP:
+        raise InputRefusedError(
+            "bad_draft",
+            f"{draft.name!r} cannot guess for {model.name!r}: it has {sizes[0]:,} tokens, and {model.name!r} {sizes[1]:,}",
+            "A draft model has the same vocabulary: a small one of the same family.",
+        )
+    return found
 
 
 def lease(
@@ -101,33 +65,37 @@ def lease(
     options: LoadOptions,
     process: ProcessIdentity,
     waiting: Callable[[float], None] | None = None,
-) -> tuple[Lease, LoadOptions]:
-    """Take the memory a model needs; returns the lease, and the options with the GPU layers that were chosen.
+) -> tuple[Lease, Plan]:
+    """Take the memory a model needs, of all devices it goes to, the host's share included.
 
     Raises:
+        InputRefusedError: as :func:`plan`.
         MemoryShortError: it does not fit; the message names who holds the memory, and what would fit.
     """
     started = time.monotonic()
     while True:
-        device, needed = plan(model, options)
-        size = needed.host if device == memory.HOST else needed.gpu
+        planned = plan(workspace, model, options)
         try:
             taken = ledger().take(
-                device=device, size=size, name=model.name, kind="server", workspace=str(workspace.root), process=process
+                planned.sizes, name=model.name, kind="server", workspace=str(workspace.root), process=process
             )
         except MemoryShortError as error:
             if not options.wait:
-                raise _with_advice(error, read_header(model.path), options) from None
+                raise _with_advice(error, _header(model), options) from None
             if waiting is not None:
                 waiting(time.monotonic() - started)
             time.sleep(_POLL_SECONDS)
         else:
-            return taken, replace(options, gpu_layers=needed.gpu_layers)
+            return taken, planned
+
+
+def _header(model: Model) -> GgufHeader:
+    return join_headers([read_header(file) for file in model.files])
 
 
 def _with_advice(error: MemoryShortError, header: GgufHeader, options: LoadOptions) -> LlmopsError:
-    smaller = largest_that_fits(header, error.available, context=options.context, gpu=error.device != memory.HOST)
+    smaller = largest_that_fits(header, options, error.available, gpu=error.device != memory.HOST)
     if smaller is not None:
-        error.smaller = (smaller.context, smaller.parallel)
-        error.hint += f" This would fit: --context {smaller.context} --parallel {smaller.parallel}."
+        error.smaller = smaller
+        error.hint += f" This would fit: --context {smaller[0]} --parallel {smaller[1]}."
     return error

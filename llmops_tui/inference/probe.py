@@ -6,7 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
+
+from llmops_tui.inference.crash import why_it_died
 
 _SECONDS = 60.0
 
@@ -16,13 +20,20 @@ def probe() -> dict[str, Any]:
 
     The library is loaded in a child process, so that a build which crashes is a fact and no crash of ours.
     """
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "llmops_tui.inference.probe"], capture_output=True, timeout=_SECONDS, check=False
-        )
-        return dict(json.loads(done.stdout))
-    except (subprocess.TimeoutExpired, ValueError):
-        return {"error": "llama.cpp could not be loaded"}
+    with tempfile.TemporaryDirectory(prefix="llmops-probe-") as scratch:
+        log = Path(scratch) / "log"
+        try:
+            with log.open("wb") as errors:
+                done = subprocess.run(
+                    [sys.executable, "-m", "llmops_tui.inference.probe"], stdout=subprocess.PIPE, stderr=errors,
+                    timeout=_SECONDS, check=False,
+                )  # fmt: skip
+            return dict(json.loads(done.stdout))
+        except subprocess.TimeoutExpired:
+            return {"error": f"llama.cpp could not be loaded within {_SECONDS:g} s"}
+        except ValueError:
+            cause = why_it_died(done.returncode, log, 0, None)
+            return {"error": f"llama.cpp could not be loaded: its process was {cause}"}
 
 
 def _main() -> None:

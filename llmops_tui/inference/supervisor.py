@@ -18,20 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.loading import LoadOptions, lease, ledger
+from llmops_tui.inference.loading import lease, ledger
+from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
-_SERVER_OPTIONS = (
-    "context", "threads", "gpu_layers", "parallel", "precision", "speculate", "trace_content", "idle_seconds", "hang_seconds",
-    "host", "port", "keys", "open_access", "allowed_hosts", "allowed_origins",
-)  # fmt: skip
 _START_SECONDS = 600.0
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 
 
@@ -94,7 +92,8 @@ class ServerSupervisor:
         me = identify(os.getpid())
         assert me is not None
         # The memory is taken before anything is loaded, in our name until the server has one of its own.
-        taken, options = lease(self.workspace, model, options, me, waiting)
+        taken, planned = lease(self.workspace, model, options, me, waiting)
+        options = planned.options
         started: dict[str, Any] = {
             "workspace": str(self.workspace.root),
             "model": model.name,
@@ -103,10 +102,11 @@ class ServerSupervisor:
             "socket": options.socket or str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
             "key": secrets.token_urlsafe(32),
             "chat_template": model.header.get("chat_template"),
-            **{name: getattr(options, name) for name in _SERVER_OPTIONS},
+            **part(EngineSettings, options),
+            **part(ServingSettings, options),
         }
         try:
-            handle = self._spawn(model.name, started)
+            handle = self._spawn(model.name, started, planned.environment)
         except LlmopsError:
             ledger().give_back(taken)
             raise
@@ -167,7 +167,7 @@ class ServerSupervisor:
             return None
         return _handle(options, identity)
 
-    def _spawn(self, model: str, options: dict[str, Any]) -> ServerHandle:
+    def _spawn(self, model: str, options: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, "options": options}))
         with self._log(model).open("ab") as log:
@@ -178,7 +178,7 @@ class ServerSupervisor:
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                env={**os.environ, "LLMOPS_SERVER": model},
+                env={**os.environ, **environment, "LLMOPS_SERVER": model},
             )
         identity = identify(process.pid)
         if identity is None:
@@ -203,6 +203,12 @@ class ServerSupervisor:
                     return
                 if facts["status"] == "failed":
                     raise LlmopsError(**facts["error"])
+                if facts["status"] == "failing":
+                    raise LlmopsError(
+                        "engine_keeps_dying",
+                        f"the engine of {handle.model!r} keeps dying: {facts.get('last_failure', '')}",
+                        f"It is started again in {facts['retry_in_s']:.0f} s; llmops model stop {handle.model} ends that.",
+                    )
                 if waiting is not None:
                     waiting(spent)
                 time.sleep(_POLL_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import faulthandler
 import json
 import os
 import sys
@@ -9,20 +11,24 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import pydantic
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.jobs.process import die_with_parent
+from llmops_tui.models.engine_settings import from_json
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.engine.embedding import Embedder
+    from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
+    from llmops_tui.inference.engine.grammar import Matcher, MatcherMaker
+    from llmops_tui.inference.engine.long_texts import LongTexts
     from llmops_tui.inference.engine.scheduler import Scheduler
+    from llmops_tui.inference.engine.sequence import Request
+    from llmops_tui.inference.sampling import SamplingParameters
 
 # The server takes silence for a hang; a long prompt is evaluated in silence otherwise.
 _BEAT_SECONDS = 1.0
+_PROGRESS_SECONDS = 0.2
 
 
 def main() -> None:
@@ -32,6 +38,8 @@ def main() -> None:
     incoming = os.fdopen(os.dup(0), "rb")
     outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+    # Where native code crashes, the log says in which call.
+    faulthandler.enable()
     die_with_parent(int(sys.argv[2]))
     _Worker(incoming, outgoing).serve(json.loads(sys.argv[1]))
 
@@ -45,18 +53,37 @@ class _Worker:
         self._inbox: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._outbox: list[dict[str, Any]] = []
         self._scheduler: Scheduler
-        self._embedder: Embedder
+        self._embeddings: EmbeddingQueue
+        self._long_texts: LongTexts
+        self._matchers: MatcherMaker
+        # Requests whose grammars are being compiled.
+        self._unheld: dict[str, Request] = {}
+        self._writing = threading.Lock()
         self._last_write = 0.0
 
     def serve(self, options: dict[str, Any]) -> None:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
-            from llmops_tui.inference.engine.native import EngineOptions
+            from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
+            from llmops_tui.inference.engine.grammar import MatcherMaker
+            from llmops_tui.inference.engine.long_texts import LongTexts
+            from llmops_tui.inference.engine.native import UnsoundError
+            from llmops_tui.inference.engine.parameters import EngineOptions
             from llmops_tui.inference.engine.scheduler import Scheduler
 
-            options["visible"] = tuple(options.get("visible", ()))
-            self._scheduler = Scheduler(EngineOptions(**options), self._outbox.append)
-            self._embedder = Embedder(self._scheduler.native)
+            given = EngineOptions(**from_json(options))
+            self._scheduler = Scheduler(given, self._outbox.append, progress=self._tell_progress)
+            native = self._scheduler.native
+            self._embeddings = EmbeddingQueue(
+                Embedder(native, given), native.threads, self._send, lambda: self._scheduler.busy
+            )
+            self._long_texts = LongTexts(native, self._send, self._inbox.put)
+            self._matchers = MatcherMaker(self._scheduler.native.vocab, given.visible, self._put_matcher)
+            self._send([{"event": "phase", "phase": "checking", "share": 0.0}])
+            self._scheduler.native.check()
+        except UnsoundError as error:
+            self._send([{"event": "unsound", "cause": str(error)}])
+            return
         except LlmopsError as error:
             self._send([{"event": "failed", "error": error.as_dict()}])
             return
@@ -74,6 +101,12 @@ class _Worker:
             elif time.monotonic() - self._last_write > _BEAT_SECONDS:
                 self._send([{"id": "", "event": "beat"}])
 
+    def _tell_progress(self, share: float) -> None:
+        """Tell how much of the model is loaded, a few times a second."""
+        now = time.monotonic()
+        if now - self._last_write > _PROGRESS_SECONDS:
+            self._send([{"event": "phase", "phase": "loading", "share": share}])
+
     def _take_in(self) -> None:
         """Handle all messages that are there; waits for one where nothing runs."""
         if not self._scheduler.busy:
@@ -85,22 +118,23 @@ class _Worker:
                 return
 
     def _handle(self, message: dict[str, Any]) -> None:
+        """Do what a message asks for, or leave it to a thread, where it would keep the steps waiting."""
         operations: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "generate": self._generate,
-            "tokenize": self._tokenize,
-            "detokenize": self._detokenize,
+            "tokenize": self._spell,
+            "detokenize": self._spell,
             "embed": self._embed,
             "adapter": self._adapter,
             "state": lambda _message: self._scheduler.state(),
             "cancel": self._cancel,
+            "held": self._submit_held,
         }
         try:
+            if self._long_texts.take(message):
+                return
             result = operations[message["op"]](message)
         except LlmopsError as error:
             self._outbox.append({"id": message["id"], "event": "error", "error": error.as_dict()})
-        except pydantic.ValidationError as error:
-            body = {"code": "invalid_request", "message": str(error.errors(include_url=False)[0]["msg"]), "hint": ""}
-            self._outbox.append({"id": message["id"], "event": "error", "error": body})
         else:
             if result is not None:
                 self._outbox.append({"id": message["id"], "event": "done", "result": result})
@@ -108,78 +142,89 @@ class _Worker:
             self._send(self._outbox)
             self._outbox.clear()
 
+    def _put_matcher(self, request_id: str, matcher: Matcher | None, error: LlmopsError | None) -> None:
+        """From the thread of the grammars: a message to the loop, which it wakes where nothing runs."""
+        self._inbox.put({"op": "held", "id": request_id, "matcher": matcher, "error": error})
+
     def _read(self) -> None:
         for line in self._incoming:
             message = json.loads(line)
             self._inbox.put(message)
             if message["op"] == "cancel":
                 self._scheduler.cancel_soon(message["id"])
+                self._embeddings.cancel(message["id"])
         # The server is gone; there is nobody left to generate for.
         os._exit(0)
 
     def _send(self, messages: list[dict[str, Any]]) -> None:
+        """Write messages; safe from any thread."""
         data = memoryview("".join(json.dumps(m) + "\n" for m in messages).encode())
-        while data:
-            data = data[self._outgoing.write(data) :]
-        self._last_write = time.monotonic()
+        with self._writing:
+            while data:
+                data = data[self._outgoing.write(data) :]
+            self._last_write = time.monotonic()
 
     def _generate(self, message: dict[str, Any]) -> None:
-        from llmops_tui.inference.engine.grammar import grammar_of
+        from llmops_tui.inference.engine.long_texts import tokenized
         from llmops_tui.inference.engine.sequence import Request
 
-        grammar, trigger = grammar_of(message.get("response_format"))
-        tokens = self._tokens_of(message)
+        message = tokenized(self._scheduler.native, message)
         # A beginning-of-text token that the tokenizer put there is no part of what was given.
-        hidden = int(message.get("tokens") is None and message["add_special"] and self._adds_bos(tokens))
+        hidden = message.get("hidden", 0)
         score_from = message.get("score_from")
-        self._scheduler.submit(
-            Request(
-                id=message["id"],
-                tokens=tokens,
-                hidden=hidden,
-                parameters=SamplingParameters.model_validate(message["parameters"]),
-                adapter=message.get("adapter", ""),
-                logprobs=message.get("logprobs"),
-                score_from=None if score_from is None else score_from + hidden,
-                grammar=grammar,
-                trigger=trigger,
-                truncate=message.get("truncate", ""),
-                reuse=message.get("reuse", True),
-                ignore_eos=message.get("ignore_eos", False),
-            )
+        request = Request(
+            id=message["id"],
+            tokens=list(message["tokens"]),
+            hidden=hidden,
+            parameters=_parameters(message["parameters"]),
+            adapter=message.get("adapter", ""),
+            logprobs=message.get("logprobs"),
+            score_from=None if score_from is None else score_from + hidden,
+            truncate=message.get("truncate", ""),
+            reuse=message.get("reuse", True),
+            ignore_eos=message.get("ignore_eos", False),
         )
+        if grammar := message.get("grammar"):
+            self._unheld[request.id] = request
+            self._matchers.ask(request.id, grammar)
+        else:
+            self._scheduler.submit(request)
+
+    def _submit_held(self, message: dict[str, Any]) -> None:
+        request = self._unheld.pop(message["id"], None)
+        if request is None:
+            return  # cancelled meanwhile
+        if message["error"] is not None:
+            raise message["error"]
+        self._scheduler.submit(dataclasses.replace(request, matcher=message["matcher"]))
 
     def _cancel(self, message: dict[str, Any]) -> None:
-        self._scheduler.cancel(message["id"])
+        self._unheld.pop(message["id"], None)
+        for work in (self._scheduler, self._embeddings, self._long_texts):
+            work.cancel(message["id"])
+        # Nothing is owed any more, whichever of them had it.
+        self._outbox.append({"id": message["id"], "event": "dropped"})
 
-    def _tokens_of(self, message: dict[str, Any]) -> list[int]:
-        if message.get("tokens") is not None:
-            return list(message["tokens"])
-        return self._scheduler.native.tokenize(
-            message["text"], add_special=message["add_special"], parse_special=message.get("parse_special", True)
+    def _spell(self, message: dict[str, Any]) -> None:
+        self._outbox.extend(self._long_texts.answer(message))
+
+    def _embed(self, message: dict[str, Any]) -> None:
+        from llmops_tui.inference.engine.long_texts import tokenized
+
+        inputs = tokenized(self._scheduler.native, message)["inputs"]
+        self._embeddings.submit(
+            message["id"], inputs, adapter=message.get("adapter", ""), dimensions=message.get("dimensions")
         )
-
-    def _adds_bos(self, tokens: list[int]) -> bool:
-        native = self._scheduler.native
-        return native.adds_bos and tokens[:1] == [native.bos]
-
-    def _tokenize(self, message: dict[str, Any]) -> dict[str, Any]:
-        tokens = self._tokens_of(message)
-        native = self._scheduler.native
-        return {"tokens": tokens, "pieces": [native.raw_piece(t).decode("utf-8", "replace") for t in tokens]}
-
-    def _detokenize(self, message: dict[str, Any]) -> dict[str, Any]:
-        native = self._scheduler.native
-        native.check_tokens(message["tokens"])
-        return {"text": b"".join(native.raw_piece(t) for t in message["tokens"]).decode("utf-8", "replace")}
-
-    def _embed(self, message: dict[str, Any]) -> dict[str, Any]:
-        tokens = self._tokens_of(message)
-        return {"embedding": self._embedder.embed(tokens), "tokens": len(tokens), "pooling": self._embedder.pooling}
 
     def _adapter(self, message: dict[str, Any]) -> dict[str, Any]:
         self._scheduler.native.add_adapter(message["name"], message["path"])
         return {"adapter": message["name"]}
+
+
+def _parameters(given: dict[str, Any]) -> SamplingParameters:
+    """What the server has checked, as it comes through JSON, which knows no numbers as keys."""
+    biases = {int(token): bias for token, bias in given["logit_bias"].items()}
+    return cast("SamplingParameters", SimpleNamespace(**given | {"logit_bias": biases}))
 
 
 if __name__ == "__main__":

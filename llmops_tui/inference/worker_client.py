@@ -1,27 +1,34 @@
-"""The server's side of the engine process: start it, talk to it, and turn its death into an answer."""
+"""The server's side of the engine process: keep it running, talk to it, and turn its death into an answer."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
-import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.jobs.process import describe_exit, oom_kills
+from llmops_tui.inference.crash import why_it_died
+from llmops_tui.inference.fallback import RUNGS
+from llmops_tui.inference.launching import Launched, launch
 
-_LINE_LIMIT = 64 * 1024 * 1024
+# Seconds before the engine is started again: after each of the first deaths in a row, and after those that follow. From
+# the fourth on requests are turned away in the meantime.
 _BACKOFF_SECONDS = (0.0, 0.5, 2.0)
+_PAUSE_SECONDS = (30.0, 60.0, 120.0, 300.0)
 _STEADY_SECONDS = 60.0
+# What shows that the engine does its work.
+_WORK = {"generate", "embed"}
 
 
 class EngineProcess:
-    """One engine process, started when needed and again, after a pause, when it died."""
+    """One engine process, started again, after a pause, whenever it died.
+
+    ``news`` is told when the engine had to be started in a safer way than asked for, once for each machine and build.
+    """
 
     def __init__(
         self,
@@ -29,83 +36,111 @@ class EngineProcess:
         log: Path,
         *,
         hang_seconds: float = 300.0,
-        lost: Callable[[], None] = lambda: None,
+        news: Callable[[str], None] = lambda _text: None,
+        pauses: tuple[float, ...] = _PAUSE_SECONDS,
     ) -> None:
         self._options = options
         self._hang_seconds = hang_seconds
-        self._lost = lost
+        self._news = news
+        self._pauses = pauses
         self._heard_at = 0.0
         self._hung = False
         self._stopping = False
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._engine: Launched | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._revival: asyncio.Task[None] | None = None
         self._waiting: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        # What the engine still has to end, whether anybody waits for it or not.
+        self._owed: dict[str, str] = {}
         self._start_lock = asyncio.Lock()
         self._failures = 0
         self._started_at = 0.0
-        self._oom_before: int | None = None
+        self._retry_at = 0.0
+        # Told of each death.
+        self.lost: Callable[[], None] = lambda: None
+        self.loading: tuple[str, float] = ("loading", 0.0)
         self.info: dict[str, Any] = {}
         self.last_failure = ""
 
     @property
     def pid(self) -> int | None:
-        """Pid of the live engine process."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
+        """Pid of the live engine process; it decoded before it was called alive."""
+        engine = self._engine
+        return engine.process.pid if engine is not None and engine.process.returncode is None else None
+
+    @property
+    def state(self) -> str:
+        """``loading`` before it was ready once, then ``ok``, ``restarting``, or ``failing`` while it is left alone."""
+        if self.pid is not None:
+            return "ok"
+        if not self.info:
+            return "loading"
+        return "failing" if self.retry_in > 0 else "restarting"
+
+    @property
+    def retry_in(self) -> float:
+        """Seconds until an engine that keeps dying is started again; 0 where none is waited for."""
+        return max(0.0, self._retry_at - time.monotonic())
+
+    @property
+    def fallback(self) -> dict[str, str]:
+        """The safer way it runs in: ``rung``, ``told``, ``cause`` and ``remedy``; empty where nothing is left out."""
+        if self._engine is None or self._engine.rung.name == RUNGS[0].name:
+            return {}
+        rung = self._engine.rung
+        return {"rung": rung.name, "told": rung.told, "cause": self._engine.cause, "remedy": rung.remedy}
 
     async def start(self) -> None:
         """Make sure the engine runs.
 
         Raises:
-            LlmopsError: it cannot load the model, or it died three times in a row.
+            LlmopsError: it cannot load the model, or it keeps dying and is left alone for a while.
         """
         async with self._start_lock:
             if self.pid is not None:
                 return
-            if self._failures >= len(_BACKOFF_SECONDS):
+            if self.retry_in > 0:
                 raise LlmopsError(
                     "engine_keeps_dying",
-                    f"the engine died {self._failures} times in a row",
-                    f"Its log is {self._log}. Stop the server and load the model again.",
+                    f"the engine died {self._failures} times in a row, the last time: {self.last_failure}",
+                    f"It is started again in {self.retry_in:.0f} s. Its log is {self._log}.",
                 )
-            await asyncio.sleep(_BACKOFF_SECONDS[self._failures])
+            if 0 < self._failures <= len(_BACKOFF_SECONDS):
+                await asyncio.sleep(_BACKOFF_SECONDS[self._failures - 1])
             await self._launch()
 
     async def _launch(self) -> None:
-        self._oom_before = oom_kills()
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "llmops_tui.inference.worker", json.dumps(self._options), str(os.getpid()),
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=_LINE_LIMIT,
-            )  # fmt: skip
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        message: dict[str, Any] = json.loads(line) if line else {"event": "died"}
-        if message["event"] != "ready":
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            code = await self._process.wait()
-            self._failures += 1
-            if message["event"] == "failed":
-                raise LlmopsError(**message["error"])
-            cause = describe_exit(code, self._oom_before)
-            raise LlmopsError("engine_died", f"the engine ended while loading: {cause}", f"Its log is {self._log}.")
-        self.info = message["info"]
+        def told(phase: str, share: float) -> None:
+            self.loading = (phase, share)
+
+        try:
+            engine = await launch(self._options, self._log, hang_seconds=self._hang_seconds, told=told)
+        except LlmopsError as error:
+            self._count_failure(error.message)
+            raise
+        self._engine, self.info = engine, engine.info
         self._started_at = self._heard_at = time.monotonic()
         self._hung = False
-        self._watcher = asyncio.create_task(self._watch(self._process))
-        self._reader = asyncio.create_task(self._read(self._process))
+        self._owed.clear()
+        self._tasks = [asyncio.create_task(self._watch(engine)), asyncio.create_task(self._read(engine))]
+        if engine.news:
+            self._news(
+                f"llama.cpp runs {engine.rung.told} on this machine, since it crashed otherwise: {engine.cause}. "
+                f"{engine.rung.remedy}. llmops doctor --retry then tries everything again."
+            )
 
     async def stop(self) -> None:
         """End the engine process."""
         self._stopping = True
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-        for task in (self._reader, self._watcher):
-            if task is not None:
-                await task
+        if self._revival is not None:
+            self._revival.cancel()
+        engine = self._engine
+        if engine is not None and engine.process.returncode is None:
+            engine.process.kill()
+            await engine.process.wait()
+        for task in self._tasks:
+            await task
 
     async def call(self, request: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
         """Send one request; yields its messages, all that are there at a time, the last being ``done`` or ``error``.
@@ -116,6 +151,7 @@ class EngineProcess:
         request_id = request["id"]
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._waiting[request_id] = queue
+        self._owed[request_id] = request["op"]
         ended = False
         try:
             self._send(request)
@@ -131,42 +167,69 @@ class EngineProcess:
                 self._send({"op": "cancel", "id": request_id})
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        stdin = self._engine.process.stdin if self._engine is not None else None
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(json.dumps(message).encode() + b"\n")
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Kill an engine that owes answers and says nothing: a hang in native code ends no other way."""
-        while process.returncode is None:
+    async def _watch(self, engine: Launched) -> None:
+        """Kill an engine that has work and says nothing: a hang in native code ends no other way."""
+        while engine.process.returncode is None:
             await asyncio.sleep(min(1.0, self._hang_seconds / 4))
-            if not self._waiting:
+            if not self._owed:
                 self._heard_at = time.monotonic()
             elif time.monotonic() - self._heard_at > self._hang_seconds:
                 self._hung = True
                 with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                    engine.process.kill()
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
+    async def _read(self, engine: Launched) -> None:
+        assert engine.process.stdout is not None
+        while line := await engine.process.stdout.readline():
             message = json.loads(line)
             self._heard_at = time.monotonic()
-            if message["event"] == "done":
-                self._failures = 0
+            if message["event"] in {"done", "error", "dropped"}:
+                work = self._owed.pop(message["id"], "")
+                if message["event"] == "done" and work in _WORK:
+                    self._failures = 0
             queue = self._waiting.get(message["id"])
             if queue is not None:
                 queue.put_nowait(message)
-        code = await process.wait()
-        if self._stopping:
-            return
+        code = await engine.process.wait()
+        if not self._stopping:
+            self._bury(engine, code)
+
+    def _bury(self, engine: Launched, code: int) -> None:
+        """Tell everybody who waits why the engine died, and have it started again."""
+        if self._hung:
+            told, name = f"the engine said nothing for {self._hang_seconds:g} s and was ended", "engine_hung"
+        else:
+            cause = why_it_died(code, self._log, engine.log_start, engine.oom_before)
+            told, name = f"the engine was {cause}", "engine_died"
         if time.monotonic() - self._started_at < _STEADY_SECONDS:
-            self._failures += 1
-        self._lost()
-        self.last_failure = (
-            f"the engine said nothing for {self._hang_seconds:g} s and was ended"
-            if self._hung
-            else f"the engine was {describe_exit(code, self._oom_before)}"
-        )
-        code_name = "engine_hung" if self._hung else "engine_died"
-        error = LlmopsError(code_name, self.last_failure, "The next request starts it again.")
+            self._count_failure(told)
+        self.last_failure = told
+        self.lost()
+        error = LlmopsError(name, told, "It is started again; ask once more.")
         for queue in self._waiting.values():
             queue.put_nowait({"event": "error", "error": error.as_dict()})
+        self._owed.clear()
+        self._revive()
+
+    def _count_failure(self, told: str) -> None:
+        self._failures += 1
+        self.last_failure = told
+        late = self._failures - len(_BACKOFF_SECONDS)
+        if late >= 0:
+            self._retry_at = time.monotonic() + self._pauses[min(late, len(self._pauses) - 1)]
+
+    def _revive(self) -> None:
+        """Start the engine again without waiting for a request: a server that could answer says so."""
+
+        async def again() -> None:
+            while not self._stopping and self.pid is None:
+                await asyncio.sleep(self.retry_in)
+                with contextlib.suppress(LlmopsError):
+                    await self.start()
+
+        if self._revival is None or self._revival.done():
+            self._revival = asyncio.create_task(again())

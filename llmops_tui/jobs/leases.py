@@ -43,11 +43,10 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Lease:
-    """Memory that somebody uses or is about to use. ``kind`` is ``server`` or ``job``; ``size`` in bytes."""
+    """Memory that somebody uses or is about to use. ``kind`` is ``server`` or ``job``; ``sizes`` in bytes, by device."""
 
     id: str
-    device: str
-    size: int
+    sizes: dict[str, int]
     name: str
     kind: str
     workspace: str
@@ -129,19 +128,18 @@ class MemoryLedger:
         """Bytes that can be taken: what is free, less what was promised and is not used yet."""
         return self.look(device)[1]
 
-    def take(self, *, device: str, size: int, name: str, kind: str, workspace: str, process: ProcessIdentity) -> Lease:
-        """Take memory, or say who has it.
+    def take(self, sizes: dict[str, int], *, name: str, kind: str, workspace: str, process: ProcessIdentity) -> Lease:
+        """Take memory of one device or of several, all or none of it, or say who has it.
 
         Raises:
-            MemoryShortError: it is not there.
+            MemoryShortError: it is not there; of several devices the first that is short is named.
         """
         with self._locked():
-            _, available, holders = self.look(device)
-            if size > available:
-                raise MemoryShortError(name, device, size, available, holders)
-            lease = Lease(
-                new_id("lease"), device, size, name, kind, workspace, process.pid, process.started, time.time()
-            )
+            for device, size in sizes.items():
+                _, available, holders = self.look(device)
+                if size > available:
+                    raise MemoryShortError(name, device, size, available, holders)
+            lease = Lease(new_id("lease"), sizes, name, kind, workspace, process.pid, process.started, time.time())
             self._write(lease)
             return lease
 
@@ -162,12 +160,13 @@ class MemoryLedger:
         promised, ours = 0, set()
         holders = []
         for lease in self.leases():
-            if lease.device != device:
+            size = lease.sizes.get(device, 0)
+            if not size:
                 continue
             tree = self._tree(lease.pid)
             ours |= tree
-            promised += max(0, lease.size - sum(memory.by_process.get(pid, 0) for pid in tree))
-            holders.append(Holder(lease.name, lease.size, lease))
+            promised += max(0, size - sum(memory.by_process.get(pid, 0) for pid in tree))
+            holders.append(Holder(lease.name, size, lease))
         foreign = [
             Holder(f"{memory.names.get(pid, '?')} (pid {pid})", size)
             for pid, size in memory.by_process.items()

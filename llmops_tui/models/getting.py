@@ -18,7 +18,8 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.known import KNOWN, cached, fetch_known, known_model
-from llmops_tui.models.registry import Model, ModelRegistry, check_name
+from llmops_tui.models.names import check_name
+from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.remote_file import SHA256, RemoteFile, check_url, look, shown
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, sync_folder

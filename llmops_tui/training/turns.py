@@ -80,7 +80,7 @@ def stop_servers(workspace: Workspace) -> list[str]:
 
 def start_servers(workspace: Workspace, models: list[str]) -> None:
     """Start the servers again that were stopped; one that cannot be started does not fail the run."""
-    from llmops_tui.inference.loading import options_from
+    from llmops_tui.inference.options import options_from
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.settings import load_settings

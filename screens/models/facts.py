@@ -39,7 +39,8 @@ def size_text(size: int) -> str:
 
 def read_details(services: Services, model: Model, available: dict[str, int]) -> Details:
     """Read them; ``available`` is what can be taken of each device. Blocks; for a thread."""
-    from llmops_tui.inference.loading import options_from, plan
+    from llmops_tui.inference.loading import plan
+    from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, key_variable
     from llmops_tui.inference.supervisor import health
 
@@ -53,9 +54,12 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     memory: dict[str, Any] = {}
     problem = ""
     try:
-        device, needed = plan(model, options_from(services.settings))
-        wanted = needed.host if device == "host" else needed.gpu
-        memory = needed.as_dict() | {"device": device, "fits": wanted <= available.get(device, 0), "wanted": wanted}
+        planned = plan(services.workspace, model, options_from(services.settings))
+        fits = all(size <= available.get(device, 0) for device, size in planned.sizes.items())
+        memory = planned.needed.as_dict() | {
+            "device": planned.device, "fits": fits, "sizes": planned.sizes, "cache_types": planned.options.cache_types,
+            "cache_bytes": planned.options.cache_bytes, "notes": planned.notes, "draft": planned.draft,
+        }  # fmt: skip
     except LlmopsError as error:
         problem = error.message
     handle = services.servers.find(model.name)
@@ -74,6 +78,8 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
     if details.engine.get("state"):
         parts += [("\nEngine\n", "bold"), *_rows(_engine_rows(details.engine))]
+    elif details.engine:
+        parts += [("\nEngine\n", "bold"), *_rows(_waiting_rows(details.engine))]
     if details.memory:
         parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
     if details.proof:
@@ -127,15 +133,27 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
 
 def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
     fits = "yes" if memory["fits"] else "no"
-    on_gpu = f"{memory['gpu_layers']} of {memory['layers'] + 1} layers, {size_text(memory['gpu'])}"
-    return [
+    kinds = "/".join(dict.fromkeys(memory["cache_types"]))
+    rows = [
         ("weights", size_text(memory["weights"])),
-        ("KV cache", f"{size_text(memory['kv_cache'])}  {memory['context']:,} tokens × {memory['parallel']} requests"),
+        (
+            "KV cache",
+            f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {memory['parallel']} requests",
+        ),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
-        *([("on the GPU", on_gpu)] if memory["device"] != "host" else []),
-        ("on the host", size_text(memory["host"])),
-        ("fits now", f"{fits}: {size_text(memory['wanted'])} of {memory['device']} memory"),
+        ("for embeddings", f"{size_text(memory['embedding'])}, estimated"),
     ]
+    if memory["draft"]:
+        rows.append(("draft model", size_text(memory["draft"])))
+    on = dict(zip((d for d in memory["sizes"] if d != "host"), memory["on"], strict=False))
+    for device, size in memory["sizes"].items():
+        layers = f"  {on[device]} of {memory['layers'] + 1} layers" if device in on else ""
+        rows.append((f"on {device}" if device != "host" else "on the host", f"{size_text(size)}{layers}"))
+    rows += [
+        ("fits now", f"{fits}: on {memory['device']}"),
+        ("beside it", f"up to {size_text(memory['cache_bytes'])} for prompts that were evaluated before"),
+    ]
+    return rows + [("note", note) for note in memory["notes"]]
 
 
 def _engine_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -152,6 +170,23 @@ def _engine_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
     if state["drafted_tokens"]:
         share = state["accepted_tokens"] / state["drafted_tokens"]
         rows.append(("speculation", f"{share:.0%} of {int(state['drafted_tokens']):,} guesses were right"))
+    return rows + _trouble_rows(facts_)
+
+
+def _waiting_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+    """An engine that does not answer now: it loads, it died, or it is left alone for a while."""
+    told = str(facts_.get("status", "silent"))
+    if told == "loading" and facts_.get("phase") == "loading":
+        told = f"loading, {facts_['share']:.0%}"
+    elif told == "failing":
+        told = f"keeps dying; started again in {facts_['retry_in_s']:.0f} s"
+    return [("state", told), *_trouble_rows(facts_)]
+
+
+def _trouble_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+    rows = []
     if facts_.get("last_failure"):
         rows.append(("last failure", facts_["last_failure"]))
+    if fallback := facts_.get("fallback"):
+        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to mend it", fallback["remedy"])]
     return rows

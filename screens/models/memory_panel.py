@@ -32,6 +32,9 @@ def look() -> list[DeviceUse]:
     found = []
     for device in devices():
         total, available, holders = book.look(device)
+        if not total:
+            # It was lost since it was listed.
+            continue
         found.append(DeviceUse(device, total, available, tuple((h.name, h.size, h.lease is not None) for h in holders)))
     return found
 

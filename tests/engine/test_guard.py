@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server import guard
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor

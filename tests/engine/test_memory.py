@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,18 @@ import pytest
 
 from llmops_tui.hardware.memory import HOST, DeviceMemory, devices, measure
 from llmops_tui.inference import loading
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.leases import MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf import read_header
-from llmops_tui.models.memory import choose_gpu_layers, estimate, largest_that_fits
+from llmops_tui.models.memory import choose_layers, estimate, largest_that_fits
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
+from tests.engine.tiny_models import FAMILIES, write_tiny
 from tests.waiting import wait_for
 
 
@@ -52,7 +56,7 @@ def ledger(tmp_path: Path, device: Device) -> MemoryLedger:
 
 
 def take(ledger: MemoryLedger, size: int, name: str = "m", process: ProcessIdentity | None = None) -> Any:
-    return ledger.take(device="gpu0", size=size, name=name, kind="server", workspace="w", process=process or me())
+    return ledger.take({"gpu0": size}, name=name, kind="server", workspace="w", process=process or me())
 
 
 def test_what_was_promised_counts_before_it_is_used_and_only_once(ledger: MemoryLedger, device: Device) -> None:
@@ -102,7 +106,7 @@ def test_two_that_ask_at_once_are_not_both_given_the_last_of_it(tmp_path: Path) 
         "from llmops_tui.hardware.memory import DeviceMemory\n"
         "ledger = MemoryLedger(Path(sys.argv[1]), lambda d: DeviceMemory(d, 10, 10))\n"
         "try:\n"
-        "    ledger.take(device='gpu0', size=6, name='x', kind='job', workspace='w', process=identify(os.getpid()))\n"
+        "    ledger.take({'gpu0': 6}, name='x', kind='job', workspace='w', process=identify(os.getpid()))\n"
         "    print('taken', flush=True)\n"
         "except MemoryShortError:\n"
         "    print('short', flush=True)\n"
@@ -124,39 +128,78 @@ def test_two_that_ask_at_once_are_not_both_given_the_last_of_it(tmp_path: Path) 
     assert sorted(told) == ["short", "short", "short", "taken"]
 
 
-def test_the_estimate_is_what_llama_cpp_allocates() -> None:
-    """llama.cpp's own log of its buffers, in a process of its own, against the figures before loading."""
+LOADED: list[dict[str, Any]] = [
+    {"context": 2048, "parallel": 2},
+    {"context": 1500, "parallel": 3, "precision": "exact"},
+    {"context": 2048, "parallel": 1, "cache_type_k": "q8_0", "cache_type_v": "q4_0", "micro_batch": 256},
+    {"context": 2048, "parallel": 2, "swa_full": True},
+]
+
+
+def allocated(path: Path, loaded: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """What llama.cpp says in its log that it allocates with each of some settings, in a process of its own, in bytes."""
     code = (
-        "import sys\n"
-        "from llmops_tui.inference.engine.native import EngineOptions, NativeModel\n"
-        "NativeModel(EngineOptions(sys.argv[1], context=1024, parallel=4, threads=1))"
+        "import json, sys\n"
+        "from llmops_tui.inference.engine.native import NativeModel\n"
+        "from llmops_tui.inference.engine.parameters import EngineOptions\n"
+        "for given in json.loads(sys.argv[2]):\n"
+        "    NativeModel(EngineOptions(sys.argv[1], threads=1, **given))\n"
+        "    print('-- loaded', file=sys.stderr, flush=True)\n"
     )
-    log = subprocess.run([sys.executable, "-c", code, str(MODEL)], capture_output=True, text=True, check=True).stderr
-    found = estimate(read_header(MODEL), context=1024, parallel=4)
+    command = [sys.executable, "-c", code, str(path), json.dumps(loaded)]
+    logs = subprocess.run(command, capture_output=True, text=True, check=True).stderr.split("-- loaded\n")
 
-    def told(word: str) -> float:
-        line = next(x for x in log.splitlines() if word in x and "MiB" in x)
-        return float(line.rpartition("=")[2].split()[0]) * 2**20
+    def told(log: str, word: str) -> float:
+        lines = [x for x in log.splitlines() if word in x and "MiB" in x]
+        return sum(float(line.rpartition("=")[2].split()[0]) for line in lines) * 2**20
 
-    assert found.weights == pytest.approx(told("model buffer size"), rel=0.01)
-    assert found.kv_cache == pytest.approx(told("KV buffer size"), rel=0.01)
-    assert found.compute == pytest.approx(told("compute buffer size"), rel=0.25)
+    words = {"weights": "model buffer size", "kv": "KV buffer size", "compute": "compute buffer size"}
+    return [{name: told(log, word) for name, word in words.items()} for log in logs[: len(loaded)]]
+
+
+@pytest.mark.parametrize("family", ["sample", *FAMILIES])
+def test_the_estimate_is_what_llama_cpp_allocates(tmp_path: Path, family: str) -> None:
+    path = MODEL if family == "sample" else write_tiny(tmp_path / "m.gguf", family)
+    loaded = LOADED
+    if family in {"cohere2", "olmo2", "gemma4"}:
+        # Their heads are 16 wide, which no block fills.
+        loaded = [s | ({"cache_type_k": "bf16", "cache_type_v": "f32"} if "cache_type_k" in s else {}) for s in LOADED]
+    for settings, real in zip(loaded, allocated(path, loaded), strict=True):
+        found = estimate(read_header(path), EngineSettings(**settings))
+        assert found.weights == pytest.approx(real["weights"], rel=0.02)
+        assert found.kv_cache == pytest.approx(real["kv"], rel=0.02), settings
+        # Of a tiny model a step's buffer is small beside what is constant.
+        assert found.compute == pytest.approx(real["compute"], rel=0.3), settings
+
+
+def test_gemma_3_270m_needs_a_fifth_with_its_windows() -> None:
+    header = read_header(MODEL)
+    facts = {
+        "block_count": 18, "embedding_length": 640, "attention.head_count": 4, "attention.head_count_kv": 1,
+        "attention.key_length": 256, "attention.value_length": 256, "attention.sliding_window": 512,
+        "context_length": 32_768,
+    }  # fmt: skip
+    metadata = {"general.architecture": "gemma3"} | {f"gemma3.{key}": value for key, value in facts.items()}
+    gemma = replace(header, metadata=metadata)
+    settings = EngineSettings(context=32_768, parallel=1)
+    assert estimate(gemma, settings).kv_cache == 111 * 2**20
+    assert estimate(gemma, replace(settings, swa_full=True)).kv_cache == 576 * 2**20
 
 
 def test_layers_are_chosen_to_fit_and_what_fits_is_advised() -> None:
-    header = read_header(MODEL)
-    whole = estimate(header, context=1024, parallel=4, gpu_layers=-1)
+    header, settings = read_header(MODEL), EngineSettings(context=1024, parallel=4)
+    whole = estimate(header, settings, (6,))
     assert whole.gpu_layers == whole.layers + 1 == 6
-    assert choose_gpu_layers(header, whole.gpu, context=1024, parallel=4).gpu_layers == 6
-    fewer = choose_gpu_layers(header, whole.gpu - 1, context=1024, parallel=4)
+    assert choose_layers(header, settings, [whole.gpu]).gpu_layers == 6
+    fewer = choose_layers(header, settings, [whole.gpu - 1])
     assert 0 < fewer.gpu_layers < 6
     assert fewer.gpu <= whole.gpu - 1
-    assert choose_gpu_layers(header, 0, context=1024).gpu_layers == 0
-    assert estimate(header, exact=True).kv_cache == 2 * estimate(header).kv_cache
-    advised = largest_that_fits(header, estimate(header, context=512, parallel=1).host, context=1024, gpu=False)
-    assert advised is not None
-    assert (advised.context, advised.parallel) == (512, 1)
-    assert largest_that_fits(header, 1000, context=1024, gpu=False) is None
+    assert choose_layers(header, settings, [0]).gpu_layers == 0
+    exact = replace(settings, precision="exact")
+    assert estimate(header, exact).kv_cache == 2 * estimate(header, settings).kv_cache
+    free = estimate(header, EngineSettings(context=512, parallel=1)).host
+    assert largest_that_fits(header, settings, free, gpu=False) == (512, 1)
+    assert largest_that_fits(header, settings, 1000, gpu=False) is None
 
 
 def test_this_machine_has_memory() -> None:
@@ -176,7 +219,7 @@ def small_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[l
 
     monkeypatch.setattr(loading, "ledger", ledger)
     monkeypatch.setattr("llmops_tui.inference.supervisor.ledger", ledger)
-    monkeypatch.setattr(loading, "target_device", lambda: HOST)
+    monkeypatch.setattr(loading, "usable_gpus", list)
     return size
 
 
@@ -185,7 +228,7 @@ def test_a_model_that_does_not_fit_is_not_started_and_a_freed_one_is_seen_to_be_
 ) -> None:
     registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
     first, second = registry.get("support-base"), registry.get("support-base-q4")
-    needed = estimate(read_header(first.path), context=512, parallel=1).host
+    needed = estimate(read_header(first.path), EngineSettings(context=512, parallel=1)).host
     small_machine[0] = int(needed * 1.5)
     options = LoadOptions(threads=1, context=512, parallel=1)
     handle = supervisor.ensure(first, options)
@@ -205,7 +248,7 @@ def test_waiting_for_memory_ends_when_it_is_freed(sample: Workspace, small_machi
 
     registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
     first, second = registry.get("support-base"), registry.get("support-base-q4")
-    small_machine[0] = int(estimate(read_header(first.path), context=512, parallel=1).host * 1.5)
+    small_machine[0] = int(estimate(read_header(first.path), EngineSettings(context=512, parallel=1)).host * 1.5)
     options = LoadOptions(threads=1, context=512, parallel=1, wait=True)
     supervisor.ensure(first, options)
     asked = threading.Event()

@@ -16,7 +16,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.jobs.process import start_time
@@ -210,7 +210,7 @@ def test_two_apps_that_ask_at_once_share_one_server(sample: Workspace) -> None:
 
 
 def test_a_server_that_is_idle_stops_by_itself(sample: Workspace, supervisor: ServerSupervisor) -> None:
-    handle = start(sample, supervisor, idle_seconds=0.5)
+    handle = start(sample, supervisor, idle_seconds=2.0)
     wait_for(lambda: not handle.process.alive())
     wait_for(lambda: not Path(handle.socket).exists())
     assert supervisor.running() == []

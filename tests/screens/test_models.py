@@ -43,7 +43,8 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         "last_failure": "the engine was \x1b[2Jkilled",
     }
     memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
-              "gpu_layers": 0, "layers": 5, "device": "host", "wanted": 2e8, "fits": True}  # fmt: skip
+              "on": (), "layers": 5, "device": "host", "sizes": {"host": 200_000_000}, "fits": True,
+                  "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": (), "draft": 10_000_000}  # fmt: skip
     monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m, _a: Details(memory, engine))
     async with open_app() as pilot:
         screen = await opened(pilot)
@@ -111,8 +112,9 @@ async def test_a_model_is_quantized_from_the_screen_after_a_warning(open_app: Op
 async def test_where_memory_is_short_one_chooses_and_the_run_goes_on(
     open_app: OpenApp, server: FakeModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = Lease("l", "gpu0", 9_000_000_000, "qwen", "server", "w", 1, 1.0, 1.0)
-    error = MemoryShortError("support-base", "gpu0", 4_000_000_000, 1_000_000_000, [Holder("qwen", lease.size, lease)])
+    lease = Lease("l", {"gpu0": 9_000_000_000}, "qwen", "server", "w", 1, 1.0, 1.0)
+    holders = [Holder("qwen", 9_000_000_000, lease)]
+    error = MemoryShortError("support-base", "gpu0", 4_000_000_000, 1_000_000_000, holders)
     error.smaller = (2048, 1)
     stopped: list[str] = []
     async with open_app() as pilot:

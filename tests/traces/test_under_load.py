@@ -12,7 +12,7 @@ import pytest
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry

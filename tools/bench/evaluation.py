@@ -28,7 +28,7 @@ from llmops_tui.evaluation.running.asking import Asker
 from llmops_tui.evaluation.store import Asked, EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.client import ModelClient
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.prompts.store import PromptStore

@@ -29,7 +29,7 @@ from load import stream  # noqa: E402
 from make_random_model import SHAPES, write_model  # noqa: E402
 from serving import GREEDY, random_prompt  # noqa: E402
 
-from llmops_tui.inference.loading import LoadOptions  # noqa: E402
+from llmops_tui.inference.options import LoadOptions  # noqa: E402
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor  # noqa: E402
 from llmops_tui.models.registry import ModelRegistry  # noqa: E402
 from llmops_tui.monitoring.history import GRAINS, History  # noqa: E402

@@ -22,7 +22,7 @@ from load import BareLoop, Streamed, stream
 from make_random_model import write_model
 
 from llmops_tui.inference.client import ModelClient
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue

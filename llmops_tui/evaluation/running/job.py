@@ -24,7 +24,7 @@ from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
 from llmops_tui.evaluation.store import RESULTS, EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.loading import options_from
+from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
 from llmops_tui.jobs.worker import JobContext

@@ -11,7 +11,7 @@ from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.running.asking import engine_name
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_text
 

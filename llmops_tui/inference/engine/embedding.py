@@ -1,80 +1,275 @@
-"""Embeddings of texts: a context of its own beside the one that generates, made when it is first asked for."""
+"""Embeddings: a context of its own beside the one that generates, made when it is first used; many texts in one step."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import llama_cpp
 import numpy as np
+import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.engine.native import NativeModel
+from llmops_tui.inference.engine.before_output import BeforeOutput
+from llmops_tui.inference.engine.native import AbortFlag, Batch, DecodeAbortedError, NativeModel
+from llmops_tui.inference.engine.parameters import EngineOptions, context_parameters
+from llmops_tui.models.embedding_memory import PACK, SEQUENCES, embedding_shape
 
-_POOLING_NONE, _POOLING_MEAN = 0, 1
+_POOLINGS = {
+    llama_cpp.LLAMA_POOLING_TYPE_MEAN: "mean", llama_cpp.LLAMA_POOLING_TYPE_CLS: "first token",
+    llama_cpp.LLAMA_POOLING_TYPE_LAST: "last token",
+}  # fmt: skip
+_DECODED, _ABORTED = 0, 2
+# How near the two ways of evaluating must come to each other, of values whose length is 1.
+_SAME = 1e-4
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass
+class Text:
+    """One text on its way to a vector: how many of its tokens are evaluated, in which sequence, and what they came to."""
+
+    tokens: list[int]
+    done: int = 0
+    sequence: int = -1
+    pooled: Vector | None = field(default=None, repr=False)
 
 
 class Embedder:
-    """Embeds token lists with the pooling the model was made for, or the mean where it names none."""
+    """Embeds token lists with the pooling the model was made for, or the mean where it names none. For one thread."""
 
-    def __init__(self, native: NativeModel) -> None:
+    def __init__(self, native: NativeModel, options: EngineOptions) -> None:
         self._native = native
+        self._options = options
+        self._abort = AbortFlag()
         self._context: Any = None
-        self.pooling = "mean"
+        self._memory: Any = None
+        self._rows: BeforeOutput | None = None
+        self._adapter = ""
+        self._threads = native.threads
+        self._free = list(range(SEQUENCES))
+        given = int(native.header_value("pooling_type") or -1)
+        self._causal = native.header_value("attention.causal") != "false"
+        self._pooling = given if given in _POOLINGS else llama_cpp.LLAMA_POOLING_TYPE_MEAN
+        self.refusal = _why_not(native, given)
+        self.dimensions = int(llama_cpp.llama_model_n_embd_out(native.model))
+        self.shape = embedding_shape(
+            context=native.n_ctx, vocabulary=native.n_vocab, causal=self._causal, pooling=given
+        )
+        # Models that keep a state evaluate one sequence after another all the same.
+        self.together = SEQUENCES if native.can_trim else 1
 
-    def embed(self, tokens: list[int]) -> list[float]:
-        """One text's vector, of length 1.
+    @property
+    def pooling(self) -> str:
+        """How a text's positions become one vector."""
+        return _POOLINGS[self._pooling]
+
+    @property
+    def pack(self) -> int:
+        """How many tokens of short texts are evaluated together."""
+        return min(PACK, self.shape.step)
+
+    def check(self, texts: Sequence[list[int]], dimensions: int | None = None) -> None:
+        """Refuse what cannot be embedded, by its place among the texts.
 
         Raises:
-            InputRefusedError: no tokens, or more than the context takes.
+            InputRefusedError: ``no_embeddings``, ``bad_dimensions``, ``empty_input``, ``bad_token``, or
+                ``context_length_exceeded``.
         """
-        native = self._native
-        if not tokens:
-            raise InputRefusedError("empty_input", "there is nothing to embed")
-        if len(tokens) > native.n_ctx:
+        if self.refusal:
+            raise InputRefusedError("no_embeddings", self.refusal, "Ask a model that was made to embed.")
+        if dimensions is not None and dimensions != self.dimensions:
             raise InputRefusedError(
-                "context_length_exceeded",
-                f"the text has {len(tokens):,} tokens, {len(tokens) - native.n_ctx:,} too many for the context "
-                f"of {native.n_ctx:,}",
-                "Embed it in parts.",
+                "bad_dimensions", f"this model's embeddings have {self.dimensions} dimensions, not {dimensions}"
             )
-        native.check_tokens(tokens)
-        context = self._context or self._open()
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True) if self._has_memory() else None
-        array = (llama_cpp.llama_token * len(tokens))(*tokens)
-        run = llama_cpp.llama_encode if self._encoder_only() else llama_cpp.llama_decode
-        if run(context, llama_cpp.llama_batch_get_one(array, len(tokens))) != 0:
-            raise LlmopsError("embed_failed", f"llama.cpp failed to embed {len(tokens)} tokens")
-        pointer = llama_cpp.llama_get_embeddings_seq(context, 0)
-        if not pointer:
-            raise LlmopsError("embed_failed", "this model gives no embeddings")
-        size = int(llama_cpp.llama_model_n_embd(native.model))
-        vector = np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (size,)).astype(np.float64)
-        length = float(np.linalg.norm(vector))
-        return list((vector / length if length > 0 else vector).tolist())
+        for place, tokens in enumerate(texts):
+            name = f"input[{place}]: " if len(texts) > 1 else ""
+            longest = self.shape.longest
+            if not tokens:
+                raise InputRefusedError("empty_input", f"{name}there is nothing to embed")
+            if len(tokens) > longest:
+                wide = "Embed it in parts" + (
+                    ", or load the model with a larger context." if longest == self._native.n_ctx else "."
+                )
+                raise InputRefusedError(
+                    "context_length_exceeded",
+                    f"{name}the text has {len(tokens):,} tokens, {len(tokens) - longest:,} too many: this model embeds up "
+                    f"to {longest:,}",
+                    wide,
+                )
+            try:
+                self._native.check_tokens(tokens)
+            except InputRefusedError as error:
+                raise InputRefusedError(error.code, f"{name}{error.message}", error.hint) from None
 
-    def _open(self) -> Any:
-        params = llama_cpp.llama_context_default_params()
-        # Pooling looks at a whole text at once, so that a text is one batch.
-        params.n_ctx = params.n_batch = params.n_ubatch = self._native.n_ctx
-        params.n_threads = params.n_threads_batch = self._native.threads
+    def piece(self, text: Text) -> int:
+        """How many tokens of a text one evaluation takes, the text being alone in it: none of its pieces is a scrap."""
+        left = len(text.tokens) - text.done
+        return -(-left // -(-left // self.shape.step))
+
+    def evaluate(self, pieces: Sequence[tuple[Text, int]], *, adapter: str = "", threads: int = 0) -> None:
+        """Evaluate the next so many tokens of each text; together they are a step at the most.
+
+        Raises:
+            DecodeAbortedError: :meth:`abort` was called; nothing of it counts.
+            LlmopsError: no memory for the context, or llama.cpp failed.
+        """
+        if self._context is None:
+            self._open()
+        self._use(adapter, threads or self._native.threads)
+        for text, _ in pieces:
+            if text.sequence < 0:
+                text.sequence = self._free.pop()
+        try:
+            rows = self._decode(pieces)
+        except (DecodeAbortedError, LlmopsError):
+            for text, _ in pieces:
+                self._trim(text)
+            raise
+        at = 0
+        for text, count in pieces:
+            own = None if rows is None else rows[at : at + count].astype(np.float64)
+            self._pool(text, count, own)
+            at += count
+            text.done += count
+            if text.done == len(text.tokens):
+                self.forget(text)
+
+    def vector(self, text: Text) -> npt.NDArray[np.float32]:
+        """A whole text's vector, of length 1."""
+        assert text.pooled is not None
+        length = float(np.linalg.norm(text.pooled))
+        return (text.pooled / length if length > 0 else text.pooled).astype(np.float32)
+
+    def embed(self, texts: Sequence[list[int]]) -> list[npt.NDArray[np.float32]]:
+        """The vectors of texts, one after another, for who has no others beside.
+
+        Raises:
+            InputRefusedError: see :meth:`check`.
+        """
+        self.check(texts)
+        made = [Text(tokens) for tokens in texts]
+        for text in made:
+            while text.done < len(text.tokens):
+                self.evaluate([(text, self.piece(text))])
+        return [self.vector(text) for text in made]
+
+    def forget(self, text: Text) -> None:
+        """Give up a text's sequence; it is whole, or begins anew when it is evaluated again."""
+        if text.sequence >= 0:
+            if self._memory:
+                llama_cpp.llama_memory_seq_rm(self._memory, text.sequence, -1, -1)
+            self._free.append(text.sequence)
+            text.sequence = -1
+        if text.done < len(text.tokens):
+            text.done, text.pooled = 0, None
+
+    def abort(self, *, on: bool) -> None:
+        """Stop the evaluation that is running as soon as possible, or allow them again. Safe from any thread."""
+        self._abort.set(on=on)
+
+    def _trim(self, text: Text) -> None:
+        """After an evaluation that failed: back to what was evaluated before it, or to the beginning."""
+        cut = text.done and self._memory and llama_cpp.llama_memory_seq_rm(self._memory, text.sequence, text.done, -1)
+        if not cut:
+            self.forget(text)
+
+    def _decode(self, pieces: Sequence[tuple[Text, int]]) -> npt.NDArray[np.float32] | None:
+        tokens: list[int] = []
+        positions: list[int] = []
+        sequences: list[int] = []
+        for text, count in pieces:
+            tokens += text.tokens[text.done : text.done + count]
+            positions += range(text.done, text.done + count)
+            sequences += [text.sequence] * count
+        status = llama_cpp.llama_decode(
+            self._context, self._batch.fill(tokens, positions, sequences, [1] * len(tokens))
+        )
+        if status == _ABORTED:
+            raise DecodeAbortedError
+        if status != _DECODED:
+            raise LlmopsError("embed_failed", f"llama.cpp failed to embed {len(tokens)} tokens (status {status})")
+        if self._rows is None or not self._rows.ends_there:
+            return None
+        rows = self._rows.take(len(tokens), self.dimensions)
+        if rows is None:
+            raise LlmopsError("embed_failed", f"llama.cpp did not evaluate {len(tokens)} tokens in one piece")
+        return rows
+
+    def _pool(self, text: Text, count: int, rows: Vector | None) -> None:
+        """Add what a piece of a text came to: its rows, or, where there are none, what llama.cpp pooled of them."""
+        kind = _POOLINGS[self._pooling]
+        if kind == "first token" and text.done:
+            return
+        if rows is None:
+            pointer = llama_cpp.llama_get_embeddings_seq(self._context, text.sequence)
+            if not pointer:
+                raise LlmopsError("embed_failed", "this model gives no embeddings")
+            array = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float))
+            pooled = np.ctypeslib.as_array(array, (self.dimensions,)).astype(np.float64)
+        elif kind == "mean":
+            pooled = rows.mean(axis=0)
+        else:
+            pooled = rows[0 if kind == "first token" else -1]
+        if kind == "mean":
+            share = pooled * (count / len(text.tokens))
+            pooled = share if text.pooled is None else text.pooled + share
+        text.pooled = pooled
+
+    def _use(self, adapter: str, threads: int) -> None:
+        if adapter != self._adapter:
+            self._native.set_adapter(self._context, adapter)
+            self._adapter = adapter
+        if threads != self._threads:
+            llama_cpp.llama_set_n_threads(self._context, threads, threads)
+            self._threads = threads
+
+    def _open(self) -> None:
+        native, shape = self._native, self.shape
+        one = replace(self._options, parallel=1, batch=shape.step, micro_batch=shape.step, swa_full=True)
+        params = context_parameters(one, shape.cells, native.threads)
+        # Texts of any lengths share one step only where they share the cells.
+        params.kv_unified = True
+        params.n_seq_max = self.together
         params.embeddings = True
-        params.no_perf = True
-        made = llama_cpp.llama_init_from_model(self._native.model, params)
-        if made and llama_cpp.llama_pooling_type(made) == _POOLING_NONE:
-            llama_cpp.llama_free(made)
-            params.pooling_type = _POOLING_MEAN
-            made = llama_cpp.llama_init_from_model(self._native.model, params)
-        elif made:
-            self.pooling = "the model's own"
+        params.pooling_type = self._pooling
+        self._abort.attach(params)
+        rows = BeforeOutput() if native.generates else None
+        if rows is not None:
+            rows.attach(params)
+        made = llama_cpp.llama_init_from_model(native.model, params)
         if not made:
             raise LlmopsError("context_failed", "no memory for a context to embed with", "Load a smaller context.")
-        self._context = made
-        return made
+        self._context, self._rows = made, rows
+        self._memory = llama_cpp.llama_get_memory(made)
+        self._batch = Batch(shape.step)
+        self._free = list(range(self.together))
+        if rows is not None:
+            self._try_short_way(rows)
 
-    def _encoder_only(self) -> bool:
-        model = self._native.model
-        return bool(llama_cpp.llama_model_has_encoder(model)) and not llama_cpp.llama_model_has_decoder(model)
+    def _try_short_way(self, rows: BeforeOutput) -> None:
+        """Leave the output layer out where a text comes to the same without it."""
+        sample = [max(self._native.bos, 0), *range(min(7, self._native.n_vocab))]
+        found = []
+        for short in (False, True):
+            rows.ends_there = short
+            text = Text(list(sample))
+            try:
+                self.evaluate([(text, len(sample))])
+            except LlmopsError:
+                if not short:
+                    raise
+                rows.ends_there = False
+                return
+            found.append(self.vector(text))
+        rows.ends_there = bool(np.abs(found[0] - found[1]).max() < _SAME)
 
-    def _has_memory(self) -> bool:
-        return bool(llama_cpp.llama_get_memory(self._context))
+
+def _why_not(native: NativeModel, pooling: int) -> str:
+    if pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK:
+        return "this model ranks pairs of texts (its pooling is 'rank'); it makes no vectors of them"
+    if native.has_encoder and llama_cpp.llama_model_has_decoder(native.model):
+        return "this model has an encoder and a decoder; texts are not embedded with it here"
+    return ""

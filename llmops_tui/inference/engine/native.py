@@ -7,42 +7,50 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui import native_log
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
+from llmops_tui.models.engine_settings import in_blocks
 
-BATCH = 512
 _OUTPUT_BYTES = 64 * 1024 * 1024
 _PAD = 256
 _DECODED, _NO_ROOM, _ABORTED = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class EngineOptions:
-    """How a model is loaded. ``context`` is in tokens a request; 0 is the model's own, up to 4,096."""
-
-    path: str
-    context: int = 0
-    threads: int = 0
-    gpu_layers: int = 0
-    parallel: int = 4
-    cache_bytes: int = 1 << 30
-    # Control tokens whose text is part of the answer: marks of tool calls and of reasoning.
-    visible: tuple[str, ...] = ()
-    speculate: bool = False
-    # "fast": flash attention where llama.cpp has it, half-precision cache. "exact": neither; then log-probabilities
-    # agree with a full-precision computation on the same weights to 1e-4 and better, at up to a third less speed.
-    precision: str = "fast"
+class UnsoundError(Exception):
+    """What llama.cpp computes on this machine is not a number."""
 
 
 class DecodeAbortedError(Exception):
     """A step was given up because nobody waits for it any more."""
+
+
+class AbortFlag:
+    """Whether a context's evaluation is to stop; set from any thread.
+
+    llama.cpp asks between graph nodes. Calling into Python there costs more than a small model's step; the C library's
+    strlen is the callback instead: an empty string is "go on", any other "stop".
+    """
+
+    def __init__(self) -> None:
+        self._text = ctypes.create_string_buffer(2)
+
+    def attach(self, params: Any) -> None:
+        """Have a context that is made with these parameters look at this flag."""
+        params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
+        params.abort_callback_data = ctypes.cast(self._text, ctypes.c_void_p)
+
+    def set(self, *, on: bool) -> None:
+        """Stop the evaluation that runs as soon as possible, or allow them again."""
+        self._text[0] = b"x" if on else b"\0"
 
 
 class NativeModel:
@@ -53,11 +61,15 @@ class NativeModel:
     one another, so whoever fills batches keeps the busy ids side by side and in ascending order.
     """
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, progress: Callable[[float], None] | None = None) -> None:
+        log = native_log.install(llama_cpp)
         llama_cpp.llama_backend_init()
-        model_params = llama_cpp.llama_model_default_params()
-        model_params.n_gpu_layers = options.gpu_layers
-        self.model = llama_cpp.llama_model_load_from_file(options.path.encode(), model_params)
+        parameters = ModelParameters(options)
+        if progress is not None:
+            # Kept in a variable of its own: llama.cpp calls it until the model is loaded.
+            told = llama_cpp.llama_progress_callback(lambda share, _data: progress(share) is None)
+            parameters.native.progress_callback = told
+        self.model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), parameters.native)
         if not self.model:
             raise LlmopsError(
                 "model_load_failed", f"llama.cpp could not load {options.path}", "The server's log says why."
@@ -69,54 +81,82 @@ class NativeModel:
         self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.model))
         self.threads = options.threads or max(1, (os.cpu_count() or 2) - 1)
         self.parallel = options.parallel
+        self.batch = options.batch
         wanted = min(options.context, self.trained_context) if options.context else min(self.trained_context, 4096)
-        self.context = self._make_context(wanted, exact=options.precision == "exact")
+        self.context = self._make_context(wanted, options)
         self.n_ctx = min(wanted, int(llama_cpp.llama_n_ctx_seq(self.context)))
         self.memory = llama_cpp.llama_get_memory(self.context)
         # Recurrent and hybrid models keep a state that cannot be cut back to an earlier token.
         self.can_trim = not (
             llama_cpp.llama_model_is_recurrent(self.model) or llama_cpp.llama_model_is_hybrid(self.model)
         )
+        # Some layers of some models look back over so many tokens alone, and their cache may keep no more; 0: none do.
+        self.window = int(llama_cpp.llama_model_n_swa(self.model))
+        cells = -(-(self.window + options.micro_batch) // _PAD) * _PAD
+        self.window_cells = self.n_ctx if options.swa_full else min(self.n_ctx, cells)
+        self.has_encoder = bool(llama_cpp.llama_model_has_encoder(self.model))
+        # Without a cache, or behind an encoder, there is no next token to be had here.
+        self.generates = bool(self.memory) and not self.has_encoder
         self.ends = self._end_tokens()
         self._visible = {t for text in options.visible for t in self._single(text)}
         self._pieces: list[bytes | None] = [None] * self.n_vocab
-        self._piece_buffer = ctypes.create_string_buffer(256)
+        self._own = threading.local()
         self.adapters: dict[str, Any] = {}
         self._adapter = ""
-        self._batch = _Batch()
+        self._batch = Batch(options.batch)
         self._logits_at = 0
         self._logits: npt.NDArray[np.float32] = np.empty((0, self.n_vocab), np.float32)
         # Scored positions need a row of logits each; a chunk of a prompt is cut so that they stay small.
-        self.max_scored = max(16, min(BATCH, _OUTPUT_BYTES // (4 * self.n_vocab)))
+        self.max_scored = max(16, min(self.batch, _OUTPUT_BYTES // (4 * self.n_vocab)))
+        log.loading = False
 
-    def _make_context(self, wanted: int, *, exact: bool) -> Any:
-        params = llama_cpp.llama_context_default_params()
-        if exact:
-            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-            params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
-        params.n_ctx = -(-wanted // _PAD) * _PAD * self.parallel
-        params.n_batch = params.n_ubatch = BATCH
-        params.n_seq_max = self.parallel
-        params.kv_unified = False
-        params.n_threads = params.n_threads_batch = self.threads
-        params.no_perf = True
-        # llama.cpp asks between graph nodes whether to stop. Calling into Python there costs more than a small model's
-        # step; the C library's strlen is the callback instead: an empty string is "go on", any other "stop".
-        self._abort_flag = ctypes.create_string_buffer(2)
-        params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
-        params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
+    def _make_context(self, wanted: int, options: EngineOptions) -> Any:
+        params = context_parameters(options, wanted, self.threads)
+        self._abort = AbortFlag()
+        self._abort.attach(params)
         made = llama_cpp.llama_init_from_model(self.model, params)
         if not made:
+            kind = options.cache_types[1]
+            needs = f", or no flash attention, which cache_type_v {kind} needs" if in_blocks(kind) else ""
             raise LlmopsError(
                 "context_failed",
-                f"no memory for {self.parallel} contexts of {wanted:,} tokens",
-                "Ask for a smaller context or fewer parallel requests, or unload another model.",
+                f"no memory for {self.parallel} contexts of {wanted:,} tokens{needs}",
+                "Ask for a smaller context or fewer parallel requests, or unload another model."
+                + (" Or keep values whole: cache_type_v f16." if needs else ""),
             )
         return made
 
+    def check(self) -> None:
+        """Decode a little, so that a build which does not fit this machine dies here and not under a request.
+
+        Two tokens at once and then one: prompts and single tokens take different kernels, and either may be the one
+        that is wrong.
+
+        Raises:
+            UnsoundError: the logits are no numbers.
+            LlmopsError: ``decode_failed``.
+        """
+        token = max(self.bos, 0)
+        if llama_cpp.llama_model_has_encoder(self.model):
+            array = (llama_cpp.llama_token * 2)(token, token)
+            if llama_cpp.llama_encode(self.context, llama_cpp.llama_batch_get_one(array, 2)) != 0:
+                raise LlmopsError("decode_failed", "llama.cpp failed to evaluate two tokens")
+        if not llama_cpp.llama_model_has_decoder(self.model):
+            return
+        if not self.memory:
+            # It makes vectors, not logits.
+            self.decode([token, token], [0, 1], [0, 0], [1, 1])
+            return
+        for tokens, positions in (([token, token], [0, 1]), ([token], [2])):
+            self.decode(tokens, positions, [0] * len(tokens), [0] * (len(tokens) - 1) + [1])
+            if not np.isfinite(self.logits(1)[0]).all():
+                raise UnsoundError(f"what llama.cpp computed of {len(tokens)} tokens is not a number")
+        # As new, down to which cells are taken first.
+        llama_cpp.llama_memory_clear(self.memory, True)
+
     def abort(self, *, on: bool) -> None:
         """Stop the step that is running as soon as possible, or allow steps again. Safe from any thread."""
-        self._abort_flag[0] = b"x" if on else b"\0"
+        self._abort.set(on=on)
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
         """Token ids of ``text``."""
@@ -145,11 +185,13 @@ class NativeModel:
         return known
 
     def raw_piece(self, token: int, *, special: bool = True) -> bytes:
-        """The bytes of one token, control tokens included."""
-        buffer = self._piece_buffer
+        """The bytes of one token, control tokens included. Safe from any thread, as :meth:`tokenize` is."""
+        buffer = getattr(self._own, "buffer", None)
+        if buffer is None:
+            buffer = self._own.buffer = ctypes.create_string_buffer(256)
         length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
         if length < 0:
-            self._piece_buffer = ctypes.create_string_buffer(-length)
+            self._own.buffer = ctypes.create_string_buffer(-length)
             return self.raw_piece(token, special=special)
         return buffer.raw[:length]
 
@@ -161,7 +203,7 @@ class NativeModel:
         """
         if name in self.adapters:
             return
-        adapter = llama_cpp.llama_adapter_lora_init(self.model, path.encode())
+        adapter = llama_cpp.llama_adapter_lora_init(self.model, os.fsencode(path))
         if not adapter:
             raise LlmopsError(
                 "adapter_load_failed",
@@ -172,17 +214,20 @@ class NativeModel:
 
     def use_adapter(self, name: str) -> None:
         """Evaluate the next steps with this adapter; the empty name is the base alone."""
-        if name == self._adapter:
-            return
+        if name != self._adapter:
+            self.set_adapter(self.context, name)
+            self._adapter = name
+
+    def set_adapter(self, context: Any, name: str) -> None:
+        """The same for any context of this model."""
         if name:
             handles = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self.adapters[name])
             scales = (ctypes.c_float * 1)(1.0)
-            status = llama_cpp.llama_set_adapters_lora(self.context, handles, 1, scales)
+            status = llama_cpp.llama_set_adapters_lora(context, handles, 1, scales)
         else:
-            status = llama_cpp.llama_set_adapters_lora(self.context, None, 0, None)
+            status = llama_cpp.llama_set_adapters_lora(context, None, 0, None)
         if status != 0:
             raise LlmopsError("adapter_failed", f"llama.cpp refused the adapter {name!r}")
-        self._adapter = name
 
     def decode(self, tokens: list[int], positions: list[int], sequences: list[int], outputs: list[int]) -> None:
         """Evaluate tokens; ``outputs`` are 1 where logits are wanted, in whose order :meth:`logits` has its rows.
@@ -208,24 +253,42 @@ class NativeModel:
         return self._logits[:rows]
 
     def trim(self, sequence: int, length: int) -> bool:
-        """Forget a sequence's tokens from ``length`` on; false where this model cannot, and nothing is left then."""
-        if llama_cpp.llama_memory_seq_rm(self.memory, sequence, length, -1):
+        """Forget a sequence's tokens from ``length`` on; false where this model cannot, and nothing is left then.
+
+        A model with a window cannot where the tokens that the next one looks back at are no longer there.
+        """
+        if llama_cpp.llama_memory_seq_rm(self.memory, sequence, length, -1) and (
+            not length or self.resumes(self.first(sequence), length)
+        ):
             return True
         llama_cpp.llama_memory_seq_rm(self.memory, sequence, -1, -1)
         return False
 
-    def save(self, sequence: int) -> npt.NDArray[np.uint8]:
-        """A copy of one sequence's state."""
-        size = int(llama_cpp.llama_state_seq_get_size(self.context, sequence))
+    def first(self, sequence: int) -> int:
+        """The earliest token of a sequence that all layers still have; -1 where there is none."""
+        return int(llama_cpp.llama_memory_seq_pos_min(self.memory, sequence)) if self.window else 0
+
+    def resumes(self, first: int, length: int) -> bool:
+        """Whether a token can be evaluated after ``length`` others of which all layers have those from ``first`` on."""
+        return 0 <= first <= max(0, length - self.window + 1) if self.window else True
+
+    def save(self, sequence: int, *, window: bool = False) -> npt.NDArray[np.uint8]:
+        """A copy of one sequence's state; with ``window`` of the layers alone that look through one.
+
+        Of those llama.cpp gives what the next token looks back at, and nothing before it.
+        """
+        flags = llama_cpp.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if window else 0
+        size = int(llama_cpp.llama_state_seq_get_size_ext(self.context, sequence, flags))
         buffer = np.empty(size, np.uint8)
         target = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        written = int(llama_cpp.llama_state_seq_get_data(self.context, target, size, sequence))
+        written = int(llama_cpp.llama_state_seq_get_data_ext(self.context, target, size, sequence, flags))
         return buffer[:written]
 
-    def restore(self, sequence: int, state: npt.NDArray[np.uint8]) -> bool:
-        """Replace a sequence by a saved state; false where it did not fit, and the sequence is empty then."""
+    def restore(self, sequence: int, state: npt.NDArray[np.uint8], *, window: bool = False) -> bool:
+        """Replace a sequence, or its windows, by a saved state; false where it did not fit, and it is empty then."""
+        flags = llama_cpp.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if window else 0
         source = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        if llama_cpp.llama_state_seq_set_data(self.context, source, state.size, sequence) == state.size:
+        if llama_cpp.llama_state_seq_set_data_ext(self.context, source, state.size, sequence, flags) == state.size:
             return True
         llama_cpp.llama_memory_seq_rm(self.memory, sequence, -1, -1)
         return False
@@ -242,10 +305,21 @@ class NativeModel:
             "eos": self._token_text(eos),
             "add_bos": self.adds_bos,
             "can_trim": self.can_trim,
+            "window": self.window,
             "embedding_length": int(llama_cpp.llama_model_n_embd(self.model)),
             "model_bytes": int(llama_cpp.llama_model_size(self.model)),
             "engine": f"llama-cpp-python {llama_cpp.__version__}",
         }
+
+    def header_value(self, key: str) -> str:
+        """A value of the file's header that belongs to the model's architecture, as text; empty where there is none."""
+        name = self._meta("general.architecture")
+        return self._meta(f"{name}.{key}")
+
+    def _meta(self, key: str) -> str:
+        buffer = ctypes.create_string_buffer(256)
+        length = llama_cpp.llama_model_meta_val_str(self.model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
 
     def _end_tokens(self) -> frozenset[int]:
         is_end: Callable[[Any, int], bool] = llama_cpp.llama_vocab_is_eog
@@ -260,17 +334,17 @@ class NativeModel:
         return "" if token < 0 else self.raw_piece(token).decode("utf-8", "replace")
 
 
-class _Batch:
+class Batch:
     """A ``llama_batch`` over numpy arrays, so that a step fills it with a few slices and no loop."""
 
-    def __init__(self) -> None:
-        self._tokens = np.zeros(BATCH, np.int32)
-        self._positions = np.zeros(BATCH, np.int32)
-        self._counts = np.ones(BATCH, np.int32)
-        self._sequences = np.zeros(BATCH, np.int32)
-        self._outputs = np.zeros(BATCH, np.int8)
+    def __init__(self, size: int) -> None:
+        self._tokens = np.zeros(size, np.int32)
+        self._positions = np.zeros(size, np.int32)
+        self._counts = np.ones(size, np.int32)
+        self._sequences = np.zeros(size, np.int32)
+        self._outputs = np.zeros(size, np.int8)
         # seq_id is an array of pointers, each to the one sequence of its token.
-        self._pointers = self._sequences.ctypes.data + 4 * np.arange(BATCH, dtype=np.int64)
+        self._pointers = self._sequences.ctypes.data + 4 * np.arange(size, dtype=np.int64)
         self._native = llama_cpp.llama_batch(
             0,
             self._tokens.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token)),
@@ -282,6 +356,7 @@ class _Batch:
         )
 
     def fill(self, tokens: list[int], positions: list[int], sequences: list[int], outputs: list[int]) -> Any:
+        """The batch of these tokens, for llama.cpp; valid until the next."""
         count = len(tokens)
         self._native.n_tokens = count
         self._tokens[:count] = tokens

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import struct
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.completions import Completions
@@ -24,7 +24,6 @@ from llmops_tui.inference.server.connection import (
     read_body,
     refused,
     unexpected,
-    while_connected,
 )
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
@@ -33,34 +32,34 @@ from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import JournalWriter
+from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
-_ENGINE_OPTIONS = ("path", "context", "threads", "gpu_layers", "parallel", "cache_bytes", "speculate", "precision")
 _STATE_SECONDS = 2.0
 
 
 class ModelServer:
     """One model's endpoint: many requests at once, a bounded queue before them."""
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, engine: EngineProcess) -> None:
         self.options = options
+        self.engine = engine
         workspace = Workspace(Path(options.workspace))
         self._chat = ChatTemplate(options.chat_template, lambda: self.engine.info)
         self._journal = Journal(workspace)
         self._writer = JournalWriter(self._journal, options.trace_content)
         self._metrics = ServerMetrics(options.model)
-        self.engine = EngineProcess(
-            {name: getattr(options, name) for name in _ENGINE_OPTIONS} | {"visible": self._chat.format.visible},
-            workspace.logs / f"engine-{options.model}.log",
-            hang_seconds=options.hang_seconds,
-            lost=self._metrics.engine_lost,
-        )
+        engine.lost = self._metrics.engine_lost
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
-        self._completions = Completions(options, self.engine, self.generator, self._adapters, self._chat, self._ask)
+        self._forms = FormChecker(options.path, self._chat.format.visible)
+        self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
+        self._completions = Completions(
+            options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
+        )
         self.failure: LlmopsError | None = None
 
     def app(self) -> ASGIApp:
@@ -76,11 +75,11 @@ class ModelServer:
             Route("/v1/models/{name:path}", self._model),
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
-            Route("/v1/embeddings", self._embeddings, methods=post),
+            Route("/v1/embeddings", self._texts.embeddings, methods=post),
             Route("/v1/responses", self._completions.responses, methods=post),
             Route("/v1/feedback", self._feedback, methods=post),
-            Route("/tokenize", self._tokenize, methods=post),
-            Route("/detokenize", self._detokenize, methods=post),
+            Route("/tokenize", self._texts.tokenize, methods=post),
+            Route("/detokenize", self._texts.detokenize, methods=post),
             Route("/tokenizer_info", self._tokenizer_info),
         ]
         handlers = {
@@ -92,10 +91,10 @@ class ModelServer:
         }
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self.options)
 
-    async def load(self) -> None:
-        """Start the engine; a failure is kept for ``/health`` to tell."""
+    async def load(self, starting: Awaitable[None]) -> None:
+        """Wait for the engine's start; a failure is kept for ``/health`` to tell."""
         try:
-            await self.engine.start()
+            await starting
             # The first rendering starts the template process.
             await asyncio.to_thread(self._chat.render, [{"role": "user", "content": "hello"}], None, {})
         except LlmopsError as error:
@@ -108,6 +107,7 @@ class ModelServer:
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
+        self._forms.close()
 
     # Facts
 
@@ -115,16 +115,21 @@ class ModelServer:
         trusted = bool(request.scope.get("trusted"))
         if self.failure is not None:
             return JSONResponse({"status": "failed"} | ({"error": self.failure.as_dict()} if trusted else {}), 503)
-        if not self.engine.info:
-            return JSONResponse({"status": "loading"}, 503)
-        facts: dict[str, Any] = {"status": "ok"}
+        state = self.engine.state
+        if state == "loading":
+            phase, share = self.engine.loading
+            return JSONResponse({"status": "loading"} | ({"phase": phase, "share": share} if trusted else {}), 503)
+        facts: dict[str, Any] = {"status": state}
+        if state == "failing":
+            facts["retry_in_s"] = round(self.engine.retry_in, 1)
         if trusted:
             facts |= {
                 "model": self.options.model, "engine_pid": self.engine.pid, "active": self.generator.active,
-                "waiting": self.generator.queued, "last_failure": self.engine.last_failure, **self.engine.info,
+                "waiting": self.generator.queued, "last_failure": self.engine.last_failure,
+                "fallback": self.engine.fallback, **self.engine.info,
                 "state": await self._engine_state(),
             }  # fmt: skip
-        return JSONResponse(facts)
+        return JSONResponse(facts, 200 if state == "ok" else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:
         page = self._metrics.page(await self._engine_state(), self.generator.queued)
@@ -135,7 +140,7 @@ class ModelServer:
             return {}
         try:
             async with asyncio.timeout(_STATE_SECONDS):
-                return await self._ask({"op": "state"})
+                return await self._texts.ask({"op": "state"})
         except (TimeoutError, LlmopsError):
             return {}
 
@@ -163,42 +168,6 @@ class ModelServer:
             }
         )  # fmt: skip
 
-    async def _embeddings(self, request: Request) -> Response:
-        body = await read_body(request, schemas.EmbeddingRequest)
-        await self._adapters.of(body.model, "")
-        data, total = [], 0
-        with self.generator.admitted():
-            for index, given in enumerate(body.inputs()):
-                source = {"text": given, "add_special": True} if isinstance(given, str) else {"tokens": given}
-                result = await while_connected(request, self._ask({"op": "embed", **source}))
-                vector: list[float] = result["embedding"]
-                if body.dimensions is not None and body.dimensions != len(vector):
-                    raise InputRefusedError(
-                        "bad_dimensions",
-                        f"this model's embeddings have {len(vector)} dimensions, not {body.dimensions}",
-                    )
-                total += result["tokens"]
-                packed = struct.pack(f"<{len(vector)}f", *vector)
-                shown = vector if body.encoding_format == "float" else base64.b64encode(packed).decode()
-                data.append({"object": "embedding", "index": index, "embedding": shown})
-        usage = {"prompt_tokens": total, "total_tokens": total}
-        return JSONResponse({"object": "list", "model": self.options.model, "data": data, "usage": usage})
-
-    async def _tokenize(self, request: Request) -> Response:
-        body = await read_body(request, schemas.TokenizeRequest)
-        text = body.content if body.content is not None else body.prompt or ""
-        if body.messages is not None:
-            text = await asyncio.to_thread(self._chat.render, [m.as_turn() for m in body.messages], None, {})
-        special = body.add_special if body.add_special is not None else body.add_special_tokens
-        call = {"op": "tokenize", "text": text, "add_special": special, "parse_special": body.parse_special}
-        result = await self._ask(call)
-        return JSONResponse(result | {"text": text, "count": len(result["tokens"]), "max_model_len": self._context})
-
-    async def _detokenize(self, request: Request) -> Response:
-        body = await read_body(request, schemas.DetokenizeRequest)
-        result = await self._ask({"op": "detokenize", "tokens": body.tokens})
-        return JSONResponse(result | {"prompt": result["text"]})
-
     async def _feedback(self, request: Request) -> Response:
         body = await read_body(request, schemas.FeedbackRequest)
         trace = body.id.replace("resp_", "run_", 1)
@@ -208,20 +177,6 @@ class ModelServer:
         return JSONResponse({"id": key, "object": "feedback", "trace": trace})
 
     # Helpers
-
-    @property
-    def _context(self) -> int:
-        return int(self.engine.info.get("n_ctx", 0))
-
-    async def _ask(self, call: dict[str, Any]) -> dict[str, Any]:
-        """One short operation of the engine."""
-        async for batch in self.engine.call({"id": new_id("ask"), **call}):
-            last = batch[-1]
-            if last["event"] == "error":
-                raise LlmopsError(**last["error"])
-            if last["event"] == "done":
-                return dict(last["result"])
-        raise LlmopsError("engine_died", "the engine gave no answer")
 
     async def _answer_error(self, _request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from llmops_tui.inference.options import ServingSettings
+from llmops_tui.models.engine_settings import EngineSettings
 
 
 @dataclass(frozen=True)
-class ServerOptions:
-    """The options of one model server.
+class ServerOptions(EngineSettings, ServingSettings):
+    """The options of one model server: which model, how it is loaded, and how it is served.
 
-    ``socket`` is where this workspace's apps and commands reach it, with ``key``; ``host`` and ``port`` are where others
-    do, if any, with one of ``keys``.
+    ``socket`` is where this workspace's apps and commands reach it, with ``key``.
     """
 
     workspace: str
@@ -20,19 +22,3 @@ class ServerOptions:
     socket: str
     key: str
     chat_template: str | None
-    context: int = 0
-    threads: int = 0
-    gpu_layers: int = 0
-    parallel: int = 4
-    cache_bytes: int = 1 << 30
-    speculate: bool = False
-    precision: str = "fast"
-    trace_content: str = "keep"
-    idle_seconds: float = 900.0
-    hang_seconds: float = 300.0
-    host: str = ""
-    port: int = 0
-    keys: tuple[str, ...] = ()
-    open_access: bool = False
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = field(default=())

@@ -1,4 +1,4 @@
-"""The process that asks llama.cpp what a GGUF model does with given tokens: ``MODEL ADAPTER|- REQUEST.json ANSWER.npz``.
+"""The process that asks llama.cpp what a GGUF model does with given tokens: ``RUNG MODEL ADAPTER|- REQUEST.json ANSWER.npz``.
 
 The request is ``{"texts", "prompts", "answers", "limit"}``; the answer has for each text its token ids, for each prompt
 the ids of its greedy continuation, and for each prompt with its answer the log-probabilities over the vocabulary where
@@ -8,6 +8,7 @@ the answer's tokens are predicted. Everything is computed with a 32-bit cache: t
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import sys
@@ -16,17 +17,23 @@ from typing import Any
 
 import numpy as np
 
+from llmops_tui import native_log
+
 
 class GgufModel:
     """A GGUF model under llama.cpp, with an adapter or without; computed exactly, one sequence at a time."""
 
-    def __init__(self, path: str, adapter: str, context: int) -> None:
+    def __init__(self, path: str, adapter: str, context: int, rung: dict[str, Any]) -> None:
+        """``rung`` are engine options of the way llama.cpp runs here; see :mod:`llmops_tui.inference.fallback`."""
         import llama_cpp
 
         self.lib = llama_cpp
+        native_log.install(llama_cpp)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
-        self.model = llama_cpp.llama_model_load_from_file(path.encode(), params)
+        params.use_extra_bufts = rung.get("extra_buffers", True)
+        params.n_gpu_layers = rung.get("gpu_layers", params.n_gpu_layers)
+        self.model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self.model:
             raise ValueError(f"llama.cpp could not load {path}")
         settings = llama_cpp.llama_context_default_params()
@@ -38,7 +45,7 @@ class GgufModel:
         if not self.context:
             raise ValueError("llama.cpp could not make a context")
         if adapter != "-":
-            loaded = llama_cpp.llama_adapter_lora_init(self.model, adapter.encode())
+            loaded = llama_cpp.llama_adapter_lora_init(self.model, os.fsencode(adapter))
             if not loaded:
                 raise ValueError(f"llama.cpp could not load the adapter {adapter}")
             adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(loaded)
@@ -85,12 +92,13 @@ class GgufModel:
 
 def main() -> int:
     """Answer one request."""
-    model, adapter, request_path, answer_path = sys.argv[1:5]
+    faulthandler.enable()
+    rung, model, adapter, request_path, answer_path = sys.argv[1:6]
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     pairs = list(zip(request["prompts"], request["answers"], strict=True))
     longest = max([len(p) + max(len(a), request["limit"]) for p, a in pairs], default=1) + 8
     try:
-        loaded = GgufModel(model, adapter, longest)
+        loaded = GgufModel(model, adapter, longest, json.loads(rung))
         found: dict[str, Any] = {}
         for i, text in enumerate(request["texts"]):
             found[f"tokens{i}"] = np.array(loaded.tokenize(text), np.int64)
@@ -103,7 +111,7 @@ def main() -> int:
             sys.stdout.write(f"{i + 1}\n")
             sys.stdout.flush()
     except ValueError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
         return 1
     np.savez(answer_path, **found)
     return 0

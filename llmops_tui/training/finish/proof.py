@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.native_process import run_native
 
 _LIMIT = 64
 
@@ -95,26 +93,13 @@ def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callabl
             "answers": [c.answer for c in cases], "limit": _LIMIT,
         }  # fmt: skip
         request.write_text(json.dumps(body), encoding="utf-8")
-        log = Path(scratch) / "log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "llmops_tui.training.finish.gguf_worker", str(model), str(adapter or "-"),
-                 str(request), str(answer)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-            )  # fmt: skip
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    if line.strip().isdigit():
-                        told(int(line) / len(cases))
-                code = process.wait()
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-        if code:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise LlmopsError("proof_failed", f"{model.name} could not be asked: {''.join(last)[:300]}")
+        run_native(
+            "llmops_tui.training.finish.gguf_worker",
+            [str(model), str(adapter or "-"), str(request), str(answer)],
+            lambda done: told(int(done) / len(cases)),
+            failed="proof_failed",
+            what=f"{model.name} could not be asked",
+        )
         with np.load(answer, allow_pickle=False) as found:
             return Answers(
                 [found[f"tokens{i}"].tolist() for i in range(len(cases))],

@@ -1,0 +1,63 @@
+"""Why a process that ran llama.cpp died, in one line: its signal, and what its log says of the place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from llmops_tui.jobs.process import describe_exit
+from llmops_tui.safe_text import safe_line
+
+_READ_BYTES = 64 * 1024
+# The most telling first: what llama.cpp says before it aborts, then what C++ says, then Python's own fault handler.
+_TELLING = (
+    re.compile(r"^.*(?:GGML_ASSERT|GGML_ABORT|CUDA error|ROCm error|out of memory).*$", re.MULTILINE | re.IGNORECASE),
+    re.compile(r"^\s*what\(\):.*$", re.MULTILINE),
+    re.compile(r"^.*(?:error while loading shared|undefined symbol|cannot open shared object).*$", re.MULTILINE),
+    re.compile(r"^(?!Fatal Python)(?:.*\berror:|\S+ \S+ error |\w*Error\b).*$", re.MULTILINE),
+)
+# The fault handler lists the innermost frame first.
+_FRAME = re.compile(r'^  File ".*?([^/"]+)", line (\d+) in (\S+)', re.MULTILINE)
+_OURS = "Current thread"
+
+
+def log_size(log: Path) -> int:
+    """Where a log ends now; what a process writes after this is its own."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
+
+
+def why_it_died(returncode: int, log: Path, start: int, oom_before: int | None, doing: str = "") -> str:
+    """The cause of a death in words.
+
+    Args:
+        returncode: of the process; negative for a signal.
+        log: what its standard error went to.
+        start: the log's size when it was started.
+        oom_before: the kernel's count of kills for memory at that time.
+        doing: what it was at, such as "while loading the model".
+    """
+    told = describe_exit(returncode, oom_before) + (f", {doing}" if doing else "")
+    found = _said(_since(log, start))
+    return f"{told}; {found}" if found else told
+
+
+def _since(log: Path, start: int) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log_size(log) - _READ_BYTES))
+            return file.read(_READ_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _said(text: str) -> str:
+    for pattern in _TELLING:
+        if found := pattern.findall(text):
+            return f"it said: {safe_line(found[-1].strip())[:200]}"
+    at = text.rfind(_OURS)
+    if at >= 0 and (frame := _FRAME.search(text, at)):
+        return f"in {frame[3]} ({frame[1]} line {frame[2]})"
+    return ""

@@ -1,0 +1,152 @@
+"""Long texts beside streams: tokenized, and spelled out of tokens, in threads of their own.
+
+llama.cpp's tokenizer reads the vocabulary alone and may run in several threads at once; ctypes lets go of Python's lock
+meanwhile. What is told of a long text is told in parts, since one line of JSON is written and read in one piece.
+"""
+
+from __future__ import annotations
+
+import codecs
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine.native import NativeModel
+
+Message = dict[str, Any]
+# Up to so many characters, or tokens, are a matter of milliseconds and are done in the loop.
+SHORT = 16_384
+PART = 4096
+# One takes the oldest, the other the shortest: neither a long text nor a short one waits for all others.
+_THREADS = 2
+
+
+def size_of(message: Message) -> int:
+    """How many characters are to be tokenized, or tokens to be spelled."""
+    if message["op"] == "detokenize":
+        return len(message["tokens"])
+    if message["op"] == "embed":
+        return sum(len(given) for given in message["inputs"] if isinstance(given, str))
+    return len(message["text"]) if message.get("tokens") is None and "text" in message else 0
+
+
+class LongTexts:
+    """Takes messages with long texts off the loop.
+
+    ``tell`` gets events from the threads. A message that goes on with its tokens, to be generated from or embedded, comes
+    ``back`` with them.
+    """
+
+    def __init__(
+        self, native: NativeModel, tell: Callable[[list[Message]], None], back: Callable[[Message], None]
+    ) -> None:
+        self._native = native
+        self._tell = tell
+        self._back = back
+        self._changed = threading.Condition()
+        self._waiting: list[Message] = []
+        # All that were taken and not given back yet, and whether somebody still wants them.
+        self._taken: dict[str, bool] = {}
+        self._threads: list[threading.Thread] = []
+
+    def take(self, message: Message) -> bool:
+        """Take a message over, where its text is long; one that came back is dropped where nobody waits for it any more."""
+        if message.get("tokenized"):
+            return not self._give_up(message["id"])
+        if size_of(message) <= SHORT:
+            return False
+        with self._changed:
+            self._taken[message["id"]] = True
+            self._waiting.append(message)
+            self._changed.notify_all()
+        for number in range(len(self._threads), _THREADS):
+            thread = threading.Thread(target=self._run, args=(number,), name=f"long texts {number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return True
+
+    def cancel(self, request_id: str) -> None:
+        """Nobody waits for this one any more, if it was taken."""
+        with self._changed:
+            if request_id in self._taken:
+                self._taken[request_id] = False
+
+    def answer(self, message: Message) -> Iterator[Message]:
+        """The events of a message that is answered with tokens or with text: parts, then ``done``.
+
+        Raises:
+            InputRefusedError: ``bad_token``.
+        """
+        told = {"id": message["id"]}
+        if message["op"] == "detokenize":
+            self._native.check_tokens(message["tokens"])
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            for part in _parts(message["tokens"]):
+                raw = b"".join(map(self._native.raw_piece, part))
+                yield told | {"event": "part", "text": decoder.decode(raw)}
+            yield told | {"event": "part", "text": decoder.decode(b"", final=True)}
+            yield told | {"event": "done", "result": {}}
+            return
+        tokens = tokens_of(self._native, message)
+        for part in _parts(tokens):
+            yield told | {"event": "part", "tokens": part}
+        for part in _parts(tokens if message.get("pieces", True) else []):
+            pieces = [self._native.raw_piece(token).decode("utf-8", "replace") for token in part]
+            yield told | {"event": "part", "pieces": pieces}
+        yield told | {"event": "done", "result": {"count": len(tokens)}}
+
+    def _run(self, number: int) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                sizes = [size_of(message) for message in self._waiting]
+                message = self._waiting.pop(sizes.index(min(sizes)) if number == 0 else 0)
+            try:
+                self._work(message)
+            except LlmopsError as error:
+                self._give_up(message["id"])
+                self._tell([{"id": message["id"], "event": "error", "error": error.as_dict()}])
+
+    def _work(self, message: Message) -> None:
+        request_id = message["id"]
+        if self._taken[request_id] and message["op"] in {"generate", "embed"}:
+            self._back(tokenized(self._native, message) | {"tokenized": True})
+            return
+        if self._taken[request_id]:
+            for event in self.answer(message):
+                if not self._taken[request_id]:
+                    break
+                self._tell([event])
+        self._give_up(request_id)
+
+    def _give_up(self, request_id: str) -> bool:
+        """Forget a message; returns whether somebody still waits for it."""
+        with self._changed:
+            return self._taken.pop(request_id)
+
+
+def tokenized(native: NativeModel, message: Message) -> Message:
+    """The message with tokens instead of its texts; a text's are marked, since a tokenizer may put some before it."""
+    if message["op"] == "embed":
+        inputs = [
+            native.tokenize(given, add_special=True) if isinstance(given, str) else given for given in message["inputs"]
+        ]
+        return message | {"inputs": inputs}
+    if message.get("tokens") is not None:
+        return message
+    tokens = tokens_of(native, message)
+    hidden = int(message["add_special"] and native.adds_bos and tokens[:1] == [native.bos])
+    return message | {"tokens": tokens, "hidden": hidden}
+
+
+def tokens_of(native: NativeModel, message: Message) -> list[int]:
+    """The tokens of a message's text."""
+    return native.tokenize(
+        message["text"], add_special=message["add_special"], parse_special=message.get("parse_special", True)
+    )
+
+
+def _parts(values: list[Any]) -> Iterator[list[Any]]:
+    return (values[at : at + PART] for at in range(0, len(values), PART))

@@ -1,0 +1,164 @@
+"""Start an engine process and see it decode before it is called ready; where it dies of that, one rung lower."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.crash import log_size, why_it_died
+from llmops_tui.inference.fallback import Rung, is_crash, remember, remembered, rungs_from
+from llmops_tui.jobs.process import oom_kills
+
+LINE_LIMIT = 64 * 1024 * 1024
+# A model may have to come from a slow disk before it can decode.
+_SLOWEST_DISK = 20_000_000
+# How long a process may take to end after its output did: the kernel may write its memory to disk.
+_DYING_SECONDS = 60.0
+_DOING = {"loading": "while loading the model", "checking": "while evaluating its first tokens"}
+
+
+@dataclass(frozen=True)
+class Launched:
+    """An engine that is ready.
+
+    Attributes:
+        process: its process; its next line is an answer.
+        info: what it says of the model.
+        rung: the way it runs.
+        cause: why no way before that one did; empty for the first.
+        news: whether the user was never told of this.
+        oom_before: the kernel's count of kills for memory before it started.
+        log_start: where its part of the log begins.
+    """
+
+    process: asyncio.subprocess.Process
+    info: dict[str, Any]
+    rung: Rung
+    cause: str
+    news: bool
+    oom_before: int | None
+    log_start: int
+
+
+async def launch(
+    options: dict[str, Any],
+    log: Path,
+    *,
+    hang_seconds: float,
+    told: Callable[[str, float], None] = lambda _phase, _share: None,
+) -> Launched:
+    """Start the engine the best way it runs here; ``told`` hears the phase (``loading``, ``checking``) and its share done.
+
+    Raises:
+        LlmopsError: it cannot load the model, or llama.cpp crashes whatever is left out.
+    """
+    known = remembered()
+    causes = [known.cause] if known is not None else []
+    for rung in rungs_from(options):
+        attempt = _Attempt(options | rung.options, log, rung.environment, hang_seconds, told)
+        info = await attempt.run()
+        if info is not None:
+            cause = causes[0] if causes and rung.name != "full" else ""
+            news = remember(rung, cause)
+            return Launched(attempt.process, info, rung, cause, news, attempt.oom_before, attempt.log_start)
+        causes.append(attempt.cause)
+    raise LlmopsError(
+        "engine_crashes",
+        f"llama.cpp crashes with this model whatever is left out: {causes[-1]}",
+        f"llmops doctor tries it with another model. The engine's log is {log}.",
+    )
+
+
+class _Attempt:
+    """One start of the engine process."""
+
+    process: asyncio.subprocess.Process
+
+    def __init__(
+        self,
+        options: dict[str, Any],
+        log: Path,
+        environment: dict[str, str],
+        hang_seconds: float,
+        told: Callable[[str, float], None],
+    ) -> None:
+        self._options = options
+        self._log = log
+        self._environment = environment
+        self._told = told
+        self._phase = "loading"
+        with contextlib.suppress(OSError):
+            hang_seconds += Path(options["path"]).stat().st_size / _SLOWEST_DISK
+        self._hang_seconds = hang_seconds
+        self.cause = ""
+        self.oom_before = oom_kills()
+        self.log_start = log_size(log)
+
+    async def run(self) -> dict[str, Any] | None:
+        """What the engine says of the model when it is ready; nothing where it crashed, and ``cause`` says how.
+
+        Raises:
+            LlmopsError: the engine said what is wrong, or ended in another way than a crash.
+        """
+        with self._log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "llmops_tui.inference.worker", json.dumps(self._options), str(os.getpid()),
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LINE_LIMIT,
+                env={**os.environ, **self._environment},
+            )  # fmt: skip
+        try:
+            message = await self._until_ready()
+        except BaseException:
+            await self._end()
+            raise
+        if message["event"] == "ready":
+            return dict(message["info"])
+        code = await self._end(died=message["event"] == "died")
+        if message["event"] == "failed":
+            raise LlmopsError(**message["error"])
+        if message["event"] == "unsound":
+            self.cause = str(message["cause"])
+            return None
+        doing = _DOING[self._phase]
+        if message["event"] == "hung":
+            raise LlmopsError(
+                "engine_hung",
+                f"the engine said nothing for {self._hang_seconds:.0f} s {doing}, and was ended",
+                f"Its log is {self._log}.",
+            )
+        self.cause = why_it_died(code, self._log, self.log_start, self.oom_before, doing)
+        if not is_crash(code) or "out of memory" in self.cause:
+            raise LlmopsError("engine_died", f"the engine was {self.cause}", f"Its log is {self._log}.")
+        return None
+
+    async def _until_ready(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        while True:
+            try:
+                async with asyncio.timeout(self._hang_seconds):
+                    line = await self.process.stdout.readline()
+            except TimeoutError:
+                return {"event": "hung"}
+            message: dict[str, Any] = json.loads(line) if line else {"event": "died"}
+            if message["event"] != "phase":
+                return message
+            self._phase = message["phase"]
+            self._told(self._phase, message["share"])
+
+    async def _end(self, *, died: bool = False) -> int:
+        """The exit code; a process that ended by itself is not killed, which would take its code from asyncio."""
+        if died:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DYING_SECONDS):
+                    return await self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        return await self.process.wait()

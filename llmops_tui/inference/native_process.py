@@ -1,0 +1,74 @@
+"""Run a worker process that uses llama.cpp for one piece of work, in whatever way llama.cpp runs on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.crash import why_it_died
+from llmops_tui.inference.fallback import is_crash, remember, rungs_from
+from llmops_tui.jobs.process import oom_kills
+
+# These workers compute exactly, and use a GPU where llama.cpp can.
+_OPTIONS = {"precision": "exact", "gpu_layers": -1}
+
+
+def run_native(module: str, arguments: Sequence[str], heard: Callable[[Any], None], *, failed: str, what: str) -> None:
+    """Run ``python -m MODULE RUNG ARGUMENTS…`` to its end; ``heard`` is told each line of its output, read as JSON.
+
+    The worker gets the options of the way to run as JSON, and says ``{"error": …}`` where it cannot do its work. What it
+    and llama.cpp write to standard error goes on to ours.
+
+    Raises:
+        LlmopsError: with the code ``failed``: ``what`` could not be done, and why.
+    """
+    cause = ""
+    for rung in rungs_from(_OPTIONS):
+        code, told, cause = _once(module, [json.dumps(rung.options), *arguments], heard, rung.environment)
+        if told:
+            raise LlmopsError(failed, f"{what}: {told}")
+        if code == 0:
+            remember(rung, cause)
+            return
+        if not is_crash(code):
+            break
+    raise LlmopsError(failed, f"{what}: its process was {cause}", "llmops doctor says whether llama.cpp works here.")
+
+
+def _once(
+    module: str, arguments: list[str], heard: Callable[[Any], None], environment: dict[str, str]
+) -> tuple[int, str, str]:
+    """One run: its exit code, what it said is wrong, and why it died."""
+    before = oom_kills()
+    told = ""
+    with tempfile.TemporaryDirectory(prefix="llmops-native-") as scratch:
+        log = Path(scratch) / "log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=errors, text=True, env={**os.environ, **environment},
+            )  # fmt: skip
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                with contextlib.suppress(ValueError):
+                    message = json.loads(line)
+                    if isinstance(message, dict) and "error" in message:
+                        told = str(message["error"])[:500]
+                    else:
+                        heard(message)
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+        return code, told, why_it_died(code, log, 0, before) if code else ""

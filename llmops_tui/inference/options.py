@@ -1,0 +1,47 @@
+"""How a model is loaded and served: the engine's settings, those of the server before it, and what is done for memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from llmops_tui.models.engine_settings import EngineSettings, read_shares
+
+if TYPE_CHECKING:
+    # The server's process starts sooner without it.
+    from llmops_tui.settings import Settings
+
+IDLE_SECONDS = 900.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingSettings:
+    """How a model server behaves. ``host`` and ``port`` are where others reach it, with one of ``keys``.
+
+    ``open_access`` asks for no key.
+    """
+
+    trace_content: str = "keep"
+    idle_seconds: float = IDLE_SECONDS
+    hang_seconds: float = 300.0
+    host: str = ""
+    port: int = 0
+    keys: tuple[str, ...] = ()
+    open_access: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions(EngineSettings, ServingSettings):
+    """All of it. ``wait`` waits for memory instead of refusing; ``socket`` is a place for the server's own socket."""
+
+    wait: bool = False
+    socket: str = ""
+
+
+def options_from(settings: Settings) -> LoadOptions:
+    """How the user's settings load models."""
+    given = {field.name: getattr(settings, field.name) for field in fields(EngineSettings)}
+    given["tensor_split"] = read_shares(settings.tensor_split)
+    return LoadOptions(**given, trace_content=settings.trace_content, idle_seconds=settings.idle_minutes * 60)

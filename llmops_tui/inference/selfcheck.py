@@ -1,0 +1,57 @@
+"""Whether llama.cpp really answers on this machine: an engine is started on a small model."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.launching import launch
+
+_HANG_SECONDS = 60.0
+_ALL_LAYERS = 999
+_LAST_REMEDY = (
+    "Build llama.cpp again on this machine: pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python "
+    "llama-cpp-python"
+)
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """How the trial went.
+
+    Attributes:
+        works: whether tokens were evaluated.
+        told: the safer way it had to run in, in words; empty where nothing was left out.
+        cause: why the ways before that one did not work, or why none did.
+        remedy: what mends it.
+    """
+
+    works: bool
+    told: str = ""
+    cause: str = ""
+    remedy: str = ""
+
+
+def check_engine(model: Path, *, gpu: bool) -> SelfCheck:
+    """Load a small model and evaluate a few of its tokens, on the GPU where there is one, in a process of its own."""
+    options = {
+        "path": str(model), "context": 256, "parallel": 1,
+        "gpu_layers": _ALL_LAYERS if gpu else 0,
+    }  # fmt: skip
+
+    async def trial() -> SelfCheck:
+        with tempfile.TemporaryDirectory(prefix="llmops-check-") as scratch:
+            try:
+                engine = await launch(options, Path(scratch) / "log", hang_seconds=_HANG_SECONDS)
+            except LlmopsError as error:
+                # The log is gone when this is read.
+                cause = error.message.replace(str(scratch), "")
+                return SelfCheck(works=False, cause=cause, remedy=_LAST_REMEDY)
+            engine.process.kill()
+            await engine.process.wait()
+            return SelfCheck(works=True, told=engine.rung.told, cause=engine.cause, remedy=engine.rung.remedy)
+
+    return asyncio.run(trial())

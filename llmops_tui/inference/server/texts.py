@@ -1,0 +1,139 @@
+"""Tokens and vectors of texts: the endpoints that ask the engine about texts and generate nothing.
+
+Long answers come from the engine in parts and go on to the client in parts, so that no stream of this server waits while
+one of them is put together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.connection import chain, read_body, while_connected
+from llmops_tui.inference.server.conversation import ChatTemplate
+from llmops_tui.inference.server.generation import Generator
+from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.workspace.ids import new_id
+
+_CHUNK = 64 * 1024
+_JSON = "application/json"
+
+
+class Texts:
+    """``/tokenize``, ``/detokenize`` and ``/v1/embeddings`` of one model."""
+
+    def __init__(
+        self, model: str, engine: EngineProcess, generator: Generator, adapters: AdapterShelf, chat: ChatTemplate
+    ) -> None:
+        self._model = model
+        self._engine = engine
+        self._generator = generator
+        self._adapters = adapters
+        self._chat = chat
+
+    async def ask(self, call: dict[str, Any]) -> dict[str, Any]:
+        """One short operation of the engine; parts of its answer are put together."""
+        whole: dict[str, Any] = {}
+        async for part in self._parts(call):
+            for name, value in part.items():
+                whole[name] = whole[name] + value if name in whole else value
+        return whole
+
+    async def tokenize(self, request: Request) -> Response:
+        """``POST /tokenize``."""
+        body = await read_body(request, schemas.TokenizeRequest)
+        text = body.content if body.content is not None else body.prompt or ""
+        if body.messages is not None:
+            text = await asyncio.to_thread(self._chat.render, [m.as_turn() for m in body.messages], None, {})
+        special = body.add_special if body.add_special is not None else body.add_special_tokens
+        call = {"op": "tokenize", "text": text, "add_special": special, "parse_special": body.parse_special}
+        longest = int(self._engine.info.get("n_ctx", 0))
+        return await _in_parts(request, self._tokens(call, {"text": text, "max_model_len": longest}))
+
+    async def detokenize(self, request: Request) -> Response:
+        """``POST /detokenize``. The text is told twice, under the names that llama.cpp and vLLM give it."""
+        body = await read_body(request, schemas.DetokenizeRequest)
+        call = {"op": "detokenize", "tokens": body.tokens}
+        text = str((await while_connected(request, self.ask(call)))["text"])
+        raw = orjson.dumps(text)
+        return Response(b'{"text":' + raw + b',"prompt":' + raw + b"}", media_type=_JSON)
+
+    async def embeddings(self, request: Request) -> Response:
+        """``POST /v1/embeddings``: all texts in one call, so that they share the engine's steps."""
+        body = await read_body(request, schemas.EmbeddingRequest)
+        adapter = await self._adapters.of(body.model, "")
+        call = {"op": "embed", "inputs": body.inputs(), "adapter": adapter, "dimensions": body.dimensions}
+        with self._generator.admitted():
+            vectors, result = await while_connected(request, self._embed(call))
+        named = f"{self._model}+{adapter}" if adapter else self._model
+        return StreamingResponse(_vectors(vectors, result, named, body.encoding_format), media_type=_JSON)
+
+    async def _embed(self, call: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        found: dict[int, str] = {}
+        async for part in self._parts(call):
+            if "embedding" not in part:
+                return [found[n] for n in range(len(found))], part
+            found[part["index"]] = part["embedding"]
+        raise LlmopsError("engine_died", "the engine gave no answer")
+
+    async def _tokens(self, call: dict[str, Any], facts: dict[str, Any]) -> AsyncIterator[bytes]:
+        """One object of JSON: the tokens, then the pieces, then what there is once."""
+        name, begun = "", b"{"
+        async with aclosing(self._parts(call)) as parts:
+            async for part in parts:
+                if "count" in part:
+                    # An empty text has neither tokens nor pieces.
+                    empty = b"" if name else b'"tokens":[],"pieces":['
+                    yield begun * (not name) + empty + b"]," + orjson.dumps(part | facts)[1:]
+                    return
+                ((key, values),) = part.items()
+                head = b"," if key == name else (b"]," if name else begun) + f'"{key}":['.encode()
+                name = key
+                yield head + orjson.dumps(values)[1:-1]
+
+    async def _parts(self, call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+        """What the engine tells of one operation, the last being its result."""
+        async with aclosing(self._engine.call({"id": new_id("ask"), **call})) as batches:
+            async for batch in batches:
+                for message in batch:
+                    if message["event"] == "error":
+                        raise LlmopsError(**message["error"])
+                    if message["event"] == "done":
+                        yield message["result"]
+                        return
+                    yield {name: value for name, value in message.items() if name not in {"id", "event"}}
+        raise LlmopsError("engine_died", "the engine gave no answer")
+
+
+async def _in_parts(request: Request, parts: AsyncIterator[bytes]) -> Response:
+    """An answer whose first part is awaited, so that a refusal is an HTTP error and not a broken answer."""
+    first = await while_connected(request, anext(parts))
+    return StreamingResponse(chain(first, parts), media_type=_JSON)
+
+
+async def _vectors(vectors: list[str], result: dict[str, Any], model: str, form: str) -> AsyncIterator[bytes]:
+    """The answer to a request for embeddings, a chunk at a time."""
+    chunk = bytearray(b'{"object":"list","model":' + orjson.dumps(model) + b',"data":[')
+    for index, packed in enumerate(vectors):
+        shown: Any = packed
+        if form == "float":
+            shown = struct.unpack(f"<{result['dimensions']}f", base64.b64decode(packed))
+        chunk += b"," if index else b""
+        chunk += orjson.dumps({"object": "embedding", "index": index, "embedding": shown})
+        if len(chunk) > _CHUNK:
+            yield bytes(chunk)
+            chunk.clear()
+            await asyncio.sleep(0)
+    usage = {"prompt_tokens": result["tokens"], "total_tokens": result["tokens"]}
+    yield bytes(chunk) + b'],"usage":' + orjson.dumps(usage) + b"}"
