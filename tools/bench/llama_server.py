@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from load import Endpoint, Streamed, stream
 from run_all import machine
+from turns import Measured, Pair, pairs, processor_seconds, told
 
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.models.known import fetch_known
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
@@ -68,7 +68,6 @@ class Setting:
 
     context: int
     parallel: int
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ class Bench:
     path: Path
     folder: Path
     threads: int
+    flash: str
     rounds: int
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     _count: int = 0
@@ -99,8 +99,8 @@ class Bench:
         return [
             self.server, "--model", str(self.path), "--host", socket, "--no-webui", "--offline",
             "--ctx-size", str(s.context * s.parallel), "--parallel", str(s.parallel), "--no-kv-unified",
-            "--threads", str(s.threads), "--threads-batch", str(s.threads),
-            "--batch-size", str(_BATCH), "--ubatch-size", str(_BATCH), "--flash-attn", "auto",
+            "--threads", str(self.threads), "--threads-batch", str(self.threads),
+            "--batch-size", str(_BATCH), "--ubatch-size", str(_BATCH), "--flash-attn", self.flash,
             "--cache-type-k", "f16", "--cache-type-v", "f16", "--cache-ram", str(_CACHE_MIB), "--gpu-layers", "0",
             "--fit", "off",
         ]  # fmt: skip
@@ -140,8 +140,14 @@ class Bench:
 
     def options(self, setting: Setting) -> LoadOptions:
         """The same for our own server."""
-        s = setting
-        return LoadOptions(threads=s.threads, context=s.context, parallel=s.parallel, gpu_layers=0)
+        flash: Any = self.flash
+        return LoadOptions(
+            threads=self.threads,
+            context=setting.context,
+            parallel=setting.parallel,
+            gpu_layers=0,
+            flash_attention=flash,
+        )
 
     def words(self, count: int) -> str:
         """English words at random, about as many tokens."""
@@ -169,51 +175,6 @@ async def together(
     return list(got)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One side of a pair: its figure, and the processor seconds it took with all its processes and threads."""
-
-    value: float
-    processor: float = 0.0
-
-
-Pair = tuple[Measured, Measured]
-
-
-def pairs(rounds: int, measure: Callable[[str], Measured]) -> list[Pair]:
-    """(ours, other) in turns; who begins changes, so that neither has the warmer or the quieter place."""
-    found = []
-    for number in range(rounds):
-        order = ("ours", "other") if number % 2 == 0 else ("other", "ours")
-        values = {name: measure(name) for name in order}
-        found.append((values["ours"], values["other"]))
-    return found
-
-
-def told(found: list[Pair], unit: str) -> dict[str, Any]:
-    """Medians of both, the median of the ratios, and their range.
-
-    ``processor_ratio`` is ours over the other's in processor time for the same work: what else runs on the machine has less of a
-    part in it.
-    """
-    ratios = sorted(ours.value / other.value for ours, other in found)
-    figures = {
-        f"ours_{unit}": statistics.median(ours.value for ours, _ in found),
-        f"llama_server_{unit}": statistics.median(other.value for _, other in found),
-        "ratio": statistics.median(ratios), "ratio_low": ratios[0], "ratio_high": ratios[-1], "pairs": len(found),
-    }  # fmt: skip
-    if all(other.processor for _, other in found):
-        figures["processor_ratio"] = statistics.median(ours.processor / other.processor for ours, other in found)
-    return figures
-
-
-def processor_seconds(handle: Endpoint) -> float:
-    """What a server and its children have used since they started."""
-    server = psutil.Process(handle.process.pid)
-    times = [p.cpu_times() for p in (server, *server.children(recursive=True))]
-    return sum(t.user + t.system for t in times)
-
-
 def streamed(
     handle: Endpoint, prompts: list[list[int]], tokens: int, *, reuse: bool, sampling: dict[str, float] = GREEDY
 ) -> Measured:
@@ -227,7 +188,7 @@ def streamed(
 def one(bench: Bench) -> dict[str, Any]:
     """One stream of 256 tokens, for each way of sampling."""
     figures = {}
-    with bench.both(Setting(1024, 1, bench.threads)) as ends:
+    with bench.both(Setting(1024, 1)) as ends:
         prompt = tokens_of(ends["ours"], bench.words(24))
         for name, sampling in SAMPLING.items():
 
@@ -246,7 +207,7 @@ def many(bench: Bench) -> dict[str, Any]:
     """Eight and sixteen streams of 96 tokens together."""
     figures = {}
     for streams in (8, 16):
-        with bench.both(Setting(1024, streams, bench.threads)) as ends:
+        with bench.both(Setting(1024, streams)) as ends:
             prompts = [tokens_of(ends["ours"], bench.words(6)) for _ in range(streams)]
 
             def measure(who: str, tokens: int = 96, prompts: list[list[int]] = prompts) -> Measured:
@@ -260,7 +221,7 @@ def many(bench: Bench) -> dict[str, Any]:
 
 def long_context(bench: Bench) -> dict[str, Any]:
     """One stream of 96 tokens behind a prompt of 4,000, which is in the cache."""
-    with bench.both(Setting(4608, 1, bench.threads)) as ends:
+    with bench.both(Setting(4608, 1)) as ends:
         prompt = tokens_of(ends["ours"], bench.words(4400))[:4000]
 
         def measure(who: str) -> Measured:
@@ -275,7 +236,7 @@ def edit(bench: Bench) -> dict[str, Any]:
     """Time to the first token of a prompt of 1,000 tokens: cold, and after an edit in its last 5 %."""
     cold: list[Pair] = []
     edited: list[Pair] = []
-    with bench.both(Setting(1280, 4, bench.threads)) as ends:
+    with bench.both(Setting(1280, 4)) as ends:
 
         def first(who: str, prompt: list[int]) -> Measured:
             before = processor_seconds(ends[who])
@@ -294,7 +255,7 @@ def edit(bench: Bench) -> dict[str, Any]:
 
 def start(bench: Bench) -> dict[str, Any]:
     """From asking for a server to its being ready, and to the first token of its first answer."""
-    setting = Setting(4096, 4, bench.threads)
+    setting = Setting(4096, 4)
     workspace = Workspace(bench.folder / "ws-start")
     model = ModelRegistry(Catalogue(workspace)).add(bench.path, "bench")
     supervisor = ServerSupervisor(workspace)
@@ -339,20 +300,22 @@ def main() -> dict[str, Any]:
     parser.add_argument("--server", default=os.environ.get("LLAMA_SERVER", ""), help="path of llama-server")
     parser.add_argument("--model", type=Path, help="a GGUF file; the known small model where none is given")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--flash", choices=("auto", "off"), default="auto", help="flash attention, of both")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, by commas")
     given = parser.parse_args()
     if not given.server:
         parser.error("--server PATH or LLAMA_SERVER says where llama-server is")
     with tempfile.TemporaryDirectory(prefix="llmops-bench-") as name:
-        bench = Bench(given.server, given.model, Path(name), given.threads, given.rounds)
+        path = given.model or fetch_known("smollm2-135m")
+        bench = Bench(given.server, path, Path(name), given.threads, given.flash, given.rounds)
         figures: dict[str, Any] = {}
         for part in given.only.split(","):
             figures |= PARTS[part](bench)
             print(json.dumps(figures), file=sys.stderr)
-        settings = bench.arguments(Setting(0, 0, given.threads), "SOCKET")[1:]
+        settings = bench.arguments(Setting(1024, 1), "SOCKET")[1:]
         return {
-            "machine": machine(), "llama_server": version(given.server), "model": given.model.name,
+            "machine": machine(), "llama_server": version(given.server), "model": path.name,
             "threads": given.threads, "settings": " ".join(settings), "load": os.getloadavg(), **figures,
         }  # fmt: skip
 
