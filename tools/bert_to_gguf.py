@@ -96,7 +96,9 @@ def convert(source: Path, target: Path, *, exact: bool = False) -> Path:
 
     known = json.loads((source / "tokenizer.json").read_text())["model"]["vocab"]
     config = json.loads((source / "config.json").read_text())
-    return write_bert(target, config, load_file(source / "model.safetensors"), sorted(known, key=known.get), exact=exact)
+    return write_bert(
+        target, config, load_file(source / "model.safetensors"), sorted(known, key=known.get), exact=exact
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,15 @@ def token_lists(lengths: tuple[int, ...], vocabulary: int, seed: int = 1) -> lis
 def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 512) -> Path:
     """A random encoder of two layers, with a handful of words."""
     width, forward, layers = 64, 128, 2
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghij")]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"##{c}" for c in "abcdefghij"),
+    ]
     rng = np.random.default_rng(4)
     config = {
         "max_position_embeddings": context, "hidden_size": width, "num_hidden_layers": layers, "type_vocab_size": 2,
@@ -48,7 +56,10 @@ def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 51
     for n in range(layers):
         head = f"encoder.layer.{n}."
         for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-            tensors |= {f"{head}{name}.weight": rng.normal(size=(width, width)) / 6, f"{head}{name}.bias": np.zeros(width)}
+            tensors |= {
+                f"{head}{name}.weight": rng.normal(size=(width, width)) / 6,
+                f"{head}{name}.bias": np.zeros(width),
+            }
         for name, out, inner in (("intermediate.dense", forward, width), ("output.dense", width, forward)):
             tensors |= {f"{head}{name}.weight": rng.normal(size=(out, inner)) / 8, f"{head}{name}.bias": np.zeros(out)}
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
@@ -147,7 +158,9 @@ def test_vectors_are_those_of_llama_cpp_alone_whatever_shares_their_steps(kind: 
     expected = [whole(setup, tokens) for tokens in texts]
     for name, reference in (("a", expected), ("b", expected[::-1])):
         got = setup.heard.vectors(name)
-        assert [float(x @ y) for x, y in zip(got, reference, strict=True)] == pytest.approx([1.0] * len(texts), abs=1e-4)
+        assert [float(x @ y) for x, y in zip(got, reference, strict=True)] == pytest.approx(
+            [1.0] * len(texts), abs=1e-4
+        )
         assert [float(np.linalg.norm(x)) for x in got] == pytest.approx([1.0] * len(texts), abs=1e-5)
         (done,) = setup.heard.of(name, "done")
         assert done["result"]["tokens"] == sum(map(len, texts))
