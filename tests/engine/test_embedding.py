@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,8 @@ def set_up(path: Path, **options: Any) -> Setup:
 
 
 @pytest.fixture(scope="module")
-def sample() -> Iterator[Setup]:
-    yield set_up(MODEL, context=1024)
+def sample() -> Setup:
+    return set_up(MODEL, context=1024)
 
 
 def whole(setup: Setup, tokens: list[int]) -> np.ndarray:
@@ -124,7 +124,7 @@ def whole(setup: Setup, tokens: list[int]) -> np.ndarray:
     params.n_ctx = params.n_batch = params.n_ubatch = 1024
     params.n_threads = params.n_threads_batch = 1
     params.embeddings = True
-    params.pooling_type = setup.embedder._pooling  # noqa: SLF001
+    params.pooling_type = setup.embedder._pooling
     context = llama_cpp.llama_init_from_model(native.model, params)
     array = (llama_cpp.llama_token * len(tokens))(*tokens)
     assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(tokens))) == 0
@@ -172,7 +172,7 @@ def test_short_texts_of_all_requests_share_steps_and_long_ones_are_cut_evenly() 
 
     setup = set_up(MODEL, context=1024)
     texts = token_lists((5,) * 40, setup.bench.native.n_vocab)
-    with setup.queue._changed:  # noqa: SLF001  the first step is chosen when all are there
+    with setup.queue._changed:
         for name in ("a", "b", "c"):
             setup.queue.submit(name, texts)
     wait_for(lambda: all(setup.heard.ended(name) for name in ("a", "b", "c")))
@@ -186,10 +186,10 @@ def test_short_texts_of_all_requests_share_steps_and_long_ones_are_cut_evenly() 
 
 def test_the_output_layer_is_left_out_where_it_makes_no_difference(sample: Setup, tmp_path: Path) -> None:
     sample.embedder.embed([[300, 301]])
-    assert sample.embedder._rows.ends_there  # noqa: SLF001
+    assert sample.embedder._rows.ends_there
     encoder = set_up(write_tiny_bert(tmp_path / "bert.gguf"))
     encoder.embedder.embed([[7, 8]])
-    assert encoder.embedder._rows is None  # noqa: SLF001
+    assert encoder.embedder._rows is None
 
 
 def test_streams_go_on_beside_a_long_text_and_say_what_they_say_without_it(sample: Setup) -> None:
@@ -255,7 +255,7 @@ def test_an_evaluation_that_is_broken_off_counts_for_nothing(sample: Setup) -> N
     while text.done < len(tokens):
         embedder.evaluate([(text, embedder.piece(text))])
     assert float(embedder.vector(text) @ expected) == pytest.approx(1, abs=1e-5)
-    assert len(embedder._free) == embedder.together  # noqa: SLF001
+    assert len(embedder._free) == embedder.together
 
 
 def test_an_adapter_changes_the_vectors_of_its_own_requests_alone(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_failure_is_told_to_all_whose_texts_it_was(sample: Setup, monkeypatch:
         begun.wait(30)
         raise LlmopsError("context_failed", "no memory")
 
-    monkeypatch.setattr(setup.queue._embedder, "evaluate", fail)  # noqa: SLF001
+    monkeypatch.setattr(setup.queue._embedder, "evaluate", fail)
     setup.queue.submit("a", [[300]])
     setup.queue.submit("b", [[301]])
     begun.set()

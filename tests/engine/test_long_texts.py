@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ LONG = "Grüße aus Köln 日本 👍 kettle, it's 12345 days\n\n " * 900
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    yield Bench()
+def bench() -> Bench:
+    return Bench()
 
 
 class Desk:
@@ -107,7 +106,7 @@ def test_what_nobody_waits_for_is_given_up_wherever_it_is(bench: Bench, monkeypa
         desk.texts.cancel(name)
     desk.texts.take(generate | {"id": "last"})
     gate.set()
-    wait_for(lambda: any(m["id"] == "last" for m in desk.back) and not desk.texts._waiting)  # noqa: SLF001
+    wait_for(lambda: any(m["id"] == "last" for m in desk.back) and not desk.texts._waiting)
     wait_for(lambda: any(m["id"] == "running too" for m in desk.back))
     dropped = {m["id"] for m in list(desk.back) if desk.texts.take(m)}
     assert dropped <= {"running"}

@@ -29,12 +29,33 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import itertools
+
 from serving import served
 
 THREADS = 1
 TEXTS = 64
 BATCHES = (16, 32)
-_WORDS = "refund kettle rug open hello please urgent price desk lamp warranty cancel order thanks when where broken late".split()
+_WORDS = [
+    "refund",
+    "kettle",
+    "rug",
+    "open",
+    "hello",
+    "please",
+    "urgent",
+    "price",
+    "desk",
+    "lamp",
+    "warranty",
+    "cancel",
+    "order",
+    "thanks",
+    "when",
+    "where",
+    "broken",
+    "late",
+]
 
 
 @dataclass
@@ -180,7 +201,7 @@ def beside_streams(folder: Path, model: Path, *, streams: int = 2, words: int = 
 
 
 def _longest(times: list[list[float]]) -> float:
-    return max((b - a for one in times for a, b in zip(one, one[1:], strict=False)), default=float("inf"))
+    return max((b - a for one in times for a, b in itertools.pairwise(one)), default=float("inf"))
 
 
 def main() -> None:
