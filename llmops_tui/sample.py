@@ -11,6 +11,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import read_suite
+from llmops_tui.models.known import known_model
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts import exchange
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
@@ -32,7 +33,10 @@ _MODELS = {"support-base": "support-base-Q8_0.gguf", "support-base-q4": "support
 # The same weights as they are trained: the folder that the GGUF files were made of.
 _WEIGHTS = ("support-base-hf", "support-base")
 _DATASETS = {"triage": "triage-train.jsonl", "triage-test": "triage-test.jsonl"}
-_OPEN_PROMPT = "support"
+# Where the demo opens: on the shop's own model, or, where it is in the cache, on a real instruct model.
+_SHOP = Session(prompt="support", model="support-base")
+REAL_MODEL = "smollm2-135m"
+_REAL = Session(prompt="tips", model=REAL_MODEL)
 _RECIPE = {"name": "triage-qlora", "base": "support-base-hf", "data": ["triage"]}
 
 
@@ -45,8 +49,12 @@ def sample_folder() -> Path:
     raise LlmopsError("sample_missing", f"the sample data is missing beside {package}", "Install llmops-tui again.")
 
 
-def fill(workspace: Workspace) -> dict[str, Any]:
-    """Add the sample's models, prompts and data files; what is there already stays as it is."""
+def fill(workspace: Workspace, real: Path | None = None) -> dict[str, Any]:
+    """Add the sample's models, prompts and data files; what is there already stays as it is.
+
+    ``real`` is the file of :data:`REAL_MODEL`, where it is in the cache: it is registered where it lies, since all
+    workspaces share it, and the playground opens on a prompt made for it.
+    """
     folder = sample_folder()
     catalogue, journal = Catalogue(workspace.make()), Journal(workspace)
     registry, store, drafts = ModelRegistry(catalogue), PromptStore(catalogue), Drafts(journal)
@@ -72,7 +80,9 @@ def fill(workspace: Workspace) -> dict[str, Any]:
     evaluations = EvaluationStore(workspace)
     _add_suites(folder / "suites", evaluations)
     if drafts.load_session().prompt is None:
-        drafts.save_session(Session(prompt=_OPEN_PROMPT, model="support-base"))
+        drafts.save_session(_SHOP)
+    if real is not None:
+        _add_real(real, registry, store, drafts)
     return {
         "workspace": str(workspace.root),
         "models": [model.name for model in registry.all()],
@@ -80,6 +90,22 @@ def fill(workspace: Workspace) -> dict[str, Any]:
         "prompts": [prompt.name for prompt in store.summaries()],
         "suites": [version.ref for version in evaluations.suites()],
     }
+
+
+def _add_real(path: Path, registry: ModelRegistry, store: PromptStore, drafts: Drafts) -> None:
+    model = known_model(REAL_MODEL)
+    there = next((m for m in registry.all() if m.name == REAL_MODEL), None)
+    if there is not None and there.sha256 != model.file.sha256:
+        return  # the name is the user's own
+    if there is None or not there.present:
+        registry.add(path, REAL_MODEL, origin=model.source)
+    if _REAL.prompt in {prompt.name for prompt in store.summaries()}:
+        return
+    _add_prompts(sample_folder() / "prompts" / REAL_MODEL, store, drafts)
+    # Whoever went somewhere else since the demo was made is left there.
+    session = drafts.load_session()
+    if (session.prompt, session.model) == (_SHOP.prompt, _SHOP.model):
+        drafts.save_session(_REAL)
 
 
 def _add_prompts(folder: Path, store: PromptStore, drafts: Drafts) -> None:

@@ -63,6 +63,13 @@ class Settings(BaseModel):
     speculate: Annotated[
         bool, Field(description="Guess tokens from the text itself while one request runs; gives up where it is wrong.")
     ] = False
+    draft: Annotated[
+        str,
+        Field(
+            max_length=100,
+            description="A small model of the same vocabulary that guesses tokens; for models loaded next.",
+        ),
+    ] = ""
     cache_bytes: Annotated[
         int, Field(ge=0, description="Memory for prompts that were evaluated before, beside the model; 0 keeps none.")
     ] = 1 << 30
@@ -72,6 +79,12 @@ class Settings(BaseModel):
     cache_type_v: Annotated[
         CacheType, Field(description="The same for values; types in blocks need flash attention.")
     ] = "f16"
+    flash_attention: Annotated[
+        Literal["auto", "off"],
+        Field(
+            description="off: quicker on a processor in contexts of a thousand tokens and more, slower in short ones."
+        ),
+    ] = "auto"
     swa_full: Annotated[
         bool,
         Field(

@@ -182,6 +182,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluation.resume", "R,alt+r", "Resume", "Go on with a run that ended early."),
     Action("models.add", "a,f7", "Add", "Register a GGUF file, or any OpenAI-compatible address.", show=True),
     Action("models.discover", "o,f4", "Found here", "Models that other programs keep on this machine.", show=True),
+    Action("models.get", "g,f2", "Get", "Fetch a model from the network, after showing what it would be.", show=True),
     Action("models.quantize", "s,f6", "Shrink", "Quantize the model to a smaller type, as a job.", show=True),
     Action("models.verify", "v,f5,ctrl+r", "Verify", "Hash the file again, as a job.", show=True),
     Action("models.stop", "x,f8", "Unload", "Stop the model's server and free its memory.", show=True),

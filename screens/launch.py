@@ -11,7 +11,7 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,11 @@ _RESTORE = (
 )
 
 
-def launch(workspace: Workspace) -> int:
-    """Run the app; returns the exit code of the command: 128 plus the number of the signal that ended it."""
+def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
+    """Run the app, which says ``notes`` when it opens.
+
+    Returns the exit code of the command: 128 plus the number of the signal that ended it.
+    """
     from llmops_tui.user_files import peek_settings
     from llmops_tui.workspace.seals import seal_at_end
     from screens.keymap import load_keymap
@@ -51,7 +54,7 @@ def launch(workspace: Workspace) -> int:
         from screens.theme import DEFAULT_THEME
 
         theme = str(settings.get("theme", DEFAULT_THEME))
-        app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=problems)
+        app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=[*problems, *notes])
         code = asyncio.run(_run(app))
     app.services.close()
     seal_at_end(workspace)

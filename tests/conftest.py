@@ -28,7 +28,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     runtime = tmp_path / "runtime"
     runtime.mkdir(mode=0o700)
     for name in ("LLMOPS_WORKSPACE", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "VISUAL", "EDITOR", "DISPLAY",
-                 "WAYLAND_DISPLAY", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):  # fmt: skip
+                 "WAYLAND_DISPLAY", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "LLMOPS_MODEL_CACHE", "HF_TOKEN",
+                 "HF_ENDPOINT"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))

@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
 
+# Before the names of these arguments, so that none is one of the command's own.
+_OWN = "engine_"
 # A flag for each field of EngineSettings; None is "as the settings say".
 _FLAGS: dict[str, Any] = {
     "context": Annotated[int | None, typer.Option("--context", min=0, help="Context of a request, in tokens.")],
@@ -23,6 +25,7 @@ _FLAGS: dict[str, Any] = {
     "speculate": Annotated[
         bool | None, typer.Option("--speculate/--no-speculate", help="Guess tokens while one request runs.")
     ],
+    "draft": Annotated[str | None, typer.Option("--draft", help="A small model of the same vocabulary that guesses.")],
     "cache_bytes": Annotated[
         int | None, typer.Option("--cache-bytes", min=0, help="Memory for prompts evaluated before, beside the model.")
     ],
@@ -30,6 +33,10 @@ _FLAGS: dict[str, Any] = {
         str | None, typer.Option("--cache-type-k", help="What the cache keeps keys in: f16, q8_0, q4_0 …")
     ],
     "cache_type_v": Annotated[str | None, typer.Option("--cache-type-v", help="The same for values.")],
+    "flash_attention": Annotated[
+        str | None,
+        typer.Option("--flash-attention", help="auto or off; off is quicker in long contexts on a processor."),
+    ],
     "swa_full": Annotated[
         bool | None, typer.Option("--swa-full/--no-swa-full", help="The whole context in sliding-window layers too.")
     ],
@@ -60,14 +67,15 @@ def engine_flags(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in _FLAGS}
+        flags = {name: given.pop(f"{_OWN}{name}") for name in _FLAGS}
         command(**given, engine=functools.partial(_change, flags))
 
     # Typer looks at both; annotations are evaluated where the command stands.
     signature = inspect.signature(command, eval_str=True)
     own = [p for name, p in signature.parameters.items() if name != "engine"]
     flags = [
-        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=k) for n, k in _FLAGS.items()
+        inspect.Parameter(f"{_OWN}{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _FLAGS.items()
     ]
     changed = signature.replace(parameters=[*own, *flags])
     wrapper.__signature__ = changed  # type: ignore[attr-defined]

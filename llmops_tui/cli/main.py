@@ -20,6 +20,7 @@ from llmops_tui.cli import (
     job,
     keep,
     model,
+    model_get,
     monitor,
     prompt,
     serve,
@@ -53,6 +54,7 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(traces.app, name="traces")
 app.add_typer(job.app, name="job")
+model.app.command("get")(model_get.get)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)
@@ -83,14 +85,21 @@ def tui(
 def init(
     context: typer.Context,
     sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: fetch its real model, 93 MB, first.")] = False,
 ) -> None:
     """Make a workspace, and fill it on request."""
     session = session_of(context)
     workspace = session.workspace
+    if fetch and not sample:
+        raise LlmopsError("usage", "--fetch goes with --sample", exit_code=ExitCode.USAGE)
     if sample:
+        from llmops_tui.cli.real_model import find_real_model, missing_text
         from llmops_tui.sample import fill
 
-        facts = fill(workspace)
+        real = find_real_model(session, fetch=fetch)
+        facts = fill(workspace, real)
+        if real is None:
+            session.say(missing_text())
     else:
         session.catalogue.read(lambda _book: None)
         facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
@@ -101,16 +110,21 @@ def init(
 def demo(
     context: typer.Context,
     folder: Annotated[Path, typer.Option("--dir", help="Where the demo workspace is kept.")] = Path("llmops-demo"),
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch a real instruct model, 93 MB, first.")] = False,
 ) -> None:
     """Open the app on a workspace filled from the sample data."""
+    from llmops_tui.cli.real_model import find_real_model, missing_text
     from llmops_tui.sample import fill
     from llmops_tui.workspace.layout import FOLDER_NAME, find_workspace
 
     session = session_of(context)
     need_terminal()
     workspace = find_workspace(session.options.workspace or folder / FOLDER_NAME)
-    fill(workspace)
-    raise typer.Exit(open_app(workspace))
+    real = find_real_model(session, fetch=fetch)
+    fill(workspace, real)
+    if real is None:
+        session.say(missing_text())
+    raise typer.Exit(open_app(workspace, () if real is not None else (missing_text(),)))
 
 
 def run(arguments: Sequence[str]) -> int:

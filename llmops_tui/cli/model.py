@@ -45,9 +45,16 @@ def add(
     if "://" in place:
         _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
         return
+    from llmops_tui.models.names import fit_name
+
     path = Path(place)
-    model = _registry(session).add(path, name or path.stem, session.progress(f"hashing {path.name}"))
+    model = _registry(session).add(path, name or fit_name(_stem(path)), session.progress(f"hashing {path.name}"))
     session.emit(model.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
+
+
+def _stem(path: Path) -> str:
+    """A file's name without its ending; a folder's whole name."""
+    return path.stem if path.suffix.lower() == ".gguf" else path.resolve().name
 
 
 def _add_remote(
@@ -100,19 +107,21 @@ def estimate(
 
     session = session_of(context)
     options = engine(own_options())
-    planned = plan(_registry(session).get(name).base, options)
+    planned = plan(session.workspace, _registry(session).get(name).base, options)
     needed, book = planned.needed, ledger()
     devices = {d: {"wanted": size, "available": book.available(d)} for d, size in planned.sizes.items()}
     fits = all(d["wanted"] <= d["available"] for d in devices.values())
     chosen = planned.options
     data = needed.as_dict() | {
         "model": name, "device": planned.device, "devices": devices, "fits": fits, "notes": list(planned.notes),
+        "draft": planned.draft,
         "settings": part(EngineSettings, chosen),
     }  # fmt: skip
     rows = [
         ("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute),
         ("embeddings", needed.embedding),
     ]  # fmt: skip
+    rows += [("draft model", planned.draft)] if planned.draft else []
     for device, figures in devices.items():
         rows += [(f"on {device}", figures["wanted"]), (f"free on {device}", figures["available"])]
     for note in planned.notes:
@@ -142,10 +151,11 @@ def quantize(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
     """Make a smaller model, as a job; the new file is registered in the workspace."""
+    from llmops_tui.models.names import derived_name
     from llmops_tui.models.quantize import check_quantization
 
     session = session_of(context)
-    made = target or f"{name}-{kind}"
+    made = target or derived_name(name, kind)
     check_quantization(_registry(session).get(name), kind, session.workspace.models, again=again)
     found = run_job(
         session, kind="quantize", title=f"quantize {name} to {kind}", entry="llmops_tui.models.quantize:quantize",
@@ -162,10 +172,11 @@ def convert(
     target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-F16.")] = None,
 ) -> None:
     """Write a folder of safetensors as GGUF in 16 bits, as a job; the new file is registered."""
+    from llmops_tui.models.names import derived_name
     from llmops_tui.training.finish.checking import CONVERT_ENTRY
 
     session = session_of(context)
-    made = target or f"{name}-F16"
+    made = target or derived_name(name, "F16")
     _registry(session).get(name)
     arguments = {"name": name, "target": made}
     found = run_job(session, kind="convert", title=f"convert {name}", entry=CONVERT_ENTRY, arguments=arguments)

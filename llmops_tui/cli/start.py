@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.workspace.layout import Workspace
@@ -20,9 +21,9 @@ def need_terminal() -> None:
         )
 
 
-def open_app(workspace: Workspace) -> int:
-    """Open the app on a workspace; returns its exit code."""
+def open_app(workspace: Workspace, notes: Sequence[str] = ()) -> int:
+    """Open the app on a workspace, with something to say at once where there is; returns its exit code."""
     need_terminal()
     from screens.launch import launch
 
-    return launch(workspace)
+    return launch(workspace, notes)

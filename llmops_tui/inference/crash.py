@@ -14,7 +14,7 @@ _TELLING = (
     re.compile(r"^.*(?:GGML_ASSERT|GGML_ABORT|CUDA error|ROCm error|out of memory).*$", re.MULTILINE | re.IGNORECASE),
     re.compile(r"^\s*what\(\):.*$", re.MULTILINE),
     re.compile(r"^.*(?:error while loading shared|undefined symbol|cannot open shared object).*$", re.MULTILINE),
-    re.compile(r"^(?!Fatal Python)(?:.*\berror:|\w*Error\b).*$", re.MULTILINE),
+    re.compile(r"^(?!Fatal Python)(?:.*\berror:|\S+ \S+ error |\w*Error\b).*$", re.MULTILINE),
 )
 # The fault handler lists the innermost frame first.
 _FRAME = re.compile(r'^  File ".*?([^/"]+)", line (\d+) in (\S+)', re.MULTILINE)

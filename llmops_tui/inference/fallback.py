@@ -48,6 +48,8 @@ class Rung:
 
 
 _PLAIN = {"extra_buffers": False}
+# Values that are packed into blocks can be read by flash attention alone.
+_NO_FLASH = _PLAIN | {"flash_attention": "off", "cache_type_v": "f16"}
 RUNGS = (
     Rung("full"),
     Rung(
@@ -60,13 +62,13 @@ RUNGS = (
         "no-flash-attention",
         "without repacked weights and without flash attention",
         f"Build llama.cpp again on this machine: {_REBUILD.format('-DGGML_NATIVE=on')}",
-        _PLAIN | {"flash_attention": False},
+        _NO_FLASH,
     ),
     Rung(
         "no-gpu",
         "on the processor alone, without the GPU",
         f"Build llama.cpp again for this GPU and its driver: {_REBUILD.format('-DGGML_CUDA=on')}",
-        _PLAIN | {"flash_attention": False, "gpu_layers": 0, "split_mode": "none", "main_gpu": -1, "tensor_split": []},
+        _NO_FLASH | {"gpu_layers": 0, "split_mode": "none", "main_gpu": -1, "tensor_split": []},
         # Without a device in sight nothing of the driver is touched, not even for the large products of a prompt.
         {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""},
     ),
@@ -89,7 +91,9 @@ def rungs_from(options: dict[str, Any]) -> list[Rung]:
     for rung in RUNGS[start + 1 :]:
         if rung.name == "no-gpu" and not options.get("gpu_layers"):
             continue
-        if rung.name == "no-flash-attention" and options.get("precision") == "exact":
+        if rung.name == "no-flash-attention" and (
+            options.get("precision") == "exact" or options.get("flash_attention") == "off"
+        ):
             continue
         found.append(rung)
     return found

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware import memory
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.planning import Plan, make_plan, usable_gpus
 from llmops_tui.jobs.leases import Lease, MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
-from llmops_tui.models.gguf import GgufHeader, join_headers, read_header
+from llmops_tui.models.engine_settings import LARGEST_VOCABULARY_GAP
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.gguf_header import GgufHeader, join_headers
 from llmops_tui.models.memory import largest_that_fits
-from llmops_tui.models.registry import Model
+from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace, user_runtime_folder
 
 _POLL_SECONDS = 0.5
@@ -24,13 +28,35 @@ def ledger() -> MemoryLedger:
     return MemoryLedger(user_runtime_folder() / "leases", memory.measure, memory.process_tree)
 
 
-def plan(model: Model, options: LoadOptions) -> Plan:
+def plan(workspace: Workspace, model: Model, options: LoadOptions) -> Plan:
     """Where a model would go now, and what it needs there.
 
     Raises:
         InputRefusedError: the file is damaged, or an option cannot be honoured.
+        NotFoundError: no model has the draft's name.
     """
-    return make_plan(_header(model), options, usable_gpus(), ledger().available)
+    header, draft = _header(model), None
+    if options.draft:
+        found = ModelRegistry(Catalogue(workspace)).get(options.draft)
+        draft = _draft_header(found, model, header)
+        options = replace(options, draft=str(found.path))
+    return make_plan(header, options, usable_gpus(), ledger().available, draft)
+
+
+def _draft_header(draft: Model, model: Model, header: GgufHeader) -> GgufHeader:
+    if draft.kind != "gguf":
+        raise InputRefusedError(
+            "bad_draft", f"{draft.name!r} is of kind {draft.kind}, and a draft model is a GGUF file"
+        )
+    found = _header(draft)
+    sizes = (found.vocabulary, header.vocabulary)
+    if abs(sizes[0] - sizes[1]) > LARGEST_VOCABULARY_GAP:
+        raise InputRefusedError(
+            "bad_draft",
+            f"{draft.name!r} cannot guess for {model.name!r}: it has {sizes[0]:,} tokens, and {model.name!r} {sizes[1]:,}",
+            "A draft model has the same vocabulary: a small one of the same family.",
+        )
+    return found
 
 
 def lease(
@@ -48,7 +74,7 @@ def lease(
     """
     started = time.monotonic()
     while True:
-        planned = plan(model, options)
+        planned = plan(workspace, model, options)
         try:
             taken = ledger().take(
                 planned.sizes, name=model.name, kind="server", workspace=str(workspace.root), process=process

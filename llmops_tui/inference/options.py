@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from llmops_tui.models.engine_settings import EngineSettings, read_shares
-from llmops_tui.settings import Settings
+
+if TYPE_CHECKING:
+    # The server's process starts sooner without it.
+    from llmops_tui.settings import Settings
 
 IDLE_SECONDS = 900.0
 

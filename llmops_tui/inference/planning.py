@@ -15,9 +15,9 @@ from llmops_tui.hardware import memory
 from llmops_tui.hardware.cuda_devices import CudaDevice, cuda_devices, environment_for
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.probe import probe
-from llmops_tui.models.engine_settings import check_settings
-from llmops_tui.models.gguf import GgufHeader
-from llmops_tui.models.memory import MemoryEstimate, choose_layers, choose_rows, estimate
+from llmops_tui.models.engine_settings import check_settings, draft_settings
+from llmops_tui.models.gguf_header import GgufHeader
+from llmops_tui.models.memory import MemoryEstimate, choose_layers, choose_rows, default_context, estimate
 
 Available = Callable[[str], int]
 
@@ -26,19 +26,22 @@ Available = Callable[[str], int]
 class Plan:
     """How a model is loaded: the options as the engine gets them, the GPUs it sees, and what it needs.
 
-    ``notes`` say what was asked for and cannot be had here.
+    ``notes`` say what was asked for and cannot be had here; ``draft`` is what a draft model needs, in bytes.
     """
 
     options: LoadOptions
     gpus: tuple[CudaDevice, ...]
     needed: MemoryEstimate
     notes: tuple[str, ...] = ()
+    draft: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:
         """Bytes of each device."""
         on_gpus = {gpu.name: size for gpu, size in zip(self.gpus, self.needed.gpus, strict=True)}
-        return on_gpus | {memory.HOST: self.needed.host}
+        sizes = on_gpus | {memory.HOST: self.needed.host}
+        # A draft model is where the model is, or begins.
+        return sizes | {next(iter(sizes)): next(iter(sizes.values())) + self.draft}
 
     @property
     def device(self) -> str:
@@ -62,13 +65,27 @@ def usable_gpus() -> list[CudaDevice]:
     return found if found and _build_uses_gpus() else []
 
 
-def make_plan(header: GgufHeader, options: LoadOptions, gpus: Sequence[CudaDevice], available: Available) -> Plan:
-    """The plan for one model; ``available`` is what can be taken of a device, in bytes.
+def make_plan(
+    header: GgufHeader,
+    options: LoadOptions,
+    gpus: Sequence[CudaDevice],
+    available: Available,
+    draft: GgufHeader | None = None,
+) -> Plan:
+    """The plan for one model and its draft model; ``available`` is what can be taken of a device, in bytes.
 
     Raises:
         InputRefusedError: ``bad_setting``: values that cannot be, or GPUs that are not there.
     """
     check_settings(options)
+    if draft is None:
+        return _without_draft(header, options, gpus, available)
+    needs = estimate(draft, replace(draft_settings(options), context=default_context(header, options.context)))
+    beside = needs.weights + needs.kv_cache + needs.compute
+    return replace(_without_draft(header, options, gpus, lambda device: available(device) - beside), draft=beside)
+
+
+def _without_draft(header: GgufHeader, options: LoadOptions, gpus: Sequence[CudaDevice], available: Available) -> Plan:
     if not gpus or options.gpu_layers == 0:
         return _on_host(header, options, () if gpus else _unmet(options))
     if options.split_mode == "row":

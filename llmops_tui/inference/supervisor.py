@@ -29,7 +29,7 @@ from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
 _START_SECONDS = 600.0
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmops_tui import native_log
+
 # The ids of a text, and the bytes of each token in hexadecimal where they are asked for.
 _Encode = Callable[[str, bool, bool], tuple[list[int], list[str]]]
 _Decode = Callable[[list[int]], str]
@@ -95,10 +97,11 @@ def share_bytes(text: str, offsets: Sequence[tuple[int, int]]) -> list[bytes]:
 def _gguf(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
     import llama_cpp
 
+    native_log.install(llama_cpp)
     llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
         raise ValueError("llama.cpp could not load its vocabulary")
     vocab = llama_cpp.llama_model_get_vocab(model)

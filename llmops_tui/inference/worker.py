@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import json
 import os
@@ -10,19 +11,20 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import pydantic
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
 
 if TYPE_CHECKING:
     from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
+    from llmops_tui.inference.engine.grammar import Matcher, MatcherMaker
     from llmops_tui.inference.engine.long_texts import LongTexts
     from llmops_tui.inference.engine.scheduler import Scheduler
+    from llmops_tui.inference.engine.sequence import Request
+    from llmops_tui.inference.sampling import SamplingParameters
 
 # The server takes silence for a hang; a long prompt is evaluated in silence otherwise.
 _BEAT_SECONDS = 1.0
@@ -53,6 +55,9 @@ class _Worker:
         self._scheduler: Scheduler
         self._embeddings: EmbeddingQueue
         self._long_texts: LongTexts
+        self._matchers: MatcherMaker
+        # Requests whose grammars are being compiled.
+        self._unheld: dict[str, Request] = {}
         self._writing = threading.Lock()
         self._last_write = 0.0
 
@@ -60,6 +65,7 @@ class _Worker:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
             from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
+            from llmops_tui.inference.engine.grammar import MatcherMaker
             from llmops_tui.inference.engine.long_texts import LongTexts
             from llmops_tui.inference.engine.native import UnsoundError
             from llmops_tui.inference.engine.parameters import EngineOptions
@@ -72,6 +78,7 @@ class _Worker:
                 Embedder(native, given), native.threads, self._send, lambda: self._scheduler.busy
             )
             self._long_texts = LongTexts(native, self._send, self._inbox.put)
+            self._matchers = MatcherMaker(self._scheduler.native.vocab, given.visible, self._put_matcher)
             self._send([{"event": "phase", "phase": "checking", "share": 0.0}])
             self._scheduler.native.check()
         except UnsoundError as error:
@@ -120,6 +127,7 @@ class _Worker:
             "adapter": self._adapter,
             "state": lambda _message: self._scheduler.state(),
             "cancel": self._cancel,
+            "held": self._submit_held,
         }
         try:
             if self._long_texts.take(message):
@@ -127,15 +135,16 @@ class _Worker:
             result = operations[message["op"]](message)
         except LlmopsError as error:
             self._outbox.append({"id": message["id"], "event": "error", "error": error.as_dict()})
-        except pydantic.ValidationError as error:
-            body = {"code": "invalid_request", "message": str(error.errors(include_url=False)[0]["msg"]), "hint": ""}
-            self._outbox.append({"id": message["id"], "event": "error", "error": body})
         else:
             if result is not None:
                 self._outbox.append({"id": message["id"], "event": "done", "result": result})
         if not self._scheduler.busy and self._outbox:
             self._send(self._outbox)
             self._outbox.clear()
+
+    def _put_matcher(self, request_id: str, matcher: Matcher | None, error: LlmopsError | None) -> None:
+        """From the thread of the grammars: a message to the loop, which it wakes where nothing runs."""
+        self._inbox.put({"op": "held", "id": request_id, "matcher": matcher, "error": error})
 
     def _read(self) -> None:
         for line in self._incoming:
@@ -156,35 +165,45 @@ class _Worker:
             self._last_write = time.monotonic()
 
     def _generate(self, message: dict[str, Any]) -> None:
-        from llmops_tui.inference.engine.grammar import grammar_of
         from llmops_tui.inference.engine.long_texts import tokenized
         from llmops_tui.inference.engine.sequence import Request
 
-        grammar, trigger = grammar_of(message.get("response_format"))
         message = tokenized(self._scheduler.native, message)
         # A beginning-of-text token that the tokenizer put there is no part of what was given.
         hidden = message.get("hidden", 0)
         score_from = message.get("score_from")
-        self._scheduler.submit(
-            Request(
-                id=message["id"],
-                tokens=list(message["tokens"]),
-                hidden=hidden,
-                parameters=SamplingParameters.model_validate(message["parameters"]),
-                adapter=message.get("adapter", ""),
-                logprobs=message.get("logprobs"),
-                score_from=None if score_from is None else score_from + hidden,
-                grammar=grammar,
-                trigger=trigger,
-                truncate=message.get("truncate", ""),
-                reuse=message.get("reuse", True),
-                ignore_eos=message.get("ignore_eos", False),
-            )
+        request = Request(
+            id=message["id"],
+            tokens=list(message["tokens"]),
+            hidden=hidden,
+            parameters=_parameters(message["parameters"]),
+            adapter=message.get("adapter", ""),
+            logprobs=message.get("logprobs"),
+            score_from=None if score_from is None else score_from + hidden,
+            truncate=message.get("truncate", ""),
+            reuse=message.get("reuse", True),
+            ignore_eos=message.get("ignore_eos", False),
         )
+        if grammar := message.get("grammar"):
+            self._unheld[request.id] = request
+            self._matchers.ask(request.id, grammar)
+        else:
+            self._scheduler.submit(request)
+
+    def _submit_held(self, message: dict[str, Any]) -> None:
+        request = self._unheld.pop(message["id"], None)
+        if request is None:
+            return  # cancelled meanwhile
+        if message["error"] is not None:
+            raise message["error"]
+        self._scheduler.submit(dataclasses.replace(request, matcher=message["matcher"]))
 
     def _cancel(self, message: dict[str, Any]) -> None:
+        self._unheld.pop(message["id"], None)
         for work in (self._scheduler, self._embeddings, self._long_texts):
             work.cancel(message["id"])
+        # Nothing is owed any more, whichever of them had it.
+        self._outbox.append({"id": message["id"], "event": "dropped"})
 
     def _spell(self, message: dict[str, Any]) -> None:
         self._outbox.extend(self._long_texts.answer(message))
@@ -200,6 +219,12 @@ class _Worker:
     def _adapter(self, message: dict[str, Any]) -> dict[str, Any]:
         self._scheduler.native.add_adapter(message["name"], message["path"])
         return {"adapter": message["name"]}
+
+
+def _parameters(given: dict[str, Any]) -> SamplingParameters:
+    """What the server has checked, as it comes through JSON, which knows no numbers as keys."""
+    biases = {int(token): bias for token, bias in given["logit_bias"].items()}
+    return cast("SamplingParameters", SimpleNamespace(**given | {"logit_bias": biases}))
 
 
 if __name__ == "__main__":

@@ -36,13 +36,11 @@ class EngineProcess:
         log: Path,
         *,
         hang_seconds: float = 300.0,
-        lost: Callable[[], None] = lambda: None,
         news: Callable[[str], None] = lambda _text: None,
         pauses: tuple[float, ...] = _PAUSE_SECONDS,
     ) -> None:
         self._options = options
         self._hang_seconds = hang_seconds
-        self._lost = lost
         self._news = news
         self._pauses = pauses
         self._heard_at = 0.0
@@ -59,6 +57,8 @@ class EngineProcess:
         self._failures = 0
         self._started_at = 0.0
         self._retry_at = 0.0
+        # Told of each death.
+        self.lost: Callable[[], None] = lambda: None
         self.loading: tuple[str, float] = ("loading", 0.0)
         self.info: dict[str, Any] = {}
         self.last_failure = ""
@@ -187,7 +187,7 @@ class EngineProcess:
         while line := await engine.process.stdout.readline():
             message = json.loads(line)
             self._heard_at = time.monotonic()
-            if message["event"] in {"done", "error"}:
+            if message["event"] in {"done", "error", "dropped"}:
                 work = self._owed.pop(message["id"], "")
                 if message["event"] == "done" and work in _WORK:
                     self._failures = 0
@@ -208,7 +208,7 @@ class EngineProcess:
         if time.monotonic() - self._started_at < _STEADY_SECONDS:
             self._count_failure(told)
         self.last_failure = told
-        self._lost()
+        self.lost()
         error = LlmopsError(name, told, "It is started again; ask once more.")
         for queue in self._waiting.values():
             queue.put_nowait({"event": "error", "error": error.as_dict()})

@@ -63,7 +63,8 @@ class JobLauncher:
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                env={**os.environ, "LLMOPS_JOB": job.id},
+                # CUDA would count GPUs by speed; the ledger counts them as nvidia-smi does.
+                env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "LLMOPS_JOB": job.id},
             )
         identity = identify(supervisor.pid)
         if identity is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.models.engine_settings import CACHE_BLOCKS, EngineSettings, check_cache
-from llmops_tui.models.gguf import GgufHeader
+from llmops_tui.models.gguf_header import GgufHeader
 
 PAD = 256
 # Of how many layers one looks at the whole context, and whether it is the first of them; else it is the last.
@@ -45,6 +45,12 @@ class CacheShape:
     window: int
     heads: tuple[int, int]
 
+    def cells(self, settings: EngineSettings, context: int) -> tuple[int, int]:
+        """How many tokens of a request layers keep: those that look at all, and those with a window."""
+        whole = -(-context // PAD) * PAD
+        short = -(-(self.window + settings.micro_batch) // PAD) * PAD
+        return whole, whole if settings.swa_full else min(whole, short)
+
     def bytes_by_layer(self, settings: EngineSettings, context: int) -> list[int]:
         """The cache's size in each layer, in bytes, for requests of ``context`` tokens each.
 
@@ -52,14 +58,13 @@ class CacheShape:
             InputRefusedError: a cache in blocks that the model's heads do not fill.
         """
         check_cache(settings, self.heads)
-        whole = -(-context // PAD) * PAD
-        short = min(whole, -(-(self.window + settings.micro_batch) // PAD) * PAD)
+        whole, short = self.cells(settings, context)
         key_kind, value_kind = settings.cache_types
         # Without flash attention values lie transposed, all rows as wide as the widest.
-        widest = max(self.values, default=0) if settings.exact else 0
+        widest = max(self.values, default=0) if not settings.flash else 0
         found = []
         for key, value, windowed in zip(self.keys, self.values, self.windowed, strict=True):
-            cells = short if windowed and not settings.swa_full else whole
+            cells = short if windowed else whole
             row = _bytes(key_kind, key) + _bytes(value_kind, max(value, widest) if value else 0)
             found.append(row * cells * settings.parallel)
         return found

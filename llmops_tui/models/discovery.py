@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_tui.models.gguf import is_projector
+from llmops_tui.models.names import fit_name
+
 _MAX_ENTRIES = 50_000
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _FIRST_SHARD = re.compile(r"-00001-of-\d{5}\.gguf$")
 _LATER_SHARD = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
@@ -79,7 +81,8 @@ def _found(path: Path, name: str, source: str) -> FoundModel | None:
                 return None
         # A split file is opened by its name: its link must not be followed to a blob without one.
         kept = path if _FIRST_SHARD.search(path.name) else target
-        stem = _UNFIT.sub("-", name.removesuffix(".gguf")).strip("-.")[:100]
-        return FoundModel(kept, stem or "model", source, target.stat().st_size)
-    except OSError:
+        if is_projector(target):
+            return None
+        return FoundModel(kept, fit_name(name.removesuffix(".gguf")), source, target.stat().st_size)
+    except (OSError, ValueError):
         return None

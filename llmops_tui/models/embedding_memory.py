@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from llmops_tui.models.cache_shape import PAD, cache_shape, per_layer
 from llmops_tui.models.engine_settings import EngineSettings
-from llmops_tui.models.gguf import GgufHeader
+from llmops_tui.models.gguf_header import GgufHeader
 
 # How many texts are evaluated together, and how many tokens of them, at most.
 SEQUENCES = 64
@@ -77,7 +77,7 @@ def embedding_memory(header: GgufHeader, settings: EngineSettings, context: int)
     one = replace(settings, parallel=1, micro_batch=made.step, swa_full=True)
     width = fact("embedding_length", 0)
     # What attention looks at is masked in 16 bits, and without flash attention in 32 for each head.
-    scores = made.cells * (1 + fact("attention.head_count", 0)) if settings.exact else made.cells // 2
+    scores = made.cells * (1 + fact("attention.head_count", 0)) if not settings.flash else made.cells // 2
     at_layer = 3 * fact("feed_forward_length", 0) + 4 * width + scores
     return EmbeddingMemory(
         cache=cache_shape(header).bytes_by_layer(one, made.cells),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from llmops_tui.errors import InputRefusedError
@@ -17,11 +17,13 @@ CACHE_BLOCKS: dict[str, tuple[int, int]] = {
     "q4_1": (32, 20), "q4_0": (32, 18), "iq4_nl": (32, 18),
 }  # fmt: skip
 _WHOLE = {"f32", "f16", "bf16"}
+# Vocabularies of one family differ by unused tokens at their ends.
+LARGEST_VOCABULARY_GAP = 128
 SMALLEST_BATCH = 64
 LARGEST_BATCH = 16_384
 _CHOICES: dict[str, tuple[str, ...]] = {
     "cache_type_k": get_args(CacheType), "cache_type_v": get_args(CacheType), "split_mode": get_args(SplitMode),
-    "precision": ("fast", "exact"),
+    "precision": ("fast", "exact"), "flash_attention": ("auto", "off"),
 }  # fmt: skip
 _RANGES = {
     "context": (0, 10_000_000), "threads": (0, 1024), "gpu_layers": (-1, 10_000), "parallel": (1, SMALLEST_BATCH),
@@ -44,8 +46,11 @@ class EngineSettings:
             log-probabilities agree with a full-precision computation on the same weights to 1e-4 and better, at up to a
             third less speed.
         speculate: whether tokens are guessed from the text itself.
+        draft: a small model of the same vocabulary that guesses them instead: its name, and in a plan its file.
         cache_bytes: memory for prompts that were evaluated before, in bytes.
         cache_type_k, cache_type_v: what keys and values are kept in; V in blocks needs flash attention.
+        flash_attention: ``auto``: where llama.cpp has it. ``off``: never; on a processor that is the quicker way in a
+            context of a thousand tokens and more, and the slower one in a short one.
         swa_full: whether layers that look back over a window alone keep the whole context all the same.
         batch, micro_batch: tokens of a step, and tokens of it that are computed at once.
         split_mode: over several GPUs: ``auto``: not, where the model fits on one; ``none``; ``layer``; ``row``.
@@ -61,10 +66,12 @@ class EngineSettings:
     parallel: int = 4
     precision: Literal["fast", "exact"] = "fast"
     speculate: bool = False
+    draft: str = ""
     cache_bytes: int = 1 << 30
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
     swa_full: bool = False
+    flash_attention: Literal["auto", "off"] = "auto"
     batch: int = 512
     micro_batch: int = 512
     split_mode: SplitMode = "auto"
@@ -80,9 +87,32 @@ class EngineSettings:
         return self.precision == "exact"
 
     @property
+    def flash(self) -> bool:
+        """Whether flash attention may be used."""
+        return not self.exact and self.flash_attention == "auto"
+
+    @property
     def cache_types(self) -> tuple[str, str]:
         """What keys and values are kept in: as chosen, or in 32 bits where exact."""
         return ("f32", "f32") if self.exact else (self.cache_type_k, self.cache_type_v)
+
+
+def draft_settings(settings: EngineSettings) -> EngineSettings:
+    """How a draft model is loaded beside a model: for one text, whole on the first GPU where the model is on any."""
+    return replace(
+        settings,
+        draft="",
+        speculate=False,
+        parallel=1,
+        cache_bytes=0,
+        cache_type_k="f16",
+        cache_type_v="f16",
+        split_mode="none",
+        tensor_split=(),
+        cpu_moe=0,
+        gpu_layers=_RANGES["gpu_layers"][1] if settings.gpu_layers else 0,
+        main_gpu=0 if settings.gpu_layers else -1,
+    )
 
 
 def part(kind: type[Kind], source: Any) -> dict[str, Any]:
@@ -109,8 +139,14 @@ def check_settings(settings: EngineSettings) -> None:
             raise _refuse(f"{name} is {getattr(settings, name)}", f"It goes from {low} to {high}.")
     if settings.exact and (settings.cache_type_k, settings.cache_type_v) != ("f16", "f16"):
         raise _refuse(
-            f"precision exact keeps its cache in 32 bits, and {settings.cache_type_k} / {settings.cache_type_v} was asked for",
+            f"precision exact keeps its cache in 32 bits; cache_type_k {settings.cache_type_k} and cache_type_v "
+            f"{settings.cache_type_v} were asked for",
             "Leave out one of the two.",
+        )
+    if settings.flash_attention == "off" and in_blocks(settings.cache_type_v):
+        raise _refuse(
+            f"cache_type_v {settings.cache_type_v} can be read by flash attention alone, which is off",
+            "Keep values whole (cache_type_v f16), or leave flash attention on.",
         )
     if settings.micro_batch > settings.batch:
         raise _refuse(

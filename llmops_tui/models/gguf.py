@@ -5,15 +5,16 @@ The layout is that of the GGUF specification, versions 2 and 3, little endian.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import re
 import struct
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.gguf_header import GgufHeader, names_projector
 
 _MAGIC = b"GGUF"
 _MAX_TENSORS = 200_000
@@ -32,6 +33,7 @@ _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 
 # ggml type -> (values a block, bytes a block), from ggml's type table.
 _BLOCKS: dict[int, tuple[int, int]] = {
@@ -41,89 +43,6 @@ _BLOCKS: dict[int, tuple[int, int]] = {
     23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
     34: (256, 54), 35: (256, 66), 39: (32, 17),
 }  # fmt: skip
-
-# llama.cpp's file types, by the names users know.
-_FILE_TYPES: dict[int, str] = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
-    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
-    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
-    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class GgufHeader:
-    """What a GGUF file says of itself, checked against its size."""
-
-    version: int
-    metadata: dict[str, Any]
-    array_lengths: dict[str, int]
-    tensor_count: int
-    parameter_count: int
-    tensor_bytes: int
-    size_bytes: int
-    layer_bytes: dict[int, int] = field(default_factory=dict)
-    # What of it are experts of a mixture.
-    expert_bytes: dict[int, int] = field(default_factory=dict)
-    embedding_bytes: int = 0
-    # The output's own tensors, and whether its matrix is among them.
-    own_output_bytes: int = 0
-    has_output: bool = False
-
-    @property
-    def tied(self) -> bool:
-        """Whether the output is the matrix of the input, used a second time."""
-        return not self.has_output
-
-    @property
-    def output_bytes(self) -> int:
-        """What the output takes where it does not lie beside the input."""
-        return self.own_output_bytes + (self.embedding_bytes if self.tied else 0)
-
-    @property
-    def shards(self) -> int:
-        """How many files the model is split into."""
-        return max(1, int(self.metadata.get("split.count") or 1))
-
-    @property
-    def architecture(self) -> str:
-        """The family of the network, such as ``llama``."""
-        return str(self.metadata.get("general.architecture", "unknown"))
-
-    @property
-    def quantization(self) -> str:
-        """The file type by the name users know, such as ``Q4_K_M``."""
-        return _FILE_TYPES.get(int(self.metadata.get("general.file_type", -1)), "unknown")
-
-    @property
-    def context_length(self) -> int | None:
-        """The context the model was made for, in tokens."""
-        value = self.metadata.get(f"{self.architecture}.context_length")
-        return int(value) if value is not None else None
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja template of conversations, where the file has one."""
-        value = self.metadata.get("tokenizer.chat_template")
-        return str(value) if value is not None else None
-
-    def summary(self) -> dict[str, Any]:
-        """The facts that are kept in the book and shown to people."""
-        name = self.metadata.get("general.name")
-        return {
-            "architecture": self.architecture,
-            "name": str(name) if name is not None else None,
-            "quantization": self.quantization,
-            "parameters": self.parameter_count,
-            "context_length": self.context_length,
-            "layers": self.metadata.get(f"{self.architecture}.block_count"),
-            "embedding_length": self.metadata.get(f"{self.architecture}.embedding_length"),
-            "vocabulary": self.array_lengths.get("tokenizer.ggml.tokens"),
-            "shards": self.shards,
-            "license": self.metadata.get("general.license"),
-            "type": self.metadata.get("general.type", "model"),
-            "chat_template": self.chat_template,
-        }
 
 
 class _Reader:
@@ -150,6 +69,21 @@ class _Reader:
             raise refuse(self.path, f"{what} claims {length:,} bytes")
         return self.take(length, what).decode("utf-8", "replace")
 
+    def skip_strings(self, count: int, what: str) -> None:
+        """Go on behind so many strings; a vocabulary has a hundred thousand, and only its size is of interest."""
+        offset, end = self.offset, len(self.data) - 8
+        for _ in range(count):
+            if offset > end:
+                break
+            (length,) = _LENGTH.unpack_from(self.data, offset)
+            if length > _MAX_STRING:
+                raise refuse(self.path, f"{what} claims {length:,} bytes")
+            offset += 8 + length
+        else:
+            self.offset = offset
+        if self.offset != offset or offset > len(self.data):
+            raise refuse(self.path, f"it ends inside {what} at byte {offset:,}")
+
 
 def refuse(path: Path, reason: str) -> InputRefusedError:
     """The error for a file that is damaged or not what it says it is."""
@@ -160,6 +94,26 @@ def refuse(path: Path, reason: str) -> InputRefusedError:
     )
 
 
+def is_projector(path: Path) -> bool:
+    """Whether a GGUF file is a projector, from the beginning of its header alone; a damaged file is none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found: dict[str, Any] = {}
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        reader = _Reader(data, path)
+        with contextlib.suppress(InputRefusedError):
+            reader.take(8, "the magic number and the version")
+            reader.take(8, "the tensor count")
+            for _ in range(int(reader.number("<Q", "the metadata count"))):
+                key = reader.string("a metadata key", _MAX_KEY)
+                if not key.startswith("general."):
+                    break
+                found[key], _ = _value(reader, int(reader.number("<I", key)), key)
+    return names_projector(found)
+
+
 def read_header(path: Path) -> GgufHeader:
     """Read and check the header of a GGUF file.
 
@@ -167,14 +121,19 @@ def read_header(path: Path) -> GgufHeader:
         InputRefusedError: the file is missing, damaged, pickled, or of a kind this reader does not know.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            if size < 24:
-                raise refuse(path, f"it has only {size} bytes")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _parse(_Reader(data, path))
+        status = path.stat()
+        return _read(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
     except OSError as error:
         raise InputRefusedError("model_unreadable", f"cannot read {path}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, state: tuple[int, ...]) -> GgufHeader:
+    """One state of a file is read once: checks, plans and screens ask for the same header again and again."""
+    if state[2] < 24:
+        raise refuse(path, f"it has only {state[2]} bytes")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _parse(_Reader(data, path))
 
 
 def _parse(reader: _Reader) -> GgufHeader:
@@ -218,29 +177,6 @@ def _parse(reader: _Reader) -> GgufHeader:
     )
 
 
-def join_headers(headers: list[GgufHeader]) -> GgufHeader:
-    """The header of a model in several files: what the first says of it, and the tensors of all."""
-
-    def added(name: str) -> dict[int, int]:
-        found: Counter[int] = Counter()
-        for header in headers:
-            found.update(getattr(header, name))
-        return dict(found)
-
-    return replace(
-        headers[0],
-        tensor_count=sum(h.tensor_count for h in headers),
-        parameter_count=sum(h.parameter_count for h in headers),
-        tensor_bytes=sum(h.tensor_bytes for h in headers),
-        size_bytes=sum(h.size_bytes for h in headers),
-        layer_bytes=added("layer_bytes"),
-        expert_bytes=added("expert_bytes"),
-        embedding_bytes=sum(h.embedding_bytes for h in headers),
-        own_output_bytes=sum(h.own_output_bytes for h in headers),
-        has_output=any(h.has_output for h in headers),
-    )
-
-
 def _by_layer(sizes: dict[str, int], pattern: re.Pattern[str]) -> dict[int, int]:
     """Bytes of each layer's tensors whose names match."""
     layers: dict[int, int] = {}
@@ -268,11 +204,8 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
         return [struct.unpack_from(_SCALARS[item], raw, i * width)[0] for i in range(min(count, _KEPT_NUMBERS))], count
     if item != _STRING:
         raise refuse(reader.path, f"{key[:80]!r} is an array of type {item}")
-    kept = []
-    for index in range(count):
-        text = reader.string(key)
-        if index < _KEPT_ITEMS:
-            kept.append(text)
+    kept = [reader.string(key) for _ in range(min(count, _KEPT_ITEMS))]
+    reader.skip_strings(count - len(kept), key)
     return kept, count
 
 

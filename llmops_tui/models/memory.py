@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from llmops_tui.models.cache_shape import PAD, cache_shape, per_layer
+from llmops_tui.models.cache_shape import PAD, CacheShape, cache_shape, per_layer
 from llmops_tui.models.embedding_memory import embedding_memory
 from llmops_tui.models.engine_settings import EngineSettings
-from llmops_tui.models.gguf import GgufHeader
+from llmops_tui.models.gguf_header import GgufHeader
 
 # What the server's two Python processes hold besides the model.
 PROCESS_BYTES = 180_000_000
@@ -95,14 +95,15 @@ class _Needs:
 
 def _needs(header: GgufHeader, settings: EngineSettings) -> _Needs:
     context = default_context(header, settings.context)
-    cache = cache_shape(header).bytes_by_layer(settings, context)
+    shape = cache_shape(header)
+    cache = shape.bytes_by_layer(settings, context)
     layers = len(cache)
     # Experts that stay on the host are no part of what a GPU gets.
     weights = [
         header.layer_bytes.get(n, 0) - (header.expert_bytes.get(n, 0) if n < settings.cpu_moe else 0)
         for n in range(layers)
     ]
-    compute = _compute_bytes(header, settings, context, layers)
+    compute = _compute_bytes(header, settings, shape, context)
     beside = embedding_memory(header, settings, context)
     return _Needs(
         context=context,
@@ -223,15 +224,22 @@ def _one_after_another(needs: _Needs, start: int, free: Sequence[int]) -> list[i
     return on
 
 
-def _compute_bytes(header: GgufHeader, settings: EngineSettings, context: int, layers: int) -> int:
+def _compute_bytes(header: GgufHeader, settings: EngineSettings, shape: CacheShape, context: int) -> int:
     """One buffer for the largest step: logits of every token, or the widest layer and what attention masks."""
-    name = header.architecture
-    width = int(header.metadata.get(f"{name}.embedding_length") or 0)
-    forward = max((v or 0 for v in per_layer(header.metadata.get(f"{name}.feed_forward_length"), layers)), default=0)
-    vocabulary = header.array_lengths.get("tokenizer.ggml.tokens", 0)
-    at_output = vocabulary + 2 * width
-    at_layer = 3 * forward + 4 * width + (context * 2 if settings.exact else context // 2)
-    return 4 * settings.micro_batch * max(at_output, at_layer)
+    layers = len(shape.keys)
+
+    def widest(key: str) -> int:
+        given = per_layer(header.metadata.get(f"{header.architecture}.{key}"), layers)
+        return max((int(value or 0) for value in given), default=0)
+
+    width = widest("embedding_length")
+    forward = max(widest("feed_forward_length"), widest("expert_feed_forward_length") * widest("expert_used_count"))
+    whole, short = shape.cells(settings, context)
+    masked = whole + (short if any(shape.windowed) else 0)
+    # Flash attention masks in 16 bits and keeps no scores.
+    attended = masked + widest("attention.head_count") * whole if not settings.flash else masked // 2
+    at_output = header.array_lengths.get("tokenizer.ggml.tokens", 0) + 2 * width
+    return 4 * settings.micro_batch * max(at_output, 3 * forward + 4 * width + attended)
 
 
 def largest_that_fits(header: GgufHeader, settings: EngineSettings, free: int, *, gpu: bool) -> tuple[int, int] | None:

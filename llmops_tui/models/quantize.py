@@ -14,7 +14,8 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.process import describe_exit, oom_kills
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.gguf import read_header
-from llmops_tui.models.registry import Model, ModelRegistry, check_name
+from llmops_tui.models.names import check_name
+from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.lineage import record_edges
 

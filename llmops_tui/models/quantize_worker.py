@@ -9,6 +9,8 @@ import re
 import sys
 from typing import Any
 
+from llmops_tui.native_log import NativeLog
+
 _PROGRESS = re.compile(rb"\[\s*(\d+)/\s*(\d+)\]")
 
 
@@ -21,9 +23,11 @@ def main() -> int:
     def tell(message: dict[str, Any]) -> None:
         os.write(out, json.dumps(message).encode() + b"\n")
 
+    log = NativeLog()
+
     # llama.cpp tells how far it is in its log alone.
-    def logged(_level: int, text: bytes, _data: Any) -> None:
-        os.write(2, text)
+    def logged(level: int, text: bytes, _data: Any) -> None:
+        log.take(level, text)
         if match := _PROGRESS.search(text):
             tell({"done": int(match[1]), "of": int(match[2])})
 
@@ -33,7 +37,7 @@ def main() -> int:
     params.ftype = int(sys.argv[3])
     params.allow_requantize = True
     params.nthread = max(1, (os.cpu_count() or 2) - 1)
-    status = llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), ctypes.byref(params))
+    status = llama_cpp.llama_model_quantize(os.fsencode(sys.argv[1]), os.fsencode(sys.argv[2]), ctypes.byref(params))
     if status != 0:
         tell({"error": f"status {status}"})
     return int(status != 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.models.files import check_model_file, digest_of, shards_of
 from llmops_tui.models.gguf import read_header
+from llmops_tui.models.names import check_name
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import sha256_file, sha256_text
+from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
     import duckdb
 
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
-# No plus sign: it joins a model and an adapter.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COLUMNS = "name, kind, path, sha256, size_bytes, header, added_at, verified_at"
 
 
@@ -77,47 +75,11 @@ class Model:
         }  # fmt: skip
 
 
-def check_name(name: str) -> None:
-    """Refuse what cannot be a model's name.
-
-    Raises:
-        InputRefusedError: ``bad_name``.
-    """
-    if not _NAME.fullmatch(name):
-        raise InputRefusedError(
-            "bad_name", f"{name!r} cannot be a model's name", "Use letters, digits and . _ - (100 at the most)."
-        )
-
-
-def shards_of(path: Path) -> list[Path]:
-    """The files of a model: those it is split into that are there, in order, or the one."""
-    match = _SHARD.fullmatch(path.name)
-    if match is None or int(match["count"]) > 1000:
-        return [path]
-    names = (f"{match['stem']}-{n:05}-of-{match['count']}.gguf" for n in range(1, int(match["count"]) + 1))
-    return [file for name in names if (file := path.with_name(name)).exists() or file == path]
-
-
 def with_adapter(model: Model, adapter: Model) -> Model:
     """A model as it is with an adapter beside it."""
     digest = sha256_text(f"{model.sha256}+{adapter.sha256}")
     header = model.header | {"adapter": adapter.name}
     return replace(model, name=f"{model.name}+{adapter.name}", sha256=digest, header=header, origin=model)
-
-
-def _digest(files: list[Path], progress: Callable[[float], None] | None) -> str:
-    """The SHA-256 of a file; of several, that of the list of theirs."""
-    if len(files) == 1:
-        return sha256_file(files[0], progress)
-    found = []
-    for number, file in enumerate(files):
-
-        def part(share: float, number: int = number) -> None:
-            if progress is not None:
-                progress((number + share) / len(files))
-
-        found.append(f"{sha256_file(file, part)}  {file.name}")
-    return sha256_text("\n".join(found))
 
 
 class ModelRegistry:
@@ -127,8 +89,16 @@ class ModelRegistry:
         self.catalogue = catalogue
         self._root = catalogue.workspace.root
 
-    def add(self, path: Path, name: str, progress: Callable[[float], None] | None = None) -> Model:
+    def add(
+        self,
+        path: Path,
+        name: str,
+        progress: Callable[[float], None] | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> Model:
         """Register a GGUF file, the first of several it is split into, or a folder of safetensors, where it lies.
+
+        ``origin`` is where a file was fetched from: kept and shown beside what the file says of itself.
 
         Raises:
             InputRefusedError: the name is taken or unfit, or a file is damaged or missing.
@@ -137,7 +107,7 @@ class ModelRegistry:
         path = path.expanduser().resolve()
         if path.is_dir():
             return self._add_folder(path, name, progress)
-        header = read_header(path)
+        header = check_model_file(path)
         files = shards_of(path)
         if len(files) != header.shards:
             raise InputRefusedError(
@@ -146,8 +116,10 @@ class ModelRegistry:
                 "Register the first one, named …-00001-of-0000N.gguf, with the others beside it.",
             )
         headers = [header, *(read_header(file) for file in files[1:])]
-        digest = _digest(files, progress)
+        digest = digest_of(files, progress)
         summary = header.summary() | {"parameters": sum(h.parameter_count for h in headers)}
+        told = origin or {}
+        summary |= told | {"license": summary["license"] or told.get("license")}
         kind = "adapter" if summary["type"] == "adapter" else "gguf"
         size = sum(h.size_bytes for h in headers)
         model = Model(name, kind, path, digest, size, summary, time.time(), time.time())
@@ -156,7 +128,7 @@ class ModelRegistry:
 
     def _add_folder(self, path: Path, name: str, progress: Callable[[float], None] | None) -> Model:
         folder = read_folder(path)
-        digest = _digest(folder.files, progress)
+        digest = digest_of(folder.files, progress)
         size = sum(file.stat().st_size for file in folder.files)
         model = Model(name, "safetensors", path, digest, size, folder.summary(), time.time(), time.time())
         self._insert(model, self._stored_path(path))
@@ -251,7 +223,7 @@ class ModelRegistry:
         else:
             for file in files:
                 read_header(file)
-        digest = _digest(files, progress)
+        digest = digest_of(files, progress)
         if digest != model.sha256:
             raise InputRefusedError(
                 "model_changed",

@@ -54,11 +54,11 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     memory: dict[str, Any] = {}
     problem = ""
     try:
-        planned = plan(model, options_from(services.settings))
+        planned = plan(services.workspace, model, options_from(services.settings))
         fits = all(size <= available.get(device, 0) for device, size in planned.sizes.items())
         memory = planned.needed.as_dict() | {
             "device": planned.device, "fits": fits, "sizes": planned.sizes, "cache_types": planned.options.cache_types,
-            "cache_bytes": planned.options.cache_bytes, "notes": planned.notes,
+            "cache_bytes": planned.options.cache_bytes, "notes": planned.notes, "draft": planned.draft,
         }  # fmt: skip
     except LlmopsError as error:
         problem = error.message
@@ -123,6 +123,9 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
         ("size", size_text(model.size_bytes)), ("file", str(model.path)), ("SHA-256", model.sha256),
         ("last verified", verified),
     ]  # fmt: skip
+    if header.get("source"):
+        places = [header.get(key) for key in ("source", "origin", "source_file", "revision")]
+        rows.append(("fetched from", ", ".join(str(place) for place in places if place)))
     if int(header.get("shards") or 1) > 1:
         rows.insert(10, ("in files", header["shards"]))
     return rows
@@ -140,6 +143,8 @@ def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
         ("for embeddings", f"{size_text(memory['embedding'])}, estimated"),
     ]
+    if memory["draft"]:
+        rows.append(("draft model", size_text(memory["draft"])))
     on = dict(zip((d for d in memory["sizes"] if d != "host"), memory["on"], strict=False))
     for device, size in memory["sizes"].items():
         layers = f"  {on[device]} of {memory['layers'] + 1} layers" if device in on else ""

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmops_tui.models.gguf import read_header
+from llmops_tui.models.files import check_model_file
+from llmops_tui.models.names import derived_name, fit_name
 from screens.models.facts import size_text
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
@@ -25,14 +26,15 @@ def ask_for_model(screen: ModelsScreen) -> None:
             url, _, name = text.partition(" ")
             screen.act("add", _add_remote, screen, url, name.strip())
         elif text:
-            screen.act("add", add_file, screen, Path(text).expanduser(), Path(text).stem)
+            path = Path(text).expanduser()
+            screen.act("add", add_file, screen, path, fit_name(path.name.removesuffix(".gguf")))
 
     screen.app.push_screen(LineDialog("Add a model", _HINT), answered)
 
 
 async def add_file(screen: ModelsScreen, path: Path, name: str) -> None:
     """Register a file, as a job: a file that is no model is refused at once, hashing a large one takes long."""
-    await asyncio.to_thread(read_header, path)
+    await asyncio.to_thread(check_model_file, path)
     job = await asyncio.to_thread(
         lambda: screen.services.jobs.start(
             kind="add",
@@ -119,7 +121,7 @@ async def _quantize(screen: ModelsScreen, name: str, kind: str) -> None:
         )
         if not sure:
             return
-    target = f"{name}-{kind}"
+    target = derived_name(name, kind)
     job = await asyncio.to_thread(
         lambda: services.jobs.start(
             kind="quantize",

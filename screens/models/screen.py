@@ -20,7 +20,7 @@ from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line
 from screens.actions import bindings_of, screen_place
 from screens.base import BaseScreen
-from screens.models import making
+from screens.models import getting, making
 from screens.models.facts import Details, facts, read_details, size_text
 from screens.models.memory_panel import MemoryPanel, look
 from screens.widgets.panel import Panel
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 _FOLLOW_SECONDS = 0.2
 _LOOK_SECONDS = 2.0
-_EMPTY = "No models yet.\na registers a GGUF file or an address; o shows what other programs have here."
+_EMPTY = (
+    "No models yet.\na registers a GGUF file or an address; o shows what other programs have here;\n"
+    "g fetches one: a small one that is known, a repository's, or from an address."
+)
 
 
 def make(services: Services, profile: TerminalProfile) -> ModelsScreen:
@@ -153,6 +156,10 @@ class ModelsScreen(BaseScreen):
     def action_discover(self) -> None:
         """Offer the models that other programs keep here."""
         self.act("discover", making.offer_found, self)
+
+    def action_get(self) -> None:
+        """Ask what to fetch, show what it would be, and fetch it as a job."""
+        getting.ask_what_to_get(self)
 
     def action_quantize(self) -> None:
         """Ask for a smaller type and make it, as a job."""

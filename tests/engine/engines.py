@@ -84,14 +84,28 @@ class Bench:
         self.scheduler = Scheduler(self.options, self.events.append)
         self.native = self.scheduler.native
         self._count = 0
+        self._tokenizer: Any = None
+        self._visible = given.get("visible", ())
 
-    def submit(self, prompt: str | Sequence[int], *, parameters: Any = None, **more: Any) -> str:
+    def matcher(self, form: dict[str, Any]) -> Any:
+        """What holds one answer to a form; refused as the checking process refuses it."""
+        from llmops_tui.inference.engine.grammar import Matcher, make_tokenizer
+        from llmops_tui.inference.forms import grammar_of
+
+        self._tokenizer = self._tokenizer or make_tokenizer(self.native.vocab, self._visible)
+        return Matcher(self._tokenizer, grammar_of(form), self.native.n_vocab)
+
+    def submit(
+        self, prompt: str | Sequence[int], *, parameters: Any = None, form: dict[str, Any] | None = None, **more: Any
+    ) -> str:
         from llmops_tui.inference.engine.sequence import Request
 
         self._count += 1
         name = f"r{self._count}"
         tokens = self.native.tokenize(prompt, add_special=False) if isinstance(prompt, str) else list(prompt)
         given = {"max_tokens": 24} | (parameters or {})
+        if form is not None:
+            more["matcher"] = self.matcher(form)
         self.scheduler.submit(Request(name, tokens, SamplingParameters(**given), **more))
         return name
 

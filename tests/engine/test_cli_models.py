@@ -27,6 +27,16 @@ def test_a_model_is_looked_at_quantized_and_asked(workspace: Workspace, tmp_path
     assert told["fits"]
     assert told["kv_cache"] == 512 * 2 * 5 * 2 * 128 * 2
     assert told["total"] == told["host"] > told["weights"]
+    halved = ("--context", "512", "--parallel", "2", "--cache-type-k", "q8_0", "--cache-type-v", "q8_0")
+    packed = data("model", "estimate", "base", *halved, workspace=workspace)
+    assert packed["kv_cache"] * 32 == told["kv_cache"] * 17
+    assert packed["settings"]["cache_type_k"] == "q8_0"
+    for wrong in (
+        ("--cache-type-k", "q9"),
+        ("--micro-batch", "1024"),
+        ("--split-mode", "none", "--tensor-split", "1,1"),
+    ):
+        assert run("model", "estimate", "base", *wrong, workspace=workspace).returncode == 3
     assert data("model", "discover", workspace=workspace) == {"models": [], "total": 0}
     assert run("model", "quantize", "base", "--type", "Q4_0", workspace=workspace).returncode == 3
     made = data("model", "quantize", "base", "--type", "Q4_0", "--again", workspace=workspace)

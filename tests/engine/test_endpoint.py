@@ -141,12 +141,14 @@ def test_an_answer_is_held_to_a_schema_and_a_wrong_one_is_refused(served: httpx.
     assert isinstance(json.loads(ask(served, {"messages": OPEN, "response_format": {"type": "json_object"}, "max_tokens": 300})
                       ["choices"][0]["message"]["content"]), dict)  # fmt: skip
     assert ask(served, {"messages": OPEN, "grammar": 'root ::= "blue"'})["choices"][0]["message"]["content"] == "blue"
-    wrong = {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "multipleOf": 3}}}
+    wrong = {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "not": {"const": 3}}}}
     refused = ask(served, {"messages": OPEN, "response_format": wrong}, status=400)["error"]
     assert refused["code"] == "schema_invalid"
-    assert "multipleOf" in refused["message"]
+    assert '"not"' in refused["message"]
     assert ask(served, {"messages": OPEN, "response_format": {"type": "yaml"}}, status=400)
     assert ask(served, {"messages": OPEN, "grammar": "root ::= ("}, status=400)["error"]["code"] == "grammar_invalid"
+    both = {"messages": OPEN, "grammar": 'root ::= "a"', "response_format": {"type": "json_object"}}
+    assert "not both" in ask(served, both, status=400)["error"]["message"]
 
 
 def test_what_is_too_long_says_by_how_much_and_is_cut_only_as_named(served: httpx.Client) -> None:
@@ -326,6 +328,8 @@ def test_tools_are_called_in_openais_form(with_tools: httpx.Client, served: http
     plain = ask(with_tools, {"messages": OPEN, "tools": TOOLS, "tool_choice": "none"})["choices"][0]["message"]
     assert "tool_calls" not in plain
     assert ask(with_tools, named | {"tool_choice": {"type": "function", "function": {"name": "x"}}}, status=400)
+    formed = ask(with_tools, named | {"response_format": {"type": "json_object"}}, status=400)["error"]
+    assert formed["code"] == "bad_response_format"
     # The sample's own template knows no tools, and that is said.
     assert ask(served, body, status=400)["error"]["code"] == "tools_unknown"
 

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import itertools
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.engine.engines import MODEL, SCHEMA, Bench, questions, write_adapter, write_mamba
+from tests.engine.engines import MODEL, Bench, questions, write_adapter, write_mamba
 
 
 @pytest.fixture(scope="module")
@@ -272,78 +268,6 @@ def test_a_prompt_that_is_too_long_is_refused_or_cut_as_named(bench: Bench) -> N
     assert (full.result["finish_reason"], full.result["completion_tokens"]) == ("length", 12)
     assert bench.refused([5000]).code == "bad_token"
     assert bench.refused([]).code == "empty_prompt"
-
-
-def constrained(bench: Bench, seeds: range) -> None:
-    import jsonschema
-
-    from llmops_tui.inference.engine.json_schema import schema_to_grammar
-
-    grammar = schema_to_grammar(SCHEMA)
-    prompts = questions(20)
-    names = [
-        bench.submit(
-            prompts[seed % 20], grammar=grammar, parameters={"max_tokens": 200, "temperature": 2.0, "seed": seed}
-        )
-        for seed in seeds
-    ]
-    answers = bench.run()
-    for name in names:
-        assert answers[name].result["finish_reason"] == "stop"
-        jsonschema.validate(json.loads(answers[name].text), SCHEMA)
-
-
-def test_text_held_to_a_schema_is_valid(bench: Bench) -> None:
-    constrained(bench, range(20))
-
-
-@pytest.mark.slow
-def test_text_held_to_a_schema_is_valid_for_500_seeds() -> None:
-    constrained(Bench(parallel=8), range(500))
-
-
-def test_grammars_and_schemas_that_cannot_be_held_are_refused(bench: Bench) -> None:
-    from llmops_tui.errors import InputRefusedError
-    from llmops_tui.inference.engine.grammar import grammar_of
-
-    assert bench.refused("x", grammar="root ::= (").code == "grammar_invalid"
-    deep: dict[str, object] = {"type": "integer"}
-    for _ in range(5000):
-        deep = {"type": "array", "items": deep}
-    for form in ({"type": "json_schema", "json_schema": {"schema": deep}}, {"type": "xml"},
-                 {"type": "json_schema", "json_schema": {"schema": {"$ref": "#/nowhere"}}}):  # fmt: skip
-        with pytest.raises(InputRefusedError):
-            grammar_of(form)
-    for words in ({"multipleOf": 2}, {"uniqueItems": True}, {"not": {}}, {"minimum": 0.5}):
-        with pytest.raises(InputRefusedError, match="cannot be held to"):
-            grammar_of({"type": "json_schema", "json_schema": {"schema": {"type": "integer"} | words}})
-    assert bench.ask("x", grammar='root ::= "yes" | "no"').text in {"yes", "no"}
-
-
-def test_a_grammar_may_begin_to_hold_after_a_mark(bench: Bench) -> None:
-    from llmops_tui.inference.engine.grammar import grammar_of
-
-    prompt = "<|im_start|>user\nWhen are you open?<|im_end|>\n<|im_start|>assistant\n"
-    held = bench.ask(prompt, grammar='root ::= "open" " never"', trigger=r"[\s\S]*?(open[\s\S]*)")
-    assert held.text == "We are open never"
-    assert bench.ask(prompt, grammar='root ::= "x"', trigger="nowhere").text.startswith("We are open Monday")
-    tools = {"type": "tools", "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
-             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False}  # fmt: skip
-    grammar, trigger = grammar_of(tools)
-    assert bench.ask(prompt, grammar=grammar, trigger=trigger).text.startswith("We are open Monday")
-
-
-@given(st.integers(-3000, 3000), st.integers(0, 4000), st.booleans(), st.booleans())
-def test_integer_ranges_allow_just_the_integers_between_their_bounds(
-    low: int, width: int, lower: bool, upper: bool
-) -> None:
-    from llmops_tui.inference.engine.json_schema import integer_range
-
-    first, last = low if lower else None, low + width if upper else None
-    pattern = re.compile(re.sub(r'"([^"]*)"', r"\1", integer_range(first, last)).replace(" ", ""))
-    for value in {low - 1, low, low + 1, low + width // 2, low + width, low + width + 1, 0, -1, 10, 99, 100, 1000}:
-        allowed = (first is None or value >= first) and (last is None or value <= last)
-        assert (pattern.fullmatch(str(value)) is not None) == allowed
 
 
 def test_guessed_tokens_change_nothing_but_speed() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 from collections.abc import Iterator
@@ -21,13 +22,16 @@ from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState
 from llmops_tui.models.discovery import find_models
 from llmops_tui.models.gguf import read_header
+from llmops_tui.models.gguf_header import join_headers
+from llmops_tui.models.names import check_name, derived_name, fit_name
 from llmops_tui.models.quantize import check_quantization
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_mamba
+from tests.commands import Llmops
+from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_adapter, write_mamba
 from tests.engine.test_endpoint import HOURS, OPEN
 from tests.engine.test_guard import free_port
 from tests.waiting import wait_for
@@ -136,6 +140,91 @@ def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monke
         ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big-00001-of-00002"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
     }  # fmt: skip
     assert find_models(tmp_path / "nowhere") == []
+
+
+def write_header(path: Path, architecture: str, kind: str) -> Path:
+    """A GGUF file that says no more than what it is."""
+    import gguf
+
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type(kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(("architecture", "kind"), [("clip", "mmproj"), ("clip", "model"), ("qwen3vl", "mmproj")])
+def test_a_projector_is_no_model_and_is_not_offered(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "nowhere"))
+    folder = tmp_path / ".lmstudio/models/org"
+    folder.mkdir(parents=True)
+    path = write_header(folder / "mmproj-x.gguf", architecture, kind)
+    write_header(folder / "x.gguf", "qwen3vl", "model")
+    with pytest.raises(InputRefusedError, match=r"mmproj-x\.gguf is a projector"):
+        ModelRegistry(catalogue).add(path, "x")
+    assert [f.name for f in find_models(tmp_path)] == ["x"]
+
+
+def test_a_later_file_of_several_names_the_first(catalogue: Catalogue, tmp_path: Path) -> None:
+    first = split(tmp_path)
+    second = sorted(tmp_path.glob("split-*.gguf"))[1]
+    with pytest.raises(InputRefusedError, match="is file 2 of the") as caught:
+        ModelRegistry(catalogue).add(second, "split")
+    assert str(first) in caught.value.hint
+
+
+def test_what_a_model_in_several_files_needs_is_that_of_all(tmp_path: Path) -> None:
+    from llmops_tui.models.engine_settings import EngineSettings
+    from llmops_tui.models.memory import estimate
+
+    split(tmp_path)
+    whole = read_header(MODEL)
+    joined = join_headers([read_header(p) for p in sorted(tmp_path.glob("split-*.gguf"))])
+    for on in ((), (3,), (6,)):
+        assert estimate(joined, EngineSettings(), on) == estimate(whole, EngineSettings(), on)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("my model:q4", "my-model-q4"), ("Modèle été", "Modele-ete"), ("模型", "model"), ("..x..", "x"), ("a" * 300, "a" * 100),
+        ("llama3:8b-instruct", "llama3-8b-instruct"), ("a+b/c", "a-b-c"), ("-", "model"), ("Größe_1", "Gro-e_1"),
+        ("ok-1.5_B", "ok-1.5_B"), ("\x1b[2Jx", "2Jx"),
+    ],
+)  # fmt: skip
+def test_any_file_name_makes_a_name(text: str, name: str) -> None:
+    assert fit_name(text) == name
+    check_name(fit_name(text))
+    check_name(derived_name(fit_name(text), "Q4_K_M"))
+
+
+def test_files_and_folders_of_any_name_are_registered_quantized_and_answer(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my models: été 模型"
+    folder.mkdir()
+    path = folder / "my model:q8 (1).gguf"
+    path.symlink_to(MODEL)
+    copied = folder / "copy: b.gguf"
+    copied.write_bytes(MODEL.read_bytes())
+    line = Llmops(workspace)
+    assert line.run("model", "add", str(copied))["model"] == "copy-b"
+    assert line.run("model", "quantize", "copy-b", "--type", "Q4_0", "--again")["model"] == "copy-b-Q4_0"
+    assert line.run("model", "verify", "copy-b")["intact"]
+    prompt = questions(1)[0]
+    assert Bench(copied).ask(prompt).text == Bench().ask(prompt).text
+    adapter = write_adapter(folder / "my tone: é.gguf", seed=1)
+    assert line.run("model", "add", str(adapter))["model"] == "my-tone-e"
+    text = line.run("generate", "--model", "copy-b+my-tone-e", "--prompt", "Hello", "--max-tokens", "4")
+    assert text["finish_reason"] in {"stop", "length"}
+    with pytest.raises(InputRefusedError, match="no text"):
+        ModelRegistry(Catalogue(workspace)).add(folder / os.fsdecode(b"\xff.gguf"), "x")
+    bad = os.fsencode(folder) + b"/\xff.gguf"
+    Path(os.fsdecode(bad)).write_bytes(MODEL.read_bytes())
+    assert line.run("model", "add", os.fsdecode(bad), code=3)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from llmops_tui.models.discovery import FoundModel
 from llmops_tui.workspace.layout import Workspace
 from screens.models.facts import Details
 from screens.models.screen import ModelsScreen
-from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from tests.engine.engines import write_adapter
 from tests.fakes import FakeModelServer
-from tests.screens.conftest import OpenApp, settle, until
+from tests.hub import FakeHub, Repo
+from tests.screens.conftest import OpenApp, notices, settle, until
 
 
 async def opened(pilot) -> ModelsScreen:  # type: ignore[no-untyped-def]
@@ -43,7 +44,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
     }
     memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "embedding": 4e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
               "on": (), "layers": 5, "device": "host", "sizes": {"host": 200_000_000}, "fits": True,
-                  "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": ()}  # fmt: skip
+                  "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": (), "draft": 10_000_000}  # fmt: skip
     monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m, _a: Details(memory, engine))
     async with open_app() as pilot:
         screen = await opened(pilot)
@@ -134,3 +135,51 @@ async def test_where_memory_is_short_one_chooses_and_the_run_goes_on(
         await pilot.press("enter")
         await until(pilot, lambda: len(server.requests) == 1)
         assert stopped == ["qwen"]
+
+
+async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
+    open_app: OpenApp, sample: Workspace, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = FakeHub()
+    data = model_file.read_bytes()
+    hub.repos["maker/small"] = Repo({"s-Q8_0.gguf": data + bytes(64), "s-Q4_K_M.gguf": data, "mmproj-s.gguf": data})
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    async with open_app() as pilot:
+        screen = await opened(pilot)
+
+        async def ask(text: str) -> None:
+            await pilot.press("g")
+            await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+            field = pilot.app.screen.query_one(Input)
+            assert field.value == "smollm2-135m"
+            assert "92.9 MB" in str(pilot.app.screen.query(".dialog-text").last(Static).render())
+            field.value = text
+            await pilot.press("enter")
+
+        # The known one: what it is, and a no.
+        await ask("smollm2-135m")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        shown = str(pilot.app.screen.query_one(".dialog-text", Static).render())
+        assert "Apache-2.0" in shown
+        assert "HuggingFaceTB" in shown
+        await pilot.press("n")
+        # One of a repository, chosen and agreed to.
+        await ask("hf:maker/small mine")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        dialog = pilot.app.screen
+        choices = dialog.query_one(OptionList)
+        assert "s-Q4_K_M.gguf" in str(choices.get_option_at_index(0).prompt)
+        assert "fits" in str(choices.get_option_at_index(0).prompt)
+        assert "mmproj-s.gguf" in str(dialog.query_one(".dialog-title", Static).render())
+        assert hub.bytes_sent() == 0
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: "mine" in {m.name for m in screen._models})
+        assert hub.bytes_sent() == len(data)
+        screen.query_one("#model-list", OptionList).highlighted = [m.name for m in screen._models].index("mine")
+        await until(pilot, lambda: "hf:maker/small" in text_of(screen, "#facts-text"))
+        # What is not understood is said, and nothing happens.
+        await ask("maker/small")
+        await until(pilot, lambda: "hf:maker/small" in notices(pilot))
+    hub.close()

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,6 @@ import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import itertools
 
 from serving import served
 
@@ -201,7 +200,7 @@ def beside_streams(folder: Path, model: Path, *, streams: int = 2, words: int = 
 
 
 def _longest(times: list[list[float]]) -> float:
-    return max((b - a for one in times for a, b in itertools.pairwise(one)), default=float("inf"))
+    return max((b - a for one in times for a, b in pairwise(one)), default=float("inf"))
 
 
 def main() -> None:

@@ -15,10 +15,13 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui import native_log
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
+from llmops_tui.models.engine_settings import in_blocks
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
+_PAD = 256
 _DECODED, _NO_ROOM, _ABORTED = 0, 1, 2
 
 
@@ -59,6 +62,7 @@ class NativeModel:
     """
 
     def __init__(self, options: EngineOptions, progress: Callable[[float], None] | None = None) -> None:
+        log = native_log.install(llama_cpp)
         llama_cpp.llama_backend_init()
         parameters = ModelParameters(options)
         if progress is not None:
@@ -86,6 +90,10 @@ class NativeModel:
         self.can_trim = not (
             llama_cpp.llama_model_is_recurrent(self.model) or llama_cpp.llama_model_is_hybrid(self.model)
         )
+        # Some layers of some models look back over so many tokens alone, and their cache may keep no more; 0: none do.
+        self.window = int(llama_cpp.llama_model_n_swa(self.model))
+        cells = -(-(self.window + options.micro_batch) // _PAD) * _PAD
+        self.window_cells = self.n_ctx if options.swa_full else min(self.n_ctx, cells)
         self.has_encoder = bool(llama_cpp.llama_model_has_encoder(self.model))
         # Without a cache, or behind an encoder, there is no next token to be had here.
         self.generates = bool(self.memory) and not self.has_encoder
@@ -100,6 +108,7 @@ class NativeModel:
         self._logits: npt.NDArray[np.float32] = np.empty((0, self.n_vocab), np.float32)
         # Scored positions need a row of logits each; a chunk of a prompt is cut so that they stay small.
         self.max_scored = max(16, min(self.batch, _OUTPUT_BYTES // (4 * self.n_vocab)))
+        log.loading = False
 
     def _make_context(self, wanted: int, options: EngineOptions) -> Any:
         params = context_parameters(options, wanted, self.threads)
@@ -107,10 +116,13 @@ class NativeModel:
         self._abort.attach(params)
         made = llama_cpp.llama_init_from_model(self.model, params)
         if not made:
+            kind = options.cache_types[1]
+            needs = f", or no flash attention, which cache_type_v {kind} needs" if in_blocks(kind) else ""
             raise LlmopsError(
                 "context_failed",
-                f"no memory for {self.parallel} contexts of {wanted:,} tokens",
-                "Ask for a smaller context or fewer parallel requests, or unload another model.",
+                f"no memory for {self.parallel} contexts of {wanted:,} tokens{needs}",
+                "Ask for a smaller context or fewer parallel requests, or unload another model."
+                + (" Or keep values whole: cache_type_v f16." if needs else ""),
             )
         return made
 
@@ -191,7 +203,7 @@ class NativeModel:
         """
         if name in self.adapters:
             return
-        adapter = llama_cpp.llama_adapter_lora_init(self.model, path.encode())
+        adapter = llama_cpp.llama_adapter_lora_init(self.model, os.fsencode(path))
         if not adapter:
             raise LlmopsError(
                 "adapter_load_failed",
@@ -241,24 +253,42 @@ class NativeModel:
         return self._logits[:rows]
 
     def trim(self, sequence: int, length: int) -> bool:
-        """Forget a sequence's tokens from ``length`` on; false where this model cannot, and nothing is left then."""
-        if llama_cpp.llama_memory_seq_rm(self.memory, sequence, length, -1):
+        """Forget a sequence's tokens from ``length`` on; false where this model cannot, and nothing is left then.
+
+        A model with a window cannot where the tokens that the next one looks back at are no longer there.
+        """
+        if llama_cpp.llama_memory_seq_rm(self.memory, sequence, length, -1) and (
+            not length or self.resumes(self.first(sequence), length)
+        ):
             return True
         llama_cpp.llama_memory_seq_rm(self.memory, sequence, -1, -1)
         return False
 
-    def save(self, sequence: int) -> npt.NDArray[np.uint8]:
-        """A copy of one sequence's state."""
-        size = int(llama_cpp.llama_state_seq_get_size(self.context, sequence))
+    def first(self, sequence: int) -> int:
+        """The earliest token of a sequence that all layers still have; -1 where there is none."""
+        return int(llama_cpp.llama_memory_seq_pos_min(self.memory, sequence)) if self.window else 0
+
+    def resumes(self, first: int, length: int) -> bool:
+        """Whether a token can be evaluated after ``length`` others of which all layers have those from ``first`` on."""
+        return 0 <= first <= max(0, length - self.window + 1) if self.window else True
+
+    def save(self, sequence: int, *, window: bool = False) -> npt.NDArray[np.uint8]:
+        """A copy of one sequence's state; with ``window`` of the layers alone that look through one.
+
+        Of those llama.cpp gives what the next token looks back at, and nothing before it.
+        """
+        flags = llama_cpp.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if window else 0
+        size = int(llama_cpp.llama_state_seq_get_size_ext(self.context, sequence, flags))
         buffer = np.empty(size, np.uint8)
         target = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        written = int(llama_cpp.llama_state_seq_get_data(self.context, target, size, sequence))
+        written = int(llama_cpp.llama_state_seq_get_data_ext(self.context, target, size, sequence, flags))
         return buffer[:written]
 
-    def restore(self, sequence: int, state: npt.NDArray[np.uint8]) -> bool:
-        """Replace a sequence by a saved state; false where it did not fit, and the sequence is empty then."""
+    def restore(self, sequence: int, state: npt.NDArray[np.uint8], *, window: bool = False) -> bool:
+        """Replace a sequence, or its windows, by a saved state; false where it did not fit, and it is empty then."""
+        flags = llama_cpp.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if window else 0
         source = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        if llama_cpp.llama_state_seq_set_data(self.context, source, state.size, sequence) == state.size:
+        if llama_cpp.llama_state_seq_set_data_ext(self.context, source, state.size, sequence, flags) == state.size:
             return True
         llama_cpp.llama_memory_seq_rm(self.memory, sequence, -1, -1)
         return False
@@ -275,6 +305,7 @@ class NativeModel:
             "eos": self._token_text(eos),
             "add_bos": self.adds_bos,
             "can_trim": self.can_trim,
+            "window": self.window,
             "embedding_length": int(llama_cpp.llama_model_n_embd(self.model)),
             "model_bytes": int(llama_cpp.llama_model_size(self.model)),
             "engine": f"llama-cpp-python {llama_cpp.__version__}",

@@ -9,7 +9,7 @@ from typing import Any
 import llama_cpp
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.models.engine_settings import EngineSettings, check_settings, in_blocks
+from llmops_tui.models.engine_settings import EngineSettings, check_settings
 
 _PAD = 256
 # ggml's numbers of types; the binding has no names for some of them.
@@ -38,9 +38,8 @@ class EngineOptions(EngineSettings):
     path: str
     visible: tuple[str, ...] = ()
     gpu_layers: int = field(default=0, kw_only=True)
-    # Weights repacked for this processor's own instructions, and flash attention: given up where they crash.
+    # Weights repacked for this processor's own instructions: given up where they crash.
     extra_buffers: bool = True
-    flash_attention: bool = True
 
 
 class _Override(ctypes.Structure):
@@ -81,12 +80,9 @@ class ModelParameters:
 def context_parameters(options: EngineOptions, wanted: int, threads: int) -> Any:
     """``llama_context_params`` for ``wanted`` tokens a sequence, without callbacks."""
     params = llama_cpp.llama_context_default_params()
-    kind_k, kind_v = options.cache_types
-    if options.exact or not options.flash_attention:
+    if not options.flash:
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        # Without it llama.cpp cannot read values that are packed into blocks.
-        kind_v = "f16" if in_blocks(kind_v) else kind_v
-    params.type_k, params.type_v = _CACHE_TYPES[kind_k], _CACHE_TYPES[kind_v]
+    params.type_k, params.type_v = (_CACHE_TYPES[kind] for kind in options.cache_types)
     params.n_ctx = -(-wanted // _PAD) * _PAD * options.parallel
     params.n_batch, params.n_ubatch = options.batch, options.micro_batch
     params.n_seq_max = options.parallel

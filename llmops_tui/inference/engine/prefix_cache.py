@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +27,32 @@ MAX_SNAPSHOTS = 64
 
 
 @dataclass(eq=False)
+class Mark:
+    """The windows of a sequence as they were after ``length`` tokens, from ``first`` on: a way back for models with some."""
+
+    length: int
+    first: int
+    state: Any
+
+
+@dataclass(eq=False)
 class Snapshot:
-    """A saved sequence: its tokens, the adapter they were evaluated with, its state as bytes, and whether it was of use."""
+    """A saved sequence: its tokens, the adapter they were evaluated with, its state as bytes, and whether it was of use.
+
+    ``first`` is the earliest token that its windows have; ``mark`` the way back to an earlier one.
+    """
 
     tokens: list[int]
     adapter: str
     state: Any
     used: bool = False
+    first: int = 0
+    mark: Mark | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self.state.nbytes) + (int(self.mark.state.nbytes) if self.mark is not None else 0)
 
 
 class PrefixCache:
@@ -57,7 +77,7 @@ class PrefixCache:
 
     def add(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; those that are only a beginning of it go."""
-        size = int(snapshot.state.nbytes)
+        size = snapshot.size
         if size > self.limit_bytes:
             return
         for old in list(self._snapshots):
@@ -69,15 +89,17 @@ class PrefixCache:
         self._snapshots.append(snapshot)
         self.used_bytes += size
 
-    def best(self, tokens: list[int], adapter: str, limit: int, *, whole: bool) -> tuple[int, Snapshot | None]:
-        """The snapshot with the longest common prefix and that length; with ``whole`` only those used in full."""
+    def best(
+        self, tokens: list[int], adapter: str, limit: int, reach: Callable[[Snapshot, int], int]
+    ) -> tuple[int, Snapshot | None]:
+        """The snapshot of most use and how many tokens of it: what ``reach`` makes of their common beginning."""
         found, length = None, 0
         for snapshot in self._snapshots:
             if snapshot.adapter != adapter:
                 continue
             common = common_prefix(snapshot.tokens, tokens, limit)
-            if common > length and (not whole or common == len(snapshot.tokens)):
-                found, length = snapshot, common
+            if common > length and (usable := reach(snapshot, common)) > length:
+                found, length = snapshot, usable
         return length, found
 
     def touch(self, snapshot: Snapshot) -> None:
@@ -88,4 +110,4 @@ class PrefixCache:
 
     def _drop(self, snapshot: Snapshot) -> None:
         self._snapshots = [s for s in self._snapshots if s is not snapshot]
-        self.used_bytes -= int(snapshot.state.nbytes)
+        self.used_bytes -= snapshot.size

@@ -1,38 +1,42 @@
-"""How one request's next token is chosen: llama.cpp's sampler chain, with a grammar beside it where one is asked for."""
+"""How one request's next token is chosen: llama.cpp's sampler chain, over what the answer's form allows."""
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.engine.grammar import Matcher
 from llmops_tui.inference.engine.native import NativeModel
-from llmops_tui.inference.sampling import SamplingParameters
+
+if TYPE_CHECKING:
+    # Checked by the server; the engine's process starts sooner without pydantic.
+    from llmops_tui.inference.sampling import SamplingParameters
 
 _PENALTY_WINDOW = 64
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-_MAX_GRAMMAR = 200_000
-_MAX_TRIES = 64
 
 
 class TokenSampler:
     """Chooses tokens for one request; :meth:`close` frees what llama.cpp holds for it.
 
-    A grammar is first asked only whether it allows the token the chain chose; it filters the whole vocabulary only
-    where it does not, which is rare and a hundred times dearer.
+    With a matcher, the chain sees the tokens alone that the answer's form allows.
     """
 
     def __init__(
-        self, native: NativeModel, parameters: SamplingParameters, grammar: str = "", trigger: str = ""
+        self,
+        native: NativeModel,
+        parameters: SamplingParameters,
+        matcher: Matcher | None = None,
+        *,
+        goes_on: bool = False,
     ) -> None:
-        self._native = native
-        self._grammar = _make_grammar(native, grammar, trigger) if grammar else None
+        """``goes_on``: an answer that may end by its form does so only where nothing else is left."""
+        self._matcher = matcher
+        self._unwanted = sorted(native.ends) if goes_on else []
         penalised = (
             parameters.repeat_penalty != 1
             or parameters.frequency_penalty != 0
@@ -40,68 +44,76 @@ class TokenSampler:
             or bool(parameters.logit_bias)
         )
         # Without anything that changes the logits, the likeliest token is found for all requests at once.
-        self.plain_greedy = parameters.temperature <= 0 and not penalised and self._grammar is None
+        # The chain keeps the likeliest tokens alone, and nothing before that changes their order.
+        self._shortlist = parameters.top_k if parameters.temperature > 0 and not penalised else 0
+        self.plain_greedy = parameters.temperature <= 0 and not penalised and matcher is None
         self._chain = None if self.plain_greedy else _make_chain(native, parameters)
-        self._one = np.zeros(1, _CANDIDATE)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer's form is complete and nothing may follow."""
+        return self._matcher is not None and self._matcher.finished
 
     def choose(self, row: npt.NDArray[np.float32]) -> int:
-        """The next token from one row of logits, shape (vocabulary,)."""
+        """The next token from one row of logits, shape (vocabulary,).
+
+        Raises:
+            InputRefusedError: the answer's form allows none, or became too costly to hold to.
+        """
         if self._chain is None:
             return int(row.argmax())
-        token = self._select(row) if self._grammar is None else self._choose_allowed(row)
+        if self._matcher is None:
+            token = self._select(_ids(len(row)), row)
+        else:
+            allowed = self._allowed(self._matcher)
+            token = self._select(allowed, row[allowed])
+            self._matcher.take(token)
         llama_cpp.llama_sampler_accept(self._chain, token)
         return token
 
-    def _choose_allowed(self, row: npt.NDArray[np.float32]) -> int:
-        """A token that the grammar allows and that keeps the text sound UTF-8, which grammars do not ask for."""
-        token = self._select(row)
-        if not self._allows(token) or not self._keeps_text_sound(token):
-            banned: list[int] = []
-            token = self._select(row, banned)
-            while len(banned) < _MAX_TRIES and not self._keeps_text_sound(token):
-                banned.append(token)
-                token = self._select(row, banned)
-        with contextlib.suppress(UnicodeDecodeError):
-            self._decoder.decode(self._native.piece(token))
-        llama_cpp.llama_sampler_accept(self._grammar, token)
-        return token
-
-    def _keeps_text_sound(self, token: int) -> bool:
-        before = self._decoder.getstate()
-        try:
-            self._decoder.decode(self._native.piece(token), final=token in self._native.ends)
-        except UnicodeDecodeError:
-            return False
-        finally:
-            self._decoder.setstate(before)
-        return True
+    def _allowed(self, matcher: Matcher) -> npt.NDArray[np.int64]:
+        allowed = matcher.allowed()
+        if not self._unwanted:
+            return allowed
+        others = allowed[~np.isin(allowed, self._unwanted)]
+        return others if others.size else allowed
 
     def close(self) -> None:
         """Free the native objects."""
-        for sampler in (self._chain, self._grammar):
-            if sampler is not None:
-                llama_cpp.llama_sampler_free(sampler)
-        self._chain = self._grammar = None
+        if self._chain is not None:
+            llama_cpp.llama_sampler_free(self._chain)
+        self._chain = None
 
-    def _select(self, row: npt.NDArray[np.float32], banned: list[int] | None = None) -> int:
-        """What the chain chooses; with ``banned``, of what the grammar allows and without those tokens."""
-        candidates = np.empty(len(row), _CANDIDATE)
-        candidates["id"] = _ids(len(row))
-        candidates["logit"] = row
+    def _select(self, ids: npt.NDArray[Any], logits: npt.NDArray[np.float32]) -> int:
+        """What the chain chooses of these tokens."""
+        if self._shortlist:
+            likely = _likeliest(logits, self._shortlist)
+            ids, logits = ids[likely], logits[likely]
+        candidates = np.empty(len(ids), _CANDIDATE)
+        candidates["id"] = ids
+        candidates["logit"] = logits
         candidates["p"] = 0
         array = _array_of(candidates)
-        if banned is not None:
-            candidates["logit"][banned] = -np.inf
-            llama_cpp.llama_sampler_apply(self._grammar, ctypes.byref(array))
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
         return int(array.data[array.selected].id)
 
-    def _allows(self, token: int) -> bool:
-        self._one[0] = (token, 1.0, 0.0)
-        array = _array_of(self._one)
-        llama_cpp.llama_sampler_apply(self._grammar, ctypes.byref(array))
-        return bool(self._one["logit"][0] > -np.inf)
+
+# Values a block: large enough that there are few maxima to sort, small enough that few others come with them.
+_BLOCK = 32
+
+
+def _likeliest(logits: npt.NDArray[np.float32], count: int) -> Any:
+    """Where in ``logits`` the ``count`` greatest are, and a few others, in order; all of it where it is short.
+
+    The count-th greatest of the blocks' maxima has as many values at or above it, so nothing greater is left out. Two
+    passes over the logits cost a fraction of handing each of them to the chain.
+    """
+    blocks = len(logits) // _BLOCK
+    if blocks <= 4 * count:
+        return slice(None)
+    # A block is every blocks-th value: so laid out, their maxima are taken side by side.
+    maxima = logits[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
+    return np.flatnonzero(logits >= np.partition(maxima, blocks - count)[blocks - count])
 
 
 _ids_cache: dict[int, npt.NDArray[np.int32]] = {}
@@ -116,23 +128,6 @@ def _ids(count: int) -> npt.NDArray[np.int32]:
 def _array_of(candidates: npt.NDArray[Any]) -> Any:
     data = candidates.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token_data))
     return llama_cpp.llama_token_data_array(data, len(candidates), -1, False)
-
-
-def _make_grammar(native: NativeModel, grammar: str, trigger: str) -> Any:
-    if len(grammar) > _MAX_GRAMMAR:
-        raise InputRefusedError("grammar_invalid", f"the grammar is longer than {_MAX_GRAMMAR:,} characters")
-    if trigger:
-        patterns = (ctypes.c_char_p * 1)(trigger.encode())
-        made = llama_cpp.llama_sampler_init_grammar_lazy_patterns(
-            native.vocab, grammar.encode(), b"root", patterns, 1, None, 0
-        )
-    else:
-        made = llama_cpp.llama_sampler_init_grammar(native.vocab, grammar.encode(), b"root")
-    if not made:
-        raise InputRefusedError(
-            "grammar_invalid", "llama.cpp cannot parse the grammar", "It must be GBNF with a rule named root."
-        )
-    return made
 
 
 def _make_chain(native: NativeModel, parameters: SamplingParameters) -> Any:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine.drafting import DraftModel, ModelDraft
 from llmops_tui.inference.engine.native import DecodeAbortedError, NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine.placement import Placement
 from llmops_tui.inference.engine.prefix_cache import PrefixCache
 from llmops_tui.inference.engine.sequence import Request, Running, Slot
+from llmops_tui.inference.engine.speculation import Draft, NgramDraft
 
 # While streams run, a step's share of prompt evaluation is kept near this, so that they keep flowing.
 _STALL_SECONDS = 0.1
@@ -63,7 +65,7 @@ class Scheduler:
         self.counters = Counters()
         self._emit = emit
         self._clock = clock
-        self._speculate = options.speculate and self.native.can_trim
+        self._drafts = self._guessing(options)
         self._slots = [Slot(n) for n in range(options.parallel)]
         self.cache = PrefixCache(options.cache_bytes)
         self._shelf = Placement(self.native, self._slots, self.cache)
@@ -71,6 +73,15 @@ class Scheduler:
         self._prefill_rate = 0.0
         self._turn_adapter = ""
         self._turn_left = 0
+
+    def _guessing(self, options: EngineOptions) -> Callable[[], Draft] | None:
+        """What makes a request's guesser, where tokens are guessed at all: a small model, or the text itself."""
+        if not self.native.can_trim:
+            return None
+        if options.draft:
+            model = DraftModel(options, self.native)
+            return lambda: ModelDraft(model)
+        return NgramDraft if options.speculate else None
 
     @property
     def busy(self) -> bool:
@@ -96,7 +107,7 @@ class Scheduler:
         Raises:
             InputRefusedError: it cannot be run; see :class:`Running`.
         """
-        running = Running(request, self.native, self._clock(), speculate=self._speculate)
+        running = Running(request, self.native, self._clock(), self._drafts)
         self._waiting.append(running)
         self.counters.requests += 1
 
@@ -269,23 +280,30 @@ class Scheduler:
                 return
             rows, likeliest = rows[-1:], likeliest[-1:]
             reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
-        else:
+            self._deliver(running, reason, now)
+            if reason is None:
+                self._shelf.mark(running)
+            return
+        slot.evaluated += 1
+        reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
+        accepted = 0
+        while reason is None and accepted < part.drafted and part.tokens[accepted + 1] == running.tokens[-1]:
+            accepted += 1
             slot.evaluated += 1
-            reason = running.take(rows[0], likeliest[0] if running.plain else None, now)
-            accepted = 0
-            while reason is None and accepted < part.drafted and part.tokens[accepted + 1] == running.tokens[-1]:
-                accepted += 1
-                slot.evaluated += 1
-                reason = running.take(rows[accepted], likeliest[accepted] if running.plain else None, now)
-            if part.drafted:
-                assert running.draft is not None
-                running.draft.learn(part.drafted, accepted)
-                self.counters.drafted_tokens += part.drafted
-                self.counters.accepted_tokens += accepted
-                self.native.trim(slot.id, slot.evaluated)
+            reason = running.take(rows[accepted], likeliest[accepted] if running.plain else None, now)
+        if part.drafted:
+            assert running.draft is not None
+            running.draft.learn(part.drafted, accepted)
+            self.counters.drafted_tokens += part.drafted
+            self.counters.accepted_tokens += accepted
+            if not self.native.trim(slot.id, slot.evaluated):
+                slot.evaluated = 0
         self._deliver(running, reason, now)
 
     def _deliver(self, running: Running, reason: str | None, now: float) -> None:
+        if running.failure is not None:
+            self._fail(running, running.failure)
+            return
         for event in running.flush(now, ended=reason is not None):
             self._emit(event)
         if reason is not None:
@@ -298,6 +316,8 @@ class Scheduler:
         self._release(running)
 
     def _fail(self, running: Running, error: LlmopsError) -> None:
+        for event in running.flush(self._clock(), ended=True):
+            self._emit(event)
         self._emit({"id": running.request.id, "event": "error", "error": error.as_dict()})
         slot = running.slot
         self._release(running)

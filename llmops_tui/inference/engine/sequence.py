@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine.grammar import Matcher
 from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
 from llmops_tui.inference.engine.native import NativeModel
+from llmops_tui.inference.engine.prefix_cache import Mark
 from llmops_tui.inference.engine.sampler import TokenSampler
-from llmops_tui.inference.engine.speculation import NgramDraft
-from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.engine.speculation import Draft
 from llmops_tui.inference.streaming_text import StreamingText
+
+if TYPE_CHECKING:
+    # Checked by the server; the engine's process starts sooner without pydantic.
+    from llmops_tui.inference.sampling import SamplingParameters
 
 # Text is told at once when tokens are slower than this, else gathered: nobody reads faster than 50 pieces a second.
 FLUSH_SECONDS = 0.02
@@ -29,7 +35,7 @@ class Request:
         reuse: whether parts that were evaluated before may be taken from the cache.
         hidden: how many of the first tokens were not given but added, and are not told of.
         ignore_eos: whether to go on after the model ended its answer.
-        trigger: a pattern after whose match in the text the grammar begins to hold; empty: from the first token.
+        matcher: what the answer is held to; it is this request's alone.
     """
 
     id: str
@@ -38,8 +44,7 @@ class Request:
     adapter: str = ""
     logprobs: int | None = None
     score_from: int | None = None
-    grammar: str = ""
-    trigger: str = ""
+    matcher: Matcher | None = None
     truncate: str = ""
     reuse: bool = True
     hidden: int = 0
@@ -48,24 +53,26 @@ class Request:
 
 @dataclass
 class Slot:
-    """One sequence of the context: the tokens its cache holds, the first ``evaluated`` of ``tokens``."""
+    """One sequence of the context: the tokens its cache holds, the first ``evaluated`` of ``tokens``; a way back to fewer."""
 
     id: int
     tokens: list[int] = field(default_factory=list)
     evaluated: int = 0
     adapter: str = ""
     running: Running | None = None
+    mark: Mark | None = None
 
 
 class Running:
     """A request between its submission and its end.
 
     Raises:
-        InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``, or a
-            grammar that cannot be held.
+        InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``.
     """
 
-    def __init__(self, request: Request, native: NativeModel, now: float, *, speculate: bool = False) -> None:
+    def __init__(
+        self, request: Request, native: NativeModel, now: float, drafts: Callable[[], Draft] | None = None
+    ) -> None:
         if not native.generates:
             raise InputRefusedError(
                 "no_generation", "this model makes vectors of texts; it generates none", "Ask it at /v1/embeddings."
@@ -80,9 +87,11 @@ class Running:
         self.started = now
         self.made = 0
         self.reused = 0
-        self.draft = NgramDraft() if speculate and request.logprobs is None and not request.grammar else None
+        guesses = drafts is not None and request.logprobs is None and request.matcher is None
+        self.draft = drafts() if drafts is not None and guesses else None
+        self.failure: LlmopsError | None = None
         self._native = native
-        self._sampler = TokenSampler(native, request.parameters, request.grammar, request.trigger)
+        self._sampler = TokenSampler(native, request.parameters, request.matcher, goes_on=request.ignore_eos)
         self.plain = self._sampler.plain_greedy
         self._text = StreamingText(request.parameters.stop)
         self._per_token = bool(request.parameters.stop) or request.logprobs is not None
@@ -140,8 +149,15 @@ class Running:
             self._scored.append(self._record(token, rows[row], float(normalizers[row])))
 
     def take(self, row: Any, likeliest: int | None, now: float) -> str | None:
-        """Choose the next token from its logits; returns why the request ends with it, or none."""
-        token = likeliest if likeliest is not None else self._sampler.choose(row)
+        """Choose the next token from its logits; returns why the request ends with it, or none.
+
+        ``failed`` where there is no such token; :attr:`failure` then says why.
+        """
+        try:
+            token = likeliest if likeliest is not None else self._sampler.choose(row)
+        except LlmopsError as error:
+            self.failure = error
+            return "failed"
         self.made += 1
         self.left -= 1
         self._last_at = now
@@ -157,6 +173,8 @@ class Running:
             self._take_slowly(token, piece, row)
             if self._text.stopped:
                 return "stop"
+        if self._sampler.finished:
+            return "stop"
         return "length" if self.left <= 0 else None
 
     def _take_slowly(self, token: int, piece: bytes, row: Any) -> None:

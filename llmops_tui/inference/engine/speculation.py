@@ -12,12 +12,10 @@ _FIRST_LOOK = 32
 _MIN_ACCEPTANCE = 0.4
 
 
-class NgramDraft:
+class Draft:
     """The guesser of one request; gives up where fewer than 40 % of its guesses were right."""
 
     def __init__(self) -> None:
-        self._ends: dict[tuple[int, ...], int] = {}
-        self._indexed = 0
         self.drafted = 0
         self.accepted = 0
 
@@ -25,6 +23,24 @@ class NgramDraft:
     def off(self) -> bool:
         """Whether it guessed too badly to go on."""
         return self.drafted >= _FIRST_LOOK and self.accepted < _MIN_ACCEPTANCE * self.drafted
+
+    def propose(self, tokens: list[int], room: int) -> list[int]:
+        """Guesses for what follows ``tokens``, at most ``room``."""
+        raise NotImplementedError
+
+    def learn(self, drafted: int, accepted: int) -> None:
+        """Count how a step's guesses fared."""
+        self.drafted += drafted
+        self.accepted += accepted
+
+
+class NgramDraft(Draft):
+    """Guesses from the text itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ends: dict[tuple[int, ...], int] = {}
+        self._indexed = 0
 
     def propose(self, tokens: list[int], room: int) -> list[int]:
         """Guesses for what follows ``tokens``, at most ``room``; none where the last tokens are new."""
@@ -36,8 +52,3 @@ class NgramDraft:
         self._indexed = len(tokens)
         at = self._ends.get(tuple(tokens[-_NGRAM:]))
         return [] if at is None else tokens[at : at + min(_DRAFT, room)]
-
-    def learn(self, drafted: int, accepted: int) -> None:
-        """Count how a step's guesses fared."""
-        self.drafted += drafted
-        self.accepted += accepted

@@ -3,91 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import importlib
 import json
 import os
-import socket
 import sys
-import time
 from pathlib import Path
 
-import uvicorn
-
-from llmops_tui.inference.server.app import ModelServer
-from llmops_tui.inference.server.guard import MAX_HEAD, PatientProtocol
+from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.models.engine_settings import from_json
-from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end
-
-_BACKLOG = 1024
 
 
-async def serve(options: ServerOptions, state: Path) -> None:
-    """Serve until asked to stop or idle for too long; ``state`` is removed at the end."""
-    server = ModelServer(options)
-    config = uvicorn.Config(
-        server.app(), log_level="warning", access_log=False, lifespan="off", http=PatientProtocol,
-        timeout_keep_alive=30, h11_max_incomplete_event_size=MAX_HEAD, server_header=False, backlog=_BACKLOG,
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
-    http = uvicorn.Server(config)
-    loading = asyncio.create_task(server.load())
-    idle = asyncio.create_task(_stop_when_idle(server, http))
-    sockets = listen(options)
+async def _run(options: ServerOptions, state: Path) -> None:
+    """Start the engine, and only then load what serves: the one takes as long as the other."""
+    engine = make_engine(options)
+    starting = asyncio.create_task(engine.start())
     try:
-        await http.serve(sockets)
+        serving = await asyncio.to_thread(importlib.import_module, "llmops_tui.inference.server.serving")
+        await serving.serve(options, state, engine, starting)
     finally:
-        idle.cancel()
-        loading.cancel()
-        await server.close()
-        _clean_up(options, state)
-        seal_at_end(Workspace(Path(options.workspace)))
-
-
-def listen(options: ServerOptions) -> list[socket.socket]:
-    """The sockets to serve on: the workspace's own, and an address where one was asked for."""
-    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    own.bind(options.socket)
-    found = [own]
-    if options.host:
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        public = socket.socket(family, socket.SOCK_STREAM)
-        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        public.bind((options.host, options.port))
-        found.append(public)
-    for each in found:
-        each.listen(_BACKLOG)
-    return found
-
-
-def _clean_up(options: ServerOptions, state: Path) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(state.read_text())["pid"] == os.getpid():
-            state.unlink()
-    Path(options.socket).unlink(missing_ok=True)
-
-
-async def _stop_when_idle(server: ModelServer, http: uvicorn.Server) -> None:
-    generator = server.generator
-    while True:
-        await asyncio.sleep(1)
-        # A model that takes long to load is not idle meanwhile.
-        if server.engine.state == "loading":
-            generator.last_used = time.monotonic()
-        idle = not generator.active and time.monotonic() - generator.last_used > server.options.idle_seconds
-        if idle or server.failure is not None:
-            # A failed load stays up for a moment, so that whoever waits for it can read why.
-            await asyncio.sleep(3 if server.failure is not None else 0)
-            http.should_exit = True
-            return
+        starting.cancel()
+        await engine.stop()
 
 
 def main() -> None:
     """Serve with the options of the state file."""
     os.umask(0o077)
     state = Path(sys.argv[1])
-    asyncio.run(serve(ServerOptions(**from_json(json.loads(state.read_text())["options"])), state))
+    asyncio.run(_run(ServerOptions(**from_json(json.loads(state.read_text())["options"])), state))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.completions import Completions
@@ -32,8 +34,6 @@ from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import JournalWriter
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
-from llmops_tui.models.engine_settings import EngineSettings, part
-from llmops_tui.workspace.catalogue import write_notice
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -44,25 +44,21 @@ _STATE_SECONDS = 2.0
 class ModelServer:
     """One model's endpoint: many requests at once, a bounded queue before them."""
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, engine: EngineProcess) -> None:
         self.options = options
+        self.engine = engine
         workspace = Workspace(Path(options.workspace))
         self._chat = ChatTemplate(options.chat_template, lambda: self.engine.info)
         self._journal = Journal(workspace)
         self._writer = JournalWriter(self._journal, options.trace_content)
         self._metrics = ServerMetrics(options.model)
-        self.engine = EngineProcess(
-            part(EngineSettings, options) | {"path": options.path, "visible": self._chat.format.visible},
-            workspace.logs / f"engine-{options.model}.log",
-            hang_seconds=options.hang_seconds,
-            lost=self._metrics.engine_lost,
-            news=lambda text: write_notice(workspace, text),
-        )
+        engine.lost = self._metrics.engine_lost
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
+        self._forms = FormChecker(options.path, self._chat.format.visible)
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
         self._completions = Completions(
-            options, self.engine, self.generator, self._adapters, self._chat, self._texts.ask
+            options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
         self.failure: LlmopsError | None = None
 
@@ -95,10 +91,10 @@ class ModelServer:
         }
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self.options)
 
-    async def load(self) -> None:
-        """Start the engine; a failure is kept for ``/health`` to tell."""
+    async def load(self, starting: Awaitable[None]) -> None:
+        """Wait for the engine's start; a failure is kept for ``/health`` to tell."""
         try:
-            await self.engine.start()
+            await starting
             # The first rendering starts the template process.
             await asyncio.to_thread(self._chat.render, [{"role": "user", "content": "hello"}], None, {})
         except LlmopsError as error:
@@ -111,6 +107,7 @@ class ModelServer:
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
+        self._forms.close()
 
     # Facts
 

@@ -13,7 +13,8 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
@@ -32,7 +33,7 @@ class Completions:
 
     def __init__(
         self, options: ServerOptions, engine: EngineProcess, generator: Generator, adapters: AdapterShelf,
-        chat: ChatTemplate, ask: Ask,
+        chat: ChatTemplate, forms: FormChecker, ask: Ask,
     ) -> None:  # fmt: skip
         self._model = options.model
         self._sha256 = options.sha256
@@ -40,6 +41,7 @@ class Completions:
         self._generator = generator
         self._adapters = adapters
         self._chat = chat
+        self._forms = forms
         self._ask = ask
 
     def named(self, adapter: str) -> str:
@@ -56,7 +58,14 @@ class Completions:
         tools = [t.model_dump() for t in body.tools or ()] if body.tool_choice != "none" else []
         form = body.constraint()
         if tools:
+            if form is not None and form.get("type") != "text":
+                raise InputRefusedError(
+                    "bad_response_format",
+                    "an answer that may call tools is not held to a form beside that",
+                    "Leave out the form, or set tool_choice to none.",
+                )
             form = tool_constraint(self._chat.format, tools, body.tool_choice or "auto")
+        grammar = await self._forms.grammar_of(form)
         turns = [m.as_turn() for m in body.messages]
         prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, body.chat_template_kwargs)
         dropped = 0
@@ -65,7 +74,7 @@ class Completions:
         source = {"text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
-            choice = self._choice(body, index, source, turns, adapter, form, body.alternatives)
+            choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives)
             choice.reader = AnswerReader(self._chat.format, prompt=prompt, tools=bool(tools))
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
@@ -75,6 +84,7 @@ class Completions:
         """``POST /v1/completions``."""
         body = await read_body(request, schemas.CompletionRequest)
         adapter = await self._adapters.of(body.model, body.adapter)
+        grammar = await self._forms.grammar_of(body.constraint())
         choices: list[Choice] = []
         for prompt in body.prompts():
             is_text = isinstance(prompt, str)
@@ -82,7 +92,7 @@ class Completions:
             shown = str(prompt) if is_text else json.dumps(prompt)
             for _ in range(body.n):
                 turns = [{"role": "prompt", "content": shown}]
-                choice = self._choice(body, len(choices), source, turns, adapter, body.constraint(), body.logprobs)
+                choice = self._choice(body, len(choices), source, turns, adapter, grammar, body.logprobs)
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
@@ -99,7 +109,7 @@ class Completions:
         source: dict[str, Any],
         turns: list[dict[str, Any]],
         adapter: str,
-        form: dict[str, Any] | None,
+        grammar: str,
         logprobs: int | None,
     ) -> Choice:
         try:
@@ -120,7 +130,7 @@ class Completions:
         )  # fmt: skip
         call = {
             "op": "generate", "id": new_id("call"), "parameters": parameters, "adapter": adapter, "logprobs": logprobs,
-            "response_format": form, "truncate": "" if body.truncate == "oldest" else body.truncate,
+            "grammar": grammar, "truncate": "" if body.truncate == "oldest" else body.truncate,
             "reuse": body.cache_prompt, "ignore_eos": body.ignore_eos, "add_special": False, **source,
         }  # fmt: skip
         return Choice(index, record, call)

@@ -24,8 +24,8 @@ _STATUS = {
     **dict.fromkeys(
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
-            "schema_invalid", "bad_response_format", "adapter_load_failed", "tokenize_failed",
-            "no_embeddings", "no_generation", "bad_dimensions",
+            "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed",
+            "tokenize_failed", "no_embeddings", "no_generation", "bad_dimensions",
         ),
         400,
     ),

@@ -85,6 +85,8 @@ class _GenerationRequest(BaseModel):
         given = self.response_format
         if given is not None:
             kind = given.get("type")
+            if self.grammar and kind != "text":
+                raise ValueError("an answer is held to a grammar or to a response_format, not both")
             if kind not in {"text", "json_object", "json_schema"}:
                 raise ValueError(f"response_format: the type {str(kind)[:40]!r} is not known")
             schema = given.get("json_schema")

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from llmops_tui import native_log
+
 
 class GgufModel:
     """A GGUF model under llama.cpp, with an adapter or without; computed exactly, one sequence at a time."""
@@ -26,11 +28,12 @@ class GgufModel:
         import llama_cpp
 
         self.lib = llama_cpp
+        native_log.install(llama_cpp)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.use_extra_bufts = rung.get("extra_buffers", True)
         params.n_gpu_layers = rung.get("gpu_layers", params.n_gpu_layers)
-        self.model = llama_cpp.llama_model_load_from_file(path.encode(), params)
+        self.model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self.model:
             raise ValueError(f"llama.cpp could not load {path}")
         settings = llama_cpp.llama_context_default_params()
@@ -42,7 +45,7 @@ class GgufModel:
         if not self.context:
             raise ValueError("llama.cpp could not make a context")
         if adapter != "-":
-            loaded = llama_cpp.llama_adapter_lora_init(self.model, adapter.encode())
+            loaded = llama_cpp.llama_adapter_lora_init(self.model, os.fsencode(adapter))
             if not loaded:
                 raise ValueError(f"llama.cpp could not load the adapter {adapter}")
             adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(loaded)

@@ -1,0 +1,145 @@
+"""``llmops model get``: show what would be fetched, ask, and fetch it as a job."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmops_tui.cli.job import run_job
+from llmops_tui.cli.output import Session, session_of
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.fit import Room
+    from llmops_tui.models.getting import Plan, Request
+    from llmops_tui.models.hub import Offer, Repository
+
+
+def get(
+    context: typer.Context,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|hf:REPO[@REV][:QUANT]|URL",
+            help="A known small model (smollm2-135m), a repository of Hugging Face, or the address of a GGUF file.",
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Its name here; else the file's.")] = None,
+    file: Annotated[str | None, typer.Option(help="With hf: which file, where the type does not tell.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="With a URL: what its SHA-256 has to be.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+) -> None:
+    """Fetch a model and register it, as a job: nothing is fetched before you have seen what, and said yes."""
+    from llmops_tui.models.getting import ENTRY, already, parse
+    from llmops_tui.models.registry import ModelRegistry
+
+    session = session_of(context)
+    request = parse(what)
+    _check_options(request, file, sha256)
+    plan = _plan(session, request, name, file, sha256, yes=yes)
+    registry = ModelRegistry(session.catalogue)
+    here = already(registry, plan)
+    if here is not None:
+        session.emit(here.as_dict(), lambda: f"{plan.name} is here already: {here.path}")
+        return
+    _agree(session, plan, yes=yes)
+    title = f"get {plan.name}"
+    found = run_job(session, kind="get", title=title, entry=ENTRY, arguments=plan.as_arguments(), detach=detach)
+    if found is not None:
+        session.emit(found, lambda: _human(plan, found))
+
+
+def _check_options(request: Request, file: str | None, sha256: str | None) -> None:
+    unfit = [("--file", file, "hub"), ("--sha256", sha256, "url")]
+    for option, value, kind in unfit:
+        if value is not None and request.kind != kind:
+            goes = "hf:REPO" if kind == "hub" else "a URL"
+            raise LlmopsError("usage", f"{option} goes with {goes}", exit_code=ExitCode.USAGE)
+
+
+def _plan(
+    session: Session, request: Request, name: str | None, file: str | None, sha256: str | None, *, yes: bool
+) -> Plan:
+    from llmops_tui.inference.fit import room
+    from llmops_tui.models.getting import plan_known, plan_offer, plan_url
+    from llmops_tui.models.known import known_model
+
+    if request.kind == "known":
+        session.say(known_model(request.text).describe())
+        return plan_known(request.text, name)
+    free = room()
+    if request.kind == "url":
+        plan = plan_url(request.text, name, sha256 or "")
+        session.say(
+            f"{plan.origin['source']}: {_size(plan.size)}, weights alone: {free.verdict(plan.size)} ({free.text()})"
+        )
+        return plan
+    from llmops_tui.models.hub import choose, look_at
+
+    repository = look_at(request.text, request.revision or None)
+    chosen = choose(repository, request.quantization, file or "")
+    _show(session, repository, free, chosen)
+    return plan_offer(repository, chosen or _choose(session, repository, free, yes=yes), name)
+
+
+def _show(session: Session, repository: Repository, free: Room, chosen: Offer | None) -> None:
+    gated = ", given only to those who accepted its conditions" if repository.gated else ""
+    licence = repository.licence or "no licence named"
+    session.say(f"{repository.name} at {repository.revision[:12]}: {licence}{gated}")
+    rows = [
+        (number, offer.path, offer.quantization, _size(offer.size), len(offer.files), free.verdict(offer.size),
+         "chosen" if offer == chosen else "")
+        for number, offer in enumerate(repository.offers, 1)
+    ]  # fmt: skip
+    session.say(session.rows(("no", "file", "type", "size", "files", "weights alone", ""), rows))
+    for path, why in repository.left_out.items():
+        session.say(f"left out: {path}: {why}")
+    session.say(free.text())
+
+
+def _choose(session: Session, repository: Repository, free: Room, *, yes: bool) -> Offer:
+    from llmops_tui.models.hub import sensible
+
+    usual = sensible(repository, free.fits)
+    number = repository.offers.index(usual) + 1
+    if yes:
+        session.say(f"taking {usual.path}")
+        return usual
+    if not sys.stdin.isatty():
+        raise _nobody_to_ask(f"{repository.name} offers {len(repository.offers)} models and nobody is there to choose")
+    last = len(repository.offers)
+    while not 1 <= (answer := int(typer.prompt("Which one?", default=number, type=int, err=True))) <= last:
+        session.say(f"a number from 1 to {last}")
+    return repository.offers[answer - 1]
+
+
+def _agree(session: Session, plan: Plan, *, yes: bool) -> None:
+    for note in plan.notes:
+        session.say(note)
+    if not plan.vouched:
+        session.say("nothing vouches for this file: its SHA-256 is told when it is here; --sha256 would hold it to one")
+    if yes or not plan.size:
+        return
+    if not sys.stdin.isatty():
+        raise _nobody_to_ask(f"{_size(plan.size)} would be fetched, and nobody is there to say yes")
+    if not typer.confirm(f"Fetch {_size(plan.size)} as {plan.name}?", default=True, err=True):
+        raise InputRefusedError("not_agreed", "nothing was fetched")
+
+
+def _nobody_to_ask(message: str) -> LlmopsError:
+    hint = "Say it beforehand: --yes, and with hf: a type, as in hf:OWNER/NAME:Q4_K_M, or --file."
+    return LlmopsError("nobody_to_ask", message, hint, ExitCode.USAGE)
+
+
+def _human(plan: Plan, found: dict[str, Any]) -> str:
+    lines = [f"{plan.name} is registered: {found['path']}"]
+    if not plan.vouched:
+        lines += [f"sha256 {digest}  {file}" for file, digest in found["files"].items()]
+    return "\n".join(lines)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

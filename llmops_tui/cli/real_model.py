@@ -1,0 +1,34 @@
+"""The real model of the demo: from the cache or, where that was asked for, fetched first, with a word on what comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmops_tui.cli.output import Session
+from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.models.known import cached, fetch_known, known_model
+from llmops_tui.sample import REAL_MODEL
+
+
+def find_real_model(session: Session, *, fetch: bool) -> Path | None:
+    """Its file, or none where it is not here; only with ``fetch`` is any network asked, and a failure is told."""
+    path = cached(REAL_MODEL)
+    if path is not None or not fetch:
+        return path
+    model = known_model(REAL_MODEL)
+    session.say(f"Fetching, once: {model.describe()}")
+    try:
+        return fetch_known(REAL_MODEL, session.progress(model.name))
+    except LlmopsError as error:
+        if error.exit_code == ExitCode.INTERRUPTED:
+            raise
+        session.say(f"{error.message}. {error.hint}")
+        return None
+
+
+def missing_text() -> str:
+    """What is said where it is not here: what the sample does instead, and what to do later."""
+    return (
+        f"{known_model(REAL_MODEL).title} is not on this machine: the sample opens with its own small model. "
+        f"Later: llmops model get {REAL_MODEL}"
+    )

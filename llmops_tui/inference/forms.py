@@ -1,0 +1,128 @@
+"""What an answer is held to — a JSON schema, tool calls, a grammar — as one grammar of llguidance.
+
+Whatever is written here is compiled in the process that checks it, and again in the engine's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.gbnf import gbnf_to_lark
+
+# Without forcing, llguidance never works out and tokenizes what must come next: a constant of 200,000 characters would
+# take it half a minute.
+_OPTIONS = '%llguidance {"no_forcing": true}\n'
+# One blank after a comma and a colon, as in the JSON that models have seen most of, and none else. Where blanks are
+# free, small models run into endless ones.
+_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# Where schemas lie: alone, in lists, by name.
+_ONE = ("items", "additionalProperties")
+_LISTED = ("anyOf", "oneOf", "prefixItems")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions")
+# What brings in another schema, and what says something of an object beside it.
+_COMBINING = ("$ref", "anyOf", "oneOf")
+_OF_OBJECTS = ("properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties")
+
+
+def grammar_of(form: dict[str, Any]) -> str:
+    """The grammar of a form; empty for plain text.
+
+    A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
+    ``functions``, the marks ``begin`` and ``end`` around a call, the name its ``arguments`` go by, and whether a call
+    is ``required``. Where it is not, the grammar allows any text, and begins to hold after the mark.
+
+    Raises:
+        InputRefusedError: ``grammar_invalid``, ``schema_invalid`` or ``bad_response_format``: the form cannot be expressed.
+    """
+    kind = form.get("type", "text")
+    if kind == "text":
+        return ""
+    if kind == "grammar":
+        return _OPTIONS + gbnf_to_lark(form["grammar"])
+    if kind == "json_object":
+        return f"{_OPTIONS}start: {_json({'type': 'object'})}\n"
+    if kind == "json_schema":
+        return f"{_OPTIONS}start: {_json(form['json_schema']['schema'])}\n"
+    if kind == "tools":
+        return _tools(form)
+    raise InputRefusedError("bad_response_format", f"the response format {str(kind)[:40]!r} is not known")
+
+
+def _json(schema: Any) -> str:
+    if isinstance(schema, dict):
+        if "x-guidance" in schema:
+            raise InputRefusedError(
+                "schema_invalid", "the JSON schema cannot be held to: 'x-guidance' is no word of JSON schema"
+            )
+        schema = (_closed(schema) if not _combines(schema) else schema) | {"x-guidance": _LAYOUT}
+    return f"%json {json.dumps(schema)}"
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    found = [schema.get(word) for word in _ONE]
+    found += [part for word in _LISTED if isinstance(schema.get(word), list) for part in schema[word]]
+    found += [part for word in _NAMED if isinstance(schema.get(word), dict) for part in schema[word].values()]
+    return (part for part in found if isinstance(part, dict))
+
+
+def _combines(schema: dict[str, Any]) -> bool:
+    """Whether what several schemas say of one object is put together somewhere; closing one would shut the others out."""
+    brought = sum(word in schema for word in _COMBINING)
+    said = any(word in schema for word in _OF_OBJECTS)
+    return "allOf" in schema or brought + said > 1 or any(map(_combines, _parts(schema)))
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with all objects closed that name their properties and do not say whether there may be more.
+
+    What it allows, the schema allows. Small models go on adding properties until their answer is cut off.
+    """
+    made = dict(schema)
+    for word in _ONE:
+        if isinstance(made.get(word), dict):
+            made[word] = _closed(made[word])
+    for word in _LISTED:
+        if isinstance(made.get(word), list):
+            made[word] = [_closed(part) if isinstance(part, dict) else part for part in made[word]]
+    for word in _NAMED:
+        if isinstance(made.get(word), dict):
+            made[word] = {n: _closed(part) if isinstance(part, dict) else part for n, part in made[word].items()}
+    named, needed = made.get("properties"), made.get("required", [])
+    known = isinstance(named, dict) and isinstance(needed, list) and all(name in named for name in needed)
+    if known and "additionalProperties" not in made and "patternProperties" not in made:
+        made["additionalProperties"] = False
+    return made
+
+
+def _tools(form: dict[str, Any]) -> str:
+    begin, end, arguments = form["begin"], form["end"], form["arguments"]
+    if not begin and not form["required"]:
+        return ""
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": f["name"]}, arguments: f.get("parameters") or {"type": "object"}},
+            "required": ["name", arguments],
+            "additionalProperties": False,
+        }
+        for f in form["functions"]
+    ]
+    lines = [f"call{n}: {_json(call)}" for n, call in enumerate(calls)]
+    lines.append(f"call: {' | '.join(f'call{n}' for n in range(len(calls)))}")
+    mark = json.dumps(begin)
+    if begin == "[TOOL_CALLS]":
+        body, more = '"[" call (", " call)* "]"', ""
+    else:
+        body = f'"\\n" call "\\n" {json.dumps(end)}' if end else "call"
+        more = f' ("\\n" {mark} {body})*' if begin else ""
+    if not begin:
+        lines.append(f"start: {body}")
+    elif form["required"]:
+        lines.append(f"start: {mark} {body}{more}")
+    else:
+        # The lazy terminal ends where the mark does, and with it the text that is free.
+        lines += ["start: TEXT | held", f"held: marked {body}{more}", f"marked[lazy]: TEXT {mark}", "TEXT: /(.|\\n)*/"]
+    return _OPTIONS + "\n".join(lines) + "\n"

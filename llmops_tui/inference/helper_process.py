@@ -1,0 +1,102 @@
+"""A process that does foreign work, one JSON line a question, and is killed and replaced where that takes too much."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+_START_SECONDS = 60.0
+_MAX_ANSWER = 8_000_000
+
+
+class HelperLostError(Exception):
+    """The process was killed or died over a question; says why, as the end of a sentence about what it worked on."""
+
+
+class HelperProcess:
+    """One Python process, started on first use and replaced after it was lost. Thread-safe; one question at a time."""
+
+    def __init__(self, module: str, *arguments: str, greeting: bytes) -> None:
+        """``greeting`` is a question that is answered at once: with it the time to start is no question's own."""
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._greeting = greeting
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the live process."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def ask(self, line: bytes, seconds: float) -> bytes:
+        """The answer to one line, which both end with a newline.
+
+        Raises:
+            HelperLostError: it took longer than ``seconds``, or the process ended over it.
+        """
+        with self._lock:
+            if self.pid is None:
+                self._kill()
+                self._process = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+                    start_new_session=True,
+                )  # fmt: skip
+                self._talk(self._greeting, _START_SECONDS)
+            return self._talk(line, seconds)
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._kill()
+
+    def _talk(self, line: bytes, seconds: float) -> bytes:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        deadline = time.monotonic() + seconds
+        answer = bytearray()
+        try:
+            process.stdin.write(line)
+            process.stdin.flush()
+            while not answer.endswith(b"\n"):
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+                    raise HelperLostError(f"it took longer than {seconds:g} s")
+                part = os.read(process.stdout.fileno(), 1 << 16)
+                if not part:
+                    raise HelperLostError(_ending(process.wait()))
+                answer += part
+                if len(answer) > _MAX_ANSWER:
+                    raise HelperLostError("what came of it is too large")
+        except OSError as error:
+            self._kill()
+            raise HelperLostError("its process ended") from error
+        except HelperLostError:
+            self._kill()
+            raise
+        return bytes(answer)
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+
+
+def _ending(code: int) -> str:
+    if code in {-signal.SIGVTALRM, -signal.SIGXCPU}:
+        return "it took too much time of the processor"
+    # Python and native code alike end where their address space does, by an exception, SIGABRT or SIGSEGV.
+    return "it needed too much memory"

@@ -1,0 +1,28 @@
+"""The engine of one model server, as its options want it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmops_tui.inference.server.conversation import ChatFormat
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.models.engine_settings import EngineSettings, part
+from llmops_tui.workspace.layout import Workspace
+
+
+def make_engine(options: ServerOptions) -> EngineProcess:
+    """The engine's process, not started yet; what it had to leave out is told in the workspace."""
+    workspace = Workspace(Path(options.workspace))
+
+    def tell(text: str) -> None:
+        from llmops_tui.workspace.catalogue import write_notice
+
+        write_notice(workspace, text)
+
+    return EngineProcess(
+        part(EngineSettings, options) | {"path": options.path, "visible": ChatFormat.of(options.chat_template).visible},
+        workspace.logs / f"engine-{options.model}.log",
+        hang_seconds=options.hang_seconds,
+        news=tell,
+    )

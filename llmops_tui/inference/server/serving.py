@@ -1,0 +1,82 @@
+"""Serve one model over HTTP until asked to stop, or idle for too long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import uvicorn
+
+from llmops_tui.inference.server.app import ModelServer
+from llmops_tui.inference.server.guard import MAX_HEAD, PatientProtocol
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal_at_end
+
+_BACKLOG = 1024
+
+
+async def serve(options: ServerOptions, state: Path, engine: EngineProcess, starting: asyncio.Task[None]) -> None:
+    """Serve with an engine that is being started; ``state`` is removed at the end."""
+    server = ModelServer(options, engine)
+    config = uvicorn.Config(
+        server.app(), log_level="warning", access_log=False, lifespan="off", http=PatientProtocol,
+        timeout_keep_alive=30, h11_max_incomplete_event_size=MAX_HEAD, server_header=False, backlog=_BACKLOG,
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    http = uvicorn.Server(config)
+    loading = asyncio.create_task(server.load(starting))
+    idle = asyncio.create_task(_stop_when_idle(server, http))
+    sockets = listen(options)
+    try:
+        await http.serve(sockets)
+    finally:
+        idle.cancel()
+        loading.cancel()
+        await server.close()
+        _clean_up(options, state)
+        seal_at_end(Workspace(Path(options.workspace)))
+
+
+def listen(options: ServerOptions) -> list[socket.socket]:
+    """The sockets to serve on: the workspace's own, and an address where one was asked for."""
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    own.bind(options.socket)
+    found = [own]
+    if options.host:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        public = socket.socket(family, socket.SOCK_STREAM)
+        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        public.bind((options.host, options.port))
+        found.append(public)
+    for each in found:
+        each.listen(_BACKLOG)
+    return found
+
+
+def _clean_up(options: ServerOptions, state: Path) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(state.read_text())["pid"] == os.getpid():
+            state.unlink()
+    Path(options.socket).unlink(missing_ok=True)
+
+
+async def _stop_when_idle(server: ModelServer, http: uvicorn.Server) -> None:
+    generator = server.generator
+    while True:
+        await asyncio.sleep(1)
+        # A model that takes long to load is not idle meanwhile.
+        if server.engine.state == "loading":
+            generator.last_used = time.monotonic()
+        idle = not generator.active and time.monotonic() - generator.last_used > server.options.idle_seconds
+        if idle or server.failure is not None:
+            # A failed load stays up for a moment, so that whoever waits for it can read why.
+            await asyncio.sleep(3 if server.failure is not None else 0)
+            http.should_exit = True
+            return

@@ -1,0 +1,231 @@
+"""What a repository of Hugging Face, or of a mirror, has to offer: its GGUF files with sizes and hashes, and its licence."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.models.remote_file import SHA256, RemoteFile, file_name
+from llmops_tui.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+
+_SECONDS = 30.0
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_QUANT = re.compile(
+    r"(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|FP16|F32|FP32|MXFP4(?:_MOE)?))(?=$|[-._])",
+    re.IGNORECASE,
+)
+# Files in the format of models that are none, by a word in their name.
+_NO_MODELS = {
+    "mmproj": "it turns pictures into a model's input, and is no model",
+    "imatrix": "it says which weights matter, and is no model",
+}
+# What is taken where nobody chose, the best compromise first.
+_PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q5_K_M", "Q4_1", "IQ4_XS", "Q6_K", "Q8_0", "Q3_K_M")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One model of a repository: the file, or the files it is split into, in order."""
+
+    path: str
+    quantization: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository at one revision: what it offers, and what of it is no model, with the reason."""
+
+    name: str
+    revision: str
+    licence: str
+    gated: bool
+    offers: tuple[Offer, ...]
+    left_out: dict[str, str]
+
+
+def endpoint() -> str:
+    """The hub that is asked: the one ``HF_ENDPOINT`` names, or Hugging Face's own."""
+    return (os.environ.get("HF_ENDPOINT") or _library().constants.ENDPOINT).rstrip("/")
+
+
+def token_for(url: str) -> str:
+    """The user's token where it belongs to this address: on the hub, and never unencrypted over a network."""
+    hub, parts = urlsplit(endpoint()), urlsplit(url)
+    if (parts.scheme, parts.netloc) != (hub.scheme, hub.netloc):
+        return ""
+    if parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        return ""
+    return _library().get_token() or ""
+
+
+def look_at(name: str, revision: str | None = None) -> Repository:
+    """What a repository offers.
+
+    Raises:
+        InputRefusedError: there is none of this name, it may not be seen, or it has no GGUF file.
+        LlmopsError: the hub cannot be reached.
+    """
+    library, hub = _library(), endpoint()
+    import httpx2
+
+    try:
+        api = library.HfApi(endpoint=hub, token=token_for(hub) or False)
+        info = api.model_info(name, revision=revision, files_metadata=True, timeout=_SECONDS)
+    except library.errors.HFValidationError as error:
+        raise InputRefusedError(
+            "bad_repository", f"{name!r} is no name of a repository", "Write: hf:OWNER/NAME"
+        ) from error
+    except library.errors.OfflineModeIsEnabled as error:
+        raise LlmopsError("offline", "HF_HUB_OFFLINE forbids to ask the hub", "Unset it to fetch a model.") from error
+    except library.errors.HfHubHTTPError as error:
+        raise _refused(name, revision, error) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        text = f"{hub} cannot be reached: {safe_line(str(error)) or type(error).__name__}"
+        raise LlmopsError(
+            "hub_unreachable", text, "Look at the connection, and at HF_ENDPOINT where it is set."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise LlmopsError("no_hub", f"{hub} does not answer as a hub does", "Is HF_ENDPOINT right?") from error
+    return _repository(name, info, hub)
+
+
+def choose(repository: Repository, quantization: str = "", path: str = "") -> Offer | None:
+    """The offer that was asked for; none where there are several and nobody chose.
+
+    Raises:
+        InputRefusedError: there is no such, or it is not clear which.
+    """
+    found = list(repository.offers)
+    if path:
+        why = repository.left_out.get(path)
+        if why is not None:
+            raise InputRefusedError("no_model", f"{path}: {why}", "Choose another file.")
+        found = [o for o in found if path in {o.path, PurePosixPath(o.path).name}]
+    if quantization:
+        wanted = quantization.upper()
+        found = [o for o in found if o.quantization == wanted] or [o for o in found if o.quantization == f"UD-{wanted}"]
+    listed = ", ".join(f"{o.path} ({o.quantization or 'no type in its name'})" for o in repository.offers)
+    if not found:
+        asked = path or quantization
+        raise InputRefusedError("not_offered", f"{repository.name} offers no {asked!r}", f"It offers: {listed}.")
+    if len(found) > 1 and (path or quantization):
+        paths = ", ".join(o.path for o in found)
+        raise InputRefusedError("unclear", f"{repository.name} offers several: {paths}", "Choose one with --file.")
+    return found[0] if len(found) == 1 else None
+
+
+def sensible(repository: Repository, fits: Callable[[int], bool]) -> Offer:
+    """What to take where nobody chose: the usual compromise that fits, else the smallest."""
+    by_size = sorted(repository.offers, key=lambda offer: offer.size)
+    for kind in _PREFERRED:
+        for offer in by_size:
+            if offer.quantization.removeprefix("UD-") == kind and fits(offer.size):
+                return offer
+    return by_size[0]
+
+
+def quantization_of(path: str) -> str:
+    """The quantization that a file's name, or its folder's, tells; empty where none does."""
+    match = _SHARD.fullmatch(path)
+    stem = match["stem"] if match else path[: -len(".gguf")]
+    for part in reversed(stem.split("/")):
+        if found := _QUANT.findall(part):
+            return str(found[-1]).upper()
+    return ""
+
+
+def group(files: dict[str, RemoteFile]) -> tuple[list[Offer], dict[str, str]]:
+    """Files by path as models: split ones together. Returns them, and what is no model, with the reason."""
+    offers: list[Offer] = []
+    left_out: dict[str, str] = {}
+    for path in sorted(files):
+        name = PurePosixPath(path).name.lower()
+        why = next((text for word, text in _NO_MODELS.items() if word in name), None)
+        match = _SHARD.fullmatch(path)
+        if why is None and match is not None:
+            if int(match["number"]) != 1:
+                continue
+            names = [f"{match['stem']}-{n:05}-of-{match['count']}.gguf" for n in range(1, int(match["count"]) + 1)]
+            missing = [n for n in names if n not in files]
+            why = f"{len(missing)} of its {len(names)} files are missing" if missing else None
+            shards = tuple(files[n] for n in names if n in files)
+        else:
+            shards = (files[path],)
+        if why is not None:
+            left_out[path] = why
+        else:
+            offers.append(Offer(path, quantization_of(path), shards))
+    return offers, left_out
+
+
+def _repository(name: str, info: ModelInfo, hub: str) -> Repository:
+    revision = str(info.sha or "main")
+    files: dict[str, RemoteFile] = {}
+    unsized: dict[str, str] = {}
+    for sibling in info.siblings or []:
+        path = sibling.rfilename
+        if not path.lower().endswith(".gguf"):
+            continue
+        if not sibling.size:
+            unsized[path] = "the hub does not say how large it is"
+        else:
+            url = _library().hf_hub_url(name, path, revision=revision, endpoint=hub)
+            digest = sibling.lfs.sha256 if sibling.lfs is not None and SHA256.fullmatch(sibling.lfs.sha256) else ""
+            files[path] = RemoteFile(url, file_name(path), sibling.size, digest)
+    offers, left_out = group(files)
+    if not offers:
+        others = sorted({PurePosixPath(s.rfilename).suffix for s in info.siblings or []} - {""})
+        raise InputRefusedError(
+            "no_gguf_there",
+            f"{name} has no model as a GGUF file; it has {', '.join(others) or 'no files'}",
+            "Look for a repository of the same model with GGUF in its name.",
+        )
+    return Repository(name, revision, _licence(info), bool(info.gated), tuple(offers), left_out | unsized)
+
+
+def _licence(info: ModelInfo) -> str:
+    card = info.card_data
+    said = getattr(card, "license_name", None) or getattr(card, "license", None)
+    tags = [tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")]
+    return safe_line(str(said or (tags[0] if tags else "")), 100)
+
+
+def _refused(name: str, revision: str | None, error: Any) -> LlmopsError:
+    errors = _library().errors
+    code = error.response.status_code
+    if isinstance(error, errors.GatedRepoError):
+        hint = "Accept its conditions on the hub, and set HF_TOKEN."
+        return InputRefusedError("not_allowed", f"{name} is not given to everybody", hint)
+    if isinstance(error, errors.RevisionNotFoundError):
+        return InputRefusedError("no_revision", f"{name} has no revision {revision!r}", "Look at its spelling.")
+    if isinstance(error, errors.RepositoryNotFoundError) or code in {401, 403, 404}:
+        hint = "Look at its spelling; a private one needs HF_TOKEN."
+        return InputRefusedError(
+            "no_repository", f"there is no repository {name}, or it may not be seen ({code})", hint
+        )
+    return LlmopsError("hub_refused", f"the hub answers {code} to the question for {name}", "Try again later.")
+
+
+def _library() -> Any:
+    """huggingface_hub, without the questions it asks its hub about its users."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import huggingface_hub
+    import huggingface_hub.constants
+    import huggingface_hub.errors
+
+    return huggingface_hub

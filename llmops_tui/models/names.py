@@ -1,0 +1,37 @@
+"""Names of models: what can be one, and one made of any text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from llmops_tui.errors import InputRefusedError
+
+_LONGEST = 100
+# No plus sign: it joins a model and an adapter.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a model's name.
+
+    Raises:
+        InputRefusedError: ``bad_name``.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputRefusedError(
+            "bad_name", f"{name!r} cannot be a model's name", "Use letters, digits and . _ - (100 at the most)."
+        )
+
+
+def fit_name(text: str) -> str:
+    """A name for a model made of any text, such as a file's: letters lose their marks, what does not fit becomes a dash."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = _UNFIT.sub("-", bare).strip("-._")
+    return plain[:_LONGEST].rstrip("-._") or "model"
+
+
+def derived_name(name: str, what: str) -> str:
+    """The name of something made of a model: ``NAME-WHAT``, a long name cut so that it fits."""
+    return f"{name[: _LONGEST - 1 - len(what)]}-{what}"

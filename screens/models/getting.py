@@ -1,0 +1,97 @@
+"""Getting a model on the models screen: what is asked for, what it would be, a yes, and the job that brings it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from llmops_tui.models.known import KNOWN
+from screens.models.facts import size_text
+from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.fit import Room
+    from llmops_tui.models.getting import Plan, Request
+    from llmops_tui.models.hub import Offer, Repository
+    from screens.models.screen import ModelsScreen
+
+_OFFERED = next(iter(KNOWN.values()))
+_HINT = (
+    f"{_OFFERED.name} ({size_text(_OFFERED.file.wheel_size)}, {_OFFERED.licence}); or hf:OWNER/NAME, with :TYPE such as "
+    ":Q4_K_M behind it; or the address of a GGUF file. A blank and a name behind it is its name here. "
+    "What would be fetched is shown first."
+)
+
+
+def ask_what_to_get(screen: ModelsScreen) -> None:
+    """Ask for a known name, a repository or an address; the known one stands there already."""
+
+    def answered(text: str | None) -> None:
+        if text:
+            what, _, name = text.partition(" ")
+            screen.act("get", _get, screen, what, name.strip())
+
+    screen.app.push_screen(LineDialog("Get a model from the network", _HINT, _OFFERED.name), answered)
+
+
+async def _get(screen: ModelsScreen, what: str, name: str) -> None:
+    from llmops_tui.inference.fit import room
+    from llmops_tui.models.getting import ENTRY, already, parse
+
+    request = parse(what)
+    free = await asyncio.to_thread(room)
+    plan = await _plan(screen, request, name or None, free)
+    if plan is None:
+        return
+    here = await asyncio.to_thread(already, screen.services.models, plan)
+    if here is not None:
+        screen.app.say(f"{plan.name} is here already.")
+        return
+    if plan.size and not await screen.app.push_screen_wait(ConfirmDialog(*_question(plan, free))):
+        return
+    job = await asyncio.to_thread(
+        lambda: screen.services.jobs.start(
+            kind="get", title=f"get {plan.name}", entry=ENTRY, arguments=plan.as_arguments()
+        )
+    )
+    await screen.follow(job, f"{plan.name} is registered.")
+
+
+async def _plan(screen: ModelsScreen, request: Request, name: str | None, free: Room) -> Plan | None:
+    from llmops_tui.models.getting import plan_known, plan_offer, plan_url
+    from llmops_tui.models.hub import choose, look_at
+
+    if request.kind == "known":
+        return await asyncio.to_thread(plan_known, request.text, name)
+    if request.kind == "url":
+        return await asyncio.to_thread(plan_url, request.text, name)
+    repository = await asyncio.to_thread(look_at, request.text, request.revision or None)
+    offer = choose(repository, request.quantization) or await _choose(screen, repository, free)
+    return plan_offer(repository, offer, name) if offer is not None else None
+
+
+async def _choose(screen: ModelsScreen, repository: Repository, free: Room) -> Offer | None:
+    """Which of several; the usual one stands first, and what is no model is named below."""
+    from llmops_tui.models.hub import sensible
+
+    usual = sensible(repository, free.fits)
+    offers = sorted(repository.offers, key=lambda offer: (offer != usual, offer.size))
+    choices = [
+        Choice(str(n), offer.path, f"{size_text(offer.size)}, weights alone: {free.verdict(offer.size)}")
+        for n, offer in enumerate(offers)
+    ]
+    title = f"{repository.name}, {repository.licence or 'no licence named'}"
+    if repository.left_out:
+        title += f"; left out: {', '.join(repository.left_out)}"
+    chosen = await screen.app.push_screen_wait(ChoiceDialog(title, choices))
+    return offers[int(chosen)] if chosen is not None else None
+
+
+def _question(plan: Plan, free: Room) -> tuple[str, str]:
+    licence = plan.origin.get("license") or "no licence named"
+    vouched = (
+        "Its SHA-256 is held to what is known." if plan.vouched else "Nothing vouches for the file but its address."
+    )
+    place = plan.origin.get("origin") or plan.origin["source"]
+    facts = f"From {place}, {licence}. Weights alone: {free.verdict(plan.size)} ({free.text()}). {vouched}"
+    return f"Fetch {size_text(plan.size)} as {plan.name}?", facts

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import JobState
+from llmops_tui.models import getting, hub
+from llmops_tui.models.registry import ModelRegistry, shards_of
+from llmops_tui.models.remote_file import RemoteFile
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
+from tests.engine.test_models import split
+from tests.hub import COMMIT, FakeHub, Repo
+from tests.waiting import wait_for
+
+NAME = "maker/small-GGUF"
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch, model_file: Path) -> Iterator[FakeHub]:
+    """A hub with one repository, which the environment names as the hub to ask."""
+    made = FakeHub()
+    data = model_file.read_bytes()
+    made.repos[NAME] = Repo(
+        {
+            "small-Q4_K_M.gguf": data, "small-Q8_0.gguf": data + b"\0" * 1000, "mmproj-small-f16.gguf": data,
+            "big/small-F16-00001-of-00002.gguf": data, "big/small-F16-00002-of-00002.gguf": data, "README.md": b"# card",
+        }
+    )  # fmt: skip
+    for name in ("HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", made.url)
+    yield made
+    made.close()
+
+
+def llmops(workspace: Workspace, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def no_leftovers(workspace: Workspace) -> bool:
+    return not list(workspace.models.glob(f"{getting.STAGING}*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("smollm2-135m", getting.Request("known", "smollm2-135m")),
+        ("hf:a/b", getting.Request("hub", "a/b")),
+        ("hf:a/b:Q4_K_M", getting.Request("hub", "a/b", "", "Q4_K_M")),
+        ("hf:a/b@v1:q8_0", getting.Request("hub", "a/b", "v1", "q8_0")),
+        ("https://x/y/m.gguf?d=1", getting.Request("url", "https://x/y/m.gguf?d=1")),
+    ],
+)
+def test_what_is_asked_for_is_understood(text: str, expected: getting.Request) -> None:
+    assert getting.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["unheard-of", "maker/small", "https://x/page", "ftp://x/m.gguf", "hf:", "hf:a/b@", ""]
+)
+def test_what_is_not_understood_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(InputRefusedError) as caught:
+        getting.parse(text)
+    assert caught.value.hint or caught.value.code == "bad_url"
+
+
+def test_a_repository_says_what_it_offers(there: FakeHub) -> None:
+    found = hub.look_at(NAME)
+    assert [(o.path, o.quantization, len(o.files)) for o in found.offers] == [
+        ("big/small-F16-00001-of-00002.gguf", "F16", 2), ("small-Q4_K_M.gguf", "Q4_K_M", 1), ("small-Q8_0.gguf", "Q8_0", 1),
+    ]  # fmt: skip
+    assert (found.licence, found.revision, found.gated) == ("apache-2.0", COMMIT, False)
+    assert list(found.left_out) == ["mmproj-small-f16.gguf"]
+    data = there.repos[NAME].files["small-Q4_K_M.gguf"]
+    (file,) = found.offers[1].files
+    assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    # Nothing else is asked of a hub than what was asked for.
+    assert {path for path, _, _ in there.asked} == {f"/api/models/{NAME}"}
+
+
+def test_the_one_that_was_meant_is_chosen(there: FakeHub) -> None:
+    found = hub.look_at(NAME)
+    assert hub.choose(found) is None
+    assert hub.choose(found, "q8_0").path == "small-Q8_0.gguf"  # type: ignore[union-attr]
+    assert hub.choose(found, path="small-F16-00001-of-00002.gguf").size == 2 * found.offers[1].size  # type: ignore[union-attr]
+    for arguments, code in ((("Q2_K",), "not_offered"), (("", "mmproj-small-f16.gguf"), "no_model")):
+        with pytest.raises(InputRefusedError) as caught:
+            hub.choose(found, *arguments)
+        assert caught.value.code == code
+    assert hub.sensible(found, lambda _size: True).quantization == "Q4_K_M"
+    assert hub.sensible(found, lambda _size: False) == min(found.offers, key=lambda o: o.size)
+
+
+def test_shards_that_are_missing_are_told(there: FakeHub) -> None:
+    del there.repos[NAME].files["big/small-F16-00002-of-00002.gguf"]
+    assert "1 of its 2 files" in hub.look_at(NAME).left_out["big/small-F16-00001-of-00002.gguf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "code"),
+    [("maker/none", None, "no_repository"), (NAME, "v9", "no_revision"), ("a/b/c", None, "bad_repository")],
+)
+def test_what_a_hub_has_not_is_told(there: FakeHub, name: str, revision: str | None, code: str) -> None:
+    with pytest.raises(InputRefusedError) as caught:
+        hub.look_at(name, revision)
+    assert caught.value.code == code
+
+
+def test_a_repository_without_gguf_says_what_it_has(there: FakeHub) -> None:
+    there.repos["a/b"] = Repo({"model.safetensors": b"x" * 10})
+    with pytest.raises(InputRefusedError) as caught:
+        hub.look_at("a/b")
+    assert caught.value.code == "no_gguf_there"
+    assert ".safetensors" in caught.value.message
+
+
+def test_a_hub_that_is_away_or_none_is_told(there: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    there.redirects[f"/api/models/{NAME}"] = "/page"
+    there.files["/page"] = b"<html>sign in"
+    with pytest.raises(LlmopsError) as caught:
+        hub.look_at(NAME)
+    assert caught.value.code == "no_hub"
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(LlmopsError) as caught:
+        hub.look_at(NAME)
+    assert caught.value.code == "hub_unreachable"
+
+
+def test_a_token_goes_to_its_hub_alone_and_is_never_shown(
+    there: FakeHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.token = "hf_sesame"
+    there.cdn = f"http://localhost:{there.port}"
+    with pytest.raises(InputRefusedError) as caught:
+        hub.look_at(NAME)
+    assert "HF_TOKEN" in caught.value.hint
+    monkeypatch.setenv("HF_TOKEN", "hf_sesame")
+    done = llmops(workspace, "model", "get", f"hf:{NAME}:Q4_K_M", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert {token for path, _, token in there.asked[1:] if not path.startswith("/cdn/")} == {"Bearer hf_sesame"}
+    assert {token for path, _, token in there.asked if path.startswith("/cdn/")} == {""}
+    assert "sesame" not in done.stdout + done.stderr
+    kept = [p for p in workspace.root.rglob("*") if p.is_file()]
+    assert not [p for p in kept if b"sesame" in p.read_bytes() or b"signature=secret" in p.read_bytes()]
+    monkeypatch.setenv("HF_ENDPOINT", "http://mirror.example")
+    assert hub.token_for("http://mirror.example/a") == "" == hub.token_for("https://huggingface.co/a")
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example")
+    assert hub.token_for("https://mirror.example/a") == "hf_sesame"
+
+
+def test_a_model_of_a_repository_is_fetched_checked_and_registered_with_its_origin(
+    there: FakeHub, workspace: Workspace
+) -> None:
+    made = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--name", "mine")
+    data = there.repos[NAME].files["small-Q4_K_M.gguf"]
+    assert made["sha256"] == hashlib.sha256(data).hexdigest()
+    shown = Llmops(workspace).run("model", "show", "mine")
+    assert (shown["source"], shown["revision"], shown["source_file"]) == (f"hf:{NAME}", COMMIT, "small-Q4_K_M.gguf")
+    path = Path(shown["path"])
+    assert path == workspace.models / "mine" / "small-Q4_K_M.gguf"
+    assert path.stat().st_mode & 0o077 == 0 == path.parent.stat().st_mode & 0o077
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert no_leftovers(workspace)
+    # Asked again, nothing is fetched; another one does not get the name.
+    sent = there.bytes_sent()
+    assert (
+        Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--name", "mine")["sha256"]
+        == made["sha256"]
+    )
+    assert there.bytes_sent() == sent
+    taken = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q8_0", "--yes", "--name", "mine", code=3)
+    assert taken["error"]["code"] == "name_taken"
+
+
+def test_all_files_of_a_split_model_come(there: FakeHub, workspace: Workspace) -> None:
+    parts = shards_of(split(workspace.root.parent))
+    there.repos[NAME].files = {f"d/{p.name}": p.read_bytes() for p in parts}
+    made = Llmops(workspace).run("model", "get", f"hf:{NAME}", "--yes", "--name", "split")
+    assert made["shards"] == len(parts) > 1
+    assert sorted(made["files"]) == [p.name for p in parts]
+    # The same by the address of the first.
+    for path in parts:
+        there.files[f"/x/{path.name}"] = path.read_bytes()
+    made = Llmops(workspace).run("model", "get", f"{there.url}/x/{parts[0].name}", "--yes", "--name", "again")
+    assert made["shards"] == len(parts) > 1
+    assert no_leftovers(workspace)
+
+
+def test_nothing_is_fetched_unasked(there: FakeHub, workspace: Workspace) -> None:
+    for arguments in ((f"hf:{NAME}",), (f"hf:{NAME}:Q4_K_M",), (f"{there.url}/{NAME}/resolve/main/small-Q8_0.gguf",)):
+        done = llmops(workspace, "model", "get", *arguments, stdin=subprocess.DEVNULL)
+        assert done.returncode == 2, done.stderr
+        assert "--yes" in done.stderr
+        if arguments[0].startswith("hf:"):
+            for told in ("small-Q4_K_M.gguf", "MB", "weights alone", "apache-2.0", "left out: mmproj-small-f16.gguf"):
+                assert told in done.stderr
+    assert there.bytes_sent() <= 4
+    assert JobLauncher(workspace).store.all() == []
+
+
+def test_options_that_do_not_fit_are_refused(there: FakeHub, workspace: Workspace) -> None:
+    for arguments in (("smollm2-135m", "--file", "x"), (f"hf:{NAME}", "--sha256", "0" * 64)):
+        assert llmops(workspace, "model", "get", *arguments, "--yes").returncode == 2
+    assert there.asked == []
+
+
+def test_an_address_has_nobody_to_vouch_for_it_but_the_user(
+    there: FakeHub, workspace: Workspace, model_file: Path
+) -> None:
+    there.files["/a b/some model.gguf"] = model_file.read_bytes()
+    url = f"{there.url}/a%20b/some%20model.gguf"
+    digest = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    done = llmops(workspace, "model", "get", f"{url}?key=secret", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "nothing vouches" in done.stderr
+    assert f"sha256 {digest}" in done.stdout
+    assert ModelRegistry(Catalogue(workspace)).get("some-model").header["source"] == url
+    wrong = Llmops(workspace).run("model", "get", url, "--yes", "--name", "b", "--sha256", "0" * 64, code=1)
+    assert "SHA-256" in wrong["error"]["message"]
+    held = Llmops(workspace).run("model", "get", url, "--yes", "--name", "c", "--sha256", digest.upper())
+    assert held["sha256"] == digest
+    assert Llmops(workspace).run("model", "get", url, "--yes", "--sha256", "12", code=3)["error"]["code"] == "bad_hash"
+
+
+def test_a_wrong_hash_and_a_damaged_file_never_become_a_model(there: FakeHub, workspace: Workspace) -> None:
+    repo = there.repos[NAME]
+    repo.told["small-Q8_0.gguf"] = "0" * 64
+    repo.files["small-Q4_K_M.gguf"] = repo.files["small-Q4_K_M.gguf"][:2000]
+    for kind in ("Q8_0", "Q4_K_M"):
+        error = Llmops(workspace).run("model", "get", f"hf:{NAME}:{kind}", "--yes", code=1)["error"]
+        assert error["code"] == "job_failed"
+    assert ModelRegistry(Catalogue(workspace)).all() == []
+    assert list(workspace.models.iterdir()) == []
+
+
+def test_a_kill_in_the_middle_loses_nothing_that_came(there: FakeHub, workspace: Workspace) -> None:
+    data = there.repos[NAME].files["small-Q4_K_M.gguf"]
+    there.hold_after = len(data) // 2 // 16_384 * 16_384
+    started = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--detach")
+    (staging,) = _wait_for_staging(workspace)
+    part = staging / "small-Q4_K_M.gguf.part"
+    wait_for(lambda: part.exists() and part.stat().st_size >= there.hold_after)  # type: ignore[operator]
+    store = JobLauncher(workspace).store
+    supervisor = store.get(started["job"]).process
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_for(lambda: store.get(started["job"]).state == JobState.LOST)
+    wait_for(lambda: _unlocked(staging))
+    assert ModelRegistry(Catalogue(workspace)).all() == []
+    assert not list(workspace.models.glob("*.gguf"))
+    kept = part.stat().st_size
+    there.released.set()
+    made = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes")
+    assert made["sha256"] == hashlib.sha256(data).hexdigest()
+    assert [(s, n) for path, s, n in there.sent if "resolve" in path][-1] == (kept, len(data) - kept)
+    assert no_leftovers(workspace)
+
+
+def _wait_for_staging(workspace: Workspace) -> list[Path]:
+    wait_for(lambda: bool(list(workspace.models.glob(f"{getting.STAGING}*"))))
+    return list(workspace.models.glob(f"{getting.STAGING}*"))
+
+
+def _unlocked(staging: Path) -> bool:
+    from llmops_tui.workspace.locks import try_lock
+
+    descriptor = try_lock(staging / "lock")
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is not None
+
+
+def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub, workspace: Workspace) -> None:
+    data = there.repos[NAME].files["small-Q4_K_M.gguf"]
+    there.hold_after = 1_000_000 // 16_384 * 16_384
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "model", "get", f"hf:{NAME}:Q4_K_M", "--yes"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for(there.held.is_set)
+    (staging,) = _wait_for_staging(workspace)
+    # A second one does not write into the same file.
+    error = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--name", "other", code=1)["error"]
+    assert "another job fetches" in error["message"]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    process.communicate()
+    store = JobLauncher(workspace).store
+    there.released.set()
+    wait_for(lambda: all(job.state.final for job in store.all()))
+    assert {job.state for job in store.all()} >= {JobState.CANCELLED}
+    kept = (staging / "small-Q4_K_M.gguf.part").stat().st_size
+    there.sent.clear()
+    (resumed,) = [job for job in store.all() if job.state == JobState.CANCELLED]
+    job = JobLauncher(workspace).resume(resumed.id)
+    wait_for(lambda: store.get(job.id).state.final)
+    assert store.get(job.id).state == JobState.DONE, store.get(job.id).cause
+    assert there.sent == [(there.sent[0][0], kept, len(data) - kept)]
+    assert json.loads(json.dumps(store.get(job.id).result))["model"] == "small-Q4_K_M"
+
+
+def test_a_download_that_nobody_went_on_with_is_cleared_away_after_long(workspace: Workspace) -> None:
+    from llmops_tui.keeping.gc import DAYS, plan
+    from llmops_tui.settings import Settings
+
+    part = getting.staging_of(workspace, [RemoteFile("https://x/m.gguf", "m.gguf", 10)]) / "m.gguf.part"
+    part.parent.mkdir()
+    part.write_bytes(b"GGUF")
+    soon, late = time.time() + (DAYS - 1) * 86_400, time.time() + (DAYS + 1) * 86_400
+    assert not [r for r in plan(workspace, Settings(), now=soon) if r.path == part.parent]
+    assert [r.size for r in plan(workspace, Settings(), now=late) if r.path == part.parent] == [4]

@@ -1,0 +1,336 @@
+"""Answers held to a form: what is allowed, what is refused and how, and what it costs beside others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.form_checking import FormChecker
+from llmops_tui.inference.forms import grammar_of
+from llmops_tui.inference.gbnf import gbnf_to_lark
+from tests.engine.engines import MODEL, SCHEMA, Bench, questions
+from tests.engine.forms import HOSTILE, hostile_form, random_schema
+
+SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROMPT = "<|im_start|>user\nWhen are you open?<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    return Bench(parallel=8)
+
+
+def schema_form(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"schema": schema}}
+
+
+def gbnf(text: str) -> dict[str, Any]:
+    return {"type": "grammar", "grammar": text}
+
+
+def allows(bench: Bench, form: dict[str, Any], text: str) -> bool:
+    """Whether a whole answer may be this text, spelled in the model's own tokens."""
+    matcher = bench.matcher(form)
+    for token in bench.native.tokenize(text, add_special=False, parse_special=False):
+        if token not in matcher.allowed():
+            return False
+        matcher.take(token)
+    return matcher.finished or any(matcher.ends(int(t)) for t in matcher.allowed())
+
+
+def held(bench: Bench, schemas: list[Any], *, tokens: int) -> None:
+    """Answers at temperature 2, each held to its schema: valid, or cut off by their length."""
+    prompts = questions(20)
+    names = [
+        bench.submit(
+            prompts[seed % 20],
+            form=schema_form(schema),
+            parameters={"max_tokens": tokens, "temperature": 2.0, "seed": seed},
+        )
+        for seed, schema in enumerate(schemas)
+    ]
+    answers = bench.run()
+    whole = 0
+    for name, schema in zip(names, schemas, strict=True):
+        answer = answers[name]
+        assert answer.error is None, schema
+        assert "\N{REPLACEMENT CHARACTER}" not in answer.text
+        if answer.result["finish_reason"] == "stop":
+            whole += 1
+            value = json.loads(answer.text)
+            jsonschema.validate(value, schema)
+            json.dumps(value).encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16")
+    assert whole > len(schemas) / 2
+
+
+def test_text_held_to_a_schema_is_valid(bench: Bench) -> None:
+    held(bench, [SCHEMA] * 20, tokens=200)
+
+
+def test_text_held_to_any_schema_is_valid(bench: Bench) -> None:
+    held(bench, [random_schema(random.Random(seed)) for seed in range(40)], tokens=120)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_text_held_to_a_schema_is_valid_for_500_seeds_and_400_schemas() -> None:
+    bench = Bench(parallel=8)
+    held(bench, [SCHEMA] * 500, tokens=200)
+    held(bench, [random_schema(random.Random(seed)) for seed in range(1000, 1400)], tokens=200)
+
+
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        ({"type": "integer", "minimum": -3, "maximum": 12}, ["-3", "0", "12"], ["-4", "13", "1.5", "012"]),
+        ({"type": "number", "minimum": 0.5, "exclusiveMaximum": 2}, ["0.5", "1.99", "1"], ["0.4", "2", "2.0"]),
+        ({"type": "integer", "multipleOf": 7}, ["0", "21", "-14"], ["22", "1"]),
+        ({"type": "string", "minLength": 2, "maxLength": 3}, ['"ab"', '"äöü"', '"日本"'], ['"a"', '"abcd"', '"äöüß"']),
+        ({"type": "string", "pattern": "^(a+)+$"}, ['"aaa"'], ['"aab"', '""']),
+        ({"enum": [1, "one", None, {"a": [1]}]}, ["1", '"one"', "null", '{"a": [1]}'], ["2", '"two"', '{"a":[1]}']),
+        ({"type": "array", "items": {"type": "boolean"}, "maxItems": 2}, ["[]", "[true, false]"], ["[true, false, true]"]),
+        ({"type": ["integer", "null"]}, ["3", "null"], ["true", '"3"']),
+        ({"properties": {"a": {}, "b": {}}, "type": "object", "required": ["a", "b"]}, ['{"a": 1, "b": 2}'], ['{"b": 2, "a": 1}']),
+        ({"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {}}}}}, ["{}", '{"a": {"b": 1}}'], ['{"c": 1}', '{"a": {"c": 1}}']),
+        ({"type": "object", "properties": {"a": {}}, "additionalProperties": {"type": "null"}}, ['{"a": 1, "c": null}'], ['{"c": 1}']),
+        ({"type": "object", "properties": {"a": {}}, "required": ["b"]}, ['{"b": 1}', '{"a": 1, "b": 2}'], ["{}", '{"a": 1}']),
+        ({"allOf": [{"$ref": "#/$defs/a"}, {"properties": {"y": {}}, "required": ["y"]}], "$defs": {"a": {"type": "object", "properties": {"x": {}}}}}, ['{"x": 1, "y": 2}'], ['{"x": 1}']),
+        ({"$ref": "#/$defs/a", "required": ["y"], "$defs": {"a": {"type": "object", "properties": {"x": {}}}}}, ['{"y": 2}'], ["{}"]),
+        ({"type": "string", "format": "date"}, ['"2026-02-28"'], ['"2026-2-28"']),
+        ({"type": "string"}, ['"a\\n\\u001f\\"\\\\"'], ['"a\nb"', '"\\ud800"', '"a\x01"']),
+        ({"type": "object"}, ["{}", '{"a": {"b": [1, "x"]}}'], ["[]", "{ }", '{"a":1}', '{"a": 1} ']),
+    ],
+)  # fmt: skip
+def test_a_schema_allows_what_it_means_in_one_layout(
+    bench: Bench, schema: Any, right: list[str], wrong: list[str]
+) -> None:
+    for text in right:
+        assert allows(bench, schema_form(schema), text), text
+    for text in wrong:
+        assert not allows(bench, schema_form(schema), text), text
+
+
+@SLOWLY
+@given(
+    st.text(max_size=60)
+    | st.sampled_from(['"::=" (root) {x}', "</tool_call>\n", "<tool_call>", '\\u0000"', "日本🦊{[("]),
+    st.sampled_from(["string", "integer", "boolean"]),
+)
+def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str, kind: str) -> None:
+    plain = {"type": "object", "properties": {"x": {"type": kind}}, "required": ["x"], "additionalProperties": False}
+    told = {
+        **plain, "title": wording, "description": wording,
+        "properties": {"x": {"type": kind, "description": wording, "examples": [wording]}},
+    }  # fmt: skip
+    values = {"string": '"x"', "integer": "3", "boolean": "true"}
+    for schema in (plain, told):
+        tools = {"type": "tools", "functions": [{"name": "f", "description": wording, "parameters": schema}],
+                 "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": True}  # fmt: skip
+        for name, value in values.items():
+            text = f'{{"x": {value}}}'
+            assert allows(bench, schema_form(schema), text) == (name == kind)
+            call = f'<tool_call>\n{{"name": "f", "arguments": {text}}}\n</tool_call>'
+            assert allows(bench, tools, call) == (name == kind)
+
+
+def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> None:
+    tools = {"type": "tools", "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
+             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False}  # fmt: skip
+    call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+    for text in ("", "Any text, even {\n<", call, f"Wait.\n{call}", f"{call}\n{call}"):
+        assert allows(bench, tools, text), text
+    for text in ("<tool_call>", "Yes <tool_call>no", call.replace('"f"', '"g"'), f"{call} and more"):
+        assert not allows(bench, tools, text), text
+    must = tools | {"required": True}
+    assert allows(bench, must, call)
+    assert allows(bench, must, f"{call}\n{call}")
+    assert not allows(bench, must, "Any text")
+    listed = must | {"begin": "[TOOL_CALLS]", "end": ""}
+    assert allows(bench, listed, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
+    assert not allows(bench, listed, '[TOOL_CALLS]{"name": "f", "arguments": {}}')
+    assert allows(bench, must | {"begin": ""}, '\n{"name": "f", "arguments": {}}\n</tool_call>')
+    assert grammar_of(tools | {"begin": ""}) == ""
+    assert bench.ask(PROMPT, form=tools).text.startswith("We are open Monday")
+    answer = bench.ask(PROMPT, form=tools | {"begin": "open"}, parameters={"max_tokens": 60})
+    assert re.fullmatch(r'We are open\n{"name": "f", "arguments": {.*}}\n</tool_call>', answer.text)
+
+
+def test_a_mark_that_is_a_control_token_is_text_to_its_grammar() -> None:
+    bench = Bench(visible=("<|im_start|>",))
+    mark = bench.native.tokenize("<|im_start|>", add_special=False)
+    assert len(mark) == 1
+    matcher = bench.matcher(gbnf('root ::= "<|im_start|>" "yes"'))
+    assert mark[0] in matcher.allowed()
+    assert mark[0] not in Bench().matcher(gbnf('root ::= "<|im_start|>" "yes"')).allowed()
+
+
+def test_log_probabilities_of_a_held_answer_are_those_of_the_model(bench: Bench) -> None:
+    text = '{"intent": "hours"'
+    answer = bench.ask(PROMPT, form=gbnf(f"root ::= {json.dumps(text)}"), logprobs=2)
+    assert answer.text == text
+    ids = [t[0] for t in answer.tokens]
+    given = bench.native.tokenize(PROMPT, add_special=False)
+    scored = bench.ask([*given, *ids], score_from=len(given), logprobs=2, parameters={"max_tokens": 0}).scored
+    for held_token, free in zip(answer.tokens, scored[len(given) :], strict=True):
+        assert held_token[2] == pytest.approx(free[2], abs=0.05)
+    assert min(t[2] for t in answer.tokens) < -1
+
+
+def test_an_answer_ends_where_its_form_does_and_goes_on_where_it_may(bench: Bench) -> None:
+    ended = bench.ask(PROMPT, form=gbnf('root ::= "yes" | "no"'), ignore_eos=True)
+    assert ended.text in {"yes", "no"}
+    assert ended.result["finish_reason"] == "stop"
+    longer = bench.ask(PROMPT, form=gbnf("root ::= [a-z ]*"), ignore_eos=True, parameters={"max_tokens": 40})
+    assert longer.result == longer.result | {"finish_reason": "length", "completion_tokens": 40}
+    stopped = bench.ask(PROMPT, form=gbnf('root ::= "one two three"'), parameters={"stop": ["two"]})
+    assert (stopped.text, stopped.result["finish_reason"]) == ("one ", "stop")
+    biased = bench.ask(PROMPT, form=gbnf('root ::= "a"+ | "b"+'), parameters={"logit_bias": {bench.native.tokenize("a", add_special=False)[0]: 50}})  # fmt: skip
+    assert set(biased.text) == {"a"}
+
+
+def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
+    checker = FormChecker(str(MODEL), [])
+
+    async def outcome(form: dict[str, Any]) -> str:
+        try:
+            return "" if await checker.grammar_of(form) else "nothing to hold to"
+        except InputRefusedError as error:
+            told = len(error.message) < 500 and error.message.isprintable()
+            return error.code if told else f"said badly: {error.message!r}"
+
+    async def all_of_them() -> dict[str, str]:
+        return {name: await outcome(form) for name, (form, _) in HOSTILE.items()}
+
+    found = asyncio.run(all_of_them())
+    checker.close()
+    for name, code in found.items():
+        assert code in HOSTILE[name][1].split("|"), name
+
+
+def test_a_checking_process_that_is_lost_is_replaced_and_a_known_form_needs_none() -> None:
+    checker = FormChecker(str(MODEL), [])
+    assert asyncio.run(checker.grammar_of({"type": "json_object"}))
+    first = checker.pid
+    assert first is not None
+    with pytest.raises(InputRefusedError, match="too much time") as refused:
+        asyncio.run(checker.grammar_of(HOSTILE["and"][0]))
+    assert refused.value.code == "grammar_too_costly"
+    assert checker.pid is None
+    assert asyncio.run(checker.grammar_of({"type": "json_object"}))
+    assert checker.pid is None
+    assert asyncio.run(checker.grammar_of(gbnf('root ::= "x"')))
+    assert checker.pid not in {None, first}
+    assert asyncio.run(checker.grammar_of(None)) == asyncio.run(checker.grammar_of({"type": "text"})) == ""
+    with pytest.raises(InputRefusedError, match="'xml' is not known"):
+        asyncio.run(checker.grammar_of({"type": "xml"}))
+    checker.close()
+
+
+def test_a_form_that_becomes_too_costly_ends_its_own_request_alone(bench: Bench) -> None:
+    form = gbnf('root ::= [a-z ]{40} e\ne ::= e e | e e e | [a-z ] | ""')
+    alone = bench.ask(PROMPT, parameters={"max_tokens": 24})
+    costly = bench.submit(PROMPT, form=form, parameters={"max_tokens": 200, "temperature": 1.0, "seed": 1})
+    beside = bench.submit(PROMPT, parameters={"max_tokens": 24})
+    answers = bench.run()
+    assert answers[costly].error is not None
+    assert answers[costly].error["code"] == "grammar_too_costly"
+    assert answers[beside].text == alone.text
+
+
+# GBNF, against a reading of its own.
+
+_LETTERS = "ab]"
+
+
+@st.composite
+def expressions(draw: st.DrawFn, depth: int = 3) -> tuple[str, str]:
+    """An expression as GBNF, and the same as a pattern of :mod:`re`."""
+    kind = draw(st.sampled_from(["text", "class", "any"] + (["all", "alt", "times"] if depth else [])))
+    if kind == "text":
+        text = draw(st.text(_LETTERS + "\n", max_size=2))
+        return json.dumps(text), re.escape(text)
+    if kind == "class":
+        negated = draw(st.booleans())
+        inside = draw(
+            st.sampled_from([("a-b", "a-b"), ("\\]a", "\\]a"), ("&&b", "&b"), ("\\u0061", "a"), ("a-", "a\\-")])
+        )
+        return f"[{'^' * negated}{inside[0]}]", f"[{'^' * negated}{inside[1]}]"
+    if kind == "any":
+        return ".", "(?s:.)"
+    parts = [draw(expressions(depth - 1)) for _ in range(draw(st.integers(1, 3)))]
+    if kind == "all":
+        return f"({' '.join(p for p, _ in parts)})", f"(?:{''.join(q for _, q in parts)})"
+    if kind == "alt":
+        return f"({' | '.join(p for p, _ in parts)})", f"(?:{'|'.join(q for _, q in parts)})"
+    sign = draw(st.sampled_from(["*", "+", "?", "{2}", "{1,}", "{0,2}"]))
+    return f"({parts[0][0]}){sign}", f"(?:{parts[0][1]}){sign}"
+
+
+@SLOWLY
+@given(expressions(), st.text(_LETTERS + "\n&-", max_size=4))
+def test_grammars_without_recursion_allow_just_what_they_say(bench: Bench, pair: tuple[str, str], text: str) -> None:
+    grammar, pattern = pair
+    # The rule's own name and case mean nothing, and rules may stand in any order.
+    form = gbnf(f"root ::= Some-Rule # a comment\n\nsome-rule ::= root\nSome-Rule ::= {grammar}\n")
+    assert allows(bench, form, text) == (re.fullmatch(pattern, text) is not None)
+
+
+JSON_GBNF = r"""
+root   ::= object
+value  ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::=
+  "{" ws (
+            string ":" ws value
+    ("," ws string ":" ws value)*
+  )? "}" ws
+array  ::= "[" ws ( value ("," ws value)* )? "]" ws
+string ::= "\"" ( [^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) )* "\"" ws
+number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ws
+ws ::= | " " | "\n" [ \t]{0,20}
+"""
+
+
+def test_grammars_that_refer_to_themselves_are_held(bench: Bench) -> None:
+    for text in ('{"a": [1, {"b": null}], "c": "d"}', "{}", '{"a":1}\n'):
+        assert allows(bench, gbnf(JSON_GBNF), text), text
+    for text in ('{"a": }', '{"a": 1', "[1]", '{"a": 01}'):
+        assert not allows(bench, gbnf(JSON_GBNF), text), text
+    nested = gbnf('root ::= "(" root ")" | root "+" root | [0-9]+')
+    assert allows(bench, nested, "((1)+23)")
+    assert not allows(bench, nested, "((1)+23")
+    for seed in range(4):
+        answer = bench.ask(
+            PROMPT, form=gbnf(JSON_GBNF), parameters={"temperature": 1.5, "seed": seed, "max_tokens": 200}
+        )
+        if answer.result["finish_reason"] == "stop":
+            assert isinstance(json.loads(answer.text), dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("root ::= (", "line 1"), ("a ::= b", "no rule named root"), ("root ::= a", "names 'a'"), ('root ::= "a', "ends within"),
+        ('root ::= "a"{5,0}', "at least 5 and at most 0"), ("root ::= []", "no character"), ("root ::= [b-a]", "before it begins"),
+        ('root ::= "\\q"', "escape"), ('root ::= "a"\nroot ::= "b"', "second rule"), ("root ::= *", "nothing to repeat"),
+        ('root ::= "a"{x}', "a count is"), ("root ::= <think>", "tokens are not taken"), ('root ::= "a" )', "not understood"),
+        ("root ::= " + "(" * 60_000, "nest deeper"), ('root ::= "a"{1000000}', "not counted"), ('root ::= "\\uD800"', "no such"),
+    ],
+)  # fmt: skip
+def test_what_is_no_gbnf_is_told_with_its_place(text: str, why: str) -> None:
+    with pytest.raises(InputRefusedError, match=why) as refused:
+        gbnf_to_lark(text)
+    assert refused.value.code == "grammar_invalid"
+
+
+def test_what_is_hostile_is_made_again_from_its_seed() -> None:
+    assert [hostile_form(n) for n in range(50)] == [hostile_form(n) for n in range(50)]
