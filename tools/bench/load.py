@@ -9,9 +9,22 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from llmops_tui.inference.supervisor import ServerHandle
+_PIECES = (b'"finish_reason": null', b'"finish_reason":null')
+
+
+class Endpoint(Protocol):
+    """Where a server listens: ours, or another one that speaks the same."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def socket(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def process(self) -> Any: ...
 
 
 class BareLoop:
@@ -51,8 +64,13 @@ class Streamed:
     last: float
     timings: dict[str, Any]
 
+    @property
+    def made(self) -> int:
+        """How many tokens it has; llama-server has a name of its own for it."""
+        return int(self.timings["completion_tokens" if "completion_tokens" in self.timings else "predicted_n"])
 
-async def stream(handle: ServerHandle, body: dict[str, Any], path: str = "/v1/completions") -> Streamed:
+
+async def stream(handle: Endpoint, body: dict[str, Any], path: str = "/v1/completions") -> Streamed:
     """Ask for one streamed answer and read it to its end."""
     raw = json.dumps({"model": handle.model, "stream": True, **body}).encode()
     head = (
@@ -65,12 +83,12 @@ async def stream(handle: ServerHandle, body: dict[str, Any], path: str = "/v1/co
     first = last = 0.0
     tail = b""
     while part := await reader.read(1 << 16):
-        if b'"finish_reason": null' in part:
+        if any(piece in part for piece in _PIECES):
             last = time.perf_counter()
             first = first or last
         tail = (tail + part)[-4000:]
     writer.close()
-    event = next((e for e in reversed(tail.split(b"\n\n")) if b'"timings": {' in e), None)
+    event = next((e for e in reversed(tail.split(b"\n\n")) if b'"timings":' in e), None)
     if event is None:
         raise RuntimeError(f"no whole answer: {tail[-500:]!r}")
     return Streamed(asked, first, last, json.loads(event[event.index(b"data: ") + 6 :])["timings"])
