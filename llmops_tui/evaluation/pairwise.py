@@ -163,7 +163,7 @@ async def _decide_all(
     supervisor = ServerSupervisor(context.workspace)
     cache = AnswerCache(context.workspace)
     asker = Asker(
-        store.registry, cache, lambda m: open_endpoint(supervisor, m, options), precision=options.precision,
+        store.registry, cache, lambda m: open_endpoint(supervisor, m, options), precision=options.arithmetic,
         parallel=options.parallel, renderer=renderer,
     )  # fmt: skip
     done = 0

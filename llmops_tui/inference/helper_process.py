@@ -52,7 +52,10 @@ class HelperProcess:
             return self._talk(line, seconds)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, whatever it works on."""
+        process = self._process
+        if process is not None:
+            process.kill()
         with self._lock:
             self._kill()
 

@@ -22,6 +22,7 @@ LINE_LIMIT = 64 * 1024 * 1024
 _SLOWEST_DISK = 20_000_000
 # How long a process may take to end after its output did: the kernel may write its memory to disk.
 _DYING_SECONDS = 60.0
+_LEAST_SECONDS = 120.0
 _DOING = {"loading": "while loading the model", "checking": "while evaluating its first tokens"}
 
 
@@ -95,6 +96,8 @@ class _Attempt:
         self._environment = environment
         self._told = told
         self._phase = "loading"
+        # What is a hang of a step may be the time that Python takes to start on a busy machine.
+        hang_seconds = max(hang_seconds, _LEAST_SECONDS)
         with contextlib.suppress(OSError):
             hang_seconds += Path(options["path"]).stat().st_size / _SLOWEST_DISK
         self._hang_seconds = hang_seconds

@@ -96,6 +96,12 @@ class EngineSettings:
         """What keys and values are kept in: as chosen, or in 32 bits where exact."""
         return ("f32", "f32") if self.exact else (self.cache_type_k, self.cache_type_v)
 
+    @property
+    def arithmetic(self) -> str:
+        """What figures depend on, in a few words: the precision, and a cache of other types than usual."""
+        usual = self.exact or self.cache_types == ("f16", "f16")
+        return self.precision if usual else f"{self.precision} {'/'.join(self.cache_types)}"
+
 
 def draft_settings(settings: EngineSettings) -> EngineSettings:
     """How a draft model is loaded beside a model: for one text, whole on the first GPU where the model is on any."""

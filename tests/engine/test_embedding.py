@@ -239,7 +239,7 @@ def test_a_request_that_nobody_waits_for_ends_at_once_and_others_do_not_notice(s
 
 def test_an_evaluation_that_is_broken_off_counts_for_nothing(sample: Setup) -> None:
     from llmops_tui.inference.engine.embedding import Text
-    from llmops_tui.inference.engine.native import DecodeAbortedError
+    from llmops_tui.inference.engine.evaluation import DecodeAbortedError
 
     embedder = sample.embedder
     (tokens,) = token_lists((600,), sample.bench.native.n_vocab)

@@ -181,9 +181,42 @@ def test_embeddings_as_numbers_and_packed(served: httpx.Client) -> None:
     assert (
         ask(served, {"input": "x", "dimensions": 3}, "/v1/embeddings", status=400)["error"]["code"] == "bad_dimensions"
     )
+    error = ask(served, {"input": ["x", "y", "kettle " * 700]}, "/v1/embeddings", status=400)["error"]
+    assert error["code"] == "context_length_exceeded"
+    assert error["message"].startswith("input[2]: the text has ")
     tokens = ask(served, {"content": "refund please", "add_special": True}, "/tokenize")["tokens"]
     again = ask(served, {"input": tokens}, "/v1/embeddings")["data"][0]["embedding"]
     assert again == pytest.approx(plain["data"][0]["embedding"], abs=1e-6)
+
+
+def test_long_texts_and_many_of_them_come_whole(served: httpx.Client) -> None:
+    text = "Grüße, the kettle is 日本 broken\n" * 2500
+    told = ask(served, {"content": text}, "/tokenize")
+    assert "".join(told["pieces"]).count("kettle") == 2500
+    assert (len(told["tokens"]), len(told["pieces"]), told["text"]) == (told["count"], told["count"], text)
+    assert told["max_model_len"] == 512
+    back = ask(served, {"tokens": told["tokens"]}, "/detokenize")
+    assert back["text"] == back["prompt"] == text
+    empty = ask(served, {"content": ""}, "/tokenize")
+    assert (empty["tokens"], empty["pieces"], empty["count"]) == ([], [], 0)
+    cut = ask(served, {"prompt": text, "truncate": "left", "max_tokens": 4}, "/v1/completions")
+    assert cut["timings"]["truncated_tokens"] == told["count"] - 512 + 4
+    refused = ask(served, {"prompt": text, "max_tokens": 4}, "/v1/completions", status=400)["error"]
+    assert f"{told['count']:,} tokens" in refused["message"]
+    many = ask(served, {"input": [f"order {n}" for n in range(300)]}, "/v1/embeddings")
+    assert [d["index"] for d in many["data"]] == list(range(300))
+    one = ask(served, {"input": "order 299"}, "/v1/embeddings")
+    # Beside others sums are added in another order.
+    a, b = many["data"][299]["embedding"], one["data"][0]["embedding"]
+    assert sum(x * y for x, y in zip(a, b, strict=True)) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_client_that_leaves_ends_its_embeddings(served: httpx.Client) -> None:
+    texts = ["kettle " * 100] * 2000
+    with pytest.raises(httpx.ReadTimeout):
+        served.post("/v1/embeddings", json={"input": texts}, timeout=httpx.Timeout(60, read=0.5))
+    wait_for(lambda: served.get("/health").json()["active"] == 0)
+    assert len(ask(served, {"input": ["a", "b"]}, "/v1/embeddings")["data"]) == 2
 
 
 def test_facts_pages_and_names(served: httpx.Client) -> None:

@@ -327,9 +327,12 @@ def test_prompts_that_were_of_use_outlast_a_stream_of_strangers() -> None:
     assert len(cache) == MAX_SNAPSHOTS
     assert cache.used_bytes == 1000 * MAX_SNAPSHOTS
     for one in kept:
-        assert cache.best([*one.tokens, 7], "", 100, whole=True) == (51, one)
-    assert cache.best(kept[0].tokens, "other", 100, whole=False) == (0, None)
+        assert cache.best([*one.tokens, 7], "", 100, lambda found, common: common * (common == len(found.tokens))) == (
+            51,
+            one,
+        )
+    assert cache.best(kept[0].tokens, "other", 100, lambda _found, common: common) == (0, None)
     longer = Snapshot([*kept[0].tokens, 8, 9], "", np.zeros(2000, np.uint8))
     cache.add(longer)
     assert longer.used
-    assert cache.best(kept[0].tokens, "", 100, whole=False)[1] is longer
+    assert cache.best(kept[0].tokens, "", 100, lambda _found, common: common)[1] is longer

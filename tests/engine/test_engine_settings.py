@@ -178,6 +178,17 @@ def test_a_cache_in_blocks_answers_nearly_as_a_whole_one_and_needs_heads_that_fi
         estimate(read_header(narrow), EngineSettings(cache_type_k="q8_0"))
 
 
+def test_figures_of_other_caches_are_not_taken_for_the_same() -> None:
+    from llmops_tui.evaluation.running.asking import engine_name
+
+    told = [
+        engine_name(LoadOptions(**given).arithmetic)
+        for given in ({}, {"precision": "exact"}, {"cache_type_k": "q8_0"}, {"cache_type_v": "q8_0"})
+    ]
+    assert len(set(told)) == 4
+    assert told[0].endswith(" fast")
+
+
 def test_a_wider_batch_and_a_narrow_one_answer_alike() -> None:
     prompt = "kettle rug lamp " * 60
     answers = {

@@ -42,7 +42,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         "waiting": 2,
         "last_failure": "the engine was \x1b[2Jkilled",
     }
-    memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
+    memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "embedding": 4e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
               "on": (), "layers": 5, "device": "host", "sizes": {"host": 200_000_000}, "fits": True,
                   "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": (), "draft": 10_000_000}  # fmt: skip
     monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m, _a: Details(memory, engine))

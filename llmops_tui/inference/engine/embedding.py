@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.before_output import BeforeOutput
-from llmops_tui.inference.engine.native import AbortFlag, Batch, DecodeAbortedError, NativeModel
+from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
+from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions, context_parameters
 from llmops_tui.models.embedding_memory import PACK, SEQUENCES, embedding_shape
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine.embedding import Embedder, Text
-from llmops_tui.inference.engine.native import DecodeAbortedError
+from llmops_tui.inference.engine.evaluation import DecodeAbortedError
 
 Tell = Callable[[list[dict[str, Any]]], None]
 _Pieces = list[tuple["_Work", Text, int]]

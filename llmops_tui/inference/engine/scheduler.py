@@ -10,7 +10,8 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine.drafting import DraftModel, ModelDraft
-from llmops_tui.inference.engine.native import DecodeAbortedError, NativeModel
+from llmops_tui.inference.engine.evaluation import DecodeAbortedError
+from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine.placement import Placement
 from llmops_tui.inference.engine.prefix_cache import PrefixCache
