@@ -1,9 +1,9 @@
 """A real model against what llama.cpp's own tools made of it: tokens, perplexity, greedy text.
 
 tests/data/smollm2_reference.json was recorded once, by tools/record_smollm2.py, which names the tools and their version. Tokens are equal
-anywhere. Logits are not: weights and activations are quantized, so the last bits of a sum, which depend on the processor and
-on whether attention is fused, decide how the next layer's inputs are rounded. Log-probabilities then differ by tenths of a nat, and choices whose
-likeliest two tokens are nearer than that may fall either way.
+anywhere. Logits are not: weights and activations are quantized, so the last bits of a sum, which depend on the processor, on how many tokens are
+evaluated at once and on whether attention is fused, decide how the next layer's inputs are rounded. On one and the same machine the distance of the two
+likeliest tokens then differs by 0.1 nats in the median and by 0.96 at most over 870 tokens, and means over hundreds of tokens by half a per cent.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 REFERENCE: dict[str, Any] = json.loads((DATA / "smollm2_reference.json").read_text(encoding="utf-8"))
 CHUNK: int = REFERENCE["chunk"]
 ANSWERS: dict[str, dict[str, Any]] = {a["prompt"]: a for a in REFERENCE["answers"]}
-# A choice is clear where the second likeliest token is at least so far behind, in nats.
-CLEAR = 0.25
-# Two answers that are long before their first choice that is not clear.
-SURE = ("Summarise: The train was late, so we missed the start of the concert.", "Translate to French: good morning")
-FIRST_CHUNK_WITHIN = 0.03
-TEXT_WITHIN = 0.01
+# A choice is clear where the second likeliest token is at least so far behind, in nats; those are all the same everywhere. Of the likely ones nearly all are.
+CLEAR, LIKELY = 1.0, 0.25
+CLEAR_SHARE, LIKELY_SHARE, LIKELY_SAME = 0.6, 0.85, 0.98
+# The answers that go on longest before a choice that is not clear.
+SURE = ("What does HTTP stand for?", "Summarise: The train was late, so we missed the start of the concert.")
+# As much as was seen between ways to compute on one machine, and as much again.
+CHUNK_WITHIN, TEXT_WITHIN, ALL_WITHIN = 0.03, 0.015, 0.005
 
 
 def clear_runs(margins: Sequence[float]) -> Iterator[tuple[int, int]]:
@@ -51,6 +52,11 @@ def clear_runs(margins: Sequence[float]) -> Iterator[tuple[int, int]]:
         elif margin < CLEAR and begin is not None:
             yield begin, at
             begin = None
+
+
+def clear_beginning(reference: dict[str, Any]) -> int:
+    """How many tokens of an answer come before its first choice that is not clear."""
+    return next((end for begin, end in clear_runs(reference["margins"]) if begin == 0), 0)
 
 
 @asynccontextmanager
@@ -82,17 +88,17 @@ async def test_conversations_are_rendered_and_answered_as_by_llama_server(smollm
             assert told["text"] == reference["rendered"]
         for prompt in SURE:
             reference = ANSWERS[prompt]
-            sure = next(end for begin, end in clear_runs(reference["margins"]) if begin == 0)
+            sure = clear_beginning(reference)
+            assert sure >= 5
             parameters = SamplingParameters(max_tokens=sure)
             pieces = [e async for e in client.stream_chat([{"role": "user", "content": prompt}], parameters)]
             end = pieces.pop()
             assert isinstance(end, StreamEnd)
             assert end.timings["completion_tokens"] == sure
-            whole = sure == len(reference["ids"])
-            known = await client.complete("/detokenize", {"tokens": reference["ids"][: sure - whole]})
-            assert "".join(map(str, pieces)) == known["text"]
-            assert end.finish_reason == ("stop" if whole and reference["finish"] == "stop" else "length")
-            assert reference["text"].startswith(known["text"])
+            assert end.finish_reason == "length"
+            text = "".join(map(str, pieces))
+            assert text == (await client.complete("/detokenize", {"tokens": reference["ids"][:sure]}))["text"]
+            assert reference["text"].startswith(text)
 
 
 async def test_perplexity_of_a_first_chunk_is_that_of_llama_perplexity(smollm2: Path, workspace: Workspace) -> None:
@@ -103,7 +109,7 @@ async def test_perplexity_of_a_first_chunk_is_that_of_llama_perplexity(smollm2: 
     counted = [p for _, p in found.tokens[CHUNK // 2 + 1 : CHUNK] if p is not None]
     assert len(counted) == CHUNK - CHUNK // 2 - 1
     expected = REFERENCE["perplexity"]["prose"]["first_chunk"]
-    assert math.exp(-sum(counted) / len(counted)) == pytest.approx(expected, rel=FIRST_CHUNK_WITHIN)
+    assert math.exp(-sum(counted) / len(counted)) == pytest.approx(expected, rel=CHUNK_WITHIN)
 
 
 @pytest.mark.slow
@@ -112,6 +118,8 @@ async def test_perplexity_of_three_texts_is_that_of_llama_perplexity(
     smollm2: Path, workspace: Workspace, precision: str
 ) -> None:
     """All chunks of all texts, by the log-probabilities that our perplexity is made of."""
+    ours = theirs = 0.0
+    counted = 0
     async with served(workspace, smollm2, precision=precision) as client:
         for name, expected in REFERENCE["perplexity"].items():
             # The tool leaves the last line's end away.
@@ -127,6 +135,10 @@ async def test_perplexity_of_three_texts_is_that_of_llama_perplexity(
                 told = (await client.complete("/v1/completions", body))["choices"][0]["logprobs"]["token_logprobs"]
                 values += told[CHUNK // 2 + 1 :]
             assert math.exp(-sum(values) / len(values)) == pytest.approx(expected["all_chunks"], rel=TEXT_WITHIN), name
+            ours -= sum(values)
+            theirs += len(values) * math.log(expected["all_chunks"])
+            counted += len(values)
+    assert math.exp(ours / counted) == pytest.approx(math.exp(theirs / counted), rel=ALL_WITHIN)
 
 
 @pytest.mark.slow
@@ -150,4 +162,26 @@ def test_every_clear_choice_of_greedy_answers_is_that_of_llama_server(smollm2: P
         assert [t[0] for t in got.tokens] == expected[: len(expected) - ended], (reference["prompt"], begin)
         assert got.result["finish_reason"] == ("stop" if ended else "length")
         compared += end - begin
-    assert compared >= 0.85 * sum(len(r["ids"]) for r in ANSWERS.values())
+    assert compared >= CLEAR_SHARE * sum(len(r["ids"]) for r in ANSWERS.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+def test_likely_choices_of_greedy_answers_are_those_of_llama_server(smollm2: Path, precision: str) -> None:
+    """The likeliest token at each place of each answer, as it is given: nothing that differs has a part in what comes after it."""
+    bench = Bench(smollm2, context=256, parallel=1, precision=precision)
+    likely = same = tokens = 0
+    for reference in ANSWERS.values():
+        prompt = bench.native.tokenize(reference["rendered"], add_special=False)
+        given = [*prompt, *reference["ids"]]
+        scored = bench.ask(given, parameters={"max_tokens": 0}, score_from=len(prompt), logprobs=1).scored[
+            len(prompt) :
+        ]
+        for (_, _, _, alternatives), token, margin in zip(scored, reference["ids"], reference["margins"], strict=True):
+            tokens += 1
+            if margin >= LIKELY:
+                likely += 1
+                same += alternatives[0][0] == token
+                assert margin < CLEAR or alternatives[0][0] == token, reference["prompt"]
+    assert likely >= LIKELY_SHARE * tokens
+    assert same >= LIKELY_SAME * likely
