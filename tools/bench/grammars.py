@@ -155,6 +155,7 @@ async def waits(handle: ServerHandle, forms: list[dict[str, Any]], tokens: int =
             except OSError:
                 continue  # turned away before it was read
 
+    await beside(asyncio.sleep(1))  # an engine's first steps are slower than all others
     quiet, quiet_median = await beside(asyncio.sleep(10))
     first, _ = await beside(_once(handle, {"response_format": {"type": "json_object"}}))
     started = time.perf_counter()
