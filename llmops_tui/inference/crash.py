@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 from llmops_tui.jobs.process import describe_exit
@@ -40,7 +41,8 @@ def why_it_died(returncode: int, log: Path, start: int, oom_before: int | None, 
         doing: what it was at, such as "while loading the model".
     """
     told = describe_exit(returncode, oom_before) + (f", {doing}" if doing else "")
-    found = _said(_since(log, start))
+    # A kill comes from outside, and nothing in the log has led to it.
+    found = "" if returncode == -signal.SIGKILL else _said(_since(log, start))
     return f"{told}; {found}" if found else told
 
 
