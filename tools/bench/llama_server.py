@@ -243,12 +243,12 @@ def edit(bench: Bench) -> dict[str, Any]:
             (got,) = asyncio.run(together(ends[who], [prompt], 2, reuse=True, sampling=GREEDY))
             return Measured((got.first - got.asked) * 1000, processor_seconds(ends[who]) - before)
 
-        for _ in range(bench.rounds + 1):
+        for number in range(bench.rounds + 1):
             base = tokens_of(ends["ours"], bench.words(1200))[:1000]
             change = bench.rng.randrange(950, 999)
             other = base[:change] + tokens_of(ends["ours"], bench.words(100))[: 1000 - change]
-            cold += pairs(1, lambda who, base=base: first(who, base))
-            edited += pairs(1, lambda who, other=other: first(who, other))
+            cold += pairs(1, lambda who, base=base: first(who, base), number)
+            edited += pairs(1, lambda who, other=other: first(who, other), number)
     # The first of each warms up.
     return {"first_token_cold": told(cold[1:], "ms"), "first_token_after_edit": told(edited[1:], "ms")}
 

@@ -22,10 +22,10 @@ class Measured:
 Pair = tuple[Measured, Measured]
 
 
-def pairs(rounds: int, measure: Callable[[str], Measured]) -> list[Pair]:
+def pairs(rounds: int, measure: Callable[[str], Measured], begin: int = 0) -> list[Pair]:
     """(ours, other) in turns; who begins changes, so that neither has the warmer or the quieter place."""
     found = []
-    for number in range(rounds):
+    for number in range(begin, begin + rounds):
         order = ("ours", "other") if number % 2 == 0 else ("other", "ours")
         values = {name: measure(name) for name in order}
         found.append((values["ours"], values["other"]))
