@@ -196,7 +196,7 @@ def test_long_texts_and_many_of_them_come_whole(served: httpx.Client) -> None:
     assert (len(told["tokens"]), len(told["pieces"]), told["text"]) == (told["count"], told["count"], text)
     assert told["max_model_len"] == 512
     back = ask(served, {"tokens": told["tokens"]}, "/detokenize")
-    assert back["text"] == back["prompt"] == text
+    assert back["text"] == back["content"] == back["prompt"] == text
     empty = ask(served, {"content": ""}, "/tokenize")
     assert (empty["tokens"], empty["pieces"], empty["count"]) == ([], [], 0)
     cut = ask(served, {"prompt": text, "truncate": "left", "max_tokens": 4}, "/v1/completions")

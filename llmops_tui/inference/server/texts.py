@@ -62,12 +62,12 @@ class Texts:
         return await _in_parts(request, self._tokens(call, {"text": text, "max_model_len": longest}))
 
     async def detokenize(self, request: Request) -> Response:
-        """``POST /detokenize``. The text is told twice, under the names that llama.cpp and vLLM give it."""
+        """``POST /detokenize``. The text is told under our name for it, and under those of llama.cpp and vLLM."""
         body = await read_body(request, schemas.DetokenizeRequest)
         call = {"op": "detokenize", "tokens": body.tokens}
         text = str((await while_connected(request, self.ask(call)))["text"])
         raw = orjson.dumps(text)
-        return Response(b'{"text":' + raw + b',"prompt":' + raw + b"}", media_type=_JSON)
+        return Response(b'{"text":' + raw + b',"content":' + raw + b',"prompt":' + raw + b"}", media_type=_JSON)
 
     async def embeddings(self, request: Request) -> Response:
         """``POST /v1/embeddings``: all texts in one call, so that they share the engine's steps."""
