@@ -67,9 +67,10 @@ class BaseScreen(Screen[None]):
             self.query_one("#too-small", Static).update(text)
 
     def show_status(self, status: Status) -> None:
-        """Pass a new status on to the status line."""
+        """Pass a new status on to the status line; one that is just being made gets the next."""
         for line in self.query(StatusLine):
-            line.show(status)
+            if line.children:
+                line.show(status)
 
     def focused_panel(self) -> Panel | None:
         """The pane that has the focus."""
