@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from llmops_tui import __version__
@@ -41,7 +42,7 @@ class Check:
 def checkup(workspace: Workspace) -> list[Check]:
     """Look at everything; no check can make another fail."""
     checks: tuple[Callable[[Workspace], list[Check]], ...] = (
-        _versions, _llama, _gpu, _disk, _file_system, _terminal, _clipboard, _book, _notices,
+        _versions, _llama, _gpu, _settings, _disk, _file_system, _terminal, _clipboard, _book, _notices,
     )  # fmt: skip
     found: list[Check] = []
     for check in checks:
@@ -125,18 +126,34 @@ def _gpu(_workspace: Workspace) -> list[Check]:
     return found
 
 
+def _settings(_workspace: Workspace) -> list[Check]:
+    from llmops_tui.settings import load_settings
+    from llmops_tui.user_files import settings_path
+
+    path = settings_path()
+    if problems := load_settings(path)[1]:
+        return [
+            Check("settings", "warn", problem, f"Mend it in {path}, or on the settings screen.") for problem in problems
+        ]
+    return [Check("settings", "ok", str(path) if path.exists() else "the defaults")]
+
+
+def _existing(workspace: Workspace) -> Path:
+    """The workspace's folder, or the nearest above it where it is not made yet."""
+    return next(p for p in (workspace.root, *workspace.root.parents) if p.is_dir())
+
+
 def _disk(workspace: Workspace) -> list[Check]:
-    free = shutil.disk_usage(workspace.root).free
+    place = _existing(workspace)
+    free = shutil.disk_usage(place).free
     state = "ok" if free > _FEW_BYTES else "warn"
-    return [
-        Check("disk", state, f"{free / 1e9:.1f} GB free at {workspace.root}", "" if state == "ok" else "Free some.")
-    ]
+    return [Check("disk", state, f"{free / 1e9:.1f} GB free at {place}", "" if state == "ok" else "Free some.")]
 
 
 def _file_system(workspace: Workspace) -> list[Check]:
     import psutil
 
-    root = str(workspace.root)
+    root = str(_existing(workspace))
     mounts = [p for p in psutil.disk_partitions(all=True) if root.startswith(p.mountpoint.rstrip("/") + "/")]
     kind = max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else "unknown"
     if kind in _NETWORK_FILE_SYSTEMS:
@@ -175,6 +192,8 @@ def _clipboard(_workspace: Workspace) -> list[Check]:
 def _book(workspace: Workspace) -> list[Check]:
     from llmops_tui.workspace.catalogue import Catalogue
 
+    if not workspace.root.is_dir():
+        return [Check("workspace", "ok", f"none yet at {workspace.root}; llmops init makes one")]
     Catalogue(workspace).read(lambda book: book.execute("SELECT 1").fetchone())
     return [Check("workspace", "ok", str(workspace.root))]
 

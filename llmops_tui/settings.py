@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import time
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -122,30 +124,68 @@ class Settings(BaseModel):
         return text
 
 
+# Of a setting that cannot be read, the reading that keeps least of what the user may have wanted kept out.
+_STRICT: dict[str, Any] = {"trace_content": "off"}
+_STRICTLY = "; until it is right, traces keep figures only"
+
+
 def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:
-    """The settings, and what was wrong in the file; a wrong value is replaced by its default."""
+    """The settings, and what was wrong in the file, each as one sentence.
+
+    A wrong value is replaced by its default; where what traces may keep cannot be read, they keep no content.
+    """
     path = path or settings_path()
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Settings(), []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return Settings(), [f"{path}: {error}"]
+        return Settings(**_STRICT), [f"{path}: {error}; the defaults are used{_STRICTLY}"]
     problems: list[str] = []
     while True:
         try:
             return Settings.model_validate(raw), problems
         except ValidationError as error:
-            for item in error.errors(include_url=False):
-                name = str(item["loc"][0])
-                if raw.pop(name, None) is not None:
-                    problems.append(f"{path}: {name}: {item['msg']}; the default is used")
+            for name, text in _faults(error):
+                raw.pop(name)
+                meant = _meant(name)
+                problem = f"{path}: {name}: {text}"
+                if meant in _STRICT:
+                    raw[meant] = _STRICT[meant]
+                    problems.append(problem + _STRICTLY)
+                else:
+                    problems.append(f"{problem}; the default is used" if meant == name else problem)
 
 
-def save_settings(settings: Settings, path: Path | None = None) -> None:
-    """Write the settings that differ from the defaults."""
+def _faults(error: ValidationError) -> list[tuple[str, str]]:
+    """The settings that are wrong, each once, and why."""
+    found: dict[str, str] = {}
+    for item in error.errors(include_url=False):
+        name = str(item["loc"][0])
+        unknown = "there is no such setting" + (f"; is {_meant(name)} meant?" if _meant(name) else "")
+        found.setdefault(name, unknown if item["type"] == "extra_forbidden" else item["msg"])
+    return list(found.items())
+
+
+def _meant(name: str) -> str | None:
+    """The setting that a name is, or is nearly, in any case and with dashes too."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), Settings.model_fields, n=1, cutoff=0.75)
+    return near[0] if near else None
+
+
+def save_settings(settings: Settings, path: Path | None = None) -> Path | None:
+    """Write the settings that differ from the defaults.
+
+    Returns:
+        Where the former file was put, if it held something that could not be read and so would be lost; else None.
+    """
     import tomli_w
 
     path = path or settings_path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = None
+    if load_settings(path)[1]:
+        kept = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        path.rename(kept)
     write_atomic(path, tomli_w.dumps(settings.model_dump(exclude_defaults=True)))
+    return kept

@@ -22,8 +22,10 @@ def doctor(
 
     session = session_of(context)
     if retry:
-        forget()
-    found = checkup(session.workspace)
+        forgotten = forget()
+        session.say(f"forgotten: {forgotten}" if forgotten else "nothing was left out here; nothing is forgotten")
+    # A look makes nothing: where there is no workspace yet, that is what it says.
+    found = checkup(session.workspace if session.place.root.is_dir() else session.place)
     marks = {"ok": "✓", "warn": "!", "fail": "✗"}
 
     def human() -> str:

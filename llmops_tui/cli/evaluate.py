@@ -36,6 +36,8 @@ def run(
     """Ask every case of a suite, score the answers, and tell each figure with its interval; a job for all columns."""
     session = session_of(context)
     store = store_of(session)
+    # The job loads models by them; what is wrong in them is told here, where somebody reads it.
+    _ = session.settings
     version = suite_of(store, given)
     if limit is not None:
         version = store.save_suite(version.suite.model_copy(update={"limit": limit}), f"{limit} cases")

@@ -29,13 +29,12 @@ def perplexity(
     tokens: Annotated[bool, typer.Option("--tokens", help="Also each token with its log-probability.")] = False,
 ) -> None:
     """The perplexity of a whole text under a model, and its bits per byte."""
+    from llmops_tui.cli.serve import own_options
     from llmops_tui.evaluation.perplexity import perplexity as measure
     from llmops_tui.inference.client import ModelClient
     from llmops_tui.inference.endpoints import open_endpoint
-    from llmops_tui.inference.options import options_from
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.models.registry import ModelRegistry
-    from llmops_tui.settings import load_settings
 
     session = session_of(context)
     try:
@@ -47,7 +46,7 @@ def perplexity(
         raise InputRefusedError(
             "not_offered", f"{model!r} is somebody else's endpoint, which tells no log-probabilities of a text"
         )
-    endpoint = open_endpoint(ServerSupervisor(session.workspace), entry, options_from(load_settings()[0]))
+    endpoint = open_endpoint(ServerSupervisor(session.workspace), entry, own_options(session))
 
     async def work() -> Any:
         async with ModelClient(endpoint) as client:
@@ -119,6 +118,8 @@ def pairwise(
     session = session_of(context)
     store = store_of(session)
     store.registry.get(judge)
+    # The job loads the judge by them; what is wrong in them is told here, where somebody reads it.
+    _ = session.settings
     arguments = {
         "baseline": store.get(baseline).name,
         "candidate": store.get(candidate).name,

@@ -110,11 +110,9 @@ def gc(
 ) -> None:
     """Clear away what nothing refers to any more."""
     from llmops_tui.keeping.gc import collect, plan
-    from llmops_tui.settings import load_settings
 
     session = session_of(context)
-    settings, _ = load_settings()
-    removals = (collect if yes else plan)(session.workspace, settings, days)
+    removals = (collect if yes else plan)(session.workspace, session.settings, days)
     size = sum(r.size for r in removals)
 
     def human() -> str:

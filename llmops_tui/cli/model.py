@@ -106,7 +106,7 @@ def estimate(
     from llmops_tui.models.engine_settings import EngineSettings, part
 
     session = session_of(context)
-    options = engine(own_options())
+    options = engine(own_options(session))
     planned = plan(session.workspace, _registry(session).get(name).base, options)
     needed, book = planned.needed, ledger()
     devices = {d: {"wanted": size, "available": book.available(d)} for d, size in planned.sizes.items()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +16,9 @@ from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.catalogue import Catalogue, read_notices
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
+
+if TYPE_CHECKING:
+    from llmops_tui.settings import Settings
 
 LIMIT = 50
 
@@ -27,9 +31,14 @@ class Session:
         self.used: Workspace | None = None
 
     @property
+    def place(self) -> Workspace:
+        """Where the workspace is or would be; nothing is made."""
+        return find_workspace(self.options.workspace)
+
+    @property
     def workspace(self) -> Workspace:
         """The workspace, made on first use."""
-        self.used = find_workspace(self.options.workspace).make()
+        self.used = self.place.make()
         return self.used
 
     @property
@@ -39,6 +48,16 @@ class Session:
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
         return Catalogue(workspace)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The user's settings; what is wrong in their file is told, once a command."""
+        from llmops_tui.settings import load_settings
+
+        settings, problems = load_settings()
+        for problem in problems:
+            self.say(f"settings: {problem}")
+        return settings
 
     @property
     def journal(self) -> Journal:

@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.2
 
 
-def own_options() -> LoadOptions:
+def own_options(session: Session) -> LoadOptions:
     """How models are loaded by the user's settings."""
     from llmops_tui.inference.options import options_from
-    from llmops_tui.settings import load_settings
 
-    return options_from(load_settings()[0])
+    return options_from(session.settings)
 
 
 def opener(session: Session) -> Callable[[Model], Endpoint]:
@@ -42,7 +41,7 @@ def opener(session: Session) -> Callable[[Model], Endpoint]:
     from llmops_tui.inference.supervisor import ServerSupervisor
 
     supervisor = ServerSupervisor(session.workspace)
-    return lambda model: open_endpoint(supervisor, model, own_options())
+    return lambda model: open_endpoint(supervisor, model, own_options(session))
 
 
 def endpoint_of(session: Session, name: str) -> Endpoint:
@@ -86,7 +85,7 @@ def serve(
     found = ModelRegistry(session.catalogue).get(model)
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host="" if socket_path else host)
     options = replace(
-        engine(own_options()),
+        engine(own_options(session)),
         wait=wait,
         idle_seconds=1e12,
         host="" if socket_path else host,

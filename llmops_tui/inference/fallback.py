@@ -136,9 +136,11 @@ def remember(rung: Rung, cause: str) -> bool:
     return True
 
 
-def forget() -> None:
-    """Try everything again from the top at the next start."""
+def forget() -> str:
+    """Try everything again from the top at the next start; returns what was known of this machine, in words."""
+    known = remembered()
     _path().unlink(missing_ok=True)
+    return f"models ran {known.found.told}, since: {known.cause}" if known is not None else ""
 
 
 def _path() -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -162,6 +163,33 @@ def test_doctor_says_what_it_found_with_a_remedy(workspace: Workspace) -> None:
     assert "CPU build" in checks["llama.cpp"]["finding"] or "GPU build" in checks["llama.cpp"]["finding"]
     assert all(check["state"] in {"ok", "warn", "fail"} for check in checks.values())
     assert all(check["remedy"] for check in checks.values() if check["state"] != "ok")
+    assert checks["settings"]["state"] == "ok"
+
+
+def test_doctor_makes_nothing_where_it_looks(tmp_path: Path) -> None:
+    place = tmp_path / "none" / ".llmops"
+    done = run("doctor", "--json", "--retry", "--workspace", str(place))
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert "llmops init" in checks["workspace"]["finding"]
+    assert str(tmp_path) in checks["disk"]["finding"]
+    assert "nothing is forgotten" in done.stderr
+    assert not place.parent.exists()
+
+
+def test_what_is_wrong_in_the_settings_is_told_by_what_uses_them(sample: Workspace) -> None:
+    path = settings_path()
+    path.parent.mkdir(parents=True)
+    path.write_text("threads = 3\ncontxt = 512\nbatch = 1\n")
+    done = run("model", "estimate", "support-base", "--json", workspace=sample)
+    assert done.returncode == 0
+    assert [line.split(": ", 2)[2] for line in done.stderr.splitlines()] == [
+        "batch: Input should be greater than or equal to 64; the default is used",
+        "contxt: there is no such setting; is context meant?",
+    ]
+    checks = json.loads(run("doctor", "--json", workspace=sample).stdout)["checks"]
+    found = [check for check in checks if check["name"] == "settings"]
+    assert [check["state"] for check in found] == ["warn", "warn"]
+    assert str(path) in found[0]["remedy"]
 
 
 def test_an_interrupt_ends_with_130(sample: Workspace) -> None:

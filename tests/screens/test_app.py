@@ -220,9 +220,41 @@ def test_wrong_settings_are_told_and_the_rest_is_used(tmp_path: Path) -> None:
     assert settings == Settings(theme="nord")
     assert len(problems) == 2
     path.write_text("theme = [")
-    assert load_settings(path)[0] == Settings()
-    save_settings(Settings(threads=3), path)
+    assert load_settings(path)[0] == Settings(trace_content="off")
+    # Saving writes the whole file anew: one that could not be read is put aside first.
+    kept = save_settings(Settings(threads=3), path)
+    assert kept is not None
+    assert kept.read_text() == "theme = ["
     assert load_settings(path) == (Settings(threads=3), [])
+    assert save_settings(Settings(threads=4), path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trace_content = off",  # no TOML
+        'trace_content = "of"',
+        "trace_content = false",
+        'trace-content = "off"',
+        'Trace_Content = "off"',
+        'trace_contents = "redact"',
+    ],
+)
+def test_a_slip_never_makes_traces_keep_more(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f"threads = 3\n{text}\n")
+    settings, problems = load_settings(path)
+    assert settings.trace_content == "off"
+    assert len(problems) == 1
+    assert "figures only" in problems[0]
+
+
+def test_another_slip_leaves_what_traces_keep_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('thread = 3\ntrace_content = "redact"\n')
+    settings, problems = load_settings(path)
+    assert settings == Settings(trace_content="redact")
+    assert problems == [f"{path}: thread: there is no such setting; is threads meant?"]
 
 
 async def test_an_unknown_theme_is_told(open_app: OpenApp) -> None:
