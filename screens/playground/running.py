@@ -38,10 +38,15 @@ class Run:
         from llmops_tui.prompts.runs import RunRequest
 
         screen, state = self._screen, self._screen.state
+        if not screen.opened.is_set():
+            # A key pressed before the workspace was read means what will be seen then.
+            screen.show_figures(Content.styled("opening the workspace …", "$muted"))
+            await screen.opened.wait()
         model = state.model
         if model is None:
             self.generating = False
-            raise InputRefusedError("no_model", "no model is chosen", "m chooses one; the Models screen adds one.")
+            screen.show_figures(Content(""))
+            raise InputRefusedError("no_model", "no model is chosen", "F4 chooses one; the Models screen adds one.")
         request = RunRequest(
             prompt=state.prompt or "untitled",
             system=state.draft.system,

@@ -63,6 +63,8 @@ class PlaygroundScreen(JudgingScreen):
         self._run_worker: Worker[None] | None = None
         self._keeper = DraftKeeper(self)
         self._reading = asyncio.Lock()
+        # Set once the workspace was read for the first time, or could not be.
+        self.opened = asyncio.Event()
         self._editors = (
             TemplateEditor(placeholder="who the model is (may stay empty)", id="system"),
             TemplateEditor(placeholder="what you ask; {{ name }} makes a variable", id="user"),
@@ -76,7 +78,7 @@ class PlaygroundScreen(JudgingScreen):
 
     def on_mount(self) -> None:
         """Read the workspace once the first frame is out: importing the database would hold it up."""
-        self.set_timer(_AFTER_FIRST_FRAME, lambda: self.act("load", self._start))
+        self.set_timer(_AFTER_FIRST_FRAME, lambda: self.act("load", self._open))
 
     async def _start(self) -> None:
         # Not before the first frame: a focus styles and draws half the screen again.
@@ -86,6 +88,12 @@ class PlaygroundScreen(JudgingScreen):
         self.state.parameters = session.parameters
         self.state.model_name = session.model
         await self.load(session.prompt)
+
+    async def _open(self) -> None:
+        try:
+            await self._start()
+        finally:
+            self.opened.set()
 
     # ── showing ──
 
@@ -178,7 +186,7 @@ class PlaygroundScreen(JudgingScreen):
         )
         where = f"@{matching.number}" if matching else f"@{state.next_number} draft"
         self.query_one("#user-panel", Panel).set_title("User", f"{state.prompt or _UNTITLED} {where}")
-        named = f"{model.name} {model.quantization}" if model is not None else "no model: m chooses, models adds one"
+        named = f"{model.name} {model.quantization}" if model is not None else "no model: F4 chooses, models adds one"
         answer = self.query_one("#answer-panel", Panel)
         answer.set_title("Answer", named)
         answer.set_note(state.parameters.brief())

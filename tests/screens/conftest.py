@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -47,7 +47,11 @@ class FakeServices(Services):
 def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
     @asynccontextmanager
     async def opened(
-        size: tuple[int, int] = (120, 40), settings: Settings | None = None, typed_early: str = "", **options: object
+        size: tuple[int, int] = (120, 40),
+        settings: Settings | None = None,
+        typed_early: str = "",
+        pressed_early: Sequence[str] = (),
+        **options: object,
     ) -> AsyncIterator[Pilot[int]]:
         services = FakeServices(sample, settings or Settings())
         services.fake = server
@@ -57,6 +61,7 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
             if typed_early:
                 await pilot.pause()
                 app.screen.query_one("#user", TextArea).insert(typed_early)
+            await pilot.press(*pressed_early)
             await until(pilot, lambda: bool(app.screen.state.versions))  # type: ignore[attr-defined]
             await settle(pilot)
             yield pilot

@@ -14,10 +14,12 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from screens.playground.diff_screen import DiffScreen
+from screens.playground.running import Run
 from screens.playground.runs import RunList
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.sidebar import PromptList, VersionList
-from screens.playground.state import read
+from screens.playground.state import Loaded, read
+from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.stream_view import StreamView
 from tests.fakes import FailingEnsure, FakeModelServer, hostile_strings
@@ -197,6 +199,28 @@ async def test_what_is_typed_while_the_app_starts_is_not_lost(open_app: OpenApp,
         draft = Drafts(Journal(sample)).load("support")
         assert draft is not None
         assert draft.template == "early {{ question }}"
+
+
+async def test_f5_before_the_workspace_is_read_runs_what_is_then_seen(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pressed = threading.Event()
+
+    class Told(Run):
+        def __init__(self, screen: PlaygroundScreen) -> None:
+            super().__init__(screen)
+            pressed.set()
+
+    def read_late(services: Services, prompt: str | None) -> Loaded:
+        pressed.wait()
+        return read(services, prompt)
+
+    monkeypatch.setattr("screens.playground.screen.Run", Told)
+    monkeypatch.setattr("screens.playground.screen.read", read_late)
+    async with open_app(pressed_early=["f5"]) as pilot:
+        await settle(pilot)
+        assert playground(pilot).query_one("#answer", StreamView).text == "Hello world."
+        assert not notices(pilot)
 
 
 async def test_going_back_to_a_version_keeps_unsaved_text_as_one(open_app: OpenApp) -> None:
