@@ -18,8 +18,6 @@ from llmops_tui.workspace.layout import Workspace
 
 _TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "trl")
 _ENGINE = ("textual", "duckdb", "llama-cpp-python", "sqlite-utils")
-# Quantized, since that is where builds for another processor die; the smallest file there is.
-_CHECK_MODEL = "support-base-Q4_K_M.gguf"
 _FEW_BYTES = 5_000_000_000
 # File systems on which SQLite's WAL mode is known to lose or corrupt data.
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "gpfs", "lustre", "afs", "9p"}
@@ -75,15 +73,16 @@ def _versions(_workspace: Workspace) -> list[Check]:
 
 
 def _llama(_workspace: Workspace) -> list[Check]:
+    from llmops_tui.inference.fallback import rebuild_command
     from llmops_tui.inference.probe import probe
 
     facts = probe()
     if "error" in facts:
-        return [Check("llama.cpp", "fail", facts["error"], "Reinstall: pip install --force-reinstall llama-cpp-python")]
+        return [Check("llama.cpp", "fail", facts["error"], f"Build it again: {rebuild_command()}")]
     build = "GPU build" if facts["gpu"] else "CPU build"
     found = Check("llama.cpp", "ok", f"{facts['version']}, {build}: {facts['flags']}")
     if not facts["gpu"] and _has_gpu():
-        remedy = "CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
+        remedy = rebuild_command("-DGGML_CUDA=on")
         found = Check("llama.cpp", "warn", f"{facts['version']}, {build}, though there is a GPU", remedy)
     return [found, _engine(gpu=bool(facts["gpu"]))]
 
@@ -91,9 +90,8 @@ def _llama(_workspace: Workspace) -> list[Check]:
 def _engine(*, gpu: bool) -> Check:
     """A library that loads may still crash at its first token: it is made to evaluate some."""
     from llmops_tui.inference.selfcheck import check_engine
-    from llmops_tui.sample import sample_folder
 
-    tried = check_engine(sample_folder() / "models" / _CHECK_MODEL, gpu=gpu)
+    tried = check_engine(gpu=gpu)
     if not tried.works:
         return Check("engine", "fail", tried.cause, tried.remedy)
     if tried.told:

@@ -16,6 +16,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts import exchange
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.sample_files import sample_folder
 from llmops_tui.training import presets
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
@@ -38,15 +39,6 @@ _SHOP = Session(prompt="support", model="support-base")
 REAL_MODEL = "smollm2-135m"
 _REAL = Session(prompt="tips", model=REAL_MODEL)
 _RECIPE = {"name": "triage-qlora", "base": "support-base-hf", "data": ["triage"]}
-
-
-def sample_folder() -> Path:
-    """Where the sample data is: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "_sample_data", package.parent / "sample_data"):
-        if (folder / "models" / "SHA256SUMS").is_file():
-            return folder
-    raise LlmopsError("sample_missing", f"the sample data is missing beside {package}", "Install llmops-tui again.")
 
 
 def fill(workspace: Workspace, real: Path | None = None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pytest
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.known import CACHE_VARIABLE, cache_folder, fetch_known
-from llmops_tui.sample import REAL_MODEL, fill, sample_folder
+from llmops_tui.sample import REAL_MODEL, fill
+from llmops_tui.sample_files import sample_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace

@@ -70,6 +70,7 @@ def _measure(reference: Model, model: Model, file: Path, told: Callable[[float],
         "llmops_tui.evaluation.ladder_worker",
         [str(reference.path), str(model.path), str(file), str(WINDOW), str(LIMIT)],
         heard,
+        model=model.path,
         failed="ladder_failed",
         what=f"{model.name} could not be measured",
     )

@@ -163,8 +163,8 @@ async def _decide_all(
     supervisor = ServerSupervisor(context.workspace)
     cache = AnswerCache(context.workspace)
     asker = Asker(
-        store.registry, cache, lambda m: open_endpoint(supervisor, m, options), precision=options.arithmetic,
-        parallel=options.parallel, renderer=renderer,
+        store.registry, cache, lambda m: open_endpoint(supervisor, m, options), options=options,
+        renderer=renderer,
     )  # fmt: skip
     done = 0
 

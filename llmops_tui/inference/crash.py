@@ -17,6 +17,12 @@ _TELLING = (
     re.compile(r"^.*(?:error while loading shared|undefined symbol|cannot open shared object).*$", re.MULTILINE),
     re.compile(r"^(?!Fatal Python)(?:.*\berror:|\S+ \S+ error |\w*Error\b).*$", re.MULTILINE),
 )
+# So many of these say why a process had to end; the last is said of what was refused, too.
+_FATAL = 3
+# What is said at a death stands close before the fault handler's own words.
+_NEAR = 4000
+_FAULT = "Fatal Python error"
+_FOR_MEMORY = re.compile(r"out of memory|bad_alloc|(?:failed|unable|cannot) to allocate|cannot allocate", re.IGNORECASE)
 # The fault handler lists the innermost frame first.
 _FRAME = re.compile(r'^  File ".*?([^/"]+)", line (\d+) in (\S+)', re.MULTILINE)
 _OURS = "Current thread"
@@ -55,11 +61,18 @@ def _since(log: Path, start: int) -> str:
         return ""
 
 
+def is_for_memory(cause: str) -> bool:
+    """Whether a death was for want of memory, which no other build would change."""
+    return _FOR_MEMORY.search(cause) is not None
+
+
 def _said(text: str) -> str:
-    for pattern in _TELLING:
-        if found := pattern.findall(text):
+    fault = text.rfind(_FAULT)
+    near = text[max(0, fault - _NEAR) : fault] if fault >= 0 else text
+    for pattern in _TELLING[:_FATAL] if fault >= 0 else _TELLING:
+        if found := pattern.findall(near):
             return f"it said: {safe_line(found[-1].strip())[:200]}"
-    at = text.rfind(_OURS)
+    at = text.rfind(_OURS, max(0, fault))
     if at >= 0 and (frame := _FRAME.search(text, at)):
         return f"in {frame[3]} ({frame[1]} line {frame[2]})"
     return ""

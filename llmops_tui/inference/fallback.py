@@ -14,14 +14,15 @@ import importlib.util
 import json
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.user_files import state_folder
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 
-_REBUILD = 'CMAKE_ARGS="{}" pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python'
+Settings = TypeVar("Settings", bound=EngineSettings)
 # AMX needs these to be defined by the compiler; without them llama.cpp's other kernels are used.
 NO_AMX = "-DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__"
 # How native code ends a process that it cannot go on with.
@@ -47,32 +48,54 @@ class Rung:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+def rebuild_command(flags: str = "") -> str:
+    """What builds llama.cpp again from its source, on and for this machine."""
+    given = f'CMAKE_ARGS="{flags}" ' if flags else ""
+    return f"{given}pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+
+
 _PLAIN = {"extra_buffers": False}
 # Values that are packed into blocks can be read by flash attention alone.
 _NO_FLASH = _PLAIN | {"flash_attention": "off", "cache_type_v": "f16"}
+_NO_GPU = {"gpu_layers": 0, "split_mode": "none", "main_gpu": -1, "tensor_split": ()}
+# Without a device in sight nothing of the driver is touched, not even for the large products of a prompt.
+NO_DEVICES = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
+_FOR_THE_GPU = f"Build llama.cpp again for this GPU and its driver: {rebuild_command('-DGGML_CUDA=on')}"
 RUNGS = (
     Rung("full"),
     Rung(
         "no-extra-buffers",
         "without weights repacked for this processor (AMX and the like)",
-        f"Build llama.cpp again, with gcc 13 or newer or without AMX: {_REBUILD.format(NO_AMX)}",
+        f"Build llama.cpp again, with gcc 13 or newer or without AMX: {rebuild_command(NO_AMX)}",
         _PLAIN,
     ),
     Rung(
         "no-flash-attention",
         "without repacked weights and without flash attention",
-        f"Build llama.cpp again on this machine: {_REBUILD.format('-DGGML_NATIVE=on')}",
+        f"Build llama.cpp again on this machine: {rebuild_command('-DGGML_NATIVE=on')}",
         _NO_FLASH,
     ),
+    Rung("no-gpu", "on the processor alone, without the GPU", _FOR_THE_GPU, _NO_GPU, NO_DEVICES),
     Rung(
-        "no-gpu",
-        "on the processor alone, without the GPU",
-        f"Build llama.cpp again for this GPU and its driver: {_REBUILD.format('-DGGML_CUDA=on')}",
-        _NO_FLASH | {"gpu_layers": 0, "split_mode": "none", "main_gpu": -1, "tensor_split": []},
-        # Without a device in sight nothing of the driver is touched, not even for the large products of a prompt.
-        {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""},
+        "plain",
+        "on the processor alone, without the GPU, repacked weights and flash attention",
+        _FOR_THE_GPU,
+        _NO_FLASH | _NO_GPU,
+        NO_DEVICES,
     ),
 )
+
+
+_BY_NAME = {rung.name: rung for rung in RUNGS}
+
+
+def apply_known(settings: Settings, model: Path) -> tuple[Settings, Rung]:
+    """The settings as they will be used here, with what llama.cpp is known to need left out; and the rung that leaves it."""
+    known = remembered(model)
+    if known is None:
+        return settings, RUNGS[0]
+    own = {field.name for field in fields(settings)}
+    return replace(settings, **{k: v for k, v in known.found.options.items() if k in own}), known.found
 
 
 def is_crash(returncode: int) -> bool:
@@ -80,80 +103,140 @@ def is_crash(returncode: int) -> bool:
     return -returncode in {int(number) for number in _CRASHES}
 
 
-def rungs_from(options: dict[str, Any]) -> list[Rung]:
-    """The ways to try in turn for these engine options, from the one that is known to work here.
-
-    A rung that changes nothing of what is asked for is left out: with nothing on the GPU, there is none to leave out.
-    """
-    known = remembered()
-    start = next((at for at, rung in enumerate(RUNGS) if known is not None and rung.name == known.rung), 0)
-    found = [RUNGS[start]]
-    for rung in RUNGS[start + 1 :]:
-        if rung.name == "no-gpu" and not options.get("gpu_layers"):
-            continue
-        if rung.name == "no-flash-attention" and (
-            options.get("precision") == "exact" or options.get("flash_attention") == "off"
-        ):
-            continue
-        found.append(rung)
-    return found
-
-
 @dataclass(frozen=True)
 class Remembered:
-    """What is known of this build on this machine: the rung that worked, and why the ones before it did not."""
+    """What is known of this build on this machine: the rung that worked, and why the ones before it did not.
+
+    ``told`` is whether a user was told.
+    """
 
     rung: str
     cause: str
+    told: bool = True
 
     @property
     def found(self) -> Rung:
         """The rung itself."""
-        return next(rung for rung in RUNGS if rung.name == self.rung)
+        return _BY_NAME[self.rung]
 
 
-def remembered() -> Remembered | None:
-    """What worked here before, if anything less than everything had to do; unreadable records are none."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        entry = json.loads(_path().read_text(encoding="utf-8"))[_machine()]
-        # What a driver cannot do today it often can after the next boot.
-        if entry["rung"] in {r.name for r in RUNGS[1:]} and entry.get("boot") in {None, _boot()}:
-            return Remembered(str(entry["rung"]), str(entry["cause"]))
-    return None
+class Descent:
+    """The ways to try for one start of llama.cpp, from the one that is known to work here, and what is learnt of them.
+
+    A rung that changes nothing of what is asked for is left out: with nothing on the GPU, there is none to leave out.
+
+    Attributes:
+        rungs: the ways, in the order to try them.
+        failed: those that crashed this time.
+        cause: why the first way of all did not work, now or when that was found out.
+    """
+
+    def __init__(self, options: dict[str, Any], model: Path) -> None:
+        self._model = model
+        known = remembered(model)
+        start = RUNGS.index(known.found) if known is not None else 0
+        self.rungs: list[Rung] = []
+        seen = set()
+        for rung in RUNGS[start:]:
+            if (way := _way(options | rung.options)) not in seen:
+                seen.add(way)
+                self.rungs.append(rung)
+        self.failed: list[Rung] = []
+        self.cause = known.cause if known is not None else ""
+        self.last_cause = ""
+
+    def crashed(self, rung: Rung, cause: str) -> None:
+        """A way crashed."""
+        self.failed.append(rung)
+        self.cause = self.cause or cause
+        self.last_cause = cause
+
+    def worked(self, rung: Rung, *, of_the_build: bool, told: bool) -> bool:
+        """Keep the way that worked; returns whether the user is to be told, and by ``told`` will be.
+
+        ``of_the_build`` is whether what crashed was llama.cpp as it is built, with any model, and not with this one alone.
+        """
+        return remember(rung, self.cause, None if of_the_build else self._model, told=told)
 
 
-def remember(rung: Rung, cause: str) -> bool:
-    """Keep the rung that worked after others crashed; returns whether that is news. A full disk is no reason to fail."""
-    if rung.name == "full" or ((known := remembered()) is not None and known.rung == rung.name):
+def _way(options: dict[str, Any]) -> tuple[object, ...]:
+    exact = options.get("precision") == "exact"
+    return (
+        bool(options.get("gpu_layers")),
+        options.get("extra_buffers", True),
+        not exact and options.get("flash_attention", "auto") == "auto",
+    )
+
+
+def remembered(model: Path | None = None) -> Remembered | None:
+    """What worked here before, with this model or any, if anything less than everything had to do."""
+    entries = _entries()
+    found = [_read(entries.get(name)) for name in (_machine(), _machine(model))]
+    return max((f for f in found if f is not None), key=lambda f: RUNGS.index(f.found), default=None)
+
+
+def remember(rung: Rung, cause: str, model: Path | None = None, *, told: bool = True) -> bool:
+    """Keep the rung that worked after others crashed, for one model or for all; returns whether no user was told before.
+
+    A full disk is no reason to fail.
+    """
+    if rung.name == "full":
         return False
-    entries: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        entries = dict(json.loads(_path().read_text(encoding="utf-8")))
-    entries[_machine()] = {"rung": rung.name, "cause": cause, "boot": _boot() if rung.name == "no-gpu" else None}
+    entries = _entries()
+    for name in (_machine(), _machine(model)):
+        known = _read(entries.get(name))
+        if known is not None and known.rung == rung.name:
+            if known.told or not told:
+                return False
+            cause = known.cause
+            break
+    boot = _boot() if rung.environment else None
+    entries[name] = {"rung": rung.name, "cause": cause, "boot": boot, "told": told}
     with contextlib.suppress(OSError):
         make_private_folder(_path().parent)
         write_atomic(_path(), json.dumps(entries, indent=1))
-    return True
+    return told
+
+
+def _entries() -> dict[str, Any]:
+    """All that was kept; an unreadable record is none."""
+    with contextlib.suppress(OSError, ValueError):
+        entries = json.loads(_path().read_text(encoding="utf-8"))
+        return entries if isinstance(entries, dict) else {}
+    return {}
+
+
+def _read(entry: Any) -> Remembered | None:
+    with contextlib.suppress(KeyError, TypeError):
+        # What a driver cannot do today it often can after the next boot.
+        if entry["rung"] in _BY_NAME and entry.get("boot") in {None, _boot()}:
+            return Remembered(str(entry["rung"]), str(entry["cause"]), bool(entry.get("told", True)))
+    return None
 
 
 def forget() -> str:
     """Try everything again from the top at the next start; returns what was known of this machine, in words."""
-    known = remembered()
+    known = [_read(entry) for name, entry in _entries().items() if name.startswith(_machine())]
     _path().unlink(missing_ok=True)
-    return f"models ran {known.found.told}, since: {known.cause}" if known is not None else ""
+    return "; ".join(f"models ran {k.found.told}, since llama.cpp was {k.cause}" for k in known if k is not None)
 
 
 def _path() -> Path:
     return state_folder() / "engine.json"
 
 
-def _machine() -> str:
-    """This build of llama.cpp, this processor and this driver, as one hash."""
+def _machine(model: Path | None = None) -> str:
+    """This build of llama.cpp, this processor and this driver, as one hash; behind it a model's file where one is given."""
     facts = [_build(), _processor()]
     for driver in ("/proc/driver/nvidia/version", "/sys/module/amdgpu/version"):
         with contextlib.suppress(OSError):
             facts.append(Path(driver).read_text(encoding="utf-8", errors="replace"))
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+    name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+    if model is not None:
+        with contextlib.suppress(OSError):
+            status = model.stat()
+            name += f" {model.name} {status.st_size} {status.st_mtime_ns}"
+    return name
 
 
 def _build() -> str:

@@ -7,15 +7,17 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.crash import log_size, why_it_died
-from llmops_tui.inference.fallback import Rung, is_crash, remember, remembered, rungs_from
+from llmops_tui.inference.crash import is_for_memory, log_size, why_it_died
+from llmops_tui.inference.fallback import Descent, Rung, is_crash
 from llmops_tui.jobs.process import oom_kills
+from llmops_tui.sample_files import check_model
 
 LINE_LIMIT = 64 * 1024 * 1024
 # A model may have to come from a slow disk before it can decode.
@@ -23,6 +25,7 @@ _SLOWEST_DISK = 20_000_000
 # How long a process may take to end after its output did: the kernel may write its memory to disk.
 _DYING_SECONDS = 60.0
 _LEAST_SECONDS = 120.0
+_CHECK_CONTEXT = 256
 _DOING = {"loading": "while loading the model", "checking": "while evaluating its first tokens"}
 
 
@@ -61,21 +64,40 @@ async def launch(
     Raises:
         LlmopsError: it cannot load the model, or llama.cpp crashes whatever is left out.
     """
-    known = remembered()
-    causes = [known.cause] if known is not None else []
-    for rung in rungs_from(options):
+    descent = Descent(options, Path(options["path"]))
+    for rung in descent.rungs:
         attempt = _Attempt(options | rung.options, log, rung.environment, hang_seconds, told)
         info = await attempt.run()
         if info is not None:
-            cause = causes[0] if causes and rung.name != "full" else ""
-            news = remember(rung, cause)
-            return Launched(attempt.process, info, rung, cause, news, attempt.oom_before, attempt.log_start)
-        causes.append(attempt.cause)
+            of_the_build = bool(descent.failed) and await crashes_with_any(options, descent.failed[-1])
+            news = descent.worked(rung, of_the_build=of_the_build, told=True)
+            return Launched(attempt.process, info, rung, descent.cause, news, attempt.oom_before, attempt.log_start)
+        descent.crashed(rung, attempt.cause)
     raise LlmopsError(
         "engine_crashes",
-        f"llama.cpp crashes with this model whatever is left out: {causes[-1]}",
+        f"llama.cpp crashes with this model whatever is left out: {descent.last_cause}",
         f"llmops doctor tries it with another model. The engine's log is {log}.",
     )
+
+
+async def crashes_with_any(options: dict[str, Any], rung: Rung) -> bool:
+    """Whether llama.cpp crashes in this way with the smallest model there is too, and so with any."""
+    model = check_model()
+    if Path(options["path"]) == model:
+        return True
+    given = options | {"path": str(model), "context": _CHECK_CONTEXT, "parallel": 1, "draft": "", "cache_bytes": 0}
+    with tempfile.TemporaryDirectory(prefix="llmops-check-") as scratch:
+        attempt = _Attempt(
+            given | rung.options, Path(scratch) / "log", rung.environment, _LEAST_SECONDS, lambda _phase, _share: None
+        )
+        try:
+            if await attempt.run() is None:
+                return True
+        except LlmopsError:
+            return False  # it ended in another way, such as for want of memory
+        attempt.process.kill()
+        await attempt.process.wait()
+        return False
 
 
 class _Attempt:
@@ -138,7 +160,7 @@ class _Attempt:
                 f"Its log is {self._log}.",
             )
         self.cause = why_it_died(code, self._log, self.log_start, self.oom_before, doing)
-        if not is_crash(code) or "out of memory" in self.cause:
+        if not is_crash(code) or is_for_memory(self.cause):
             raise LlmopsError("engine_died", f"the engine was {self.cause}", f"Its log is {self._log}.")
         return None
 

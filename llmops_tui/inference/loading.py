@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware import memory
+from llmops_tui.inference.fallback import Rung, apply_known
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.planning import Plan, make_plan, usable_gpus
 from llmops_tui.jobs.leases import Lease, MemoryLedger, MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
-from llmops_tui.models.engine_settings import LARGEST_VOCABULARY_GAP
+from llmops_tui.models.engine_settings import LARGEST_VOCABULARY_GAP, EngineSettings
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import GgufHeader, join_headers
 from llmops_tui.models.memory import largest_that_fits
@@ -36,11 +37,23 @@ def plan(workspace: Workspace, model: Model, options: LoadOptions) -> Plan:
         NotFoundError: no model has the draft's name.
     """
     header, draft = _header(model), None
+    asked = options
+    options, rung = apply_known(options, model.path)
     if options.draft:
         found = ModelRegistry(Catalogue(workspace)).get(options.draft)
         draft = _draft_header(found, model, header)
         options = replace(options, draft=str(found.path))
-    return make_plan(header, options, usable_gpus(), ledger().available, draft)
+    gpus = [] if rung.environment else usable_gpus()
+    planned = make_plan(header, options, gpus, ledger().available, draft)
+    return replace(planned, rung=rung, notes=(*planned.notes, *_left_out(asked, options, rung)))
+
+
+def _left_out(asked: LoadOptions, used: LoadOptions, rung: Rung) -> tuple[str, ...]:
+    """What was asked for and is left out, since llama.cpp crashed with it here."""
+    changed = [
+        f.name for f in fields(EngineSettings) if f.name != "draft" and getattr(asked, f.name) != getattr(used, f.name)
+    ]
+    return (f"{', '.join(changed)}: llama.cpp runs {rung.told} here; llmops doctor says why",) if changed else ()
 
 
 def _draft_header(draft: Model, model: Model, header: GgufHeader) -> GgufHeader:

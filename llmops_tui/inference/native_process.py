@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,33 +14,44 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.crash import why_it_died
-from llmops_tui.inference.fallback import is_crash, remember, rungs_from
+from llmops_tui.inference.crash import is_for_memory, why_it_died
+from llmops_tui.inference.fallback import Descent, is_crash
+from llmops_tui.inference.launching import crashes_with_any
 from llmops_tui.jobs.process import oom_kills
 
 # These workers compute exactly, and use a GPU where llama.cpp can.
 _OPTIONS = {"precision": "exact", "gpu_layers": -1}
 
 
-def run_native(module: str, arguments: Sequence[str], heard: Callable[[Any], None], *, failed: str, what: str) -> None:
+def run_native(
+    module: str, arguments: Sequence[str], heard: Callable[[Any], None], *, model: Path, failed: str, what: str
+) -> None:
     """Run ``python -m MODULE RUNG ARGUMENTS…`` to its end; ``heard`` is told each line of its output, read as JSON.
 
     The worker gets the options of the way to run as JSON, and says ``{"error": …}`` where it cannot do its work. What it
-    and llama.cpp write to standard error goes on to ours.
+    and llama.cpp write to standard error goes on to ours. ``model`` is the file that the work is about.
 
     Raises:
         LlmopsError: with the code ``failed``: ``what`` could not be done, and why.
     """
+    descent = Descent(_OPTIONS, model)
     cause = ""
-    for rung in rungs_from(_OPTIONS):
+    for rung in descent.rungs:
         code, told, cause = _once(module, [json.dumps(rung.options), *arguments], heard, rung.environment)
         if told:
             raise LlmopsError(failed, f"{what}: {told}")
         if code == 0:
-            remember(rung, cause)
+            of_the_build = bool(descent.failed) and asyncio.run(
+                crashes_with_any(_OPTIONS | {"path": str(model)}, descent.failed[-1])
+            )
+            if rung.told:
+                sys.stderr.write(f"llama.cpp runs {rung.told}, since otherwise it was {descent.cause}\n")
+            # Our standard error is a log that nobody may read: the next server tells it.
+            descent.worked(rung, of_the_build=of_the_build, told=False)
             return
-        if not is_crash(code):
+        if not is_crash(code) or is_for_memory(cause):
             break
+        descent.crashed(rung, cause)
     raise LlmopsError(failed, f"{what}: its process was {cause}", "llmops doctor says whether llama.cpp works here.")
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware import memory
 from llmops_tui.hardware.cuda_devices import CudaDevice, cuda_devices, environment_for
+from llmops_tui.inference.fallback import RUNGS, Rung
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.probe import probe
 from llmops_tui.models.engine_settings import check_settings, draft_settings
@@ -26,7 +27,8 @@ Available = Callable[[str], int]
 class Plan:
     """How a model is loaded: the options as the engine gets them, the GPUs it sees, and what it needs.
 
-    ``notes`` say what was asked for and cannot be had here; ``draft`` is what a draft model needs, in bytes.
+    ``notes`` say what was asked for and cannot be had here; ``draft`` is what a draft model needs, in bytes; ``rung`` is
+    the way in which llama.cpp is known to run here.
     """
 
     options: LoadOptions
@@ -34,6 +36,7 @@ class Plan:
     needed: MemoryEstimate
     notes: tuple[str, ...] = ()
     draft: int = 0
+    rung: Rung = RUNGS[0]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -56,11 +59,18 @@ class Plan:
 
 @lru_cache(maxsize=1)
 def _build_uses_gpus() -> bool:
-    return bool(probe().get("gpu"))
+    facts = probe()
+    if "error" in facts:  # raised, so that it is not kept: a busy machine answers the next time
+        raise LlmopsError("engine_unusable", facts["error"], "llmops doctor looks at it more closely.")
+    return bool(facts["gpu"])
 
 
 def usable_gpus() -> list[CudaDevice]:
-    """The GPUs that llama.cpp, as it is built here, can use."""
+    """The GPUs that llama.cpp, as it is built here, can use.
+
+    Raises:
+        LlmopsError: there are GPUs, and llama.cpp could not be asked whether it uses them.
+    """
     found = cuda_devices()
     return found if found and _build_uses_gpus() else []
 
@@ -147,7 +157,10 @@ def _in_layers(header: GgufHeader, options: LoadOptions, gpus: Sequence[CudaDevi
 def _in_rows(header: GgufHeader, options: LoadOptions, gpus: Sequence[CudaDevice], available: Available) -> Plan:
     gpus, shares = _with_shares(gpus, options)
     free = [available(gpu.name) for gpu in gpus]
-    rows = shares or [float(room) for room in free]
+    rows = shares or [float(max(0, room)) for room in free]
+    if not any(rows):
+        # No room anywhere: whoever holds it is named when the memory is to be taken.
+        rows = [1.0] * len(gpus)
     needed = choose_rows(header, options, rows, free, options.gpu_layers, insist=options.gpu_layers > 0)
     if not needed.gpu_layers:
         return _on_host(header, options)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.fallback import rebuild_command
 from llmops_tui.inference.launching import launch
+from llmops_tui.sample_files import check_model
 
 _HANG_SECONDS = 60.0
 _ALL_LAYERS = 999
-_LAST_REMEDY = (
-    "Build llama.cpp again on this machine: pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python "
-    "llama-cpp-python"
-)
+_LAST_REMEDY = f"Build llama.cpp again on this machine: {rebuild_command()}"
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class SelfCheck:
     remedy: str = ""
 
 
-def check_engine(model: Path, *, gpu: bool) -> SelfCheck:
-    """Load a small model and evaluate a few of its tokens, on the GPU where there is one, in a process of its own."""
+def check_engine(*, gpu: bool) -> SelfCheck:
+    """Load the sample's smallest model and evaluate a few of its tokens, on the GPU where there is one, in its own process."""
     options = {
-        "path": str(model), "context": 256, "parallel": 1,
+        "path": str(check_model()), "context": 256, "parallel": 1,
         "gpu_layers": _ALL_LAYERS if gpu else 0,
     }  # fmt: skip
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.loading import lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -92,7 +93,8 @@ class ServerSupervisor:
         me = identify(os.getpid())
         assert me is not None
         # The memory is taken before anything is loaded, in our name until the server has one of its own.
-        taken, planned = lease(self.workspace, model, options, me, waiting)
+        asked = options
+        taken, planned = lease(self.workspace, model, asked, me, waiting)
         options = planned.options
         started: dict[str, Any] = {
             "workspace": str(self.workspace.root),
@@ -121,6 +123,11 @@ class ServerSupervisor:
             ) from error
         ledger().hand_over(taken, handle.process)
         self._wait_ready(handle, waiting)
+        found = remembered(model.path)
+        if found is not None and found.rung != planned.rung.name and apply_known(options, model.path)[0] != options:
+            # It had to leave out something on the way, of which the plan and the memory that was taken know nothing.
+            self.stop(model.name)
+            return self._start(model, asked, waiting)
         return handle
 
     def stop(self, model: str) -> bool:

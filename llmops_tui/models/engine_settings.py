@@ -98,9 +98,13 @@ class EngineSettings:
 
     @property
     def arithmetic(self) -> str:
-        """What figures depend on, in a few words: the precision, and a cache of other types than usual."""
-        usual = self.exact or self.cache_types == ("f16", "f16")
-        return self.precision if usual else f"{self.precision} {'/'.join(self.cache_types)}"
+        """What figures depend on, in a few words: the precision, and what else is not as usual."""
+        if self.exact:
+            return self.precision
+        parts: list[str] = [self.precision]
+        parts += [] if self.cache_types == ("f16", "f16") else ["/".join(self.cache_types)]
+        parts += [] if self.flash else ["without flash attention"]
+        return " ".join(parts)
 
 
 def draft_settings(settings: EngineSettings) -> EngineSettings:

@@ -208,7 +208,10 @@ def _wanted(needs: _Needs, count: int) -> int:
 
 def _by_shares(total: int, shares: Sequence[float]) -> list[int]:
     """So many layers shared out; the sums are rounded, so that none is lost."""
-    ends = [round(total * sum(shares[: n + 1]) / max(1e-9, sum(shares))) for n in range(len(shares))]
+    parts = [max(0, share) for share in shares]
+    if not any(parts):
+        parts = [1] * len(parts)
+    ends = [round(total * sum(parts[: n + 1]) / sum(parts)) for n in range(len(parts))]
     return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.sample import sample_folder
+from llmops_tui.sample_files import sample_folder
 
 MODEL = sample_folder() / "models" / "support-base-Q8_0.gguf"
 WORDS = [

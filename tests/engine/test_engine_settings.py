@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference import loading
+from llmops_tui.inference.fallback import RUNGS, remember
 from llmops_tui.inference.options import LoadOptions, options_from
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
@@ -182,11 +183,18 @@ def test_figures_of_other_caches_are_not_taken_for_the_same() -> None:
     from llmops_tui.evaluation.running.asking import engine_name
 
     told = [
-        engine_name(LoadOptions(**given).arithmetic)
-        for given in ({}, {"precision": "exact"}, {"cache_type_k": "q8_0"}, {"cache_type_v": "q8_0"})
-    ]
-    assert len(set(told)) == 4
+        engine_name(LoadOptions(**given), SMALL_MODEL)
+        for given in (
+            {}, {"precision": "exact"}, {"cache_type_k": "q8_0"}, {"cache_type_v": "q8_0"}, {"flash_attention": "off"},
+        )
+    ]  # fmt: skip
+    assert len(set(told)) == 5
     assert told[0].endswith(" fast")
+    # Nor those of a machine on which llama.cpp has to leave something out.
+    remember(RUNGS[1], "died")
+    assert engine_name(LoadOptions(), SMALL_MODEL) not in told
+    remember(RUNGS[2], "died")
+    assert "flash attention" in engine_name(LoadOptions(), SMALL_MODEL)
 
 
 def test_a_wider_batch_and_a_narrow_one_answer_alike() -> None:

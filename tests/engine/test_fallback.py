@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -15,12 +16,12 @@ from llmops_tui.inference import fallback
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.crash import why_it_died
 from llmops_tui.inference.launching import Launched, launch
-from llmops_tui.inference.loading import LoadOptions
+from llmops_tui.inference.loading import LoadOptions, ledger, plan
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor, health
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.sample import sample_folder
+from llmops_tui.sample_files import sample_folder
 from llmops_tui.training.finish.proof import Case, ask_gguf
 from llmops_tui.workspace.catalogue import Catalogue, read_notices
 from llmops_tui.workspace.layout import Workspace
@@ -41,6 +42,7 @@ if any(name in sys.orig_argv for name in WORKERS):
     load, init, decode = (
         llama_cpp.llama_model_load_from_file, llama_cpp.llama_init_from_model, llama_cpp.llama_decode)
     def loading(path, params):
+        used.update({"the model"} if b"Q4_K_M" not in path else ())
         used.update({"extra buffers"} if params.use_extra_bufts else ())
         return load(path, params)
     def making(model, params):
@@ -50,13 +52,17 @@ if any(name in sys.orig_argv for name in WORKERS):
         used.update({"gpu"} if os.environ.get("CUDA_VISIBLE_DEVICES") != "" else ())
         used.add("anything")
         with open(os.environ["TRAP"]) as file:
-            part, how = file.read().split(",")
-        if part in used and how == "memory":
+            *parts, how = file.read().split(",")
+        caught = any(used.issuperset(part.split("+")) for part in parts)
+        if caught and how == "memory":
             ctypes.string_at(0)
-        if part in used and how == "assert":
+        if caught and how == "bad_alloc":
+            os.write(2, b"  what():  std::bad_alloc\\n")
+            os.abort()
+        if caught and how == "assert":
             os.write(2, b"/src/ggml/src/ggml-cuda/mmq.cu:12: GGML_ASSERT(kernels) failed\\n")
             os.abort()
-        if part in used and how.isdigit():
+        if caught and how.isdigit():
             os.kill(os.getpid(), int(how))
         return decode(context, batch)
     llama_cpp.llama_model_load_from_file = loading
@@ -66,7 +72,7 @@ if any(name in sys.orig_argv for name in WORKERS):
 
 
 class Trap:
-    """What the engine dies of."""
+    """What the engine dies of: any of the parts named, apart by a comma; several are joined by a plus."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "trap"
@@ -100,6 +106,7 @@ async def launched(tmp_path: Path, **options: Any) -> Launched:
         ("extra buffers", "memory", "no-extra-buffers", "SIGSEGV"),
         ("flash attention", "4", "no-flash-attention", "SIGILL"),
         ("gpu", "assert", "no-gpu", "GGML_ASSERT(kernels)"),
+        ("gpu,flash attention", "assert", "plain", "GGML_ASSERT(kernels)"),
     ],
 )
 async def test_an_engine_that_dies_of_its_first_tokens_is_started_one_rung_lower(
@@ -129,6 +136,59 @@ async def test_a_rung_that_leaves_out_nothing_that_is_asked_for_is_not_tried(tra
     assert caught.value.code == "engine_crashes"
     assert (tmp_path / "engine.log").read_text().count("Fatal Python error") == 2
     assert fallback.remembered() is None
+
+
+async def test_what_crashes_with_one_model_alone_is_left_out_for_that_model(
+    trap: Trap, tmp_path: Path, sample: Workspace
+) -> None:
+    registry = ModelRegistry(Catalogue(sample))
+    other = registry.get("support-base").path
+    trap.set("the model+flash attention")
+    engine = await launched(tmp_path, path=str(other))
+    assert (engine.rung.name, engine.news) == ("no-flash-attention", True)
+    assert fallback.remembered() is None
+    again = await launched(tmp_path, path=str(other))
+    assert (again.rung.name, again.cause, again.news) == ("no-flash-attention", engine.cause, False)
+    assert (await launched(tmp_path)).rung.name == "full"
+    # The plan knows it, of that model alone.
+    planned = plan(sample, registry.get("support-base"), LoadOptions(cache_type_v="q8_0"))
+    assert planned.options.flash_attention == "off"
+    assert planned.options.cache_type_v == "f16"
+    assert "cache_type_v" in planned.notes[-1]
+    assert plan(sample, registry.get("support-base-q4"), LoadOptions()).options.flash_attention == "auto"
+    assert "no-flash" not in fallback.forget()
+    assert fallback.remembered(other) is None
+
+
+async def test_a_want_of_memory_is_no_fault_of_the_build(trap: Trap, tmp_path: Path) -> None:
+    trap.set("anything", "bad_alloc")
+    with pytest.raises(LlmopsError, match="bad_alloc") as caught:
+        await launched(tmp_path)
+    assert caught.value.code == "engine_died"
+    assert fallback.remembered() is None
+
+
+def test_a_model_is_planned_as_it_will_run_here(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmops_tui.inference.loading.usable_gpus", lambda: pytest.fail("there is no use for them"))
+    fallback.remember(fallback.RUNGS[3], "the driver")
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    planned = plan(sample, model, LoadOptions(gpu_layers=99))
+    assert set(planned.sizes) == {"host"}
+    assert planned.environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert "without the GPU" in planned.notes[-1]
+    assert "flash_attention" not in planned.notes[-1]
+
+
+async def test_a_server_that_had_to_leave_out_what_was_planned_is_planned_again(trap: Trap, sample: Workspace) -> None:
+    trap.set("flash attention", "4")
+    supervisor = ServerSupervisor(sample)
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    handle = await asyncio.to_thread(supervisor.ensure, model, LoadOptions(threads=1, cache_type_v="q8_0"))
+    options = json.loads((sample.runs / "servers" / "support-base.json").read_text())["options"]
+    assert (options["flash_attention"], options["cache_type_v"]) == ("off", "f16")
+    holders = [held for held in ledger().leases() if held.name == "support-base"]
+    assert [held.process for held in holders] == [handle.process]
+    assert len(read_notices(sample)) == 1
 
 
 async def test_a_kill_from_outside_is_no_crash(trap: Trap, tmp_path: Path) -> None:
@@ -218,13 +278,19 @@ def test_doctor_evaluates_tokens_and_names_the_crash(trap: Trap, workspace: Work
     assert "SIGILL" in found["finding"]
 
 
-def test_a_proof_goes_down_the_rungs_and_tells_the_cause(trap: Trap) -> None:
+def test_a_proof_goes_down_the_rungs_and_tells_the_cause(trap: Trap, tmp_path: Path) -> None:
     case = Case("hello", [1, 2, 3], [4])
     trap.set("extra buffers")
     answers = ask_gguf(MODEL, None, [case], lambda _share: None)
     assert len(answers.greedy[0]) > 0
-    assert fallback.remembered() is not None
-    fallback.forget()
+    known = fallback.remembered()
+    assert known is not None
+    assert "SIGSEGV" in known.cause
+    # Nobody reads the standard error of a job: the next server tells it.
+    assert not known.told
+    assert asyncio.run(launched(tmp_path)).news
+    assert not asyncio.run(launched(tmp_path)).news
+    assert "SIGSEGV" in fallback.forget()
     trap.set("anything", "assert")
     with pytest.raises(LlmopsError, match=r"GGML_ASSERT\(kernels\)") as caught:
         ask_gguf(MODEL, None, [case], lambda _share: None)
@@ -314,4 +380,9 @@ def test_the_most_telling_line_of_a_log_is_the_cause(tmp_path: Path) -> None:
         'Fatal Python error: Illegal instruction\n\nCurrent thread 0x1 (most recent call first):\n  File "/x/native.py", line 7 in decode\n'
     )
     assert "in decode (native.py line 7)" in why_it_died(-4, log, 0, None)
+    # What was refused long before, and mended, is no cause; what is said at the end is.
+    log.write_text("llama_adapter_lora_init: error: no such adapter\n" + log.read_text())
+    assert "in decode (native.py line 7)" in why_it_died(-4, log, 0, None)
+    log.write_text("ggml.c:3: GGML_ASSERT(n > 0) failed\n" + log.read_text())
+    assert "GGML_ASSERT(n > 0)" in why_it_died(-6, log, 0, None)
     assert "exit code 3" in why_it_died(3, tmp_path / "none", 0, None)

@@ -113,6 +113,17 @@ def test_layers_and_shares_that_were_asked_for_are_kept(big: GgufHeader) -> None
     assert plan(big, cards, gpu_layers=7).needed.on == (7,)
 
 
+@pytest.mark.parametrize("mode", ["layer", "row", "none", "auto"])
+def test_layers_asked_for_stay_asked_for_where_every_gpu_is_full(big: GgufHeader, mode: str) -> None:
+    cards = Cards(2)
+    for card in cards.cards:
+        card.used = card.total
+    found = plan(big, cards, split_mode=mode, gpu_layers=4)
+    # What holds the memory is named when it is to be taken; nothing moves to the host unsaid.
+    assert found.options.gpu_layers == 4
+    assert all(found.sizes[device] > 0 for device in found.sizes)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

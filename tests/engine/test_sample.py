@@ -7,7 +7,8 @@ from pathlib import Path
 
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.sample import fill, sample_folder
+from llmops_tui.sample import fill
+from llmops_tui.sample_files import sample_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace

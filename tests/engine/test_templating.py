@@ -106,7 +106,7 @@ TEMPLATES = {
 def test_chat_templates_render_as_in_transformers(renderer: TemplateRenderer, name: str) -> None:
     from transformers import AutoTokenizer
 
-    from llmops_tui.sample import sample_folder
+    from llmops_tui.sample_files import sample_folder
 
     folder = sample_folder() / "models"
     source = TEMPLATES[name] or read_header(folder / "support-base-Q8_0.gguf").chat_template

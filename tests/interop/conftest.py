@@ -16,7 +16,7 @@ import pytest
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.sample import sample_folder
+from llmops_tui.sample_files import sample_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import rewrite_gguf

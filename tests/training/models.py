@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.sample import sample_folder
+from llmops_tui.sample_files import sample_folder
 
 _SMALL: dict[str, Any] = {
     "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.models.safetensors import read_folder
-from llmops_tui.sample import sample_folder
+from llmops_tui.sample_files import sample_folder
 from llmops_tui.training import preflight
 from llmops_tui.training.examples import build
 from llmops_tui.training.memory import Shape, estimate, nearest_that_fits, shape_of, trainable_parameters

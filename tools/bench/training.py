@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from llmops_tui.datasets.importing import import_now
 from llmops_tui.datasets.tokens import ModelText
-from llmops_tui.sample import fill, sample_folder
+from llmops_tui.sample import fill
+from llmops_tui.sample_files import sample_folder
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import FILE
 from llmops_tui.training.recipe import Recipe, check

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
@@ -15,8 +16,10 @@ from llmops_tui.evaluation.metrics.base import Answer
 from llmops_tui.evaluation.running.cache import AnswerCache, answer_key
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.endpoints import Endpoint
+from llmops_tui.inference.fallback import RUNGS, apply_known
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.ids import new_id
 
@@ -29,9 +32,11 @@ _GONE = {
 }  # fmt: skip
 
 
-def engine_name(precision: str) -> str:
-    """What computes the answers of our own servers: the build and the precision of the cache."""
-    return f"llama-cpp-python {version('llama-cpp-python')} {precision}"
+def engine_name(options: EngineSettings, model: Path) -> str:
+    """What computes the answers of our own servers: the build, its arithmetic, and what it has to leave out here."""
+    used, rung = apply_known(options, model)
+    left_out = "" if rung.name == RUNGS[0].name else f" {rung.name}"
+    return f"llama-cpp-python {version('llama-cpp-python')} {used.arithmetic}{left_out}"
 
 
 @dataclass(frozen=True)
@@ -52,15 +57,15 @@ class Asker:
         cache: AnswerCache,
         open_endpoint: Callable[[Model], Endpoint],
         *,
-        precision: str,
-        parallel: int,
+        options: EngineSettings,
         renderer: TemplateRenderer,
     ) -> None:
         self._registry = registry
         self.cache = cache
         self._open = open_endpoint
-        self._engine = engine_name(precision)
-        self._slots = asyncio.Semaphore(parallel * _AHEAD)
+        self._options = options
+        self._engines: dict[str, str] = {}
+        self._slots = asyncio.Semaphore(options.parallel * _AHEAD)
         self._clients: dict[str, ModelClient] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._stack = AsyncExitStack()
@@ -79,7 +84,9 @@ class Asker:
         if model.kind == "remote":
             return {"url": model.header.get("url"), "model": model.header.get("remote_model")}
         adapter = model.sha256 if model.origin is not None else ""
-        return {"model": model.base.sha256, "adapter": adapter, "engine": self._engine}
+        if name not in self._engines:
+            self._engines[name] = engine_name(self._options, model.base.path)
+        return {"model": model.base.sha256, "adapter": adapter, "engine": self._engines[name]}
 
     def key(self, identity: dict[str, Any], path: str, body: dict[str, Any]) -> str:
         """The key of a request to a model."""

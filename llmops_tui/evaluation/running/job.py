@@ -104,7 +104,7 @@ class _Runner:
         log = ResultLog(self._results)
         asker = Asker(
             self._store.registry, cache, lambda model: open_endpoint(supervisor, model, self._options),
-            precision=self._options.arithmetic, parallel=self._options.parallel, renderer=self._renderer,
+            options=self._options, renderer=self._renderer,
         )  # fmt: skip
         try:
             self._context.report(self._share(0), "reading cases")

@@ -50,7 +50,7 @@ def manifest_of(
         "adapter_sha256": None if adapter is None else adapter.sha256,
         "quantization": model.base.quantization,
         "size_bytes": model.base.size_bytes,
-        "engine": model.header.get("url") if remote else engine_name(options.arithmetic),
+        "engine": model.header.get("url") if remote else engine_name(options, model.base.path),
         "parallel": options.parallel,
         "parameters": SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json"),
         "repeats": suite.repeats,

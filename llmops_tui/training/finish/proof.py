@@ -97,6 +97,7 @@ def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callabl
             "llmops_tui.training.finish.gguf_worker",
             [str(model), str(adapter or "-"), str(request), str(answer)],
             lambda done: told(int(done) / len(cases)),
+            model=model,
             failed="proof_failed",
             what=f"{model.name} could not be asked",
         )
