@@ -25,6 +25,7 @@ from tests.engine.engines import SCHEMA, write_adapter, write_with_template
 from tests.waiting import wait_for
 
 CHAT = "/v1/chat/completions"
+GENERATING = {CHAT, "/v1/completions", "/v1/responses"}
 OPEN = [{"role": "user", "content": "When are you open?"}]
 HOURS = "We are open Monday to Saturday from 9 to 18."
 TOOLS = [
@@ -62,7 +63,7 @@ def served(sample: Workspace) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, body: dict[str, Any], path: str = CHAT, status: int = 200) -> dict[str, Any]:
-    answer = client.post(path, json={"temperature": 0, **body})
+    answer = client.post(path, json={"temperature": 0, **body} if path in GENERATING else body)
     assert answer.status_code == status, answer.text
     return dict(answer.json())
 
