@@ -161,7 +161,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", "refund"),
     (CHAT, {"max_tokens": 3, "max_completion_tokens": 4}, "max_completion_tokens", "max_tokens"),
     (CHAT, {"grammar": ""}, "grammar", "empty"),
-    (CHAT, {"grammar": "root ::= \"a\"", "response_format": {"type": "json_object"}}, "grammar", "not both"),
+    (CHAT, {"grammar": 'root ::= "a"', "response_format": {"type": "json_object"}}, "grammar", "not both"),
     (CHAT, {"logit_bias": {"99999": 1}}, "logit_bias[0]", "99,999"),
     # Messages
     (CHAT, message(role="boss"), "messages[0].role", "user"),

@@ -23,6 +23,7 @@ from llmops_tui.inference.server.connection import chain, invalid, read_body, wh
 from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, tool_constraint
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server.responses import ResponsesRequest
@@ -100,7 +101,7 @@ class Completions:
             is_text = isinstance(prompt, str)
             if not isinstance(prompt, str):
                 at = f"prompt[{place}]" if len(body.prompt) > 1 else "prompt"
-                schemas.check_vocabulary(prompt, self._engine.info.get("n_vocab", 0), at)
+                check_vocabulary(prompt, self._engine.info.get("n_vocab", 0), at)
             source = {"text": prompt, "add_special": body.add_special_tokens} if is_text else {"tokens": prompt}
             shown = str(prompt) if is_text else json.dumps(prompt)
             for _ in range(body.n):
@@ -129,7 +130,7 @@ class Completions:
             parameters = body.sampling(index).model_dump()
         except pydantic.ValidationError as error:
             raise invalid(error) from error
-        schemas.check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias")
+        check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias")
         known = body.metadata or {}
         given_id = known.get("run_id") if index == 0 else None
         record = Record(

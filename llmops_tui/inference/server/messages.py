@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
@@ -102,3 +102,26 @@ class Tool(Checked):
     def as_shown(self) -> dict[str, Any]:
         """The tool as templates get it."""
         return self.model_dump(exclude_none=True, by_alias=True)
+
+
+# A tool that is demanded by its name; no word of tool_choice begins so.
+NAMED = "function:"
+
+
+def _choice(value: Any) -> str:
+    """``tool_choice`` as one word: ``none``, ``auto``, ``required``, or the function's name behind :data:`NAMED`."""
+    if isinstance(value, str):
+        if value not in {"none", "auto", "required"}:
+            refuse(
+                "", f"{value[:40]!r} is none of none, auto, required", 'Or {"type": "function", "function": {"name"}}.'
+            )
+        return value
+    function = value.get("function") if isinstance(value, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or value.get("type") != "function":
+        refuse("", 'must be none, auto, required or {"type": "function", "function": {"name": …}}')
+    Rules().sift(value, {"type", "function"})
+    Rules().sift(function, {"name"}, "function.")
+    return NAMED + str(function["name"])
+
+
+ToolChoice = Annotated[str, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])]

@@ -6,66 +6,18 @@ import secrets
 import time
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PlainValidator, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
-from llmops_tui.inference.server.messages import Message, Tool
+from llmops_tui.inference.server.inputs import Texts, TokenIds
+from llmops_tui.inference.server.messages import NAMED, Message, Tool, ToolChoice
 
 MAX_CHOICES = 64
-MAX_PROMPTS = 2048
-_MAX_TOKENS = 2_000_000
-_LARGEST = 2**31 - 1
 # Integers of JSON may be of any size; more than this is a slip.
 _LONGEST = 1_000_000
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-
-
-def _ids(value: list[Any], at: str = "") -> list[int]:
-    if len(value) > _MAX_TOKENS:
-        refuse(at, f"has {len(value):,} token ids, more than {_MAX_TOKENS:,}")
-    if value and (set(map(type, value)) != {int} or min(value) < 0 or max(value) > _LARGEST):
-        place = next(n for n, t in enumerate(value) if type(t) is not int or not 0 <= t <= _LARGEST)
-        refuse(f"{at}[{place}]", f"{str(value[place])[:40]!r} is no token id", "An id is a whole number from 0 on.")
-    return value
-
-
-def _texts(value: Any) -> list[str | list[int]]:
-    """What ``prompt`` and ``input`` may be — a text, its tokens, or a list of either — as a list."""
-    if isinstance(value, str):
-        return [value]
-    if not isinstance(value, list) or not value:
-        refuse("", "must be a text, its token ids, or a list of either that is not empty")
-    if not isinstance(value[0], str | list):
-        return [_ids(value)]
-    if len(value) > MAX_PROMPTS:
-        refuse("", f"has {len(value):,} texts, more than the {MAX_PROMPTS:,} of one request", "Send several requests.")
-    found: list[str | list[int]] = []
-    for n, one in enumerate(value):
-        if not isinstance(one, str | list):
-            refuse(f"[{n}]", "must be a text or a list of token ids")
-        found.append(one if isinstance(one, str) else _ids(one, f"[{n}]"))
-    return found
-
-
-Texts = Annotated[
-    list[str | list[int]], PlainValidator(_texts, json_schema_input_type=str | list[int] | list[str] | list[list[int]])
-]
-
-
-def check_vocabulary(ids: list[int], size: int, at: str) -> None:
-    """Refuse the first token id that is not in a vocabulary of ``size`` tokens; 0 where it is not known yet.
-
-    Raises:
-        FieldRefusedError: ``bad_token``.
-    """
-    if size and ids and max(ids) >= size:
-        place = next(n for n, t in enumerate(ids) if t >= size)
-        raise fields.FieldRefusedError(
-            f"{at}[{place}]", f"the token id {ids[place]:,} is not in the model's vocabulary",
-            f"Ids go from 0 to {size - 1:,}; other models' tokens are others. Send text instead.", "bad_token",
-        )  # fmt: skip
 
 
 class StreamOptions(Checked):
@@ -190,9 +142,7 @@ class ChatRequest(_GenerationRequest):
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
-    tool_choice: Annotated[
-        str | None, PlainValidator(lambda value: _choice(value), json_schema_input_type=str | dict[str, Any])
-    ] = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     reasoning_effort: Effort | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -206,8 +156,8 @@ class ChatRequest(_GenerationRequest):
         wanted, names = self.tool_choice, [t.function.name for t in self.tools or ()]
         if wanted not in {None, "none", "auto"} and not names:
             refuse("tool_choice", "no tool can be called where there are no tools", "Give tools, or leave it out.")
-        if wanted is not None and wanted.startswith(_NAMED) and wanted.removeprefix(_NAMED) not in names:
-            told = f"names no tool of the request: {wanted.removeprefix(_NAMED)[:100]!r}"
+        if wanted is not None and wanted.startswith(NAMED) and wanted.removeprefix(NAMED) not in names:
+            told = f"names no tool of the request: {wanted.removeprefix(NAMED)[:100]!r}"
             refuse("tool_choice", told, f"There are: {', '.join(names)[:300]}.", "tool_unknown")
         return self
 
@@ -222,7 +172,7 @@ class ChatRequest(_GenerationRequest):
         choice = self.tool_choice
         if choice is None or choice in {"none", "auto"}:
             return None
-        return "" if choice == "required" else choice.removeprefix(_NAMED)
+        return "" if choice == "required" else choice.removeprefix(NAMED)
 
     def sampling(self, offset: int = 0) -> SamplingParameters:
         """As for all requests; ``max_completion_tokens`` is the newer name of ``max_tokens``."""
@@ -234,26 +184,6 @@ class ChatRequest(_GenerationRequest):
     def alternatives(self) -> int | None:
         """How many alternatives are told beside each token; none where no log-probabilities are wanted."""
         return (self.top_logprobs or 0) if self.logprobs else None
-
-
-# A tool that is demanded by its name; no word of tool_choice begins so.
-_NAMED = "function:"
-
-
-def _choice(value: Any) -> str:
-    """``tool_choice`` as one word: ``none``, ``auto``, ``required``, or the function's name behind :data:`_NAMED`."""
-    if isinstance(value, str):
-        if value not in {"none", "auto", "required"}:
-            refuse(
-                "", f"{value[:40]!r} is none of none, auto, required", 'Or {"type": "function", "function": {"name"}}.'
-            )
-        return value
-    function = value.get("function") if isinstance(value, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or value.get("type") != "function":
-        refuse("", 'must be none, auto, required or {"type": "function", "function": {"name": …}}')
-    Rules().sift(value, {"type", "function"})
-    Rules().sift(function, {"name"}, "function.")
-    return _NAMED + str(function["name"])
 
 
 class CompletionRequest(_GenerationRequest):
@@ -333,13 +263,7 @@ class DetokenizeRequest(Checked):
     """Body of ``POST /detokenize``."""
 
     model: Annotated[str, Field(max_length=400)] = ""
-    tokens: Annotated[list[int], PlainValidator(lambda value: _listed(value), json_schema_input_type=list[int])]
-
-
-def _listed(value: Any) -> list[int]:
-    if not isinstance(value, list):
-        refuse("", "must be a list of token ids")
-    return _ids(value)
+    tokens: TokenIds
 
 
 class FeedbackRequest(Checked):

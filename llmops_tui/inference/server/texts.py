@@ -23,6 +23,7 @@ from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.connection import chain, read_body, while_connected
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
+from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.template_words import turns_of
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
@@ -67,7 +68,7 @@ class Texts:
         """``POST /detokenize``. The text is told under our name for it, and under those of llama.cpp and vLLM."""
         body = await read_body(request, schemas.DetokenizeRequest)
         await self._adapters.of(body.model, "")
-        schemas.check_vocabulary(body.tokens, self._engine.info.get("n_vocab", 0), "tokens")
+        check_vocabulary(body.tokens, self._engine.info.get("n_vocab", 0), "tokens")
         call = {"op": "detokenize", "tokens": body.tokens}
         text = str((await while_connected(request, self.ask(call)))["text"])
         raw = orjson.dumps(text)
@@ -80,7 +81,7 @@ class Texts:
         for place, given in enumerate(body.input):
             if not isinstance(given, str):
                 at = f"input[{place}]" if len(body.input) > 1 else "input"
-                schemas.check_vocabulary(given, self._engine.info.get("n_vocab", 0), at)
+                check_vocabulary(given, self._engine.info.get("n_vocab", 0), at)
         call = {"op": "embed", "inputs": body.input, "adapter": adapter, "dimensions": body.dimensions}
         with self._generator.admitted():
             vectors, result = await while_connected(request, self._embed(call))
