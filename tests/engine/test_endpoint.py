@@ -168,6 +168,12 @@ def test_what_is_too_long_says_by_how_much_and_is_cut_only_as_named(served: http
     cut = ask(served, {"prompt": "kettle " * 600, "truncate": "left", "max_tokens": 8}, "/v1/completions")
     assert cut["timings"]["truncated_tokens"] > 80
     ask(served, {"prompt": "kettle", "truncate": "somehow"}, "/v1/completions", status=400)
+    # A conversation of more than a million characters is told and cut as any other.
+    huge = {"messages": [{"role": "user", "content": "kettle " * 200_000}], "max_tokens": 4}
+    told = ask(served, huge, status=400)["error"]
+    assert told["code"] == "context_length_exceeded"
+    assert "too many for the context of 512" in told["message"]
+    assert ask(served, huge | {"truncate": "left"})["timings"]["truncated_tokens"] > 100_000
 
 
 def test_embeddings_as_numbers_and_packed(served: httpx.Client) -> None:
