@@ -31,8 +31,9 @@ def grammar_of(form: dict[str, Any]) -> str:
     """The grammar of a form; empty for plain text.
 
     A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
-    ``functions``, the marks ``begin`` and ``end`` around a call, the name its ``arguments`` go by, and whether a call
-    is ``required``. Where it is not, the grammar allows any text, and begins to hold after the mark.
+    ``functions``, the marks ``begin`` and ``end`` around a call, the name its ``arguments`` go by, whether a call is
+    ``required``, and whether there may be ``several``. Where none is required, the grammar allows any text, and begins to
+    hold after the mark.
 
     Raises:
         InputRefusedError: ``grammar_invalid``, ``schema_invalid`` or ``bad_response_format``: the form cannot be expressed.
@@ -114,10 +115,10 @@ def _tools(form: dict[str, Any]) -> str:
     lines.append(f"call: {' | '.join(f'call{n}' for n in range(len(calls)))}")
     mark = json.dumps(begin)
     if begin == "[TOOL_CALLS]":
-        body, more = '"[" call (", " call)* "]"', ""
+        body, more = '"[" call (", " call)* "]"' if form["several"] else '"[" call "]"', ""
     else:
         body = f'"\\n" call "\\n" {json.dumps(end)}' if end else "call"
-        more = f' ("\\n" {mark} {body})*' if begin else ""
+        more = f' ("\\n" {mark} {body})*' if begin and form["several"] else ""
     if not begin:
         lines.append(f"start: {body}")
     elif form["required"]:

@@ -65,11 +65,10 @@ def _answer(form: dict[str, Any], tokenizer: Any, vocabulary: int) -> dict[str, 
             _try(tokenizer, grammar, vocabulary)
     except LlmopsError as error:
         told = error.as_dict()
-        if told["code"] == "grammar_invalid" and form.get("type") != "grammar":
-            told |= {
-                "code": "schema_invalid", "message": told["message"].replace("the grammar", "the JSON schema", 1),
-                "hint": "Leave that part out, and check it afterwards.",
-            }  # fmt: skip
+        if form.get("type") != "grammar":
+            told["message"] = told["message"].replace("the grammar", "the JSON schema", 1)
+            if told["code"] == "grammar_invalid":
+                told |= {"code": "schema_invalid", "hint": "Leave that part out, and check it afterwards."}
         return {"error": told}
     except (RecursionError, MemoryError):
         return {"error": _costly("it nests too deep").as_dict()}

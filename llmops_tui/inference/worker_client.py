@@ -14,6 +14,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
 from llmops_tui.inference.fallback import RUNGS
 from llmops_tui.inference.launching import Launched, launch
+from llmops_tui.jobs.process import child_ends
 
 # Seconds before the engine is started again: after each of the first deaths in a row, and after those that follow. From
 # the fourth on requests are turned away in the meantime.
@@ -71,8 +72,12 @@ class EngineProcess:
 
     @property
     def state(self) -> str:
-        """``loading`` before it was ready once, then ``ok``, ``restarting``, or ``failing`` while it is left alone."""
-        if self.pid is not None:
+        """``loading`` before it was ready once, then ``ok``, ``restarting``, or ``failing`` while it is left alone.
+
+        The process itself is looked at: that it ended is told to us only when its last memory is given back.
+        """
+        pid = self.pid
+        if pid is not None and not child_ends(pid):
             return "ok"
         if not self.info:
             return "loading"

@@ -135,7 +135,8 @@ def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str
     values = {"string": '"x"', "integer": "3", "boolean": "true"}
     for schema in (plain, told):
         tools = {"type": "tools", "functions": [{"name": "f", "description": wording, "parameters": schema}],
-                 "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": True}  # fmt: skip
+                 "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": True,
+                 "several": True}  # fmt: skip
         for name, value in values.items():
             text = f'{{"x": {value}}}'
             assert allows(bench, schema_form(schema), text) == (name == kind)
@@ -145,12 +146,16 @@ def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str
 
 def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> None:
     tools = {"type": "tools", "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
-             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False}  # fmt: skip
+             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False,
+             "several": True}  # fmt: skip
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     for text in ("", "Any text, even {\n<", call, f"Wait.\n{call}", f"{call}\n{call}"):
         assert allows(bench, tools, text), text
     for text in ("<tool_call>", "Yes <tool_call>no", call.replace('"f"', '"g"'), f"{call} and more"):
         assert not allows(bench, tools, text), text
+    once = tools | {"several": False}
+    assert allows(bench, once, call)
+    assert not allows(bench, once, f"{call}\n{call}")
     must = tools | {"required": True}
     assert allows(bench, must, call)
     assert allows(bench, must, f"{call}\n{call}")
@@ -158,6 +163,9 @@ def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> No
     listed = must | {"begin": "[TOOL_CALLS]", "end": ""}
     assert allows(bench, listed, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
     assert not allows(bench, listed, '[TOOL_CALLS]{"name": "f", "arguments": {}}')
+    single = listed | {"several": False}
+    assert allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}]')
+    assert not allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
     assert allows(bench, must | {"begin": ""}, '\n{"name": "f", "arguments": {}}\n</tool_call>')
     assert grammar_of(tools | {"begin": ""}) == ""
     assert bench.ask(PROMPT, form=tools).text.startswith("We are open Monday")

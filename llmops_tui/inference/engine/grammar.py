@@ -32,7 +32,11 @@ _LIMITS = llguidance.LLParserLimits(
 )
 # llguidance knows a token that is no text by this byte, which no text has.
 _NO_TEXT = b"\xff"
-_COSTLY = re.compile(r"too (big|many|deep)|max is|fuel|limit|too complex", re.IGNORECASE)
+_COSTLY = re.compile(
+    r"too (big|large|many|deep)|max is|fuel|limit|too complex|unable to determine if regex is empty", re.IGNORECASE
+)
+# An expression that was too much is shown whole, as the library sees it.
+_SHOWN = re.compile(r":  ?\((?:And|Or|Not|Concat|Repeat)\b.*", re.DOTALL)
 _PLACE = re.compile(
     r"^(?:at )?\d+\(\d+\): |^failed to (?:compile JSON schema|parse \"%json\"): |^(?:lexer|[Pp]arser) [Ee]rror: "
 )
@@ -126,6 +130,7 @@ def _refused(error: str, reason: str) -> InputRefusedError:
     text = (_CAUSE.findall(error) or error.split("\n", 1))[0]
     while (place := _PLACE.match(text)) is not None:
         text = text[place.end() :]
+    text = _SHOWN.sub("", text)
     if reason in _TOO_COMPLEX or _COSTLY.search(text):
         return InputRefusedError(
             "grammar_too_costly", f"the grammar is too costly: {text[:300]}",
