@@ -99,7 +99,7 @@ class HelperProcess:
 
 
 def _ending(code: int) -> str:
-    if code in {-signal.SIGVTALRM, -signal.SIGXCPU}:
+    if code == -signal.SIGXCPU:
         return "it took too much time of the processor"
     # Python and native code alike end where their address space does, by an exception, SIGABRT or SIGSEGV.
     return "it needed too much memory"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import re
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +20,10 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.forms import grammar_of
 from llmops_tui.inference.gbnf import gbnf_to_lark
+from llmops_tui.inference.schema_ends import endless_part
 from tests.engine.engines import MODEL, SCHEMA, Bench, questions
-from tests.engine.forms import HOSTILE, hostile_form, random_schema
+from tests.engine.forms import HOSTILE, hostile_form, nested, random_schema
+from tests.waiting import wait_for
 
 SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPT = "<|im_start|>user\nWhen are you open?<|im_end|>\n<|im_start|>assistant\n"
@@ -217,7 +221,7 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
         assert code in HOSTILE[name][1].split("|"), name
 
 
-def test_a_checking_process_that_is_lost_is_replaced_and_a_known_form_needs_none() -> None:
+def test_a_costly_form_ends_no_process_and_a_lost_process_is_replaced() -> None:
     checker = FormChecker(str(MODEL), [])
     assert asyncio.run(checker.grammar_of({"type": "json_object"}))
     first = checker.pid
@@ -225,9 +229,11 @@ def test_a_checking_process_that_is_lost_is_replaced_and_a_known_form_needs_none
     with pytest.raises(InputRefusedError, match="too much time") as refused:
         asyncio.run(checker.grammar_of(HOSTILE["and"][0]))
     assert refused.value.code == "grammar_too_costly"
-    assert checker.pid is None
+    assert checker.pid == first
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: checker.pid is None)
     assert asyncio.run(checker.grammar_of({"type": "json_object"}))
-    assert checker.pid is None
+    assert checker.pid is None  # that form was known
     assert asyncio.run(checker.grammar_of(gbnf('root ::= "x"')))
     assert checker.pid not in {None, first}
     assert asyncio.run(checker.grammar_of(None)) == asyncio.run(checker.grammar_of({"type": "text"})) == ""
@@ -330,6 +336,78 @@ def test_what_is_no_gbnf_is_told_with_its_place(text: str, why: str) -> None:
     with pytest.raises(InputRefusedError, match=why) as refused:
         gbnf_to_lark(text)
     assert refused.value.code == "grammar_invalid"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ('root ::= "a" root', "'root' in line 1"), ("root ::= root", "'root' in line 1"),
+        ('root ::= "a" | b\n\nb ::= "x" (c | b)+\nc ::= b{2}', "'b' in line 3"),
+        ('# said first\nroot ::= "a" b? c\nb ::= "(" b ")" | "x"\nc ::= ("," c){1,3}', "'c' in line 4"),
+    ],
+)  # fmt: skip
+def test_a_rule_without_any_text_that_ends_is_refused_by_name(text: str, rule: str) -> None:
+    with pytest.raises(InputRefusedError, match=re.escape(f"the rule {rule} allows no text that ends")) as refused:
+        gbnf_to_lark(text)
+    assert refused.value.code == "grammar_invalid"
+
+
+@pytest.mark.parametrize(
+    "text", ['root ::= "a" root?', 'root ::= ("a" root)* "b"', 'root ::= "a"\nb ::= b', 'root ::= root | ""']
+)
+def test_a_rule_that_may_end_is_taken(text: str) -> None:
+    assert gbnf_to_lark(text).startswith("start: ")
+
+
+NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "endless"),
+    [
+        ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "#"),
+        ({"$ref": "#/$defs/node", "$defs": {"node": NODE | {"required": ["next"]}}}, "#/$defs/node"),
+        ({"$ref": "#/$defs/node", "$defs": {"node": NODE}}, ""),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}, "minItems": 1}}}, "#/$defs/a"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}}, ""),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"type": "null"}, {"type": "array", "prefixItems": [{"$ref": "#/$defs/a"}], "minItems": 1}]}}}, ""),
+        ({"$ref": "#/$defs/a/b", "$defs": {"a/b": {"$ref": "#"}}}, ""),
+        ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"$ref": "#"}}}, "#/$defs/a~1b"),
+        ({"enum": [{"$ref": "#"}]}, ""),
+    ],
+)  # fmt: skip
+def test_a_schema_that_requires_itself_is_refused_by_name(schema: Any, endless: str) -> None:
+    assert (endless_part(schema) or "") == endless
+
+
+def test_refusals_speak_of_what_was_written() -> None:
+    checker = FormChecker(str(MODEL), [])
+
+    def told(form: dict[str, Any]) -> InputRefusedError:
+        with pytest.raises(InputRefusedError) as refused:
+            asyncio.run(checker.grammar_of(form))
+        assert "lark" not in refused.value.message.lower()
+        return refused.value
+
+    wide = {"allOf": [{"properties": {f"p{n}": {"enum": [n, k]} for n in range(100)}} for k in range(100)]}
+    assert told(schema_form(wide)).code == "grammar_too_costly"
+    assert "nests too deep" in told(schema_form({"allOf": [nested(200)]})).message
+    endless = told(schema_form({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}))
+    assert endless.code == "schema_invalid"
+    assert "the JSON schema cannot be held to" in told(schema_form({"type": "foo"})).message
+    assert "line 2, column 7, at ')'" in told(gbnf("root ::= x\nx ::= )")).message
+    checker.close()
+
+
+def test_thirty_optionals_in_one_another_are_held(bench: Bench) -> None:
+    regular, recursive = '"a"', "(root x)"
+    for _ in range(30):
+        regular, recursive = f'({regular} "b")?', f'({recursive} "b")?'
+    for inner in (regular, f'{recursive}\nx ::= "c"'):
+        assert allows(bench, gbnf(f"root ::= {inner}"), "")
+        assert allows(bench, gbnf(f"root ::= {inner}"), "b")
+        assert not allows(bench, gbnf(f"root ::= {inner}"), "ba")
+    assert allows(bench, gbnf(f"root ::= {regular}"), "a" + "b" * 30)
 
 
 def test_what_is_hostile_is_made_again_from_its_seed() -> None:

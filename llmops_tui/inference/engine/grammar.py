@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.forms import too_costly
 
 # What one token may cost. Measured with 49,152 tokens on hostile grammars: the dearest mask took 50 ms, ordinary ones
 # take 0.03. Each limit beyond these lets a mask of some grammar take a second.
@@ -32,10 +33,17 @@ _LIMITS = llguidance.LLParserLimits(
 )
 # llguidance knows a token that is no text by this byte, which no text has.
 _NO_TEXT = b"\xff"
-_COSTLY = re.compile(r"too (big|many|deep)|max is|fuel|limit|too complex", re.IGNORECASE)
+_COSTLY = re.compile(r"too (big|large|many|deep)|max is|fuel|limit|too complex", re.IGNORECASE)
 _PLACE = re.compile(
     r"^(?:at )?\d+\(\d+\): |^failed to (?:compile JSON schema|parse \"%json\"): |^(?:lexer|[Pp]arser) [Ee]rror: "
 )
+# What the library says of its own notations and options, in words for who wrote neither.
+_OUR_WORDS = {
+    "NoExtension": "it allows no text at all",
+    "too deeply nested": "it nests too deep",
+    "recursion limit exceeded": "it nests too deep",
+    "oneOf constraints": "oneOf is taken only where no value can be two of its kinds; anyOf is taken",
+}
 _CAUSE = re.compile(r"^error: (.+)", re.MULTILINE)
 _TOO_COMPLEX = {"ParserTooComplex", "LexerTooComplex"}
 
@@ -126,13 +134,9 @@ def _refused(error: str, reason: str) -> InputRefusedError:
     text = (_CAUSE.findall(error) or error.split("\n", 1))[0]
     while (place := _PLACE.match(text)) is not None:
         text = text[place.end() :]
+    text = next((ours for theirs, ours in _OUR_WORDS.items() if theirs in text), text)
     if reason in _TOO_COMPLEX or _COSTLY.search(text):
-        return InputRefusedError(
-            "grammar_too_costly", f"the grammar is too costly: {text[:300]}",
-            "Make it smaller: fewer alternatives and repetitions, and nothing that can be read in many ways.",
-        )  # fmt: skip
-    if text.startswith("NoExtension"):
-        text = "it allows no text at all"
+        return too_costly(text[:300])
     return InputRefusedError("grammar_invalid", f"the grammar cannot be held to: {text[:300]}")
 
 
