@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import random
 import re
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.forms import grammar_of
 from llmops_tui.inference.gbnf import gbnf_to_lark
@@ -167,6 +170,50 @@ def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> No
     assert bench.ask(PROMPT, form=tools).text.startswith("We are open Monday")
     answer = bench.ask(PROMPT, form=tools | {"begin": "open"}, parameters={"max_tokens": 60})
     assert re.fullmatch(r'We are open\n{"name": "f", "arguments": {.*}}\n</tool_call>', answer.text)
+
+
+def test_masks_are_those_of_the_librarys_own_package(bench: Bench) -> None:
+    import llama_cpp
+    import llguidance
+
+    native = bench.native
+    tokens = [native.piece(t) or b"\xff" + native.raw_piece(t) for t in range(native.n_vocab)]
+    fptr = ctypes.cast(llama_cpp.llama_tokenize, ctypes.c_void_p).value
+    theirs = llguidance.LLTokenizer.from_llamacpp(
+        tokens=tokens, vocab_ptr=native.vocab, tokenize_fptr=fptr, eos_token=sorted(native.ends), slices=None
+    )
+    rng = random.Random(5)
+    compared = 0
+    for form in [schema_form(random_schema(rng)) for _ in range(20)] + [gbnf(JSON_GBNF), gbnf('root ::= "a"* | .{3}')]:
+        ours, reference = bench.matcher(form), llguidance.LLMatcher(theirs, grammar_of(form))
+        mask = np.zeros((native.n_vocab + 31) // 32 * 4, np.uint8)
+        for _ in range(30):
+            reference.unsafe_compute_mask_ptr(mask.ctypes.data, mask.size)
+            expected = np.flatnonzero(np.unpackbits(mask, count=native.n_vocab, bitorder="little"))
+            assert ours.allowed().tolist() == expected.tolist()
+            compared += 1
+            token = rng.choice(expected.tolist())
+            ours.take(token)
+            reference.consume_token(token)
+            assert ours.finished == reference.is_stopped()
+            if ours.finished:
+                break
+    assert compared > 100
+
+
+def test_a_library_without_its_interface_is_refused_and_a_vocabulary_that_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from llmops_tui.inference.engine import guidance
+
+    with pytest.raises(ValueError, match="out of range"):
+        guidance.Tokenizer([b"a", b"b"], [2])
+    guidance._library.cache_clear()
+    monkeypatch.setattr(guidance, "find_spec", lambda _name: SimpleNamespace(origin="/nowhere/_lib.so"))
+    with pytest.raises(LlmopsError, match="not the one this was made for: /nowhere") as refused:
+        guidance.Tokenizer([b"a", b"b"], [1])
+    assert refused.value.code == "grammar_unsupported"
+    guidance._library.cache_clear()
 
 
 def test_a_mark_that_is_a_control_token_is_text_to_its_grammar() -> None:
