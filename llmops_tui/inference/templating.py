@@ -29,6 +29,7 @@ class TemplateRenderer:
         self._process = HelperProcess(
             "llmops_tui.inference.template_worker",
             greeting=b'{"op": "render", "source": "", "context": {}, "kind": "prompt"}\n',
+            work="renders templates",
         )
 
     def render(self, source: str, context: dict[str, Any], kind: Kind = "prompt") -> str:

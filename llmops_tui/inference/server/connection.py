@@ -25,8 +25,9 @@ _Result = TypeVar("_Result")
 
 # Refusals that the engine makes come over its pipe without their type.
 _STATUS = {
-    "queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "engine_keeps_dying": 503, "engine_died": 503,
-    "engine_hung": 503, "model_load_failed": 503, "context_failed": 503,
+    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404,
+    "engine_keeps_dying": 503, "engine_died": 503, "engine_hung": 503, "model_load_failed": 503, "context_failed": 503,
+    "helper_unusable": 503,
     **dict.fromkeys(
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
