@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import time
@@ -67,7 +66,7 @@ class Completions:
             form = tool_constraint(self._chat.format, tools, body.tool_choice or "auto")
         grammar = await self._forms.grammar_of(form)
         turns = [m.as_turn() for m in body.messages]
-        prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, body.chat_template_kwargs)
+        prompt = await self._chat.render(turns, tools or None, body.chat_template_kwargs)
         dropped = 0
         if body.truncate == "oldest":
             prompt, dropped = await self._drop_oldest(turns, prompt, tools, body)
@@ -85,6 +84,8 @@ class Completions:
         body = await read_body(request, schemas.CompletionRequest)
         adapter = await self._adapters.of(body.model, body.adapter)
         grammar = await self._forms.grammar_of(body.constraint())
+        # Each record names the engine.
+        await self._engine.facts()
         choices: list[Choice] = []
         for prompt in body.prompts():
             is_text = isinstance(prompt, str)
@@ -125,7 +126,7 @@ class Completions:
                 "adapter_sha256": self._adapters.sha256(adapter), "prompt": known.get("prompt"),
                 "prompt_version": known.get("prompt_version"), "variables": known.get("variables"), "messages": turns,
                 "parameters": parameters,
-                "engine": self._engine.info.get("engine"),
+                "engine": self._engine.info["engine"],
             },
         )  # fmt: skip
         call = {
@@ -212,7 +213,8 @@ class Completions:
         """Drop the oldest turns after the system's until the prompt and a quarter of the context fit."""
         kept = 1 if turns[0]["role"] == "system" else 0
         dropped = 0
-        room = self._engine.info["n_ctx"] - min(body.sampling().max_tokens, self._engine.info["n_ctx"] // 4)
+        context = (await self._engine.facts())["n_ctx"]
+        room = context - min(body.sampling().max_tokens, context // 4)
         while len(turns) > kept + 1:
             counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False, "pieces": False})
             if counted["count"] <= room:
@@ -222,5 +224,5 @@ class Completions:
             count = max(1, int((len(turns) - kept - 1) * (1 - 1 / excess) / 2))
             del turns[kept : kept + count]
             dropped += count
-            prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, body.chat_template_kwargs)
+            prompt = await self._chat.render(turns, tools or None, body.chat_template_kwargs)
         return prompt, dropped

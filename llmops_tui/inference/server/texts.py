@@ -55,10 +55,10 @@ class Texts:
         body = await read_body(request, schemas.TokenizeRequest)
         text = body.content if body.content is not None else body.prompt or ""
         if body.messages is not None:
-            text = await asyncio.to_thread(self._chat.render, [m.as_turn() for m in body.messages], None, {})
+            text = await self._chat.render([m.as_turn() for m in body.messages], None, {})
         special = body.add_special if body.add_special is not None else body.add_special_tokens
         call = {"op": "tokenize", "text": text, "add_special": special, "parse_special": body.parse_special}
-        longest = int(self._engine.info.get("n_ctx", 0))
+        longest = (await self._engine.facts())["n_ctx"]
         return await _in_parts(request, self._tokens(call, {"text": text, "max_model_len": longest}))
 
     async def detokenize(self, request: Request) -> Response:
