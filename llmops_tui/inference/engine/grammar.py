@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine.faults import unexpected
 from llmops_tui.inference.engine.guidance import NativeMatcher, Tokenizer
 from llmops_tui.inference.forms import too_costly
 
@@ -181,5 +182,7 @@ class MatcherMaker:
             except (ValueError, OverflowError) as error:
                 told = f"this model's vocabulary cannot be held to a form: {error}"[:300]
                 self._made(request, None, LlmopsError("grammar_unsupported", told))
+            except BaseException as error:  # noqa: BLE001 - a panic inside the library is no Exception
+                self._made(request, None, unexpected(error))
             else:
                 self._made(request, matcher, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -75,7 +74,7 @@ class Completions:
         turns = turns_of(self._chat.format, body.messages)
         extra = variables_of(self._chat.format, body.chat_template_kwargs, body.reasoning_effort)
         grammar = await self._forms.grammar_of(form)
-        prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, extra)
+        prompt = await self._chat.render(turns, tools or None, extra)
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(self._chat.render, turns, tools or None, extra)
@@ -96,6 +95,8 @@ class Completions:
         body = await read_body(request, schemas.CompletionRequest)
         adapter = await self._adapters.of(body.model, body.adapter)
         grammar = await self._forms.grammar_of(body.constraint())
+        # Each record names the engine.
+        await self._engine.facts()
         choices: list[Choice] = []
         for place, prompt in enumerate(body.prompt):
             is_text = isinstance(prompt, str)
@@ -140,7 +141,7 @@ class Completions:
                 "adapter_sha256": self._adapters.sha256(adapter), "prompt": known.get("prompt"),
                 "prompt_version": known.get("prompt_version"), "variables": known.get("variables"), "messages": turns,
                 "parameters": parameters,
-                "engine": self._engine.info.get("engine"),
+                "engine": self._engine.info["engine"],
             },
         )  # fmt: skip
         call = {
@@ -219,7 +220,7 @@ class Completions:
             yield teller.failed(error.code, error.message)
 
     async def _drop_oldest(
-        self, turns: list[dict[str, Any]], prompt: str, again: Callable[[], str], wanted: int
+        self, turns: list[dict[str, Any]], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
     ) -> tuple[str, int]:
         """Drop the oldest turns after the system's until the prompt and a quarter of the context fit.
 
@@ -227,7 +228,8 @@ class Completions:
         """
         kept = 1 if turns[0]["role"] == "system" else 0
         dropped = 0
-        room = self._engine.info["n_ctx"] - min(wanted, self._engine.info["n_ctx"] // 4)
+        context = (await self._engine.facts())["n_ctx"]
+        room = context - min(wanted, context // 4)
         while len(turns) > kept + 1:
             counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False, "pieces": False})
             if counted["count"] <= room:
@@ -237,5 +239,5 @@ class Completions:
             count = max(1, int((len(turns) - kept - 1) * (1 - 1 / excess) / 2))
             del turns[kept : kept + count]
             dropped += count
-            prompt = await asyncio.to_thread(again)
+            prompt = await again()
         return prompt, dropped

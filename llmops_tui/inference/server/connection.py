@@ -24,10 +24,19 @@ _Body = TypeVar("_Body", bound=pydantic.BaseModel)
 _Result = TypeVar("_Result")
 
 # Refusals that the engine makes come over its pipe without their type.
-_STATUS = {
+STATUS = {
     "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404,
-    "engine_keeps_dying": 503, "engine_died": 503, "engine_hung": 503, "model_load_failed": 503, "context_failed": 503,
-    "helper_unusable": 503,
+    # There is no engine to ask, now or with these options.
+    **dict.fromkeys(
+        (
+            "engine_keeps_dying", "engine_died", "engine_hung", "engine_crashes", "engine_unusable", "engine_start_failed",
+            "helper_unusable",
+            "model_load_failed", "context_failed", "bad_draft", "too_many_gpus",
+        ),
+        503,
+    ),
+    # The engine lives, and failed at this.
+    **dict.fromkeys(("engine_failed", "decode_failed", "embed_failed", "adapter_failed"), 500),
     **dict.fromkeys(
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
@@ -120,7 +129,7 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
 
 def error_answer(error: LlmopsError) -> JSONResponse:
     """A failure as OpenAI's API tells it."""
-    status = _STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
+    status = STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
     headers = {"Retry-After": "1"} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
     param = error.param if isinstance(error, FieldRefusedError) else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,33 +56,34 @@ class ChatFormat:
 
 
 class ChatTemplate:
-    """Renders conversations with a model's template; ``info`` gives the engine's facts, its special tokens among them."""
+    """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them."""
 
-    def __init__(self, template: str | None, info: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, template: str | None, facts: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self.format = ChatFormat.of(template)
-        self._info = info
+        self._facts = facts
         self._renderer = TemplateRenderer()
 
-    def render(
+    async def render(
         self,
         turns: list[dict[str, Any]],
         tools: list[dict[str, Any]] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> str:
-        """The prompt of a conversation; ``extra`` are further variables of the template.
+        """The prompt of a conversation, once the model is loaded; ``extra`` are further variables of the template.
 
         Raises:
             InputRefusedError: ``template_failed``.
+            LlmopsError: the model could not be loaded.
         """
-        info = self._info()
+        info = await self._facts()
         context = (extra or {}) | {
             "messages": turns,
             "tools": tools,
             "add_generation_prompt": True,
-            "bos_token": info.get("bos", ""),
-            "eos_token": info.get("eos", ""),
+            "bos_token": info["bos"],
+            "eos_token": info["eos"],
         }
-        return self._renderer.render(self.format.template, context, "chat")
+        return await asyncio.to_thread(self._renderer.render, self.format.template, context, "chat")
 
     def close(self) -> None:
         """End the template process."""

@@ -28,7 +28,7 @@ class Teller:
         out: list[str] = []
         for message in messages:
             if message["event"] == "scored" and "score_from" in choice.call:
-                self._echo(choice, out)
+                self._echo(choice, message, out)
             elif message["event"] == "text":
                 self._text(choice, message["text"], message.get("tokens"), out)
             elif message["event"] == "done":
@@ -53,11 +53,13 @@ class Teller:
         tail = f", {json.dumps(more)[1:-1]}" if more else ""
         return f"data: {self._before}[{json.dumps(parts)}]{tail}}}\n\n"
 
-    def _echo(self, choice: Choice, out: list[str]) -> None:
-        text = b"".join(bytes(t[1]) for t in choice.given).decode("utf-8", "replace")
-        choice.echo = text
+    def _echo(self, choice: Choice, message: dict[str, Any], out: list[str]) -> None:
+        tokens = message["tokens"]
+        text = choice.echoing.decode(b"".join(bytes(t[1]) for t in tokens), final=message["last"])
+        logprobs = answers.text_logprobs(tokens, len(choice.echo))
+        choice.echo += text
         self._begun.add(choice.index)
-        out.append(self._event(choice, {"text": text, "logprobs": answers.text_logprobs(choice.given)}))
+        out.append(self._event(choice, {"text": text, "logprobs": logprobs}))
 
     def _text(self, choice: Choice, text: str, tokens: list[list[Any]] | None, out: list[str]) -> None:
         first = choice.index not in self._begun

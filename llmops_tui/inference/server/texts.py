@@ -59,9 +59,9 @@ class Texts:
         text = body.content if body.content is not None else body.prompt or ""
         if body.messages is not None:
             turns = turns_of(self._chat.format, body.messages)
-            text = await asyncio.to_thread(self._chat.render, turns, None, {})
+            text = await self._chat.render(turns, None, {})
         call = {"op": "tokenize", "text": text, "add_special": body.special, "parse_special": body.parse_special}
-        longest = int(self._engine.info.get("n_ctx", 0))
+        longest = (await self._engine.facts())["n_ctx"]
         return await _in_parts(request, self._tokens(call, {"text": text, "max_model_len": longest}))
 
     async def detokenize(self, request: Request) -> Response:
