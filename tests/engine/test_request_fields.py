@@ -41,12 +41,15 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
-        self.info = {"n_vocab": 2048, "n_ctx": 512, "engine": "fake"}
+        self.info = {"n_vocab": 2048, "n_ctx": 512, "engine": "fake", "bos": "", "eos": ""}
         self.pid, self.state, self.fallback, self.last_failure = 1, "ok", {}, ""
         self.lost: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         pass
+
+    async def facts(self) -> dict[str, Any]:
+        return self.info
 
     async def stop(self) -> None:
         pass
