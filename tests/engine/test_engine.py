@@ -137,12 +137,12 @@ def test_a_short_prompt_is_not_stuck_behind_a_long_one_and_the_long_one_is_not_s
     bench = Bench(parallel=2, context=4096 // 4)
     streaming = bench.submit(questions(1)[0], parameters={"max_tokens": 400}, ignore_eos=True)
     bench.scheduler.step()
-    bench.scheduler._prefill_rate = 1.0  # the slowest machine: 16 tokens a step beside running streams
+    bench.scheduler._sharing._rate = 1.0  # the slowest machine: 16 tokens a step beside running streams
     long = bench.submit([300 + n % 50 for n in range(600)], parameters={"max_tokens": 1})
     made = 0
     for step in range(600):
         bench.scheduler.step()
-        bench.scheduler._prefill_rate = 1.0
+        bench.scheduler._sharing._rate = 1.0
         if bench.answers().get(long) and bench.answers()[long].result:
             break
         made = step
