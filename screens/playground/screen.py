@@ -63,8 +63,7 @@ class PlaygroundScreen(JudgingScreen):
         self._run_worker: Worker[None] | None = None
         self._keeper = DraftKeeper(self)
         self._reading = asyncio.Lock()
-        # Set once the workspace was read for the first time, or could not be.
-        self.opened = asyncio.Event()
+        self.opened = asyncio.Event()  # the workspace was read for the first time, or could not be
         self._editors = (
             TemplateEditor(placeholder="who the model is (may stay empty)", id="system"),
             TemplateEditor(placeholder="what you ask; {{ name }} makes a variable", id="user"),
@@ -78,20 +77,16 @@ class PlaygroundScreen(JudgingScreen):
 
     def on_mount(self) -> None:
         """Read the workspace once the first frame is out: importing the database would hold it up."""
-        self.set_timer(_AFTER_FIRST_FRAME, lambda: self.act("load", self._open))
+        self.set_timer(_AFTER_FIRST_FRAME, lambda: self.act("load", self._start))
 
     async def _start(self) -> None:
         # Not before the first frame: a focus styles and draws half the screen again.
         if self.focused is None:
             self.query_one("#user").focus()
-        session = await asyncio.to_thread(lambda: self.services.drafts.load_session())
-        self.state.parameters = session.parameters
-        self.state.model_name = session.model
-        await self.load(session.prompt)
-
-    async def _open(self) -> None:
         try:
-            await self._start()
+            session = await asyncio.to_thread(lambda: self.services.drafts.load_session())
+            self.state.parameters, self.state.model_name = session.parameters, session.model
+            await self.load(session.prompt)
         finally:
             self.opened.set()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,12 +137,12 @@ def test_a_short_prompt_is_not_stuck_behind_a_long_one_and_the_long_one_is_not_s
     bench = Bench(parallel=2, context=4096 // 4)
     streaming = bench.submit(questions(1)[0], parameters={"max_tokens": 400}, ignore_eos=True)
     bench.scheduler.step()
-    bench.scheduler._prefill_rate = 1.0  # the slowest machine: 16 tokens a step beside running streams
+    bench.scheduler._sharing._rate = 1.0  # the slowest machine: 16 tokens a step beside running streams
     long = bench.submit([300 + n % 50 for n in range(600)], parameters={"max_tokens": 1})
     made = 0
     for step in range(600):
         bench.scheduler.step()
-        bench.scheduler._prefill_rate = 1.0
+        bench.scheduler._sharing._rate = 1.0
         if bench.answers().get(long) and bench.answers()[long].result:
             break
         made = step
@@ -245,6 +246,50 @@ def test_log_probabilities_of_given_and_generated_text_are_those_of_full_logits(
     assert [t[2] is None for t in partly.scored] == [True] * 5 + [False] * (len(tokens) - 5)
     assert [t[2] for t in partly.scored[5:]] == pytest.approx([t[2] for t in answer.scored[5:]], abs=1e-4)
     assert partly.result["completion_tokens"] == 0
+
+
+def test_scored_tokens_are_told_in_parts_as_they_are_evaluated_and_each_once() -> None:
+    from llmops_tui.inference.engine.sequence import SCORED_PART
+
+    tokens = [300 + n % 50 for n in range(900)]
+    whole = Bench(context=1024, batch=1024).ask(tokens, logprobs=2, score_from=0, parameters={"max_tokens": 2})
+    bench = Bench(context=1024, batch=64, micro_batch=64)
+    name = bench.submit(tokens, logprobs=2, score_from=300, parameters={"max_tokens": 2})
+    while not bench.events:
+        bench.scheduler.step()
+    # A step that is broken off, after which this model's state would have to be evaluated from its beginning.
+    (slot,) = [s for s in bench.scheduler._slots if s.running is not None]
+    assert slot.evaluated < len(tokens)
+    bench.native.trim(slot.id, 0)
+    slot.evaluated = 0
+    answer = bench.run()[name]
+    parts = [e for e in bench.events if e["event"] == "scored"]
+    assert [t[0] for t in answer.scored] == tokens
+    assert [t[2] for t in answer.scored[:300]] == [None] * 300
+    assert [t[2] for t in answer.scored[300:]] == pytest.approx([t[2] for t in whole.scored[300:]], abs=0.05)
+    assert [e["last"] for e in parts] == [False] * (len(parts) - 1) + [True]
+    assert max(len(e["tokens"]) for e in parts) <= SCORED_PART
+    assert len(parts) > 600 // 64
+    assert bench.events[-1]["event"] == "done"
+
+
+def test_an_echo_in_parts_is_the_text_though_a_character_lies_across_them() -> None:
+    from llmops_tui.inference.server.events import Teller
+    from llmops_tui.inference.server.generation import Choice
+    from llmops_tui.inference.server.records import Record
+
+    text = "Grüße, 日本 👍"
+    tokens = [[n, [byte], -1.0, []] for n, byte in enumerate(text.encode())]
+    choice = Choice(0, Record("run", {}), {"score_from": 0})
+    teller, told = Teller("text", "id", "m"), b""
+    for at in range(0, len(tokens), 4):
+        part = {"event": "scored", "tokens": tokens[at : at + 4], "last": at + 4 >= len(tokens)}
+        told += teller.stream(choice, [part])
+    events = [json.loads(line[6:])["choices"][0] for line in told.decode().splitlines() if line]
+    assert "".join(e["text"] for e in events) == text
+    assert [i for e in events for i in e["logprobs"]["token_ids"]] == list(range(len(tokens)))
+    offsets = [e["logprobs"]["text_offset"][0] for e in events]
+    assert offsets == [sum(len(e["text"]) for e in events[:n]) for n in range(len(events))]
 
 
 def test_stop_strings_cut_text_and_log_probabilities_alike(bench: Bench) -> None:

@@ -1,7 +1,7 @@
-"""llama.cpp as this engine uses it: one model and one context with a cache stream a sequence, adapters, snapshots.
+"""llama.cpp as this engine uses it: one model and one context with a cache stream a sequence, and adapters.
 
-Every function of the library that the engine calls is called here, in :mod:`.sampler`, or for embeddings in :mod:`.embedding`
-and :mod:`.before_output`.
+Every function of the library that the engine calls is called here, in :mod:`.sampler` and :mod:`.states`, or for embeddings in
+:mod:`.embedding` and :mod:`.before_output`.
 """
 
 from __future__ import annotations
@@ -251,27 +251,6 @@ class NativeModel:
     def resumes(self, first: int, length: int) -> bool:
         """Whether a token can be evaluated after ``length`` others of which all layers have those from ``first`` on."""
         return 0 <= first <= max(0, length - self.window + 1) if self.window else True
-
-    def save(self, sequence: int, *, window: bool = False) -> npt.NDArray[np.uint8]:
-        """A copy of one sequence's state; with ``window`` of the layers alone that look through one.
-
-        Of those llama.cpp gives what the next token looks back at, and nothing before it.
-        """
-        flags = llama_cpp.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if window else 0
-        size = int(llama_cpp.llama_state_seq_get_size_ext(self.context, sequence, flags))
-        buffer = np.empty(size, np.uint8)
-        target = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        written = int(llama_cpp.llama_state_seq_get_data_ext(self.context, target, size, sequence, flags))
-        return buffer[:written]
-
-    def restore(self, sequence: int, state: npt.NDArray[np.uint8], *, window: bool = False) -> bool:
-        """Replace a sequence, or its windows, by a saved state; false where it did not fit, and it is empty then."""
-        flags = llama_cpp.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if window else 0
-        source = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        if llama_cpp.llama_state_seq_set_data_ext(self.context, source, state.size, sequence, flags) == state.size:
-            return True
-        llama_cpp.llama_memory_seq_rm(self.memory, sequence, -1, -1)
-        return False
 
     def describe(self) -> dict[str, Any]:
         """Facts about the loaded model that the server and the screens show."""

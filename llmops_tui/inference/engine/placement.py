@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.prefix_cache import WORTH_KEEPING, Mark, PrefixCache, Snapshot, common_prefix
 from llmops_tui.inference.engine.sequence import Running, Slot
+from llmops_tui.inference.engine.states import restore, save
 
 # A stream with fewer tokens to come is not worth moving.
 _MOVE_WORTH = 32
@@ -95,14 +96,14 @@ class Placement:
         return Snapshot(
             slot.tokens[: slot.evaluated],
             slot.adapter,
-            self._native.save(slot.id),
+            save(self._native, slot.id),
             first=self._first(slot, copied=True),
             mark=slot.mark,
         )
 
     def _replace(self, slot: Slot, snapshot: Snapshot, length: int) -> None:
         self._stash(slot, 0)
-        slot.evaluated = len(snapshot.tokens) if self._native.restore(slot.id, snapshot.state) else 0
+        slot.evaluated = len(snapshot.tokens) if restore(self._native, slot.id, snapshot.state) else 0
         slot.mark = snapshot.mark
         self._cut(slot, min(length, slot.evaluated))
 
@@ -120,7 +121,7 @@ class Placement:
         native, mark = self._native, slot.mark
         if slot.evaluated != length:
             if mark is not None and length <= mark.length and not native.resumes(native.first(slot.id), length):
-                native.restore(slot.id, mark.state, window=True)
+                restore(native, slot.id, mark.state, window=True)
             slot.evaluated = length if native.trim(slot.id, length) else 0
         if mark is not None and mark.length > slot.evaluated:
             slot.mark = None
@@ -132,7 +133,7 @@ class Placement:
             return
         first = self._first(slot, copied=True)
         if slot.evaluated >= WORTH_KEEPING and native.can_trim:
-            state = native.save(slot.id, window=True)
+            state = save(native, slot.id, window=True)
             # All slots may have one; they take half of what is for prompts at the most.
             if state.nbytes * len(self._slots) <= self._cache.limit_bytes // 2:
                 slot.mark = Mark(slot.evaluated, first, state)

@@ -16,13 +16,8 @@ from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine.placement import Placement
 from llmops_tui.inference.engine.prefix_cache import PrefixCache
 from llmops_tui.inference.engine.sequence import Request, Running, Slot
+from llmops_tui.inference.engine.sharing import Part, StepSharing
 from llmops_tui.inference.engine.speculation import Draft, NgramDraft
-
-# While streams run, a step's share of prompt evaluation is kept near this, so that they keep flowing.
-_STALL_SECONDS = 0.1
-_MIN_CHUNK = 16
-# How many steps one adapter's requests get before those of another: changing adapters rebuilds the graph.
-_ADAPTER_TURN = 4
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -40,16 +35,6 @@ class Counters:
     steps: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
-
-
-@dataclass
-class _Part:
-    """What one request has in a step: ``count`` tokens of its list from its evaluated length on, and their rows."""
-
-    running: Running
-    tokens: list[int]
-    outputs: list[int]
-    drafted: int = 0
 
 
 class Scheduler:
@@ -71,9 +56,7 @@ class Scheduler:
         self.cache = PrefixCache(options.cache_bytes)
         self._shelf = Placement(self.native, self._slots, self.cache)
         self._waiting: deque[Running] = deque()
-        self._prefill_rate = 0.0
-        self._turn_adapter = ""
-        self._turn_left = 0
+        self._sharing = StepSharing(self.native.batch)
 
     def _guessing(self, options: EngineOptions) -> Callable[[], Draft] | None:
         """What makes a request's guesser, where tokens are guessed at all: a small model, or the text itself."""
@@ -138,7 +121,7 @@ class Scheduler:
         streams_alone = len({r.request.adapter for r in busy}) == 1 and all(
             len(r.tokens) - r.slot.evaluated == 1 and r.made and r.draft is None for r in busy if r.slot is not None
         )
-        parts = [_Part(r, r.tokens[-1:], [1]) for r in busy] if streams_alone else self._compose(busy)
+        parts = [Part(r, r.tokens[-1:], [1]) for r in busy] if streams_alone else self._sharing.compose(busy)
         started = self._clock()
         try:
             if streams_alone:
@@ -189,61 +172,7 @@ class Scheduler:
             if reason is not None or running.due(now):
                 self._deliver(running, reason, now)
 
-    def _compose(self, busy: list[Running]) -> list[_Part]:
-        adapter = self._choose_adapter(busy)
-        busy = [r for r in busy if r.request.adapter == adapter]
-        streams = [r for r in busy if r.missing == 1]
-        prompts = [r for r in busy if r.missing > 1]
-        room = self.native.batch - len(streams)
-        if streams and prompts and self._prefill_rate:
-            room = min(room, max(_MIN_CHUNK, int(self._prefill_rate * _STALL_SECONDS)))
-        shares = self._share(prompts, room)
-        draft = len(busy) == 1
-        return [self._part(r, shares.get(id(r), 1), draft=draft) for r in busy if r.missing == 1 or shares.get(id(r))]
-
-    def _choose_adapter(self, busy: list[Running]) -> str:
-        """Adapters take turns; a step never mixes them."""
-        wanted = sorted({r.request.adapter for r in busy})
-        if self._turn_adapter not in wanted or (self._turn_left <= 0 and len(wanted) > 1):
-            later = [name for name in wanted if name > self._turn_adapter]
-            self._turn_adapter = (later or wanted)[0]
-            self._turn_left = _ADAPTER_TURN
-        self._turn_left -= 1
-        return self._turn_adapter
-
-    def _share(self, prompts: list[Running], room: int) -> dict[int, int]:
-        """How many tokens each prompt gets: half of the room to the oldest, the rest to the shortest first.
-
-        A short prompt is thus never stuck behind a long one, and a long one never starves.
-        """
-        shares: dict[int, int] = {}
-        if not prompts:
-            return shares
-        oldest = min(prompts, key=lambda r: r.started)
-        alone = len(prompts) == 1
-        shares[id(oldest)] = min(oldest.wanted, room if alone else room // 2)
-        room -= shares[id(oldest)]
-        for running in sorted(prompts, key=lambda r: r.missing):
-            got = shares.get(id(running), 0)
-            more = min(running.wanted - got, room)
-            if more > 0:
-                shares[id(running)] = got + more
-                room -= more
-        return shares
-
-    def _part(self, running: Running, count: int, *, draft: bool) -> _Part:
-        slot = running.slot
-        assert slot is not None
-        start = slot.evaluated
-        tokens = running.tokens[start : start + count]
-        if running.missing > 1:
-            return _Part(running, tokens, running.outputs(start, count))
-        guesses: list[int] = []
-        if draft and running.draft is not None and running.made:
-            guesses = running.draft.propose(running.tokens, running.left - 1)
-        return _Part(running, tokens + guesses, [1] * (1 + len(guesses)), len(guesses))
-
-    def _evaluate(self, parts: list[_Part]) -> None:
+    def _evaluate(self, parts: list[Part]) -> None:
         tokens: list[int] = []
         positions: list[int] = []
         sequences: list[int] = []
@@ -267,7 +196,7 @@ class Scheduler:
             self._advance(part, rows[at : at + count], likeliest[at : at + count], now)
             at += count
 
-    def _advance(self, part: _Part, rows: Any, likeliest: list[int], now: float) -> None:
+    def _advance(self, part: Part, rows: Any, likeliest: list[int], now: float) -> None:
         """Take over what one request's rows say."""
         running, slot = part.running, part.running.slot
         assert slot is not None
@@ -334,7 +263,7 @@ class Scheduler:
             running.slot.running = None
             running.slot = None
 
-    def _roll_back(self, parts: list[_Part]) -> None:
+    def _roll_back(self, parts: list[Part]) -> None:
         """After a step that was broken off: nothing of it counts."""
         for part in parts:
             slot = part.running.slot
@@ -343,13 +272,12 @@ class Scheduler:
                 slot.evaluated = 0
         self.native.abort(on=False)
 
-    def _account(self, parts: list[_Part], seconds: float) -> None:
+    def _account(self, parts: list[Part], seconds: float) -> None:
         counters = self.counters
         counters.steps += 1
         evaluated = sum(len(p.tokens) for p in parts)
         if evaluated > len(parts) * 2:
             counters.prefill_seconds += seconds
-            rate = evaluated / seconds if seconds > 0 else self._prefill_rate
-            self._prefill_rate = rate if not self._prefill_rate else 0.7 * self._prefill_rate + 0.3 * rate
+            self._sharing.learn(evaluated, seconds)
         else:
             counters.decode_seconds += seconds
