@@ -26,6 +26,7 @@ from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.migrations import LATEST
 from llmops_tui.workspace.seals import keeping_lock, sealed_files
 
@@ -74,6 +75,7 @@ def backup(workspace: Workspace, target: Path, *, models: bool = True, progress:
         LlmopsError: ``disk_full``, or ``backup_failed``: what was read back is not what was written.
     """
     tell = progress or (lambda _share, _what: None)
+    existing(workspace)
     target = target.expanduser().resolve()
     if target.is_relative_to(workspace.root):
         raise InputRefusedError("backup_inside", f"{target} is inside the workspace", "Name a file somewhere else.")
@@ -307,7 +309,7 @@ def only_keeper(workspace: Workspace) -> Iterator[None]:
     Raises:
         LlmopsError: ``keeping_busy``.
     """
-    with locked(keeping_lock(workspace.make()), _WAIT_SECONDS) as alone:
+    with locked(keeping_lock(workspace), _WAIT_SECONDS) as alone:
         if not alone:
             raise LlmopsError(
                 "keeping_busy", f"{workspace.root} is being backed up, restored or cleared", "Try again later."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
@@ -22,6 +23,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing
 
 DAYS = 30
 # What was made so lately may belong to work that has not told the book yet.
@@ -48,8 +50,9 @@ def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: floa
     """What would go and why; changes nothing. ``days``: how long logs, folders of jobs and kept answers stay."""
     moment = time.time() if now is None else now
     found = list(_leftovers(workspace, moment))
-    found += _datasets(workspace, moment)
-    found += _models(workspace, moment)
+    unknown = [*_datasets(workspace, moment), *_models(workspace, moment)]
+    _refuse_younger_book(workspace, unknown)
+    found += unknown
     found += _unfinished(workspace, moment - days * 86_400)
     found += _job_folders(workspace, moment - days * 86_400)
     found += _old_files(workspace, moment - days * 86_400)
@@ -63,12 +66,31 @@ def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> lis
 
     What a kill leaves goes the next time.
     """
-    with only_keeper(workspace):
+    with only_keeper(existing(workspace)):
         removals = plan(workspace, settings, days)
         if any(removal.path is None for removal in removals):
             _forget_traces(workspace, settings)
         take_away(workspace, [removal.path for removal in removals if removal.path is not None])
     return removals
+
+
+def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:
+    """Refuse to take for rubbish what was here before the book was, and may have been in a book that was lost.
+
+    Raises:
+        InputRefusedError: ``book_younger``.
+    """
+    row = Catalogue(workspace).read(lambda book: book.execute("SELECT made_at FROM workspace").fetchone())
+    made_at = float(row[0]) if row is not None else 0.0
+    # When it came here: the time of its last writing may have come along with a copy.
+    older = [r for r in removals if r.path is not None and r.path.lstat().st_ctime < made_at]
+    if older:
+        raise InputRefusedError(
+            "book_younger",
+            f"{older[0].what} was here before the book, which was begun anew: it may belong to one that was lost",
+            "Restore a backup (llmops restore FILE), or take it in again (data import, model add), or remove it yourself. "
+            "Nothing was cleared away.",
+        )
 
 
 def take_away(workspace: Workspace, paths: list[Path]) -> None:

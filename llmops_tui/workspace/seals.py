@@ -18,9 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.marker import FILE as MARKER
+from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sqlite_files import COUNTER
 
 FILE = "seals.json"
@@ -29,7 +32,7 @@ _MOST_CHUNKS = 4096
 # Larger files are hashed when somebody checks: the book, or a checkpoint's own list, has their hashes already.
 LARGE = 256 * 1024 * 1024
 # Live state, locks and what a process is just making; and what is beside a database while it is open.
-_PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE)
+_PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE, MARKER)
 _PASSING_FOLDERS = ("runs/servers",)
 _PASSING_ENDS = (".lock", "-wal", "-shm", ".wal", ".tmp", ".sock")
 _DUCKDB_HEADERS = (4096, 8192)
@@ -103,6 +106,11 @@ def load(workspace: Workspace) -> Seals:
             return Seals(damaged=f"{FILE} itself was changed")
         return Seals({name: Seal.from_json(seal) for name, seal in body.items()})
     except FileNotFoundError:
+        try:
+            require(workspace, path)
+        except InputRefusedError as error:
+            # Without the old hashes nothing can be told from damage: only somebody who looked may make new ones.
+            return Seals(damaged=error.message)
         return Seals()
     except (ValueError, KeyError, TypeError, OSError) as error:
         return Seals(damaged=f"{FILE} cannot be read: {error}")
@@ -114,7 +122,8 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
     Files above :data:`LARGE` are left out unless ``large`` is asked for. A file that is just being written is left for
     whoever writes it. Does nothing where another process seals.
     """
-    if not workspace.root.is_dir():
+    if not again and not _nothing_lost(workspace):
+        # What is left is evidence, too.
         return 0
     with locked(keeping_lock(workspace)) as alone:
         if not alone:
@@ -139,7 +148,15 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
             body = {name: one.as_json() for name, one in files.items()}
             text = json.dumps({"files": body, "sha256": sha256_text(json.dumps(body, sort_keys=True))})
             write_atomic(workspace.root / FILE, text)
+            note(workspace, workspace.root / FILE)
     return changed
+
+
+def _nothing_lost(workspace: Workspace) -> bool:
+    try:
+        return not lost_files(workspace)
+    except InputRefusedError:
+        return False
 
 
 def seal_file(workspace: Workspace, name: str) -> Seal | None:
