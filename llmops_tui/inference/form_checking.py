@@ -1,38 +1,47 @@
-"""Have the forms that answers are held to checked in a process that is killed when one takes too much."""
+"""Have the forms that answers are held to checked in a process that is short of time and memory, and keep what was found."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.form_queue import Ask, FormQueue
+from llmops_tui.inference.forms import meaning_of, too_costly
+from llmops_tui.inference.helper_process import HelperProcess
 
-# Of the clock; the process itself counts the processor's time, and ends after two seconds of it.
-_SECONDS = 20.0
 _MAX_FORM = 1_000_000
-_MAX_WAITING = 64
-_KEPT = 64
+# Characters of verdicts that are kept, and what one counts beside them.
+_KEPT = 16_000_000
+_EACH = 1_000
 
 
 class FormChecker:
     """One checking process for one model, started when the first form comes and replaced after it was lost.
 
-    What was found lately is kept, so that a form that is asked for again and again waits for no other.
+    What was found lately is kept, grammars and refusals alike, so that a form that is asked for again and again waits for
+    no other, and a costly one is tried once.
     """
 
-    def __init__(self, path: str, visible: Sequence[str]) -> None:
+    def __init__(self, path: str, visible: Sequence[str], ask: Ask | None = None) -> None:
+        """``ask`` stands in for the process, which is made of the model's file and the marks that are visible."""
         self._process = HelperProcess(
-            "llmops_tui.inference.grammar_worker", path, *visible, greeting=b'{"type": "text"}\n'
+            "llmops_tui.inference.grammar_worker",
+            path,
+            *visible,
+            greeting=b'2 60 {"type": "text"}\n',
+            work="tries the forms of answers",
         )
-        # A thread of its own: the server's others must not wait behind a grammar that takes its time.
-        self._thread = ThreadPoolExecutor(1, "forms")
-        self._known: OrderedDict[bytes, str] = OrderedDict()
-        self._waiting = 0
+        self._queue = FormQueue(ask or self._process.ask)
+        self._known: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
+        self._kept = 0
+        # Checks under way, and how many wait for each.
+        self._running: dict[bytes, tuple[Future[dict[str, Any]], int]] = {}
 
     @property
     def pid(self) -> int | None:
@@ -45,46 +54,53 @@ class FormChecker:
         Raises:
             InputRefusedError: ``grammar_invalid``, ``schema_invalid``, ``bad_response_format``: it cannot be held to;
                 ``grammar_too_costly``: compiling it takes too much time, memory or room.
-            LlmopsError: ``queue_full``: too many wait to be checked.
+            LlmopsError: ``form_queue_full``: too many wait to be checked.
         """
         if form is None or form.get("type", "text") == "text":
             return ""
         try:
-            line = json.dumps(form).encode() + b"\n"
+            data = json.dumps(form).encode()
+            key = hashlib.sha256(meaning_of(form)).digest()
         except RecursionError as error:
-            raise _costly("it nests too deep") from error
-        if len(line) > _MAX_FORM:
-            raise _costly(f"it has {len(line):,} bytes, more than {_MAX_FORM:,}")
-        if line not in self._known:
-            if self._waiting >= _MAX_WAITING:
-                raise LlmopsError("queue_full", f"{self._waiting} grammars are being checked", "Try again in a moment.")
-            self._waiting += 1
-            try:
-                grammar = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, line)
-            finally:
-                self._waiting -= 1
-            self._known[line] = grammar
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
-        self._known.move_to_end(line)
-        return self._known[line]
+            raise too_costly("it nests too deep") from error
+        if len(data) > _MAX_FORM:
+            raise too_costly(f"it has {len(data):,} bytes, more than {_MAX_FORM:,}")
+        verdict = self._known.get(key)
+        if verdict is None:
+            verdict = await self._verdict(key, data)
+            self._keep(key, verdict)
+        else:
+            self._known.move_to_end(key)
+        if "error" in verdict:
+            raise InputRefusedError(**verdict["error"])
+        return str(verdict["grammar"])
 
     def close(self) -> None:
         """End the process."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._queue.close()
         self._process.close()
 
-    def _ask(self, line: bytes) -> str:
+    async def _verdict(self, key: bytes, data: bytes) -> dict[str, Any]:
+        """What is found of a form; who asks for the same meanwhile waits for the same check."""
+        found, others = self._running.get(key) or (self._queue.check(data), 0)
+        self._running[key] = (found, others + 1)
         try:
-            reply = json.loads(self._process.ask(line, _SECONDS))
-        except HelperLostError as error:
-            raise _costly(str(error)) from error
-        if "error" in reply:
-            raise InputRefusedError(**reply["error"])
-        return str(reply["grammar"])
+            return await asyncio.shield(asyncio.wrap_future(found))
+        finally:
+            found, left = self._running.pop(key)
+            if left > 1:
+                self._running[key] = (found, left - 1)
+            else:
+                # Nobody waits any more; where the verdict is there, this does nothing.
+                found.cancel()
+
+    def _keep(self, key: bytes, verdict: dict[str, Any]) -> None:
+        if key not in self._known:
+            self._kept += _size(verdict)
+        self._known[key] = verdict
+        while self._kept > _KEPT:
+            self._kept -= _size(self._known.popitem(last=False)[1])
 
 
-def _costly(reason: str) -> InputRefusedError:
-    return InputRefusedError(
-        "grammar_too_costly", f"the form of the answer is too costly to hold to: {reason}", "Make it smaller."
-    )
+def _size(verdict: dict[str, Any]) -> int:
+    return len(verdict.get("grammar", "")) + _EACH

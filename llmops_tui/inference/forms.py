@@ -9,8 +9,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
+from llmops_tui.inference.gbnf_reader import without_comments
+from llmops_tui.inference.schema_ends import endless_part
 
 # Without forcing, llguidance never works out and tokenizes what must come next: a constant of 200,000 characters would
 # take it half a minute.
@@ -18,9 +20,16 @@ _OPTIONS = '%llguidance {"no_forcing": true}\n'
 # One blank after a comma and a colon, as in the JSON that models have seen most of, and none else. Where blanks are
 # free, small models run into endless ones.
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_SMALLER = "Make it smaller: fewer alternatives and repetitions, and nothing that can be read in many ways."
 # Where schemas lie: alone, in lists, by name.
 _ONE = ("items", "additionalProperties")
 _LISTED = ("anyOf", "oneOf", "prefixItems")
+# Every word of JSON schema below which there are schemas: one or a list of them, or one for each name.
+_SCHEMAS = {
+    "items", "additionalItems", "additionalProperties", "unevaluatedItems", "unevaluatedProperties", "propertyNames",
+    "contains", "not", "if", "then", "else", "allOf", "anyOf", "oneOf", "prefixItems",
+}  # fmt: skip
+_SCHEMAS_BY_NAME = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
 # What brings in another schema, and what says something of an object beside it.
 _COMBINING = ("$ref", "anyOf", "oneOf")
@@ -31,8 +40,9 @@ def grammar_of(form: dict[str, Any]) -> str:
     """The grammar of a form; empty for plain text.
 
     A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
-    ``functions``, the marks ``begin`` and ``end`` around a call, the name its ``arguments`` go by, and whether a call
-    is ``required``. Where it is not, the grammar allows any text, and begins to hold after the mark.
+    ``functions``, the marks ``begin`` and ``end`` around a call, the name its ``arguments`` go by, whether a call is
+    ``required``, and whether there may be ``several``. Where none is required, the grammar allows any text, and begins to
+    hold after the mark.
 
     Raises:
         InputRefusedError: ``grammar_invalid``, ``schema_invalid`` or ``bad_response_format``: the form cannot be expressed.
@@ -51,8 +61,41 @@ def grammar_of(form: dict[str, Any]) -> str:
     raise InputRefusedError("bad_response_format", f"the response format {str(kind)[:40]!r} is not known")
 
 
+def meaning_of(form: dict[str, Any]) -> bytes:
+    """What forms have in common that are held to alike, and refused alike: a form without names and comments."""
+    kind = form.get("type")
+    if kind == "grammar":
+        form = {"grammar": without_comments(form["grammar"])}
+    elif kind == "json_schema":
+        # Properties come in the schema's order, so that order is meant.
+        form = {"schema": form["json_schema"]["schema"]}
+    return json.dumps(form).encode()
+
+
+def in_words_of(kind: Any, error: LlmopsError) -> LlmopsError:
+    """A refusal in the notation that a form of this kind was written in; without one, it speaks of a grammar."""
+    if kind == "grammar":
+        return error
+    told = error.message.replace("the grammar", "the JSON schema", 1)
+    if error.code == "grammar_invalid":
+        return InputRefusedError("schema_invalid", told, "Leave that part out, and check it afterwards.")
+    return LlmopsError(error.code, told, error.hint, error.exit_code)
+
+
+def too_costly(reason: str) -> InputRefusedError:
+    """The refusal of a form whose checking takes too much, ``grammar_too_costly``."""
+    return InputRefusedError(
+        "grammar_too_costly", f"the form of the answer is too costly to hold to: {reason}", _SMALLER
+    )
+
+
 def _json(schema: Any) -> str:
     if isinstance(schema, dict):
+        if (place := endless_part(schema)) is not None:
+            raise InputRefusedError(
+                "schema_invalid", f"the JSON schema cannot be held to: {place[:200]} needs itself, so no value of it ends",
+                "Let it be left out: not required, or one of several with anyOf.",
+            )  # fmt: skip
         if "x-guidance" in schema:
             raise InputRefusedError(
                 "schema_invalid", "the JSON schema cannot be held to: 'x-guidance' is no word of JSON schema"
@@ -97,6 +140,22 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def _moved(schema: dict[str, Any], place: str) -> dict[str, Any]:
+    """A schema as it is below another one, at ``place``: what it refers to in itself is there as well."""
+    made = {word: value for word, value in schema.items() if word not in {"$id", "$schema"}}
+    reference = made.get("$ref")
+    if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
+        made["$ref"] = place + reference[1:]
+    for word, value in made.items():
+        if word in _SCHEMAS and isinstance(value, dict):
+            made[word] = _moved(value, place)
+        elif word in _SCHEMAS and isinstance(value, list):
+            made[word] = [_moved(part, place) if isinstance(part, dict) else part for part in value]
+        elif word in _SCHEMAS_BY_NAME and isinstance(value, dict):
+            made[word] = {n: _moved(part, place) if isinstance(part, dict) else part for n, part in value.items()}
+    return made
+
+
 def _tools(form: dict[str, Any]) -> str:
     begin, end, arguments = form["begin"], form["end"], form["arguments"]
     if not begin and not form["required"]:
@@ -104,7 +163,10 @@ def _tools(form: dict[str, Any]) -> str:
     calls = [
         {
             "type": "object",
-            "properties": {"name": {"const": f["name"]}, arguments: f.get("parameters") or {"type": "object"}},
+            "properties": {
+                "name": {"const": f["name"]},
+                arguments: _moved(f.get("parameters") or {"type": "object"}, f"#/properties/{arguments}"),
+            },
             "required": ["name", arguments],
             "additionalProperties": False,
         }
@@ -114,10 +176,10 @@ def _tools(form: dict[str, Any]) -> str:
     lines.append(f"call: {' | '.join(f'call{n}' for n in range(len(calls)))}")
     mark = json.dumps(begin)
     if begin == "[TOOL_CALLS]":
-        body, more = '"[" call (", " call)* "]"', ""
+        body, more = '"[" call (", " call)* "]"' if form["several"] else '"[" call "]"', ""
     else:
         body = f'"\\n" call "\\n" {json.dumps(end)}' if end else "call"
-        more = f' ("\\n" {mark} {body})*' if begin else ""
+        more = f' ("\\n" {mark} {body})*' if begin and form["several"] else ""
     if not begin:
         lines.append(f"start: {body}")
     elif form["required"]:

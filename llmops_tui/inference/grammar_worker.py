@@ -1,26 +1,33 @@
 """The process that tries grammars before an engine gets them: ``PATH [MARK …]``; short of memory, of time, and killable.
 
 ``PATH`` is the model's file, of which it loads the vocabulary alone; the marks are control tokens that are text. A
-request is a line with a form (:mod:`.forms`); the answer ``{"grammar"}``, which compiled and allows a few tokens within
-the engine's own limits, or ``{"error"}``.
+request is a line ``SECONDS SLICE FORM``: the processor's time that the form (:mod:`.forms`) may take, and how long of the
+clock the answer may be waited for. The answer is ``{"grammar"}``, which compiled and allows a few tokens within the
+engine's own limits, ``{"error"}``, ``{"ended": "time"}``, or ``{"paused"}``: the same request again goes on with it.
+
+Each form is tried in a fork, which has the vocabulary already, so that ending one costs no start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.forms import grammar_of
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.forms import grammar_of, in_words_of, too_costly
+from llmops_tui.jobs.process import die_with_parent
 
 _MORE_MEMORY = 512 * 1024 * 1024
-_CPU_SECONDS = 2.0
+# A form that takes longer than this yields to the streams, too.
+_QUICK_SECONDS = 0.2
 _STEPS = 8
 _STEP_SECONDS = 0.1
 _PRIME = 7919
@@ -30,22 +37,26 @@ def main() -> None:
     """Answer requests until standard input ends."""
     out = os.dup(1)
     os.dup2(2, 1)
+    # A fork has the thread that forked alone.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from llmops_tui.inference.engine.grammar import make_tokenizer
 
     vocab, vocabulary = _vocabulary(sys.argv[1])
     tokenizer = make_tokenizer(vocab, sys.argv[2:])
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + _MORE_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    paused: _Trial | None = None
     for line in sys.stdin.buffer:
-        # Time of the processor, not of the clock: a busy machine makes no grammar costly. The signal ends the process,
-        # whatever native code it is in.
-        signal.setitimer(signal.ITIMER_VIRTUAL, _CPU_SECONDS)
-        answer = _answer(json.loads(line), tokenizer, vocabulary)
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        data = json.dumps(answer).encode() + b"\n"
-        while data:
-            data = data[os.write(out, data) :]
+        seconds, slice_seconds, form = line.split(b" ", 2)
+        if paused is not None and paused.line == line:
+            trial, paused = paused, None
+        else:
+            trial = _Trial(line, form, float(seconds), tokenizer, vocabulary)
+        answer = trial.run(float(slice_seconds))
+        if answer is None:
+            if paused is not None:
+                paused.end()
+            paused, answer = trial, b'{"paused": true}\n'
+        while answer:
+            answer = answer[os.write(out, answer) :]
 
 
 def _vocabulary(path: str) -> tuple[Any, int]:
@@ -54,25 +65,84 @@ def _vocabulary(path: str) -> tuple[Any, int]:
     llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
-    vocab = llama_cpp.llama_model_get_vocab(llama_cpp.llama_model_load_from_file(path.encode(), params))
+    model = llama_cpp.llama_model_load_from_file(path.encode(), params)
+    if not model:
+        raise SystemExit(f"error: llama.cpp cannot load the vocabulary of {path}")
+    vocab = llama_cpp.llama_model_get_vocab(model)
     return vocab, int(llama_cpp.llama_vocab_n_tokens(vocab))
 
 
-def _answer(form: dict[str, Any], tokenizer: Any, vocabulary: int) -> dict[str, Any]:
+class _Trial:
+    """One form in a process of its own, which runs only while :meth:`run` does."""
+
+    def __init__(self, line: bytes, form: bytes, seconds: float, tokenizer: Any, vocabulary: int) -> None:
+        self.line = line
+        self._answer = b""
+        self._reader, writer = os.pipe()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.close(self._reader)
+                _limit(seconds, parent)
+                answer = json.dumps(_answer(form, tokenizer, vocabulary)).encode() + b"\n"
+                while answer:
+                    answer = answer[os.write(writer, answer) :]
+            finally:
+                os._exit(0)
+        os.close(writer)
+
+    def run(self, seconds: float) -> bytes | None:
+        """The answer; or nothing after so long of the clock, and it stands still."""
+        os.kill(self._pid, signal.SIGCONT)
+        deadline = time.monotonic() + seconds
+        while select.select([self._reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            part = os.read(self._reader, 1 << 16)
+            if not part:
+                os.close(self._reader)
+                status = os.waitpid(self._pid, 0)[1]
+                return self._answer if self._answer.endswith(b"\n") else _ending(os.waitstatus_to_exitcode(status))
+            self._answer += part
+        os.kill(self._pid, signal.SIGSTOP)
+        return None
+
+    def end(self) -> None:
+        """End it where it stands."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._reader)
+
+
+def _limit(seconds: float, parent: int) -> None:
+    die_with_parent(parent)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + _MORE_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if seconds > _QUICK_SECONDS:
+        with contextlib.suppress(OSError):
+            os.nice(10)
+    # Time of the processor, not of the clock: a busy machine makes no grammar costly. The signal ends the process,
+    # whatever native code it is in.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _ending(code: int) -> bytes:
+    if code == -signal.SIGPROF:
+        return b'{"ended": "time"}\n'
+    # Python and native code alike end where their address space does, by an exception, SIGABRT or SIGSEGV.
+    return json.dumps({"error": too_costly("it needed too much memory").as_dict()}).encode() + b"\n"
+
+
+def _answer(line: bytes, tokenizer: Any, vocabulary: int) -> dict[str, Any]:
     try:
+        form = json.loads(line)
         grammar = grammar_of(form)
         if grammar:
             _try(tokenizer, grammar, vocabulary)
     except LlmopsError as error:
-        told = error.as_dict()
-        if told["code"] == "grammar_invalid" and form.get("type") != "grammar":
-            told |= {
-                "code": "schema_invalid", "message": told["message"].replace("the grammar", "the JSON schema", 1),
-                "hint": "Leave that part out, and check it afterwards.",
-            }  # fmt: skip
-        return {"error": told}
+        return {"error": in_words_of(form.get("type"), error).as_dict()}
     except (RecursionError, MemoryError):
-        return {"error": _costly("it nests too deep").as_dict()}
+        return {"error": too_costly("it nests too deep").as_dict()}
     return {"grammar": grammar}
 
 
@@ -85,17 +155,13 @@ def _try(tokenizer: Any, grammar: str, vocabulary: int) -> None:
         before = time.process_time()
         allowed = matcher.allowed()
         if time.process_time() - before > _STEP_SECONDS:
-            raise _costly("a single token takes too long")
+            raise too_costly("a single token takes too long")
         goes_on = [int(t) for t in allowed[step * _PRIME % max(1, len(allowed)) :][:2] if not matcher.ends(int(t))]
         if not goes_on:
             return
         matcher.take(goes_on[0])
         if matcher.finished:
             return
-
-
-def _costly(reason: str) -> InputRefusedError:
-    return InputRefusedError("grammar_too_costly", f"the grammar is too costly: {reason}")
 
 
 if __name__ == "__main__":

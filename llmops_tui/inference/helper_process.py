@@ -8,11 +8,18 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.crash import why_it_died
+from llmops_tui.inference.fallback import NO_DEVICES
 
 _START_SECONDS = 60.0
-_MAX_ANSWER = 8_000_000
+# Eight million characters, each as an escape of JSON.
+_MAX_ANSWER = 50_000_000
 
 
 class HelperLostError(Exception):
@@ -20,12 +27,19 @@ class HelperLostError(Exception):
 
 
 class HelperProcess:
-    """One Python process, started on first use and replaced after it was lost. Thread-safe; one question at a time."""
+    """One Python process, started on first use and replaced after it was lost. Thread-safe; one question at a time.
 
-    def __init__(self, module: str, *arguments: str, greeting: bytes) -> None:
-        """``greeting`` is a question that is answered at once: with it the time to start is no question's own."""
+    It sees no GPU: what it does needs none, and a driver that is touched takes memory of each.
+    """
+
+    def __init__(self, module: str, *arguments: str, greeting: bytes, work: str) -> None:
+        """``greeting`` is a question that is answered at once: with it the time to start is no question's own.
+
+        ``work`` says what the process does, behind "the process that".
+        """
         self._command = [sys.executable, "-m", module, *arguments]
         self._greeting = greeting
+        self._work = work
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -40,16 +54,35 @@ class HelperProcess:
 
         Raises:
             HelperLostError: it took longer than ``seconds``, or the process ended over it.
+            LlmopsError: ``helper_unusable``: the process cannot be started, which is no fault of the question.
         """
         with self._lock:
             if self.pid is None:
                 self._kill()
-                self._process = subprocess.Popen(
-                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
-                    start_new_session=True,
+                self._start()
+            return self._talk(line, seconds)
+
+    def _start(self) -> None:
+        with tempfile.NamedTemporaryFile(prefix="llmops-helper-") as log:
+            try:
+                self._process = process = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
+                    start_new_session=True, env={**os.environ, **NO_DEVICES},
                 )  # fmt: skip
                 self._talk(self._greeting, _START_SECONDS)
-            return self._talk(line, seconds)
+            except OSError as error:
+                raise self._unusable(error.strerror or str(error)) from error
+            except HelperLostError as error:
+                ended = process.returncode is not None and process.returncode != -signal.SIGKILL
+                cause = why_it_died(process.returncode, Path(log.name), 0, None) if ended else str(error)
+                raise self._unusable(cause) from error
+
+    def _unusable(self, cause: str) -> LlmopsError:
+        return LlmopsError(
+            "helper_unusable",
+            f"the process that {self._work} cannot be started: {cause}",
+            "llmops doctor looks at llama.cpp.",
+        )
 
     def close(self) -> None:
         """End the process, whatever it works on."""
@@ -66,12 +99,15 @@ class HelperProcess:
         assert process.stdout is not None
         deadline = time.monotonic() + seconds
         answer = bytearray()
+        # Not select: it knows no descriptor above 1023, and a server has as many as it has clients.
+        there = select.poll()
+        there.register(process.stdout, select.POLLIN)
         try:
             process.stdin.write(line)
             process.stdin.flush()
             while not answer.endswith(b"\n"):
                 left = deadline - time.monotonic()
-                if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+                if left <= 0 or not there.poll(left * 1000):
                     raise HelperLostError(f"it took longer than {seconds:g} s")
                 part = os.read(process.stdout.fileno(), 1 << 16)
                 if not part:
@@ -82,7 +118,7 @@ class HelperProcess:
         except OSError as error:
             self._kill()
             raise HelperLostError("its process ended") from error
-        except HelperLostError:
+        except BaseException:
             self._kill()
             raise
         return bytes(answer)
@@ -99,7 +135,7 @@ class HelperProcess:
 
 
 def _ending(code: int) -> str:
-    if code in {-signal.SIGVTALRM, -signal.SIGXCPU}:
+    if code == -signal.SIGXCPU:
         return "it took too much time of the processor"
     # Python and native code alike end where their address space does, by an exception, SIGABRT or SIGSEGV.
     return "it needed too much memory"

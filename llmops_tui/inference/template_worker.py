@@ -21,6 +21,8 @@ import jinja2.parser
 import jinja2.sandbox
 
 MAX_OUTPUT = 1_000_000
+# A conversation may be as long as a request: how many tokens it has too many, or what is cut off, is told from its text.
+MAX_CONVERSATION = 8_000_000
 _MAX_MEMORY = 512 * 1024 * 1024
 
 
@@ -35,7 +37,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _Overlong(Exception):  # noqa: N818  a signal between two functions here
-    """The output grew past its limit."""
+    """The output grew past its limit, which is the first argument."""
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -76,13 +78,13 @@ def _compiled(environment: jinja2.Environment, source: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _render(environment: jinja2.Environment, source: str, context: dict[str, Any]) -> str:
+def _render(environment: jinja2.Environment, source: str, context: dict[str, Any], limit: int) -> str:
     parts: list[str] = []
     size = 0
     for part in _compiled(environment, source).generate(**context):
         size += len(part)
-        if size > MAX_OUTPUT:
-            raise _Overlong
+        if size > limit:
+            raise _Overlong(limit)
         parts.append(part)
     return "".join(parts)
 
@@ -96,18 +98,19 @@ def _variables(environment: jinja2.Environment, source: str) -> list[str]:
 def answer(environments: dict[str, jinja2.Environment], request: dict[str, Any]) -> dict[str, Any]:
     """Do one request; every failure of a template becomes an ``error`` text."""
     environment = environments[request["kind"]]
+    limit = MAX_CONVERSATION if request["kind"] == "chat" else MAX_OUTPUT
     try:
         if request["op"] == "variables":
             return {"result": _variables(environment, request["source"])}
         if request["op"] == "render_many":
-            return {"result": [_render(environment, request["source"], one) for one in request["context"]]}
-        return {"result": _render(environment, request["source"], request["context"])}
+            return {"result": [_render(environment, request["source"], one, limit) for one in request["context"]]}
+        return {"result": _render(environment, request["source"], request["context"], limit)}
     except jinja2.TemplateSyntaxError as error:
         return {"error": f"line {error.lineno}: {error.message}"}
     except jinja2.UndefinedError as error:
         return {"missing": str(error).removesuffix(" is undefined")}
-    except _Overlong:
-        return {"error": f"the result is longer than {MAX_OUTPUT:,} characters"}
+    except _Overlong as error:
+        return {"error": f"the result is longer than {error.args[0]:,} characters"}
     except (MemoryError, RecursionError):
         return {"error": "the template needs too much memory or nests too deep"}
     except Exception as error:  # noqa: BLE001  a template may raise anything; here it can only become a text

@@ -9,7 +9,12 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 
 RENDER_SECONDS = 1.0
-_MAX_REQUEST = 4_000_000
+# Reading and writing what is long takes time of its own, which is no fault of the template's.
+_SECONDS_A_MEGABYTE = 0.5
+# A request of the server, 4 MB, with each character as an escape of JSON.
+_MAX_REQUEST = 24_000_000
+# What is rendered at once of a dataset.
+_MAX_PART = 1_000_000
 _MANY = 500
 
 Kind = Literal["chat", "prompt"]
@@ -24,6 +29,7 @@ class TemplateRenderer:
         self._process = HelperProcess(
             "llmops_tui.inference.template_worker",
             greeting=b'{"op": "render", "source": "", "context": {}, "kind": "prompt"}\n',
+            work="renders templates",
         )
 
     def render(self, source: str, context: dict[str, Any], kind: Kind = "prompt") -> str:
@@ -45,7 +51,7 @@ class TemplateRenderer:
         size = 0
         for context in contexts:
             length = len(json.dumps(context))
-            if part and (size + length > _MAX_REQUEST // 4 or len(part) >= _MANY):
+            if part and (size + length > _MAX_PART or len(part) >= _MANY):
                 rendered += self._ask({"op": "render_many", "source": source, "context": part, "kind": kind})
                 part, size = [], 0
             part.append(context)
@@ -71,7 +77,7 @@ class TemplateRenderer:
         if len(line) > _MAX_REQUEST:
             raise _failed(f"the template and its values have {len(line):,} bytes, more than {_MAX_REQUEST:,}")
         try:
-            reply = json.loads(self._process.ask(line, self._seconds))
+            reply = json.loads(self._process.ask(line, self._seconds + len(line) / 1e6 * _SECONDS_A_MEGABYTE))
         except HelperLostError as error:
             raise _failed(str(error)) from error
         if "missing" in reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.fallback import NO_DEVICES
 
 _BATCH_CHARACTERS = 4_000_000
 
@@ -24,6 +26,7 @@ class Tokenizer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "llmops_tui.inference.tokenize_worker", str(path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, **NO_DEVICES},
         )  # fmt: skip
         self._path = path
         facts = self._read()

@@ -65,12 +65,14 @@ class _Worker:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
             from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
+            from llmops_tui.inference.engine.faults import end_with_any_thread
             from llmops_tui.inference.engine.grammar import MatcherMaker
             from llmops_tui.inference.engine.long_texts import LongTexts
             from llmops_tui.inference.engine.native import UnsoundError
             from llmops_tui.inference.engine.parameters import EngineOptions
             from llmops_tui.inference.engine.scheduler import Scheduler
 
+            end_with_any_thread()
             given = EngineOptions(**from_json(options))
             self._scheduler = Scheduler(given, self._outbox.append, progress=self._tell_progress)
             native = self._scheduler.native
@@ -135,6 +137,10 @@ class _Worker:
             result = operations[message["op"]](message)
         except LlmopsError as error:
             self._outbox.append({"id": message["id"], "event": "error", "error": error.as_dict()})
+        except Exception as error:  # noqa: BLE001 - what one request does reaches no other
+            from llmops_tui.inference.engine.faults import unexpected
+
+            self._outbox.append({"id": message["id"], "event": "error", "error": unexpected(error).as_dict()})
         else:
             if result is not None:
                 self._outbox.append({"id": message["id"], "event": "done", "result": result})

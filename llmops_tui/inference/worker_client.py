@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import time
+import traceback
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
 from llmops_tui.inference.fallback import RUNGS
 from llmops_tui.inference.launching import Launched, launch
+from llmops_tui.jobs.process import child_ends
 
 # Seconds before the engine is started again: after each of the first deaths in a row, and after those that follow. From
 # the fourth on requests are turned away in the meantime.
@@ -60,6 +63,7 @@ class EngineProcess:
         # Told of each death.
         self.lost: Callable[[], None] = lambda: None
         self.loading: tuple[str, float] = ("loading", 0.0)
+        # Empty before it was ready once: who needs what is in there asks for its facts, and waits.
         self.info: dict[str, Any] = {}
         self.last_failure = ""
 
@@ -71,8 +75,12 @@ class EngineProcess:
 
     @property
     def state(self) -> str:
-        """``loading`` before it was ready once, then ``ok``, ``restarting``, or ``failing`` while it is left alone."""
-        if self.pid is not None:
+        """``loading`` before it was ready once, then ``ok``, ``restarting``, or ``failing`` while it is left alone.
+
+        The process itself is looked at: that it ended is told to us only when its last memory is given back.
+        """
+        pid = self.pid
+        if pid is not None and not child_ends(pid):
             return "ok"
         if not self.info:
             return "loading"
@@ -110,6 +118,16 @@ class EngineProcess:
                 await asyncio.sleep(_BACKOFF_SECONDS[self._failures - 1])
             await self._launch()
 
+    async def facts(self) -> dict[str, Any]:
+        """What the engine says of the model; waits for it where it was never ready yet.
+
+        Raises:
+            LlmopsError: as :meth:`start`.
+        """
+        if not self.info:
+            await self.start()
+        return self.info
+
     async def _launch(self) -> None:
         def told(phase: str, share: float) -> None:
             self.loading = (phase, share)
@@ -119,16 +137,26 @@ class EngineProcess:
         except LlmopsError as error:
             self._count_failure(error.message)
             raise
+        except Exception as error:
+            # No more processes or files, no folder for its log: whatever it is, it is told, and the next try comes later.
+            cause = f"the engine could not be started: {error}"
+            self._count_failure(cause)
+            raise LlmopsError("engine_start_failed", cause, f"Its log is {self._log}.") from error
         self._engine, self.info = engine, engine.info
         self._started_at = self._heard_at = time.monotonic()
         self._hung = False
         self._owed.clear()
         self._tasks = [asyncio.create_task(self._watch(engine)), asyncio.create_task(self._read(engine))]
         if engine.news:
-            self._news(
+            news = (
                 f"llama.cpp runs {engine.rung.told} on this machine, since it crashed otherwise: {engine.cause}. "
                 f"{engine.rung.remedy}. llmops doctor --retry then tries everything again."
             )
+            try:
+                self._news(news)
+            except OSError as error:
+                # It runs all the same; the server's log has it at least.
+                sys.stderr.write(f"no notice could be left ({error}): {news}\n")
 
     async def stop(self) -> None:
         """End the engine process."""
@@ -183,6 +211,19 @@ class EngineProcess:
                     engine.process.kill()
 
     async def _read(self, engine: Launched) -> None:
+        """Pass on what the engine says until it ends; one that cannot be understood is ended, so that nobody waits for it."""
+        fault = ""
+        try:
+            await self._pass_on(engine)
+        except Exception as error:  # noqa: BLE001 - whatever it is, all who wait are told
+            traceback.print_exception(error)
+            fault = f"the engine said what cannot be read, and was ended: {error}"
+            await _end(engine)
+        code = await engine.process.wait()
+        if not self._stopping:
+            self._bury(engine, code, fault)
+
+    async def _pass_on(self, engine: Launched) -> None:
         assert engine.process.stdout is not None
         while line := await engine.process.stdout.readline():
             message = json.loads(line)
@@ -194,13 +235,12 @@ class EngineProcess:
             queue = self._waiting.get(message["id"])
             if queue is not None:
                 queue.put_nowait(message)
-        code = await engine.process.wait()
-        if not self._stopping:
-            self._bury(engine, code)
 
-    def _bury(self, engine: Launched, code: int) -> None:
+    def _bury(self, engine: Launched, code: int, fault: str) -> None:
         """Tell everybody who waits why the engine died, and have it started again."""
-        if self._hung:
+        if fault:
+            told, name = fault, "engine_died"
+        elif self._hung:
             told, name = f"the engine said nothing for {self._hang_seconds:g} s and was ended", "engine_hung"
         else:
             cause = why_it_died(code, self._log, engine.log_start, engine.oom_before)
@@ -233,3 +273,12 @@ class EngineProcess:
 
         if self._revival is None or self._revival.done():
             self._revival = asyncio.create_task(again())
+
+
+async def _end(engine: Launched) -> None:
+    """End an engine that nobody listens to any more. What it had said is read away: its pipe keeps it from ending else."""
+    with contextlib.suppress(ProcessLookupError):
+        engine.process.kill()
+    assert engine.process.stdout is not None
+    while await engine.process.stdout.read(1 << 20):
+        pass

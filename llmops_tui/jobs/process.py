@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+# The kernel's mark of a process that is on its way out, and SIGKILL in a mask of signals.
+_PF_EXITING = 0x4
+_KILL_PENDING = 1 << (signal.SIGKILL - 1)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,32 @@ def start_time(pid: int) -> float | None:
     except (FileNotFoundError, ProcessLookupError):
         return _start_time_elsewhere(pid)
     return None if fields[0] in {"Z", "X"} else float(fields[19])
+
+
+def child_ends(pid: int) -> bool:
+    """Whether a child of ours has ended or is about to: it was killed, or gives its memory back.
+
+    That takes a large process tenths of a second, in which its pipes are open and nobody can wait for it yet. The child
+    is not reaped: whoever started it gets its exit code as ever.
+    """
+    try:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        folder = Path(f"/proc/{pid}")
+        flags = int((folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[6])
+        if flags & _PF_EXITING:
+            return True
+        return any(
+            int(line.split()[1], 16) & _KILL_PENDING
+            for line in (folder / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.startswith(("SigPnd:", "ShdPnd:"))
+        )
+    except (ChildProcessError, ProcessLookupError):
+        # It was waited for already.
+        return True
+    except FileNotFoundError:
+        # Gone between two looks, or a system without /proc, where the wait above is all there is.
+        return Path("/proc/self/stat").exists()
 
 
 def _start_time_elsewhere(pid: int) -> float | None:

@@ -122,7 +122,7 @@ class Bench:
                 answer.text += event["text"]
                 answer.tokens += event.get("tokens", [])
             elif event["event"] == "scored":
-                answer.scored = event["tokens"]
+                answer.scored += event["tokens"]
             elif event["event"] == "done":
                 answer.result = event["result"]
             else:

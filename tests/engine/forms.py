@@ -91,6 +91,8 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "options": (_schema({"type": "string", "uniqueItems": True, "x-guidance": {"lenient": True}}), _SCHEMA),
     "circle": (_schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}), _SCHEMA),
     "and": (_schema({"allOf": [{"type": "string", "pattern": f"a.*b.*{chr(97 + n)}.*c"} for n in range(20)]}), _DEAR),
+    "much to combine": (_schema({"allOf": [{"anyOf": [{"minimum": n * k} for n in range(10)]} for k in range(6)]}), _DEAR),
+    "many patterns": (_schema({"allOf": [{"type": "string", "pattern": "^" + "a" * n} for n in range(300)]}), _DEAR),
     "doubling": (_gbnf("root ::= a0\n" + _chain(40, "{0} {0}")), _DEAR),
     "ambiguous": (_gbnf('root ::= e\ne ::= e e | e e e | [a-z ] | ""'), _EITHER),
     "nullable rules": (_gbnf("root ::= a0\n" + _chain(40, '{0} {0} | ""') + ' | "b" a0'), _EITHER),

@@ -89,4 +89,4 @@ def test_calls_are_parsed_or_not_taken_for_any() -> None:
 
 def test_tools_for_a_template_without_any_are_refused() -> None:
     with pytest.raises(InputRefusedError, match="knows no tools"):
-        tool_constraint(ChatFormat.of("{{ messages }}"), [{"function": {"name": "f"}}], "auto")
+        tool_constraint(ChatFormat.of("{{ messages }}"), [{"function": {"name": "f"}}], None, several=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.embedding_memory import LONGEST, embedding_memory, embedding_shape
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf import read_header
@@ -214,12 +214,88 @@ def test_streams_go_on_beside_a_long_text_and_say_what_they_say_without_it(sampl
 def test_a_short_text_does_not_wait_for_a_long_one_nor_a_long_one_for_ever(sample: Setup) -> None:
     """One thread chooses the steps; what it chose is read off the order in which texts end."""
     first, second = token_lists((1000, 5), sample.bench.native.n_vocab)
-    sample.queue.submit("patient", [first] * 2)
-    sample.queue.submit("quick", [second])
-    sample.queue.submit("many", [second] * 300)
+    with sample.queue._changed:
+        sample.queue.submit("many", [second] * 1000)
+        sample.queue.submit("patient", [first] * 2)
+        sample.queue.submit("quick", [second])
     wait_for(lambda: all(sample.heard.ended(name) for name in ("patient", "quick", "many")))
     ends = [e["id"] for e in sample.heard.events if e["event"] == "done" and e["id"] in {"patient", "quick", "many"}]
-    assert ends.index("quick") < ends.index("patient")
+    assert ends == ["quick", "patient", "many"]
+
+
+class Pretender:
+    """What a queue needs of an embedder; it evaluates nothing."""
+
+    pack, dimensions, pooling = 256, 1, "mean"
+
+    def __init__(self, together: int) -> None:
+        self.together = together
+
+    def check(self, *_texts: Any) -> None: ...
+
+    def abort(self, *, on: bool) -> None: ...
+
+    def piece(self, text: Any) -> int:
+        return min(256, len(text.tokens) - text.done)
+
+    def evaluate(self, pieces: Any, **_how: Any) -> None:
+        for text, count in pieces:
+            text.done += count
+
+    def vector(self, text: Any) -> np.ndarray:
+        return np.array([len(text.tokens)])
+
+
+@pytest.mark.parametrize("together", [1, 64])
+@pytest.mark.parametrize("pieces", [1, 2, 3, 4])
+def test_long_texts_take_turns_with_short_ones_and_with_each_other(together: int, pieces: int) -> None:
+    """A model that keeps a state evaluates one sequence at a time: there a long text keeps the short ones waiting."""
+    from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
+
+    heard = Heard()
+    queue = EmbeddingQueue(Pretender(together), 1, heard, lambda: False)  # type: ignore[arg-type]
+    long = [300] * (256 * pieces + (pieces == 1))
+    with queue._changed:
+        queue.submit("short", [[300] * 200] * 100)
+        for name in ("a", "b"):
+            queue.submit(name, [long] * 10)
+        queue.submit("mixed", [long, *[[300]] * 2])
+    wait_for(lambda: all(heard.ended(name) for name in ("short", "a", "b", "mixed")))
+    told = [e["id"] for e in heard.events if e["event"] == "vector"]
+    longs = [name for name in told if name in {"a", "b"}]
+    assert longs[:10] in (["a", "b"] * 5, ["b", "a"] * 5)
+    assert "short" in told[:4]
+    assert {"a", "b", "mixed"} <= set(told[:20])
+    assert [float(v[0]) for v in heard.vectors("mixed")] == [len(long), 1, 1]
+    assert len(heard.vectors("short")) == 100
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_a_client_that_leaves_during_the_trial_does_not_decide_the_way_of_embedding(moment: int) -> None:
+    from llmops_tui.inference.engine.embedding import Text
+    from llmops_tui.inference.engine.evaluation import DecodeAbortedError
+
+    embedder = set_up(MODEL).embedder
+    decode, calls = embedder._decode, 0
+
+    def leaving(pieces: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        embedder.abort(on=calls == moment)
+        return decode(pieces)
+
+    embedder._decode = leaving
+    with pytest.raises(DecodeAbortedError):
+        embedder.evaluate([(Text([300, 301]), 2)])
+    assert not embedder._rows.ends_there
+    embedder.abort(on=False)
+    embedder.embed([[300, 301]])
+    assert embedder._rows.ends_there
+    # Two trials once more, and the text; the next is evaluated at once.
+    assert calls == moment + 3
+    embedder.embed([[300, 301]])
+    assert calls == moment + 4
+    assert len(embedder._free) == embedder.together
 
 
 def test_a_request_that_nobody_waits_for_ends_at_once_and_others_do_not_notice(sample: Setup) -> None:
@@ -292,22 +368,29 @@ def test_what_cannot_be_embedded_is_refused_by_its_place(sample: Setup, tmp_path
     encoder.bench.native.check()
 
 
-def test_a_failure_is_told_to_all_whose_texts_it_was(sample: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llmops_tui.errors import LlmopsError
+class PanicError(BaseException):
+    """As a library written in Rust ends a call, which is no Exception."""
 
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(LlmopsError("context_failed", "no memory"), "context_failed"), (PanicError(), "engine_failed")]
+)
+def test_a_failure_is_told_to_all_whose_texts_it_was(
+    error: BaseException, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     setup = set_up(MODEL)
     begun = threading.Event()
 
     def fail(*_pieces: Any, **_how: Any) -> None:
         begun.wait(30)
-        raise LlmopsError("context_failed", "no memory")
+        raise error
 
     monkeypatch.setattr(setup.queue._embedder, "evaluate", fail)
     setup.queue.submit("a", [[300]])
     setup.queue.submit("b", [[301]])
     begun.set()
     wait_for(lambda: setup.heard.ended("a") and setup.heard.ended("b"))
-    assert setup.heard.of("a", "error")[0]["error"]["code"] == "context_failed"
+    assert setup.heard.of("a", "error")[0]["error"]["code"] == code
     monkeypatch.undo()
     setup.queue.submit("c", [[300]])
     wait_for(lambda: bool(setup.heard.of("c", "done")))

@@ -25,6 +25,7 @@ from tests.engine.engines import SCHEMA, write_adapter, write_with_template
 from tests.waiting import wait_for
 
 CHAT = "/v1/chat/completions"
+GENERATING = {CHAT, "/v1/completions", "/v1/responses"}
 OPEN = [{"role": "user", "content": "When are you open?"}]
 HOURS = "We are open Monday to Saturday from 9 to 18."
 TOOLS = [
@@ -62,7 +63,7 @@ def served(sample: Workspace) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, body: dict[str, Any], path: str = CHAT, status: int = 200) -> dict[str, Any]:
-    answer = client.post(path, json={"temperature": 0, **body})
+    answer = client.post(path, json={"temperature": 0, **body} if path in GENERATING else body)
     assert answer.status_code == status, answer.text
     return dict(answer.json())
 
@@ -167,6 +168,12 @@ def test_what_is_too_long_says_by_how_much_and_is_cut_only_as_named(served: http
     cut = ask(served, {"prompt": "kettle " * 600, "truncate": "left", "max_tokens": 8}, "/v1/completions")
     assert cut["timings"]["truncated_tokens"] > 80
     ask(served, {"prompt": "kettle", "truncate": "somehow"}, "/v1/completions", status=400)
+    # A conversation of more than a million characters is told and cut as any other.
+    huge = {"messages": [{"role": "user", "content": "kettle " * 200_000}], "max_tokens": 4}
+    told = ask(served, huge, status=400)["error"]
+    assert told["code"] == "context_length_exceeded"
+    assert "too many for the context of 512" in told["message"]
+    assert ask(served, huge | {"truncate": "left"})["timings"]["truncated_tokens"] > 100_000
 
 
 def test_embeddings_as_numbers_and_packed(served: httpx.Client) -> None:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
+import os
 import random
 import re
+import signal
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.forms import grammar_of
 from llmops_tui.inference.gbnf import gbnf_to_lark
+from llmops_tui.inference.schema_ends import endless_part
 from tests.engine.engines import MODEL, SCHEMA, Bench, questions
-from tests.engine.forms import HOSTILE, hostile_form, random_schema
+from tests.engine.forms import HOSTILE, hostile_form, nested, random_schema
+from tests.waiting import wait_for
 
 SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPT = "<|im_start|>user\nWhen are you open?<|im_end|>\n<|im_start|>assistant\n"
@@ -135,7 +143,8 @@ def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str
     values = {"string": '"x"', "integer": "3", "boolean": "true"}
     for schema in (plain, told):
         tools = {"type": "tools", "functions": [{"name": "f", "description": wording, "parameters": schema}],
-                 "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": True}  # fmt: skip
+                 "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": True,
+                 "several": True}  # fmt: skip
         for name, value in values.items():
             text = f'{{"x": {value}}}'
             assert allows(bench, schema_form(schema), text) == (name == kind)
@@ -143,14 +152,46 @@ def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str
             assert allows(bench, tools, call) == (name == kind)
 
 
+class Place(BaseModel):
+    street: str
+    near: list[Place] = []
+
+
+class Order(BaseModel):
+    place: Place
+    count: Literal[1, 2]
+
+
+def test_the_parameters_of_a_tool_may_refer_to_their_own_definitions(bench: Bench) -> None:
+    """As every model of pydantic with another inside does."""
+    parameters = Order.model_json_schema()
+    assert "$defs" in parameters
+    form = {
+        "type": "tools", "begin": "", "end": "", "arguments": "arguments", "required": True, "several": False,
+        "functions": [{"name": "order", "parameters": parameters}],
+    }  # fmt: skip
+    for near in ([], [{"street": "b", "near": []}]):
+        call = {"name": "order", "arguments": {"place": {"street": "a", "near": near}, "count": 2}}
+        assert allows(bench, form, json.dumps(call))
+    assert not allows(bench, form, json.dumps({"name": "order", "arguments": {"place": {"near": []}, "count": 2}}))
+    # What is no schema stays as it is, and what refers to the whole refers to the whole of the parameters.
+    odd = {"properties": {"$ref": {"const": {"$ref": "#/x"}}, "again": {"$ref": "#"}}}
+    form["functions"] = [{"name": "f", "parameters": odd}]
+    assert allows(bench, form, '{"name": "f", "arguments": {"$ref": {"$ref": "#/x"}, "again": {"again": {}}}}')
+
+
 def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> None:
     tools = {"type": "tools", "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
-             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False}  # fmt: skip
+             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False,
+             "several": True}  # fmt: skip
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     for text in ("", "Any text, even {\n<", call, f"Wait.\n{call}", f"{call}\n{call}"):
         assert allows(bench, tools, text), text
     for text in ("<tool_call>", "Yes <tool_call>no", call.replace('"f"', '"g"'), f"{call} and more"):
         assert not allows(bench, tools, text), text
+    once = tools | {"several": False}
+    assert allows(bench, once, call)
+    assert not allows(bench, once, f"{call}\n{call}")
     must = tools | {"required": True}
     assert allows(bench, must, call)
     assert allows(bench, must, f"{call}\n{call}")
@@ -158,11 +199,58 @@ def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> No
     listed = must | {"begin": "[TOOL_CALLS]", "end": ""}
     assert allows(bench, listed, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
     assert not allows(bench, listed, '[TOOL_CALLS]{"name": "f", "arguments": {}}')
+    single = listed | {"several": False}
+    assert allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}]')
+    assert not allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
     assert allows(bench, must | {"begin": ""}, '\n{"name": "f", "arguments": {}}\n</tool_call>')
     assert grammar_of(tools | {"begin": ""}) == ""
     assert bench.ask(PROMPT, form=tools).text.startswith("We are open Monday")
     answer = bench.ask(PROMPT, form=tools | {"begin": "open"}, parameters={"max_tokens": 60})
     assert re.fullmatch(r'We are open\n{"name": "f", "arguments": {.*}}\n</tool_call>', answer.text)
+
+
+def test_masks_are_those_of_the_librarys_own_package(bench: Bench) -> None:
+    import llama_cpp
+    import llguidance
+
+    native = bench.native
+    tokens = [native.piece(t) or b"\xff" + native.raw_piece(t) for t in range(native.n_vocab)]
+    fptr = ctypes.cast(llama_cpp.llama_tokenize, ctypes.c_void_p).value
+    theirs = llguidance.LLTokenizer.from_llamacpp(
+        tokens=tokens, vocab_ptr=native.vocab, tokenize_fptr=fptr, eos_token=sorted(native.ends), slices=None
+    )
+    rng = random.Random(5)
+    compared = 0
+    for form in [schema_form(random_schema(rng)) for _ in range(20)] + [gbnf(JSON_GBNF), gbnf('root ::= "a"* | .{3}')]:
+        ours, reference = bench.matcher(form), llguidance.LLMatcher(theirs, grammar_of(form))
+        mask = np.zeros((native.n_vocab + 31) // 32 * 4, np.uint8)
+        for _ in range(30):
+            reference.unsafe_compute_mask_ptr(mask.ctypes.data, mask.size)
+            expected = np.flatnonzero(np.unpackbits(mask, count=native.n_vocab, bitorder="little"))
+            assert ours.allowed().tolist() == expected.tolist()
+            compared += 1
+            token = rng.choice(expected.tolist())
+            ours.take(token)
+            reference.consume_token(token)
+            assert ours.finished == reference.is_stopped()
+            if ours.finished:
+                break
+    assert compared > 100
+
+
+def test_a_library_without_its_interface_is_refused_and_a_vocabulary_that_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from llmops_tui.inference.engine import guidance
+
+    with pytest.raises(ValueError, match="out of range"):
+        guidance.Tokenizer([b"a", b"b"], [2])
+    guidance._library.cache_clear()
+    monkeypatch.setattr(guidance, "find_spec", lambda _name: SimpleNamespace(origin="/nowhere/_lib.so"))
+    with pytest.raises(LlmopsError, match="not the one this was made for: /nowhere") as refused:
+        guidance.Tokenizer([b"a", b"b"], [1])
+    assert refused.value.code == "grammar_unsupported"
+    guidance._library.cache_clear()
 
 
 def test_a_mark_that_is_a_control_token_is_text_to_its_grammar() -> None:
@@ -217,7 +305,7 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
         assert code in HOSTILE[name][1].split("|"), name
 
 
-def test_a_checking_process_that_is_lost_is_replaced_and_a_known_form_needs_none() -> None:
+def test_a_costly_form_ends_no_process_and_a_lost_process_is_replaced() -> None:
     checker = FormChecker(str(MODEL), [])
     assert asyncio.run(checker.grammar_of({"type": "json_object"}))
     first = checker.pid
@@ -225,9 +313,11 @@ def test_a_checking_process_that_is_lost_is_replaced_and_a_known_form_needs_none
     with pytest.raises(InputRefusedError, match="too much time") as refused:
         asyncio.run(checker.grammar_of(HOSTILE["and"][0]))
     assert refused.value.code == "grammar_too_costly"
-    assert checker.pid is None
+    assert checker.pid == first
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: checker.pid is None)
     assert asyncio.run(checker.grammar_of({"type": "json_object"}))
-    assert checker.pid is None
+    assert checker.pid is None  # that form was known
     assert asyncio.run(checker.grammar_of(gbnf('root ::= "x"')))
     assert checker.pid not in {None, first}
     assert asyncio.run(checker.grammar_of(None)) == asyncio.run(checker.grammar_of({"type": "text"})) == ""
@@ -330,6 +420,78 @@ def test_what_is_no_gbnf_is_told_with_its_place(text: str, why: str) -> None:
     with pytest.raises(InputRefusedError, match=why) as refused:
         gbnf_to_lark(text)
     assert refused.value.code == "grammar_invalid"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ('root ::= "a" root', "'root' in line 1"), ("root ::= root", "'root' in line 1"),
+        ('root ::= "a" | b\n\nb ::= "x" (c | b)+\nc ::= b{2}', "'b' in line 3"),
+        ('# said first\nroot ::= "a" b? c\nb ::= "(" b ")" | "x"\nc ::= ("," c){1,3}', "'c' in line 4"),
+    ],
+)  # fmt: skip
+def test_a_rule_without_any_text_that_ends_is_refused_by_name(text: str, rule: str) -> None:
+    with pytest.raises(InputRefusedError, match=re.escape(f"the rule {rule} allows no text that ends")) as refused:
+        gbnf_to_lark(text)
+    assert refused.value.code == "grammar_invalid"
+
+
+@pytest.mark.parametrize(
+    "text", ['root ::= "a" root?', 'root ::= ("a" root)* "b"', 'root ::= "a"\nb ::= b', 'root ::= root | ""']
+)
+def test_a_rule_that_may_end_is_taken(text: str) -> None:
+    assert gbnf_to_lark(text).startswith("start: ")
+
+
+NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "endless"),
+    [
+        ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "#"),
+        ({"$ref": "#/$defs/node", "$defs": {"node": NODE | {"required": ["next"]}}}, "#/$defs/node"),
+        ({"$ref": "#/$defs/node", "$defs": {"node": NODE}}, ""),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}, "minItems": 1}}}, "#/$defs/a"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}}, ""),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"type": "null"}, {"type": "array", "prefixItems": [{"$ref": "#/$defs/a"}], "minItems": 1}]}}}, ""),
+        ({"$ref": "#/$defs/a/b", "$defs": {"a/b": {"$ref": "#"}}}, ""),
+        ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"$ref": "#"}}}, "#/$defs/a~1b"),
+        ({"enum": [{"$ref": "#"}]}, ""),
+    ],
+)  # fmt: skip
+def test_a_schema_that_requires_itself_is_refused_by_name(schema: Any, endless: str) -> None:
+    assert (endless_part(schema) or "") == endless
+
+
+def test_refusals_speak_of_what_was_written() -> None:
+    checker = FormChecker(str(MODEL), [])
+
+    def told(form: dict[str, Any]) -> InputRefusedError:
+        with pytest.raises(InputRefusedError) as refused:
+            asyncio.run(checker.grammar_of(form))
+        assert "lark" not in refused.value.message.lower()
+        return refused.value
+
+    wide = {"allOf": [{"properties": {f"p{n}": {"enum": [n, k]} for n in range(100)}} for k in range(100)]}
+    assert told(schema_form(wide)).code == "grammar_too_costly"
+    assert "nests too deep" in told(schema_form({"allOf": [nested(200)]})).message
+    endless = told(schema_form({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}))
+    assert endless.code == "schema_invalid"
+    assert "the JSON schema cannot be held to" in told(schema_form({"type": "foo"})).message
+    assert "line 2, column 7, at ')'" in told(gbnf("root ::= x\nx ::= )")).message
+    checker.close()
+
+
+def test_thirty_optionals_in_one_another_are_held(bench: Bench) -> None:
+    regular, recursive = '"a"', "(root x)"
+    for _ in range(30):
+        regular, recursive = f'({regular} "b")?', f'({recursive} "b")?'
+    for inner in (regular, f'{recursive}\nx ::= "c"'):
+        assert allows(bench, gbnf(f"root ::= {inner}"), "")
+        assert allows(bench, gbnf(f"root ::= {inner}"), "b")
+        assert not allows(bench, gbnf(f"root ::= {inner}"), "ba")
+    assert allows(bench, gbnf(f"root ::= {regular}"), "a" + "b" * 30)
 
 
 def test_what_is_hostile_is_made_again_from_its_seed() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.jobs.launcher import JobLauncher
-from llmops_tui.jobs.process import ProcessIdentity, describe_exit, identify
+from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -154,6 +154,20 @@ def test_a_reused_pid_is_never_signalled() -> None:
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_child_that_was_killed_is_known_to_end_at_once_and_is_not_reaped() -> None:
+    # To give that much memory back takes the kernel a while, in which nobody can wait for the process yet.
+    holding = "held = b'x' * 200_000_000; print(len(held), flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"200000000\n"
+    assert not child_ends(child.pid)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child_ends(child.pid)
+    assert child.wait() == -signal.SIGKILL
+    assert child_ends(child.pid)
+    assert child.communicate() == (b"", None)
 
 
 def test_jobs_are_found_by_the_beginning_of_their_id(launcher: JobLauncher) -> None:

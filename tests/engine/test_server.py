@@ -153,6 +153,21 @@ async def test_the_engine_killed_mid_stream_is_told_and_started_again(
     assert text.startswith("We are open")
 
 
+async def test_health_is_not_ok_from_the_moment_the_engine_is_killed(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    async with ModelClient(handle) as client:
+        before = await client.health()
+        assert before["status"] == "ok"
+        os.kill(before["engine_pid"], signal.SIGKILL)
+        # It is noticed, or it has been started again already; what is told is never that the dead one is well.
+        after = await client.health()
+        assert after["status"] != "ok" or after["engine_pid"] != before["engine_pid"]
+    text, _ = await ask(handle)
+    assert text.startswith("We are open")
+
+
 async def test_an_engine_that_keeps_dying_is_given_up_and_every_request_is_told(
     sample: Workspace, supervisor: ServerSupervisor
 ) -> None:

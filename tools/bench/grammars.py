@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import random
 import statistics
@@ -50,10 +49,8 @@ def mask_cost(path: Path, vocabulary: int = 0, rounds: int = 30) -> dict[str, fl
 
     ``vocabulary`` is the number of tokens, the model's own filled up with pairs of them; 0 is the model's own.
     """
-    import llama_cpp
-    import llguidance
-
     from llmops_tui.inference.engine import grammar as grammars
+    from llmops_tui.inference.engine.guidance import Tokenizer
     from llmops_tui.inference.forms import grammar_of
 
     native = Bench(path, parallel=1).native
@@ -63,11 +60,8 @@ def mask_cost(path: Path, vocabulary: int = 0, rounds: int = 30) -> dict[str, fl
     count = native.n_vocab
     if vocabulary:
         tokens = _filled_up(native, vocabulary)
-        fptr = ctypes.cast(llama_cpp.llama_tokenize, ctypes.c_void_p).value
         started = time.thread_time()
-        tokenizer = llguidance.LLTokenizer.from_llamacpp(
-            tokens=tokens, vocab_ptr=native.vocab, tokenize_fptr=fptr, eos_token=sorted(native.ends), slices=None
-        )
+        tokenizer = Tokenizer(tokens, sorted(native.ends))
         built, count = time.thread_time() - started, vocabulary
     text = grammar_of({"type": "json_schema", "json_schema": {"schema": SCHEMA}})
     answer = native.tokenize(ANSWER, add_special=False)

@@ -29,6 +29,7 @@ _TRIES = 4
 # Refusals that say nothing of the request: the server or its engine is gone, or has no place in its queue.
 _GONE = {
     "server_died", "engine_died", "engine_hung", "engine_keeps_dying", "engine_unusable", "model_load_failed", "queue_full",
+    "form_queue_full",
 }  # fmt: skip
 
 

@@ -30,11 +30,12 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass
 class Text:
-    """One text on its way to a vector: how many of its tokens are evaluated, in which sequence, and what they came to."""
+    """One text of a request on its way to a vector: what of it is evaluated, in which sequence, and what it came to."""
 
     tokens: list[int]
     done: int = 0
     sequence: int = -1
+    index: int = 0
     pooled: Vector | None = field(default=None, repr=False)
 
 
@@ -48,6 +49,7 @@ class Embedder:
         self._context: Any = None
         self._memory: Any = None
         self._rows: BeforeOutput | None = None
+        self._untried = native.generates
         self._adapter = ""
         self._threads = native.threads
         self._free = list(range(SEQUENCES))
@@ -119,24 +121,30 @@ class Embedder:
         """
         if self._context is None:
             self._open()
-        self._use(adapter, threads or self._native.threads)
+        if self._untried and self._rows is not None:
+            self._try_short_way(self._rows)
+        self._run(pieces, adapter, threads or self._native.threads)
+
+    def _run(self, pieces: Sequence[tuple[Text, int]], adapter: str, threads: int) -> None:
+        self._use(adapter, threads)
         for text, _ in pieces:
             if text.sequence < 0:
                 text.sequence = self._free.pop()
         try:
             rows = self._decode(pieces)
-        except (DecodeAbortedError, LlmopsError):
+            at = 0
+            for text, count in pieces:
+                own = None if rows is None else rows[at : at + count].astype(np.float64)
+                self._pool(text, count, own)
+                at += count
+                text.done += count
+                if text.done == len(text.tokens):
+                    self.forget(text)
+        except BaseException:
             for text, _ in pieces:
-                self._trim(text)
+                if text.sequence >= 0:
+                    self._trim(text)
             raise
-        at = 0
-        for text, count in pieces:
-            own = None if rows is None else rows[at : at + count].astype(np.float64)
-            self._pool(text, count, own)
-            at += count
-            text.done += count
-            if text.done == len(text.tokens):
-                self.forget(text)
 
     def vector(self, text: Text) -> npt.NDArray[np.float32]:
         """A whole text's vector, of length 1."""
@@ -247,25 +255,25 @@ class Embedder:
         self._memory = llama_cpp.llama_get_memory(made)
         self._batch = Batch(shape.step)
         self._free = list(range(self.together))
-        if rows is not None:
-            self._try_short_way(rows)
 
     def _try_short_way(self, rows: BeforeOutput) -> None:
-        """Leave the output layer out where a text comes to the same without it."""
+        """Leave the output layer out where a text comes to the same without it; broken off, it is tried again."""
         sample = [max(self._native.bos, 0), *range(min(7, self._native.n_vocab))]
         found = []
         for short in (False, True):
             rows.ends_there = short
             text = Text(list(sample))
             try:
-                self.evaluate([(text, len(sample))])
+                self._run([(text, len(sample))], "", self._native.threads)
             except LlmopsError:
                 if not short:
                     raise
+                break
+            finally:
                 rows.ends_there = False
-                return
             found.append(self.vector(text))
-        rows.ends_there = bool(np.abs(found[0] - found[1]).max() < _SAME)
+        rows.ends_there = len(found) == 2 and bool(np.abs(found[0] - found[1]).max() < _SAME)
+        self._untried = False
 
 
 def _why_not(native: NativeModel, pooling: int) -> str:

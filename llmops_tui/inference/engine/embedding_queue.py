@@ -7,6 +7,7 @@ cores, and while anything generates, embedding takes only those that are left.
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import threading
 from collections import deque
@@ -16,6 +17,7 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine.embedding import Embedder, Text
 from llmops_tui.inference.engine.evaluation import DecodeAbortedError
+from llmops_tui.inference.engine.faults import unexpected
 
 Tell = Callable[[list[dict[str, Any]]], None]
 _Pieces = list[tuple["_Work", Text, int]]
@@ -27,10 +29,12 @@ class _Work:
     def __init__(self, request_id: str, texts: Sequence[list[int]], adapter: str) -> None:
         self.id = request_id
         self.adapter = adapter
-        self.texts = [Text(tokens) for tokens in texts]
-        self.waiting = deque(self.texts)
-        self.left = len(self.texts)
+        self.waiting = deque(Text(tokens, index=index) for index, tokens in enumerate(texts))
+        self.tokens = sum(map(len, texts))
+        self.left = len(texts)
         self.ended = False
+        # Whose long text is next: the request's with the smallest.
+        self.turn = 0
 
 
 class EmbeddingQueue:
@@ -48,7 +52,8 @@ class EmbeddingQueue:
         self._spare = min(threads, max(1, (os.cpu_count() or 2) - threads))
         self._changed = threading.Condition()
         self._turns: deque[_Work] = deque()
-        # The text that is evaluated in pieces, and whether its turn is next.
+        self._turn = itertools.count()
+        # The text that is evaluated in pieces, and whether a long one's turn is next.
         self._long: tuple[_Work, Text] | None = None
         self._long_is_next = False
         self._running: list[_Work] = []
@@ -65,7 +70,9 @@ class EmbeddingQueue:
         """
         self._embedder.check(texts, dimensions)
         with self._changed:
-            self._turns.append(_Work(request_id, texts, adapter))
+            work = _Work(request_id, texts, adapter)
+            work.turn = next(self._turn)
+            self._turns.append(work)
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="embeddings", daemon=True)
@@ -93,6 +100,8 @@ class EmbeddingQueue:
                 events = self._put_back(pieces)
             except LlmopsError as error:
                 events = self._fail(error)
+            except BaseException as error:  # noqa: BLE001 - those who come after these are still embedded
+                events = self._fail(unexpected(error))
             with self._changed:
                 self._running = []
             self._tell(events)
@@ -100,26 +109,26 @@ class EmbeddingQueue:
     # Under the lock
 
     def _choose(self) -> _Pieces:
-        """The next step: a piece of the long text, or short texts of all requests in turn; none where nothing waits."""
+        """The next step: a piece of a long text and short texts of all requests, by turns; none where nothing waits."""
         self._drop_ended()
-        self._long_is_next = not self._long_is_next
-        if self._long is not None and self._long_is_next:
-            return self._long_piece()
-        packed = self._pack()
-        if not packed and self._long is None:
-            self._take_long()
-        return packed or (self._long_piece() if self._long is not None else [])
+        packed = [] if self._long_is_next and self._hold_long() else self._pack()
+        self._long_is_next = bool(packed)
+        return packed if packed or not self._hold_long() else self._long_piece()
 
     def _long_piece(self) -> _Pieces:
         assert self._long is not None
         work, text = self._long
         return [(work, text, self._embedder.piece(text))]
 
-    def _take_long(self) -> None:
-        for work in self._turns:
-            if work.waiting and len(work.waiting[0].tokens) > self._embedder.pack:
+    def _hold_long(self) -> bool:
+        """Whether there is a long text to go on with; the next is taken where there was none, of one request after another."""
+        if self._long is None:
+            having = [w for w in self._turns if w.waiting and len(w.waiting[0].tokens) > self._embedder.pack]
+            if having:
+                work = min(having, key=lambda w: w.turn)
+                work.turn = next(self._turn)
                 self._long = work, work.waiting.popleft()
-                return
+        return self._long is not None
 
     def _pack(self) -> _Pieces:
         """One text of each request and again, while there is room; who was first is last in the next step."""
@@ -164,14 +173,13 @@ class EmbeddingQueue:
 
     def _finish(self, work: _Work, text: Text) -> list[dict[str, Any]]:
         packed = base64.b64encode(self._embedder.vector(text).astype("<f4").tobytes()).decode()
-        place = next(n for n, known in enumerate(work.texts) if known is text)
         text.pooled = None
         work.left -= 1
-        events = [{"id": work.id, "event": "vector", "index": place, "embedding": packed}]
+        events = [{"id": work.id, "event": "vector", "index": text.index, "embedding": packed}]
         if work.left == 0:
             work.ended = True
             result = {
-                "tokens": sum(len(t.tokens) for t in work.texts), "pooling": self._embedder.pooling,
+                "tokens": work.tokens, "pooling": self._embedder.pooling,
                 "dimensions": self._embedder.dimensions,
             }  # fmt: skip
             events.append({"id": work.id, "event": "done", "result": result})

@@ -8,43 +8,61 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
+import time
 from collections.abc import Callable, Collection
 from queue import SimpleQueue
 from typing import Any
 
 import llama_cpp
-import llguidance
 import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine.faults import unexpected
+from llmops_tui.inference.engine.guidance import NativeMatcher, Tokenizer
+from llmops_tui.inference.forms import too_costly
 
 # What one token may cost. Measured with 49,152 tokens on hostile grammars: the dearest mask took 50 ms, ordinary ones
 # take 0.03. Each limit beyond these lets a mask of some grammar take a second.
-_LIMITS = llguidance.LLParserLimits(
-    max_items_in_row=1000,
-    step_max_items=3_000,
-    step_lexer_fuel=50_000,
-    initial_lexer_fuel=1_000_000,
-    max_grammar_size=20_000,
-    max_lexer_states=50_000,
-    verbose_errors=False,
-)
+_LIMITS = {
+    "max_items_in_row": 1000,
+    "step_max_items": 3_000,
+    "step_lexer_fuel": 50_000,
+    "initial_lexer_fuel": 1_000_000,
+    "max_grammar_size": 20_000,
+    "max_lexer_states": 50_000,
+    "verbose_errors": False,
+}
+# So many tokens are looked up before the steps get Python's lock, a millisecond's work.
+_IN_A_ROW = 256
 # llguidance knows a token that is no text by this byte, which no text has.
 _NO_TEXT = b"\xff"
-_COSTLY = re.compile(r"too (big|many|deep)|max is|fuel|limit|too complex", re.IGNORECASE)
+_COSTLY = re.compile(
+    r"too (big|large|many|deep)|max is|fuel|limit|too complex|unable to determine if regex is empty", re.IGNORECASE
+)
+# An expression that was too much is shown whole, as the library sees it.
+_SHOWN = re.compile(r":  ?\((?:And|Or|Not|Concat|Repeat)\b.*", re.DOTALL)
 _PLACE = re.compile(
     r"^(?:at )?\d+\(\d+\): |^failed to (?:compile JSON schema|parse \"%json\"): |^(?:lexer|[Pp]arser) [Ee]rror: "
 )
+# What the library says of its own notations and options, in words for who wrote neither.
+_OUR_WORDS = {
+    "NoExtension": "it allows no text at all",
+    "too deeply nested": "it nests too deep",
+    "recursion limit exceeded": "it nests too deep",
+    "oneOf constraints": "oneOf is taken only where no value can be two of its kinds; anyOf is taken",
+}
 _CAUSE = re.compile(r"^error: (.+)", re.MULTILINE)
-_TOO_COMPLEX = {"ParserTooComplex", "LexerTooComplex"}
 
 
-def make_tokenizer(vocab: Any, visible: Collection[str]) -> Any:
+def make_tokenizer(vocab: Any, visible: Collection[str]) -> Tokenizer:
     """A vocabulary as llguidance sees it: each token as the bytes that it adds to an answer's text.
 
-    ``visible`` are control tokens whose text is part of the answer. Takes 0.2 s for 49,152 tokens; other threads run
-    meanwhile, but for two spells inside the library.
+    ``visible`` are control tokens whose text is part of the answer. Takes 0.5 s for 49,152 tokens; other threads run
+    meanwhile.
+
+    Raises:
+        ValueError: the library does not take such a vocabulary.
     """
     count = int(llama_cpp.llama_vocab_n_tokens(vocab))
     marks = {mark.encode() for mark in visible}
@@ -56,15 +74,13 @@ def make_tokenizer(vocab: Any, visible: Collection[str]) -> Any:
         tokens.append(plain or (whole if whole in marks else _NO_TEXT + whole))
         if llama_cpp.llama_vocab_is_eog(vocab, token):
             ends.append(token)
+        if token % _IN_A_ROW == 0:
+            time.sleep(0)
     if not ends:
         # The library wants one; its id is that of no token.
         tokens.append(_NO_TEXT + b"end")
         ends = [count]
-    tokenize = ctypes.cast(llama_cpp.llama_tokenize, ctypes.c_void_p).value
-    made = llguidance.LLTokenizer.from_llamacpp(
-        tokens=tokens, vocab_ptr=vocab, tokenize_fptr=tokenize, eos_token=ends, slices=[]
-    )
-    return made.with_slices(llguidance.LLTokenizer.general_slices())
+    return Tokenizer(tokens, ends)
 
 
 def _piece(vocab: Any, token: int, buffer: Any, *, special: bool) -> bytes:
@@ -75,13 +91,13 @@ def _piece(vocab: Any, token: int, buffer: Any, *, special: bool) -> bytes:
 class Matcher:
     """Where one answer is in its grammar: what may come next, and what came."""
 
-    def __init__(self, tokenizer: Any, grammar: str, vocabulary: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, grammar: str, vocabulary: int) -> None:
         """Compile a grammar for a model with so many tokens.
 
         Raises:
             InputRefusedError: ``grammar_invalid`` or ``grammar_too_costly``.
         """
-        self._matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
+        self._matcher = NativeMatcher(tokenizer, grammar, _LIMITS)
         self._vocabulary = vocabulary
         self._ends = frozenset(tokenizer.eos_tokens)
         self._mask = np.zeros((tokenizer.vocab_size + 31) // 32 * 4, np.uint8)
@@ -94,7 +110,7 @@ class Matcher:
     @property
     def finished(self) -> bool:
         """Whether nothing may come any more."""
-        return bool(self._matcher.is_stopped())
+        return self._matcher.stopped
 
     def allowed(self) -> npt.NDArray[np.int64]:
         """The ids of all tokens that may come next, in ascending order.
@@ -102,7 +118,7 @@ class Matcher:
         Raises:
             InputRefusedError: ``grammar_too_costly``, or ``grammar_invalid`` where nothing may come.
         """
-        self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.size)
+        self._matcher.compute_mask(self._mask)
         self._check()
         bits = np.unpackbits(self._mask, count=self._vocabulary, bitorder="little")
         return np.flatnonzero(bits.view(np.bool_))
@@ -113,26 +129,23 @@ class Matcher:
         Raises:
             InputRefusedError: ``grammar_too_costly``.
         """
-        self._matcher.consume_token(token)
+        self._matcher.consume(token)
         self._check()
 
     def _check(self) -> None:
-        if self._matcher.is_error():
-            raise _refused(self._matcher.get_error(), self._matcher.stop_reason())
+        if (error := self._matcher.error) is not None:
+            raise _refused(error)
 
 
-def _refused(error: str, reason: str) -> InputRefusedError:
+def _refused(error: str) -> InputRefusedError:
     # The first line says what is wrong; of a regular expression, one further down does.
     text = (_CAUSE.findall(error) or error.split("\n", 1))[0]
     while (place := _PLACE.match(text)) is not None:
         text = text[place.end() :]
-    if reason in _TOO_COMPLEX or _COSTLY.search(text):
-        return InputRefusedError(
-            "grammar_too_costly", f"the grammar is too costly: {text[:300]}",
-            "Make it smaller: fewer alternatives and repetitions, and nothing that can be read in many ways.",
-        )  # fmt: skip
-    if text.startswith("NoExtension"):
-        text = "it allows no text at all"
+    text = _SHOWN.sub("", text)
+    text = next((ours for theirs, ours in _OUR_WORDS.items() if theirs in text), text)
+    if _COSTLY.search(text):
+        return too_costly(text[:300])
     return InputRefusedError("grammar_invalid", f"the grammar cannot be held to: {text[:300]}")
 
 
@@ -169,5 +182,7 @@ class MatcherMaker:
             except (ValueError, OverflowError) as error:
                 told = f"this model's vocabulary cannot be held to a form: {error}"[:300]
                 self._made(request, None, LlmopsError("grammar_unsupported", told))
+            except BaseException as error:  # noqa: BLE001 - a panic inside the library is no Exception
+                self._made(request, None, unexpected(error))
             else:
                 self._made(request, matcher, None)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine.faults import unexpected
 from llmops_tui.inference.engine.native import NativeModel
 
 Message = dict[str, Any]
@@ -106,8 +107,13 @@ class LongTexts:
             try:
                 self._work(message)
             except LlmopsError as error:
-                self._give_up(message["id"])
-                self._tell([{"id": message["id"], "event": "error", "error": error.as_dict()}])
+                self._fail(message["id"], error)
+            except BaseException as error:  # noqa: BLE001 - those who come after this one are still answered
+                self._fail(message["id"], unexpected(error))
+
+    def _fail(self, request_id: str, error: LlmopsError) -> None:
+        self._give_up(request_id)
+        self._tell([{"id": request_id, "event": "error", "error": error.as_dict()}])
 
     def _work(self, message: Message) -> None:
         request_id = message["id"]

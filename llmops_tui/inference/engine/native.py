@@ -151,7 +151,10 @@ class NativeModel:
             InputRefusedError: ``bad_token``.
         """
         if tokens and (min(tokens) < 0 or max(tokens) >= self.n_vocab):
-            raise InputRefusedError("bad_token", f"token ids go from 0 to {self.n_vocab - 1:,}")
+            wrong = next(t for t in tokens if not 0 <= t < self.n_vocab)
+            raise InputRefusedError(
+                "bad_token", f"the token id {wrong:,} is not in the vocabulary: ids go from 0 to {self.n_vocab - 1:,}"
+            )
 
     def piece(self, token: int) -> bytes:
         """The bytes of one token as part of an answer; control tokens that are not made visible are empty."""

@@ -43,9 +43,9 @@ class TokenSampler:
             or parameters.presence_penalty != 0
             or bool(parameters.logit_bias)
         )
-        # Without anything that changes the logits, the likeliest token is found for all requests at once.
         # The chain keeps the likeliest tokens alone, and nothing before that changes their order.
         self._shortlist = parameters.top_k if parameters.temperature > 0 and not penalised else 0
+        # Without anything that changes the logits, the likeliest token is found for all requests at once.
         self.plain_greedy = parameters.temperature <= 0 and not penalised and matcher is None
         self._chain = None if self.plain_greedy else _make_chain(native, parameters)
 

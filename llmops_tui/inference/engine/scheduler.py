@@ -274,6 +274,8 @@ class Scheduler:
         if running.missing > 1 or running.made == 0:
             start, slot.evaluated = slot.evaluated, slot.evaluated + len(part.tokens)
             running.score(start, part.outputs, rows)
+            for event in running.scored_events():
+                self._emit(event)
             if running.missing > 0 or slot.evaluated < running.prompt_length:
                 return
             if running.left == 0:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Text is told at once when tokens are slower than this, else gathered: nobody reads faster than 50 pieces a second.
 FLUSH_SECONDS = 0.02
+# Scored tokens are told in parts of so many: with 20 alternatives one is a kilobyte of JSON.
+SCORED_PART = 256
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,9 @@ class Running:
         self._decoded = self._released = 0
         self._scored: list[list[Any]] = []
         self._scored_told = request.score_from is None
+        # The first given token that has a log-probability of its own and none yet.
+        self._unscored = max(1, request.score_from or 0)
+        self._begun = False
         self._first_at: float | None = None
         self._last_at = now
         self._flushed_at = 0.0
@@ -140,10 +145,12 @@ class Running:
         if self.request.score_from is None or start >= self.prompt_length:
             return
         places = [start + n for n, wanted in enumerate(outputs) if wanted]
-        scored = [(row, place + 1) for row, place in enumerate(places) if place + 1 < self.prompt_length]
+        # What is evaluated once more, since a step was broken off, has been scored.
+        scored = [(row, at + 1) for row, at in enumerate(places) if self._unscored <= at + 1 < self.prompt_length]
         if not scored:
             return
-        normalizers = log_normalizers(rows[: len(scored)])
+        self._unscored = scored[-1][1] + 1
+        normalizers = log_normalizers(rows[: scored[-1][0] + 1])
         for row, place in scored:
             token = self.tokens[place]
             self._scored.append(self._record(token, rows[row], float(normalizers[row])))
@@ -210,7 +217,7 @@ class Running:
             self._released += len(self._out[-1])
         text = "".join(self._out)
         self._out.clear()
-        events = self._scored_events()
+        events: list[dict[str, Any]] = []
         due = [r for at, r in self._records if at < self._released]
         if ended and not self._text.stopped:
             due = [r for _, r in self._records]
@@ -221,15 +228,25 @@ class Running:
             events.append(event | ({"tokens": due} if due else {}))
         return events
 
-    def _scored_events(self) -> list[dict[str, Any]]:
-        if self._scored_told or (self.slot is not None and self.slot.evaluated < self.prompt_length):
+    def scored_events(self) -> list[dict[str, Any]]:
+        """The given tokens that were scored since, in parts; the last part of all says that it is."""
+        if self._scored_told:
             return []
-        scored, self._scored, self._scored_told = self._scored, [], True
-        first = max(1, self.request.score_from or 0)
-        given = self.tokens[: self.prompt_length]
-        before = [[t, list(self._native.raw_piece(t)), None, []] for t in given[:first]]
-        tokens = (before + scored)[self.request.hidden :]
-        return [{"id": self.request.id, "event": "scored", "tokens": tokens}]
+        tokens, self._scored = self._scored, []
+        if not self._begun:
+            first = max(1, self.request.score_from or 0)
+            given = self.tokens[: self.prompt_length][:first]
+            before = [[t, list(self._native.raw_piece(t)), None, []] for t in given]
+            tokens = before[self.request.hidden :] + tokens
+            self._begun = True
+        self._scored_told = self.slot is not None and self.slot.evaluated >= self.prompt_length
+        parts = [tokens[at : at + SCORED_PART] for at in range(0, len(tokens), SCORED_PART)]
+        if self._scored_told:
+            parts = parts or [[]]
+        told = {"id": self.request.id, "event": "scored"}
+        return [
+            told | {"tokens": part, "last": self._scored_told and n == len(parts) - 1} for n, part in enumerate(parts)
+        ]
 
     def finish(self, reason: str, now: float) -> list[dict[str, Any]]:
         """The last events, ``done`` with the request's figures; times in milliseconds."""

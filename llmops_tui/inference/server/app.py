@@ -48,7 +48,7 @@ class ModelServer:
         self.options = options
         self.engine = engine
         workspace = Workspace(Path(options.workspace))
-        self._chat = ChatTemplate(options.chat_template, lambda: self.engine.info)
+        self._chat = ChatTemplate(options.chat_template, self.engine.facts)
         self._journal = Journal(workspace)
         self._writer = JournalWriter(self._journal, options.trace_content)
         self._metrics = ServerMetrics(options.model)
@@ -96,7 +96,7 @@ class ModelServer:
         try:
             await starting
             # The first rendering starts the template process.
-            await asyncio.to_thread(self._chat.render, [{"role": "user", "content": "hello"}], None, {})
+            await self._chat.render([{"role": "user", "content": "hello"}], None, {})
         except LlmopsError as error:
             self.failure = error
         except OSError as error:
@@ -160,11 +160,11 @@ class ModelServer:
         return JSONResponse(_model_entry(name))
 
     async def _tokenizer_info(self, _request: Request) -> Response:
-        info = self.engine.info
+        info = await self.engine.facts()
         return JSONResponse(
             {
-                "bos_token": info.get("bos") or None, "eos_token": info.get("eos") or None,
-                "add_bos_token": info.get("add_bos", False), "chat_template": self.options.chat_template,
+                "bos_token": info["bos"] or None, "eos_token": info["eos"] or None,
+                "add_bos_token": info["add_bos"], "chat_template": self.options.chat_template,
             }
         )  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,15 +13,20 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
 from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, tool_constraint
+from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
+from llmops_tui.inference.server.responses import ResponsesRequest
+from llmops_tui.inference.server.template_words import turns_of, variables_of
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
@@ -55,27 +60,32 @@ class Completions:
 
     async def _chat_choices(self, body: schemas.ChatRequest) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
-        tools = [t.model_dump() for t in body.tools or ()] if body.tool_choice != "none" else []
+        tools = [t.as_shown() for t in body.offered]
         form = body.constraint()
         if tools:
             if form is not None and form.get("type") != "text":
-                raise InputRefusedError(
-                    "bad_response_format",
+                raise FieldRefusedError(
+                    "grammar" if body.grammar else "response_format",
                     "an answer that may call tools is not held to a form beside that",
                     "Leave out the form, or set tool_choice to none.",
+                    "bad_response_format",
                 )
-            form = tool_constraint(self._chat.format, tools, body.tool_choice or "auto")
+            form = tool_constraint(self._chat.format, tools, body.demanded, several=body.parallel_tool_calls)
+        turns = turns_of(self._chat.format, body.messages)
+        extra = variables_of(self._chat.format, body.chat_template_kwargs, body.reasoning_effort)
         grammar = await self._forms.grammar_of(form)
-        turns = [m.as_turn() for m in body.messages]
-        prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, body.chat_template_kwargs)
+        prompt = await self._chat.render(turns, tools or None, extra)
         dropped = 0
         if body.truncate == "oldest":
-            prompt, dropped = await self._drop_oldest(turns, prompt, tools, body)
+            again = functools.partial(self._chat.render, turns, tools or None, extra)
+            prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
         source = {"text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
             choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives)
-            choice.reader = AnswerReader(self._chat.format, prompt=prompt, tools=bool(tools))
+            choice.reader = AnswerReader(
+                self._chat.format, prompt=prompt, tools=bool(tools), several=body.parallel_tool_calls
+            )
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
         return choices
@@ -85,9 +95,14 @@ class Completions:
         body = await read_body(request, schemas.CompletionRequest)
         adapter = await self._adapters.of(body.model, body.adapter)
         grammar = await self._forms.grammar_of(body.constraint())
+        # Each record names the engine.
+        await self._engine.facts()
         choices: list[Choice] = []
-        for prompt in body.prompts():
+        for place, prompt in enumerate(body.prompt):
             is_text = isinstance(prompt, str)
+            if not isinstance(prompt, str):
+                at = f"prompt[{place}]" if len(body.prompt) > 1 else "prompt"
+                check_vocabulary(prompt, self._engine.info.get("n_vocab", 0), at)
             source = {"text": prompt, "add_special": body.add_special_tokens} if is_text else {"tokens": prompt}
             shown = str(prompt) if is_text else json.dumps(prompt)
             for _ in range(body.n):
@@ -116,6 +131,7 @@ class Completions:
             parameters = body.sampling(index).model_dump()
         except pydantic.ValidationError as error:
             raise invalid(error) from error
+        check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias")
         known = body.metadata or {}
         given_id = known.get("run_id") if index == 0 else None
         record = Record(
@@ -125,7 +141,7 @@ class Completions:
                 "adapter_sha256": self._adapters.sha256(adapter), "prompt": known.get("prompt"),
                 "prompt_version": known.get("prompt_version"), "variables": known.get("variables"), "messages": turns,
                 "parameters": parameters,
-                "engine": self._engine.info.get("engine"),
+                "engine": self._engine.info["engine"],
             },
         )  # fmt: skip
         call = {
@@ -171,18 +187,15 @@ class Completions:
         except LlmopsError as error:
             if not begun:
                 raise
-            failure = schemas.error_body(error.code, error.message, error.hint, "server_error")
+            failure = error_body(error.code, error.message, error.hint, "server_error")
             yield f"data: {json.dumps(failure)}\n\n".encode()
 
     async def responses(self, request: Request) -> Response:
         """``POST /v1/responses``."""
-        body = await read_body(request, schemas.ResponsesRequest)
-        try:
-            chat = body.as_chat()
-        except pydantic.ValidationError as error:
-            raise invalid(error) from error
-        (choice,) = await self._chat_choices(chat)
-        teller = events.ResponseTeller(choice.record.id.replace("run_", "resp_"), self._model)
+        body = await read_body(request, ResponsesRequest)
+        (choice,) = await self._chat_choices(body.as_chat())
+        response_id = choice.record.id.replace("run_", "resp_")
+        teller = events.ResponseTeller(response_id, self.named(choice.call["adapter"]), body.echoed())
         if body.stream:
             stream = self._stream_response(teller, choice)
             first = await while_connected(request, anext(stream))
@@ -207,12 +220,16 @@ class Completions:
             yield teller.failed(error.code, error.message)
 
     async def _drop_oldest(
-        self, turns: list[dict[str, Any]], prompt: str, tools: list[dict[str, Any]], body: schemas.ChatRequest
+        self, turns: list[dict[str, Any]], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
     ) -> tuple[str, int]:
-        """Drop the oldest turns after the system's until the prompt and a quarter of the context fit."""
+        """Drop the oldest turns after the system's until the prompt and a quarter of the context fit.
+
+        ``again`` renders the turns that are left; ``wanted`` is how many tokens the answer may have.
+        """
         kept = 1 if turns[0]["role"] == "system" else 0
         dropped = 0
-        room = self._engine.info["n_ctx"] - min(body.sampling().max_tokens, self._engine.info["n_ctx"] // 4)
+        context = (await self._engine.facts())["n_ctx"]
+        room = context - min(wanted, context // 4)
         while len(turns) > kept + 1:
             counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False, "pieces": False})
             if counted["count"] <= room:
@@ -222,5 +239,5 @@ class Completions:
             count = max(1, int((len(turns) - kept - 1) * (1 - 1 / excess) / 2))
             del turns[kept : kept + count]
             dropped += count
-            prompt = await asyncio.to_thread(self._chat.render, turns, tools or None, body.chat_template_kwargs)
+            prompt = await again()
         return prompt, dropped

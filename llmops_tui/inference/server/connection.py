@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+import math
+import re
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, TypeVar
 
 import pydantic
+import pydantic_core
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import RefusedError
-from llmops_tui.inference.server.schemas import error_body
 
+# What may be read as a number that is not finite; most bodies have neither and need not be searched for it.
+_ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")
 _Body = TypeVar("_Body", bound=pydantic.BaseModel)
 _Result = TypeVar("_Result")
 
 # Refusals that the engine makes come over its pipe without their type.
-_STATUS = {
-    "queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "engine_keeps_dying": 503, "engine_died": 503,
-    "engine_hung": 503, "model_load_failed": 503, "context_failed": 503,
+STATUS = {
+    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404,
+    # There is no engine to ask, now or with these options.
+    **dict.fromkeys(
+        (
+            "engine_keeps_dying", "engine_died", "engine_hung", "engine_crashes", "engine_unusable", "engine_start_failed",
+            "helper_unusable",
+            "model_load_failed", "context_failed", "bad_draft", "too_many_gpus",
+        ),
+        503,
+    ),
+    # The engine lives, and failed at this.
+    **dict.fromkeys(("engine_failed", "decode_failed", "embed_failed", "adapter_failed"), 500),
     **dict.fromkeys(
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
@@ -37,19 +53,45 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
     """The checked body of a request.
 
     Raises:
-        InputRefusedError: ``invalid_request``; the message names the first field that is wrong.
+        FieldRefusedError: ``invalid_request`` and others; it names the first field that is wrong.
     """
+    raw = await request.body()
     try:
-        return model.model_validate_json(await request.body())
+        given = pydantic_core.from_json(raw)
+    except ValueError as error:
+        raise InputRefusedError("invalid_request", f"the body is no JSON: {error}"[:500]) from error
+    if not isinstance(given, dict):
+        raise InputRefusedError("invalid_request", f"the body must be an object, not {type(given).__name__}")
+    if _ODD_NUMBER.search(raw) and (place := next(_not_finite(given), "")):
+        raise FieldRefusedError(place, "NaN and Infinity are no numbers here", "Give a number.")
+    try:
+        return model.model_validate(given)
     except pydantic.ValidationError as error:
         raise invalid(error) from error
 
 
-def invalid(error: pydantic.ValidationError) -> InputRefusedError:
-    """The refusal of a value that is out of its bounds."""
+def invalid(error: pydantic.ValidationError) -> FieldRefusedError:
+    """The refusal of a field, by its path in the body."""
     first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part)[:60] for part in first["loc"][:6]) or "the body"
-    return InputRefusedError("invalid_request", f"{place}: {first['msg']}"[:500])
+    told: dict[str, Any] = first.get("ctx", {}) if first["type"] == "refused" else {}
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:60]}" for part in first["loc"][:8])
+    param = told.get("param", "")
+    place += param if param.startswith("[") or not param else f".{param}"
+    return FieldRefusedError(
+        place.removeprefix("."), first["msg"], told.get("hint", ""), told.get("code", "invalid_request")
+    )
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """The places of numbers that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place.removeprefix(".")
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _not_finite(one, f"{place}.{name[:60]}")
+    elif isinstance(value, list):
+        for n, one in enumerate(value):
+            yield from _not_finite(one, f"{place}[{n}]")
 
 
 async def while_connected(request: Request, work: Awaitable[_Result]) -> _Result:
@@ -87,10 +129,11 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
 
 def error_answer(error: LlmopsError) -> JSONResponse:
     """A failure as OpenAI's API tells it."""
-    status = _STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
+    status = STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
     headers = {"Retry-After": "1"} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
-    return JSONResponse(error_body(error.code, error.message, error.hint, kind), status, headers=headers)
+    param = error.param if isinstance(error, FieldRefusedError) else None
+    return JSONResponse(error_body(error.code, error.message, error.hint, kind, param), status, headers=headers)
 
 
 async def refused(_request: Request, error: Exception) -> Response:

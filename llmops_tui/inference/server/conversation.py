@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.templating import TemplateRenderer
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
@@ -40,6 +41,14 @@ class ChatFormat:
         tool_marks = next((marks for marks in _TOOL_MARKS if marks[0] in source), ("", "")) if knows_tools else None
         return cls(source, reasoning, tool_marks)
 
+    def mentions(self, word: str) -> bool:
+        """Whether the template's source has a word, such as the name of a variable or of a message's field."""
+        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.template) is not None
+
+    def quotes(self, word: str) -> bool:
+        """Whether the template's source has a word as a text of its own, such as a role that it compares with."""
+        return f"'{word}'" in self.template or f'"{word}"' in self.template
+
     @property
     def visible(self) -> list[str]:
         """The marks, which may be control tokens and would otherwise be no part of an answer's text."""
@@ -47,62 +56,61 @@ class ChatFormat:
 
 
 class ChatTemplate:
-    """Renders conversations with a model's template; ``info`` gives the engine's facts, its special tokens among them."""
+    """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them."""
 
-    def __init__(self, template: str | None, info: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, template: str | None, facts: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self.format = ChatFormat.of(template)
-        self._info = info
+        self._facts = facts
         self._renderer = TemplateRenderer()
 
-    def render(
+    async def render(
         self,
         turns: list[dict[str, Any]],
         tools: list[dict[str, Any]] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> str:
-        """The prompt of a conversation; ``extra`` are further variables of the template.
+        """The prompt of a conversation, once the model is loaded; ``extra`` are further variables of the template.
 
         Raises:
             InputRefusedError: ``template_failed``.
+            LlmopsError: the model could not be loaded.
         """
-        info = self._info()
+        info = await self._facts()
         context = (extra or {}) | {
             "messages": turns,
             "tools": tools,
             "add_generation_prompt": True,
-            "bos_token": info.get("bos", ""),
-            "eos_token": info.get("eos", ""),
+            "bos_token": info["bos"],
+            "eos_token": info["eos"],
         }
-        return self._renderer.render(self.format.template, context, "chat")
+        return await asyncio.to_thread(self._renderer.render, self.format.template, context, "chat")
 
     def close(self) -> None:
         """End the template process."""
         self._renderer.close()
 
 
-def tool_constraint(chat: ChatFormat, tools: list[dict[str, Any]], choice: Any) -> dict[str, Any] | None:
+def tool_constraint(
+    chat: ChatFormat, tools: list[dict[str, Any]], demanded: str | None, *, several: bool
+) -> dict[str, Any] | None:
     """What holds the answer to calls of these tools: at once where a call is required, else from its mark on.
 
+    ``demanded`` is the tool that has to be called, empty for any of them; ``several`` says whether there may be more
+    than one call.
+
     Raises:
-        InputRefusedError: ``tools_unknown``: the template knows no tools; ``tool_unknown``: no tool has that name.
+        FieldRefusedError: ``tools_unknown``: the template knows no tools.
     """
     if chat.tool_marks is None:
-        raise InputRefusedError(
+        raise FieldRefusedError(
+            "tools", "the chat template of this model knows no tools", "Use a model that was trained to call them.",
             "tools_unknown",
-            "the chat template of this model knows no tools",
-            "Use a model that was trained to call them.",
-        )
-    functions = [tool["function"] for tool in tools]
-    if isinstance(choice, dict):
-        name = (choice.get("function") or {}).get("name")
-        functions = [f for f in functions if f["name"] == name]
-        if not functions:
-            raise InputRefusedError("tool_unknown", f"tool_choice names no tool of the request: {str(name)[:100]!r}")
+        )  # fmt: skip
     begin, end = chat.tool_marks
     return {
-        "type": "tools", "functions": functions, "begin": begin, "end": end,
-        "arguments": "parameters" if begin in {"", "<|python_tag|>"} else "arguments",
-        "required": choice == "required" or isinstance(choice, dict),
+        "type": "tools", "functions": [t["function"] for t in tools if demanded in {None, "", t["function"]["name"]}],
+        "begin": begin, "end": end, "arguments": "parameters" if begin in {"", "<|python_tag|>"} else "arguments",
+        "required": demanded is not None, "several": several,
     }  # fmt: skip
 
 
@@ -119,11 +127,13 @@ class AnswerReader:
     """Splits a streamed answer into content, reasoning and tool calls.
 
     Text is passed on at once unless it may be the beginning of a mark; a tool call is passed on when it is whole. What
-    looks like a call and cannot be read as one stays content.
+    looks like a call and cannot be read as one stays content. Where there may be no ``several`` calls, the first counts:
+    models whose calls have no mark cannot be held to one.
     """
 
-    def __init__(self, chat: ChatFormat, *, prompt: str, tools: bool) -> None:
+    def __init__(self, chat: ChatFormat, *, prompt: str, tools: bool, several: bool = True) -> None:
         self._chat = chat
+        self._several = several
         self._marks = chat.tool_marks if tools else None
         self._buffer = ""
         self._calls = 0
@@ -199,7 +209,7 @@ class AnswerReader:
             begin = self._marks[0] if self._marks and self._state == "tool" else ""
             delta.content += begin + text + end
             return
-        for name, arguments in calls:
+        for name, arguments in calls if self._several else calls[: 1 - self._calls]:
             delta.tool_calls.append(
                 {
                     "index": self._calls, "id": f"call_{secrets.token_hex(12)}", "type": "function",

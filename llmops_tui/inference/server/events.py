@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server import answers
 from llmops_tui.inference.server.generation import Choice, Messages
 
 
@@ -20,7 +20,7 @@ class Teller:
         self._model = model
         self._begun: set[int] = set()
         # Most events differ in their text alone; what is around it is written once.
-        frame = schemas.envelope(kind, request_id, model, [], chunk=True)
+        frame = answers.envelope(kind, request_id, model, [], chunk=True)
         self._before = json.dumps(frame)[:-3]
 
     def stream(self, choice: Choice, messages: Messages) -> bytes:
@@ -28,7 +28,7 @@ class Teller:
         out: list[str] = []
         for message in messages:
             if message["event"] == "scored" and "score_from" in choice.call:
-                self._echo(choice, out)
+                self._echo(choice, message, out)
             elif message["event"] == "text":
                 self._text(choice, message["text"], message.get("tokens"), out)
             elif message["event"] == "done":
@@ -37,27 +37,29 @@ class Teller:
 
     def usage(self, choices: list[Choice]) -> bytes:
         """The last event of a stream that was asked for token counts."""
-        event = schemas.envelope(self._kind, self._id, self._model, [], chunk=True)
-        event["usage"] = schemas.usage([c.result for c in choices], self._choices_a_prompt)
+        event = answers.envelope(self._kind, self._id, self._model, [], chunk=True)
+        event["usage"] = answers.usage([c.result for c in choices], self._choices_a_prompt)
         return f"data: {json.dumps(event)}\n\n".encode()
 
     def whole(self, choices: list[Choice]) -> dict[str, Any]:
         """The answer to a request that does not stream."""
         told = [self._chat_choice(c) if self._kind == "chat" else self._text_choice(c) for c in choices]
-        answer = schemas.envelope(self._kind, self._id, self._model, told, chunk=False)
+        answer = answers.envelope(self._kind, self._id, self._model, told, chunk=False)
         results = [c.result for c in choices]
-        return answer | {"usage": schemas.usage(results, self._choices_a_prompt), "timings": results[0]}
+        return answer | {"usage": answers.usage(results, self._choices_a_prompt), "timings": results[0]}
 
     def _event(self, choice: Choice, body: dict[str, Any], finish: str | None = None, **more: Any) -> str:
         parts = {"index": choice.index, **body, "finish_reason": finish}
         tail = f", {json.dumps(more)[1:-1]}" if more else ""
         return f"data: {self._before}[{json.dumps(parts)}]{tail}}}\n\n"
 
-    def _echo(self, choice: Choice, out: list[str]) -> None:
-        text = b"".join(bytes(t[1]) for t in choice.given).decode("utf-8", "replace")
-        choice.echo = text
+    def _echo(self, choice: Choice, message: dict[str, Any], out: list[str]) -> None:
+        tokens = message["tokens"]
+        text = choice.echoing.decode(b"".join(bytes(t[1]) for t in tokens), final=message["last"])
+        logprobs = answers.text_logprobs(tokens, len(choice.echo))
+        choice.echo += text
         self._begun.add(choice.index)
-        out.append(self._event(choice, {"text": text, "logprobs": schemas.text_logprobs(choice.given)}))
+        out.append(self._event(choice, {"text": text, "logprobs": logprobs}))
 
     def _text(self, choice: Choice, text: str, tokens: list[list[Any]] | None, out: list[str]) -> None:
         first = choice.index not in self._begun
@@ -65,14 +67,14 @@ class Teller:
         if self._kind == "text":
             told = (choice.echo if first else "") + text
             offset = len(choice.echo) + sum(map(len, choice.record.text)) - len(text)
-            logprobs = schemas.text_logprobs(tokens, offset) if tokens else None
+            logprobs = answers.text_logprobs(tokens, offset) if tokens else None
             out.append(self._event(choice, {"text": told, "logprobs": logprobs}))
             return
         assert choice.reader is not None
         delta = choice.reader.feed(text)
         body = self._delta(choice, delta, first=first)
         if body or tokens:
-            logprobs = {"logprobs": schemas.chat_logprobs(tokens)} if tokens else {}
+            logprobs = {"logprobs": answers.chat_logprobs(tokens)} if tokens else {}
             out.append(self._event(choice, {"delta": body, **logprobs}))
 
     def _delta(self, choice: Choice, delta: Any, *, first: bool) -> dict[str, Any]:
@@ -108,7 +110,7 @@ class Teller:
             message["reasoning_content"] = reasoning
         if calls:
             message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in calls]
-        logprobs = schemas.chat_logprobs(choice.tokens) if choice.call["logprobs"] is not None else None
+        logprobs = answers.chat_logprobs(choice.tokens) if choice.call["logprobs"] is not None else None
         reason = _reason(choice, choice.result)
         return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": reason}
 
@@ -118,7 +120,7 @@ class Teller:
             echo = b"".join(bytes(t[1]) for t in choice.given).decode("utf-8", "replace")
         logprobs = None
         if choice.call["logprobs"] is not None:
-            logprobs = schemas.text_logprobs(choice.given + choice.tokens, 0 if choice.given else len(echo))
+            logprobs = answers.text_logprobs(choice.given + choice.tokens, 0 if choice.given else len(echo))
         return {
             "index": choice.index, "text": echo + "".join(choice.record.text), "logprobs": logprobs,
             "finish_reason": _reason(choice, choice.result),
@@ -130,12 +132,18 @@ def _reason(choice: Choice, result: dict[str, Any]) -> str:
     return "tool_calls" if choice.calls and reason == "stop" else reason
 
 
+def _status(result: dict[str, Any]) -> str:
+    return "incomplete" if result["finish_reason"] == "length" else "completed"
+
+
 class ResponseTeller:
     """Tells one choice in the form of the responses endpoint."""
 
-    def __init__(self, response_id: str, model: str) -> None:
+    def __init__(self, response_id: str, model: str, echoed: dict[str, Any]) -> None:
+        """``echoed`` is what the answer repeats of its request."""
         self._id = response_id
         self._model = model
+        self._echoed = echoed
         self._item = response_id.replace("resp_", "msg_")
         self._sequence = 0
         self._text = ""
@@ -164,13 +172,13 @@ class ResponseTeller:
                 self._text += piece
                 out.append(self._event("response.output_text.delta", **self._place(), delta=piece, logprobs=[]))
             if ended:
-                done = self._response("completed", [self._message()], message["result"])
+                done = self._response(_status(message["result"]), [self._message()], message["result"])
                 part = self._message()["content"][0]
                 out += [
                     self._event("response.output_text.done", **self._place(), text=self._text, logprobs=[]),
                     self._event("response.content_part.done", **self._place(), part=part),
                     self._event("response.output_item.done", output_index=0, item=self._message()),
-                    self._event("response.completed", response=done),
+                    self._event(f"response.{done['status']}", response=done),
                 ]
         return b"".join(out)
 
@@ -178,8 +186,7 @@ class ResponseTeller:
         """The answer to a request that does not stream."""
         assert choice.reader is not None
         self._text = choice.reader.feed("".join(choice.record.text)).content + choice.reader.finish().content
-        status = "incomplete" if choice.result["finish_reason"] == "length" else "completed"
-        return self._response(status, [self._message()], choice.result)
+        return self._response(_status(choice.result), [self._message()], choice.result)
 
     def failed(self, code: str, message: str) -> bytes:
         """The last event of a stream that broke off."""
@@ -204,9 +211,8 @@ class ResponseTeller:
         incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
             "id": self._id, "object": "response", "created_at": int(time.time()), "status": status, "model": self._model,
-            "output": output, "usage": usage, "error": None, "incomplete_details": incomplete, "instructions": None,
-            "metadata": {}, "parallel_tool_calls": False, "temperature": None, "top_p": None, "tool_choice": "none",
-            "tools": [],
+            "output": output, "usage": usage, "error": None, "incomplete_details": incomplete, "store": False,
+            "parallel_tool_calls": False, "tool_choice": "none", "tools": [], **self._echoed,
         }  # fmt: skip
 
     def _event(self, name: str, **body: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -28,6 +29,8 @@ class Choice:
     call: dict[str, Any]
     reader: AnswerReader | None = None
     echo: str = ""
+    # A character of the given text may lie across two parts of its tokens.
+    echoing: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     given: list[list[Any]] = field(default_factory=list)
     tokens: list[list[Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
@@ -172,7 +175,7 @@ class Generator:
                 record.text.append(message["text"])
                 choice.tokens += message.get("tokens", ())
             elif message["event"] == "scored":
-                choice.given = message["tokens"]
+                choice.given += message["tokens"]
 
     async def _keep(self, record: Record, result: dict[str, Any]) -> None:
         ended = record.ended(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -14,14 +15,17 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.server.schemas import error_body
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
 BODY_SECONDS = 30.0
 HEAD_SECONDS = 20.0
 WRITE_SECONDS = 60.0
+# How much of a body that was refused is read all the same, so that its client comes to read the answer.
+DISCARDED_BYTES = 64_000_000
+DISCARDED_SECONDS = 10.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # These tell nothing that is not public: whether the server lives, and what requests look like.
 _OPEN_PATHS = {"/health", "/ping", "/openapi.json", "/docs"}
@@ -30,10 +34,12 @@ _OPEN_PATHS = {"/health", "/ping", "/openapi.json", "/docs"}
 class RefusedError(Exception):
     """A request that is turned away; becomes an error in OpenAI's form."""
 
-    def __init__(self, status: int, code: str, message: str, kind: str = "invalid_request_error") -> None:
+    def __init__(
+        self, status: int, code: str, message: str, kind: str = "invalid_request_error", param: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = error_body(code, message, kind=kind)
+        self.body = error_body(code, message, kind=kind, param=param)
 
 
 class Guard:
@@ -43,6 +49,7 @@ class Guard:
     - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back.
     - Keys are compared in constant time, by their hashes, all of them every time.
     - Bodies are bounded, must be JSON, and must come within :data:`BODY_SECONDS`.
+    - Parameters in the address are refused: none has a meaning here.
     """
 
     def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
@@ -62,15 +69,13 @@ class Guard:
         """Let a request through or answer it."""
         if scope["type"] != "http":
             return
+        bounded = _Bounded(receive)
+        send = _paced(send)
+        if _body_comes(scope):
+            send = _heard_out(send, bounded)
         try:
             body = self._check(scope)
-        except RefusedError as refused:
-            await answer(send, refused.status, refused.body)
-            return
-        if body:
-            receive = _Bounded(receive)
-        try:
-            await self._app(scope, receive, _paced(send))
+            await self._app(scope, bounded if body else receive, send)
         except RefusedError as refused:
             await answer(send, refused.status, refused.body)
 
@@ -91,6 +96,11 @@ class Guard:
         scope["trusted"] = allowed or not over_tcp
         if scope["path"] not in _OPEN_PATHS and not allowed:
             raise RefusedError(401, "invalid_api_key", "the API key is missing or wrong", "authentication_error")
+        if scope.get("query_string"):
+            raise RefusedError(
+                400, "unknown_parameter", "parameters in the address have no meaning here: put them into the body",
+                param=scope["query_string"].decode("latin-1").partition("=")[0][:60],
+            )  # fmt: skip
         if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             return False
         lengths = headers.get(b"content-length", [])
@@ -144,12 +154,47 @@ class _Bounded:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError as error:
+            # It was waited for long enough.
+            self._done = True
             raise RefusedError(408, "body_too_slow", f"the body did not come within {BODY_SECONDS:g} s") from error
         self._size += len(message.get("body", b""))
         if self._size > MAX_BODY:
             raise RefusedError(413, "body_too_large", f"the body is larger than {MAX_BODY:,} bytes")
         self._done = not message.get("more_body", False)
         return message
+
+    async def discard(self) -> None:
+        """Read on what nobody wants, as far as :data:`DISCARDED_BYTES` and :data:`DISCARDED_SECONDS` go."""
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARDED_SECONDS):
+                while not self._done and size <= DISCARDED_BYTES:
+                    message = await self._receive()
+                    size += len(message.get("body", b""))
+                    self._done = not message.get("more_body", False)
+
+
+def _body_comes(scope: Scope) -> bool:
+    """Whether a body follows by itself; a client that waits for a word before it sends one does so in vain."""
+    names = {name.lower() for name, _ in scope["headers"]}
+    return b"expect" not in names and bool(names & {b"content-length", b"transfer-encoding"})
+
+
+def _heard_out(send: Send, bounded: _Bounded) -> Send:
+    """A ``send`` that answers at once, but reads what is left of the body before an answer ends.
+
+    Where a connection is closed on a client that is still sending, its system throws the answer away, and all that the
+    client sees is a reset connection.
+    """
+
+    async def heard_out(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await send({**message, "more_body": True})
+            await bounded.discard()
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    return heard_out
 
 
 def _paced(send: Send) -> Send:
@@ -200,7 +245,7 @@ class PatientProtocol(H11Protocol):
 
 
 async def answer(send: Send, status: int, body: dict[str, Any]) -> None:
-    """Send a JSON answer and close the connection: what is left of the request is not read."""
+    """Send a JSON answer and close the connection."""
     raw = json.dumps(body).encode()
     headers = [
         (b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode()), (b"connection", b"close"),

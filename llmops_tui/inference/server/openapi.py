@@ -6,21 +6,22 @@ import html
 import json
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from llmops_tui import __version__
 from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.fields import Checked
+from llmops_tui.inference.server.responses import ResponsesRequest
 
 # path -> (method, summary, request model)
-_PATHS: dict[str, tuple[str, str, type[BaseModel] | None]] = {
+_PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/v1/chat/completions": ("post", "Answer a conversation", schemas.ChatRequest),
     "/v1/completions": (
         "post",
         "Continue a text, or score a given one with echo and logprobs",
         schemas.CompletionRequest,
     ),
-    "/v1/responses": ("post", "Answer in the form of the responses API", schemas.ResponsesRequest),
+    "/v1/responses": ("post", "Answer in the form of the responses API", ResponsesRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
@@ -36,6 +37,12 @@ def describe_api() -> dict[str, Any]:
     """The OpenAPI document."""
     models = [(model, "validation") for _, _, model in _PATHS.values() if model is not None]
     _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    known = definitions.get("$defs", {})
+    for _, _, model in _PATHS.values():
+        if model is not None:
+            # What is taken without an effect is told, with the reason.
+            idle = {name: {"description": f"No effect: {why}."} for name, why in model.rules.idle.items()}
+            known[model.__name__]["properties"] |= idle
     paths: dict[str, Any] = {}
     for path, (method, summary, model) in _PATHS.items():
         operation: dict[str, Any] = {
@@ -51,7 +58,7 @@ def describe_api() -> dict[str, Any]:
         "info": {"title": "llmops model server", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": known,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"key": []}],

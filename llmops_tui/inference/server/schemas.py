@@ -1,56 +1,66 @@
-"""The requests of the OpenAI-compatible endpoint, checked, and the shapes of its answers."""
+"""The requests of the OpenAI-compatible endpoint, checked; what they have beside is judged in :mod:`.fields`."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.server import fields
+from llmops_tui.inference.server.fields import Checked, Rules, refuse
+from llmops_tui.inference.server.inputs import Texts, TokenIds
+from llmops_tui.inference.server.messages import NAMED, Message, Tool, ToolChoice
 
 MAX_CHOICES = 64
-_MAX_PROMPTS = 2048
-Tokens = Annotated[list[Annotated[int, Field(ge=0, le=2**31 - 1)]], Field(max_length=2_000_000)]
+# Integers of JSON may be of any size; more than this is a slip.
+_LONGEST = 1_000_000
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class Message(BaseModel):
-    """One turn of a conversation. Content is text, or parts of which only text is taken."""
+class StreamOptions(Checked):
+    """What a stream carries besides text. A whole answer always has its token counts."""
 
-    model_config = ConfigDict(extra="allow")
-
-    role: Annotated[str, Field(min_length=1, max_length=40)]
-    content: str | None = None
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def _join_parts(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        texts = []
-        for part in value:
-            if not isinstance(part, dict) or part.get("type") not in {"text", "input_text", "output_text"}:
-                kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-                raise ValueError(f"a content part of type {str(kind)[:40]!r} is not taken here; only text is")
-            texts.append(str(part.get("text", "")))
-        return "".join(texts)
-
-    def as_turn(self) -> dict[str, Any]:
-        """The turn as templates get it."""
-        return self.model_dump(exclude_none=True) | {"content": self.content or ""}
-
-
-class StreamOptions(BaseModel):
-    """What a stream carries besides text."""
+    rules: ClassVar[Rules] = fields.STREAM_OPTIONS
 
     include_usage: bool = False
 
 
-class _GenerationRequest(BaseModel):
-    """What chat and text completions have in common; names are OpenAI's, with extra samplers under llama.cpp's names."""
+class _JsonSchema(Checked):
+    # Its name and description say nothing of the form; it is held to strictly or not at all, so strictly.
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
-    model_config = ConfigDict(extra="ignore")
+
+class ResponseFormat(Checked):
+    """The form of an answer. An object with a ``schema`` beside its type, as llama.cpp has it, is held to that."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _JsonSchema | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> ResponseFormat:
+        if self.json_schema is not None and self.type != "json_schema":
+            refuse("json_schema", f"has no meaning with the type {self.type}", "Set the type to json_schema.")
+        if self.schema_ is not None and self.type != "json_object":
+            refuse("schema", f"has no meaning beside the type {self.type}", "Put it into json_schema.")
+        if self.type == "json_schema" and self.json_schema is None:
+            refuse("json_schema", "the type json_schema needs one", 'Give it as {"schema": {...}}.')
+        return self
+
+    def as_form(self) -> dict[str, Any]:
+        """The form as the engine's checker takes it."""
+        schema = self.json_schema.schema_ if self.json_schema is not None else self.schema_
+        return {"type": self.type} if schema is None else {"type": "json_schema", "json_schema": {"schema": schema}}
+
+
+class _GenerationRequest(Checked):
+    """What chat and text completions have in common; names are OpenAI's, with extra samplers under llama.cpp's names."""
 
     model: Annotated[str, Field(max_length=400)] = ""
     adapter: Annotated[str, Field(max_length=200)] = ""
@@ -68,11 +78,12 @@ class _GenerationRequest(BaseModel):
     seed: int | None = None
     stop: list[str] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] = 1
-    response_format: dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
     grammar: Annotated[str, Field(max_length=200_000)] | None = None
     truncate: Literal["", "left", "middle", "oldest"] = ""
     cache_prompt: bool = True
     ignore_eos: bool = False
+    # Says which prompt, version and values a request is of, for its trace; an answer does not depend on it.
     metadata: dict[str, Any] | None = None
 
     @field_validator("stop", mode="before")
@@ -81,23 +92,18 @@ class _GenerationRequest(BaseModel):
         return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _known_format(self) -> _GenerationRequest:
-        given = self.response_format
-        if given is not None:
-            kind = given.get("type")
-            if self.grammar and kind != "text":
-                raise ValueError("an answer is held to a grammar or to a response_format, not both")
-            if kind not in {"text", "json_object", "json_schema"}:
-                raise ValueError(f"response_format: the type {str(kind)[:40]!r} is not known")
-            schema = given.get("json_schema")
-            if kind == "json_schema" and not (isinstance(schema, dict) and isinstance(schema.get("schema"), dict)):
-                raise ValueError("response_format: json_schema.schema must be an object")
+    def _one_form(self) -> _GenerationRequest:
+        if self.grammar is not None:
+            if not self.grammar.strip():
+                refuse("grammar", "is empty", "Leave it out, or give a rule named root.")
+            if self.response_format is not None and self.response_format.type != "text":
+                refuse("grammar", "an answer is held to a grammar or to a response_format, not both", "Leave one out.")
         return self
 
     @property
     def default_max_tokens(self) -> int:
         """How long an answer gets where nothing is said: as long as the context has room."""
-        return 1_000_000
+        return _LONGEST
 
     @property
     def include_usage(self) -> bool:
@@ -106,7 +112,9 @@ class _GenerationRequest(BaseModel):
 
     def constraint(self) -> dict[str, Any] | None:
         """What the answer's form is held to, as the engine takes it."""
-        return {"type": "grammar", "grammar": self.grammar} if self.grammar else self.response_format
+        if self.grammar:
+            return {"type": "grammar", "grammar": self.grammar}
+        return self.response_format.as_form() if self.response_format is not None else None
 
     def sampling(self, offset: int = 0) -> SamplingParameters:
         """The sampling parameters of choice ``offset``; OpenAI's defaults where nothing is said, and a random seed.
@@ -124,32 +132,47 @@ class _GenerationRequest(BaseModel):
         return SamplingParameters.model_validate(given)
 
 
-class Tool(BaseModel):
-    """A function that a model may call."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["function"] = "function"
-    function: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _named(self) -> Tool:
-        name = self.function.get("name")
-        if not isinstance(name, str) or not 0 < len(name) <= 100:
-            raise ValueError("a function needs a name of 1 to 100 characters")
-        return self
-
-
 class ChatRequest(_GenerationRequest):
     """Body of ``POST /v1/chat/completions``."""
 
+    rules: ClassVar[Rules] = fields.CHAT
+
     messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
-    max_completion_tokens: int | None = None
+    max_completion_tokens: Annotated[int, Field(ge=0, le=_LONGEST)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
+    reasoning_effort: Effort | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits(self) -> ChatRequest:
+        if self.top_logprobs and not self.logprobs:
+            refuse("top_logprobs", "has no meaning without logprobs", "Set logprobs to true.")
+        if self.max_tokens is not None and self.max_completion_tokens not in {None, self.max_tokens}:
+            refuse("max_completion_tokens", "is another number than max_tokens, its older name", "Leave one out.")
+        wanted, names = self.tool_choice, [t.function.name for t in self.tools or ()]
+        if wanted not in {None, "none", "auto"} and not names:
+            refuse("tool_choice", "no tool can be called where there are no tools", "Give tools, or leave it out.")
+        if wanted is not None and wanted.startswith(NAMED) and wanted.removeprefix(NAMED) not in names:
+            told = f"names no tool of the request: {wanted.removeprefix(NAMED)[:100]!r}"
+            refuse("tool_choice", told, f"There are: {', '.join(names)[:300]}.", "tool_unknown")
+        return self
+
+    @property
+    def offered(self) -> list[Tool]:
+        """The tools that may be called."""
+        return self.tools or [] if self.tool_choice != "none" else []
+
+    @property
+    def demanded(self) -> str | None:
+        """The tool that has to be called; empty for any of them, none where the model chooses whether."""
+        choice = self.tool_choice
+        if choice is None or choice in {"none", "auto"}:
+            return None
+        return "" if choice == "required" else choice.removeprefix(NAMED)
 
     def sampling(self, offset: int = 0) -> SamplingParameters:
         """As for all requests; ``max_completion_tokens`` is the newer name of ``max_tokens``."""
@@ -166,12 +189,13 @@ class ChatRequest(_GenerationRequest):
 class CompletionRequest(_GenerationRequest):
     """Body of ``POST /v1/completions``."""
 
-    prompt: str | Tokens | Annotated[list[str] | list[Tokens], Field(min_length=1, max_length=_MAX_PROMPTS)]
+    rules: ClassVar[Rules] = fields.COMPLETION
+
+    prompt: Texts
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     logprob_start_len: Annotated[int, Field(ge=0)] = 0
     add_special_tokens: bool = True
-    suffix: str | None = None
     best_of: int | None = None
 
     @field_validator("logprobs", mode="before")
@@ -180,11 +204,13 @@ class CompletionRequest(_GenerationRequest):
         return (1 if value else None) if isinstance(value, bool) else value
 
     @model_validator(mode="after")
-    def _offered(self) -> CompletionRequest:
-        if self.suffix:
-            raise ValueError("suffix: text is only continued here, never filled in")
+    def _fits(self) -> CompletionRequest:
         if self.best_of is not None and self.best_of != self.n:
-            raise ValueError("best_of: only the same number as n is offered")
+            refuse("best_of", "only the same number as n is offered", "Ask for n answers, and choose.")
+        if self.truncate == "oldest":
+            refuse("truncate", "a text has no turns of which the oldest could go", "Give left or middle.")
+        if self.logprob_start_len and not (self.echo and self.logprobs is not None):
+            refuse("logprob_start_len", "only given text is scored from a token on", "Set echo and logprobs as well.")
         return self
 
     @property
@@ -192,87 +218,56 @@ class CompletionRequest(_GenerationRequest):
         """As OpenAI's text completions: short."""
         return 16
 
-    def prompts(self) -> list[str | list[int]]:
-        """The prompts, each as text or as token ids."""
-        if isinstance(self.prompt, str):
-            return [self.prompt]
-        if not self.prompt or isinstance(self.prompt[0], int):
-            return [[int(t) for t in self.prompt if isinstance(t, int)]]
-        return [p for p in self.prompt if not isinstance(p, int)]
 
-
-class EmbeddingRequest(BaseModel):
+class EmbeddingRequest(Checked):
     """Body of ``POST /v1/embeddings``."""
 
+    rules: ClassVar[Rules] = fields.EMBEDDING
+
     model: Annotated[str, Field(max_length=400)] = ""
-    input: str | Tokens | Annotated[list[str] | list[Tokens], Field(min_length=1, max_length=_MAX_PROMPTS)]
+    input: Texts
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None
 
-    def inputs(self) -> list[str | list[int]]:
-        """The texts, each as text or as token ids."""
-        return CompletionRequest(prompt=self.input).prompts()
 
-
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(Checked):
     """Body of ``POST /tokenize``: a text, or a conversation through the chat template."""
 
+    rules: ClassVar[Rules] = fields.TOKENIZE
+
+    model: Annotated[str, Field(max_length=400)] = ""
     content: str | None = None
     prompt: str | None = None
-    messages: list[Message] | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)] | None = None
     add_special: bool | None = None
-    add_special_tokens: bool = False
+    add_special_tokens: bool | None = None
     parse_special: bool = True
 
+    @model_validator(mode="after")
+    def _one_of_each(self) -> TokenizeRequest:
+        given = [name for name in ("content", "prompt", "messages") if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = f"only one of {' and '.join(given)} can be tokenized" if given else "there is nothing to tokenize"
+            refuse(given[-1] if given else "content", told, "Give one of content, prompt and messages.")
+        if self.add_special_tokens not in {None, self.add_special} and self.add_special is not None:
+            refuse("add_special_tokens", "says something else than add_special", "Leave one out.")
+        return self
 
-class DetokenizeRequest(BaseModel):
+    @property
+    def special(self) -> bool:
+        """Whether the tokens that begin and end a text are added."""
+        return bool(self.add_special or self.add_special_tokens)
+
+
+class DetokenizeRequest(Checked):
     """Body of ``POST /detokenize``."""
 
-    tokens: Tokens
+    model: Annotated[str, Field(max_length=400)] = ""
+    tokens: TokenIds
 
 
-class ResponsesRequest(BaseModel):
-    """Body of ``POST /v1/responses``, as far as it is one chat completion."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: str = ""
-    input: str | list[dict[str, Any]]
-    instructions: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_output_tokens: int | None = None
-    stream: bool = False
-    text: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
-
-    def as_chat(self) -> ChatRequest:
-        """The same as a chat completion."""
-        turns: list[dict[str, Any]] = [{"role": "system", "content": self.instructions}] if self.instructions else []
-        if isinstance(self.input, str):
-            turns.append({"role": "user", "content": self.input})
-        else:
-            turns += [{"role": t.get("role", "user"), "content": t.get("content", "")} for t in self.input]
-        form = (self.text or {}).get("format") or {"type": "text"}
-        if form.get("type") == "json_schema":
-            form = {"type": "json_schema", "json_schema": {"schema": form.get("schema")}}
-        return ChatRequest.model_validate(
-            {
-                "model": self.model, "messages": turns, "temperature": self.temperature, "top_p": self.top_p,
-                "max_tokens": self.max_output_tokens, "response_format": form, "metadata": self.metadata,
-            }
-        )  # fmt: skip
-
-
-def error_body(code: str, message: str, hint: str = "", kind: str = "invalid_request_error") -> dict[str, Any]:
-    """An error in OpenAI's form, with our hint beside it."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code, "hint": hint}}
-
-
-class FeedbackRequest(BaseModel):
+class FeedbackRequest(Checked):
     """What somebody says of an answer: a thumb, a better answer, a comment; at least one of them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: Annotated[str, Field(min_length=1, max_length=100)]
     score: Literal["up", "down"] | None = None
@@ -283,7 +278,7 @@ class FeedbackRequest(BaseModel):
     @model_validator(mode="after")
     def _says_something(self) -> FeedbackRequest:
         if self.score is None and not self.correction and not self.comment:
-            raise ValueError("give a score, a correction or a comment")
+            refuse("score", "nothing is said of the answer", "Give a score, a correction or a comment.")
         return self
 
     def as_entry(self, trace: str) -> dict[str, Any]:
@@ -292,60 +287,3 @@ class FeedbackRequest(BaseModel):
             "request": trace, "score": {"up": 1, "down": -1, None: None}[self.score], "correction": self.correction,
             "comment": self.comment, "source": self.user or "endpoint", "said_at": time.time(),
         }  # fmt: skip
-
-
-def envelope(kind: str, request_id: str, model: str, choices: list[dict[str, Any]], *, chunk: bool) -> dict[str, Any]:
-    """What every completion has around its choices; ``kind`` is ``chat`` or ``text``."""
-    name = ("chat.completion.chunk" if chunk else "chat.completion") if kind == "chat" else "text_completion"
-    return {"id": request_id, "object": name, "created": int(time.time()), "model": model, "choices": choices}
-
-
-def usage(results: list[dict[str, Any]], choices_a_prompt: int = 1) -> dict[str, Any]:
-    """Token counts of all choices in OpenAI's form; a prompt counts once, however many choices it has."""
-    prompt = sum(int(r["prompt_tokens"]) for r in results[::choices_a_prompt])
-    made = sum(int(r["completion_tokens"]) for r in results)
-    cached = sum(int(r["reused_tokens"]) for r in results[::choices_a_prompt])
-    return {
-        "prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }  # fmt: skip
-
-
-def _text(raw: list[int]) -> str:
-    return bytes(raw).decode("utf-8", "replace")
-
-
-def chat_logprobs(tokens: list[list[Any]]) -> dict[str, Any]:
-    """Token records of the engine as chat completions tell them."""
-
-    def entry(token: list[Any]) -> dict[str, Any]:
-        return {"token": _text(token[1]), "bytes": token[1], "logprob": token[2]}
-
-    return {"content": [entry(t) | {"top_logprobs": [entry(a) for a in t[3]]} for t in tokens], "refusal": None}
-
-
-def text_logprobs(tokens: list[list[Any]], offset: int = 0) -> dict[str, Any]:
-    """Token records as text completions tell them; the chosen token is always among the alternatives.
-
-    The first token of a text that begins with no other has no log-probability, and null stands for it.
-    """
-    pieces = [_text(t[1]) for t in tokens]
-    offsets = []
-    for piece in pieces:
-        offsets.append(offset)
-        offset += len(piece)
-    tops: list[dict[str, float] | None] = []
-    for token, piece in zip(tokens, pieces, strict=True):
-        if token[2] is None:
-            tops.append(None)
-            continue
-        # Different tokens may decode to one text; the likeliest of them stands.
-        top: dict[str, float] = {}
-        for _, raw, logprob in token[3]:
-            top.setdefault(_text(raw), logprob)
-        top.setdefault(piece, token[2])
-        tops.append(top)
-    return {
-        "tokens": pieces, "token_logprobs": [t[2] for t in tokens], "top_logprobs": tops, "text_offset": offsets,
-        "token_ids": [t[0] for t in tokens],
-    }  # fmt: skip

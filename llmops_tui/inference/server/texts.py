@@ -23,6 +23,8 @@ from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.connection import chain, read_body, while_connected
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
+from llmops_tui.inference.server.inputs import check_vocabulary
+from llmops_tui.inference.server.template_words import turns_of
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
@@ -53,17 +55,20 @@ class Texts:
     async def tokenize(self, request: Request) -> Response:
         """``POST /tokenize``."""
         body = await read_body(request, schemas.TokenizeRequest)
+        await self._adapters.of(body.model, "")
         text = body.content if body.content is not None else body.prompt or ""
         if body.messages is not None:
-            text = await asyncio.to_thread(self._chat.render, [m.as_turn() for m in body.messages], None, {})
-        special = body.add_special if body.add_special is not None else body.add_special_tokens
-        call = {"op": "tokenize", "text": text, "add_special": special, "parse_special": body.parse_special}
-        longest = int(self._engine.info.get("n_ctx", 0))
+            turns = turns_of(self._chat.format, body.messages)
+            text = await self._chat.render(turns, None, {})
+        call = {"op": "tokenize", "text": text, "add_special": body.special, "parse_special": body.parse_special}
+        longest = (await self._engine.facts())["n_ctx"]
         return await _in_parts(request, self._tokens(call, {"text": text, "max_model_len": longest}))
 
     async def detokenize(self, request: Request) -> Response:
         """``POST /detokenize``. The text is told under our name for it, and under those of llama.cpp and vLLM."""
         body = await read_body(request, schemas.DetokenizeRequest)
+        await self._adapters.of(body.model, "")
+        check_vocabulary(body.tokens, self._engine.info.get("n_vocab", 0), "tokens")
         call = {"op": "detokenize", "tokens": body.tokens}
         text = str((await while_connected(request, self.ask(call)))["text"])
         raw = orjson.dumps(text)
@@ -73,7 +78,11 @@ class Texts:
         """``POST /v1/embeddings``: all texts in one call, so that they share the engine's steps."""
         body = await read_body(request, schemas.EmbeddingRequest)
         adapter = await self._adapters.of(body.model, "")
-        call = {"op": "embed", "inputs": body.inputs(), "adapter": adapter, "dimensions": body.dimensions}
+        for place, given in enumerate(body.input):
+            if not isinstance(given, str):
+                at = f"input[{place}]" if len(body.input) > 1 else "input"
+                check_vocabulary(given, self._engine.info.get("n_vocab", 0), at)
+        call = {"op": "embed", "inputs": body.input, "adapter": adapter, "dimensions": body.dimensions}
         with self._generator.admitted():
             vectors, result = await while_connected(request, self._embed(call))
         named = f"{self._model}+{adapter}" if adapter else self._model

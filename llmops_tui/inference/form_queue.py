@@ -1,0 +1,137 @@
+"""The order in which forms are checked: each gets a short time first, and those that need longer wait behind all that do not.
+
+One form is checked at a time, so that hostile ones cost no more than one processor; a long check stands still while
+short ones run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.forms import too_costly
+from llmops_tui.inference.helper_process import HelperLostError
+
+# Of the processor. An ordinary schema takes a few milliseconds, most of those with 262,144 tokens a tenth of a second.
+# A form that does not end in its time begins anew with the next, which at most doubles what it takes.
+_SECONDS = (0.01, 0.2, 2.0)
+# Of the clock: how long a long check may keep a new form waiting.
+_SLICE_SECONDS = 0.1
+# Of the clock, for short checks on a machine that does much else.
+_PATIENCE_SECONDS = 20.0
+# How many may wait for a long check, which are two seconds each; and how many for any.
+_MAX_LONG = 16
+_MAX_WAITING = 64
+
+Ask = Callable[[bytes, float], bytes]
+
+
+@dataclass(order=True)
+class Check:
+    """One form that is being checked, or waits for it; ``verdict`` is ``{"grammar"}`` or ``{"error"}``."""
+
+    stage: int
+    number: int
+    form: bytes = field(compare=False)
+    verdict: Future[dict[str, Any]] = field(compare=False, default_factory=Future)
+
+
+class FormQueue:
+    """A thread that has forms checked one after another. Thread-safe."""
+
+    def __init__(self, ask: Ask) -> None:
+        """``ask`` gives the checking process's answer to a line, within a time (:mod:`.grammar_worker`)."""
+        self._ask = ask
+        self._waiting: list[Check] = []
+        self._changed = threading.Condition()
+        self._count = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def check(self, form: bytes) -> Future[dict[str, Any]]:
+        """Have a form checked; cancelling what is returned takes it out of the queue.
+
+        Raises:
+            LlmopsError: ``form_queue_full``.
+        """
+        with self._changed:
+            if sum(not check.verdict.cancelled() for check in self._waiting) >= _MAX_WAITING:
+                raise _full(_MAX_WAITING)
+            check = Check(0, self._count, form)
+            self._count += 1
+            heapq.heappush(self._waiting, check)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="forms", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return check.verdict
+
+    def close(self) -> None:
+        """Check nothing more; who waits gets no verdict."""
+        with self._changed:
+            self._closed = True
+            for check in self._waiting:
+                check.verdict.cancel()
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                check = heapq.heappop(self._waiting)
+            if not check.verdict.cancelled():
+                verdict = self._tried(check)
+                with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
+                    if isinstance(verdict, LlmopsError):
+                        check.verdict.set_exception(verdict)
+                    elif verdict is not None:
+                        check.verdict.set_result(verdict)
+
+    def _tried(self, check: Check) -> dict[str, Any] | LlmopsError | None:
+        """What came of giving a form some time; nothing where it waits for more."""
+        last = check.stage == len(_SECONDS) - 1
+        seconds = _SLICE_SECONDS if last else _PATIENCE_SECONDS
+        line = f"{_SECONDS[check.stage]} {seconds} ".encode() + check.form + b"\n"
+        try:
+            answer = json.loads(self._ask(line, seconds + _PATIENCE_SECONDS))
+        except HelperLostError as error:
+            return {"error": too_costly(str(error)).as_dict()}
+        except LlmopsError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  a thread that dies would leave all who wait without an answer
+            return LlmopsError("helper_unusable", f"the form could not be tried: {error!r}", "Try again.")
+        if "paused" in answer:
+            return self._again(check)
+        if "ended" not in answer:
+            return dict(answer)
+        if last:
+            return {"error": too_costly("it took too much time of the processor").as_dict()}
+        check.stage += 1
+        return self._again(check)
+
+    def _again(self, check: Check) -> LlmopsError | None:
+        last = len(_SECONDS) - 1
+        with self._changed:
+            # One that was begun keeps its place.
+            ahead = sum(
+                c.stage == last and c.number < check.number and not c.verdict.cancelled() for c in self._waiting
+            )
+            if self._closed or (check.stage == last and ahead >= _MAX_LONG):
+                return _full(ahead)
+            heapq.heappush(self._waiting, check)
+        return None
+
+
+def _full(count: int) -> LlmopsError:
+    return LlmopsError(
+        "form_queue_full", f"{count} forms of answers wait to be checked before this one", "Try again in some seconds."
+    )

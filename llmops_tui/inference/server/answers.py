@@ -1,0 +1,70 @@
+"""The shapes of the endpoint's answers: errors, what is around choices, token counts, log-probabilities."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+def error_body(
+    code: str, message: str, hint: str = "", kind: str = "invalid_request_error", param: str | None = None
+) -> dict[str, Any]:
+    """An error in OpenAI's form, with our hint beside it; ``param`` is the field that it is about."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code, "hint": hint}}
+
+
+def envelope(kind: str, request_id: str, model: str, choices: list[dict[str, Any]], *, chunk: bool) -> dict[str, Any]:
+    """What every completion has around its choices; ``kind`` is ``chat`` or ``text``."""
+    name = ("chat.completion.chunk" if chunk else "chat.completion") if kind == "chat" else "text_completion"
+    return {"id": request_id, "object": name, "created": int(time.time()), "model": model, "choices": choices}
+
+
+def usage(results: list[dict[str, Any]], choices_a_prompt: int = 1) -> dict[str, Any]:
+    """Token counts of all choices in OpenAI's form; a prompt counts once, however many choices it has."""
+    prompt = sum(int(r["prompt_tokens"]) for r in results[::choices_a_prompt])
+    made = sum(int(r["completion_tokens"]) for r in results)
+    cached = sum(int(r["reused_tokens"]) for r in results[::choices_a_prompt])
+    return {
+        "prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }  # fmt: skip
+
+
+def _text(raw: list[int]) -> str:
+    return bytes(raw).decode("utf-8", "replace")
+
+
+def chat_logprobs(tokens: list[list[Any]]) -> dict[str, Any]:
+    """Token records of the engine as chat completions tell them."""
+
+    def entry(token: list[Any]) -> dict[str, Any]:
+        return {"token": _text(token[1]), "bytes": token[1], "logprob": token[2]}
+
+    return {"content": [entry(t) | {"top_logprobs": [entry(a) for a in t[3]]} for t in tokens], "refusal": None}
+
+
+def text_logprobs(tokens: list[list[Any]], offset: int = 0) -> dict[str, Any]:
+    """Token records as text completions tell them; the chosen token is always among the alternatives.
+
+    The first token of a text that begins with no other has no log-probability, and null stands for it.
+    """
+    pieces = [_text(t[1]) for t in tokens]
+    offsets = []
+    for piece in pieces:
+        offsets.append(offset)
+        offset += len(piece)
+    tops: list[dict[str, float] | None] = []
+    for token, piece in zip(tokens, pieces, strict=True):
+        if token[2] is None:
+            tops.append(None)
+            continue
+        # Different tokens may decode to one text; the likeliest of them stands.
+        top: dict[str, float] = {}
+        for _, raw, logprob in token[3]:
+            top.setdefault(_text(raw), logprob)
+        top.setdefault(piece, token[2])
+        tops.append(top)
+    return {
+        "tokens": pieces, "token_logprobs": [t[2] for t in tokens], "top_logprobs": tops, "text_offset": offsets,
+        "token_ids": [t[0] for t in tokens],
+    }  # fmt: skip

@@ -1,0 +1,208 @@
+"""Every field of a request is honoured or refused by name: which have no effect here and why, and which cannot be had."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Never
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+from llmops_tui.errors import InputRefusedError
+
+_LIKE = 0.7
+# What other engines call something that goes by another name here.
+_ELSEWHERE = {
+    "repetition_penalty": "repeat_penalty", "n_predict": "max_tokens", "num_predict": "max_tokens",
+    "max_new_tokens": "max_tokens", "max_length": "max_tokens", "stop_sequences": "stop", "guided_grammar": "grammar",
+    "json_schema": "response_format", "guided_json": "response_format", "system": "messages",
+    "enable_thinking": "chat_template_kwargs", "documents": "chat_template_kwargs",
+}  # fmt: skip
+
+
+class FieldRefusedError(InputRefusedError):
+    """A field of a request that is wrong, unknown, or cannot be honoured; ``param`` is its path in the body."""
+
+    def __init__(self, param: str, message: str, hint: str = "", code: str = "invalid_request") -> None:
+        super().__init__(code, f"{param}: {message}"[:500], hint)
+        self.param = param
+
+
+def refuse(param: str, message: str, hint: str = "", code: str = "invalid_request") -> Never:
+    """Refuse a field from within a validator; ``param`` is relative to the place of that validator."""
+    context = {"param": param, "told": message, "hint": hint, "code": code}
+    raise PydanticCustomError("refused", "{told}", context)
+
+
+@dataclass(frozen=True)
+class Unoffered:
+    """A field that cannot be honoured here.
+
+    Attributes:
+        instead: what to do instead.
+        neutral: values that ask for nothing, with which it is as if it were not given; null always is one.
+    """
+
+    instead: str
+    neutral: tuple[Any, ...] = ()
+
+    def asks(self, value: Any) -> bool:
+        """Whether a value asks for something."""
+        return not any(type(value) is type(none) and value == none for none in self.neutral)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an object of a request has beside the fields that are honoured.
+
+    Attributes:
+        idle: fields that are taken and have no effect, each with the reason why there is none to have.
+        unoffered: fields that are known and cannot be honoured.
+        more: whether further fields are passed on, to be judged where more is known.
+    """
+
+    idle: Mapping[str, str] = field(default_factory=dict)
+    unoffered: Mapping[str, Unoffered] = field(default_factory=dict)
+    more: bool = False
+
+    def sift(self, given: dict[str, Any], known: Collection[str], at: str = "") -> dict[str, Any]:
+        """The fields that are honoured; null is as good as not given.
+
+        Raises:
+            PydanticCustomError: one is unknown, or asks for what cannot be had.
+        """
+        kept = {}
+        for name, value in given.items():
+            if value is None or name in self.idle:
+                continue
+            if name in known or (self.more and name not in self.unoffered):
+                kept[name] = value
+            elif name not in self.unoffered:
+                hint = _meant(name, [*known, *self.idle])
+                refuse(f"{at}{name[:60]}", "there is no such field here", hint, "unknown_parameter")
+            elif (rule := self.unoffered[name]).asks(value):
+                told = "this value is not offered here" if rule.neutral else "this is not offered here"
+                refuse(f"{at}{name}", told, rule.instead, "unsupported_parameter")
+        return kept
+
+
+def _meant(name: str, known: list[str]) -> str:
+    near = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else difflib.get_close_matches(name, known, 1, _LIKE)
+    return f"Did you mean {near[0]}?" if near else "Leave it out; docs/serving.md says what is honoured."
+
+
+class Checked(BaseModel):
+    """An object of a request, of which nothing is ignored: its fields are honoured, the others judged by ``rules``."""
+
+    model_config = ConfigDict(extra="forbid")
+    rules: ClassVar[Rules] = Rules()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return cls.rules.sift(given, {f.alias or name for name, f in cls.model_fields.items()})
+
+
+# Fields of OpenAI's requests without an effect on an answer of this server.
+_CALLER = {
+    "user": "who asks, for a provider's watch over abuse; nobody watches here",
+    "safety_identifier": "as user",
+}
+_CACHE = dict.fromkeys(
+    ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
+    "which requests begin alike, for a provider's cache; here that is found out from their tokens",
+)
+_NO_TOOLS = dict.fromkeys(
+    ("parallel_tool_calls", "max_tool_calls"), "how many tools may be called; this endpoint calls none"
+)
+_SPEED = {"prediction": "a guess at the answer, which could make it faster and never another one"}
+_TOLD_ANYWAY = dict.fromkeys(
+    ("with_pieces", "return_token_strs"), "asks for the text of each token, which is told anyway"
+)
+# A stream's token counts come in its last event; these ask for more.
+STREAM_OPTIONS = Rules(
+    unoffered={
+        "include_obfuscation": Unoffered("Events are not padded; leave it out.", (False,)),
+        "continuous_usage_stats": Unoffered("Token counts come at a stream's end; ask for include_usage.", (False,)),
+    }
+)
+_PROVIDERS = {
+    "store": Unoffered("Nothing can be fetched later here; each request is a trace of the workspace.", (False,)),
+    "service_tier": Unoffered("There is one queue for all.", ("auto", "default")),
+    "moderation": Unoffered("Texts are not judged here; leave it out."),
+}
+_LENGTH = {"verbosity": Unoffered("Say in the instructions how long the answer is to be.", ("medium",))}
+_NO_STATE = "Nothing is kept between requests: send the whole conversation each time."
+_TOOLS = "Functions are called through /v1/chat/completions; nothing is searched or run here."
+
+CHAT = Rules(
+    idle=_CALLER | _CACHE | _SPEED,
+    unoffered=_PROVIDERS | _LENGTH | {
+        "audio": Unoffered("Answers are text."),
+        "modalities": Unoffered('Answers are text: give ["text"] or leave it out.', (["text"],)),
+        "functions": Unoffered("Give them as tools.", ([],)),
+        "function_call": Unoffered("Give functions as tools, and tool_choice.", ("none", "auto")),
+        "web_search_options": Unoffered("Nothing is searched here; put what the model is to know into its messages."),
+        "best_of": Unoffered("Ask for n answers, and choose.", (1,)),
+    },
+)  # fmt: skip
+COMPLETION = Rules(
+    idle=_CALLER | _CACHE,
+    unoffered=_PROVIDERS | {"suffix": Unoffered("Text is only continued here, never filled in.", ("",))},
+)
+RESPONSES = Rules(
+    idle=_CALLER | _CACHE | _NO_TOOLS,
+    unoffered=_PROVIDERS | {
+        "previous_response_id": Unoffered(_NO_STATE),
+        "conversation": Unoffered(_NO_STATE),
+        "context_management": Unoffered(_NO_STATE, ([],)),
+        "prompt": Unoffered("No prompts are kept here; send the text as instructions and input."),
+        "background": Unoffered("Wait for the answer, or stream it.", (False,)),
+        # An answer here has no reasoning item that could carry it.
+        "include": Unoffered("Nothing can be had beside the answer.", ([], ["reasoning.encrypted_content"])),
+        "tools": Unoffered(_TOOLS, ([],)),
+        "tool_choice": Unoffered(_TOOLS, ("auto", "none")),
+        "top_logprobs": Unoffered("Log-probabilities are told by /v1/chat/completions.", (0,)),
+    },
+)  # fmt: skip
+RESPONSES_TEXT = Rules(unoffered=_LENGTH)
+REASONING = Rules(
+    unoffered=dict.fromkeys(("summary", "generate_summary"), Unoffered("Reasoning is not put into other words here."))
+)
+EMBEDDING = Rules(idle=_CALLER)
+TOKENIZE = Rules(
+    idle=_TOLD_ANYWAY,
+    unoffered={
+        "add_generation_prompt": Unoffered("A conversation is always rendered for the answer to follow.", (True,)),
+        "continue_final_message": Unoffered("A conversation is always rendered for the answer to follow.", (False,)),
+    },
+)
+# What a message may bring along from an answer of an earlier request, or of another provider.
+MESSAGE = Rules(
+    idle={
+        "annotations": "citations beside an answer's text, which are no part of it",
+        "logprobs": "figures of an answer's tokens",
+        "cache_control": "where a provider's cache ends; here that is found out from the tokens",
+    },
+    unoffered={
+        "audio": Unoffered("Only text is taken."),
+        "function_call": Unoffered("Give it as tool_calls."),
+        "tools": Unoffered("Tools go beside the messages."),
+    },
+    more=True,
+)
+ITEM = Rules(
+    idle=dict(MESSAGE.idle) | dict.fromkeys(
+        ("id", "status", "phase"), "what an answer's message was known by; only its text goes on"
+    ),
+    unoffered=MESSAGE.unoffered,
+)  # fmt: skip
+PART = Rules(
+    idle=dict(MESSAGE.idle) | {"prompt_cache_breakpoint": "as cache_control"},
+)
+CALL = Rules(idle={"index": "the place of a call among those of a stream; they are in a list here"})
+TOOL = Rules(idle={"cache_control": MESSAGE.idle["cache_control"]})

@@ -1,0 +1,127 @@
+"""Conversations as requests have them: messages and their parts, the calls in them, and the tools beside them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, PlainValidator, field_validator, model_validator
+
+from llmops_tui.inference.server import fields
+from llmops_tui.inference.server.fields import Checked, Rules, refuse
+
+# Kinds of parts that are text, and where they have it.
+_TEXT_OF = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+
+
+class _CalledFunction(Checked):
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    # A text of JSON as OpenAI has it, or an object, as many templates want it.
+    arguments: str | dict[str, Any] = "{}"
+
+
+class ToolCall(Checked):
+    """A call that the model made in an earlier turn."""
+
+    rules: ClassVar[Rules] = fields.CALL
+
+    id: Annotated[str, Field(max_length=200)] | None = None
+    type: Literal["function"] = "function"
+    function: _CalledFunction
+
+
+class Message(Checked):
+    """One turn of a conversation. Content is text, or parts of which only text is taken.
+
+    Further fields are passed on to the chat template; see :mod:`.template_words`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    rules: ClassVar[Rules] = fields.MESSAGE
+
+    role: Annotated[str, Field(min_length=1, max_length=40)]
+    content: str | None = None
+    refusal: str | None = None
+    name: Annotated[str, Field(max_length=200)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
+    tool_call_id: Annotated[str, Field(max_length=200)] | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _join_parts(cls, value: Any) -> Any:
+        return "".join(_text_of(part, f"[{n}]") for n, part in enumerate(value)) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Message:
+        if self.tool_calls and self.role != "assistant":
+            refuse("tool_calls", "only the assistant calls tools")
+        if self.tool_call_id is not None and self.role != "tool":
+            refuse("tool_call_id", "only a message with the role tool answers a call")
+        if self.content is None and self.refusal is None and not (self.role == "assistant" and self.tool_calls):
+            refuse(
+                "content", "a message needs content; only an assistant's with tool_calls may be without", "Give a text."
+            )
+        return self
+
+    def as_turn(self) -> dict[str, Any]:
+        """The turn as templates get it."""
+        said = self.content if self.content is not None else self.refusal or ""
+        return self.model_dump(exclude_none=True, exclude={"refusal"}) | {"content": said}
+
+
+def _text_of(part: Any, at: str) -> str:
+    if not isinstance(part, dict):
+        refuse(at, f"a content part is an object, no {type(part).__name__}")
+    kind = part.get("type")
+    if not isinstance(kind, str) or kind not in _TEXT_OF:
+        refuse(f"{at}.type", f"a content part of type {str(kind)[:40]!r} is not taken here; only text is")
+    name = _TEXT_OF[kind]
+    kept = fields.PART.sift(part, {"type", name}, f"{at}.")
+    if not isinstance(kept.get(name), str):
+        refuse(f"{at}.{name}", "must be a text")
+    return str(kept[name])
+
+
+class _Function(Checked):
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: Annotated[str, Field(max_length=100_000)] | None = None
+    parameters: dict[str, Any] | None = None
+    # Arguments are held to the parameters either way.
+    strict: bool | None = None
+    # What it gives back, as transformers describes a function; templates show it to the model.
+    return_: Annotated[Any, Field(alias="return")] = None
+
+
+class Tool(Checked):
+    """A function that a model may call."""
+
+    rules: ClassVar[Rules] = fields.TOOL
+
+    type: Literal["function"] = "function"
+    function: _Function
+
+    def as_shown(self) -> dict[str, Any]:
+        """The tool as templates get it."""
+        return self.model_dump(exclude_none=True, by_alias=True)
+
+
+# A tool that is demanded by its name; no word of tool_choice begins so.
+NAMED = "function:"
+
+
+def _choice(value: Any) -> str:
+    """``tool_choice`` as one word: ``none``, ``auto``, ``required``, or the function's name behind :data:`NAMED`."""
+    if isinstance(value, str):
+        if value not in {"none", "auto", "required"}:
+            refuse(
+                "", f"{value[:40]!r} is none of none, auto, required", 'Or {"type": "function", "function": {"name"}}.'
+            )
+        return value
+    function = value.get("function") if isinstance(value, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or value.get("type") != "function":
+        refuse("", 'must be none, auto, required or {"type": "function", "function": {"name": …}}')
+    Rules().sift(value, {"type", "function"})
+    Rules().sift(function, {"name"}, "function.")
+    return NAMED + str(function["name"])
+
+
+ToolChoice = Annotated[str, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])]

@@ -1,0 +1,190 @@
+"""Who waits for whom while forms are checked: with a stand-in for the checking process, which answers when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import resource
+import threading
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.form_checking import FormChecker
+from llmops_tui.inference.templating import TemplateRenderer
+
+INNOCENT = {"type": "json_object"}
+
+
+def costly(number: int, comment: str = "") -> dict[str, Any]:
+    return {"type": "grammar", "grammar": f'root ::= "costly {number}"{comment}\n'}
+
+
+class Checks:
+    """A checking process that does not end with what is costly; each question waits for a permit."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[float, dict[str, Any]]] = []
+        self.permits = threading.Semaphore(0)
+        self.questions: Queue[None] = Queue()
+        # Slices of a long check, before its end.
+        self.slices = 3
+
+    def ask(self, line: bytes, _seconds: float) -> bytes:
+        given, _, form = line.split(b" ", 2)
+        self.asked.append((float(given), json.loads(form)))
+        self.questions.put(None)
+        self.permits.acquire()
+        if b"costly" not in form:
+            return b'{"grammar": "start: /x/"}\n'
+        if float(given) < 1:
+            return b'{"ended": "time"}\n'
+        self.slices -= 1
+        if self.slices > 0:
+            return b'{"paused": true}\n'
+        self.slices = 3
+        return b'{"ended": "time"}\n'
+
+    def of(self, form: dict[str, Any]) -> int:
+        return sum(asked == form for _, asked in self.asked)
+
+
+async def outcome(checker: FormChecker, form: dict[str, Any]) -> str:
+    try:
+        return await checker.grammar_of(form)
+    except LlmopsError as error:
+        return error.code
+
+
+async def asked(checks: Checks) -> None:
+    """Until the next question is there."""
+    await asyncio.to_thread(checks.questions.get)
+
+
+async def test_a_quick_form_passes_all_that_are_costly() -> None:
+    checks = Checks()
+    checker = FormChecker("", [], checks.ask)
+    waiting = [asyncio.create_task(outcome(checker, costly(n))) for n in range(12)]
+    await asyncio.sleep(0)
+    for _ in range(12 + 12 + 1):
+        await asked(checks)
+        checks.permits.release()
+    await asked(checks)
+    # Each had its two short times, and a long check is under way.
+    assert [given for given, _ in checks.asked[:24]] == [0.01] * 12 + [0.2] * 12
+    quick = asyncio.create_task(outcome(checker, INNOCENT))
+    await asyncio.sleep(0)
+    checks.permits.release(2)
+    assert await quick == "start: /x/"
+    assert checks.asked[26:27] == [(0.01, INNOCENT)]
+    assert not any(task.done() for task in waiting)
+    checks.permits.release(1000)
+    assert set(await asyncio.gather(*waiting)) == {"grammar_too_costly"}
+    # A long check goes on where it stood, before the next begins.
+    long = [form["grammar"] for given, form in checks.asked if given > 1]
+    assert long == [costly(n)["grammar"] for n in range(12) for _ in range(3)]
+    checker.close()
+
+
+async def test_a_costly_form_is_tried_once_whatever_its_comments_and_its_refusal_is_kept() -> None:
+    checks = Checks()
+    checker = FormChecker("", [], checks.ask)
+    checks.permits.release(1000)
+    forms = [costly(1, f"  # {n}") for n in range(40)]
+    codes = await asyncio.gather(*(outcome(checker, form) for form in forms))
+    assert set(codes) == {"grammar_too_costly"}
+    assert await outcome(checker, costly(1, "\t# once more")) == "grammar_too_costly"
+    assert sum(given > 1 for given, _ in checks.asked) == 3
+    quoted = costly(2, ' "# no comment"')
+    assert await outcome(checker, quoted) != await outcome(checker, INNOCENT)
+    assert checks.of(quoted) == 5
+    checker.close()
+
+
+async def test_more_costly_forms_than_may_wait_are_told_so_and_an_innocent_one_is_not() -> None:
+    checks = Checks()
+    checker = FormChecker("", [], checks.ask)
+    waiting = [asyncio.create_task(outcome(checker, costly(n))) for n in range(30)]
+    await asyncio.sleep(0)
+    checks.permits.release(1000)
+    codes = await asyncio.gather(*waiting)
+    assert codes.count("grammar_too_costly") == 16
+    assert codes.count("form_queue_full") == 14
+    assert await outcome(checker, INNOCENT) == "start: /x/"
+    # Not having been tried says nothing of a form.
+    assert await outcome(checker, costly(29)) == "grammar_too_costly"
+    checker.close()
+
+
+async def test_a_form_that_nobody_waits_for_any_more_is_not_checked() -> None:
+    checks = Checks()
+    checker = FormChecker("", [], checks.ask)
+    first = asyncio.create_task(outcome(checker, costly(1)))
+    await asked(checks)
+    gone = [asyncio.create_task(outcome(checker, costly(2))) for _ in range(2)]
+    shared = [asyncio.create_task(outcome(checker, costly(3))) for _ in range(2)]
+    await asyncio.sleep(0)
+    for task in (*gone, shared[0]):
+        task.cancel()
+    await asyncio.gather(*gone, shared[0], return_exceptions=True)
+    checks.permits.release(1000)
+    assert await asyncio.gather(first, shared[1]) == ["grammar_too_costly"] * 2
+    assert checks.of(costly(2)) == 0
+    assert checks.of(costly(3)) == 5
+    checker.close()
+
+
+async def test_a_form_that_nests_too_deep_to_be_written_is_refused() -> None:
+    checker = FormChecker("", [], Checks().ask)
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"items": deep}
+    with pytest.raises(InputRefusedError, match="nests too deep"):
+        await checker.grammar_of({"type": "json_schema", "json_schema": {"schema": deep}})
+    checker.close()
+
+
+async def test_a_checking_process_that_cannot_start_is_no_fault_of_the_form(tmp_path: Path) -> None:
+    """And the form is tried again, when it can."""
+    checker = FormChecker(str(tmp_path / "none.gguf"), ())
+    try:
+        for _ in range(2):
+            with pytest.raises(LlmopsError, match="cannot be started") as caught:
+                await checker.grammar_of(INNOCENT)
+            assert caught.value.code == "helper_unusable"
+            assert "none.gguf" in caught.value.message
+    finally:
+        checker.close()
+
+
+def test_a_helper_works_beside_more_than_a_thousand_open_files(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2000:
+        pytest.skip("no more than a thousand files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    renderer = TemplateRenderer()
+    with contextlib.ExitStack() as stack:
+        for _ in range(1200):
+            stack.enter_context((tmp_path / "file").open("w"))
+        try:
+            assert renderer.render("{{ a }}", {"a": "b"}) == "b"
+        finally:
+            renderer.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_what_nobody_foresaw_ends_one_check_and_no_other() -> None:
+    def ask(line: bytes, _seconds: float) -> bytes:
+        if b"costly" in line:
+            raise ValueError("unforeseen")
+        return b'{"grammar": "start: /x/"}\n'
+
+    checker = FormChecker("", (), ask)
+    with pytest.raises(LlmopsError, match="unforeseen"):
+        await checker.grammar_of(costly(1))
+    assert await checker.grammar_of(INNOCENT)
+    checker.close()

@@ -1,0 +1,464 @@
+"""Nothing in a request is ignored: what the engine is told of each field, what has no effect, and what is refused by name.
+
+The whole application answers, with an engine that is a fake and keeps what it was asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from llmops_tui.inference.server.app import ModelServer
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.workspace.layout import Workspace
+from tests.engine.engines import MODEL
+
+CHAT, TEXT, RESPONSES, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"
+TOKENIZE, FEEDBACK = "/tokenize", "/v1/feedback"
+KEY = "a-key-of-at-least-sixteen-characters"
+HI = [{"role": "user", "content": "Hi"}]
+# What each endpoint needs at the least.
+LEAST: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": HI, "seed": 1}, TEXT: {"prompt": "Hi", "seed": 1}, RESPONSES: {"input": "Hi"},
+    EMBED: {"input": "Hi"}, TOKENIZE: {"content": "Hi"}, "/detokenize": {"tokens": [1]},
+    FEEDBACK: {"id": "run_1", "score": "up"},
+}  # fmt: skip
+PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+TOOLS = [{"type": "function", "function": {"name": "refund", "parameters": {"type": "object", "properties": {}}}}]
+KNOWING = (
+    "{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}{% if enable_thinking is defined and not enable_thinking %}quick{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ m.mood }}{% if m.role == 'critic' %}!{% endif %}{% endfor %}<think></think>"
+)
+RESULT = {"finish_reason": "stop", "prompt_tokens": 3, "completion_tokens": 1, "reused_tokens": 0}
+
+
+class FakeEngine:
+    """An engine that answers at once and keeps its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.info = {"n_vocab": 2048, "n_ctx": 512, "engine": "fake", "bos": "", "eos": ""}
+        self.pid, self.state, self.fallback, self.last_failure = 1, "ok", {}, ""
+        self.lost: Callable[[], None] = lambda: None
+
+    async def start(self) -> None:
+        pass
+
+    async def facts(self) -> dict[str, Any]:
+        return self.info
+
+    async def stop(self) -> None:
+        pass
+
+    async def call(self, request: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
+        self.calls.append(request)
+        if request["op"] == "embed":
+            for index in range(len(request["inputs"])):
+                yield [{"id": request["id"], "event": "part", "index": index, "embedding": "AACAPw=="}]
+        result: dict[str, Any] = RESULT | {"text": "", "count": 700, "tokens": 2, "dimensions": 1}
+        yield [{"id": request["id"], "event": "done", "result": result}]
+
+
+class Server:
+    """The application over a fake engine."""
+
+    def __init__(self, workspace: Workspace, template: str) -> None:
+        options = ServerOptions(str(workspace.root), "m", str(MODEL), "", "", KEY, template)
+        self.engine = FakeEngine()
+        self.server = ModelServer(options, self.engine)  # type: ignore[arg-type]
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.server.app()), base_url="http://localhost",
+            headers={"Authorization": f"Bearer {KEY}"},
+        )  # fmt: skip
+
+    async def post(self, path: str, body: Any) -> httpx.Response:
+        return await self.http.post(path, json=body)
+
+    async def asked(self, path: str, more: dict[str, Any]) -> dict[str, Any]:
+        """What the engine is asked of a request that has to be taken."""
+        self.engine.calls.clear()
+        answer = await self.post(path, LEAST[path] | more)
+        assert answer.status_code == 200, answer.text
+        return self.engine.calls[-1] if self.engine.calls else {}
+
+    async def refusal(self, path: str, more: dict[str, Any]) -> dict[str, Any]:
+        """The error of a request that has to be refused before the engine hears of it."""
+        self.engine.calls.clear()
+        answer = await self.post(path, LEAST[path] | more)
+        assert answer.status_code == 400, answer.text
+        assert self.engine.calls == []
+        error = answer.json()["error"]
+        assert set(error) == {"message", "type", "param", "code", "hint"}
+        return dict(error)
+
+
+async def opened(workspace: Workspace, template: str) -> AsyncIterator[Server]:
+    server = Server(workspace, template)
+    yield server
+    await server.http.aclose()
+    await server.server.close()
+
+
+@pytest.fixture
+async def plain(workspace: Workspace) -> AsyncIterator[Server]:
+    async for server in opened(workspace, PLAIN):
+        yield server
+
+
+@pytest.fixture
+async def knowing(workspace: Workspace) -> AsyncIterator[Server]:
+    async for server in opened(workspace, KNOWING):
+        yield server
+
+
+def message(**more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Hi"} | more]}
+
+
+def part(kind: str, **more: Any) -> dict[str, Any]:
+    return message(content=[{"type": "text", "text": "a"}, {"type": kind, **more}])
+
+
+def function(**more: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f"} | more}]}
+
+
+# (endpoint, what is asked for, the field that is named, what message or hint say)
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    # Slips of the pen, and names of elsewhere
+    (CHAT, {"max_token": 5}, "max_token", "Did you mean max_tokens?"),
+    (CHAT, {"temprature": 0}, "temprature", "Did you mean temperature?"),
+    (CHAT, {"repetition_penalty": 1.1}, "repetition_penalty", "Did you mean repeat_penalty?"),
+    (TEXT, {"max_new_tokens": 5}, "max_new_tokens", "Did you mean max_tokens?"),
+    (RESPONSES, {"max_tokens": 5}, "max_tokens", "Did you mean max_output_tokens?"),
+    (EMBED, {"dimension": 5}, "dimension", "Did you mean dimensions?"),
+    (TOKENIZE, {"add_specials": True}, "add_specials", "Did you mean add_special?"),
+    ("/detokenize", {"token": [1]}, "token", "Did you mean tokens?"),
+    (FEEDBACK, {"scores": "up"}, "scores", "Did you mean score?"),
+    (CHAT, {"wholly_unknown": 1}, "wholly_unknown", "Leave it out"),
+    # What is known and cannot be had
+    (CHAT, {"functions": [{"name": "f"}]}, "functions", "as tools"),
+    (CHAT, {"function_call": {"name": "f"}}, "function_call", "as tools"),
+    (CHAT, {"modalities": ["text", "audio"]}, "modalities", "text"),
+    (CHAT, {"audio": {"voice": "x"}}, "audio", "text"),
+    (CHAT, {"web_search_options": {}}, "web_search_options", "searched"),
+    (CHAT, {"store": True}, "store", "fetched later"),
+    (CHAT, {"service_tier": "priority"}, "service_tier", "one queue"),
+    (CHAT, {"verbosity": "low"}, "verbosity", "instructions"),
+    (CHAT, {"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation", "padded"),
+    (CHAT, {"stream_options": {"include_usages": True}}, "stream_options.include_usages", "include_usage?"),
+    (TEXT, {"suffix": "x"}, "suffix", "filled in"),
+    (TEXT, {"best_of": 3}, "best_of", "same number as n"),
+    (TEXT, {"truncate": "oldest"}, "truncate", "no turns"),
+    (TEXT, {"logprob_start_len": 3}, "logprob_start_len", "echo and logprobs"),
+    # What has no meaning alone, or contradicts itself
+    (CHAT, {"top_logprobs": 3}, "top_logprobs", "Set logprobs"),
+    (CHAT, {"tool_choice": "required"}, "tool_choice", "no tools"),
+    (CHAT, {"tool_choice": "required", "tools": []}, "tool_choice", "no tools"),
+    (CHAT, {"tool_choice": "sometimes"}, "tool_choice", "none, auto, required"),
+    (CHAT, {"tools": TOOLS, "tool_choice": {"type": "allowed_tools"}}, "tool_choice", "function"),
+    (CHAT, {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", "refund"),
+    (CHAT, {"max_tokens": 3, "max_completion_tokens": 4}, "max_completion_tokens", "max_tokens"),
+    (CHAT, {"grammar": ""}, "grammar", "empty"),
+    (CHAT, {"grammar": 'root ::= "a"', "response_format": {"type": "json_object"}}, "grammar", "not both"),
+    (CHAT, {"logit_bias": {"99999": 1}}, "logit_bias[0]", "99,999"),
+    # Messages
+    (CHAT, message(role="boss"), "messages[0].role", "user"),
+    (CHAT, message(role="function"), "messages[0].role", "tool"),
+    (CHAT, message(content=None), "messages[0].content", "needs content"),
+    (CHAT, {"messages": [{"role": "user"}]}, "messages[0].content", "needs content"),
+    (CHAT, {"messages": [{"role": "assistant", "content": None}]}, "messages[0].content", "tool_calls"),
+    (CHAT, {"messages": []}, "messages", "at least 1"),
+    (CHAT, message(mood="gay"), "messages[0].mood", "template"),
+    (CHAT, message(audio={"id": "x"}), "messages[0].audio", "text"),
+    (CHAT, message(tool_call_id="x"), "messages[0].tool_call_id", "role tool"),
+    (CHAT, message(tool_calls=[{"function": {"name": "f"}}]), "messages[0].tool_calls", "assistant"),
+    (CHAT, message(role="assistant", tool_calls=[{"function": {"name": "f", "args": "{}"}}]),
+     "messages[0].tool_calls[0].function.args", "no such field"),
+    (CHAT, part("image_url", image_url={"url": "http://x/"}), "messages[0].content[1].type", "only text"),
+    (CHAT, part("input_audio", input_audio={}), "messages[0].content[1].type", "only text"),
+    (CHAT, part("text", txt="b"), "messages[0].content[1].txt", "Did you mean text?"),
+    (CHAT, part("text"), "messages[0].content[1].text", "a text"),
+    (CHAT, message(content=["a"]), "messages[0].content[0]", "object"),
+    # Forms and tools
+    (CHAT, {"response_format": {"type": "yaml"}}, "response_format.type", "json_schema"),
+    (CHAT, {"response_format": {"type": "json_schema"}}, "response_format.json_schema", "needs one"),
+    (CHAT, {"response_format": {"type": "text", "json_schema": {"schema": {}}}}, "response_format.json_schema", "type text"),
+    (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"shema": {}}}},
+     "response_format.json_schema.shema", "Did you mean schema?"),
+    (CHAT, function(paramters={}), "tools[0].function.paramters", "Did you mean parameters?"),
+    (CHAT, {"tools": [{"type": "web_search"}]}, "tools[0].type", "function"),
+    (CHAT, {"tools": TOOLS}, "tools", "knows no tools"),
+    # Variables of the template
+    (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "no such variable"),
+    (CHAT, {"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "set from the request"),
+    (CHAT, {"reasoning_effort": "very much"}, "reasoning_effort", "high"),
+    # Prompts and inputs
+    (TEXT, {"prompt": []}, "prompt", "not empty"),
+    (TEXT, {"prompt": {"a": 1}}, "prompt", "token ids"),
+    (TEXT, {"prompt": ["a", 3]}, "prompt[1]", "text or a list"),
+    (TEXT, {"prompt": [1, "a"]}, "prompt[1]", "no token id"),
+    (TEXT, {"prompt": [[1], [2, 5000]]}, "prompt[1][1]", "5,000"),
+    (EMBED, {"input": [3, -1]}, "input[1]", "'-1'"),
+    (EMBED, {"input": [2**40]}, "input[0]", str(2**40)),
+    (EMBED, {"input": [[5], [5, 2048]]}, "input[1][1]", "2,048"),
+    (EMBED, {"input": ["x"] * 2049}, "input", "2,049 texts, more than the 2,048"),
+    (EMBED, {"input": [[1]] * 3000}, "input", "3,000 texts"),
+    (EMBED, {"encoding_format": "int8"}, "encoding_format", "base64"),
+    ("/detokenize", {"tokens": [2048]}, "tokens[0]", "2,047"),
+    ("/detokenize", {"tokens": "1"}, "tokens", "list"),
+    (TOKENIZE, {"content": None}, "content", "nothing to tokenize"),
+    (TOKENIZE, {"prompt": "b"}, "prompt", "only one"),
+    (TOKENIZE, {"messages": []}, "messages", "at least 1"),
+    (TOKENIZE, {"content": None, "messages": [{"role": "boss", "content": "x"}]}, "messages[0].role", "no role"),
+    (TOKENIZE, {"add_generation_prompt": False}, "add_generation_prompt", "rendered"),
+    (TOKENIZE, {"add_special": True, "add_special_tokens": False}, "add_special_tokens", "add_special"),
+    (FEEDBACK, {"score": None}, "score", "Give a score"),
+    # Responses
+    (RESPONSES, {"tools": [{"type": "web_search"}]}, "tools", "/v1/chat/completions"),
+    (RESPONSES, {"tools": [{"type": "function", "name": "f"}]}, "tools", "/v1/chat/completions"),
+    (RESPONSES, {"tool_choice": "required"}, "tool_choice", "/v1/chat/completions"),
+    (RESPONSES, {"previous_response_id": "resp_1"}, "previous_response_id", "whole conversation"),
+    (RESPONSES, {"conversation": "c"}, "conversation", "whole conversation"),
+    (RESPONSES, {"prompt": {"id": "p"}}, "prompt", "input"),
+    (RESPONSES, {"store": True}, "store", "fetched later"),
+    (RESPONSES, {"background": True}, "background", "stream"),
+    (RESPONSES, {"include": ["message.output_text.logprobs"]}, "include", "beside the answer"),
+    (RESPONSES, {"top_logprobs": 2}, "top_logprobs", "/v1/chat/completions"),
+    (RESPONSES, {"truncation": "some"}, "truncation", "disabled"),
+    (RESPONSES, {"reasoning": {"summary": "auto"}}, "reasoning.summary", "other words"),
+    (RESPONSES, {"reasoning": {"effort": "huge"}}, "reasoning.effort", "high"),
+    (RESPONSES, {"text": {"verbosity": "high"}}, "text.verbosity", "instructions"),
+    (RESPONSES, {"text": {"format": {"type": "json_schema"}}}, "text.format.schema", "json_schema"),
+    (RESPONSES, {"text": {"formats": {}}}, "text.formats", "Did you mean format?"),
+    (RESPONSES, {"input": [{"type": "function_call", "name": "f"}]}, "input[0].type", "only messages"),
+    (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "only text"),
+    (RESPONSES, {"input": [{"role": "user", "content": "x", "mood": "y"}]}, "input[0].mood", "no such field"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "more", "param", "told"), REFUSED)
+async def test_what_cannot_be_honoured_is_refused_by_name(
+    path: str, more: dict[str, Any], param: str, told: str, plain: Server
+) -> None:
+    error = await plain.refusal(path, more)
+    assert error["param"] == param
+    assert error["message"].startswith(f"{param}: ")
+    assert told in error["message"] + error["hint"]
+
+
+@pytest.mark.parametrize("path", list(LEAST))
+@pytest.mark.parametrize("raw", [b"[]", b"3", b"", b"{", b'{"x": \xff}', b"[" * 100_000])
+async def test_a_body_that_is_no_object_is_refused(path: str, raw: bytes, plain: Server) -> None:
+    answer = await plain.http.post(path, content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert "the body" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e+400"])
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ('{"messages": [{"role": "user", "content": "NaN"}], "temperature": %s}', "temperature"),
+        ('{"messages": [{"role": "user", "content": "x"}], "logit_bias": {"5": %s}}', "logit_bias.5"),
+        ('{"messages": [{"role": "user", "content": "x"}], "metadata": {"a": [1, %s]}}', "metadata.a[1]"),
+    ],
+)
+async def test_numbers_that_are_none_are_refused_where_they_stand(
+    number: str, body: str, param: str, plain: Server
+) -> None:
+    raw = (body % number).encode()
+    answer = await plain.http.post(CHAT, content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert "no numbers" in error["message"]
+
+
+# What clients send with each request, or as a default, and what asks for nothing.
+CALLER = {"user": "u", "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h", "store": False,
+          "service_tier": "auto", "metadata": {"team": "x"}, "moderation": None, "anything": None}  # fmt: skip
+NEUTRAL: dict[str, dict[str, Any]] = {
+    CHAT: CALLER | {
+        "stream_options": {"include_usage": True, "include_obfuscation": False}, "n": 1, "stop": None, "tools": None,
+        "frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "temperature": 1, "top_p": 1, "tool_choice": "auto",
+        "parallel_tool_calls": True, "reasoning_effort": "low", "verbosity": "medium", "modalities": ["text"],
+        "functions": [], "function_call": "none", "logprobs": False, "top_logprobs": 0, "response_format": {"type": "text"},
+        "prediction": {"type": "content", "content": "x"}, "max_tokens": None, "chat_template_kwargs": {"enable_thinking": False},
+        "stream": False, "best_of": 1, "audio": None,
+    },
+    TEXT: CALLER | {"n": 1, "best_of": 1, "suffix": "", "echo": False, "logprobs": None, "frequency_penalty": 0, "stop": [],
+                    "logit_bias": {}, "stream_options": None},
+    RESPONSES: CALLER | {
+        "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "max_tool_calls": 3, "truncation": "disabled",
+        "include": ["reasoning.encrypted_content"], "background": False, "previous_response_id": None, "top_logprobs": 0,
+        "reasoning": {"effort": "medium", "summary": None}, "text": {"format": {"type": "text"}, "verbosity": "medium"},
+        "stream_options": {"include_obfuscation": False}, "temperature": 1,
+    },
+    EMBED: {"user": "u", "encoding_format": "float", "dimensions": None, "model": "m"},
+    TOKENIZE: {"model": "m", "messages": None, "with_pieces": True, "return_token_strs": True, "add_generation_prompt": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path, given in NEUTRAL.items() for name in given])
+async def test_what_clients_always_send_changes_nothing(path: str, name: str, plain: Server) -> None:
+    def told(call: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in call.items() if key not in {"id", "parameters"}}
+        # A seed that was not given is drawn.
+        return kept | {key: value for key, value in call.get("parameters", {}).items() if key != "seed"}
+
+    before = told(await plain.asked(path, {}))
+    assert told(await plain.asked(path, {name: NEUTRAL[path][name]})) == before
+
+
+async def test_all_of_it_at_once_is_taken_too(plain: Server) -> None:
+    for path, given in NEUTRAL.items():
+        await plain.asked(path, given)
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "name", "value"),
+    [
+        (CHAT, {"messages": [{"role": "developer", "content": "a"}]}, "text", "<system>a"),
+        (CHAT, {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}]}, "text", "<assistant>"),
+        (CHAT, {"messages": [{"role": "assistant", "content": None, "refusal": "No."}]}, "text", "<assistant>No."),
+        (CHAT, message(name="ann"), "text", "<user>Hi"),
+        (CHAT, part("text", text="b", cache_control={"type": "ephemeral"}), "text", "<user>ab"),
+        (CHAT, {"logprobs": True, "top_logprobs": 2}, "logprobs", 2),
+        (CHAT, {"cache_prompt": False}, "reuse", False),
+        (TEXT, {"prompt": [[1, 2]]}, "tokens", [1, 2]),
+        (TEXT, {"prompt": [1, 2]}, "tokens", [1, 2]),
+        (TEXT, {"prompt": ["a", [1]]}, "tokens", [1]),
+        (TEXT, {"echo": True, "logprobs": 1, "logprob_start_len": 4}, "score_from", 4),
+        (TEXT, {"truncate": "middle"}, "truncate", "middle"),
+        (TEXT, {"add_special_tokens": False}, "add_special", False),
+        (RESPONSES, {"instructions": "Be brief."}, "text", "<system>Be brief.<user>Hi"),
+        (RESPONSES, {"input": [{"type": "message", "id": "m", "status": "completed", "role": "assistant",
+            "content": [{"type": "output_text", "text": "a", "annotations": [], "logprobs": []}]}]}, "text", "<assistant>a"),
+        (EMBED, {"dimensions": 7}, "dimensions", 7),
+        (EMBED, {"input": [[1], "a"]}, "inputs", [[1], "a"]),
+        (TOKENIZE, {"add_special_tokens": True}, "add_special", True),
+        (TOKENIZE, {"parse_special": False}, "parse_special", False),
+        (TOKENIZE, {"content": None, "messages": HI}, "text", "<user>Hi"),
+    ],
+)  # fmt: skip
+async def test_what_is_honoured_reaches_the_engine(
+    path: str, more: dict[str, Any], name: str, value: Any, plain: Server
+) -> None:
+    assert (await plain.asked(path, more))[name] == value
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "name", "value"),
+    [
+        (CHAT, {"max_completion_tokens": 9}, "max_tokens", 9), (CHAT, {"logit_bias": {"5": -3}}, "logit_bias", {5: -3.0}),
+        (CHAT, {"stop": "x"}, "stop", ("x",)), (CHAT, {"repeat_penalty": 1.5}, "repeat_penalty", 1.5),
+        (RESPONSES, {"max_output_tokens": 9}, "max_tokens", 9), (RESPONSES, {"top_p": 0.5}, "top_p", 0.5),
+    ],
+)  # fmt: skip
+async def test_how_tokens_are_chosen_reaches_the_engine(
+    path: str, more: dict[str, Any], name: str, value: Any, plain: Server
+) -> None:
+    assert (await plain.asked(path, more))["parameters"][name] == value
+
+
+async def test_what_the_template_knows_is_taken(knowing: Server) -> None:
+    assert "<critic>Hi!" in (await knowing.asked(CHAT, message(role="critic")))["text"]
+    assert "Higrim" in (await knowing.asked(CHAT, message(mood="grim")))["text"]
+    assert (await knowing.asked(CHAT, {"chat_template_kwargs": {"enable_thinking": False}}))["text"].startswith("quick")
+    assert (await knowing.asked(CHAT, {"reasoning_effort": "none"}))["text"].startswith("quick")
+    assert not (await knowing.asked(CHAT, {"reasoning_effort": "medium"}))["text"].startswith("quick")
+    assert (await knowing.refusal(CHAT, {"reasoning_effort": "high"}))["param"] == "reasoning_effort"
+    shown = (await knowing.asked(CHAT, {"tools": TOOLS}))["text"]
+    assert json.loads(shown[: shown.index("<tool_call>")]) == TOOLS
+    assert "refund" not in (await knowing.asked(CHAT, {"tools": TOOLS, "tool_choice": "none"}))["text"]
+
+
+async def test_calls_are_held_to_one_where_there_may_not_be_several(knowing: Server) -> None:
+    several = (await knowing.asked(CHAT, {"tools": TOOLS}))["grammar"]
+    single = (await knowing.asked(CHAT, {"tools": TOOLS, "parallel_tool_calls": False}))["grammar"]
+    assert several
+    assert single
+    assert several != single
+
+
+async def test_an_object_with_its_schema_beside_is_held_to_it(plain: Server) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    forms = [
+        {"type": "json_object", "schema": schema},
+        {"type": "json_schema", "json_schema": {"name": "x", "description": "y", "strict": False, "schema": schema}},
+    ]
+    held = {(await plain.asked(CHAT, {"response_format": form}))["grammar"] for form in forms}
+    text = {"format": {"type": "json_schema", "name": "x", "strict": True, "schema": schema}}
+    held.add((await plain.asked(RESPONSES, {"text": text}))["grammar"])
+    assert len(held) == 1
+    assert "integer" in held.pop()
+
+
+@pytest.mark.parametrize(("word", "count"), [("kettle ", 300_000), ("é", 1_100_000), ("日本", 550_000)])
+@pytest.mark.parametrize("more", [{}, {"truncate": "left"}, {"truncate": "oldest"}])
+async def test_a_text_of_more_than_a_million_characters_reaches_the_engine_whole(
+    word: str, count: int, more: dict[str, Any], plain: Server
+) -> None:
+    text = word * count
+    # How many tokens are too many, and what is cut off, the engine tells.
+    call = await plain.asked(CHAT, {"messages": [{"role": "user", "content": text}], **more})
+    assert call["text"] == f"<user>{text}"
+
+
+async def test_a_response_repeats_its_request_and_says_when_it_was_cut_off(plain: Server) -> None:
+    given = {
+        "metadata": {"a": "b"},
+        "temperature": 0.5,
+        "instructions": "x",
+        "truncation": "auto",
+        "max_output_tokens": 4,
+    }
+    told = (await plain.post(RESPONSES, LEAST[RESPONSES] | given)).json()
+    assert {name: told[name] for name in given} == given
+    RESULT["finish_reason"] = "length"
+    try:
+        whole = (await plain.post(RESPONSES, LEAST[RESPONSES])).json()
+        raw = (await plain.post(RESPONSES, LEAST[RESPONSES] | {"stream": True})).text
+    finally:
+        RESULT["finish_reason"] = "stop"
+    last = json.loads([line for line in raw.splitlines() if line.startswith("data: ")][-1][6:])
+    assert (whole["status"], last["type"]) == ("incomplete", "response.incomplete")
+    assert whole["incomplete_details"] == last["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+async def test_the_openai_package_is_understood_with_all_that_it_may_send(plain: Server) -> None:
+    import openai
+
+    client = openai.AsyncOpenAI(base_url="http://localhost/v1", api_key=KEY, http_client=plain.http)
+    messages: Any = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+    ]
+    first = await client.chat.completions.create(
+        model="m", messages=messages, user="u", metadata={"a": "b"}, store=False, service_tier="auto", n=1, logit_bias={},
+        frequency_penalty=0, presence_penalty=0, seed=3, parallel_tool_calls=True, prompt_cache_key="k", safety_identifier="s",
+        reasoning_effort="low", extra_body={"top_k": 5},
+    )  # fmt: skip
+    assert plain.engine.calls[-1]["parameters"]["top_k"] == 5
+    # An answer goes back into the conversation as it came.
+    answered: Any = [*messages, first.choices[0].message.model_dump(), {"role": "user", "content": "And?"}]
+    await client.chat.completions.create(model="m", messages=answered)
+    await client.embeddings.create(model="m", input=["a"], user="u", dimensions=1)
+    response = await client.responses.create(model="m", input="Hi", store=False, metadata={"a": "b"})
+    again: Any = [{"role": "user", "content": "Hi"}, *[o.model_dump() for o in response.output]]
+    await client.responses.create(model="m", input=[*again, {"role": "user", "content": "And?"}])
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(model="m", messages=messages, extra_body={"max_token": 5})
+    assert (caught.value.param, caught.value.code) == ("max_token", "unknown_parameter")
+
+
+async def test_the_description_tells_what_has_no_effect_and_why(plain: Server) -> None:
+    document = (await plain.http.get("/openapi.json")).json()
+    known = document["components"]["schemas"]["ChatRequest"]
+    assert known["properties"]["user"]["description"].startswith("No effect: ")
+    assert known["additionalProperties"] is False
