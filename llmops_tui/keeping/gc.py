@@ -108,7 +108,7 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
     """What processes that were killed left behind."""
     folders = (workspace.root, workspace.datasets, workspace.models, workspace.runs)
     for folder in folders:
-        for path in sorted(folder.glob(".*")) if folder.is_dir() else []:
+        for path in _inside(folder, ".*"):
             mine = path.name.startswith((".staging-", ".query-", _BIN)) or path.name.endswith(".tmp")
             if mine and (path.name.startswith(_BIN) or _age(path, now) > _FRESH_SECONDS):
                 yield Removal(_name(workspace, path), "left behind by a process that was killed", _size(path), path)
@@ -117,10 +117,10 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
 def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
     rows = Catalogue(workspace).read(lambda book: book.execute("SELECT id, sha256 FROM dataset_versions").fetchall())
     ids, digests = {row[0] for row in rows}, {row[1] for row in rows}
-    for path in sorted(workspace.datasets.iterdir()):
+    for path in _inside(workspace.datasets):
         if len(path.name) == 64 and path.name not in digests and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no dataset version refers to it", _size(path), path)
-    for path in sorted((workspace.datasets / "rejected").glob("*.parquet")):
+    for path in _inside(workspace.datasets, "rejected/*.parquet"):
         if path.stem not in ids and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "its dataset version is gone", _size(path), path)
 
@@ -128,7 +128,7 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
 def _models(workspace: Workspace, now: float) -> Iterator[Removal]:
     models = [model for model in ModelRegistry(Catalogue(workspace)).all() if model.kind != "remote"]
     known = [file for model in models for file in (model.path, *model.files)]
-    for path in sorted(workspace.models.iterdir()):
+    for path in _inside(workspace.models):
         used = any(file == path or file.is_relative_to(path) for file in known)
         if not used and not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
@@ -136,7 +136,7 @@ def _models(workspace: Workspace, now: float) -> Iterator[Removal]:
 
 def _unfinished(workspace: Workspace, before: float) -> Iterator[Removal]:
     """Downloads that nobody went on with; a file that grows says it, its folder does not."""
-    for path in sorted(workspace.models.glob(f"{STAGING}*")):
+    for path in _inside(workspace.models, f"{STAGING}*"):
         if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
             yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
 
@@ -157,7 +157,7 @@ def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
             last.get(folder, 0.0), job.finished_at or (time.time() if not job.state.final else job.created_at)
         )
     kinds = {job.id: job.kind for job in jobs}
-    for path in sorted(workspace.runs.glob("job_*")):
+    for path in _inside(workspace.runs, "job_*"):
         ended = last.get(path.name, path.stat().st_mtime)
         # What searches and pairwise judgements found is in their folders alone.
         if path.name in needed or kinds.get(path.name) in {"sweep", "judge", "ladder"} or ended > before:
@@ -167,15 +167,15 @@ def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
 
 
 def _old_files(workspace: Workspace, before: float) -> Iterator[Removal]:
-    for path in sorted(workspace.logs.glob("*")):
+    for path in _inside(workspace.logs):
         if path.is_file() and not path.name.startswith("notice-") and path.stat().st_mtime < before:
             yield Removal(_name(workspace, path), "a log that was not written for long", _size(path), path)
-    for path in sorted(workspace.root.glob("workspace.duckdb.wal.corrupt-*")):
+    for path in _inside(workspace.root, "workspace.duckdb.wal.corrupt-*"):
         if path.stat().st_mtime < before:
             yield Removal(
                 _name(workspace, path), "changes that could not be replayed, set aside long ago", _size(path), path
             )
-    copies = sorted(workspace.backups.glob("workspace-schema*.duckdb"), key=lambda p: p.stat().st_mtime)
+    copies = sorted(_inside(workspace.backups, "workspace-schema*.duckdb"), key=lambda p: p.stat().st_mtime)
     for path in copies[:-_KEPT_BACKUPS]:
         yield Removal(
             _name(workspace, path),
@@ -201,6 +201,13 @@ def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]
 def _forget_traces(workspace: Workspace, settings: Settings) -> None:
     store = TraceStore(Catalogue(workspace), Journal(workspace))
     store.forget_before(time.time() - settings.trace_days * 86_400)
+
+
+def _inside(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies in a folder of the workspace itself; behind a link it is somebody else's, and so is a link."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [p for p in sorted(folder.glob(pattern)) if not p.is_symlink() and not p.parent.is_symlink()]
 
 
 def _name(workspace: Workspace, path: Path) -> str:

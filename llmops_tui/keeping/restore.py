@@ -171,9 +171,11 @@ def _exchange(fresh: Path, root: Path) -> Path:
 def _clear_leftovers(root: Path) -> None:
     """Take away what restores that were killed left beside the workspace; one that was exchanged is the old workspace."""
     for path in root.parent.glob(f"{root.name}.restoring-*"):
+        if path.is_symlink():
+            continue
         if (path / ".unpacking").exists():
             shutil.rmtree(path, ignore_errors=True)
-        else:
+        elif Workspace(path).book.exists():
             path.rename(
                 root.with_name(f"{root.name}.before-{time.strftime('%Y%m%d-%H%M%S')}-{path.name.rpartition('-')[2]}")
             )

@@ -86,14 +86,33 @@ def kind_of(name: str) -> str:
 
 def sealed_files(root: Path) -> Iterator[str]:
     """The paths below a workspace that are sealed: everything but what is live or on its way."""
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, followlinks=True):
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else below + "/"
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and prefix + f not in _PASSING_FOLDERS)
+        folders[:] = sorted(
+            f
+            for f in folders
+            if not f.startswith(".")
+            and prefix + f not in _PASSING_FOLDERS
+            # A folder of the workspace may be on another disk; what is linked inside of it is not the workspace's.
+            and (not prefix or not (Path(folder) / f).is_symlink())
+        )
         for name in sorted(names):
             passing = name in _PASSING or name.startswith(".") or name.endswith(_PASSING_ENDS)
             if not passing and not (Path(folder) / name).is_symlink():
                 yield prefix + name
+
+
+def links_in(root: Path) -> list[str]:
+    """The paths below a workspace that are links, and so no files of its own: other programs' files, or broken ones."""
+    found = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else below + "/"
+        linked = [n for n in (*folders, *names) if (Path(folder) / n).is_symlink()]
+        found += [prefix + n for n in linked if prefix or not (Path(folder) / n).is_dir()]
+        folders[:] = [f for f in folders if not prefix or f not in linked]
+    return sorted(found)
 
 
 def load(workspace: Workspace) -> Seals:
