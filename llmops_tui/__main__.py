@@ -28,13 +28,13 @@ def _only_globals() -> bool:
 
 def _open_app() -> int:
     from llmops_tui.cli.options import split_globals
-    from llmops_tui.cli.start import open_app
+    from llmops_tui.cli.start import offered, open_app
     from llmops_tui.errors import LlmopsError
     from llmops_tui.workspace.layout import find_workspace
 
     options, _ = split_globals(sys.argv[1:])
     try:
-        return open_app(find_workspace(options.workspace).make())
+        return open_app(offered(find_workspace(options.workspace)))
     except LlmopsError as error:
         sys.stderr.write(f"llmops: {error.told}\n")
         return int(error.exit_code)

@@ -25,6 +25,7 @@ from llmops_tui.workspace.files import copy_durable, sha256_file
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lineage import record_edges
+from llmops_tui.workspace.marker import make_workspace
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,7 +49,7 @@ def fill(workspace: Workspace, real: Path | None = None) -> dict[str, Any]:
     workspaces share it, and the playground opens on a prompt made for it.
     """
     folder = sample_folder()
-    catalogue, journal = Catalogue(workspace.make()), Journal(workspace)
+    catalogue, journal = Catalogue(make_workspace(workspace)), Journal(workspace)
     registry, store, drafts = ModelRegistry(catalogue), PromptStore(catalogue), Drafts(journal)
     sums = _checksums(folder / "models" / "SHA256SUMS")
     known_models = {model.name for model in registry.all()}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing
 from screens import terminal
 
 _LOG_BYTES = 1_000_000
@@ -47,7 +48,7 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
         profile = terminal.without_utf8(profile)
     # Nothing made while starting is garbage; collecting begins again with the first look at the machine.
     gc.disable()
-    workspace.make()
+    existing(workspace)
     _log_to(workspace.logs / "app.log")
     with _terminal_kept(workspace.logs / "native.log"):
         from screens.app import LlmopsApp

@@ -17,6 +17,7 @@ from llmops_tui.sample_files import sample_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests share the cores: threads of two trainers that wait for each other at barriers would slow everything down.
@@ -63,7 +64,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """An empty workspace; its servers are stopped at the end."""
-    made = Workspace(tmp_path / "ws").make()
+    made = make_workspace(Workspace(tmp_path / "ws"))
     yield made
     supervisor = ServerSupervisor(made)
     for handle in supervisor.running():

@@ -19,12 +19,15 @@ def backup(
         Path, typer.Argument(help="The file to write; an older one is replaced when the new one is whole.")
     ],
     models: Annotated[bool, typer.Option(help="With the models of the workspace, or without.")] = True,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Also where files are not as they were sealed; to a new file.")
+    ] = False,
 ) -> None:
     """Copy the workspace into one file, while others write, and read it back."""
     from llmops_tui.keeping.backup import backup as make
 
     session = session_of(context)
-    manifest = make(session.workspace, file, models=models, progress=_progress(session))
+    manifest = make(session.workspace, file, models=models, damaged=damaged, progress=_progress(session))
     data = manifest.as_dict() | {"file": str(file.resolve()), "files": len(manifest.files), "size_bytes": manifest.size}
 
     def human() -> str:

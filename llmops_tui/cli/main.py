@@ -31,7 +31,7 @@ from llmops_tui.cli import (
 )
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of
-from llmops_tui.cli.start import need_terminal, open_app
+from llmops_tui.cli.start import need_terminal, offered, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.workspace.seals import seal_at_end
 
@@ -80,7 +80,7 @@ def tui(
         session.emit({"version": __version__}, lambda: f"llmops {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        raise typer.Exit(open_app(session.workspace))
+        raise typer.Exit(open_app(offered(session.place)))
 
 
 @app.command()
@@ -88,10 +88,19 @@ def init(
     context: typer.Context,
     sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: fetch its real model, 93 MB, first.")] = False,
+    lost: Annotated[
+        bool,
+        typer.Option("--replace-lost", help="Begin an empty book or journal where that of this workspace is gone."),
+    ] = False,
 ) -> None:
     """Make a workspace, and fill it on request."""
+    from llmops_tui.workspace.marker import make_workspace, replace_lost
+
     session = session_of(context)
-    workspace = session.workspace
+    if lost:
+        names = replace_lost(session.place)
+        session.say(f"begun anew: {', '.join(names)}" if names else "nothing of this workspace is lost")
+    session.used = workspace = make_workspace(session.place)
     if fetch and not sample:
         raise LlmopsError("usage", "--fetch goes with --sample", exit_code=ExitCode.USAGE)
     if sample:

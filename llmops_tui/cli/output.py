@@ -16,6 +16,7 @@ from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.catalogue import Catalogue, read_notices
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
+from llmops_tui.workspace.marker import existing
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
@@ -37,8 +38,8 @@ class Session:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace, made on first use."""
-        self.used = self.place.make()
+        """The workspace, which is there; only ``init`` makes one."""
+        self.used = existing(self.place)
         return self.used
 
     @property

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing, make_workspace
 
 
 def need_terminal() -> None:
@@ -19,6 +21,28 @@ def need_terminal() -> None:
         raise LlmopsError(
             "no_terminal", "the app needs a terminal", "llmops --help lists the commands.", exit_code=ExitCode.USAGE
         )
+
+
+def offered(workspace: Workspace) -> Workspace:
+    """The workspace the app is to open on; where there is none, the user is asked whether to make one.
+
+    Raises:
+        LlmopsError: ``interrupted``: none was wanted; or as :func:`~llmops_tui.workspace.marker.existing`.
+    """
+    try:
+        return existing(workspace)
+    except InputRefusedError as error:
+        if error.code != "no_workspace":
+            raise
+    sys.stdout.write(f"There is no workspace yet. Make one at {safe_line(str(workspace.root))}? [Y/n] ")
+    sys.stdout.flush()
+    try:
+        wanted = sys.stdin.readline()
+    except KeyboardInterrupt:
+        wanted = ""
+    if wanted.strip().lower() not in {"y", "yes"} and wanted != "\n":
+        raise LlmopsError("interrupted", "no workspace was made", exit_code=ExitCode.INTERRUPTED)
+    return make_workspace(workspace)
 
 
 def open_app(workspace: Workspace, notes: Sequence[str] = ()) -> int:

@@ -20,6 +20,7 @@ from llmops_tui.workspace.files import sha256_text, sync_folder
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lineage import record_edges
+from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.sandbox import open_sandbox
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class DatasetStore:
 
     def staging(self) -> Path:
         """A new folder to write a version's files in."""
-        folder = self.workspace.make().datasets / f".staging-{new_id('st')}"
+        folder = existing(self.workspace).datasets / f".staging-{new_id('st')}"
         folder.mkdir(mode=0o700)
         return folder
 

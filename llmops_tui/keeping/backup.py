@@ -20,14 +20,17 @@ from typing import Any
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.keeping.check_files import against_seals
+from llmops_tui.keeping.findings import Report
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.migrations import LATEST
-from llmops_tui.workspace.seals import keeping_lock, sealed_files
+from llmops_tui.workspace.seals import keeping_lock, links_in, sealed_files
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -36,6 +39,9 @@ _LEFT_OUT = ("logs/", "backups/", "answers.db", "api-key")
 _DATABASES = ("journal.db", "history.db")
 _BOOK = "workspace.duckdb"
 _CHUNK = 1 << 20
+# The folder that a backup is made in, beside its target, and the file in it that says whose it is.
+_BESIDE = ".llmops-backup-"
+_OURS = "made-by-llmops"
 _WAIT_SECONDS = 10.0
 Progress = Callable[[float, str], None]
 
@@ -65,39 +71,68 @@ class Manifest:
         }  # fmt: skip
 
 
-def backup(workspace: Workspace, target: Path, *, models: bool = True, progress: Progress | None = None) -> Manifest:
+def backup(
+    workspace: Workspace,
+    target: Path,
+    *,
+    models: bool = True,
+    damaged: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
     """Write a backup, read it back, and put it in place of an older one; until then the older one stays.
 
     The journal is copied before the book: what is folded in between is in both, and the book knows how far it went.
+    Files are held against their seals first, so that no damaged copy replaces a good one; with ``damaged`` it is made all
+    the same, but not in the place of another.
 
     Raises:
+        InputRefusedError: ``workspace_damaged``: a file is not as it was sealed; the message names it.
         LlmopsError: ``disk_full``, or ``backup_failed``: what was read back is not what was written.
     """
     tell = progress or (lambda _share, _what: None)
+    existing(workspace)
     target = target.expanduser().resolve()
     if target.is_relative_to(workspace.root):
         raise InputRefusedError("backup_inside", f"{target} is inside the workspace", "Name a file somewhere else.")
     if not target.parent.is_dir():
         raise InputRefusedError("no_such_folder", f"{target.parent} is no folder", "Make it, or name another.")
+    if damaged and target.exists():
+        raise InputRefusedError(
+            "backup_exists", f"{target} may be a better one", "Name a new file for a damaged workspace."
+        )
     if target.is_dir():
         raise InputRefusedError("backup_is_folder", f"{target} is a folder", "Name a file in it.")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with only_keeper(workspace):
         _clear_leftovers(target)
+        if not damaged:
+            _refuse_damage(workspace, lambda share: tell(0.2 * share, "comparing files with their seals"))
         try:
-            with tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as folder:
-                manifest = _write(workspace, temporary, Path(folder), tell, models=models)
-            tell(0.7, "reading it back")
-            verify(temporary, lambda share: tell(0.7 + 0.3 * share, "reading it back"))
-            temporary.replace(target)
-            sync_folder(target.parent)
+            with tempfile.TemporaryDirectory(prefix=_BESIDE, dir=target.parent) as name:
+                folder = Path(name)
+                (folder / _OURS).write_text(str(os.getpid()))
+                temporary = folder / "backup.tar"
+                manifest = _write(workspace, temporary, folder, tell, models=models)
+                tell(0.75, "reading it back")
+                verify(temporary, lambda share: tell(0.75 + 0.25 * share, "reading it back"))
+                temporary.replace(target)
+                sync_folder(target.parent)
         except OSError as error:
             raise _explain(target, error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
     tell(1.0, "done")
     return manifest
+
+
+def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> None:
+    report = Report()
+    against_seals(workspace, report, lambda share, _what: tell(2 * share))
+    if report.errors:
+        first = report.errors[0]
+        more = f" and {len(report.errors) - 1} more files" if len(report.errors) > 1 else ""
+        raise InputRefusedError(
+            "workspace_damaged",
+            f"{first.place} {first.text}{more}; no backup was made",
+            "llmops check tells all; older backups are as they were. llmops backup --damaged NEW-FILE copies what there is.",
+        )
 
 
 def _write(workspace: Workspace, temporary: Path, folder: Path, tell: Progress, *, models: bool) -> Manifest:
@@ -115,10 +150,11 @@ def _write(workspace: Workspace, temporary: Path, folder: Path, tell: Progress, 
             left_out += [f"runs/{name} (its job runs)" for name in sorted(running)]
             names = [name for name in sealed_files(workspace.root) if _taken(name, running, models=models)]
             left_out += [] if models else ["models"]
+            left_out += [f"{name} (a link)" for name in links_in(workspace.root)]
             total = sum(_size(workspace.root / name) for name in names) or 1
             done = 0
             for name in names:
-                tell(0.7 * done / total, name)
+                tell(0.2 + 0.55 * done / total, name)
                 # A file of a job that ended may be cleared away meanwhile; what the book refers to is not.
                 with contextlib.suppress(FileNotFoundError):
                     files[name] = _add(archive, workspace.root / name, name)
@@ -291,13 +327,11 @@ def _harmless(name: str) -> bool:
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Take away what backups that were killed left beside the target."""
-    for path in target.parent.glob(f".{target.name}.*.tmp"):
-        if not Path(f"/proc/{path.name.split('.')[-2]}").exists():
-            path.unlink(missing_ok=True)
-    for path in target.parent.glob(".backup-*"):
-        if time.time() - path.stat().st_mtime > 3600:
-            shutil.rmtree(path, ignore_errors=True)
+    """Take away what backups that were killed left beside the target: folders that say themselves that they are ours."""
+    for path in target.parent.glob(f"{_BESIDE}*"):
+        with contextlib.suppress(OSError, ValueError):
+            if not path.is_symlink() and not Path(f"/proc/{int((path / _OURS).read_text())}").exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -307,7 +341,7 @@ def only_keeper(workspace: Workspace) -> Iterator[None]:
     Raises:
         LlmopsError: ``keeping_busy``.
     """
-    with locked(keeping_lock(workspace.make()), _WAIT_SECONDS) as alone:
+    with locked(keeping_lock(workspace), _WAIT_SECONDS) as alone:
         if not alone:
             raise LlmopsError(
                 "keeping_busy", f"{workspace.root} is being backed up, restored or cleared", "Try again later."

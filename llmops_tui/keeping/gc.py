@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
@@ -22,6 +23,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing
 
 DAYS = 30
 # What was made so lately may belong to work that has not told the book yet.
@@ -48,8 +50,9 @@ def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: floa
     """What would go and why; changes nothing. ``days``: how long logs, folders of jobs and kept answers stay."""
     moment = time.time() if now is None else now
     found = list(_leftovers(workspace, moment))
-    found += _datasets(workspace, moment)
-    found += _models(workspace, moment)
+    unknown = [*_datasets(workspace, moment), *_models(workspace, moment)]
+    _refuse_younger_book(workspace, unknown)
+    found += unknown
     found += _unfinished(workspace, moment - days * 86_400)
     found += _job_folders(workspace, moment - days * 86_400)
     found += _old_files(workspace, moment - days * 86_400)
@@ -63,12 +66,31 @@ def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> lis
 
     What a kill leaves goes the next time.
     """
-    with only_keeper(workspace):
+    with only_keeper(existing(workspace)):
         removals = plan(workspace, settings, days)
         if any(removal.path is None for removal in removals):
             _forget_traces(workspace, settings)
         take_away(workspace, [removal.path for removal in removals if removal.path is not None])
     return removals
+
+
+def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:
+    """Refuse to take for rubbish what was here before the book was, and may have been in a book that was lost.
+
+    Raises:
+        InputRefusedError: ``book_younger``.
+    """
+    row = Catalogue(workspace).read(lambda book: book.execute("SELECT made_at FROM workspace").fetchone())
+    made_at = float(row[0]) if row is not None else 0.0
+    # When it came here: the time of its last writing may have come along with a copy.
+    older = [r for r in removals if r.path is not None and r.path.lstat().st_ctime < made_at]
+    if older:
+        raise InputRefusedError(
+            "book_younger",
+            f"{older[0].what} was here before the book, which was begun anew: it may belong to one that was lost",
+            "Restore a backup (llmops restore FILE), or take it in again (data import, model add), or remove it yourself. "
+            "Nothing was cleared away.",
+        )
 
 
 def take_away(workspace: Workspace, paths: list[Path]) -> None:
@@ -86,7 +108,7 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
     """What processes that were killed left behind."""
     folders = (workspace.root, workspace.datasets, workspace.models, workspace.runs)
     for folder in folders:
-        for path in sorted(folder.glob(".*")) if folder.is_dir() else []:
+        for path in _inside(folder, ".*"):
             mine = path.name.startswith((".staging-", ".query-", _BIN)) or path.name.endswith(".tmp")
             if mine and (path.name.startswith(_BIN) or _age(path, now) > _FRESH_SECONDS):
                 yield Removal(_name(workspace, path), "left behind by a process that was killed", _size(path), path)
@@ -95,10 +117,10 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
 def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
     rows = Catalogue(workspace).read(lambda book: book.execute("SELECT id, sha256 FROM dataset_versions").fetchall())
     ids, digests = {row[0] for row in rows}, {row[1] for row in rows}
-    for path in sorted(workspace.datasets.iterdir()):
+    for path in _inside(workspace.datasets):
         if len(path.name) == 64 and path.name not in digests and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no dataset version refers to it", _size(path), path)
-    for path in sorted((workspace.datasets / "rejected").glob("*.parquet")):
+    for path in _inside(workspace.datasets, "rejected/*.parquet"):
         if path.stem not in ids and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "its dataset version is gone", _size(path), path)
 
@@ -106,7 +128,7 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
 def _models(workspace: Workspace, now: float) -> Iterator[Removal]:
     models = [model for model in ModelRegistry(Catalogue(workspace)).all() if model.kind != "remote"]
     known = [file for model in models for file in (model.path, *model.files)]
-    for path in sorted(workspace.models.iterdir()):
+    for path in _inside(workspace.models):
         used = any(file == path or file.is_relative_to(path) for file in known)
         if not used and not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
@@ -114,7 +136,7 @@ def _models(workspace: Workspace, now: float) -> Iterator[Removal]:
 
 def _unfinished(workspace: Workspace, before: float) -> Iterator[Removal]:
     """Downloads that nobody went on with; a file that grows says it, its folder does not."""
-    for path in sorted(workspace.models.glob(f"{STAGING}*")):
+    for path in _inside(workspace.models, f"{STAGING}*"):
         if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
             yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
 
@@ -135,7 +157,7 @@ def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
             last.get(folder, 0.0), job.finished_at or (time.time() if not job.state.final else job.created_at)
         )
     kinds = {job.id: job.kind for job in jobs}
-    for path in sorted(workspace.runs.glob("job_*")):
+    for path in _inside(workspace.runs, "job_*"):
         ended = last.get(path.name, path.stat().st_mtime)
         # What searches and pairwise judgements found is in their folders alone.
         if path.name in needed or kinds.get(path.name) in {"sweep", "judge", "ladder"} or ended > before:
@@ -145,15 +167,15 @@ def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
 
 
 def _old_files(workspace: Workspace, before: float) -> Iterator[Removal]:
-    for path in sorted(workspace.logs.glob("*")):
+    for path in _inside(workspace.logs):
         if path.is_file() and not path.name.startswith("notice-") and path.stat().st_mtime < before:
             yield Removal(_name(workspace, path), "a log that was not written for long", _size(path), path)
-    for path in sorted(workspace.root.glob("workspace.duckdb.wal.corrupt-*")):
+    for path in _inside(workspace.root, "workspace.duckdb.wal.corrupt-*"):
         if path.stat().st_mtime < before:
             yield Removal(
                 _name(workspace, path), "changes that could not be replayed, set aside long ago", _size(path), path
             )
-    copies = sorted(workspace.backups.glob("workspace-schema*.duckdb"), key=lambda p: p.stat().st_mtime)
+    copies = sorted(_inside(workspace.backups, "workspace-schema*.duckdb"), key=lambda p: p.stat().st_mtime)
     for path in copies[:-_KEPT_BACKUPS]:
         yield Removal(
             _name(workspace, path),
@@ -179,6 +201,13 @@ def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]
 def _forget_traces(workspace: Workspace, settings: Settings) -> None:
     store = TraceStore(Catalogue(workspace), Journal(workspace))
     store.forget_before(time.time() - settings.trace_days * 86_400)
+
+
+def _inside(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies in a folder of the workspace itself; behind a link it is somebody else's, and so is a link."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [p for p in sorted(folder.glob(pattern)) if not p.is_symlink() and not p.parent.is_symlink()]
 
 
 def _name(workspace: Workspace, path: Path) -> str:

@@ -16,10 +16,11 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.keeping.backup import Manifest, members, only_keeper, read_manifest
-from llmops_tui.workspace.files import sync_folder
+from llmops_tui.workspace.files import make_private_folder, sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.seals import seal
 
 _AT_FDCWD = -100
@@ -78,6 +79,7 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None) 
     root = workspace.root
     root.parent.mkdir(parents=True, exist_ok=True)
     existed = root.is_dir() and any(root.iterdir())
+    make_private_folder(root)
     if existed:
         refuse_if_used(workspace)
     with only_keeper(workspace):
@@ -114,7 +116,7 @@ def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress) -> Non
             raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Take another backup.")
         done += manifest.files[name][1]
         tell(0.95 * done / (manifest.size or 1), name)
-    fresh = Workspace(folder).make()
+    fresh = make_workspace(Workspace(folder))
     # What is found beside the files is of the workspace that the backup was made of.
     (folder / "seals.json").unlink(missing_ok=True)
     seal(fresh, again=True, large=True)
@@ -169,9 +171,11 @@ def _exchange(fresh: Path, root: Path) -> Path:
 def _clear_leftovers(root: Path) -> None:
     """Take away what restores that were killed left beside the workspace; one that was exchanged is the old workspace."""
     for path in root.parent.glob(f"{root.name}.restoring-*"):
+        if path.is_symlink():
+            continue
         if (path / ".unpacking").exists():
             shutil.rmtree(path, ignore_errors=True)
-        else:
+        elif Workspace(path).book.exists():
             path.rename(
                 root.with_name(f"{root.name}.before-{time.strftime('%Y%m%d-%H%M%S')}-{path.name.rpartition('-')[2]}")
             )

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.workspace.files import copy_durable, write_atomic
+from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import claim, existing, note, read_marker, require
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
 
 if TYPE_CHECKING:
@@ -119,12 +121,16 @@ class Catalogue:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        self.workspace.make()
+        existing(self.workspace)
         deadline = time.monotonic() + self._lock_seconds
         with self._queue(deadline):
+            known = require(self.workspace, self.workspace.book)
             connection = self._connect(deadline)
             try:
-                self._migrate(connection)
+                before = self._migrate(connection)
+                claim(self.workspace, self._id(connection, new=before == 0))
+                if not known:
+                    note(self.workspace, self.workspace.book)
                 yield connection
             finally:
                 connection.close()
@@ -190,13 +196,24 @@ class Catalogue:
             write_notice(self.workspace, notice)
         return True
 
-    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _id(self, connection: duckdb.DuckDBPyConnection, *, new: bool) -> str:
+        """The id of the workspace that the book is of; one that has none yet takes this one's."""
+        row = connection.execute("SELECT id FROM workspace").fetchone()
+        if row is None:
+            own = read_marker(self.workspace).id or new_id("ws")
+            # A book that is older than this table was made at a time that nobody noted.
+            connection.execute("INSERT INTO workspace VALUES (?, ?)", [own, time.time() if new else 0.0])
+            return own
+        return str(row[0])
+
+    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """Bring the book to the newest schema; returns the one it had, 0 where it was just made."""
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
         row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
         current = int(row[0]) if row and row[0] is not None else 0
         latest = self._migrations[-1].version
         if current == latest:
-            return
+            return current
         if current > latest:
             raise InputRefusedError(
                 "workspace_newer",
@@ -216,6 +233,7 @@ class Catalogue:
                 connection.execute("COMMIT")
         # A log that holds DDL is the part of DuckDB where replay has failed most often: leave none behind.
         connection.execute("CHECKPOINT")
+        return current
 
 
 def write_notice(workspace: Workspace, text: str) -> None:
@@ -237,7 +255,7 @@ def _locked(workspace: Workspace, holder: str, seconds: float) -> LlmopsError:
 
 
 def _is_damage(text: str) -> bool:
-    return "checksum" in text or "not a valid DuckDB" in text or "Corrupt" in text
+    return any(sign in text for sign in ("checksum", "not a valid DuckDB", "Corrupt", "Could not read enough bytes"))
 
 
 def _explain(error: Exception, book: Path) -> LlmopsError:

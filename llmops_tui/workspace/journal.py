@@ -17,6 +17,7 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing, note, require
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 BUSY_SECONDS = 15.0
@@ -151,11 +152,14 @@ class Journal:
         """This thread's connection, opened on first use."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            self.workspace.make()
+            existing(self.workspace)
+            known = require(self.workspace, self.workspace.journal)
             try:
                 connection = _open(self.workspace)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
+            if not known:
+                note(self.workspace, self.workspace.journal)
             self._local.connection = connection
         return connection
 
@@ -170,6 +174,12 @@ class Journal:
         if is_full(error, self.workspace.journal):
             return LlmopsError(
                 "disk_full", f"no space left for {self.workspace.journal}", "Free some space and try again."
+            )
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            return LlmopsError(
+                "journal_damaged",
+                f"the journal {self.workspace.journal} is damaged: {error}",
+                "Restore a backup (llmops restore FILE); llmops check says what else is wrong.",
             )
         return LlmopsError(
             "journal_failed",

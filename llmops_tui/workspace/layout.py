@@ -76,20 +76,6 @@ class Workspace:
 
         return user_runtime_folder() / hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
 
-    def make(self) -> Workspace:
-        """Make the folders that are missing, private to their owner."""
-        try:
-            make_private_folder(self.root)
-            for folder in (self.models, self.datasets, self.runs, self.logs, self.backups):
-                make_private_folder(folder)
-        except OSError as error:
-            raise InputRefusedError(
-                "workspace_unusable",
-                f"cannot make the workspace {self.root}: {error.strerror or error}",
-                "Choose another folder with --workspace DIR.",
-            ) from error
-        return self
-
     def make_sockets(self) -> Path:
         """Make the socket folder; refuse one that somebody else owns or may enter."""
         folder = self.sockets
@@ -118,7 +104,7 @@ def user_runtime_folder() -> Path:
 def find_workspace(given: str | Path | None = None, start: Path | None = None) -> Workspace:
     """The workspace to use: the one given, the environment's, the nearest ``.llmops`` upward, else ``./.llmops``.
 
-    Nothing is made on disk; see :meth:`Workspace.make`.
+    Nothing is made on disk; see :mod:`llmops_tui.workspace.marker`.
     """
     chosen = given or os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:

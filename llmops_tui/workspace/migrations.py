@@ -114,6 +114,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE requests ADD COLUMN content VARCHAR",
         ),
     ),
+    Migration(
+        6,
+        "which workspace the book is of, and when it was made",
+        ("CREATE TABLE workspace (id VARCHAR NOT NULL, made_at DOUBLE NOT NULL)",),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

@@ -18,9 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.marker import FILE as MARKER
+from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sqlite_files import COUNTER
 
 FILE = "seals.json"
@@ -29,7 +32,7 @@ _MOST_CHUNKS = 4096
 # Larger files are hashed when somebody checks: the book, or a checkpoint's own list, has their hashes already.
 LARGE = 256 * 1024 * 1024
 # Live state, locks and what a process is just making; and what is beside a database while it is open.
-_PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE)
+_PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE, MARKER)
 _PASSING_FOLDERS = ("runs/servers",)
 _PASSING_ENDS = (".lock", "-wal", "-shm", ".wal", ".tmp", ".sock")
 _DUCKDB_HEADERS = (4096, 8192)
@@ -83,14 +86,33 @@ def kind_of(name: str) -> str:
 
 def sealed_files(root: Path) -> Iterator[str]:
     """The paths below a workspace that are sealed: everything but what is live or on its way."""
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, followlinks=True):
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else below + "/"
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and prefix + f not in _PASSING_FOLDERS)
+        folders[:] = sorted(
+            f
+            for f in folders
+            if not f.startswith(".")
+            and prefix + f not in _PASSING_FOLDERS
+            # A folder of the workspace may be on another disk; what is linked inside of it is not the workspace's.
+            and (not prefix or not (Path(folder) / f).is_symlink())
+        )
         for name in sorted(names):
             passing = name in _PASSING or name.startswith(".") or name.endswith(_PASSING_ENDS)
             if not passing and not (Path(folder) / name).is_symlink():
                 yield prefix + name
+
+
+def links_in(root: Path) -> list[str]:
+    """The paths below a workspace that are links, and so no files of its own: other programs' files, or broken ones."""
+    found = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else below + "/"
+        linked = [n for n in (*folders, *names) if (Path(folder) / n).is_symlink()]
+        found += [prefix + n for n in linked if prefix or not (Path(folder) / n).is_dir()]
+        folders[:] = [f for f in folders if not prefix or f not in linked]
+    return sorted(found)
 
 
 def load(workspace: Workspace) -> Seals:
@@ -103,6 +125,11 @@ def load(workspace: Workspace) -> Seals:
             return Seals(damaged=f"{FILE} itself was changed")
         return Seals({name: Seal.from_json(seal) for name, seal in body.items()})
     except FileNotFoundError:
+        try:
+            require(workspace, path)
+        except InputRefusedError as error:
+            # Without the old hashes nothing can be told from damage: only somebody who looked may make new ones.
+            return Seals(damaged=error.message)
         return Seals()
     except (ValueError, KeyError, TypeError, OSError) as error:
         return Seals(damaged=f"{FILE} cannot be read: {error}")
@@ -114,7 +141,8 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
     Files above :data:`LARGE` are left out unless ``large`` is asked for. A file that is just being written is left for
     whoever writes it. Does nothing where another process seals.
     """
-    if not workspace.root.is_dir():
+    if not again and not _nothing_lost(workspace):
+        # What is left is evidence, too.
         return 0
     with locked(keeping_lock(workspace)) as alone:
         if not alone:
@@ -139,7 +167,15 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
             body = {name: one.as_json() for name, one in files.items()}
             text = json.dumps({"files": body, "sha256": sha256_text(json.dumps(body, sort_keys=True))})
             write_atomic(workspace.root / FILE, text)
+            note(workspace, workspace.root / FILE)
     return changed
+
+
+def _nothing_lost(workspace: Workspace) -> bool:
+    try:
+        return not lost_files(workspace)
+    except InputRefusedError:
+        return False
 
 
 def seal_file(workspace: Workspace, name: str) -> Seal | None:

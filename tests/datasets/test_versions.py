@@ -142,9 +142,10 @@ def test_a_diff_by_order_accounts_for_every_row(
 ) -> None:
     from llmops_tui.workspace.catalogue import Catalogue
     from llmops_tui.workspace.layout import Workspace
+    from llmops_tui.workspace.marker import make_workspace
 
     folder = tmp_path_factory.mktemp("diff")
-    store = DatasetStore(Catalogue(Workspace(folder / "ws").make()))
+    store = DatasetStore(Catalogue(make_workspace(Workspace(folder / "ws"))))
     texts = [f"the {n % 12} fox jumps over dog {n % 20}" for n in range(30)]
     after = list(texts)
     for kind, wanted in edits:

@@ -33,6 +33,7 @@ from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 from tests.commands import Llmops
 from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_adapter, write_mamba
 from tests.engine.test_endpoint import HOURS, OPEN
@@ -326,7 +327,7 @@ def remote(sample: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     port = free_port()
     model = ModelRegistry(Catalogue(sample)).get("support-base")
     ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, host="127.0.0.1", port=port, keys=(KEY,)))
-    other = Workspace(tmp_path / "other").make()
+    other = make_workspace(Workspace(tmp_path / "other"))
     monkeypatch.setenv("LLMOPS_KEY_AWAY", KEY)
     return other, f"http://127.0.0.1:{port}"
 

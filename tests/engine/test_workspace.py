@@ -22,6 +22,7 @@ from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.lineage import ancestors, record_edges
+from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
 
 
@@ -183,7 +184,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_loses_nothing_that_was_saved(small: Path) -> None:
     try:
-        journal = Journal(Workspace(small / "ws"))
+        journal = Journal(make_workspace(Workspace(small / "ws")))
         saved = 0
         with pytest.raises(LlmopsError) as caught:
             for number in range(10_000):
@@ -196,7 +197,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(small: Path) -> None:
 
 
 def test_a_disk_with_no_room_to_open_anything_is_called_full_too(small: Path) -> None:
-    journal = Journal(Workspace(small / "ws"))
+    journal = Journal(make_workspace(Workspace(small / "ws")))
     journal.save_draft("draft:a", {"template": "x"})
     journal.close()
     with (small / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):

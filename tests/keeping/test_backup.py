@@ -28,6 +28,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal
 from tests.commands import Llmops
 from tests.keeping.conftest import contents, fill_traces
 
@@ -348,3 +349,69 @@ def test_a_killed_gc_takes_nothing_that_is_needed(lived: Workspace, tmp_path: Pa
 @pytest.mark.parametrize("what", [kill_backups, kill_restores, kill_collections])
 def test_thirty_kills(lived: Workspace, tmp_path: Path, what) -> None:  # type: ignore[no-untyped-def]
     what(lived, tmp_path, 30)
+
+
+def test_a_backup_of_damage_never_replaces_a_good_one(lived: Workspace, tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    backup(lived, target)
+    seal(lived, again=True, large=True)
+    good = target.read_bytes()
+    victim = next(path for path in lived.datasets.rglob("*.parquet"))
+    raw = bytearray(victim.read_bytes())
+    raw[100] ^= 1
+    victim.write_bytes(raw)
+    with pytest.raises(InputRefusedError) as caught:
+        backup(lived, target)
+    assert caught.value.code == "workspace_damaged"
+    assert victim.relative_to(lived.root).as_posix() in caught.value.message
+    assert target.read_bytes() == good
+    with pytest.raises(InputRefusedError, match="better one"):
+        backup(lived, target, damaged=True)
+    assert backup(lived, tmp_path / "new.tar", damaged=True).files
+
+
+def test_folders_on_another_disk_are_in_a_backup_and_other_links_are_named(lived: Workspace, tmp_path: Path) -> None:
+    whole = set(backup(lived, tmp_path / "a.tar").files)
+    for folder in (lived.datasets, lived.models):
+        there = tmp_path / f"disk-{folder.name}"
+        folder.rename(there)
+        folder.symlink_to(there)
+    (lived.models / "linked.gguf").symlink_to(tmp_path / "a.tar")
+    (lived.root / "broken").symlink_to(tmp_path / "none")
+    manifest = backup(lived, tmp_path / "b.tar")
+    assert whole <= set(manifest.files)
+    assert {"models/linked.gguf (a link)", "broken (a link)"} <= set(manifest.left_out)
+
+
+def test_what_lies_beside_a_backup_and_is_not_ours_stays(lived: Workspace, tmp_path: Path) -> None:
+    others = [".backup-mine", ".llmops-backup-mine", "ws.restoring-mine"]
+    for name in others:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious").write_text("x")
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".b.tar.1.tmp").write_text("x")
+    killed = tmp_path / ".llmops-backup-killed"
+    killed.mkdir()
+    (killed / "made-by-llmops").write_text(str(2**22 + 1))
+    backup(lived, tmp_path / "b.tar")
+    assert not killed.exists()
+    restore(tmp_path / "b.tar", lived)
+    assert all((tmp_path / name / "precious").exists() for name in others)
+    assert (tmp_path / ".b.tar.1.tmp").exists()
+
+
+def test_clearing_away_follows_no_link(lived: Workspace, tmp_path: Path) -> None:
+    tools = tmp_path / "another-tool"
+    tools.mkdir()
+    (tools / "model.gguf").write_text("x")
+    (tools / "a.log").write_text("x")
+    later = time.time() + 1_000_000
+    for folder in (lived.models, lived.logs):
+        folder.rename(tmp_path / f"old-{folder.name}")
+        folder.symlink_to(tools)
+    (lived.datasets / ("0" * 64)).symlink_to(tools)
+    assert [
+        r
+        for r in plan(lived, Settings(), days=0, now=later)
+        if r.path is not None and "another" in str(r.path.resolve())
+    ] == []

@@ -13,6 +13,7 @@ import orjson
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 _BUSY_SECONDS = 30.0
@@ -29,7 +30,7 @@ class AnswerCache:
     """Replies by key, in a SQLite file of the workspace; several processes may use it at once."""
 
     def __init__(self, workspace: Workspace) -> None:
-        path = workspace.make().root / FILE
+        path = existing(workspace).root / FILE
         self._waiting: dict[str, bytes] = {}
         try:
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)

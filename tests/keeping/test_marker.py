@@ -1,0 +1,200 @@
+"""What is gone was lost: no command takes a missing or empty database for a new workspace, or what it named for rubbish."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.keeping.backup import backup
+from llmops_tui.keeping.check import check
+from llmops_tui.keeping.gc import collect, plan
+from llmops_tui.keeping.restore import restore
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.settings import Settings
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing, make_workspace, read_marker, replace_lost
+from llmops_tui.workspace.seals import load, seal
+
+COMMANDS = (["prompt", "list"], ["model", "list"], ["data", "list"], ["job", "list"], ["gc", "--yes"], ["eval", "list"])
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def read_all(book: Any) -> None:
+    """What half of a book lacks shows when it is wanted."""
+    for (table,) in book.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+        book.execute(f'SELECT * FROM "{table}"').fetchall()
+
+
+def files_of(workspace: Workspace) -> set[str]:
+    live = ("-wal", "-shm", ".lock", ".log", ".wal")
+    return {
+        path.relative_to(workspace.root).as_posix()
+        for path in workspace.root.rglob("*")
+        if path.is_file() and not path.name.endswith(live)
+    }
+
+
+def llmops(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), *arguments],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", [remove, empty, halve, folder])
+@pytest.mark.parametrize("name", ["workspace.duckdb", "journal.db"])
+def test_a_lost_database_is_an_error_and_changes_nothing(
+    sample: Workspace, name: str, damage: Callable[[Path], None]
+) -> None:
+    path = sample.root / name
+    damage(path)
+    before = files_of(sample)
+    opened = Catalogue(sample).read if name == "workspace.duckdb" else None
+    with pytest.raises(LlmopsError) as caught:
+        if opened is not None:
+            opened(read_all)
+        else:
+            Journal(sample).draft_keys()
+    assert str(path) in caught.value.message
+    assert "llmops restore" in caught.value.hint
+    with pytest.raises(LlmopsError):
+        collect(sample, Settings())
+    report = check(sample)
+    assert any(path.name in finding.text or str(path) in finding.text for finding in report.errors)
+    assert files_of(sample) == before
+
+
+def test_every_command_says_so_in_one_line(sample: Workspace) -> None:
+    sample.book.unlink()
+    before = files_of(sample)
+    for command in COMMANDS:
+        done = llmops(sample, *command)
+        if command != ["job", "list"]:  # jobs are in the journal
+            assert (done.returncode, done.stdout) == (3, ""), command
+            assert len(done.stderr.splitlines()) == 1
+            assert "workspace.duckdb is gone" in done.stderr
+    assert files_of(sample) == before
+    assert "init --replace-lost" in llmops(sample, "model", "list").stderr
+
+
+def test_a_book_begun_anew_takes_nothing_of_the_lost_one_for_rubbish(sample: Workspace) -> None:
+    sample.book.unlink()
+    files = {path for folder in (sample.models, sample.datasets) for path in folder.rglob("*") if path.is_file()}
+    assert files
+    assert "workspace.duckdb" in llmops(sample, "init", "--replace-lost").stderr
+    assert ModelRegistry(Catalogue(sample)).all() == []
+    with pytest.raises(InputRefusedError, match="before the book"):
+        plan(sample, Settings(), now=time.time() + 1_000_000)
+    assert all(path.exists() for path in files)
+
+
+def test_only_init_makes_a_workspace(tmp_path: Path) -> None:
+    place = Workspace(tmp_path / "new")
+    for command in COMMANDS:
+        done = llmops(place, *command)
+        assert done.returncode == 3
+        assert "llmops init makes one" in done.stderr
+    assert not place.root.exists()
+    assert llmops(place, "init").returncode == 0
+    assert llmops(place, "prompt", "list").returncode == 0
+
+
+def test_a_workspace_that_was_moved_away_leaves_no_ghost(sample: Workspace) -> None:
+    catalogue, journal = Catalogue(sample), Journal(sample)
+    shutil.move(sample.root, sample.root.with_name("elsewhere"))
+    for touch in (lambda: catalogue.stamp() or catalogue.read(lambda _book: None), journal.draft_keys):
+        with pytest.raises(LlmopsError) as caught:
+            touch()
+        assert caught.value.code == "no_workspace"
+    assert not sample.root.exists()
+    moved = Workspace(sample.root.with_name("elsewhere"))
+    assert ModelRegistry(Catalogue(moved)).get("support-base")
+
+
+def test_a_book_of_another_workspace_is_not_taken_for_this_ones(sample: Workspace, tmp_path: Path) -> None:
+    other = make_workspace(Workspace(tmp_path / "other"))
+    Catalogue(other).read(lambda _book: None)
+    shutil.copy(other.book, sample.book)
+    with pytest.raises(InputRefusedError) as caught:
+        Catalogue(sample).read(lambda _book: None)
+    assert caught.value.code == "foreign_book"
+
+
+def test_a_workspace_from_before_markers_gets_one_and_keeps_its_id(sample: Workspace) -> None:
+    own = read_marker(sample).id
+    marker = sample.root / "workspace.json"
+    marker.unlink()
+    existing(sample)
+    Catalogue(sample).read(lambda _book: None)
+    assert read_marker(sample).id == own
+    assert {"workspace.duckdb", "journal.db"} <= set(read_marker(sample).has)
+    # With the book gone as well, it is no new workspace either.
+    marker.unlink()
+    sample.book.unlink()
+    with pytest.raises(InputRefusedError, match="is gone"):
+        make_workspace(sample)
+    for damaged in (b"", b"{", b"[]", b'{"id": 1}'):
+        marker.write_bytes(damaged)
+        with pytest.raises(InputRefusedError, match=r"workspace\.json cannot be read"):
+            existing(sample)
+
+
+def test_lost_seals_are_damage_and_not_renewed_unseen(sample: Workspace) -> None:
+    seal(sample)
+    (sample.root / "seals.json").unlink()
+    assert "seals.json is gone" in load(sample).damaged
+    assert seal(sample) == 0
+    assert check(sample).errors
+    check(sample, accept=True)
+    assert not load(sample).damaged
+
+
+def test_a_lost_workspace_is_restored(sample: Workspace, tmp_path: Path) -> None:
+    backup(sample, tmp_path / "b.tar")
+    own = read_marker(sample).id
+    sample.book.unlink()
+    restore(tmp_path / "b.tar", sample)
+    assert ModelRegistry(Catalogue(sample)).get("support-base")
+    assert read_marker(sample).id == own
+    shutil.rmtree(sample.root)
+    restore(tmp_path / "b.tar", sample)
+    assert not check(sample).errors
+
+
+def test_nothing_is_lost_twice(sample: Workspace) -> None:
+    assert replace_lost(sample) == []
+    sample.journal.write_bytes(b"")
+    for end in ("-wal", "-shm"):
+        sample.journal.with_name(sample.journal.name + end).unlink(missing_ok=True)
+    assert replace_lost(sample) == ["journal.db"]
+    assert Journal(sample).draft_keys() == set()
+    assert list(sample.root.glob("journal.db.empty-*"))
+    assert json.loads((sample.root / "workspace.json").read_text())["has"]
