@@ -205,21 +205,14 @@ class Services:
     async def check_dataset(self, version: DatasetVersion) -> None:
         """Run the checks over a dataset in a process of its own, which keeps its report; ended with whoever waits."""
         import asyncio
-        import sys
 
-        command = [
-            "-m",
-            "llmops_tui",
-            "--workspace",
-            str(self.workspace.root),
-            "--quiet",
-            "data",
-            "check",
-            version.ref,
-            "--json",
-        ]
+        from llmops_tui.child_python import module_command
+
+        command = module_command(
+            "llmops_tui", "--workspace", str(self.workspace.root), "--quiet", "data", "check", version.ref, "--json"
+        )
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:

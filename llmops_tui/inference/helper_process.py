@@ -7,12 +7,12 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
 from llmops_tui.inference.fallback import NO_DEVICES
@@ -37,7 +37,7 @@ class HelperProcess:
 
         ``work`` says what the process does, behind "the process that".
         """
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = module_command(module, *arguments)
         self._greeting = greeting
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None

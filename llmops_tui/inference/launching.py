@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import is_for_memory, log_size, why_it_died
 from llmops_tui.inference.fallback import Descent, Rung, is_crash
@@ -135,7 +135,7 @@ class _Attempt:
         """
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "llmops_tui.inference.worker", json.dumps(self._options), str(os.getpid()),
+                *module_command("llmops_tui.inference.worker", json.dumps(self._options), str(os.getpid())),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LINE_LIMIT,
                 env={**os.environ, **self._environment},
             )  # fmt: skip

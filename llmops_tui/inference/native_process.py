@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import is_for_memory, why_it_died
 from llmops_tui.inference.fallback import Descent, is_crash
@@ -65,7 +66,7 @@ def _once(
         log = Path(scratch) / "log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                module_command(module, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=errors, text=True, env={**os.environ, **environment},
             )  # fmt: skip
         assert process.stdout is not None

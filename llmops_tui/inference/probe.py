@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.child_python import module_command
 from llmops_tui.inference.crash import why_it_died
 
 _SECONDS = 60.0
@@ -25,7 +25,7 @@ def probe() -> dict[str, Any]:
         try:
             with log.open("wb") as errors:
                 done = subprocess.run(
-                    [sys.executable, "-m", "llmops_tui.inference.probe"], stdout=subprocess.PIPE, stderr=errors,
+                    module_command("llmops_tui.inference.probe"), stdout=subprocess.PIPE, stderr=errors,
                     timeout=_SECONDS, check=False,
                 )  # fmt: skip
             return dict(json.loads(done.stdout))

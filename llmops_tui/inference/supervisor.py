@@ -10,13 +10,13 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.loading import check_loadable, lease, ledger
@@ -182,7 +182,7 @@ class ServerSupervisor:
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
         with self.log(model).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "llmops_tui.inference.server", str(state)],
+                module_command("llmops_tui.inference.server", str(state)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.fallback import NO_DEVICES
 
@@ -24,7 +24,7 @@ class Tokenizer:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "llmops_tui.inference.tokenize_worker", str(path)],
+            module_command("llmops_tui.inference.tokenize_worker", str(path)),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
             env={**os.environ, **NO_DEVICES},
         )  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from typing import Any
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.process import identify
 from llmops_tui.jobs.store import Job, JobState, JobStore
@@ -57,7 +57,7 @@ class JobLauncher:
         # A new session, nothing on the terminal, output to files: measured to be what survives tmux and SSH.
         with (folder / "supervisor.log").open("ab") as log:
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "llmops_tui.jobs.supervisor", str(self.workspace.root), job.id],
+                module_command("llmops_tui.jobs.supervisor", str(self.workspace.root), job.id),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

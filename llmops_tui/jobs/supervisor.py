@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from llmops_tui.child_python import module_command
 from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.journal import Journal
@@ -42,7 +43,7 @@ def supervise(workspace: Workspace, job_id: str) -> int:
     oom_before = oom_kills()
     with (folder / "output.log").open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "llmops_tui.jobs.worker", str(workspace.root), job_id, str(os.getpid())],
+            module_command("llmops_tui.jobs.worker", str(workspace.root), job_id, str(os.getpid())),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 
@@ -62,7 +63,7 @@ def _pip() -> list[str]:
     import importlib.util
 
     if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-P", "-m", "pip"]
+        return module_command("pip")
     found = shutil.which("pip3") or shutil.which("pip")
     if found is None:
         raise LlmopsError(

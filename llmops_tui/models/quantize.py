@@ -6,10 +6,10 @@ import contextlib
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.process import describe_exit, oom_kills
 from llmops_tui.jobs.worker import JobContext
@@ -89,7 +89,7 @@ def run_quantizer(context: JobContext, source: Path, target: Path, file_type: in
     """llama.cpp quantizes in a process of its own, which can be ended at any moment and may crash."""
     before = oom_kills()
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmops_tui.models.quantize_worker", str(source), str(target), str(file_type)],
+        module_command("llmops_tui.models.quantize_worker", str(source), str(target), str(file_type)),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -6,7 +6,6 @@ import json
 import math
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training import turns
@@ -162,7 +162,7 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
     reader = HistoryReader(folder)
     with (folder / "output.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "llmops_tui.training.worker.trial", str(context.workspace.root), str(folder)],
+            module_command("llmops_tui.training.worker.trial", str(context.workspace.root), str(folder)),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     told: set[int] = set()
