@@ -87,7 +87,7 @@ def serve(
 
     session = session_of(context)
     found = ModelRegistry(session.catalogue).get(model)
-    keys, key_file = keys_of(session, api_key_file, no_key=no_key, host="" if socket_path else host)
+    keys, key_file = keys_of(session, api_key_file, no_key=no_key, host=None if socket_path else host)
     options = changed(
         engine(own_options(session)),
         wait=wait,
@@ -186,16 +186,25 @@ def _stay(session: Session, supervisor: ServerSupervisor, handle: ServerHandle) 
     )
 
 
-def keys_of(session: Session, given: Path | None, *, no_key: bool, host: str) -> tuple[tuple[str, ...], Path | None]:
-    """The keys to let in, and the file they are in.
+def keys_of(
+    session: Session, given: Path | None, *, no_key: bool, host: str | None
+) -> tuple[tuple[str, ...], Path | None]:
+    """The keys to let in, and the file they are in; ``host`` is the address to listen on, none for a socket.
 
     Raises:
-        InputRefusedError: no key for a public address, or a key file that others can read.
+        InputRefusedError: ``bad_address``: an empty one, which would be all of this machine's; no key for a public
+            address, or a key file that others can read.
     """
     from llmops_tui.inference.server.guard import is_public, read_keys
 
+    if host is not None and not host.strip():
+        raise InputRefusedError(
+            "bad_address",
+            "--host is empty, which would be all addresses of this machine",
+            "Say 0.0.0.0 for that, or leave it out.",
+        )
     if no_key:
-        if host and is_public(host):
+        if host is not None and is_public(host):
             raise InputRefusedError(
                 "key_needed", f"{host} can be reached from other machines; a key is needed there", "Leave out --no-key."
             )

@@ -14,10 +14,36 @@ from llmops_tui.child_python import module_command
 from llmops_tui.workspace.layout import Workspace
 
 # What each kind of process imports, from the standard library and beyond.
-TRAPS = (
-    "json typing base64 asyncio dataclasses secrets sqlite3 numpy duckdb pyarrow polars jinja2 httpx pydantic orjson gguf llama_cpp "
-    "llguidance starlette uvicorn typer torch transformers sitecustomize usercustomize llmops_tui screens gettext"
-).split()
+TRAPS = [
+    "json",
+    "typing",
+    "base64",
+    "asyncio",
+    "dataclasses",
+    "secrets",
+    "sqlite3",
+    "numpy",
+    "duckdb",
+    "pyarrow",
+    "polars",
+    "jinja2",
+    "httpx",
+    "pydantic",
+    "orjson",
+    "gguf",
+    "llama_cpp",
+    "llguidance",
+    "starlette",
+    "uvicorn",
+    "typer",
+    "torch",
+    "transformers",
+    "sitecustomize",
+    "usercustomize",
+    "llmops_tui",
+    "screens",
+    "gettext",
+]
 
 
 @pytest.fixture

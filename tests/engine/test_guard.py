@@ -327,10 +327,17 @@ def test_keys_are_made_kept_private_and_checked(workspace: Workspace) -> None:
     assert keys_of(session, None, no_key=True, host="127.0.0.1") == ((), None)
     with pytest.raises(InputRefusedError, match="other machines"):
         keys_of(session, None, no_key=True, host="0.0.0.0")
+    for empty in ("", " "):
+        for no_key in (True, False):
+            with pytest.raises(InputRefusedError, match="all addresses"):
+                keys_of(session, None, no_key=no_key, host=empty)
+    assert keys_of(session, None, no_key=True, host=None) == ((), None)
     path.chmod(0o640)
     with pytest.raises(InputRefusedError, match="others can read"):
         keys_of(session, None, no_key=False, host="127.0.0.1")
     path.chmod(0o600)
+    path.write_text("# a remark\na-key-with-a-#-in-its-middle\n  # another\n")
+    assert keys_of(session, path, no_key=False, host=None)[0] == ("a-key-with-a-#-in-its-middle",)
     path.write_text("short\n")
     with pytest.raises(InputRefusedError, match="16 characters"):
         keys_of(session, path, no_key=False, host="127.0.0.1")

@@ -274,5 +274,5 @@ def _digest(data: bytes) -> bytes:
 
 
 def read_keys(lines: Iterable[str]) -> tuple[str, ...]:
-    """The keys of a key file: one a line, with ``#`` for remarks."""
-    return tuple(key for line in lines if (key := line.partition("#")[0].strip()))
+    """The keys of a key file, one a line; a line that begins with ``#`` is a remark, and elsewhere it is part of the key."""
+    return tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
