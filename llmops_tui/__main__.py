@@ -36,7 +36,7 @@ def _open_app() -> int:
     try:
         return open_app(find_workspace(options.workspace).make())
     except LlmopsError as error:
-        sys.stderr.write(f"llmops: {error.message}. {error.hint}\n")
+        sys.stderr.write(f"llmops: {error.told}\n")
         return int(error.exit_code)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+# What ends a sentence, or cannot be followed by a full stop.
+_ENDS = {".", "!", "?", "…", ":"}
+
 
 class ExitCode(IntEnum):
     """Exit codes of the command line; they are an interface and do not change."""
@@ -32,9 +35,24 @@ class LlmopsError(Exception):
         self.hint = hint
         self.exit_code = exit_code
 
+    @property
+    def told(self) -> str:
+        """Message and hint, one sentence after the other, as people read them."""
+        return sentences(self.message, self.hint)
+
     def as_dict(self) -> dict[str, str]:
         """The failure as the command line's JSON and the server's answers show it."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+def sentences(*parts: str) -> str:
+    """Texts one after the other, each but the last with the full stop it may lack; empty ones are left out.
+
+    A text that stands alone gets its full stop too. The last of several is often a command to be copied, and stays as it is.
+    """
+    found = [part.strip() for part in parts if part.strip()]
+    ended = [part if part.rstrip("\"')")[-1:] in _ENDS else f"{part}." for part in found]
+    return " ".join([*ended[:-1], found[-1]] if len(found) > 1 else ended)
 
 
 class InputRefusedError(LlmopsError):

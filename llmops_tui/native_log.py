@@ -7,6 +7,7 @@ and the same one not more than three times, so that a log does not grow with eac
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -17,6 +18,8 @@ from llmops_tui.safe_text import safe_line
 _INFO, _WARNING, _ERROR, _GOES_ON = 2, 3, 4, 5
 _NAMES = {_INFO: "info", _WARNING: "warning", _ERROR: "error"}
 _METADATA = "llama_model_loader: - "
+# What most lines begin with; it says nothing to whoever did not write llama.cpp.
+_FUNCTION = re.compile(r"^\w+: ")
 _REPEATS = 3
 _MAX_TEXTS = 1000
 _MAX_LINE = 2000
@@ -31,7 +34,17 @@ class NativeLog:
         self._level = 0
         self._begun = ""
         self._seen: dict[str, int] = {}
+        self._error = ""
         self.loading = True
+
+    def why(self) -> str:
+        """The first error that was told since this was last asked, behind a colon; empty where there was none.
+
+        The first one is the cause; those after it say what could not be done for that reason.
+        """
+        with self._lock:
+            error, self._error = self._error, ""
+        return f": {error}" if error else ""
 
     def take(self, level: int, text: bytes) -> None:
         """Take a piece of text; a line is written when it is whole."""
@@ -49,6 +62,8 @@ class NativeLog:
         # Dots are the progress of loading.
         if not line.strip(". ") or (self._level == _INFO and (not self.loading or line.startswith(_METADATA))):
             return
+        if self._level == _ERROR and not self._error:
+            self._error = safe_line(_FUNCTION.sub("", line).strip(), 300)
         more = ""
         if self._level != _INFO:
             times = self._seen.get(line, 0) + 1

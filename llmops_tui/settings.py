@@ -120,7 +120,7 @@ class Settings(BaseModel):
         try:
             read_shares(text)
         except InputRefusedError as error:
-            raise ValueError(f"{error.message}. {error.hint}") from error
+            raise ValueError(error.told) from error
         return text
 
 

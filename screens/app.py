@@ -145,7 +145,7 @@ class LlmopsApp(App[int]):
         if error.code == "closing":
             return
         _log.warning("%s: %s", error.code, error.message)
-        self.say(f"{error.message}. {error.hint}".strip(), title="Failed", severity="error", seconds=12.0)
+        self.say(error.told, title="Failed", severity="error", seconds=12.0)
 
     @on(Worker.StateChanged)
     def _worker_failed(self, event: Worker.StateChanged) -> None:

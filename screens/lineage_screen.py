@@ -50,7 +50,7 @@ class LineageScreen(Modal[None]):
         try:
             found = await asyncio.to_thread(partial(trace_lineage, services.catalogue, services.journal, self._subject))
         except LlmopsError as error:
-            text = Content(f"{safe_line(error.message)}. {safe_line(error.hint)}")
+            text = Content(safe_line(error.told))
         else:
             parts: list[tuple[str, str] | str] = []
             for branches, kind, line in draw(found, utf8=self._utf8):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.errors import ExitCode
+from llmops_tui.errors import ExitCode, sentences
 
 
 def backup(
@@ -91,7 +91,7 @@ def check(
     report = look(session.workspace, accept=accept, progress=_progress(session))
 
     def human() -> str:
-        lines = [f"{f.level}: {f.place}: {f.text}. {f.remedy}".rstrip() for f in report.findings]
+        lines = [f"{f.level}: {f.place}: {sentences(f.text, f.remedy)}" for f in report.findings]
         looked = ", ".join(f"{number:,} {what}" for what, number in report.looked_at.items())
         word = f"{len(report.errors)} wrong" if report.errors else "clean"
         return "\n".join([*lines, f"{word}: {looked}"])

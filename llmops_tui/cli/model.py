@@ -39,17 +39,35 @@ def add(
         str | None, typer.Option(help="With a URL: the environment variable that holds its key.")
     ] = None,
     store_key: Annotated[bool, typer.Option("--store-key", help="Read the key from stdin into the keyring.")] = False,
+    move: Annotated[
+        bool, typer.Option("--move", help="With a file of the same bytes elsewhere: it is here from now on.")
+    ] = False,
 ) -> None:
     """Register a model: a GGUF file, checked and hashed, or any OpenAI-compatible address."""
     session = session_of(context)
-    if "://" in place:
+    if not place.strip():
+        hint = "llmops model add PATH, or: llmops model add https://… --name NAME"
+        raise LlmopsError("usage", "the path or address is empty", hint, ExitCode.USAGE)
+    remote = "://" in place
+    unfit = {"--remote-model": remote_model, "--key-env": key_env, "--store-key": store_key} if not remote else {}
+    for option, given in (unfit or {"--move": move}).items():
+        if given:
+            goes = "a file" if remote else "a URL"
+            raise LlmopsError("usage", f"{option} goes with {goes}", exit_code=ExitCode.USAGE)
+    if remote:
         _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
         return
+    from llmops_tui.models.adding import add_file
     from llmops_tui.models.names import fit_name
 
     path = Path(place)
-    model = _registry(session).add(path, name or fit_name(_stem(path)), session.progress(f"hashing {path.name}"))
-    session.emit(model.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
+    added = add_file(
+        _registry(session), path, name or fit_name(_stem(path)), session.progress(f"hashing {path.name}"), move=move
+    )
+    model = added.model
+    for note in added.notes:
+        session.say(note)
+    session.emit(added.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
 
 
 def _stem(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, sentences
 
 if TYPE_CHECKING:
     from llmops_tui.monitoring.recorder import Moment, Recorder
@@ -99,14 +99,12 @@ def _lines(moment: Moment) -> list[str]:
     if host.disk_used is not None and host.disk_total:
         lines[0] += f"  disk {100 * host.disk_used / host.disk_total:.0f} %"
     if not moment.gpus.gpus:
-        lines.append(
-            f"gpu   {moment.gpus.cause or moment.gpus.state}"
-            + (f". {moment.gpus.remedy}" if moment.gpus.remedy else "")
-        )
+        told = moment.gpus.cause or moment.gpus.state
+        lines.append(f"gpu   {sentences(told, moment.gpus.remedy) if moment.gpus.remedy else told}")
     for gpu in moment.gpus.gpus:
         parts = [f"gpu{gpu.index}  {gpu.name}"]
         if gpu.trouble:
-            parts.append(f"{gpu.trouble}. {gpu.remedy}")
+            parts.append(sentences(gpu.trouble, gpu.remedy))
         for label, value, unit in (
             ("util", gpu.utilisation, "%"), ("mem bandwidth", gpu.bandwidth, "%"), ("power", gpu.power, "W"),
             ("", gpu.temperature, "°C"),

@@ -126,6 +126,5 @@ def report_error(options: Globals, error: LlmopsError) -> int:
     """Print a failure as the interface promises and return the exit code."""
     if options.json:
         sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
-    hint = f" {error.hint}" if error.hint else ""
-    sys.stderr.write(safe_line(f"llmops: {error.message}.{hint}", limit=2000) + "\n")
+    sys.stderr.write(safe_line(f"llmops: {error.told}", limit=2000) + "\n")
     return int(error.exit_code)

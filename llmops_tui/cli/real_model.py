@@ -22,7 +22,7 @@ def find_real_model(session: Session, *, fetch: bool) -> Path | None:
     except LlmopsError as error:
         if error.exit_code == ExitCode.INTERRUPTED:
             raise
-        session.say(f"{error.message}. {error.hint}")
+        session.say(error.told)
         return None
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.models.support import library_files
 from llmops_tui.user_files import state_folder
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 
@@ -161,11 +161,9 @@ def _build() -> str:
     parts = []
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         parts.append(importlib.metadata.version("llama-cpp-python"))
-    place = importlib.util.find_spec("llama_cpp")
-    for folder in (place.submodule_search_locations or ()) if place is not None else ():
-        for file in sorted((Path(folder) / "lib").glob("*")):
-            status = file.stat()
-            parts.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
+    for file in library_files():
+        status = file.stat()
+        parts.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
     return "\n".join([*parts, os.environ.get("LLAMA_CPP_LIB_PATH", "")])
 
 

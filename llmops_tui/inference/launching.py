@@ -126,7 +126,8 @@ class _Attempt:
             return dict(message["info"])
         code = await self._end(died=message["event"] == "died")
         if message["event"] == "failed":
-            raise LlmopsError(**message["error"])
+            error: dict[str, str] = message["error"]
+            raise LlmopsError(**error | {"hint": error["hint"] or f"The engine's log is {self._log}."})
         if message["event"] == "unsound":
             self.cause = str(message["cause"])
             return None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.hardware import memory
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.planning import Plan, make_plan, usable_gpus
@@ -97,5 +97,5 @@ def _with_advice(error: MemoryShortError, header: GgufHeader, options: LoadOptio
     smaller = largest_that_fits(header, options, error.available, gpu=error.device != memory.HOST)
     if smaller is not None:
         error.smaller = smaller
-        error.hint += f" This would fit: --context {smaller[0]} --parallel {smaller[1]}."
+        error.hint = sentences(error.hint, f"This would fit: --context {smaller[0]} --parallel {smaller[1]}.")
     return error

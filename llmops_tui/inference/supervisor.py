@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.loading import lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -219,9 +219,8 @@ class ServerSupervisor:
         last = ""
         with contextlib.suppress(OSError, IndexError):
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
-        return LlmopsError(
-            "server_start_failed", f"the server of {model!r} did not start: {cause}. {last}"[:500], f"Its log is {log}."
-        )
+        told = sentences(f"the server of {model!r} did not start: {cause}", last)
+        return LlmopsError("server_start_failed", told[:500], f"Its log is {log}.")
 
 
 def health(handle: ServerHandle) -> dict[str, Any]:

@@ -97,13 +97,13 @@ def share_bytes(text: str, offsets: Sequence[tuple[int, int]]) -> list[bytes]:
 def _gguf(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
     import llama_cpp
 
-    native_log.install(llama_cpp)
+    log = native_log.install(llama_cpp)
     llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
-        raise ValueError("llama.cpp could not load its vocabulary")
+        raise ValueError(f"llama.cpp could not load its vocabulary{log.why()}")
     vocab = llama_cpp.llama_model_get_vocab(model)
     piece_buffer = ctypes.create_string_buffer(512)
 

@@ -16,6 +16,7 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
@@ -74,8 +75,9 @@ def run(workspace: Workspace, job_id: str) -> int:
     except JobCancelledError:
         return 1
     except LlmopsError as error:
-        traceback.print_exc()
-        store.update(job_id, cause=f"{error.message} {error.hint}".strip())
+        # Foreseen, and said in full: where in the code it was noticed helps nobody.
+        sys.stderr.write(safe_line(error.told, limit=2000) + "\n")
+        store.update(job_id, cause=error.told)
         return 1
     except Exception as error:  # noqa: BLE001  the border of the job: every failure becomes a recorded cause
         traceback.print_exc()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_tui.models.gguf import is_projector
+from llmops_tui.models.gguf import says_no_model
 from llmops_tui.models.names import fit_name
 
 _MAX_ENTRIES = 50_000
@@ -76,12 +76,15 @@ def _in_ollama(folder: Path) -> Iterator[FoundModel]:
 def _found(path: Path, name: str, source: str) -> FoundModel | None:
     try:
         target = path.resolve(strict=True)
+        # A pipe by that name would wait for a writer.
+        if not target.is_file():
+            return None
         with target.open("rb") as file:
             if file.read(4) != b"GGUF":
                 return None
         # A split file is opened by its name: its link must not be followed to a blob without one.
         kept = path if _FIRST_SHARD.search(path.name) else target
-        if is_projector(target):
+        if says_no_model(target):
             return None
         return FoundModel(kept, fit_name(name.removesuffix(".gguf")), source, target.stat().st_size)
     except (OSError, ValueError):

@@ -18,7 +18,7 @@ def check_model_file(path: Path) -> GgufHeader:
     """The header of a file that is to be registered.
 
     Raises:
-        InputRefusedError: it is damaged, a projector, a later one of several files, or its name is no text.
+        InputRefusedError: it is damaged, no model, a later one of several files, or its name is no text.
     """
     try:
         str(path).encode()
@@ -27,11 +27,9 @@ def check_model_file(path: Path) -> GgufHeader:
             "bad_file_name", f"the name of {path.name!r} is no text", "Rename the file, or make a link to it."
         ) from None
     header = read_header(path)
-    if header.is_projector:
+    if header.no_model:
         raise InputRefusedError(
-            "not_a_model",
-            f"{path} is a projector (mmproj), which turns images or sound into a model's input, and is no model itself",
-            "Register the model it goes with; images are not read here.",
+            "not_a_model", f"{path} is {header.no_model}, and is no model itself", "Register the model it goes with."
         )
     if header.shard > 1:
         match = _SHARD.fullmatch(path.name)

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
+from llmops_tui.models.files import check_model_file
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.known import KNOWN, cached, fetch_known, known_model
 from llmops_tui.models.names import check_name
@@ -193,7 +194,8 @@ def _bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Pat
             raise download.disk_full(staging, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
         digests = {file.name: _bring_one(context, staging, files, number) for number, file in enumerate(files)}
         # Unfit files are found out here, where nothing has their name yet.
-        for file in files:
+        check_model_file(staging / files[0].name)
+        for file in files[1:]:
             read_header(staging / file.name)
         (staging / _LOCK).unlink()
         staging.rename(final)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.models.gguf_header import GgufHeader, names_projector
+from llmops_tui.models.gguf_header import GgufHeader, names_no_model
+from llmops_tui.models.plain_file import check_plain_file
 
 _MAGIC = b"GGUF"
 _MAX_TENSORS = 200_000
@@ -94,8 +95,8 @@ def refuse(path: Path, reason: str) -> InputRefusedError:
     )
 
 
-def is_projector(path: Path) -> bool:
-    """Whether a GGUF file is a projector, from the beginning of its header alone; a damaged file is none.
+def says_no_model(path: Path) -> bool:
+    """Whether a GGUF file says that it is no model, from the beginning of its header alone; a damaged file does not.
 
     Raises:
         OSError: the file cannot be read.
@@ -108,10 +109,10 @@ def is_projector(path: Path) -> bool:
             reader.take(8, "the tensor count")
             for _ in range(int(reader.number("<Q", "the metadata count"))):
                 key = reader.string("a metadata key", _MAX_KEY)
-                if not key.startswith("general."):
+                if not key.startswith(("general.", "imatrix.")):
                     break
                 found[key], _ = _value(reader, int(reader.number("<I", key)), key)
-    return names_projector(found)
+    return bool(names_no_model(found))
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -120,6 +121,7 @@ def read_header(path: Path) -> GgufHeader:
     Raises:
         InputRefusedError: the file is missing, damaged, pickled, or of a kind this reader does not know.
     """
+    check_plain_file(path)
     try:
         status = path.stat()
         return _read(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
@@ -158,7 +160,8 @@ def _parse(reader: _Reader) -> GgufHeader:
         if length is not None:
             lengths[key] = length
     # Of a model in several files the first alone says what it is.
-    if not metadata.get("split.no") and not isinstance(metadata.get("general.architecture"), str):
+    told = isinstance(metadata.get("general.architecture"), str) or bool(names_no_model(metadata))
+    if not metadata.get("split.no") and not told:
         raise refuse(path, "it names no architecture")
     parameters, sizes = _tensors(reader, tensors, metadata)
     return GgufHeader(

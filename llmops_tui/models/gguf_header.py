@@ -55,9 +55,9 @@ class GgufHeader:
         return int(self.metadata.get("split.no") or 0) + 1
 
     @property
-    def is_projector(self) -> bool:
-        """Whether it turns images or sound into a model's input, and is no model itself."""
-        return names_projector(self.metadata)
+    def no_model(self) -> str:
+        """What it is where it is no model and no adapter; else empty."""
+        return names_no_model(self.metadata)
 
     @property
     def architecture(self) -> str:
@@ -100,7 +100,8 @@ class GgufHeader:
             "vocabulary": self.array_lengths.get("tokenizer.ggml.tokens"),
             "shards": self.shards,
             "license": self.metadata.get("general.license"),
-            "type": self.metadata.get("general.type", "model"),
+            # Early adapters say of what kind they are, and not that they are adapters.
+            "type": "adapter" if "adapter.type" in self.metadata else self.metadata.get("general.type", "model"),
             "chat_template": self.chat_template,
         }
 
@@ -128,6 +129,10 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
     )
 
 
-def names_projector(metadata: dict[str, Any]) -> bool:
-    """Whether metadata are those of a projector, which turns images or sound into a model's input."""
-    return metadata.get("general.type") == "mmproj" or metadata.get("general.architecture") == "clip"
+def names_no_model(metadata: dict[str, Any]) -> str:
+    """What a file with such metadata is, in words, where it is something that goes with a model; else empty."""
+    if metadata.get("general.type") == "mmproj" or metadata.get("general.architecture") == "clip":
+        return "a projector (mmproj), which turns images or sound into a model's input"
+    if metadata.get("general.type") == "imatrix" or any(key.startswith("imatrix.") for key in metadata):
+        return "an importance matrix (imatrix), which says what to spare when a model is quantized"
+    return ""

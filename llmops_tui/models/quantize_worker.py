@@ -39,7 +39,7 @@ def main() -> int:
     params.nthread = max(1, (os.cpu_count() or 2) - 1)
     status = llama_cpp.llama_model_quantize(os.fsencode(sys.argv[1]), os.fsencode(sys.argv[2]), ctypes.byref(params))
     if status != 0:
-        tell({"error": f"status {status}"})
+        tell({"error": f"status {status}{log.why()}"})
     return int(status != 0)
 
 

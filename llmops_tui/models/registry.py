@@ -95,18 +95,35 @@ class ModelRegistry:
         name: str,
         progress: Callable[[float], None] | None = None,
         origin: dict[str, Any] | None = None,
+        *,
+        move: bool = True,
     ) -> Model:
         """Register a GGUF file, the first of several it is split into, or a folder of safetensors, where it lies.
 
-        ``origin`` is where a file was fetched from: kept and shown beside what the file says of itself.
+        ``origin`` is where a file was fetched from: kept and shown beside what the file says of itself. Where the very
+        same bytes are registered under the name, and are where they were, they stay there unless ``move``.
 
         Raises:
             InputRefusedError: the name is taken or unfit, or a file is damaged or missing.
         """
         check_name(name)
-        path = path.expanduser().resolve()
-        if path.is_dir():
-            return self._add_folder(path, name, progress)
+        try:
+            path = path.expanduser().resolve()
+            folder = path.is_dir()
+        except (OSError, RuntimeError) as error:
+            raise InputRefusedError(
+                "model_unreadable", f"cannot read {path}: {getattr(error, 'strerror', error)}"
+            ) from error
+        model = self._read_folder(path, name, progress) if folder else self._read_file(path, name, progress, origin)
+        known = next((m for m in self.all() if m.name == name and m.sha256 == model.sha256), None)
+        if not move and known is not None and known.path != path and known.present:
+            return known
+        self._insert(model, self._stored_path(path))
+        return model
+
+    def _read_file(
+        self, path: Path, name: str, progress: Callable[[float], None] | None, origin: dict[str, Any] | None
+    ) -> Model:
         header = check_model_file(path)
         files = shards_of(path)
         if len(files) != header.shards:
@@ -122,17 +139,13 @@ class ModelRegistry:
         summary |= told | {"license": summary["license"] or told.get("license")}
         kind = "adapter" if summary["type"] == "adapter" else "gguf"
         size = sum(h.size_bytes for h in headers)
-        model = Model(name, kind, path, digest, size, summary, time.time(), time.time())
-        self._insert(model, self._stored_path(path))
-        return model
+        return Model(name, kind, path, digest, size, summary, time.time(), time.time())
 
-    def _add_folder(self, path: Path, name: str, progress: Callable[[float], None] | None) -> Model:
+    def _read_folder(self, path: Path, name: str, progress: Callable[[float], None] | None) -> Model:
         folder = read_folder(path)
         digest = digest_of(folder.files, progress)
         size = sum(file.stat().st_size for file in folder.files)
-        model = Model(name, "safetensors", path, digest, size, folder.summary(), time.time(), time.time())
-        self._insert(model, self._stored_path(path))
-        return model
+        return Model(name, "safetensors", path, digest, size, folder.summary(), time.time(), time.time())
 
     def add_remote(self, url: str, name: str, facts: dict[str, Any], key_env: str | None = None) -> Model:
         """Register a model behind a URL; ``facts`` are those of :func:`llmops_tui.inference.remote.probe_remote`.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.plain_file import check_plain_file
 
 _MAX_HEADER = 100_000_000
 _MAX_JSON = 64 * 1024 * 1024
@@ -107,8 +108,13 @@ def read_folder(path: Path) -> ModelFolder:
         InputRefusedError: ``pickled_weights``, ``remote_code``, ``model_damaged`` or ``not_a_model``.
     """
     if not (path / "config.json").is_file():
+        here = next((file.name for file in sorted(path.glob("*.gguf"))), "")
         raise InputRefusedError(
-            "not_a_model", f"{path} has no config.json", "Give a GGUF file, or a model folder as Hugging Face saves it."
+            "not_a_model",
+            f"{path} is a folder without config.json",
+            f"Give the file in it: {path / here}"
+            if here
+            else "Give a GGUF file, or a model folder as Hugging Face saves it.",
         )
     config = _read_json(path / "config.json")
     if config.get("auto_map"):
@@ -146,6 +152,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     Raises:
         InputRefusedError: ``model_damaged``.
     """
+    check_plain_file(file)
     size = file.stat().st_size
     with file.open("rb") as stream:
         head = stream.read(8)

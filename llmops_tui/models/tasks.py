@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.adding import add_file
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 
@@ -20,4 +21,4 @@ def verify(context: JobContext, name: str) -> dict[str, Any]:
 def add(context: JobContext, path: str, name: str) -> dict[str, Any]:
     """Check, hash and register a model file."""
     registry = ModelRegistry(Catalogue(context.workspace))
-    return registry.add(Path(path), name, lambda share: context.report(share, f"hashing {path}")).as_dict()
+    return add_file(registry, Path(path), name, lambda share: context.report(share, f"hashing {path}")).as_dict()

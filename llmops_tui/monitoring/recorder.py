@@ -168,7 +168,7 @@ class Recorder:
             try:
                 work()
             except LlmopsError as error:
-                self._look_trouble = f"{error.message}. {error.hint}"
+                self._look_trouble = error.told
             except Exception as error:  # noqa: BLE001  a look that fails must not end all looks
                 self._look_trouble = f"{type(error).__name__}: {error}"
                 _log.exception("looking failed")
@@ -262,7 +262,7 @@ class Recorder:
                 self._alerts.rules = load_rules(path)
             except LlmopsError as error:
                 # The rules that were used before go on.
-                self._rules_trouble = f"{error.message}. {error.hint}"
+                self._rules_trouble = error.told
         alerts = self._alerts.step(now, values)
         for alert in alerts:
             self.history.keep_alert(alert)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.tokens import ModelText, TokenView
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, sentences
 from llmops_tui.hardware import memory as devices
 from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
@@ -344,9 +344,7 @@ def refuse(findings: list[Finding]) -> None:
     """
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
-        raise InputRefusedError(
-            "preflight", "; ".join(e.message for e in errors), " ".join(e.hint for e in errors if e.hint)
-        )
+        raise InputRefusedError("preflight", "; ".join(e.message for e in errors), sentences(*(e.hint for e in errors)))
 
 
 def as_dicts(findings: list[Finding]) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ class RecordPane:
             try:
                 self._tokens[number] = await asyncio.to_thread(self._read_tokens, version.kind, self.row)
             except LlmopsError as error:
-                problem = f"{error.message}. {error.hint}"
+                problem = error.told
         view = self._tokens.get(number)
         content = record_content(version.kind, self.row, self.shape, view, problem)
         screen.query_one("#record-text", Static).update(content)

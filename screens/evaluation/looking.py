@@ -133,7 +133,7 @@ def _read(shelf: Shelf, opened: Opened) -> None:
         else:
             opened.results = sorted(opened.results, key=lambda r: _order(r, opened.metric))
     except LlmopsError as error:
-        opened.trouble = f"{error.message}. {error.hint}"
+        opened.trouble = error.told
 
 
 def _order(result: Result, metric: str) -> tuple[bool, float, int]:

@@ -172,7 +172,7 @@ class ModelsScreen(BaseScreen):
             await asyncio.sleep(_FOLLOW_SECONDS)
             job = await asyncio.to_thread(self.services.jobs.store.get, job.id)
         if job.state == JobState.DONE:
-            self.app.say(done)
+            self.app.say(" ".join([done, *(job.result or {}).get("notes", [])]))
         else:
             self.app.report(
                 LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log.")

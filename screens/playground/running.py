@@ -70,7 +70,7 @@ class Run:
             kept = "; the text so far is kept" if self._answer.text else ""
             screen.show_figures(Content.styled(f"error: {error.code}", "$error"))
             if not self._answer.text:
-                self._answer.clear(f"{error.message}. {error.hint}")
+                self._answer.clear(error.told)
             await screen.refresh_versions()
             if error.code == "memory_short":
                 raise

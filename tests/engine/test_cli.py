@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.layout import Workspace
 
@@ -52,6 +53,8 @@ def test_without_a_terminal_the_app_says_so_and_exits_2() -> None:
         (("prompt", "show", "missing"), 3),
         (("prompt", "save", "a b", "--text", "x"), 3),
         (("model", "add", "/nonexistent.gguf"), 3),
+        (("model", "add", ""), 2),
+        (("model", "add", "/nonexistent.gguf", "--key-env", "X"), 2),
         (("job", "show", "job_zzz"), 3),
         (("sql", "DROP TABLE prompts"), 3),
         (("prompt", "import", "/nonexistent.yaml"), 3),
@@ -63,6 +66,25 @@ def test_exit_codes_are_an_interface(arguments: tuple[str, ...], code: int) -> N
     assert done.stdout == ""
     assert done.stderr.strip()
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (("it broke",), "it broke."),
+        (("it broke.", ""), "it broke."),
+        (("it broke", "llmops doctor"), "it broke. llmops doctor"),
+        (("it broke.", "Ask again."), "it broke. Ask again."),
+        (("hashing…", "Wait", "llmops job list"), "hashing… Wait. llmops job list"),
+        (('it said "no."', "Ask."), 'it said "no." Ask.'),
+        (("", "Ask"), "Ask."),
+        ((), ""),
+    ],
+)
+def test_sentences_have_one_full_stop_each(parts: tuple[str, ...], told: str) -> None:
+    assert sentences(*parts) == told
+    if len(parts) == 2:
+        assert LlmopsError("x", *parts).told == told
 
 
 def test_an_error_is_json_where_json_is_asked_for(workspace: Workspace) -> None:

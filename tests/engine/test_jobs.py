@@ -61,8 +61,13 @@ def test_a_job_that_fails_says_why(launcher: JobLauncher) -> None:
     job = launcher.start(kind="verify", title="v", entry="llmops_tui.models.tasks:verify", arguments={"name": "nope"})
     failed = ended(launcher, job)
     assert failed.state == JobState.FAILED
-    assert "no model 'nope'" in failed.cause
-    assert "Traceback" in (launcher.store.folder(failed) / "output.log").read_text()
+    assert "no model 'nope' in this workspace. Known: " in failed.cause
+    # What was foreseen is told in one line; what was not, with its place in the code.
+    assert (launcher.store.folder(failed) / "output.log").read_text() == failed.cause + "\n"
+    unforeseen = launcher.start(
+        kind="x", title="x", entry="llmops_tui.models.tasks:verify", arguments={"name": 7, "x": 1}
+    )
+    assert "Traceback" in (launcher.store.folder(ended(launcher, unforeseen)) / "output.log").read_text()
 
 
 def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,14 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState
+from llmops_tui.models.adding import add_file
 from llmops_tui.models.discovery import find_models
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import join_headers
 from llmops_tui.models.names import check_name, derived_name, fit_name
 from llmops_tui.models.quantize import check_quantization
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.models.support import knows_architecture
 from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
@@ -140,6 +143,88 @@ def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monke
         ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big-00001-of-00002"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
     }  # fmt: skip
     assert find_models(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("keys", [{"general.type": "imatrix"}, {"imatrix.chunk_count": "1"}])
+def test_an_importance_matrix_is_no_model_and_is_not_offered(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "nowhere"))
+    folder = tmp_path / ".lmstudio/models/org"
+    folder.mkdir(parents=True)
+    path = folder / "some.gguf"
+    path.write_bytes(header_of(keys))
+    with pytest.raises(InputRefusedError, match=r"some\.gguf is an importance matrix") as caught:
+        ModelRegistry(catalogue).add(path, "x")
+    assert caught.value.code == "not_a_model"
+    assert find_models(tmp_path) == []
+
+
+def header_of(texts: dict[str, str]) -> bytes:
+    """A GGUF header without tensors, and with texts as its only metadata."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    pairs = [text(key) + struct.pack("<I", 8) + text(value) for key, value in texts.items()]
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs)
+
+
+def test_what_llama_cpp_will_not_load_is_told_when_it_is_added(catalogue: Catalogue, tmp_path: Path) -> None:
+    registry = ModelRegistry(catalogue)
+    names = ["llama", "qwen3", "gemma3", "gpt-oss", "llamaX"]
+    assert [knows_architecture(name) for name in names] == [True, True, True, True, False]
+    sound = add_file(registry, MODEL, "sound")
+    assert sound.notes == ()
+    new = add_file(registry, write_header(tmp_path / "new.gguf", "imaginary9", "model"), "new")
+    assert "does not know the architecture 'imaginary9'" in new.notes[0]
+    bare = add_file(registry, write_header(tmp_path / "bare.gguf", "llama", "model"), "bare")
+    assert [what in " ".join(bare.notes) for what in ("no context length", "no tokens", "know")] == [True, True, False]
+    adapter = add_file(registry, write_header(tmp_path / "a.gguf", "llama", "adapter"), "a")
+    assert adapter.notes == ()
+    old = tmp_path / "old.gguf"
+    old.write_bytes(header_of({"general.architecture": "llama", "adapter.type": "lora"}))
+    assert add_file(registry, old, "old").model.kind == "adapter"
+
+
+def test_what_is_no_file_is_refused_without_opening_it(catalogue: Catalogue, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.gguf"
+    os.mkfifo(pipe)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for path, told in (
+        (pipe, "is a pipe, and no file"),
+        (Path("/dev/zero"), "is a device, and no file"),
+        (folder, "is a folder without config.json"),
+        (tmp_path / ("x" * 300), "cannot read"),
+        (Path("~no-such-user-here/x.gguf"), "cannot read"),
+    ):
+        with pytest.raises(InputRefusedError, match=told):
+            ModelRegistry(catalogue).add(path, "x")
+    # Nor where it is a part of something.
+    (folder / "config.json").write_text("{}")
+    os.mkfifo(folder / "model.safetensors")
+    with pytest.raises(InputRefusedError, match="is a pipe"):
+        ModelRegistry(catalogue).add(folder, "x")
+
+
+def test_the_same_bytes_elsewhere_move_a_model_only_where_that_is_said(catalogue: Catalogue, tmp_path: Path) -> None:
+    registry = ModelRegistry(catalogue)
+    first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
+    for path in (first, second):
+        path.write_bytes(MODEL.read_bytes())
+    assert add_file(registry, first, "m").notes == ()
+    assert add_file(registry, first, "m").notes == ()
+    kept = add_file(registry, second, "m")
+    assert kept.model.path == registry.get("m").path == first
+    assert "stays at" in kept.notes[0]
+    moved = add_file(registry, second, "m", move=True)
+    assert moved.model.path == registry.get("m").path == second
+    assert str(first) in moved.notes[0]
+    second.unlink()
+    found = add_file(registry, first, "m")
+    assert registry.get("m").path == first
+    assert "was registered at" in found.notes[0]
 
 
 def write_header(path: Path, architecture: str, kind: str) -> Path:

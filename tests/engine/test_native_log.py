@@ -6,8 +6,17 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.native_log import NativeLog
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
+from tests.engine.test_models import write_header
 
 DEBUG, INFO, WARNING, ERROR, GOES_ON = 1, 2, 3, 4, 5
 
@@ -55,6 +64,35 @@ def test_after_loading_only_trouble_is_told_and_the_same_three_times() -> None:
     assert told((INFO, b"fact\n"), loading=False) == []
     lines = told(*[(WARNING, b"again\n")] * 50, (ERROR, b"once\n"), loading=False)
     assert lines == ["warning again", "warning again", "warning again (not told again)", "error   once"]
+
+
+def test_the_first_error_is_why_and_is_told_once() -> None:
+    log = NativeLog(os.open(os.devnull, os.O_WRONLY))
+    assert log.why() == ""
+    for level, text in ((WARNING, b"careful\n"), (ERROR, b"some_function: no such \x1b[2J thing\n"), (ERROR, b"failed\n")):
+        log.take(level, text)
+    assert log.why() == ": no such ␛[2J thing"
+    assert log.why() == ""
+    # Also where the same is no longer written.
+    for _ in range(5):
+        log.take(ERROR, b"again\n")
+        assert log.why() == ": again"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "told"), [("imaginary9", "unknown model architecture: 'imaginary9'"), ("llama", "key not found")]
+)
+def test_a_model_that_does_not_load_says_in_llama_cpps_words_why_and_names_the_engines_log(
+    workspace: Workspace, architecture: str, told: str
+) -> None:
+    path = write_header(workspace.root / "some.gguf", architecture, "model")
+    model = ModelRegistry(Catalogue(workspace)).add(path, "some")
+    with pytest.raises(LlmopsError, match=told) as caught:
+        ServerSupervisor(workspace).ensure(model, LoadOptions(threads=1))
+    assert caught.value.code == "model_load_failed"
+    log = workspace.logs / "engine-some.log"
+    assert str(log) in caught.value.hint
+    assert told in log.read_text()
 
 
 def test_an_engine_tells_its_facts_once_and_requests_nothing() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.evaluation.metrics.base import Answer
 from llmops_tui.evaluation.running.cache import AnswerCache, answer_key
 from llmops_tui.inference.client import ModelClient
@@ -176,7 +176,7 @@ class Asker:
 
 
 def _gone(name: str, error: LlmopsError) -> LlmopsError:
-    hint = f"{error.hint} What was answered is kept; llmops eval resume goes on.".strip()
+    hint = sentences(error.hint, "What was answered is kept; llmops eval resume goes on.")
     return LlmopsError("model_gone", f"the model {name!r} is gone: {error.message}", hint)
 
 

@@ -40,7 +40,7 @@ class NativeModel:
     """
 
     def __init__(self, options: EngineOptions, progress: Callable[[float], None] | None = None) -> None:
-        log = native_log.install(llama_cpp)
+        self._log = log = native_log.install(llama_cpp)
         llama_cpp.llama_backend_init()
         parameters = ModelParameters(options)
         if progress is not None:
@@ -49,9 +49,7 @@ class NativeModel:
             parameters.native.progress_callback = told
         self.model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), parameters.native)
         if not self.model:
-            raise LlmopsError(
-                "model_load_failed", f"llama.cpp could not load {options.path}", "The server's log says why."
-            )
+            raise LlmopsError("model_load_failed", f"llama.cpp could not load {options.path}{log.why()}")
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.n_vocab = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
         self.bos = int(llama_cpp.llama_vocab_bos(self.vocab))
@@ -181,12 +179,13 @@ class NativeModel:
         """
         if name in self.adapters:
             return
+        self._log.why()  # what was told before is no cause of this
         adapter = llama_cpp.llama_adapter_lora_init(self.model, os.fsencode(path))
         if not adapter:
             raise LlmopsError(
                 "adapter_load_failed",
-                f"llama.cpp could not load the adapter {path} for this model",
-                "An adapter fits only the model it was trained on; the server's log says more.",
+                f"llama.cpp could not load the adapter {path} for this model{self._log.why()}",
+                "An adapter fits only the model it was trained on.",
             )
         self.adapters[name] = adapter
 

@@ -85,7 +85,7 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> dict[str, Any]:
         write_adapter_gguf(family, read_adapter(adapter), scratch, run.name)
     except InputRefusedError as error:
         # The adapter itself is good; only this form of it cannot be made.
-        return result | {"model": None, "without_gguf": f"{error.message}. {error.hint}".strip()}
+        return result | {"model": None, "without_gguf": error.told}
     final = store.workspace.models / f"{run.name}.gguf"
     scratch.rename(final)
     model = store.registry.add(final, run.name)

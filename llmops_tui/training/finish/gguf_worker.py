@@ -28,14 +28,14 @@ class GgufModel:
         import llama_cpp
 
         self.lib = llama_cpp
-        native_log.install(llama_cpp)
+        log = native_log.install(llama_cpp)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.use_extra_bufts = rung.get("extra_buffers", True)
         params.n_gpu_layers = rung.get("gpu_layers", params.n_gpu_layers)
         self.model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self.model:
-            raise ValueError(f"llama.cpp could not load {path}")
+            raise ValueError(f"llama.cpp could not load {path}{log.why()}")
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx = settings.n_batch = settings.n_ubatch = context
         settings.type_k = settings.type_v = 0
@@ -47,7 +47,7 @@ class GgufModel:
         if adapter != "-":
             loaded = llama_cpp.llama_adapter_lora_init(self.model, os.fsencode(adapter))
             if not loaded:
-                raise ValueError(f"llama.cpp could not load the adapter {adapter}")
+                raise ValueError(f"llama.cpp could not load the adapter {adapter}{log.why()}")
             adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(loaded)
             scales = (ctypes.c_float * 1)(1.0)
             if llama_cpp.llama_set_adapters_lora(self.context, adapters, 1, scales):

@@ -1,0 +1,28 @@
+"""Refuse what is no plain file before it is opened: a pipe would wait for a writer for ever, a device has no end."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from llmops_tui.errors import InputRefusedError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
+def check_plain_file(path: Path) -> None:
+    """Look at what a path leads to, without opening it.
+
+    Raises:
+        InputRefusedError: ``model_unreadable``: nothing is there; ``not_a_file``: it is of another kind.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputRefusedError("model_unreadable", f"cannot read {path}: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise InputRefusedError("not_a_file", f"{path} is {kind}, and no file", "Give the path of a GGUF file.")
