@@ -110,11 +110,11 @@ def run_job(
     if detach:
         session.emit(job.as_dict(), lambda: f"started {job.id}; llmops job show {job.id}")
         return None
-    return _follow_to_end(session, launcher, job.id).result or {}
+    return follow_to_end(session, launcher, job.id).result or {}
 
 
-def _follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:
-    """Wait for a job, its progress shown where somebody watches; an interrupt cancels it.
+def follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:
+    """Wait for a job, whoever started it, its progress shown where somebody watches; an interrupt cancels it.
 
     Raises:
         LlmopsError: ``job_failed``, with its cause.

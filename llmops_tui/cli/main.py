@@ -21,6 +21,7 @@ from llmops_tui.cli import (
     keep,
     model,
     model_get,
+    model_remove,
     monitor,
     prompt,
     serve,
@@ -55,6 +56,7 @@ app.add_typer(monitor.app, name="monitor")
 app.add_typer(traces.app, name="traces")
 app.add_typer(job.app, name="job")
 model.app.command("get")(model_get.get)
+model.app.command("remove")(model_remove.remove)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)

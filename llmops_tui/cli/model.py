@@ -135,10 +135,7 @@ def estimate(
         "draft": planned.draft,
         "settings": part(EngineSettings, chosen),
     }  # fmt: skip
-    rows = [
-        ("weights", needed.weights), ("KV cache", needed.kv_cache), ("compute", needed.compute),
-        ("embeddings", needed.embedding),
-    ]  # fmt: skip
+    rows = list(needed.parts().items())
     rows += [("draft model", planned.draft)] if planned.draft else []
     for device, figures in devices.items():
         rows += [(f"on {device}", figures["wanted"]), (f"free on {device}", figures["available"])]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli.job import run_job
+from llmops_tui.cli.job import follow_to_end, run_job
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
@@ -33,7 +33,8 @@ def get(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
     """Fetch a model and register it, as a job: nothing is fetched before you have seen what, and said yes."""
-    from llmops_tui.models.getting import ENTRY, already, parse
+    from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.models.getting import ENTRY, KIND, already, parse, running_job
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
@@ -45,9 +46,18 @@ def get(
     if here is not None:
         session.emit(here.as_dict(), lambda: f"{plan.name} is here already: {here.path}")
         return
-    _agree(session, plan, yes=yes)
-    title = f"get {plan.name}"
-    found = run_job(session, kind="get", title=title, entry=ENTRY, arguments=plan.as_arguments(), detach=detach)
+    launcher = JobLauncher(session.workspace)
+    job = running_job(launcher.store, plan)
+    if job is not None:
+        session.say(f"{job.id} fetches it already, at {job.progress:.0%}{f': {job.message}' if job.message else ''}")
+        if detach:
+            session.emit(job.as_dict(), lambda: f"llmops job show {job.id}")
+            return
+        found: dict[str, Any] | None = follow_to_end(session, launcher, job.id).result or {}
+    else:
+        _agree(session, plan, yes=yes)
+        title, arguments = f"get {plan.name}", plan.as_arguments()
+        found = run_job(session, kind=KIND, title=title, entry=ENTRY, arguments=arguments, detach=detach)
     if found is not None:
         session.emit(found, lambda: _human(plan, found))
 

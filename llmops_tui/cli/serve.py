@@ -72,24 +72,28 @@ def serve(
     allow_origin: Annotated[list[str] | None, typer.Option(help="An Origin whose pages may ask.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for memory instead of refusing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="End a server of this model that runs with other settings.")
+    ] = False,
     *,
     engine: Engine,
 ) -> None:
     """Serve a model behind an OpenAI-compatible address until interrupted."""
-    from dataclasses import replace
+    from dataclasses import replace as changed
 
+    from llmops_tui.inference.standing import check_replaceable, differences
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
     found = ModelRegistry(session.catalogue).get(model)
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host="" if socket_path else host)
-    options = replace(
+    options = changed(
         engine(own_options(session)),
         wait=wait,
         idle_seconds=1e12,
         host="" if socket_path else host,
-        port=0 if socket_path else free_port(host, port),
+        port=0 if socket_path else port,
         socket=str(socket_path.resolve()) if socket_path else "",
         keys=keys,
         open_access=no_key,
@@ -97,17 +101,47 @@ def serve(
         allowed_origins=tuple(allow_origin or ()),
     )
     supervisor = ServerSupervisor(session.workspace)
-    if supervisor.find(model) is not None:
+    running = supervisor.find(found.name)
+    differing = differences(running, options) if running is not None else []
+    already = running is not None and not differing
+    if running is not None and already:
+        session.say(f"{model} is served already, with just these settings")
+        options = changed(options, port=running.asked["port"])
+    elif running is not None:
+        if not replace:
+            check_replaceable(running, differing)
         session.say(f"{model} was loaded already; its server is replaced")
-    handle = _start(session, supervisor, found, options)
+    if options.host and not already:
+        options = changed(options, port=_port_for(supervisor, running, options.host, options.port))
+    handle = _start(session, supervisor, found, options, keep=already)
+    for note in handle.notes:
+        session.say(note)
     place = f"{handle.address}/v1" if handle.address else f"unix:{handle.socket}"
     data = {
         "model": model, "url": place, "api_key_file": str(key_file) if key_file else None, "pid": handle.process.pid,
-        "parallel": options.parallel,
+        "parallel": options.parallel, "already": already, "notes": list(handle.notes),
     }  # fmt: skip
-    session.emit(data, lambda: _announce(place, model, key_file, host, port=options.port))
-    if not detach:
+    session.emit(data, lambda: _announce(place, model, key_file, host, port=int(handle.asked["port"])))
+    if not detach and not already:
         _stay(session, supervisor, handle)
+
+
+def _port_for(supervisor: ServerSupervisor, running: ServerHandle | None, host: str, port: int) -> int:
+    """The port to listen on: that of the server that is to be replaced, or a free one.
+
+    Raises:
+        LlmopsError: as :func:`free_port`; another server of ours is named.
+    """
+    from llmops_tui.inference.supervisor import address_of
+
+    address = address_of(host, port)
+    if running is not None and running.address == address:
+        return port
+    other = next((handle for handle in supervisor.running() if handle.address == address), None)
+    if other is not None:
+        hint = f"Choose another with --port, or end that one: llmops model stop {other.model}"
+        raise LlmopsError("port_in_use", f"{other.model!r} is served at {address}", hint)
+    return free_port(host, port)
 
 
 def _announce(place: str, model: str, key_file: Path | None, host: str, port: int) -> str:
@@ -120,7 +154,10 @@ def _announce(place: str, model: str, key_file: Path | None, host: str, port: in
     return "\n".join(lines)
 
 
-def _start(session: Session, supervisor: ServerSupervisor, model: Model, options: LoadOptions) -> ServerHandle:
+def _start(
+    session: Session, supervisor: ServerSupervisor, model: Model, options: LoadOptions, *, keep: bool
+) -> ServerHandle:
+    """The server, a new one or the one to ``keep``, when it is ready."""
     told = False
 
     def waiting(seconds: float) -> None:
@@ -129,7 +166,8 @@ def _start(session: Session, supervisor: ServerSupervisor, model: Model, options
             told = True
             session.say(f"loading {model.name} …")
 
-    return supervisor.replace(model, options, waiting=waiting)
+    start = supervisor.ensure if keep else supervisor.replace
+    return start(model, options, waiting=waiting)
 
 
 def _stay(session: Session, supervisor: ServerSupervisor, handle: ServerHandle) -> None:
@@ -142,7 +180,9 @@ def _stay(session: Session, supervisor: ServerSupervisor, handle: ServerHandle) 
         session.say(f"{handle.model} is unloaded")
         raise
     raise LlmopsError(
-        "server_ended", f"the server of {handle.model!r} ended", "llmops doctor; its log is in the workspace."
+        "server_ended",
+        f"the server of {handle.model!r} ended: it was stopped or replaced, or it died",
+        f"Its log is {supervisor.log(handle.model)}.",
     )
 
 

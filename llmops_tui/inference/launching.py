@@ -126,8 +126,9 @@ class _Attempt:
             return dict(message["info"])
         code = await self._end(died=message["event"] == "died")
         if message["event"] == "failed":
-            error: dict[str, str] = message["error"]
-            raise LlmopsError(**error | {"hint": error["hint"] or f"The engine's log is {self._log}."})
+            error = message["error"]
+            hint = error["hint"] or f"The engine's log is {self._log}."
+            raise LlmopsError(error["code"], error["message"], hint)
         if message["event"] == "unsound":
             self.cause = str(message["cause"])
             return None

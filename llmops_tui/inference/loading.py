@@ -28,19 +28,54 @@ def ledger() -> MemoryLedger:
     return MemoryLedger(user_runtime_folder() / "leases", memory.measure, memory.process_tree)
 
 
+def check_loadable(model: Model) -> None:
+    """Refuse what llama.cpp does not load, by its kind, and say what to do with it.
+
+    Raises:
+        InputRefusedError: ``not_servable``.
+    """
+    told = {
+        "safetensors": (
+            "is a folder of safetensors, which llama.cpp does not read",
+            f"llmops model convert {model.name} makes a GGUF file of it.",
+        ),
+        "adapter": (
+            "is an adapter, which is loaded beside the model it was trained on",
+            f"Name both: llmops generate --model MODEL+{model.name}",
+        ),
+        "remote": ("is behind an address; it is loaded there, and not here", ""),
+    }
+    if model.kind != "gguf":
+        what, hint = told[model.kind]
+        raise InputRefusedError("not_servable", f"{model.name!r} {what}", hint)
+
+
 def plan(workspace: Workspace, model: Model, options: LoadOptions) -> Plan:
     """Where a model would go now, and what it needs there.
 
     Raises:
-        InputRefusedError: the file is damaged, or an option cannot be honoured.
+        InputRefusedError: it is no model that is loaded here, its file is damaged, or an option cannot be honoured.
         NotFoundError: no model has the draft's name.
     """
+    check_loadable(model)
+    _check_kept_prompts(options)
     header, draft = _header(model), None
     if options.draft:
         found = ModelRegistry(Catalogue(workspace)).get(options.draft)
         draft = _draft_header(found, model, header)
         options = replace(options, draft=str(found.path))
     return make_plan(header, options, usable_gpus(), ledger().available, draft)
+
+
+def _check_kept_prompts(options: LoadOptions) -> None:
+    """Refuse to keep more of what was evaluated than this machine has memory; the default was asked for by nobody."""
+    usual = LoadOptions().cache_bytes
+    if options.cache_bytes > usual and options.cache_bytes > (total := ledger().total(memory.HOST)):
+        raise InputRefusedError(
+            "bad_setting",
+            f"cache_bytes is {options.cache_bytes:,}, and this machine has {total:,} bytes of memory",
+            f"It is for prompts that were evaluated before, beside the model; the default is {usual:,}.",
+        )
 
 
 def _draft_header(draft: Model, model: Model, header: GgufHeader) -> GgufHeader:

@@ -17,7 +17,7 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.probe import probe
 from llmops_tui.models.engine_settings import check_settings, draft_settings
 from llmops_tui.models.gguf_header import GgufHeader
-from llmops_tui.models.memory import MemoryEstimate, choose_layers, choose_rows, default_context, estimate
+from llmops_tui.models.memory import MemoryEstimate, choose_layers, choose_rows, context_note, default_context, estimate
 
 Available = Callable[[str], int]
 
@@ -78,11 +78,13 @@ def make_plan(
         InputRefusedError: ``bad_setting``: values that cannot be, or GPUs that are not there.
     """
     check_settings(options)
-    if draft is None:
-        return _without_draft(header, options, gpus, available)
-    needs = estimate(draft, replace(draft_settings(options), context=default_context(header, options.context)))
-    beside = needs.weights + needs.kv_cache + needs.compute
-    return replace(_without_draft(header, options, gpus, lambda device: available(device) - beside), draft=beside)
+    beside = 0
+    if draft is not None:
+        needs = estimate(draft, replace(draft_settings(options), context=default_context(header, options.context)))
+        beside = needs.weights + needs.kv_cache + needs.compute
+    planned = _without_draft(header, options, gpus, lambda device: available(device) - beside)
+    note = context_note(header, options.context)
+    return replace(planned, draft=beside, notes=(*planned.notes, note) if note else planned.notes)
 
 
 def _without_draft(header: GgufHeader, options: LoadOptions, gpus: Sequence[CudaDevice], available: Available) -> Plan:

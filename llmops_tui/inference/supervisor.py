@@ -13,12 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
-from llmops_tui.inference.loading import lease, ledger
+from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
@@ -43,6 +43,9 @@ class ServerHandle:
     key: str
     process: ProcessIdentity
     address: str = ""
+    # The options it was asked for with, as JSON has them, and what of them could not be had.
+    asked: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class ServerSupervisor:
@@ -93,7 +96,7 @@ class ServerSupervisor:
         assert me is not None
         # The memory is taken before anything is loaded, in our name until the server has one of its own.
         taken, planned = lease(self.workspace, model, options, me, waiting)
-        options = planned.options
+        asked, options = asdict(options), planned.options
         started: dict[str, Any] = {
             "workspace": str(self.workspace.root),
             "model": model.name,
@@ -106,7 +109,8 @@ class ServerSupervisor:
             **part(ServingSettings, options),
         }
         try:
-            handle = self._spawn(model.name, started, planned.environment)
+            record = {"options": started, "asked": asked, "notes": planned.notes}
+            handle = self._spawn(model.name, record, planned.environment)
         except LlmopsError:
             ledger().give_back(taken)
             raise
@@ -145,7 +149,8 @@ class ServerSupervisor:
     def _state(self, model: str) -> Path:
         return self._folder / f"{model}.json"
 
-    def _log(self, model: str) -> Path:
+    def log(self, model: str) -> Path:
+        """The log of a model's server; that of its engine is another."""
         return self.workspace.logs / f"server-{model}.log"
 
     @contextlib.contextmanager
@@ -159,18 +164,17 @@ class ServerSupervisor:
     def _read(self, path: Path) -> ServerHandle | None:
         try:
             state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            options = state["options"]
             identity = ProcessIdentity(int(state["pid"]), float(state["started"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         if not identity.alive():
             return None
-        return _handle(options, identity)
+        return _handle(state, identity)
 
-    def _spawn(self, model: str, options: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
+    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
         state = self._state(model)
-        write_atomic(state, json.dumps({"pid": 0, "started": 0, "options": options}))
-        with self._log(model).open("ab") as log:
+        write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
+        with self.log(model).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "llmops_tui.inference.server", str(state)],
                 stdin=subprocess.DEVNULL,
@@ -183,8 +187,9 @@ class ServerSupervisor:
         identity = identify(process.pid)
         if identity is None:
             raise self._start_failed(model, "it ended at once")
-        write_atomic(state, json.dumps({"pid": identity.pid, "started": identity.started, "options": options}))
-        return _handle(options, identity)
+        text = json.dumps({"pid": identity.pid, "started": identity.started, **record})
+        write_atomic(state, text)
+        return _handle(json.loads(text), identity)
 
     def _wait_ready(self, handle: ServerHandle, waiting: Callable[[float], None] | None) -> None:
         import httpx
@@ -215,7 +220,7 @@ class ServerSupervisor:
         raise self._start_failed(handle.model, f"it was not ready after {_START_SECONDS:g} s")
 
     def _start_failed(self, model: str, cause: str) -> LlmopsError:
-        log = self._log(model)
+        log = self.log(model)
         last = ""
         with contextlib.suppress(OSError, IndexError):
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
@@ -236,17 +241,23 @@ def health(handle: ServerHandle) -> dict[str, Any]:
         return {}
 
 
-def _handle(options: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
-    host, port = options.get("host", ""), options.get("port", 0)
+def address_of(host: str, port: int) -> str:
+    """The address of a server that listens there; none without a host."""
     shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{port}" if host else ""
-    return ServerHandle(options["model"], options["sha256"], options["socket"], options["key"], identity, address)
+    return f"http://{shown}:{port}" if host else ""
+
+
+def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
+    options = state["options"]
+    return ServerHandle(
+        options["model"], options["sha256"], options["socket"], options["key"], identity,
+        address_of(options.get("host", ""), options.get("port", 0)), state.get("asked", {}), tuple(state.get("notes", ())),
+    )  # fmt: skip
 
 
 def _check_file(model: Model) -> None:
     """Refuse a file that is gone, changed in size, damaged, or no whole model, before native code sees it."""
-    if model.kind != "gguf":
-        raise InputRefusedError("not_servable", f"{model.name!r} is of kind {model.kind}, which is not served alone")
+    check_loadable(model)
     if not model.path.exists():
         raise InputRefusedError("model_missing", f"{model.path} is gone", "Put it back, or add the model again.")
     read_header(model.path)

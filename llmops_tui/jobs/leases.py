@@ -128,6 +128,10 @@ class MemoryLedger:
         """Bytes that can be taken: what is free, less what was promised and is not used yet."""
         return self.look(device)[1]
 
+    def total(self, device: str) -> int:
+        """Bytes the device has, whoever uses them."""
+        return self._measure(device).total
+
     def take(self, sizes: dict[str, int], *, name: str, kind: str, workspace: str, process: ProcessIdentity) -> Lease:
         """Take memory of one device or of several, all or none of it, or say who has it.
 

@@ -61,21 +61,25 @@ def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: floa
 def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> list[Removal]:
     """Do what :func:`plan` says, thought through anew; returns what went.
 
-    Each thing goes in one step: its name is taken away first, its bytes after. What a kill leaves goes the next time.
+    What a kill leaves goes the next time.
     """
     with only_keeper(workspace):
         removals = plan(workspace, settings, days)
-        bin_folder = workspace.root / f"{_BIN}{os.getpid()}"
-        bin_folder.mkdir(mode=0o700, exist_ok=True)
-        for number, removal in enumerate(removals):
-            if removal.path is None:
-                _forget_traces(workspace, settings)
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                removal.path.rename(bin_folder / str(number))
-                sync_folder(removal.path.parent)
-        shutil.rmtree(bin_folder, ignore_errors=True)
+        if any(removal.path is None for removal in removals):
+            _forget_traces(workspace, settings)
+        take_away(workspace, [removal.path for removal in removals if removal.path is not None])
     return removals
+
+
+def take_away(workspace: Workspace, paths: list[Path]) -> None:
+    """Delete files and folders of the workspace, each in one step: its name first, its bytes after."""
+    bin_folder = workspace.root / f"{_BIN}{os.getpid()}"
+    bin_folder.mkdir(mode=0o700, exist_ok=True)
+    for number, path in enumerate(paths):
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(bin_folder / str(number))
+            sync_folder(path.parent)
+    shutil.rmtree(bin_folder, ignore_errors=True)
 
 
 def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:

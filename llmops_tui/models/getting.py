@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
 from llmops_tui.models.files import check_model_file
@@ -28,6 +29,7 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
 
 ENTRY = "llmops_tui.models.getting:get"
+KIND = "get"
 # Hidden, so that nothing takes it for a model; what is in it is called .part until its hash is known.
 STAGING = ".getting-"
 _LOCK = "lock"
@@ -155,6 +157,35 @@ def already(registry: ModelRegistry, plan: Plan) -> Model | None:
     return found if found.present and not (plan.known and plan.size) else None
 
 
+def running_job(store: JobStore, plan: Plan) -> Job | None:
+    """The job that brings just what is planned, and still runs: its command may be gone, it goes on.
+
+    Raises:
+        InputRefusedError: ``being_fetched``: one brings the same files under another name.
+    """
+    for job in store.all():
+        if job.kind != KIND or job.state.final:
+            continue
+        arguments = job.spec["arguments"]
+        if not _same_files(arguments, plan.as_arguments()):
+            continue
+        if arguments["name"] != plan.name:
+            raise InputRefusedError(
+                "being_fetched",
+                f"another job fetches this as {arguments['name']!r}: {job.id}",
+                f"Wait for it, or end it: llmops job cancel {job.id}",
+            )
+        return job
+    return None
+
+
+def _same_files(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if one["known"] or other["known"]:
+        return bool(one["known"] == other["known"])
+    first, second = ([RemoteFile(**file) for file in arguments["files"]] for arguments in (one, other))
+    return _files_key(first) == _files_key(second)
+
+
 def get(
     context: JobContext, name: str, files: list[dict[str, Any]], origin: dict[str, str], known: str
 ) -> dict[str, Any]:
@@ -213,9 +244,12 @@ def _bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Pat
 
 def staging_of(workspace: Workspace, files: list[RemoteFile]) -> Path:
     """Where what was fetched of these files so far lies: the same for whoever asks for them again."""
+    return workspace.models / f"{STAGING}{_files_key(files)}"
+
+
+def _files_key(files: list[RemoteFile]) -> str:
     # A mirror goes on with what another began, where the hash says that it is the same.
-    key = sha256_text("\n".join(f"{f.size} {f.sha256 or shown(f.url)}" for f in files))
-    return workspace.models / f"{STAGING}{key[:16]}"
+    return sha256_text("\n".join(f"{f.size} {f.sha256 or shown(f.url)}" for f in files))[:16]
 
 
 def _bring_one(context: JobContext, staging: Path, files: list[RemoteFile], number: int) -> str:

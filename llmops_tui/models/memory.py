@@ -55,9 +55,36 @@ class MemoryEstimate:
         """All of it."""
         return self.gpu + self.host
 
+    @property
+    def processes(self) -> int:
+        """What the server's two processes hold besides the model."""
+        return PROCESS_BYTES
+
+    @property
+    def gpu_overhead(self) -> int:
+        """What GPUs take besides: their runtime, and buffers and a matrix that are there more than once."""
+        return self.total - self.weights - self.kv_cache - self.compute - self.embedding - self.processes
+
+    def parts(self) -> dict[str, int]:
+        """All of it by part, by the names people read; the sum is :attr:`total`."""
+        found = {
+            "weights": self.weights, "KV cache": self.kv_cache, "compute": self.compute, "embeddings": self.embedding,
+            "processes": self.processes,
+        }  # fmt: skip
+        return found | ({"GPU runtime and copies": self.gpu_overhead} if self.gpus else {})
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"gpu_layers": self.gpu_layers, "gpu": self.gpu, "total": self.total}
+        sums = ("gpu_layers", "gpu", "processes", "gpu_overhead", "total")
+        return asdict(self) | {name: getattr(self, name) for name in sums}
+
+
+def context_note(header: GgufHeader, context: int) -> str:
+    """What there is to be told where more tokens are asked for than a model was made for; else nothing."""
+    trained = header.context_length
+    if trained is None or context <= trained:
+        return ""
+    return f"context: {context:,} tokens were asked for, and the model was made for {trained:,}; it is loaded with {trained:,}"
 
 
 def default_context(header: GgufHeader, context: int) -> int:

@@ -142,7 +142,10 @@ def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
         ),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
         ("for embeddings", f"{size_text(memory['embedding'])}, estimated"),
+        ("processes", size_text(memory["processes"])),
     ]
+    if memory["gpu_overhead"]:
+        rows.append(("GPUs besides", f"{size_text(memory['gpu_overhead'])}, their runtime and copies"))
     if memory["draft"]:
         rows.append(("draft model", size_text(memory["draft"])))
     on = dict(zip((d for d in memory["sizes"] if d != "host"), memory["on"], strict=False))

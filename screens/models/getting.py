@@ -36,7 +36,7 @@ def ask_what_to_get(screen: ModelsScreen) -> None:
 
 async def _get(screen: ModelsScreen, what: str, name: str) -> None:
     from llmops_tui.inference.fit import room
-    from llmops_tui.models.getting import ENTRY, already, parse
+    from llmops_tui.models.getting import ENTRY, KIND, already, parse, running_job
 
     request = parse(what)
     free = await asyncio.to_thread(room)
@@ -47,11 +47,15 @@ async def _get(screen: ModelsScreen, what: str, name: str) -> None:
     if here is not None:
         screen.app.say(f"{plan.name} is here already.")
         return
+    running = await asyncio.to_thread(running_job, screen.services.jobs.store, plan)
+    if running is not None:
+        await screen.follow(running, f"{plan.name} is registered.")
+        return
     if plan.size and not await screen.app.push_screen_wait(ConfirmDialog(*_question(plan, free))):
         return
     job = await asyncio.to_thread(
         lambda: screen.services.jobs.start(
-            kind="get", title=f"get {plan.name}", entry=ENTRY, arguments=plan.as_arguments()
+            kind=KIND, title=f"get {plan.name}", entry=ENTRY, arguments=plan.as_arguments()
         )
     )
     await screen.follow(job, f"{plan.name} is registered.")

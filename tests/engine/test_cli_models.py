@@ -14,6 +14,8 @@ import jsonschema
 import pytest
 
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL, SCHEMA, write_adapter
 from tests.engine.test_cli import data, run
@@ -107,6 +109,69 @@ def test_serving_lasts_until_it_is_interrupted_and_its_address_is_a_model(
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert ServerSupervisor(sample).running() == []
+
+
+def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Workspace) -> None:
+    port, other = free_port(), free_port()
+    same = ("serve", "support-base", "--threads", "1", "--port", str(port), "--detach")
+    first = data(*same, workspace=sample)
+    again = run(*same, "--json", workspace=sample)
+    assert (again.returncode, json.loads(again.stdout)["pid"]) == (0, first["pid"])
+    assert "served already" in again.stderr
+    # Also without --detach, and with any port.
+    asked = ("serve", "support-base", "--threads", "1", "--port", "0")
+    assert data(*asked, workspace=sample) == json.loads(again.stdout)
+    for changed, told in ((("--port", str(other)), "port"), (("--parallel", "2"), "parallel is 4 and 2 is asked for")):
+        done = run(*same, *changed, workspace=sample)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert "--replace" in done.stderr
+        assert "llmops model stop support-base" in done.stderr
+    # Another model at the same port names whose it is.
+    done = run("serve", "support-base-q4", "--port", str(port), "--detach", workspace=sample)
+    assert done.returncode == 1
+    assert f"'support-base' is served at http://127.0.0.1:{port}" in done.stderr
+    assert [handle.process.pid for handle in ServerSupervisor(sample).running()] == [first["pid"]]
+    second = data(*same, "--parallel", "2", "--replace", workspace=sample)
+    assert (second["url"], second["already"]) == (first["url"], False)
+    assert second["pid"] != first["pid"]
+    assert data("model", "stop", "support-base", workspace=sample)["stopped"]
+    # What the app or a command loaded has no address that anybody relies on.
+    data("generate", "--model", "support-base", "--prompt", "Hello", "--max-tokens", "1", workspace=sample)
+    assert not data(*same, workspace=sample)["already"]
+    assert data("model", "stop", "support-base", workspace=sample)["stopped"]
+
+
+def test_a_context_beyond_what_a_model_was_made_for_is_told(sample: Workspace) -> None:
+    made_for = ModelRegistry(Catalogue(sample)).get("support-base").header["context_length"]
+    told = data("model", "estimate", "support-base", "--context", str(made_for + 1), workspace=sample)
+    assert told["context"] == made_for
+    assert f"the model was made for {made_for:,}" in told["notes"][0]
+    assert data("model", "estimate", "support-base", "--context", str(made_for), workspace=sample)["notes"] == []
+    done = run("model", "estimate", "support-base", "--context", str(made_for + 1), workspace=sample)
+    assert told["notes"][0] in done.stderr
+    served = ("serve", "support-base", "--threads", "1", "--parallel", "1", "--port", "0", "--detach")
+    done = run(*served, "--context", str(made_for + 1), "--json", workspace=sample)
+    assert json.loads(done.stdout)["notes"] == told["notes"]
+    assert told["notes"][0] in done.stderr
+    assert data("model", "stop", "support-base", workspace=sample)["stopped"]
+
+
+def test_an_estimate_adds_up_and_refuses_what_cannot_be(sample: Workspace) -> None:
+    lines = run("model", "estimate", "support-base", workspace=sample).stdout.splitlines()
+    rows = {}
+    for line in lines[1:]:
+        name, _, size = line.rpartition("  ")
+        if name and not line.startswith(("context", "beside")):
+            rows[name.strip()] = float(size)
+    parts = [rows[name] for name in ("weights", "KV cache", "compute", "embeddings", "processes")]
+    assert abs(sum(parts) - rows["on host"]) < 0.001 * len(parts)
+    done = run("model", "estimate", "support-base", "--cache-bytes", str(1 << 49), workspace=sample)
+    assert done.returncode == 3
+    assert "cache_bytes is 562,949,953,421,312, and this machine has" in done.stderr
+    done = run("model", "estimate", "support-base-hf", workspace=sample)
+    assert done.returncode == 3
+    assert "llmops model convert support-base-hf" in done.stderr
 
 
 def test_serving_on_a_socket_detached_and_what_is_refused(sample: Workspace, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from llmops_tui.models.remote_file import RemoteFile
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
-from tests.engine.test_models import split
+from tests.engine.test_models import split, write_header
 from tests.hub import COMMIT, FakeHub, Repo
 from tests.waiting import wait_for
 
@@ -284,6 +284,40 @@ def _unlocked(staging: Path) -> bool:
     return descriptor is not None
 
 
+def test_a_command_whose_job_outlived_the_one_before_follows_it(there: FakeHub, workspace: Workspace) -> None:
+    data = there.repos[NAME].files["small-Q4_K_M.gguf"]
+    there.hold_after = 1_000_000 // 16_384 * 16_384
+    command = [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", "model", "get",
+               f"hf:{NAME}:Q4_K_M"]  # fmt: skip
+    first = subprocess.Popen([*command, "--yes"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(there.held.is_set)
+    first.kill()
+    first.wait(20)
+    (job,) = JobLauncher(workspace).store.all()
+    assert Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--detach")["job"] == job.id
+    # Nobody is asked again, and nothing is fetched twice.
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as again:
+        assert again.stderr is not None
+        assert any(f"{job.id} fetches it already" in line for line in again.stderr)
+        there.released.set()
+        out = again.communicate(timeout=120)[0]
+    assert again.returncode == 0
+    assert json.loads(out)["sha256"] == hashlib.sha256(data).hexdigest()
+    assert [j.id for j in JobLauncher(workspace).store.all()] == [job.id]
+    assert sum(sent for path, _, sent in there.sent if "resolve" in path) == len(data)
+    assert no_leftovers(workspace)
+
+
+def test_a_file_that_is_no_model_leaves_nothing_behind(there: FakeHub, workspace: Workspace, tmp_path: Path) -> None:
+    there.files["/x/proj.gguf"] = write_header(tmp_path / "p.gguf", "clip", "mmproj").read_bytes()
+    error = Llmops(workspace).run("model", "get", f"{there.url}/x/proj.gguf", "--yes", code=1)["error"]
+    assert "is a projector" in error["message"]
+    assert ".." not in error["message"]
+    assert list(workspace.models.iterdir()) == []
+
+
 def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub, workspace: Workspace) -> None:
     data = there.repos[NAME].files["small-Q4_K_M.gguf"]
     there.hold_after = 1_000_000 // 16_384 * 16_384
@@ -294,8 +328,9 @@ def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub,
     wait_for(there.held.is_set)
     (staging,) = _wait_for_staging(workspace)
     # A second one does not write into the same file.
-    error = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--name", "other", code=1)["error"]
-    assert "another job fetches" in error["message"]
+    error = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--name", "other", code=3)["error"]
+    assert error["code"] == "being_fetched"
+    assert "another job fetches this as 'small-Q4_K_M'" in error["message"]
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     process.communicate()

@@ -69,7 +69,11 @@ def test_after_loading_only_trouble_is_told_and_the_same_three_times() -> None:
 def test_the_first_error_is_why_and_is_told_once() -> None:
     log = NativeLog(os.open(os.devnull, os.O_WRONLY))
     assert log.why() == ""
-    for level, text in ((WARNING, b"careful\n"), (ERROR, b"some_function: no such \x1b[2J thing\n"), (ERROR, b"failed\n")):
+    for level, text in (
+        (WARNING, b"careful\n"),
+        (ERROR, b"some_function: no such \x1b[2J thing\n"),
+        (ERROR, b"failed\n"),
+    ):
         log.take(level, text)
     assert log.why() == ": no such ␛[2J thing"
     assert log.why() == ""

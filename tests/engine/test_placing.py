@@ -137,6 +137,17 @@ def test_without_a_gpu_the_host_has_it_and_what_was_asked_is_told(big: GgufHeade
     assert (off.environment["CUDA_VISIBLE_DEVICES"], off.options.split_mode, off.options.main_gpu) == ("", "none", -1)
 
 
+def test_the_parts_of_an_estimate_are_all_of_it(big: GgufHeader) -> None:
+    for cards, given in (
+        (Cards(0), {}), (Cards(1), {}), (Cards(2), {}), (Cards(2), {"gpu_layers": 5}), (Cards(1), {"gpu_layers": 0}),
+        (Cards(2), {"split_mode": "row"}),
+    ):  # fmt: skip
+        needed = plan(big, cards, **given).needed
+        assert sum(needed.parts().values()) == needed.total == needed.gpu + needed.host
+        assert min(needed.parts().values()) >= 0
+        assert ("GPU runtime and copies" in needed.parts()) == bool(needed.gpus)
+
+
 def test_experts_on_the_host_make_room_on_the_gpu(tmp_path: Path) -> None:
     header = read_header(write_tiny(tmp_path / "moe.gguf", "qwen3moe"))
     whole, moved = estimate(header, EngineSettings(), (7,)), estimate(header, EngineSettings(cpu_moe=4), (7,))

@@ -44,7 +44,8 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
     }
     memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "embedding": 4e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
               "on": (), "layers": 5, "device": "host", "sizes": {"host": 200_000_000}, "fits": True,
-                  "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": (), "draft": 10_000_000}  # fmt: skip
+                  "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": ("context: less",),
+                  "draft": 10_000_000, "processes": 180_000_000, "gpu_overhead": 0}  # fmt: skip
     monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m, _a: Details(memory, engine))
     async with open_app() as pilot:
         screen = await opened(pilot)
@@ -53,6 +54,9 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         assert "61% of 100 guesses" in shown
         assert "1 run, 2 wait, 1,200" in shown
         assert "fits now" in shown
+        assert "180.0 MB" in shown or "0.2 GB" in shown
+        assert "context: less" in shown
+        assert "GPUs besides" not in shown
         assert "\x1b" not in shown
         assert "GB free" in text_of(screen, "#memory-bars")
 

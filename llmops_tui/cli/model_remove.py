@@ -1,0 +1,36 @@
+"""``llmops model remove``: show what goes with a model and what used it, and remove it when told so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmops_tui.cli.output import session_of
+
+
+def remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where runs or other models were made with it.")] = False,
+) -> None:
+    """Forget a model; its file is deleted where it lies in the workspace, and stays where it lies elsewhere."""
+    from llmops_tui.keeping.removal import plan_removal, remove_model
+
+    session = session_of(context)
+    workspace = session.workspace
+    found = remove_model(workspace, name, force=force) if yes else plan_removal(workspace, name)
+
+    def human() -> str:
+        lines = [f"in use: {what}" for what in found.busy]
+        lines += [f"used: {what}" for what in found.uses]
+        lines += [f"{'deleted' if yes else 'would be deleted'}: {path}" for path in found.paths]
+        if found.model.kind != "remote" and not found.paths:
+            lines.append(f"stays where it is: {found.model.path}")
+        freed = f"{found.size / 1e6:,.1f} MB"
+        flags = "--yes --force" if found.uses else "--yes"
+        end = f"{name} is removed, {freed} freed" if yes else f"{freed} would be freed; {flags} does it"
+        return "\n".join([*lines, end])
+
+    session.emit(found.as_dict(), human)

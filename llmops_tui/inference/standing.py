@@ -1,0 +1,59 @@
+"""What is to be done where a server of a model runs already and one is asked for: the same, another, or none that is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.supervisor import ServerHandle, health
+
+# How one waits for memory is no trait of a server.
+_PASSING = {"wait"}
+_SECRET = {"keys"}
+
+
+def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
+    """In what a running server is not what is wanted, setting by setting; port 0 is content with any."""
+    found = []
+    for name, value in _as_json(wanted).items():
+        has = handle.asked.get(name)
+        if name in _PASSING or has == value or (name == "port" and not value and has):
+            continue
+        found.append(name if name in _SECRET else f"{name} is {_shown(has)} and {_shown(value)} is asked for")
+    return found
+
+
+def is_private(handle: ServerHandle) -> bool:
+    """Whether it was started for the app or a command, and has no address that anybody else was told."""
+    return not handle.asked.get("host") and not handle.asked.get("socket")
+
+
+def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
+    """Refuse to end a server that others may rely on.
+
+    Raises:
+        LlmopsError: ``already_served``: it has an address, or it is answering.
+    """
+    if is_private(handle):
+        facts = health(handle)
+        if facts.get("status") == "ok" and not facts["active"] and not facts["waiting"]:
+            return
+        what = f"{handle.model!r} is loaded for the app or a command, and is at work"
+    else:
+        place = handle.address or f"unix:{handle.socket}"
+        what = f"{handle.model!r} is served at {place} with other settings: {'; '.join(differing)}"
+    raise LlmopsError(
+        "already_served", what,
+        f"llmops serve {handle.model} --replace ends that server and what it answers; llmops model stop {handle.model} ends it.",
+    )  # fmt: skip
+
+
+def _as_json(options: LoadOptions) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(asdict(options))))
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (str, bool, list)) or value is None else f"{value:,}"

@@ -1,0 +1,147 @@
+"""Removing a model: what stands in the way, what used it, what goes, and the removal itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.gc import take_away
+from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+
+
+@dataclass(frozen=True)
+class ModelRemoval:
+    """What removing a model means.
+
+    Attributes:
+        model: the one that goes; the book forgets it.
+        paths: what of the workspace's ``models`` goes with it; nothing where its file lies elsewhere or another needs it.
+        size: their bytes.
+        uses: what was done with it, in words; all of that stays, and can no longer be gone on with.
+        busy: what uses it now, in words.
+        done: whether it was removed.
+    """
+
+    model: Model
+    paths: tuple[Path, ...]
+    size: int
+    uses: tuple[str, ...]
+    busy: tuple[str, ...]
+    done: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "model": self.model.name, "path": str(self.model.path), "removed_paths": [str(path) for path in self.paths],
+            "size_bytes": self.size, "uses": list(self.uses), "busy": list(self.busy), "done": self.done,
+        }  # fmt: skip
+
+
+def plan_removal(workspace: Workspace, name: str) -> ModelRemoval:
+    """What would go, and what stands in the way; changes nothing.
+
+    Raises:
+        NotFoundError: no model has this name.
+    """
+    registry = ModelRegistry(Catalogue(workspace))
+    model = registry.get(name)
+    if model.origin is not None:
+        raise InputRefusedError(
+            "two_models", f"{name!r} is two models", f"Name one: {model.base.name} or {model.header['adapter']}"
+        )
+    others = [other for other in registry.all() if other.name != name and other.kind != "remote"]
+    paths = _paths(workspace, model, others)
+    size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+    return ModelRemoval(model, paths, size, _uses(registry.catalogue, model), _busy(workspace, name))
+
+
+def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> ModelRemoval:
+    """Do it, thought through anew; ``force`` also where something was done with the model.
+
+    Raises:
+        InputRefusedError: ``model_busy``: something uses it now; ``model_used``: something did, and no ``force``.
+    """
+    with only_keeper(workspace):
+        planned = plan_removal(workspace, name)
+        if planned.busy:
+            raise InputRefusedError("model_busy", f"{name!r} is in use: {'; '.join(planned.busy)}", "End that first.")
+        if planned.uses and not force:
+            raise InputRefusedError(
+                "model_used", f"{name!r} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
+            )
+        # The book first: files that nothing refers to are cleared away in any case.
+        ModelRegistry(Catalogue(workspace)).remove(name)
+        take_away(workspace, list(planned.paths))
+    return replace(planned, done=True)
+
+
+def _paths(workspace: Workspace, model: Model, others: list[Model]) -> tuple[Path, ...]:
+    """The model's files, or their whole folder, where they lie among the workspace's models and no other model does."""
+    if model.kind == "remote" or not model.path.is_relative_to(workspace.models):
+        return ()
+    needed = [file for other in others for file in (other.path, *other.files)]
+    top = workspace.models / model.path.relative_to(workspace.models).parts[0]
+    whole = (top,) if top.is_dir() else tuple(model.files)
+    alone = [path for path in whole if not any(file == path or file.is_relative_to(path) for file in needed)]
+    if top.is_dir() and not alone:
+        alone = [file for file in model.files if file not in needed]
+    return tuple(path for path in alone if path.exists())
+
+
+def _uses(catalogue: Catalogue, model: Model) -> tuple[str, ...]:
+    """Training runs from it, evaluations of it, and models that were made of it and are registered."""
+    asked = (
+        ("training run", "SELECT name FROM training_runs WHERE base_sha256 = ? ORDER BY name", model.sha256),
+        (
+            "evaluation",
+            "SELECT name FROM evaluation_runs WHERE asked->>'model' = ? OR starts_with(asked->>'model', ? || '+') ORDER BY name",
+            model.name,
+        ),
+        (
+            "model made of it",
+            "SELECT DISTINCT m.name FROM lineage l JOIN models m ON m.sha256 = l.output WHERE l.input = ? ORDER BY 1",
+            model.sha256,
+        ),
+    )
+
+    def work(book: Any) -> list[tuple[str, list[str]]]:
+        return [
+            (kind, [str(row[0]) for row in book.execute(sql, [value] * sql.count("?")).fetchall()])
+            for kind, sql, value in asked
+        ]
+
+    found = []
+    for kind, names in catalogue.read(work):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            found.append(f"{kind} {', '.join(names[:3])}{more}")
+    return tuple(found)
+
+
+def _busy(workspace: Workspace, name: str) -> tuple[str, ...]:
+    """Servers of it, and jobs that were started with its name."""
+    served = [handle.model for handle in ServerSupervisor(workspace).running()]
+    found = [f"it is loaded (llmops model stop {n})" for n in served if n == name or n.startswith(f"{name}+")]
+    journal = Journal(workspace)
+    try:
+        jobs = [job for job in JobStore(journal).all(100_000) if not job.state.final]
+    finally:
+        journal.close()
+    found += [f"{job.id} is at work ({job.title})" for job in jobs if _mentions(job.spec, name)]
+    return tuple(found)
+
+
+def _mentions(value: Any, name: str) -> bool:
+    if isinstance(value, dict):
+        return any(_mentions(item, name) for item in value.values())
+    if isinstance(value, list):
+        return any(_mentions(item, name) for item in value)
+    return isinstance(value, str) and name in {value, *value.split("+")}

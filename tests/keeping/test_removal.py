@@ -1,0 +1,89 @@
+"""Removing a model: what goes, what stays, what stands in the way."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.keeping.check import check
+from llmops_tui.keeping.removal import plan_removal, remove_model
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal
+from tests.commands import Llmops
+from tests.engine.engines import MODEL
+
+
+def copied(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(MODEL, target)
+    return target
+
+
+def test_a_file_of_ours_goes_and_a_file_elsewhere_stays(workspace: Workspace, tmp_path: Path) -> None:
+    registry = ModelRegistry(Catalogue(workspace))
+    ours = registry.add(copied(workspace.models / "mine" / "m.gguf"), "mine")
+    away = registry.add(copied(tmp_path / "m.gguf"), "away")
+    cli = Llmops(workspace)
+    shown = cli.run("model", "remove", "mine")
+    assert (shown["done"], shown["size_bytes"]) == (False, MODEL.stat().st_size)
+    assert ours.path.exists()
+    done = cli.run("model", "remove", "mine", "--yes")
+    assert done["removed_paths"] == [str(workspace.models / "mine")]
+    assert list(workspace.models.iterdir()) == []
+    assert cli.run("model", "remove", "away", "--yes")["removed_paths"] == []
+    assert away.path.exists()
+    assert registry.all() == []
+    assert not list(workspace.root.glob(".cleared-*"))
+    with pytest.raises(NotFoundError):
+        remove_model(workspace, "mine")
+
+
+def test_what_another_model_needs_stays(workspace: Workspace) -> None:
+    registry = ModelRegistry(Catalogue(workspace))
+    path = copied(workspace.models / "both" / "m.gguf")
+    other = workspace.models / "both" / "n.gguf"
+    other.write_bytes(MODEL.read_bytes() + b"\0")
+    for name, file in (("one", path), ("two", path), ("three", other)):
+        registry.add(file, name)
+    assert remove_model(workspace, "one").paths == ()
+    assert path.exists()
+    assert remove_model(workspace, "two").paths == (path,)
+    assert not path.exists()
+    assert registry.get("three").present
+
+
+def test_a_model_in_use_or_once_used_is_not_removed_unasked(sample: Workspace) -> None:
+    registry = ModelRegistry(Catalogue(sample))
+    supervisor = ServerSupervisor(sample)
+    supervisor.ensure(registry.get("support-base"), LoadOptions(threads=1, parallel=1))
+    with pytest.raises(InputRefusedError, match="it is loaded") as caught:
+        remove_model(sample, "support-base", force=True)
+    assert caught.value.code == "model_busy"
+    supervisor.stop("support-base")
+    # The sample's GGUF files were made of its weights.
+    assert "support-base" in plan_removal(sample, "support-base-hf").uses[0]
+    with pytest.raises(InputRefusedError, match="model made of it"):
+        remove_model(sample, "support-base-hf")
+    assert registry.get("support-base-hf").present
+    removed = remove_model(sample, "support-base-hf", force=True)
+    assert removed.done
+    assert not removed.model.path.exists()
+    seal(sample)
+    assert check(sample).errors == []
+
+
+def test_a_job_at_work_on_a_model_is_named(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    arguments = {"name": "support-base-q4", "nested": [{"model": "support-base+tone"}]}
+    job = JobLauncher(sample).start(kind="x", title="quantize it", entry="llmops_tui.x:y", arguments=arguments)
+    for name in ("support-base", "support-base-q4"):
+        assert plan_removal(sample, name).busy == (f"{job.id} is at work (quantize it)",)
+    assert plan_removal(sample, "support-base-hf").busy == ()
