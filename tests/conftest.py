@@ -47,8 +47,11 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     runtime.mkdir(mode=0o700)
     for name in ("LLMOPS_WORKSPACE", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "VISUAL", "EDITOR", "DISPLAY",
                  "WAYLAND_DISPLAY", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "LLMOPS_MODEL_CACHE", "HF_TOKEN",
-                 "HF_ENDPOINT"):  # fmt: skip
+                 "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE",
+                 *(spelled for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for spelled in (name, name.lower()))):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1,localhost,::1")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     # Unix socket paths are short; pytest's folders are not.

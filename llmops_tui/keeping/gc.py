@@ -14,7 +14,7 @@ from typing import Any
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
-from llmops_tui.models.getting import STAGING
+from llmops_tui.models.bringing import unfinished
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceStore
@@ -49,8 +49,7 @@ def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: floa
     moment = time.time() if now is None else now
     found = list(_leftovers(workspace, moment))
     found += _datasets(workspace, moment)
-    found += _models(workspace, moment)
-    found += _unfinished(workspace, moment - days * 86_400)
+    found += _models(workspace, moment, moment - days * 86_400)
     found += _job_folders(workspace, moment - days * 86_400)
     found += _old_files(workspace, moment - days * 86_400)
     if settings.trace_days:
@@ -103,20 +102,19 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
             yield Removal(_name(workspace, path), "its dataset version is gone", _size(path), path)
 
 
-def _models(workspace: Workspace, now: float) -> Iterator[Removal]:
+def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
+    """What no model is in, and downloads that nobody went on with; a file that grows says it, its folder does not."""
     models = [model for model in ModelRegistry(Catalogue(workspace)).all() if model.kind != "remote"]
     known = [file for model in models for file in (model.path, *model.files)]
+    begun = set(unfinished(workspace))
     for path in sorted(workspace.models.iterdir()):
-        used = any(file == path or file.is_relative_to(path) for file in known)
-        if not used and not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
+        if any(file == path or file.is_relative_to(path) for file in known):
+            continue
+        if path in begun:
+            if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
+                yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
+        elif not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
-
-
-def _unfinished(workspace: Workspace, before: float) -> Iterator[Removal]:
-    """Downloads that nobody went on with; a file that grows says it, its folder does not."""
-    for path in sorted(workspace.models.glob(f"{STAGING}*")):
-        if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
-            yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
 
 
 def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:

@@ -15,7 +15,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState
-from llmops_tui.models import getting, hub
+from llmops_tui.models import bringing, getting, hub
 from llmops_tui.models.registry import ModelRegistry, shards_of
 from llmops_tui.models.remote_file import RemoteFile
 from llmops_tui.workspace.catalogue import Catalogue
@@ -52,7 +52,7 @@ def llmops(workspace: Workspace, *arguments: str, **options: object) -> subproce
 
 
 def no_leftovers(workspace: Workspace) -> bool:
-    return not list(workspace.models.glob(f"{getting.STAGING}*"))
+    return not list(bringing.unfinished(workspace))
 
 
 @pytest.mark.parametrize(
@@ -94,15 +94,15 @@ def test_a_repository_says_what_it_offers(there: FakeHub) -> None:
 
 def test_the_one_that_was_meant_is_chosen(there: FakeHub) -> None:
     found = hub.look_at(NAME)
-    assert hub.choose(found) is None
-    assert hub.choose(found, "q8_0").path == "small-Q8_0.gguf"  # type: ignore[union-attr]
-    assert hub.choose(found, path="small-F16-00001-of-00002.gguf").size == 2 * found.offers[1].size  # type: ignore[union-attr]
+    assert hub.matching(found) == list(found.offers)
+    assert [o.path for o in hub.matching(found, "q8_0")] == ["small-Q8_0.gguf"]
+    assert [o.size for o in hub.matching(found, path="small-F16-00001-of-00002.gguf")] == [2 * found.offers[1].size]
     for arguments, code in ((("Q2_K",), "not_offered"), (("", "mmproj-small-f16.gguf"), "no_model")):
         with pytest.raises(InputRefusedError) as caught:
-            hub.choose(found, *arguments)
+            hub.matching(found, *arguments)
         assert caught.value.code == code
-    assert hub.sensible(found, lambda _size: True).quantization == "Q4_K_M"
-    assert hub.sensible(found, lambda _size: False) == min(found.offers, key=lambda o: o.size)
+    assert hub.sensible(found.offers, lambda _size: True).quantization == "Q4_K_M"
+    assert hub.sensible(found.offers, lambda _size: False) == min(found.offers, key=lambda o: o.size)
 
 
 def test_shards_that_are_missing_are_told(there: FakeHub) -> None:
@@ -271,8 +271,8 @@ def test_a_kill_in_the_middle_loses_nothing_that_came(there: FakeHub, workspace:
 
 
 def _wait_for_staging(workspace: Workspace) -> list[Path]:
-    wait_for(lambda: bool(list(workspace.models.glob(f"{getting.STAGING}*"))))
-    return list(workspace.models.glob(f"{getting.STAGING}*"))
+    wait_for(lambda: not no_leftovers(workspace))
+    return list(bringing.unfinished(workspace))
 
 
 def _unlocked(staging: Path) -> bool:
@@ -352,7 +352,7 @@ def test_a_download_that_nobody_went_on_with_is_cleared_away_after_long(workspac
     from llmops_tui.keeping.gc import DAYS, plan
     from llmops_tui.settings import Settings
 
-    part = getting.staging_of(workspace, [RemoteFile("https://x/m.gguf", "m.gguf", 10)]) / "m.gguf.part"
+    part = bringing.staging_of(workspace, [RemoteFile("https://x/m.gguf", "m.gguf", 10)]) / "m.gguf.part"
     part.parent.mkdir()
     part.write_bytes(b"GGUF")
     soon, late = time.time() + (DAYS - 1) * 86_400, time.time() + (DAYS + 1) * 86_400

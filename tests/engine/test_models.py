@@ -140,7 +140,7 @@ def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monke
     studio.write_bytes(b"GGUF" + bytes(60))
     found = {(f.source, f.name) for f in find_models(tmp_path)}
     assert found == {
-        ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big-00001-of-00002"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
+        ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
     }  # fmt: skip
     assert find_models(tmp_path / "nowhere") == []
 
