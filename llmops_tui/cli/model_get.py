@@ -41,13 +41,13 @@ def get(
     request = parse(what)
     _check_options(request, file, sha256)
     plan = _plan(session, request, name, file, sha256, yes=yes)
-    registry = ModelRegistry(session.catalogue)
-    here = already(registry, plan)
+    launcher = JobLauncher(session.workspace)
+    # In this order: a job that ends in between has registered it.
+    job = running_job(launcher.store, plan)
+    here = already(ModelRegistry(session.catalogue), plan) if job is None else None
     if here is not None:
         session.emit(here.as_dict(), lambda: f"{plan.name} is here already: {here.path}")
         return
-    launcher = JobLauncher(session.workspace)
-    job = running_job(launcher.store, plan)
     if job is not None:
         session.say(f"{job.id} fetches it already, at {job.progress:.0%}{f': {job.message}' if job.message else ''}")
         if detach:

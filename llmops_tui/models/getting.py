@@ -219,7 +219,11 @@ def _same_files(arguments: dict[str, Any], plan: Plan) -> bool:
 def get(
     context: JobContext, name: str, files: list[dict[str, Any]], origin: dict[str, str], known: str
 ) -> dict[str, Any]:
-    """The job: bring what :class:`Plan` says, check it, and register it. Killed and asked again, it goes on where it was."""
+    """The job: bring what :class:`Plan` says, check it, and register it. Killed and asked again, it goes on where it was.
+
+    Raises:
+        LlmopsError: as :func:`already` and :func:`llmops_tui.models.bringing.bring`.
+    """
     registry = ModelRegistry(Catalogue(context.workspace))
     told = {key: value for key, value in origin.items() if value}
     digests: dict[str, str] = {}
@@ -227,7 +231,11 @@ def get(
         path = _bring_known(context, known)
         registry_digests = {path.name: known_model(known).file.sha256}
     else:
-        path, digests = bring(context, name, [RemoteFile(**file) for file in files])
+        wanted = [RemoteFile(**file) for file in files]
+        here = already(registry, Plan(name, tuple(wanted), origin, size=sum(file.size for file in wanted)))
+        if here is not None:
+            return here.as_dict() | {"files": {}}
+        path, digests = bring(context, name, wanted)
         registry_digests = digests
     context.report(0.99, "registering")
     model = registry.add(path, name, origin=told, digests=registry_digests)

@@ -48,13 +48,13 @@ async def _get(screen: ModelsScreen, what: str, name: str) -> None:
         if offer is None:
             return
         plan = found.plan(offer)
-    here = await asyncio.to_thread(already, screen.services.models, plan)
-    if here is not None:
-        screen.app.say(f"{plan.name} is here already.")
-        return
     running = await asyncio.to_thread(running_job, screen.services.jobs.store, plan)
     if running is not None:
         await screen.follow(running, f"{plan.name} is registered.")
+        return
+    here = await asyncio.to_thread(already, screen.services.models, plan)
+    if here is not None:
+        screen.app.say(f"{plan.name} is here already.")
         return
     if plan.size and not await screen.app.push_screen_wait(ConfirmDialog(*_question(plan, free))):
         return
