@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerHandle, health
 
@@ -35,7 +35,7 @@ def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
     """Refuse to end a server that others may rely on.
 
     Raises:
-        LlmopsError: ``already_served``: it has an address, or it is answering.
+        InputRefusedError: ``already_served``: it has an address, or it is answering.
     """
     if is_private(handle):
         facts = health(handle)
@@ -45,7 +45,7 @@ def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
     else:
         place = handle.address or f"unix:{handle.socket}"
         what = f"{handle.model!r} is served at {place} with other settings: {'; '.join(differing)}"
-    raise LlmopsError(
+    raise InputRefusedError(
         "already_served", what,
         f"llmops serve {handle.model} --replace ends that server and what it answers; llmops model stop {handle.model} ends it.",
     )  # fmt: skip
@@ -56,4 +56,4 @@ def _as_json(options: LoadOptions) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (str, bool, list)) or value is None else f"{value:,}"
+    return json.dumps(value)

@@ -123,7 +123,7 @@ def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Works
     assert data(*asked, workspace=sample) == json.loads(again.stdout)
     for changed, told in ((("--port", str(other)), "port"), (("--parallel", "2"), "parallel is 4 and 2 is asked for")):
         done = run(*same, *changed, workspace=sample)
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert told in done.stderr
         assert "--replace" in done.stderr
         assert "llmops model stop support-base" in done.stderr
