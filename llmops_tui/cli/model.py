@@ -58,21 +58,15 @@ def add(
         _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
         return
     from llmops_tui.models.adding import add_file
-    from llmops_tui.models.names import fit_name
+    from llmops_tui.models.names import fit_name, name_of_file
 
     path = Path(place)
-    added = add_file(
-        _registry(session), path, name or fit_name(_stem(path)), session.progress(f"hashing {path.name}"), move=move
-    )
+    made = fit_name(path.resolve().name) if path.is_dir() else name_of_file(path.name)
+    added = add_file(_registry(session), path, name or made, session.progress(f"hashing {path.name}"), move=move)
     model = added.model
     for note in added.notes:
         session.say(note)
     session.emit(added.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
-
-
-def _stem(path: Path) -> str:
-    """A file's name without its ending; a folder's whole name."""
-    return path.stem if path.suffix.lower() == ".gguf" else path.resolve().name
 
 
 def _add_remote(

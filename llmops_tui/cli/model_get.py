@@ -13,7 +13,7 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.fit import Room
-    from llmops_tui.models.getting import Plan, Request
+    from llmops_tui.models.getting import Choices, Plan, Request
     from llmops_tui.models.hub import Offer, Repository
 
 
@@ -34,20 +34,20 @@ def get(
 ) -> None:
     """Fetch a model and register it, as a job: nothing is fetched before you have seen what, and said yes."""
     from llmops_tui.jobs.launcher import JobLauncher
-    from llmops_tui.models.getting import ENTRY, KIND, already, parse, running_job
+    from llmops_tui.models.getting import ENTRY, KIND, already, job_arguments, parse, running_job
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
     request = parse(what)
     _check_options(request, file, sha256)
     plan = _plan(session, request, name, file, sha256, yes=yes)
-    registry = ModelRegistry(session.catalogue)
-    here = already(registry, plan)
+    launcher = JobLauncher(session.workspace)
+    # In this order: a job that ends in between has registered it.
+    job = running_job(launcher.store, plan)
+    here = already(ModelRegistry(session.catalogue), plan) if job is None else None
     if here is not None:
         session.emit(here.as_dict(), lambda: f"{plan.name} is here already: {here.path}")
         return
-    launcher = JobLauncher(session.workspace)
-    job = running_job(launcher.store, plan)
     if job is not None:
         session.say(f"{job.id} fetches it already, at {job.progress:.0%}{f': {job.message}' if job.message else ''}")
         if detach:
@@ -56,7 +56,7 @@ def get(
         found: dict[str, Any] | None = follow_to_end(session, launcher, job.id).result or {}
     else:
         _agree(session, plan, yes=yes)
-        title, arguments = f"get {plan.name}", plan.as_arguments()
+        title, arguments = f"get {plan.name}", job_arguments(session.workspace, plan)
         found = run_job(session, kind=KIND, title=title, entry=ENTRY, arguments=arguments, detach=detach)
     if found is not None:
         session.emit(found, lambda: _human(plan, found))
@@ -74,25 +74,22 @@ def _plan(
     session: Session, request: Request, name: str | None, file: str | None, sha256: str | None, *, yes: bool
 ) -> Plan:
     from llmops_tui.inference.fit import room
-    from llmops_tui.models.getting import plan_known, plan_offer, plan_url
+    from llmops_tui.models.getting import Plan, look_up
     from llmops_tui.models.known import known_model
 
     if request.kind == "known":
         session.say(known_model(request.text).describe())
-        return plan_known(request.text, name)
+    found = look_up(request, name, path=file or "", sha256=sha256 or "")
+    if isinstance(found, Plan):
+        if request.kind == "url":
+            free = room()
+            verdict = f"weights alone: {free.verdict(found.size)} ({free.text()})"
+            session.say(f"{found.origin['source']}: {_size(found.size)}, {verdict}")
+        return found
     free = room()
-    if request.kind == "url":
-        plan = plan_url(request.text, name, sha256 or "")
-        session.say(
-            f"{plan.origin['source']}: {_size(plan.size)}, weights alone: {free.verdict(plan.size)} ({free.text()})"
-        )
-        return plan
-    from llmops_tui.models.hub import choose, look_at
-
-    repository = look_at(request.text, request.revision or None)
-    chosen = choose(repository, request.quantization, file or "")
-    _show(session, repository, free, chosen)
-    return plan_offer(repository, chosen or _choose(session, repository, free, yes=yes), name)
+    only = found.offers[0] if len(found.offers) == 1 else None
+    _show(session, found.repository, free, only)
+    return found.plan(only or _choose(session, found, free, yes=yes))
 
 
 def _show(session: Session, repository: Repository, free: Room, chosen: Offer | None) -> None:
@@ -110,19 +107,24 @@ def _show(session: Session, repository: Repository, free: Room, chosen: Offer | 
     session.say(free.text())
 
 
-def _choose(session: Session, repository: Repository, free: Room, *, yes: bool) -> Offer:
+def _choose(session: Session, found: Choices, free: Room, *, yes: bool) -> Offer:
     from llmops_tui.models.hub import sensible
 
-    usual = sensible(repository, free.fits)
-    number = repository.offers.index(usual) + 1
+    repository, offers = found.repository, found.offers
+    asks = not yes and sys.stdin.isatty()
+    if len(offers) < len(repository.offers) and not asks:
+        paths = ", ".join(offer.path for offer in offers)
+        raise InputRefusedError("unclear", f"{repository.name} offers several: {paths}", "Choose one with --file.")
+    usual = sensible(offers, free.fits)
     if yes:
         session.say(f"taking {usual.path}")
         return usual
-    if not sys.stdin.isatty():
-        raise _nobody_to_ask(f"{repository.name} offers {len(repository.offers)} models and nobody is there to choose")
-    last = len(repository.offers)
-    while not 1 <= (answer := int(typer.prompt("Which one?", default=number, type=int, err=True))) <= last:
-        session.say(f"a number from 1 to {last}")
+    if not asks:
+        raise _nobody_to_ask(f"{repository.name} offers {len(offers)} models and nobody is there to choose")
+    numbers = [repository.offers.index(offer) + 1 for offer in offers]
+    default = repository.offers.index(usual) + 1
+    while (answer := int(typer.prompt("Which one?", default=default, type=int, err=True))) not in numbers:
+        session.say(f"one of {', '.join(str(number) for number in numbers)}")
     return repository.offers[answer - 1]
 
 

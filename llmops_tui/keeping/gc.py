@@ -15,7 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
-from llmops_tui.models.getting import STAGING
+from llmops_tui.models.bringing import unfinished
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceStore
@@ -50,10 +50,9 @@ def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: floa
     """What would go and why; changes nothing. ``days``: how long logs, folders of jobs and kept answers stay."""
     moment = time.time() if now is None else now
     found = list(_leftovers(workspace, moment))
-    unknown = [*_datasets(workspace, moment), *_models(workspace, moment)]
+    unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * 86_400)]
     _refuse_younger_book(workspace, unknown)
     found += unknown
-    found += _unfinished(workspace, moment - days * 86_400)
     found += _job_folders(workspace, moment - days * 86_400)
     found += _old_files(workspace, moment - days * 86_400)
     if settings.trace_days:
@@ -125,20 +124,19 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
             yield Removal(_name(workspace, path), "its dataset version is gone", _size(path), path)
 
 
-def _models(workspace: Workspace, now: float) -> Iterator[Removal]:
+def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
+    """What no model is in, and downloads that nobody went on with; a file that grows says it, its folder does not."""
     models = [model for model in ModelRegistry(Catalogue(workspace)).all() if model.kind != "remote"]
     known = [file for model in models for file in (model.path, *model.files)]
+    begun = set(unfinished(workspace))
     for path in _inside(workspace.models):
-        used = any(file == path or file.is_relative_to(path) for file in known)
-        if not used and not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
+        if any(file == path or file.is_relative_to(path) for file in known):
+            continue
+        if path in begun:
+            if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
+                yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
+        elif not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
-
-
-def _unfinished(workspace: Workspace, before: float) -> Iterator[Removal]:
-    """Downloads that nobody went on with; a file that grows says it, its folder does not."""
-    for path in _inside(workspace.models, f"{STAGING}*"):
-        if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
-            yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
 
 
 def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:

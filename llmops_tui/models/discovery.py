@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_tui.models.gguf import says_no_model
-from llmops_tui.models.names import fit_name
+from llmops_tui.models.names import name_of_file
+from llmops_tui.models.shards import shard_of
 
 _MAX_ENTRIES = 50_000
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_FIRST_SHARD = re.compile(r"-00001-of-\d{5}\.gguf$")
-_LATER_SHARD = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,12 @@ def _in_hub(folder: Path) -> Iterator[FoundModel]:
 def _files(folder: Path, source: str) -> Iterator[FoundModel]:
     if not folder.is_dir():
         return
-    for count, path in enumerate(folder.rglob("*.gguf")):
+    for count, path in enumerate(folder.rglob("*.[gG][gG][uU][fF]")):
         if count >= _MAX_ENTRIES:
             return
-        if not _LATER_SHARD.search(path.name) and (made := _found(path, path.name, source)) is not None:
+        shard = shard_of(path.name)
+        later = shard is not None and shard.number > 1
+        if not later and (made := _found(path, path.name, source)) is not None:
             yield made
 
 
@@ -83,9 +84,9 @@ def _found(path: Path, name: str, source: str) -> FoundModel | None:
             if file.read(4) != b"GGUF":
                 return None
         # A split file is opened by its name: its link must not be followed to a blob without one.
-        kept = path if _FIRST_SHARD.search(path.name) else target
+        kept = path if shard_of(path.name) is not None else target
         if says_no_model(target):
             return None
-        return FoundModel(kept, fit_name(name.removesuffix(".gguf")), source, target.stat().st_size)
+        return FoundModel(kept, name_of_file(name), source, target.stat().st_size)
     except (OSError, ValueError):
         return None

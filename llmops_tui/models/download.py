@@ -13,10 +13,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.remote_file import CHUNK, MAGIC, CutShortError, RemoteFile, announced, answering, no_gguf, shown
 from llmops_tui.workspace.files import write_atomic
+
+if TYPE_CHECKING:
+    import httpx
 
 Progress = Callable[[int], None]
 
@@ -65,47 +69,146 @@ def _prepare(file: RemoteFile, part: Path, *, anew: bool = False) -> bool:
     return False
 
 
-def _fetch_all(file: RemoteFile, part: Path, progress: Progress | None, token: str) -> str:
+def _fetch_all(file: RemoteFile, path: Path, progress: Progress | None, token: str) -> str:
     """Ask for what is missing until all is there; returns the SHA-256."""
-    digest = _hash_of(part, progress)
-    done = furthest = _size(part)
     tries = 0
-    with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as writer:
-        while done < file.size:
+    with _Part(path, progress) as part:
+        furthest = part.size
+        while part.size < file.size:
             try:
-                with answering(file.url, token, start=done, validator=file.validator) as response:
-                    if response.status_code == 200:  # all of it, whatever was asked for
-                        digest, done = hashlib.sha256(), 0
-                        writer.truncate(0)
-                    writer.seek(done)
-                    _check_announced(file, part, announced(response, done))
-                    for chunk in response.iter_raw():
-                        if not done and len(chunk) >= len(MAGIC) and not chunk.startswith(MAGIC):
-                            raise _given_up(part, no_gguf(file.url, chunk))
-                        if done + len(chunk) > file.size:
-                            raise _given_up(part, _wrong_size(file, f"more than the {file.size:,} bytes it announced"))
-                        writer.write(chunk)
-                        digest.update(chunk)
-                        done += len(chunk)
-                        if progress is not None:
-                            progress(done)
-                if done < file.size:
+                with answering(file.url, token, start=part.size, validator=file.validator) as response:
+                    _take(file, part, response)
+                if part.size < file.size:
                     raise CutShortError("the connection ended early")
             except CutShortError as cut:
                 # A server that begins anew each time brings bytes, but gets nowhere.
-                tries, furthest = (0, done) if done > furthest else (tries + 1, furthest)
+                tries, furthest = (0, part.size) if part.size > furthest else (tries + 1, furthest)
                 if tries >= len(PAUSES):
                     hint = "What came is kept: the same command goes on with it."
                     raise LlmopsError("not_fetched", f"{shown(file.url)}: {cut}", hint) from cut
-                _wait(PAUSES[tries], done, progress)
-        writer.flush()
-        os.fsync(writer.fileno())
-    return digest.hexdigest()
+                _wait(PAUSES[tries], part.size, progress)
+        return part.finish()
 
 
-def _check_announced(file: RemoteFile, part: Path, size: int | None) -> None:
+def _take(file: RemoteFile, part: _Part, response: httpx.Response) -> None:
+    """An answer's bytes. One that cannot be of this file takes nothing away of what was there before it."""
+    before = part.size
+    # All of it, whatever was asked for, or what was.
+    at = 0 if response.status_code == 200 else before
+    size = announced(response, at)
     if size is not None and size != file.size:
-        raise _given_up(part, _wrong_size(file, f"{size:,} bytes, and not the {file.size:,} it announced"))
+        raise _kept(part, before, _wrong_size(file, f"{size:,} bytes, and not the {file.size:,} it announced"))
+    part.seek(at)
+    head = b""
+    for chunk in response.iter_raw():
+        if at == 0 and len(head) < len(MAGIC):
+            head += chunk
+            if len(head) < len(MAGIC):
+                continue
+            if not head.startswith(MAGIC):
+                raise _kept(part, before, no_gguf(file.url, head))
+            chunk = head  # noqa: PLW2901  the first bytes may come in several pieces
+        if part.at + len(chunk) > file.size:
+            raise _kept(part, before, _wrong_size(file, f"more than the {file.size:,} bytes it announced"))
+        part.take(chunk)
+
+
+def _kept(part: _Part, before: int, error: LlmopsError) -> LlmopsError:
+    """The error for a wrong answer, with what came before it as it was."""
+    part.cut(before)
+    if part.size:
+        error.hint = f"{error.hint} What came before is kept: the same command goes on with it."
+    return error
+
+
+class _Part:
+    """The beginning of a file on disk, with the hash of what is there.
+
+    What comes again from the beginning is compared with what is there, which stays as long as it is the same: a connection
+    that is cut in the meantime takes nothing away.
+    """
+
+    def __init__(self, path: Path, progress: Progress | None) -> None:
+        self.at = 0
+        self.size = 0
+        self._path = path
+        self._progress = progress
+        self._digest = hashlib.sha256()
+        self._again = hashlib.sha256()
+        self._same = 0
+
+    def __enter__(self) -> Self:
+        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
+        try:
+            while chunk := self._file.read(CHUNK):
+                self._digest.update(chunk)
+                self.size += len(chunk)
+                self._tell(self.size)
+        except BaseException:
+            self._file.close()
+            raise
+        self._same = self.size
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+        if not self.size:
+            self._path.unlink(missing_ok=True)
+            _state(self._path).unlink(missing_ok=True)
+
+    def seek(self, at: int) -> None:
+        """Take the next bytes as those from 0 on, or as those behind what is there."""
+        self.at, self._same = at, self.size
+        self._again = hashlib.sha256()
+
+    def take(self, chunk: bytes) -> None:
+        """The next bytes."""
+        if self.at < self.size:
+            self._file.seek(self.at)
+            there = self._file.read(min(len(chunk), self.size - self.at))
+            if chunk.startswith(there):
+                self._again.update(there)
+                self.at += len(there)
+                chunk = chunk[len(there) :]
+                self._tell(self.size)
+            else:
+                self.cut(self.at)
+        if chunk:
+            self._file.seek(self.at)
+            self._file.write(chunk)
+            self._digest.update(chunk)
+            self.at += len(chunk)
+            self.size = self.at
+            self._tell(self.size)
+
+    def cut(self, size: int) -> None:
+        """Leave of what is there so many bytes, or as many as are surely what was there before this answer."""
+        size = min(size, self._same)
+        if size == self.at < self.size:
+            self._digest = self._again.copy()
+        elif size < self.size:
+            self._digest = _hash_of(self._file, size)
+        self._file.truncate(size)
+        self.size = self._same = size
+
+    def finish(self) -> str:
+        """Make it durable; returns the SHA-256 of all of it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._digest.hexdigest()
+
+    def _tell(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress(done)
+
+
+def _hash_of(file: BinaryIO, size: int) -> hashlib._Hash:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while size and (chunk := file.read(min(CHUNK, size))):
+        digest.update(chunk)
+        size -= len(chunk)
+    return digest
 
 
 def _wrong_size(file: RemoteFile, what: str) -> LlmopsError:
@@ -125,17 +228,6 @@ def _wait(seconds: float, done: int, progress: Progress | None) -> None:
         if progress is not None:
             progress(done)
         time.sleep(min(0.1, left))
-
-
-def _hash_of(part: Path, progress: Progress | None) -> hashlib._Hash:
-    digest = hashlib.sha256()
-    if part.exists():
-        with part.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                if progress is not None:
-                    progress(file.tell())
-    return digest
 
 
 def _size(path: Path) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import GgufHeader
+from llmops_tui.models.shards import loadable_name, shard_of
 from llmops_tui.workspace.files import sha256_file, sha256_text
-
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 def check_model_file(path: Path) -> GgufHeader:
@@ -32,8 +30,8 @@ def check_model_file(path: Path) -> GgufHeader:
             "not_a_model", f"{path} is {header.no_model}, and is no model itself", "Register the model it goes with."
         )
     if header.shard > 1:
-        match = _SHARD.fullmatch(path.name)
-        first = path.with_name(f"{match['stem']}-00001-of-{match['count']}.gguf") if match is not None else None
+        shard = shard_of(path.name)
+        first = path.with_name(shard.all()[0]) if shard is not None else None
         raise InputRefusedError(
             "shard_not_first",
             f"{path} is file {header.shard} of the {header.shards} that one model is split into",
@@ -44,17 +42,41 @@ def check_model_file(path: Path) -> GgufHeader:
 
 def shards_of(path: Path) -> list[Path]:
     """The files of a model: those it is split into that are there, in order, or the one."""
-    match = _SHARD.fullmatch(path.name)
-    if match is None or int(match["count"]) > 1000:
-        return [path]
-    names = (f"{match['stem']}-{n:05}-of-{match['count']}.gguf" for n in range(1, int(match["count"]) + 1))
+    shard = shard_of(path.name)
+    names = shard.all() if shard is not None else [path.name]
     return [file for name in names if (file := path.with_name(name)).exists() or file == path]
 
 
-def digest_of(files: list[Path], progress: Callable[[float], None] | None) -> str:
-    """The SHA-256 of a file; of several, that of the list of theirs."""
-    if len(files) == 1:
-        return sha256_file(files[0], progress)
+def read_model_files(path: Path) -> tuple[list[Path], list[GgufHeader]]:
+    """The files of the model that begins with this one, in order, and their headers.
+
+    Raises:
+        InputRefusedError: as :func:`check_model_file`; or not all files are there, or llama.cpp would not find them.
+    """
+    header = check_model_file(path)
+    files = shards_of(path)
+    if len(files) != header.shards:
+        raise InputRefusedError(
+            "shards_missing",
+            f"{path} is one of {header.shards} files, and {len(files)} can be found beside it",
+            "Register the first one, named …-00001-of-0000N.gguf, with the others beside it.",
+        )
+    if header.shards > 1 and path.name != (wanted := loadable_name(path.name)):
+        raise InputRefusedError(
+            "shard_name",
+            f"llama.cpp finds the {header.shards} files of {path} only where their names are spelled as {wanted}",
+            "Rename them all, or make links to them.",
+        )
+    return files, [header, *(read_header(file) for file in files[1:])]
+
+
+def digest_of(
+    files: list[Path], progress: Callable[[float], None] | None, known: Mapping[str, str] | None = None
+) -> str:
+    """The SHA-256 of a file; of several, that of the list of theirs.
+
+    ``known`` has those that were just found, by the files' names: they are not read again.
+    """
     found = []
     for number, file in enumerate(files):
 
@@ -62,5 +84,12 @@ def digest_of(files: list[Path], progress: Callable[[float], None] | None) -> st
             if progress is not None:
                 progress((number + share) / len(files))
 
-        found.append(f"{sha256_file(file, part)}  {file.name}")
-    return sha256_text("\n".join(found))
+        found.append(((known or {}).get(file.name) or sha256_file(file, part), file.name))
+    return joined_digest(found)
+
+
+def joined_digest(files: list[tuple[str, str]]) -> str:
+    """What stands for a model's files, given by SHA-256 and name, in order: of one file, its own."""
+    if len(files) == 1:
+        return files[0][0]
+    return sha256_text("\n".join(f"{digest}  {name}" for digest, name in files))

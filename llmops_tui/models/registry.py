@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.models.files import check_model_file, digest_of, shards_of
+from llmops_tui.models.files import digest_of, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
 from llmops_tui.models.safetensors import read_folder
@@ -97,11 +97,13 @@ class ModelRegistry:
         origin: dict[str, Any] | None = None,
         *,
         move: bool = True,
+        digests: Mapping[str, str] | None = None,
     ) -> Model:
         """Register a GGUF file, the first of several it is split into, or a folder of safetensors, where it lies.
 
         ``origin`` is where a file was fetched from: kept and shown beside what the file says of itself. Where the very
-        same bytes are registered under the name, and are where they were, they stay there unless ``move``.
+        same bytes are registered under the name, and are where they were, they stay there unless ``move``. ``digests`` are
+        the SHA-256 of files that were just hashed, by name.
 
         Raises:
             InputRefusedError: the name is taken or unfit, or a file is damaged or missing.
@@ -114,32 +116,24 @@ class ModelRegistry:
             raise InputRefusedError(
                 "model_unreadable", f"cannot read {path}: {getattr(error, 'strerror', error)}"
             ) from error
-        model = self._read_folder(path, name, progress) if folder else self._read_file(path, name, progress, origin)
+        if folder:
+            model = self._read_folder(path, name, progress)
+        else:
+            model = self._read_file(path, name, origin or {}, lambda files: digest_of(files, progress, digests))
         known = next((m for m in self.all() if m.name == name and m.sha256 == model.sha256), None)
         if not move and known is not None and known.path != path and known.present:
             return known
         self._insert(model, self._stored_path(path))
         return model
 
-    def _read_file(
-        self, path: Path, name: str, progress: Callable[[float], None] | None, origin: dict[str, Any] | None
-    ) -> Model:
-        header = check_model_file(path)
-        files = shards_of(path)
-        if len(files) != header.shards:
-            raise InputRefusedError(
-                "shards_missing",
-                f"{path} is one of {header.shards} files, and {len(files)} can be found beside it",
-                "Register the first one, named …-00001-of-0000N.gguf, with the others beside it.",
-            )
-        headers = [header, *(read_header(file) for file in files[1:])]
-        digest = digest_of(files, progress)
+    def _read_file(self, path: Path, name: str, origin: dict[str, Any], digest: Callable[[list[Path]], str]) -> Model:
+        files, headers = read_model_files(path)
+        header, found = headers[0], digest(files)
         summary = header.summary() | {"parameters": sum(h.parameter_count for h in headers)}
-        told = origin or {}
-        summary |= told | {"license": summary["license"] or told.get("license")}
+        summary |= origin | {"license": summary["license"] or origin.get("license")}
         kind = "adapter" if summary["type"] == "adapter" else "gguf"
         size = sum(h.size_bytes for h in headers)
-        return Model(name, kind, path, digest, size, summary, time.time(), time.time())
+        return Model(name, kind, path, found, size, summary, time.time(), time.time())
 
     def _read_folder(self, path: Path, name: str, progress: Callable[[float], None] | None) -> Model:
         folder = read_folder(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.models.shards import loadable_name
 from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _look(url: str, token: str) -> RemoteFile:
 
 def file_name(path: str) -> str:
     """The name a file gets here: the last part of its path there, with nothing in it that a folder or a terminal obeys."""
-    return _UNFIT.sub("-", path.rpartition("/")[2]).lstrip(".-")[-150:]
+    return loadable_name(_UNFIT.sub("-", path.rpartition("/")[2]).lstrip(".-")[-150:])
 
 
 def check_url(url: str) -> None:

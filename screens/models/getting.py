@@ -11,8 +11,8 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDia
 
 if TYPE_CHECKING:
     from llmops_tui.inference.fit import Room
-    from llmops_tui.models.getting import Plan, Request
-    from llmops_tui.models.hub import Offer, Repository
+    from llmops_tui.models.getting import Choices, Plan
+    from llmops_tui.models.hub import Offer
     from screens.models.screen import ModelsScreen
 
 _OFFERED = next(iter(KNOWN.values()))
@@ -36,50 +36,43 @@ def ask_what_to_get(screen: ModelsScreen) -> None:
 
 async def _get(screen: ModelsScreen, what: str, name: str) -> None:
     from llmops_tui.inference.fit import room
-    from llmops_tui.models.getting import ENTRY, KIND, already, parse, running_job
+    from llmops_tui.models.getting import ENTRY, KIND, Plan, already, job_arguments, look_up, parse, running_job
 
     request = parse(what)
     free = await asyncio.to_thread(room)
-    plan = await _plan(screen, request, name or None, free)
-    if plan is None:
+    found = await asyncio.to_thread(look_up, request, name or None)
+    if isinstance(found, Plan):
+        plan = found
+    else:
+        offer = await _choose(screen, found, free)
+        if offer is None:
+            return
+        plan = found.plan(offer)
+    running = await asyncio.to_thread(running_job, screen.services.jobs.store, plan)
+    if running is not None:
+        await screen.follow(running, f"{plan.name} is registered.")
         return
     here = await asyncio.to_thread(already, screen.services.models, plan)
     if here is not None:
         screen.app.say(f"{plan.name} is here already.")
         return
-    running = await asyncio.to_thread(running_job, screen.services.jobs.store, plan)
-    if running is not None:
-        await screen.follow(running, f"{plan.name} is registered.")
-        return
     if plan.size and not await screen.app.push_screen_wait(ConfirmDialog(*_question(plan, free))):
         return
+    arguments = await asyncio.to_thread(job_arguments, screen.services.workspace, plan)
     job = await asyncio.to_thread(
-        lambda: screen.services.jobs.start(
-            kind=KIND, title=f"get {plan.name}", entry=ENTRY, arguments=plan.as_arguments()
-        )
+        lambda: screen.services.jobs.start(kind=KIND, title=f"get {plan.name}", entry=ENTRY, arguments=arguments)
     )
     await screen.follow(job, f"{plan.name} is registered.")
 
 
-async def _plan(screen: ModelsScreen, request: Request, name: str | None, free: Room) -> Plan | None:
-    from llmops_tui.models.getting import plan_known, plan_offer, plan_url
-    from llmops_tui.models.hub import choose, look_at
-
-    if request.kind == "known":
-        return await asyncio.to_thread(plan_known, request.text, name)
-    if request.kind == "url":
-        return await asyncio.to_thread(plan_url, request.text, name)
-    repository = await asyncio.to_thread(look_at, request.text, request.revision or None)
-    offer = choose(repository, request.quantization) or await _choose(screen, repository, free)
-    return plan_offer(repository, offer, name) if offer is not None else None
-
-
-async def _choose(screen: ModelsScreen, repository: Repository, free: Room) -> Offer | None:
+async def _choose(screen: ModelsScreen, found: Choices, free: Room) -> Offer | None:
     """Which of several; the usual one stands first, and what is no model is named below."""
     from llmops_tui.models.hub import sensible
 
-    usual = sensible(repository, free.fits)
-    offers = sorted(repository.offers, key=lambda offer: (offer != usual, offer.size))
+    if len(found.offers) == 1:
+        return found.offers[0]
+    repository, usual = found.repository, sensible(found.offers, free.fits)
+    offers = sorted(found.offers, key=lambda offer: (offer != usual, offer.size))
     choices = [
         Choice(str(n), offer.path, f"{size_text(offer.size)}, weights alone: {free.verdict(offer.size)}")
         for n, offer in enumerate(offers)

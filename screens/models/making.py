@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.models.files import check_model_file
-from llmops_tui.models.names import derived_name, fit_name
+from llmops_tui.models.names import derived_name, name_of_file
 from screens.models.facts import size_text
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
@@ -27,7 +27,7 @@ def ask_for_model(screen: ModelsScreen) -> None:
             screen.act("add", _add_remote, screen, url, name.strip())
         elif text:
             path = Path(text).expanduser()
-            screen.act("add", add_file, screen, path, fit_name(path.name.removesuffix(".gguf")))
+            screen.act("add", add_file, screen, path, name_of_file(path.name))
 
     screen.app.push_screen(LineDialog("Add a model", _HINT), answered)
 

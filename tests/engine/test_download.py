@@ -201,3 +201,59 @@ def test_a_cancel_keeps_what_came(hub: FakeHub, tmp_path: Path) -> None:
     assert 300_000 < kept < len(DATA)
     assert download.fetch(file, tmp_path / "p") == DIGEST
     assert hub.sent[-1][1] == kept
+
+
+def begun(part: Path, size: int) -> None:
+    """What a killed download of the file with the known hash left."""
+    part.write_bytes(DATA[:size])
+    (part.parent / f"{part.name}.json").write_text(
+        json.dumps({"sha256": DIGEST, "validator": "", "size": len(DATA)}), encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [(b"<html>we are being maintained</html>", "size_differs"), (b"<" * len(DATA), "not_gguf"), (b"G", "size_differs")],
+)
+def test_another_answer_takes_nothing_of_what_came(hub: FakeHub, tmp_path: Path, page: bytes, code: str) -> None:
+    file = RemoteFile(f"{hub.url}/m.gguf", "m.gguf", len(DATA), DIGEST)
+    part = tmp_path / "p"
+    begun(part, 900_000)
+    hub.page = page
+    with pytest.raises(LlmopsError) as caught:
+        download.fetch(file, part)
+    assert caught.value.code == code
+    assert "kept" in caught.value.hint
+    assert part.read_bytes() == DATA[:900_000]
+    hub.page = None
+    assert download.fetch(file, part) == DIGEST
+    assert hub.sent == [("/m.gguf", 900_000, len(DATA) - 900_000)]
+
+
+def test_more_than_was_announced_takes_nothing_of_what_came(hub: FakeHub, tmp_path: Path) -> None:
+    file = RemoteFile(f"{hub.url}/m.gguf", "m.gguf", len(DATA), DIGEST)
+    hub.more = b"more" * 100_000
+    begun(tmp_path / "p", 900_000)
+    with pytest.raises(LlmopsError) as caught:
+        download.fetch(file, tmp_path / "p")
+    assert caught.value.code == "size_differs"
+    assert (tmp_path / "p").read_bytes() == DATA[:900_000]
+
+
+def test_an_answer_from_the_beginning_that_is_cut_takes_nothing_of_what_came(hub: FakeHub, tmp_path: Path) -> None:
+    file = RemoteFile(f"{hub.url}/m.gguf", "m.gguf", len(DATA), DIGEST)
+    part = tmp_path / "p"
+    begun(part, 900_000)
+    hub.ranges, hub.cut_after = False, [100_000] * 20
+    with pytest.raises(LlmopsError) as caught:
+        download.fetch(file, part)
+    assert caught.value.code == "not_fetched"
+    assert part.read_bytes() == DATA[:900_000]
+    # Another file in its place is taken from where it differs.
+    hub.cut_after = []
+    changed = DATA[:500_000] + bytes(len(DATA) - 500_000)
+    hub.files["/m.gguf"] = changed
+    other = RemoteFile(file.url, file.name, file.size, "", '"one"')
+    (tmp_path / "p.json").write_text(json.dumps({"sha256": "", "validator": '"one"', "size": len(DATA)}))
+    assert download.fetch(other, part) == hashlib.sha256(changed).hexdigest()
+    assert part.read_bytes() == changed

@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState
-from llmops_tui.models import getting, hub
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models import bringing, files, getting, hub
 from llmops_tui.models.registry import ModelRegistry, shards_of
 from llmops_tui.models.remote_file import RemoteFile
 from llmops_tui.workspace.catalogue import Catalogue
@@ -52,7 +55,7 @@ def llmops(workspace: Workspace, *arguments: str, **options: object) -> subproce
 
 
 def no_leftovers(workspace: Workspace) -> bool:
-    return not list(workspace.models.glob(f"{getting.STAGING}*"))
+    return not list(bringing.unfinished(workspace))
 
 
 @pytest.mark.parametrize(
@@ -94,15 +97,15 @@ def test_a_repository_says_what_it_offers(there: FakeHub) -> None:
 
 def test_the_one_that_was_meant_is_chosen(there: FakeHub) -> None:
     found = hub.look_at(NAME)
-    assert hub.choose(found) is None
-    assert hub.choose(found, "q8_0").path == "small-Q8_0.gguf"  # type: ignore[union-attr]
-    assert hub.choose(found, path="small-F16-00001-of-00002.gguf").size == 2 * found.offers[1].size  # type: ignore[union-attr]
+    assert hub.matching(found) == list(found.offers)
+    assert [o.path for o in hub.matching(found, "q8_0")] == ["small-Q8_0.gguf"]
+    assert [o.size for o in hub.matching(found, path="small-F16-00001-of-00002.gguf")] == [2 * found.offers[1].size]
     for arguments, code in ((("Q2_K",), "not_offered"), (("", "mmproj-small-f16.gguf"), "no_model")):
         with pytest.raises(InputRefusedError) as caught:
-            hub.choose(found, *arguments)
+            hub.matching(found, *arguments)
         assert caught.value.code == code
-    assert hub.sensible(found, lambda _size: True).quantization == "Q4_K_M"
-    assert hub.sensible(found, lambda _size: False) == min(found.offers, key=lambda o: o.size)
+    assert hub.sensible(found.offers, lambda _size: True).quantization == "Q4_K_M"
+    assert hub.sensible(found.offers, lambda _size: False) == min(found.offers, key=lambda o: o.size)
 
 
 def test_shards_that_are_missing_are_told(there: FakeHub) -> None:
@@ -271,8 +274,8 @@ def test_a_kill_in_the_middle_loses_nothing_that_came(there: FakeHub, workspace:
 
 
 def _wait_for_staging(workspace: Workspace) -> list[Path]:
-    wait_for(lambda: bool(list(workspace.models.glob(f"{getting.STAGING}*"))))
-    return list(workspace.models.glob(f"{getting.STAGING}*"))
+    wait_for(lambda: not no_leftovers(workspace))
+    return list(bringing.unfinished(workspace))
 
 
 def _unlocked(staging: Path) -> bool:
@@ -348,11 +351,253 @@ def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub,
     assert json.loads(json.dumps(store.get(job.id).result))["model"] == "small-Q4_K_M"
 
 
+# Runs the job in a process of its own that is killed where the model would be put into the book.
+_KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from llmops_tui.models import getting
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.layout import Workspace
+ModelRegistry.add = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+context = SimpleNamespace(workspace=Workspace(Path(sys.argv[1])), report=lambda *a: None)
+getting.get(context, **json.loads(sys.argv[2]))
+"""
+
+
+def test_a_kill_before_the_registration_loses_nothing(there: FakeHub, workspace: Workspace) -> None:
+    from llmops_tui.keeping.gc import plan as plan_gc
+    from llmops_tui.settings import Settings
+
+    planned = split_plan(there, workspace)
+    arguments = getting.job_arguments(workspace, planned)
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(workspace.root), json.dumps(arguments)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    folder = workspace.models / "split"
+    assert folder.is_dir()
+    assert ModelRegistry(Catalogue(workspace)).all() == []
+    # It may be gone on with for as long as any download.
+    assert not [r for r in plan_gc(workspace, Settings(), now=time.time() + 86_400) if r.path == folder]
+    assert [r for r in plan_gc(workspace, Settings(), now=time.time() + 40 * 86_400) if r.path == folder]
+    sent = there.bytes_sent()
+    made = work(workspace, planned)
+    assert there.bytes_sent() == sent
+    assert (made["model"], made["sha256"]) == ("split", planned.digest)
+    assert sorted(p.name for p in folder.iterdir()) == [file.name for file in planned.files]
+    assert no_leftovers(workspace)
+    assert ModelRegistry(Catalogue(workspace)).verify("split").sha256 == planned.digest
+
+
+def test_what_was_hashed_as_it_came_is_not_hashed_again(
+    there: FakeHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    for module in (bringing, files):
+        monkeypatch.setattr(module, "sha256_file", lambda path, _progress=None: read.append(path.name))
+    planned = plan_of(f"hf:{NAME}:Q4_K_M")
+    made = work(workspace, planned)
+    assert read == []
+    assert made["sha256"] == hashlib.sha256(there.repos[NAME].files["small-Q4_K_M.gguf"]).hexdigest()
+
+
+def test_an_address_that_nothing_vouches_for_is_gone_on_with_where_the_server_says_it_is_the_same(
+    there: FakeHub, workspace: Workspace, model_file: Path
+) -> None:
+    data = model_file.read_bytes()
+    there.files["/m.gguf"] = data
+    for etag, again in (('"one"', 4), (None, 4 + len(data))):
+        there.etag = etag
+        planned = plan_of(f"{there.url}/m.gguf", f"m{again}")
+        arguments = json.dumps(getting.job_arguments(workspace, planned))
+        subprocess.run([sys.executable, "-c", _KILLED, str(workspace.root), arguments], check=False)
+        assert (workspace.models / planned.name).is_dir()
+        before = there.bytes_sent()
+        planned = plan_of(f"{there.url}/m.gguf", planned.name)
+        assert work(workspace, planned)["sha256"] == hashlib.sha256(data).hexdigest()
+        assert there.bytes_sent() - before == again
+
+
+def test_a_registered_model_whose_files_are_gone_comes_again(there: FakeHub, workspace: Workspace) -> None:
+    planned = split_plan(there, workspace)
+    made = work(workspace, planned)
+    there_now = [workspace.models / "split" / file.name for file in planned.files]
+    for gone in (there_now[-1:], there_now):
+        for path in gone:
+            path.unlink()
+        assert getting.already(ModelRegistry(Catalogue(workspace)), planned) is None
+        before = there.bytes_sent()
+        assert work(workspace, planned)["sha256"] == made["sha256"]
+        assert there.bytes_sent() - before == sum(file.size for file in planned.files[-len(gone) :])
+
+
+def test_what_is_in_the_way_stays(there: FakeHub, workspace: Workspace) -> None:
+    planned = plan_of(f"hf:{NAME}:Q4_K_M", "mine")
+    folder = workspace.models / "mine"
+    (file,) = planned.files
+    for name, data in (("notes.txt", b"mine"), (file.name, b"GGUF" + bytes(file.size - 4)), (file.name, b"short")):
+        folder.mkdir()
+        (folder / name).write_bytes(data)
+        with pytest.raises(InputRefusedError) as caught:
+            work(workspace, planned)
+        assert caught.value.code == "file_exists"
+        assert name in caught.value.message
+        assert (folder / name).read_bytes() == data
+        (folder / name).unlink()
+        folder.rmdir()
+    assert there.bytes_sent() == 0
+    assert no_leftovers(workspace)
+
+
+def test_the_hash_alone_says_whether_a_registered_model_is_the_one(
+    there: FakeHub, workspace: Workspace, model_file: Path
+) -> None:
+    there.files["/m.gguf"] = model_file.read_bytes()
+    url = f"{there.url}/m.gguf"
+    digest = work(workspace, plan_of(url))["sha256"]
+    registry = ModelRegistry(Catalogue(workspace))
+    for plan in (plan_of(url), plan_of(url, sha256=digest.upper())):
+        here = getting.already(registry, plan)
+        assert here is not None
+        assert here.sha256 == digest
+    with pytest.raises(InputRefusedError) as caught:
+        getting.already(registry, plan_of(url, sha256="0" * 64))
+    assert caught.value.code == "name_taken"
+    # The same bytes from another place are the same model.
+    there.files["/mirror/m.gguf"] = model_file.read_bytes()
+    assert getting.already(registry, plan_of(f"{there.url}/mirror/m.gguf", sha256=digest)) is not None
+
+
+def test_files_that_are_whole_stay_when_another_cannot_be_had(there: FakeHub, workspace: Workspace) -> None:
+    planned = split_plan(there, workspace)
+    path = f"d/{planned.files[-1].name}"
+    data = there.repos[NAME].files.pop(path)
+    with pytest.raises(LlmopsError) as caught:
+        work(workspace, planned)
+    assert caught.value.code == "not_there"
+    there.repos[NAME].files[path] = data
+    before = there.bytes_sent()
+    work(workspace, planned)
+    assert there.bytes_sent() - before == len(data)
+    assert no_leftovers(workspace)
+
+
+def test_what_may_be_a_secret_in_an_address_is_in_no_record(
+    there: FakeHub, workspace: Workspace, model_file: Path
+) -> None:
+    data = model_file.read_bytes()
+    there.files["/m.gguf"], there.key = data, "key=sesame"
+    url = f"{there.url}/m.gguf"
+    there.hold_after = 1_000_000 // 16_384 * 16_384
+    launcher = JobLauncher(workspace)
+    started = Llmops(workspace).run("model", "get", f"{url}?{there.key}", "--yes", "--detach")
+    wait_for(there.held.is_set)
+    holders = files_with(workspace, "sesame")
+    assert [(p.name, p.stat().st_mode & 0o777) for p in holders] == [(".addresses.json", 0o600)]
+    assert holders[0].parent in list(bringing.unfinished(workspace))
+    supervisor = launcher.store.get(started["job"]).process
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_for(lambda: launcher.store.get(started["job"]).state.final)
+    wait_for(lambda: _unlocked(holders[0].parent))
+    there.released.set()
+    # Gone on with, it is asked for with its secret, which then goes.
+    again = launcher.resume(started["job"])
+    wait_for(lambda: launcher.store.get(again.id).state.final)
+    assert launcher.store.get(again.id).state == JobState.DONE, launcher.store.get(again.id).cause
+    assert files_with(workspace, "sesame") == []
+    # Once more, it is here; and where the secret is needed and gone that is said.
+    third = launcher.resume(started["job"])
+    wait_for(lambda: launcher.store.get(third.id).state.final)
+    assert launcher.store.get(third.id).state == JobState.DONE, launcher.store.get(third.id).cause
+    planned = plan_of(f"{url}?{there.key}", "other")
+    arguments = getting.job_arguments(workspace, planned)
+    (bringing.staging_of(workspace, list(planned.files)) / ".addresses.json").unlink()
+    with pytest.raises(InputRefusedError) as caught:
+        getting.get(quiet(workspace), **arguments)
+    assert caught.value.code == "address_gone"
+
+
+@pytest.mark.parametrize(
+    ("paths", "offered", "left_out"),
+    [
+        (["M-Q4_K_M-imatrix.gguf", "imatrix-Q8_0.gguf", "M.imatrix.gguf"], {"M-Q4_K_M-imatrix.gguf": ("Q4_K_M", 1)},
+         ["M.imatrix.gguf", "imatrix-Q8_0.gguf"]),
+        (["m-00002-of-00003.gguf", "m-00003-of-00003.gguf", "n-Q8_0.gguf"], {"n-Q8_0.gguf": ("Q8_0", 1)},
+         ["m-00002-of-00003.gguf"]),
+        (["M-Q8_0-00001-of-00002.GGUF", "M-Q8_0-00002-of-00002.GGUF"], {"M-Q8_0-00001-of-00002.GGUF": ("Q8_0", 2)}, []),
+    ],
+)  # fmt: skip
+def test_files_of_a_repository_are_offered_or_named(
+    paths: list[str], offered: dict[str, tuple[str, int]], left_out: list[str]
+) -> None:
+    offers, why = hub.group({path: RemoteFile("https://x/", path, 1) for path in paths})
+    assert {offer.path: (offer.quantization, len(offer.files)) for offer in offers} == offered
+    assert sorted(why) == left_out
+
+
+def test_several_of_the_type_that_was_asked_for_are_told(there: FakeHub, workspace: Workspace) -> None:
+    repo = there.repos[NAME]
+    repo.files["other/small-Q4_K_M.gguf"] = repo.files["small-Q4_K_M.gguf"]
+    error = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", code=3)["error"]
+    assert (error["code"], error["hint"]) == ("unclear", "Choose one with --file.")
+    assert "other/small-Q4_K_M.gguf" in error["message"]
+    made = Llmops(workspace).run("model", "get", f"hf:{NAME}", "--file", "other/small-Q4_K_M.gguf", "--yes")
+    assert made["source_file"] == "other/small-Q4_K_M.gguf"
+
+
+def test_parts_in_capitals_come_by_names_that_llama_finds(there: FakeHub, workspace: Workspace) -> None:
+    parts = shards_of(split(workspace.root.parent))
+    there.repos[NAME].files = {p.name.replace(".gguf", ".GGUF"): p.read_bytes() for p in parts}
+    made = work(workspace, plan_of(f"hf:{NAME}", "capitals"))
+    assert made["shards"] == len(parts)
+    assert sorted(p.name for p in (workspace.models / "capitals").iterdir()) == [p.name for p in parts]
+    for path in parts:
+        path.rename(path.with_suffix(".GGUF"))
+    with pytest.raises(InputRefusedError) as caught:
+        ModelRegistry(Catalogue(workspace)).add(parts[0].with_suffix(".GGUF"), "there")
+    assert caught.value.code == "shard_name"
+
+
+def split_plan(there: FakeHub, workspace: Workspace) -> getting.Plan:
+    """The plan for a model in several files, as ``split``."""
+    there.repos[NAME].files = {f"d/{p.name}": p.read_bytes() for p in shards_of(split(workspace.root.parent))}
+    return plan_of(f"hf:{NAME}", "split")
+
+
+def files_with(workspace: Workspace, text: str) -> list[Path]:
+    """The workspace's files that have this text in them.
+
+    They are read in a process of their own: closing a database's file takes away all locks that a process has on it.
+    """
+    code = "import pathlib, sys; [print(p) for p in pathlib.Path(sys.argv[1]).rglob('*') if p.is_file() and sys.argv[2].encode() in p.read_bytes()]"
+    command = [sys.executable, "-c", code, str(workspace.root), text]
+    return [Path(line) for line in subprocess.check_output(command, text=True).splitlines()]
+
+
+def quiet(workspace: Workspace) -> JobContext:
+    """A job's context that nobody looks at."""
+    return SimpleNamespace(workspace=workspace, report=lambda *_arguments: None)  # type: ignore[return-value]
+
+
+def work(workspace: Workspace, planned: getting.Plan) -> dict[str, Any]:
+    """The job's work, done here."""
+    return getting.get(quiet(workspace), **getting.job_arguments(workspace, planned))
+
+
+def plan_of(text: str, name: str | None = None, sha256: str = "") -> getting.Plan:
+    """The plan of a request that leaves nothing to choose."""
+    found = getting.look_up(getting.parse(text), name, sha256=sha256)
+    if isinstance(found, getting.Plan):
+        return found
+    (offer,) = found.offers
+    return found.plan(offer)
+
+
 def test_a_download_that_nobody_went_on_with_is_cleared_away_after_long(workspace: Workspace) -> None:
     from llmops_tui.keeping.gc import DAYS, plan
     from llmops_tui.settings import Settings
 
-    part = getting.staging_of(workspace, [RemoteFile("https://x/m.gguf", "m.gguf", 10)]) / "m.gguf.part"
+    part = bringing.staging_of(workspace, [RemoteFile("https://x/m.gguf", "m.gguf", 10)]) / "m.gguf.part"
     part.parent.mkdir()
     part.write_bytes(b"GGUF")
     soon, late = time.time() + (DAYS - 1) * 86_400, time.time() + (DAYS + 1) * 86_400

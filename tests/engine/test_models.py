@@ -25,9 +25,10 @@ from llmops_tui.models.adding import add_file
 from llmops_tui.models.discovery import find_models
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import join_headers
-from llmops_tui.models.names import check_name, derived_name, fit_name
+from llmops_tui.models.names import check_name, derived_name, fit_name, name_of_file
 from llmops_tui.models.quantize import check_quantization
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.models.shards import loadable_name, shard_of, without_ending
 from llmops_tui.models.support import knows_architecture
 from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
 from llmops_tui.workspace.catalogue import Catalogue
@@ -112,6 +113,41 @@ def test_what_would_be_regretted_is_refused_before_a_job_starts(workspace: Works
     check_quantization(model, "Q4_K_M", workspace.models, again=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "names"),
+    [
+        ("d/m-00002-of-00003.gguf", 2, [f"d/m-0000{n}-of-00003.gguf" for n in (1, 2, 3)]),
+        ("M-00001-of-00001.GGUF", 1, ["M-00001-of-00001.GGUF"]),
+        ("two\nlines-00001-of-00002.gguf", 1, ["two\nlines-00001-of-00002.gguf", "two\nlines-00002-of-00002.gguf"]),
+    ],
+)
+def test_a_part_of_a_model_names_the_others(name: str, number: int, names: list[str]) -> None:
+    shard = shard_of(name)
+    assert shard is not None
+    assert (shard.number, shard.name, shard.all()) == (number, name, names)
+    assert loadable_name(name) == name.replace(".GGUF", ".gguf")
+    assert without_ending(name) == name[: name.rindex("-0000", 0, -15)]
+
+
+@pytest.mark.parametrize(
+    "name", ["m.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf", "m-1-of-2.gguf", "m-00001-of-09999.gguf"]
+)
+def test_other_names_are_of_one_file(name: str) -> None:
+    assert shard_of(name) is None
+    assert loadable_name(name) == name
+
+
+def test_a_name_is_made_of_a_files() -> None:
+    made = {
+        "modèle Ü.gguf": "modele-U",
+        "d/M-00001-of-00002.GGUF": "M",
+        "x.GGUF": "x",
+        "plain": "plain",
+        "--.gguf": "model",
+    }
+    assert {path: name_of_file(path) for path in made} == made
+
+
 def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HOME", "HF_HUB_CACHE", "OLLAMA_MODELS"):
         monkeypatch.delenv(name, raising=False)
@@ -139,9 +175,12 @@ def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monke
     studio = tmp_path / ".lmstudio/models/org/x/x.gguf"
     studio.parent.mkdir(parents=True)
     studio.write_bytes(b"GGUF" + bytes(60))
+    for number in (1, 2):
+        (studio.parent / f"Loud-0000{number}-of-00002.GGUF").write_bytes(b"GGUF" + bytes(60))
     found = {(f.source, f.name) for f in find_models(tmp_path)}
     assert found == {
-        ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big-00001-of-00002"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
+        ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
+        ("LM Studio", "Loud"),
     }  # fmt: skip
     assert find_models(tmp_path / "nowhere") == []
 

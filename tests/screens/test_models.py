@@ -183,6 +183,13 @@ async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
         assert hub.bytes_sent() == len(data)
         screen.query_one("#model-list", OptionList).highlighted = [m.name for m in screen._models].index("mine")
         await until(pilot, lambda: "hf:maker/small" in text_of(screen, "#facts-text"))
+        # Of several of one type, those are offered.
+        hub.repos["maker/two"] = Repo({"a/s-Q8_0.gguf": data, "b/s-Q8_0.gguf": data, "s-Q4_K_M.gguf": data})
+        await ask("hf:maker/two:Q8_0")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        assert [c.label for c in pilot.app.screen._choices] == ["a/s-Q8_0.gguf", "b/s-Q8_0.gguf"]  # type: ignore[attr-defined]
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is screen)
         # What is not understood is said, and nothing happens.
         await ask("maker/small")
         await until(pilot, lambda: "hf:maker/small" in notices(pilot))
