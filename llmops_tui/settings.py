@@ -147,9 +147,9 @@ def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:
             return Settings.model_validate(raw), problems
         except ValidationError as error:
             for name, text in _faults(error):
-                raw.pop(name)
-                meant = _meant(name)
+                meant = "trace_content" if _of_traces(name, raw.get(name)) else _meant(name)
                 problem = f"{path}: {name}: {text}"
+                raw.pop(name)
                 if meant in _STRICT:
                     raw[meant] = _STRICT[meant]
                     problems.append(problem + _STRICTLY)
@@ -165,6 +165,16 @@ def _faults(error: ValidationError) -> list[tuple[str, str]]:
         unknown = "there is no such setting" + (f"; is {_meant(name)} meant?" if _meant(name) else "")
         found.setdefault(name, unknown if item["type"] == "extra_forbidden" else item["msg"])
     return list(found.items())
+
+
+def _of_traces(name: str, value: Any) -> bool:
+    """Whether an unknown name, or one below it where it is a table, may have been meant to say what traces keep."""
+    words = name.lower()
+    named = name not in Settings.model_fields and ("trace" in words or "content" in words)
+    return named or (
+        isinstance(value, dict)
+        and any(_of_traces(key, below) or key == "trace_content" for key, below in value.items())
+    )
 
 
 def _meant(name: str) -> str | None:

@@ -27,8 +27,9 @@ def offered(workspace: Workspace) -> Workspace:
     """The workspace the app is to open on; where there is none, the user is asked whether to make one.
 
     Raises:
-        LlmopsError: ``interrupted``: none was wanted; or as :func:`~llmops_tui.workspace.marker.existing`.
+        LlmopsError: ``no_terminal``; ``interrupted``: none was wanted; or as :func:`~llmops_tui.workspace.marker.existing`.
     """
+    need_terminal()
     try:
         return existing(workspace)
     except InputRefusedError as error:

@@ -69,8 +69,12 @@ async def launch(
         attempt = _Attempt(options | rung.options, log, rung.environment, hang_seconds, told)
         info = await attempt.run()
         if info is not None:
-            of_the_build = bool(descent.failed) and await crashes_with_any(options, descent.failed[-1])
-            news = descent.worked(rung, of_the_build=of_the_build, told=True)
+            try:
+                of_the_build = bool(descent.failed) and await crashes_with_any(options, descent.failed[-1])
+                news = descent.worked(rung, of_the_build=of_the_build, told=True)
+            except BaseException:
+                await attempt.end()
+                raise
             return Launched(attempt.process, info, rung, descent.cause, news, attempt.oom_before, attempt.log_start)
         descent.crashed(rung, attempt.cause)
     raise LlmopsError(
@@ -81,23 +85,29 @@ async def launch(
 
 
 async def crashes_with_any(options: dict[str, Any], rung: Rung) -> bool:
-    """Whether llama.cpp crashes in this way with the smallest model there is too, and so with any."""
-    model = check_model()
-    if Path(options["path"]) == model:
-        return True
-    given = options | {"path": str(model), "context": _CHECK_CONTEXT, "parallel": 1, "draft": "", "cache_bytes": 0}
-    with tempfile.TemporaryDirectory(prefix="llmops-check-") as scratch:
-        attempt = _Attempt(
-            given | rung.options, Path(scratch) / "log", rung.environment, _LEAST_SECONDS, lambda _phase, _share: None
-        )
-        try:
+    """Whether llama.cpp crashes in this way with the smallest model there is too, and so with any.
+
+    Where that cannot be tried, it is not known, and taken for a matter of the one model.
+    """
+    try:
+        model = check_model()
+        if Path(options["path"]) == model:
+            return True
+        given = options | {"path": str(model), "context": _CHECK_CONTEXT, "parallel": 1, "draft": "", "cache_bytes": 0}
+        with tempfile.TemporaryDirectory(prefix="llmops-check-") as scratch:
+            attempt = _Attempt(
+                given | rung.options,
+                Path(scratch) / "log",
+                rung.environment,
+                _LEAST_SECONDS,
+                lambda _phase, _share: None,
+            )
             if await attempt.run() is None:
                 return True
-        except LlmopsError:
-            return False  # it ended in another way, such as for want of memory
-        attempt.process.kill()
-        await attempt.process.wait()
-        return False
+            await attempt.end()
+    except (LlmopsError, OSError):
+        return False  # such as for want of memory
+    return False
 
 
 class _Attempt:
@@ -142,11 +152,11 @@ class _Attempt:
         try:
             message = await self._until_ready()
         except BaseException:
-            await self._end()
+            await self.end()
             raise
         if message["event"] == "ready":
             return dict(message["info"])
-        code = await self._end(died=message["event"] == "died")
+        code = await self.end(died=message["event"] == "died")
         if message["event"] == "failed":
             error = message["error"]
             hint = error["hint"] or f"The engine's log is {self._log}."
@@ -180,7 +190,7 @@ class _Attempt:
             self._phase = message["phase"]
             self._told(self._phase, message["share"])
 
-    async def _end(self, *, died: bool = False) -> int:
+    async def end(self, *, died: bool = False) -> int:
         """The exit code; a process that ended by itself is not killed, which would take its code from asyncio."""
         if died:
             with contextlib.suppress(TimeoutError):

@@ -20,6 +20,7 @@ from typing import Any
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.keeping import check_book
 from llmops_tui.keeping.check_files import against_seals
 from llmops_tui.keeping.findings import Report
 from llmops_tui.models.registry import ModelRegistry
@@ -125,6 +126,12 @@ def backup(
 def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> None:
     report = Report()
     against_seals(workspace, report, lambda share, _what: tell(2 * share))
+    # What was written since its seal has none to be held against: its own checksums are.
+    for look in (check_book.journal, check_book.book):
+        try:
+            look(workspace, report)
+        except LlmopsError as error:
+            report.error(look.__name__, error.message)
     if report.errors:
         first = report.errors[0]
         more = f" and {len(report.errors) - 1} more files" if len(report.errors) > 1 else ""

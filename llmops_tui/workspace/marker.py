@@ -5,9 +5,11 @@ A database that is named there and is gone was lost, and is never taken for one 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from llmops_tui.workspace.locks import locked
 FILE = "workspace.json"
 _LOCK = "workspace-json.lock"
 _WAIT_SECONDS = 10.0
+# What databases keep beside their files.
+_BESIDE = (".wal", "-wal", "-shm")
 # What losing each of them takes away, in the words of the message.
 _LOST = {
     "workspace.duckdb": "the book, which names every dataset, prompt, model and run",
@@ -50,8 +54,11 @@ def make_workspace(workspace: Workspace) -> Workspace:
     """
     try:
         make_private_folder(workspace.root)
-        if not _marker(workspace).exists() and not _traces(workspace):
-            _write(workspace, Marker(new_id("ws"), time.time()))
+        if _read(workspace) is None and not _had_book(workspace):
+            with _alone(workspace):
+                # Somebody else may have made it meanwhile, and its book with its id.
+                if _read(workspace) is None and not _had_book(workspace):
+                    _write(workspace, Marker(new_id("ws"), time.time(), _there(workspace)))
     except OSError as error:
         raise _unusable(workspace, error) from error
     return existing(workspace)
@@ -76,22 +83,12 @@ def read_marker(workspace: Workspace) -> Marker:
     """What the workspace says of itself; one from before there were markers is given its own.
 
     Raises:
-        InputRefusedError: ``no_workspace``: there is none; ``workspace_damaged``: there was one.
+        InputRefusedError: ``no_workspace``: there is none; ``workspace_damaged`` or ``lost``: there was one.
     """
-    path = _marker(workspace)
-    try:
-        raw = json.loads(path.read_bytes())
-        return Marker(str(raw["id"]), float(raw["made_at"]), tuple(str(name) for name in raw["has"]))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputRefusedError(
-            "workspace_damaged",
-            f"{path} cannot be read: {error}",
-            "Restore a backup (llmops restore FILE), or remove this one file: it is made again from the book.",
-        ) from error
-    there = _traces(workspace)
-    if not there:
+    found = _read(workspace)
+    if found is not None:
+        return found
+    if not _had_book(workspace):
         raise InputRefusedError(
             "no_workspace",
             f"there is no workspace at {workspace.root}",
@@ -99,11 +96,28 @@ def read_marker(workspace: Workspace) -> Marker:
         )
     if not _whole(workspace.book):
         raise _lost(workspace, workspace.book.name)
-    adopted = Marker("", time.time(), tuple(name for name in _LOST if _whole(workspace.root / name)))
-    with locked(workspace.root / _LOCK, _WAIT_SECONDS):
-        if not path.exists():
-            _write(workspace, adopted)
-    return read_marker(workspace)
+    with _alone(workspace):
+        found = _read(workspace)
+        if found is None:
+            # The book tells the id.
+            found = Marker("", time.time(), _there(workspace))
+            _write(workspace, found)
+    return found
+
+
+def _read(workspace: Workspace) -> Marker | None:
+    path = _marker(workspace)
+    try:
+        raw = json.loads(path.read_bytes())
+        return Marker(str(raw["id"]), float(raw["made_at"]), tuple(str(name) for name in raw["has"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputRefusedError(
+            "workspace_damaged",
+            f"{path} cannot be read: {error}",
+            "Restore a backup (llmops restore FILE), or remove this one file: it is made again from the book.",
+        ) from error
 
 
 def require(workspace: Workspace, path: Path) -> bool:
@@ -120,10 +134,7 @@ def require(workspace: Workspace, path: Path) -> bool:
 
 def note(workspace: Workspace, path: Path) -> None:
     """Remember that the workspace has a file from now on."""
-    with locked(workspace.root / _LOCK, _WAIT_SECONDS):
-        marker = read_marker(workspace)
-        if path.name not in marker.has:
-            _write(workspace, replace(marker, has=(*marker.has, path.name)))
+    _change(workspace, lambda marker: replace(marker, has=tuple(dict.fromkeys((*marker.has, path.name)))))
 
 
 def claim(workspace: Workspace, own_id: str) -> None:
@@ -134,8 +145,7 @@ def claim(workspace: Workspace, own_id: str) -> None:
     """
     marker = read_marker(workspace)
     if not marker.id:
-        with locked(workspace.root / _LOCK, _WAIT_SECONDS):
-            _write(workspace, replace(read_marker(workspace), id=own_id))
+        _change(workspace, lambda found: replace(found, id=found.id or own_id))
     elif marker.id != own_id:
         raise InputRefusedError(
             "foreign_book",
@@ -147,19 +157,40 @@ def claim(workspace: Workspace, own_id: str) -> None:
 def replace_lost(workspace: Workspace) -> list[str]:
     """Forget that the workspace had what is gone or empty now, so that it is made anew; returns their names.
 
-    A file that is there but empty is put aside.
+    What is left of it, such as its log of last changes, is put aside: a new database would take it for its own.
     """
-    with locked(workspace.root / _LOCK, _WAIT_SECONDS):
-        if not _marker(workspace).exists() and _traces(workspace) and not _whole(workspace.book):
+    if _read(workspace) is None and _had_book(workspace) and not _whole(workspace.book):
+        with _alone(workspace):
             _write(workspace, Marker(new_id("ws"), time.time(), tuple(_LOST)))
-        marker = read_marker(workspace)
-        lost = lost_files(workspace)
-        for name in lost:
-            path = workspace.root / name
-            if path.exists():
-                path.rename(path.with_name(f"{name}.empty-{time.strftime('%Y%m%d-%H%M%S')}"))
-        _write(workspace, replace(marker, has=tuple(name for name in marker.has if name not in lost)))
+    lost = lost_files(workspace)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for name in lost:
+        for left in sorted(workspace.root.glob(f"{name}*")):
+            if left.name in {name, *(name + end for end in _BESIDE)}:
+                left.rename(left.with_name(f"{left.name}.lost-{stamp}"))
+    _change(workspace, lambda marker: replace(marker, has=tuple(n for n in marker.has if n not in lost)))
     return lost
+
+
+def _change(workspace: Workspace, work: Callable[[Marker], Marker]) -> None:
+    read_marker(workspace)
+    with _alone(workspace):
+        before = read_marker(workspace)
+        after = work(before)
+        if after != before:
+            _write(workspace, after)
+
+
+@contextlib.contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    with locked(workspace.root / _LOCK, _WAIT_SECONDS) as alone:
+        if not alone:
+            raise LlmopsError(
+                "workspace_locked",
+                f"{workspace.root / _LOCK} stayed locked for {_WAIT_SECONDS:g} s",
+                "Another process stands still while it changes the workspace; try again. Nothing was changed.",
+            )
+        yield
 
 
 def lost_files(workspace: Workspace) -> list[str]:
@@ -190,11 +221,27 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def _traces(workspace: Workspace) -> bool:
-    """Whether a folder shows that it is, or was, a workspace."""
-    if any((workspace.root / name).exists() for name in _LOST):
+def _there(workspace: Workspace) -> tuple[str, ...]:
+    return tuple(name for name in _LOST if _whole(workspace.root / name))
+
+
+def _had_book(workspace: Workspace) -> bool:
+    """Whether a folder without a marker shows that it has, or had, a book.
+
+    A journal alone shows none: versions before this one made it at any command.
+    """
+    book = workspace.book
+    if book.exists() or book.with_name(book.name + ".wal").exists():
         return True
-    return any(folder.is_dir() and any(folder.iterdir()) for folder in (workspace.datasets, workspace.models))
+    with contextlib.suppress(OSError):
+        if f'"{book.name}"'.encode() in (workspace.root / "seals.json").read_bytes():
+            return True
+    return any(
+        not path.name.startswith(".")
+        for folder in (workspace.datasets, workspace.models)
+        if folder.is_dir()
+        for path in folder.iterdir()
+    )
 
 
 def _lost(workspace: Workspace, name: str) -> InputRefusedError:

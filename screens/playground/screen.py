@@ -80,8 +80,7 @@ class PlaygroundScreen(JudgingScreen):
         self.set_timer(_AFTER_FIRST_FRAME, lambda: self.act("load", self._start))
 
     async def _start(self) -> None:
-        # Not before the first frame: a focus styles and draws half the screen again.
-        if self.focused is None:
+        if self.focused is None:  # not before the first frame: a focus draws half the screen again
             self.query_one("#user").focus()
         try:
             session = await asyncio.to_thread(lambda: self.services.drafts.load_session())
@@ -261,6 +260,8 @@ class PlaygroundScreen(JudgingScreen):
         (self.focused or self).call_later(self._begin_run)
 
     def _begin_run(self) -> None:
+        if self.running:
+            return  # the key was pressed again before the first one came this far
         if self.state.prompt is not None:
             self.edit(system=self._editors[0].text, template=self._editors[1].text)
         self.run = Run(self)

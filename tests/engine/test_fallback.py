@@ -160,6 +160,22 @@ async def test_what_crashes_with_one_model_alone_is_left_out_for_that_model(
     assert fallback.remembered(other) is None
 
 
+async def test_a_trial_that_cannot_be_made_leaves_no_engine_behind(
+    trap: Trap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sample_folder() / "models" / "support-base-Q8_0.gguf"
+    trap.set("extra buffers")
+
+    def missing() -> Path:
+        raise LlmopsError("sample_missing", "no sample")
+
+    monkeypatch.setattr("llmops_tui.inference.launching.check_model", missing)
+    engine = await launched(tmp_path, path=str(other))
+    assert engine.rung.name == "no-extra-buffers"
+    assert fallback.remembered() is None
+    assert fallback.remembered(other) is not None
+
+
 async def test_a_want_of_memory_is_no_fault_of_the_build(trap: Trap, tmp_path: Path) -> None:
     trap.set("anything", "bad_alloc")
     with pytest.raises(LlmopsError, match="bad_alloc") as caught:

@@ -366,6 +366,17 @@ async def test_how_tokens_are_chosen_reaches_the_engine(
     assert (await plain.asked(path, more))["parameters"][name] == value
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "temperature", "top_p", "seed", "top_k"])
+async def test_true_is_no_number(plain: Server, name: str) -> None:
+    assert (await plain.refusal(CHAT, {name: True}))["param"] == name
+
+
+async def test_what_asks_for_nothing_is_taken(plain: Server) -> None:
+    assert await plain.asked(RESPONSES, {"previous_response_id": ""})
+    turns = [*HI, {"role": "assistant", "content": "Yes", "provider_specific_fields": {"refusal": None}}, *HI]
+    assert await plain.asked(CHAT, {"messages": turns, "stream": False})
+
+
 async def test_what_the_template_knows_is_taken(knowing: Server) -> None:
     assert "<critic>Hi!" in (await knowing.asked(CHAT, message(role="critic")))["text"]
     assert "Higrim" in (await knowing.asked(CHAT, message(mood="grim")))["text"]

@@ -415,3 +415,27 @@ def test_clearing_away_follows_no_link(lived: Workspace, tmp_path: Path) -> None
         for r in plan(lived, Settings(), days=0, now=later)
         if r.path is not None and "another" in str(r.path.resolve())
     ] == []
+
+
+def test_a_book_that_was_cut_off_is_not_sealed_as_right_by_a_look(lived: Workspace, tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    backup(lived, target)
+    seal(lived, again=True, large=True)
+    good = target.read_bytes()
+    os.truncate(lived.book, lived.book.stat().st_size // 2)
+    for command in ("model", "prompt", "data"):
+        subprocess.run(
+            [sys.executable, "-m", "llmops_tui", "--workspace", str(lived.root), command, "list"],
+            check=False,
+            capture_output=True,
+        )
+    assert check(lived).errors
+    with pytest.raises(InputRefusedError, match=r"workspace\.duckdb"):
+        backup(lived, target)
+    # Nor where it has no seal at all.
+    (lived.root / "seals.json").unlink()
+    marker = lived.root / "workspace.json"
+    marker.write_text(marker.read_text().replace(', "seals.json"', ""))
+    with pytest.raises(InputRefusedError, match="book"):
+        backup(lived, target)
+    assert target.read_bytes() == good

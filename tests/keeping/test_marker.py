@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -167,6 +168,56 @@ def test_a_workspace_from_before_markers_gets_one_and_keeps_its_id(sample: Works
             existing(sample)
 
 
+def test_a_workspace_of_before_without_a_book_is_begun_and_not_called_lost(tmp_path: Path) -> None:
+    """Any command made a journal then; an unfinished download is no model."""
+    place = Workspace(tmp_path / "old")
+    (place.root / "models" / ".fetch-x").mkdir(parents=True)
+    sqlite3.connect(place.journal).execute("CREATE TABLE t (a)").connection.commit()
+    with pytest.raises(InputRefusedError) as caught:
+        existing(place)
+    assert caught.value.code == "no_workspace"
+    make_workspace(place)
+    assert read_marker(place).has == ("journal.db",)
+    Catalogue(place).read(lambda _book: None)
+
+
+def test_two_that_make_a_workspace_at_once_make_one(tmp_path: Path) -> None:
+    place = Workspace(tmp_path / "ws")
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom llmops_tui.workspace.layout import Workspace\n"
+        "from llmops_tui.workspace.marker import make_workspace\nfrom llmops_tui.workspace.catalogue import Catalogue\n"
+        "w = Workspace(Path(sys.argv[1]))\nsys.stdin.readline()\nmake_workspace(w)\n"
+        "print(Catalogue(w).read(lambda book: book.execute('SELECT id FROM workspace').fetchone()[0]))\n"
+    )
+    command = [sys.executable, "-c", script, str(place.root)]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert len({process.communicate()[0] for process in started}) == 1
+    assert all(process.returncode == 0 for process in started)
+
+
+def test_what_a_lost_book_left_is_put_aside(sample: Workspace) -> None:
+    log = sample.book.with_name(sample.book.name + ".wal")
+    sample.book.unlink()
+    log.write_bytes(b"the last changes")
+    assert replace_lost(sample) == ["workspace.duckdb"]
+    Catalogue(sample).read(lambda _book: None)
+    (kept,) = sample.root.glob("workspace.duckdb.wal.lost-*")
+    assert kept.read_bytes() == b"the last changes"
+
+
+def test_nothing_is_made_where_nobody_can_be_asked(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "llmops_tui", "--workspace", str(tmp_path / "none")],
+        input="\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not (tmp_path / "none").exists()
+
+
 def test_lost_seals_are_damage_and_not_renewed_unseen(sample: Workspace) -> None:
     seal(sample)
     (sample.root / "seals.json").unlink()
@@ -196,5 +247,5 @@ def test_nothing_is_lost_twice(sample: Workspace) -> None:
         sample.journal.with_name(sample.journal.name + end).unlink(missing_ok=True)
     assert replace_lost(sample) == ["journal.db"]
     assert Journal(sample).draft_keys() == set()
-    assert list(sample.root.glob("journal.db.empty-*"))
+    assert list(sample.root.glob("journal.db.lost-*"))
     assert json.loads((sample.root / "workspace.json").read_text())["has"]

@@ -238,6 +238,10 @@ def test_wrong_settings_are_told_and_the_rest_is_used(tmp_path: Path) -> None:
         'trace-content = "off"',
         'Trace_Content = "off"',
         'trace_contents = "redact"',
+        'traces = "off"',
+        'keep_content = "off"',
+        '[app]\ntrace_content = "off"',
+        '[trace]\ncontent = "off"',
     ],
 )
 def test_a_slip_never_makes_traces_keep_more(tmp_path: Path, text: str) -> None:

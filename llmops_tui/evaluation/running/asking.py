@@ -66,6 +66,8 @@ class Asker:
         self._open = open_endpoint
         self._options = options
         self._engines: dict[str, str] = {}
+        # Models whose engine had to leave out something that was not known when answers were asked for by its name.
+        self._otherwise: set[str] = set()
         self._slots = asyncio.Semaphore(options.parallel * _AHEAD)
         self._clients: dict[str, ModelClient] = {}
         self._opening: dict[str, asyncio.Lock] = {}
@@ -105,7 +107,8 @@ class Asker:
                 name, lambda client: client.generate(request.path, request.body, request.parameters, {"run_id": trace})
             )  # fmt: skip
         kept: dict[str, Any] = {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}}
-        self.cache.keep(key, kept)
+        if name not in self._otherwise:
+            self.cache.keep(key, kept)
         return kept, trace
 
     async def reply(self, model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +119,8 @@ class Asker:
             return known[key]
         async with self._slots:
             reply = await self._with_tries(model, lambda client: client.complete(path, body))
-        self.cache.keep(key, reply)
+        if model not in self._otherwise:
+            self.cache.keep(key, reply)
         return reply
 
     async def render(self, template: str, variables: dict[str, Any]) -> str:
@@ -176,6 +180,9 @@ class Asker:
             if name not in self._clients:
                 endpoint = await asyncio.to_thread(self._open, self._model(name))
                 self._clients[name] = await self._stack.enter_async_context(ModelClient(endpoint))
+                known = self._engines.get(name)
+                if known is not None and known != engine_name(self._options, self._model(name).base.path):
+                    self._otherwise.add(name)
             return self._clients[name]
 
     async def close(self) -> None:

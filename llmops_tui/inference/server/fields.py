@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Never
+from typing import Any, ClassVar, Never, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -104,7 +104,17 @@ class Checked(BaseModel):
     def _by_name(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return cls.rules.sift(given, {f.alias or name for name, f in cls.model_fields.items()})
+        fields = {f.alias or name: f.annotation for name, f in cls.model_fields.items()}
+        kept = cls.rules.sift(given, fields)
+        for name, value in kept.items():
+            if isinstance(value, bool) and name in fields and not _takes_truth(fields[name]):
+                refuse(name, f"{str(value).lower()} is no number and no text", "Give a value of the field's own type.")
+        return kept
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether true and false are values of a field; what takes numbers would take them for 1 and 0."""
+    return annotation in {bool, Any} or any(_takes_truth(part) for part in get_args(annotation))
 
 
 # Fields of OpenAI's requests without an effect on an answer of this server.
@@ -157,7 +167,7 @@ COMPLETION = Rules(
 RESPONSES = Rules(
     idle=_CALLER | _CACHE | _NO_TOOLS,
     unoffered=_PROVIDERS | {
-        "previous_response_id": Unoffered(_NO_STATE),
+        "previous_response_id": Unoffered(_NO_STATE, ("",)),
         "conversation": Unoffered(_NO_STATE),
         "context_management": Unoffered(_NO_STATE, ([],)),
         "prompt": Unoffered("No prompts are kept here; send the text as instructions and input."),
@@ -186,6 +196,7 @@ MESSAGE = Rules(
     idle={
         "annotations": "citations beside an answer's text, which are no part of it",
         "logprobs": "figures of an answer's tokens",
+        "provider_specific_fields": "what another provider's answer had beside the text",
         "cache_control": "where a provider's cache ends; here that is found out from the tokens",
     },
     unoffered={
