@@ -280,12 +280,10 @@ class LlmopsApp(App[int]):
         from llmops_tui.settings import save_settings
 
         try:
-            former = save_settings(settings)
+            if (former := save_settings(settings)) is not None:
+                self.say(f"The file had settings that could not be read; it is kept as {former}", severity="warning")
         except OSError as error:
             self.report(LlmopsError("settings_unwritable", f"the settings cannot be written: {error}"))
-        else:
-            if former is not None:
-                self.say(f"The file had settings that could not be read; it is kept as {former}", severity="warning")
         self.services.settings = settings
 
     @on(StatusPart.Chosen)
