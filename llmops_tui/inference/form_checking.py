@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.form_queue import Ask, FormQueue
+from llmops_tui.inference.form_queue import FormQueue, Helper
 from llmops_tui.inference.forms import meaning_of, too_costly
 from llmops_tui.inference.helper_process import HelperProcess
 
@@ -28,8 +28,8 @@ class FormChecker:
     no other, and a costly one is tried once.
     """
 
-    def __init__(self, path: str, visible: Sequence[str], ask: Ask | None = None) -> None:
-        """``ask`` stands in for the process, which is made of the model's file and the marks that are visible."""
+    def __init__(self, path: str, visible: Sequence[str], helper: Helper | None = None) -> None:
+        """``helper`` stands in for the process, which is made of the model's file and the marks that are visible."""
         self._process = HelperProcess(
             "llmops_tui.inference.grammar_worker",
             path,
@@ -37,7 +37,7 @@ class FormChecker:
             greeting=b'2 60 {"type": "text"}\n',
             work="tries the forms of answers",
         )
-        self._queue = FormQueue(ask or self._process.ask)
+        self._queue = FormQueue(helper or self._process)
         self._known: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
         self._kept = 0
         # Checks under way, and how many wait for each.
@@ -54,17 +54,19 @@ class FormChecker:
         Raises:
             InputRefusedError: ``grammar_invalid``, ``schema_invalid``, ``bad_response_format``: it cannot be held to;
                 ``grammar_too_costly``: compiling it takes too much time, memory or room.
-            LlmopsError: ``form_queue_full``: too many wait to be checked.
+            LlmopsError: ``form_queue_full``: too many wait to be checked; ``helper_unusable``: the checking process
+                cannot be started, or came to no end.
         """
         if form is None or form.get("type", "text") == "text":
             return ""
         try:
             data = json.dumps(form).encode()
-            key = hashlib.sha256(meaning_of(form)).digest()
         except RecursionError as error:
             raise too_costly("it nests too deep") from error
+        # Before anything else is made of it: this is where all requests and streams pass.
         if len(data) > _MAX_FORM:
             raise too_costly(f"it has {len(data):,} bytes, more than {_MAX_FORM:,}")
+        key = hashlib.sha256(meaning_of(form)).digest()
         verdict = self._known.get(key)
         if verdict is None:
             verdict = await self._verdict(key, data)

@@ -10,10 +10,9 @@ import contextlib
 import heapq
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.forms import too_costly
@@ -26,11 +25,22 @@ _SECONDS = (0.01, 0.2, 2.0)
 _SLICE_SECONDS = 0.1
 # Of the clock, for short checks on a machine that does much else.
 _PATIENCE_SECONDS = 20.0
+# How often a check may use up its slice and not end, in each stage. One that computes ends by its time of the processor;
+# one that waits for something uses none, and would keep all behind it waiting for ever. Of the clock: 40 s, 40 s, 60 s.
+_PAUSES = (2, 2, 600)
 # How many may wait for a long check, which are two seconds each; and how many for any.
 _MAX_LONG = 16
 _MAX_WAITING = 64
 
-Ask = Callable[[bytes, float], bytes]
+
+class Helper(Protocol):
+    """The checking process (:mod:`.grammar_worker`)."""
+
+    def ask(self, line: bytes, seconds: float) -> bytes:
+        """The answer to a line, within a time; raises as :meth:`.HelperProcess.ask`."""
+
+    def close(self) -> None:
+        """End the process; the next question starts another."""
 
 
 @dataclass(order=True)
@@ -40,15 +50,15 @@ class Check:
     stage: int
     number: int
     form: bytes = field(compare=False)
+    pauses: int = field(compare=False, default=0)
     verdict: Future[dict[str, Any]] = field(compare=False, default_factory=Future)
 
 
 class FormQueue:
     """A thread that has forms checked one after another. Thread-safe."""
 
-    def __init__(self, ask: Ask) -> None:
-        """``ask`` gives the checking process's answer to a line, within a time (:mod:`.grammar_worker`)."""
-        self._ask = ask
+    def __init__(self, helper: Helper) -> None:
+        self._helper = helper
         self._waiting: list[Check] = []
         self._changed = threading.Condition()
         self._count = 0
@@ -102,7 +112,7 @@ class FormQueue:
         seconds = _SLICE_SECONDS if last else _PATIENCE_SECONDS
         line = f"{_SECONDS[check.stage]} {seconds} ".encode() + check.form + b"\n"
         try:
-            answer = json.loads(self._ask(line, seconds + _PATIENCE_SECONDS))
+            answer = json.loads(self._helper.ask(line, seconds + _PATIENCE_SECONDS))
         except HelperLostError as error:
             return {"error": too_costly(str(error)).as_dict()}
         except LlmopsError as error:
@@ -110,12 +120,16 @@ class FormQueue:
         except Exception as error:  # noqa: BLE001  a thread that dies would leave all who wait without an answer
             return LlmopsError("helper_unusable", f"the form could not be tried: {error!r}", "Try again.")
         if "paused" in answer:
-            return self._again(check)
+            check.pauses += 1
+            if check.pauses < _PAUSES[check.stage]:
+                return self._again(check)
+            self._helper.close()
+            return _standing_still(check.pauses * seconds)
         if "ended" not in answer:
             return dict(answer)
         if last:
             return {"error": too_costly("it took too much time of the processor").as_dict()}
-        check.stage += 1
+        check.stage, check.pauses = check.stage + 1, 0
         return self._again(check)
 
     def _again(self, check: Check) -> LlmopsError | None:
@@ -129,6 +143,15 @@ class FormQueue:
                 return _full(ahead)
             heapq.heappush(self._waiting, check)
         return None
+
+
+def _standing_still(seconds: float) -> LlmopsError:
+    return LlmopsError(
+        "helper_unusable",
+        f"the process that tries the forms of answers worked on this one for {seconds:g} s, did not end and hardly used the"
+        " processor, so it was replaced",
+        "Try again when the machine has less to do; where that does not help, change the form.",
+    )
 
 
 def _full(count: int) -> LlmopsError:

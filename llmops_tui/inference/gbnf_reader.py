@@ -17,8 +17,8 @@ _LINES = re.compile(r"(?:\s|#[^\r\n]*)*")
 _COUNT = re.compile(r"\{\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}")
 _QUICK = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _ANY = r"/[\x{0}-\x{10ffff}]/"
-# Quotes and brackets are stepped over, since a # in them is none.
-_COMMENTS = re.compile(r"""("(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\])|[ \t]*#[^\r\n]*|[ \t]+(?=[\r\n]|$)""", re.DOTALL)
+# What may hold a # that begins no comment, by the sign that it opens with.
+_OPENED = {'"': r'"(?:\\.|[^"\\])*"', "[": r"\[(?:\\.|[^\]\\])*\]"}
 
 
 @dataclass
@@ -40,8 +40,34 @@ def cannot_be_held(reason: str) -> InputRefusedError:
 
 
 def without_comments(text: str) -> str:
-    """A grammar without comments and blanks at the ends of lines: it means the same, and all places in it are the same."""
-    return _COMMENTS.sub(lambda found: found[1] or "", text)
+    """A grammar without comments and blanks at the ends of lines: it means the same, and all places in it are the same.
+
+    Takes time in proportion to the text, whatever it is: this runs before anything limits it.
+    """
+    kept: list[str] = []
+    signs = "".join(_OPENED)
+    at = 0
+    while (found := _PIECES[signs].search(text, at)) is not None:
+        kept.append(text[at : found.end() if found["kept"] else found.start()])
+        at = found.end()
+        # Where one is not closed, no later one is: behind both, the same characters are escaped. So none is looked for again.
+        if found["open"]:
+            signs = signs.replace(found["open"], "")
+    kept.append(text[at:])
+    return "".join(kept)
+
+
+def _pieces(signs: str) -> re.Pattern[str]:
+    """What is ``kept`` though it looks like a comment or a line's end, and these; of ``signs``, ``open`` is never closed.
+
+    A run of blanks is read whole or not at all, so none is gone through again from each of its places.
+    """
+    opened = [_OPENED[sign] for sign in signs] + ([f"(?P<open>[{re.escape(signs)}])"] if signs else ["(?P<open>(?!))"])
+    blanks = r"[ \t]++(?![#\r\n]|\Z)"
+    return re.compile(rf"(?P<kept>{'|'.join([*opened, blanks])})|[ \t]*+#[^\r\n]*+|[ \t]++", re.DOTALL)
+
+
+_PIECES = {signs: _pieces(signs) for signs in ('"[', '"', "[", "")}
 
 
 class Reader:

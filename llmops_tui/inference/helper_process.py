@@ -69,6 +69,9 @@ class HelperProcess:
                     self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
                     start_new_session=True, env={**os.environ, **NO_DEVICES},
                 )  # fmt: skip
+                assert process.stdin is not None
+                # A process that stands still must not hold up the one that asks: it reads no more than the pipe has room for.
+                os.set_blocking(process.stdin.fileno(), False)
                 self._talk(self._greeting, _START_SECONDS)
             except OSError as error:
                 raise self._unusable(error.strerror or str(error)) from error
@@ -85,7 +88,7 @@ class HelperProcess:
         )
 
     def close(self) -> None:
-        """End the process, whatever it works on."""
+        """End the process, whatever it works on; a question after that starts another."""
         process = self._process
         if process is not None:
             process.kill()
@@ -98,17 +101,22 @@ class HelperProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         deadline = time.monotonic() + seconds
+        unsent = memoryview(line)
         answer = bytearray()
         # Not select: it knows no descriptor above 1023, and a server has as many as it has clients.
-        there = select.poll()
-        there.register(process.stdout, select.POLLIN)
+        ready = select.poll()
+        ready.register(process.stdin, select.POLLOUT)
         try:
-            process.stdin.write(line)
-            process.stdin.flush()
             while not answer.endswith(b"\n"):
                 left = deadline - time.monotonic()
-                if left <= 0 or not there.poll(left * 1000):
+                if left <= 0 or not ready.poll(left * 1000):
                     raise HelperLostError(f"it took longer than {seconds:g} s")
+                if unsent:
+                    unsent = unsent[os.write(process.stdin.fileno(), unsent) :]
+                    if not unsent:
+                        ready.unregister(process.stdin)
+                        ready.register(process.stdout, select.POLLIN)
+                    continue
                 part = os.read(process.stdout.fileno(), 1 << 16)
                 if not part:
                     raise HelperLostError(_ending(process.wait()))

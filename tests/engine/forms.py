@@ -96,6 +96,11 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "doubling": (_gbnf("root ::= a0\n" + _chain(40, "{0} {0}")), _DEAR),
     "ambiguous": (_gbnf('root ::= e\ne ::= e e | e e e | [a-z ] | ""'), _EITHER),
     "nullable rules": (_gbnf("root ::= a0\n" + _chain(40, '{0} {0} | ""') + ' | "b" a0'), _EITHER),
+    # What to look for in these may be begun at each of their places.
+    "blanks": (_gbnf('root ::= "a"' + " " * 190_000 + '"b"'), _HELD),
+    "blanks that end a line": (_gbnf('root ::= "a"' + " \t" * 95_000 + "\n"), _HELD),
+    "brackets": (_gbnf("root ::= " + "[" * 190_000), _BAD),
+    "escaped quotes": (_gbnf('root ::= "' + '\\"' * 95_000), _BAD),
     "long count": (_gbnf('root ::= "a"{1000000000}'), _BAD),
     "costly later": (_gbnf('root ::= [a-z ]{40} (("a" | [a-z ]{2,9}){1,50} "c"){1,50}'), _EITHER),
     "blow-up": (_schema({"type": "string", "pattern": "^([a-z ]*a[a-z ]{200}|.*b.{300})$"}), _EITHER),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import resource
+import signal
 import threading
 from pathlib import Path
 from queue import Queue
@@ -15,6 +17,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.form_checking import FormChecker
+from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 from llmops_tui.inference.templating import TemplateRenderer
 
 INNOCENT = {"type": "json_object"}
@@ -33,6 +36,10 @@ class Checks:
         self.questions: Queue[None] = Queue()
         # Slices of a long check, before its end.
         self.slices = 3
+        self.lost = 0
+
+    def close(self) -> None:
+        self.lost += 1
 
     def ask(self, line: bytes, _seconds: float) -> bytes:
         given, _, form = line.split(b" ", 2)
@@ -67,7 +74,7 @@ async def asked(checks: Checks) -> None:
 
 async def test_a_quick_form_passes_all_that_are_costly() -> None:
     checks = Checks()
-    checker = FormChecker("", [], checks.ask)
+    checker = FormChecker("", [], checks)
     waiting = [asyncio.create_task(outcome(checker, costly(n))) for n in range(12)]
     await asyncio.sleep(0)
     for _ in range(12 + 12 + 1):
@@ -92,7 +99,7 @@ async def test_a_quick_form_passes_all_that_are_costly() -> None:
 
 async def test_a_costly_form_is_tried_once_whatever_its_comments_and_its_refusal_is_kept() -> None:
     checks = Checks()
-    checker = FormChecker("", [], checks.ask)
+    checker = FormChecker("", [], checks)
     checks.permits.release(1000)
     forms = [costly(1, f"  # {n}") for n in range(40)]
     codes = await asyncio.gather(*(outcome(checker, form) for form in forms))
@@ -107,7 +114,7 @@ async def test_a_costly_form_is_tried_once_whatever_its_comments_and_its_refusal
 
 async def test_more_costly_forms_than_may_wait_are_told_so_and_an_innocent_one_is_not() -> None:
     checks = Checks()
-    checker = FormChecker("", [], checks.ask)
+    checker = FormChecker("", [], checks)
     waiting = [asyncio.create_task(outcome(checker, costly(n))) for n in range(30)]
     await asyncio.sleep(0)
     checks.permits.release(1000)
@@ -122,7 +129,7 @@ async def test_more_costly_forms_than_may_wait_are_told_so_and_an_innocent_one_i
 
 async def test_a_form_that_nobody_waits_for_any_more_is_not_checked() -> None:
     checks = Checks()
-    checker = FormChecker("", [], checks.ask)
+    checker = FormChecker("", [], checks)
     first = asyncio.create_task(outcome(checker, costly(1)))
     await asked(checks)
     gone = [asyncio.create_task(outcome(checker, costly(2))) for _ in range(2)]
@@ -139,7 +146,7 @@ async def test_a_form_that_nobody_waits_for_any_more_is_not_checked() -> None:
 
 
 async def test_a_form_that_nests_too_deep_to_be_written_is_refused() -> None:
-    checker = FormChecker("", [], Checks().ask)
+    checker = FormChecker("", [], Checks())
     deep: dict[str, Any] = {}
     for _ in range(100_000):
         deep = {"items": deep}
@@ -177,13 +184,87 @@ def test_a_helper_works_beside_more_than_a_thousand_open_files(tmp_path: Path) -
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_what_nobody_foresaw_ends_one_check_and_no_other() -> None:
-    def ask(line: bytes, _seconds: float) -> bytes:
+class Waiting(Checks):
+    """Work on one form waits for what never comes, in one stage: it uses no time of the processor, and so never ends."""
+
+    def __init__(self, form: dict[str, Any], stage: float) -> None:
+        super().__init__()
+        self.form, self.stage = form, stage
+        self.clock = 0.0
+        self.permits.release(10_000)
+
+    def ask(self, line: bytes, seconds: float) -> bytes:
+        given, clock, form = line.split(b" ", 2)
+        if json.loads(form) == self.form and float(given) == self.stage:
+            assert self.clock < 1000, "it goes on for ever"
+            self.clock += float(clock)
+            return b'{"paused": true}\n'
+        return super().ask(line, seconds)
+
+
+@pytest.mark.parametrize("stage", [0.01, 0.2, 2.0])
+async def test_a_form_whose_work_waits_for_ever_ends_by_the_clock_and_those_behind_it_come_on(stage: float) -> None:
+    checks = Waiting(costly(0), stage)
+    checker = FormChecker("", [], checks)
+    for time in range(1, 3):
+        forms = [costly(0), costly(1), INNOCENT] if time == 1 else [costly(0)]
+        codes = await asyncio.gather(*(outcome(checker, form) for form in forms))
+        # That says nothing of the form, so it is tried anew, in a new process.
+        assert codes == ["helper_unusable", "grammar_too_costly", "start: /x/"][: len(forms)]
+        assert checks.lost == time
+        assert 20 <= checks.clock / time <= 60.1
+    checker.close()
+
+
+async def test_a_form_that_is_slow_in_each_stage_but_computes_is_judged_by_its_time_of_the_processor() -> None:
+    class Slow(Checks):
+        paused = 0
+
+        def ask(self, line: bytes, seconds: float) -> bytes:
+            # One pause in each short stage, and many in the long one.
+            self.paused += 1
+            if self.paused % 2 if float(line.split(b" ")[0]) < 1 else self.paused < 500:
+                return b'{"paused": true}\n'
+            return super().ask(line, seconds)
+
+    checks = Slow()
+    checks.permits.release(10)
+    checker = FormChecker("", [], checks)
+    assert await outcome(checker, costly(1)) == "grammar_too_costly"
+    assert checks.lost == 0
+    checker.close()
+
+
+def test_a_helper_that_stands_still_or_was_ended_is_replaced() -> None:
+    question = b'{"op": "render", "source": "x", "context": {}, "kind": "prompt"}\n'
+    helper = HelperProcess("llmops_tui.inference.template_worker", greeting=question, work="renders templates")
+    answer = helper.ask(question, 60)
+    first = helper.pid
+    assert first is not None
+    os.kill(first, signal.SIGSTOP)
+    # It reads nothing, and this is more than a pipe has room for.
+    with pytest.raises(HelperLostError, match="it took longer than"):
+        helper.ask(question.replace(b"x", b"x" * 1_000_000), 0.5)
+    assert helper.ask(question, 60) == answer
+    second = helper.pid
+    helper.close()
+    assert helper.pid is None
+    assert helper.ask(question, 60) == answer
+    assert len({first, second, helper.pid}) == 3
+    helper.close()
+
+
+class Faulty(Checks):
+    """Its own end is unforeseen."""
+
+    def ask(self, line: bytes, _seconds: float) -> bytes:
         if b"costly" in line:
             raise ValueError("unforeseen")
         return b'{"grammar": "start: /x/"}\n'
 
-    checker = FormChecker("", (), ask)
+
+async def test_what_nobody_foresaw_ends_one_check_and_no_other() -> None:
+    checker = FormChecker("", (), Faulty())
     with pytest.raises(LlmopsError, match="unforeseen"):
         await checker.grammar_of(costly(1))
     assert await checker.grammar_of(INNOCENT)

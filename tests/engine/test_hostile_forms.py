@@ -26,7 +26,19 @@ REFUSALS = {"grammar_invalid", "schema_invalid", "grammar_too_costly", "invalid_
 EARLIER = {"deep": "invalid_request", "rules": "invalid_request", "4 MB": "body_too_large"}
 # How often streams get to show that they go on: of a form that is worked on, each must end this many answers.
 TRIES, WHOLE = 5, 2
-FEW = ["parentheses", "repetitions", "backwards", "nothing", "deep", "much text", "4 MB", "ambiguous"]
+FEW = [
+    "parentheses",
+    "repetitions",
+    "backwards",
+    "nothing",
+    "deep",
+    "much text",
+    "4 MB",
+    "ambiguous",
+    "blanks",
+    "brackets",
+    "escaped quotes",
+]
 
 
 def client_of(handle: ServerHandle) -> httpx.AsyncClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 import pydantic
@@ -62,8 +62,8 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         raise InputRefusedError("invalid_request", f"the body is no JSON: {error}"[:500]) from error
     if not isinstance(given, dict):
         raise InputRefusedError("invalid_request", f"the body must be an object, not {type(given).__name__}")
-    if _ODD_NUMBER.search(raw) and (place := next(_not_finite(given), "")):
-        raise FieldRefusedError(place, "NaN and Infinity are no numbers here", "Give a number.")
+    if _ODD_NUMBER.search(raw) and (place := _not_finite(given)):
+        raise FieldRefusedError(place.removeprefix("."), "NaN and Infinity are no numbers here", "Give a number.")
     try:
         return model.model_validate(given)
     except pydantic.ValidationError as error:
@@ -82,16 +82,19 @@ def invalid(error: pydantic.ValidationError) -> FieldRefusedError:
     )
 
 
-def _not_finite(value: Any, place: str = "") -> Iterator[str]:
-    """The places of numbers that are not finite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield place.removeprefix(".")
-    elif isinstance(value, dict):
+def _not_finite(value: Any) -> str | None:
+    """The place of the first number that is not finite; it is written for that alone, all else is only looked at."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else ""
+    if isinstance(value, dict):
         for name, one in value.items():
-            yield from _not_finite(one, f"{place}.{name[:60]}")
+            if (place := _not_finite(one)) is not None:
+                return f".{name[:60]}{place}"
     elif isinstance(value, list):
         for n, one in enumerate(value):
-            yield from _not_finite(one, f"{place}[{n}]")
+            if (place := _not_finite(one)) is not None:
+                return f"[{n}]{place}"
+    return None
 
 
 async def while_connected(request: Request, work: Awaitable[_Result]) -> _Result:
