@@ -436,6 +436,6 @@ def test_a_book_that_was_cut_off_is_not_sealed_as_right_by_a_look(lived: Workspa
     (lived.root / "seals.json").unlink()
     marker = lived.root / "workspace.json"
     marker.write_text(marker.read_text().replace(', "seals.json"', ""))
-    with pytest.raises(InputRefusedError, match="book"):
+    with pytest.raises(InputRefusedError, match="Corrupt"):
         backup(lived, target)
     assert target.read_bytes() == good
