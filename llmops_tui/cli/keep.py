@@ -28,12 +28,15 @@ def backup(
 
     session = session_of(context)
     manifest = make(session.workspace, file, models=models, damaged=damaged, progress=_progress(session))
-    data = manifest.as_dict() | {"file": str(file.resolve()), "files": len(manifest.files), "size_bytes": manifest.size}
+    data = manifest.as_dict() | {
+        "file": str(file.resolve()), "files": len(manifest.files), "size_bytes": manifest.size, "notes": manifest.notes,
+    }  # fmt: skip
 
     def human() -> str:
         lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, read back and whole"]
         lines += [f"not in it: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
         lines += [f"not in it: {', '.join(manifest.left_out)}"] if manifest.left_out else []
+        lines += [f"note: {note}" for note in manifest.notes]
         return "\n".join(lines)
 
     session.emit(data, human)

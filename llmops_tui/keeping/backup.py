@@ -7,13 +7,11 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import sqlite3
 import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping import check_book
+from llmops_tui.keeping.beside import clear_leftovers, made_beside
 from llmops_tui.keeping.check_files import against_seals
 from llmops_tui.keeping.findings import Report
 from llmops_tui.models.registry import ModelRegistry
@@ -40,9 +39,6 @@ _LEFT_OUT = ("logs/", "backups/", "answers.db", "api-key")
 _DATABASES = ("journal.db", "history.db")
 _BOOK = "workspace.duckdb"
 _CHUNK = 1 << 20
-# The folder that a backup is made in, beside its target, and the file in it that says whose it is.
-_BESIDE = ".llmops-backup-"
-_OURS = "made-by-llmops"
 _WAIT_SECONDS = 10.0
 Progress = Callable[[float, str], None]
 
@@ -58,6 +54,8 @@ class Manifest:
     files: dict[str, tuple[str, int]]
     outside: list[dict[str, Any]]
     left_out: list[str]
+    # What was noticed when it was made; not kept in it.
+    notes: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -93,7 +91,7 @@ def backup(
     tell = progress or (lambda _share, _what: None)
     existing(workspace)
     target = target.expanduser().resolve()
-    if target.is_relative_to(workspace.root):
+    if workspace.place_of(target) is not None:
         raise InputRefusedError("backup_inside", f"{target} is inside the workspace", "Name a file somewhere else.")
     if not target.parent.is_dir():
         raise InputRefusedError("no_such_folder", f"{target.parent} is no folder", "Make it, or name another.")
@@ -104,13 +102,12 @@ def backup(
     if target.is_dir():
         raise InputRefusedError("backup_is_folder", f"{target} is a folder", "Name a file in it.")
     with only_keeper(workspace):
-        _clear_leftovers(target)
+        clear_leftovers(target)
+        notes: list[str] = []
         if not damaged:
-            _refuse_damage(workspace, lambda share: tell(0.2 * share, "comparing files with their seals"))
+            notes = _refuse_damage(workspace, lambda share: tell(0.2 * share, "comparing files with their seals"))
         try:
-            with tempfile.TemporaryDirectory(prefix=_BESIDE, dir=target.parent) as name:
-                folder = Path(name)
-                (folder / _OURS).write_text(str(os.getpid()))
+            with made_beside(target) as folder:
                 temporary = folder / "backup.tar"
                 manifest = _write(workspace, temporary, folder, tell, models=models)
                 tell(0.75, "reading it back")
@@ -120,10 +117,11 @@ def backup(
         except OSError as error:
             raise _explain(target, error) from error
     tell(1.0, "done")
-    return manifest
+    return replace(manifest, notes=notes)
 
 
-def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> None:
+def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> list[str]:
+    """Refuse where a file is damaged; returns what is worth telling otherwise."""
     report = Report()
     against_seals(workspace, report, lambda share, _what: tell(2 * share))
     # What was written since its seal has none to be held against: its own checksums are.
@@ -132,14 +130,19 @@ def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> None:
             look(workspace, report)
         except LlmopsError as error:
             report.error(look.__name__, error.message)
-    if report.errors:
-        first = report.errors[0]
-        more = f" and {len(report.errors) - 1} more files" if len(report.errors) > 1 else ""
+    # People write it themselves, so that a change of it is none of the disk's.
+    own = workspace.alert_rules.name
+    errors = [error for error in report.errors if error.place != own]
+    if errors:
+        first = errors[0]
+        more = f" and {len(errors) - 1} more files" if len(errors) > 1 else ""
         raise InputRefusedError(
             "workspace_damaged",
             f"{first.place} {first.text}{more}; no backup was made",
-            "llmops check tells all; older backups are as they were. llmops backup --damaged NEW-FILE copies what there is.",
+            "llmops check tells all; older backups are as they were. Where you changed it yourself: llmops check --accept. "
+            "llmops backup --damaged NEW-FILE copies what there is.",
         )
+    return [f"{error.place} {error.text}, and is in the backup as it is" for error in report.errors]
 
 
 def _write(workspace: Workspace, temporary: Path, folder: Path, tell: Progress, *, models: bool) -> Manifest:
@@ -317,7 +320,7 @@ def _outside(workspace: Workspace) -> list[dict[str, Any]]:
     return [
         {"name": m.name, "path": str(m.path), "sha256": m.sha256, "size_bytes": m.size_bytes}
         for m in ModelRegistry(Catalogue(workspace)).all()
-        if m.kind != "remote" and not m.path.is_relative_to(workspace.root)
+        if m.kind != "remote" and workspace.place_of(m.path) is None
     ]
 
 
@@ -331,14 +334,6 @@ def _harmless(name: str) -> bool:
     """Whether a path stays below the folder it is unpacked in."""
     parts = Path(name).parts
     return bool(parts) and not Path(name).is_absolute() and ".." not in parts
-
-
-def _clear_leftovers(target: Path) -> None:
-    """Take away what backups that were killed left beside the target: folders that say themselves that they are ours."""
-    for path in target.parent.glob(f"{_BESIDE}*"):
-        with contextlib.suppress(OSError, ValueError):
-            if not path.is_symlink() and not Path(f"/proc/{int((path / _OURS).read_text())}").exists():
-                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

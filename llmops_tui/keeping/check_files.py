@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.findings import Report
 from llmops_tui.workspace import seals
+from llmops_tui.workspace.catalogue import LOCK_SECONDS, book_lock
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.seals import Seal
 
 _DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it: llmops check --accept."
@@ -30,9 +33,8 @@ def against_seals(workspace: Workspace, report: Report, tell: Callable[[float, s
     for number, (name, seal) in enumerate(sorted(known.files.items())):
         tell(0.5 * number / len(known.files), name)
         found = Report()
-        if name in there:
+        if name in there and _still_there(workspace, name, seal, found):
             report.count("files")
-            _compare(workspace, name, seal, found)
         else:
             _missing(workspace, name, found)
         if found.errors and name.startswith("runs/"):
@@ -48,6 +50,17 @@ def against_seals(workspace: Workspace, report: Report, tell: Callable[[float, s
         report.note("files", f"{len(fresh)} were made since the last seal and have nothing to be held against: {shown}")
 
 
+def _still_there(workspace: Workspace, name: str, seal: Seal, report: Report) -> bool:
+    """Compare a file that was there; false where it went since, as files of jobs do."""
+    try:
+        _compare(workspace, name, seal, report)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        report.error(name, f"cannot be read: {error.strerror}", _DAMAGED)
+    return True
+
+
 def _missing(workspace: Workspace, name: str, report: Report) -> None:
     rotated = (workspace.root / (name + ".1")).exists()
     if seals.kind_of(name) == "log" or rotated or name.startswith(("backups/", "logs/")):
@@ -61,10 +74,14 @@ def _missing(workspace: Workspace, name: str, report: Report) -> None:
 def _compare(workspace: Workspace, name: str, seal: Seal, report: Report) -> None:
     path = workspace.root / name
     kind = seals.kind_of(name)
-    size = path.stat().st_size
-    writes = seals.writes_of(path, kind) if size >= 100 else None
-    found = seals.chunks_of(path, min(size, seal.size))
-    wrong = [n for n, (a, b) in enumerate(zip(found, seal.chunks, strict=False)) if a != b]
+    size, writes, wrong = _look(path, kind, seal)
+    if path == workspace.book and writes == seal.writes and (wrong or size < seal.size):
+        # Its pages change before its count of writes does: only while nobody has it open they belong together.
+        with locked(book_lock(workspace), LOCK_SECONDS) as alone:
+            size, writes, wrong = _look(path, kind, seal)
+        if not alone and writes == seal.writes:
+            report.note(name, "is in use all the time, so its pages were not compared; its rows are looked at")
+            return
     if not wrong and size >= seal.size:
         if kind == "sqlite" and writes != seal.writes and size == seal.size and not _log(path):
             report.error(name, "its count of writes (bytes 60 to 63) was changed, and nothing else", _DAMAGED)
@@ -89,6 +106,20 @@ def _compare(workspace: Workspace, name: str, seal: Seal, report: Report) -> Non
     report.error(name, f"was changed by nothing of ours: bytes {first:,} to {last:,}{more}", _DAMAGED)
 
 
+def _look(path: Path, kind: str, seal: Seal) -> tuple[int, int | None, list[int]]:
+    """A file's size, its count of writes, and which of its sealed parts are not as they were.
+
+    Where parts differ, the count is another one than the seal's also where it became so while they were read.
+    """
+    size = path.stat().st_size
+    writes = seals.writes_of(path, kind) if size >= 100 else None
+    found = seals.chunks_of(path, min(size, seal.size))
+    wrong = [n for n, (a, b) in enumerate(zip(found, seal.chunks, strict=False)) if a != b]
+    if size >= 100 and wrong and writes == seal.writes:
+        writes = seals.writes_of(path, kind)
+    return size, writes, wrong
+
+
 def _changed(path: Path, seal: Seal) -> bool:
     size = path.stat().st_size
     return size < seal.size or seals.chunks_of(path, seal.size) != seal.chunks
@@ -97,7 +128,9 @@ def _changed(path: Path, seal: Seal) -> bool:
 def _log(path: Path) -> bool:
     """Whether a SQLite file has writes that are not in it yet."""
     log = path.with_name(path.name + "-wal")
-    return log.exists() and log.stat().st_size > 0
+    with contextlib.suppress(FileNotFoundError):
+        return log.stat().st_size > 0
+    return False
 
 
 def _rotated(path: Path, seal: Seal) -> bool:

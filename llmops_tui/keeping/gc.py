@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.taking import BIN, take_away
 from llmops_tui.models.bringing import unfinished
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
@@ -29,7 +28,7 @@ DAYS = 30
 # What was made so lately may belong to work that has not told the book yet.
 _FRESH_SECONDS = 3600
 _KEPT_BACKUPS = 3
-_BIN = ".cleared-"
+_KILLED = "left behind by a process that was killed"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> lis
         removals = plan(workspace, settings, days)
         if any(removal.path is None for removal in removals):
             _forget_traces(workspace, settings)
-        take_away(workspace, [removal.path for removal in removals if removal.path is not None])
+        take_away([removal.path for removal in removals if removal.path is not None])
     return removals
 
 
@@ -92,25 +91,31 @@ def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:
         )
 
 
-def take_away(workspace: Workspace, paths: list[Path]) -> None:
-    """Delete files and folders of the workspace, each in one step: its name first, its bytes after."""
-    bin_folder = workspace.root / f"{_BIN}{os.getpid()}"
-    bin_folder.mkdir(mode=0o700, exist_ok=True)
-    for number, path in enumerate(paths):
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(bin_folder / str(number))
-            sync_folder(path.parent)
-    shutil.rmtree(bin_folder, ignore_errors=True)
-
-
 def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
     """What processes that were killed left behind."""
     folders = (workspace.root, workspace.datasets, workspace.models, workspace.runs)
     for folder in folders:
         for path in _inside(folder, ".*"):
-            mine = path.name.startswith((".staging-", ".query-", _BIN)) or path.name.endswith(".tmp")
-            if mine and (path.name.startswith(_BIN) or _age(path, now) > _FRESH_SECONDS):
-                yield Removal(_name(workspace, path), "left behind by a process that was killed", _size(path), path)
+            mine = path.name.startswith((".staging-", ".query-")) or path.name.endswith(".tmp")
+            if mine and _age(path, now) > _FRESH_SECONDS:
+                yield Removal(_name(workspace, path), _KILLED, _size(path), path)
+    for path in _bins(workspace, now):
+        yield Removal(_name(workspace, path), _KILLED, _size(path), path)
+
+
+def _bins(workspace: Workspace, now: float) -> Iterator[Path]:
+    """Folders that hold what was cleared away half; also where a folder of the workspace is a link to another disk."""
+    own = {workspace.models, workspace.datasets, workspace.runs, workspace.logs, workspace.backups}
+    real = workspace.root.resolve()
+    for name, folders, _files in os.walk(workspace.root, followlinks=True):
+        folder = Path(name)
+        found = [each for each in sorted(folders) if each.startswith(BIN) and not (folder / each).is_symlink()]
+        # Another workspace may use that disk, too, and be at it just now.
+        shared = bool(found) and not folder.resolve().is_relative_to(real)
+        yield from (folder / each for each in found if not shared or _age(folder / each, now) > _FRESH_SECONDS)
+        folders[:] = [
+            each for each in folders if each not in found and (folder / each in own or not (folder / each).is_symlink())
+        ]
 
 
 def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
@@ -126,15 +131,19 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
 
 def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
     """What no model is in, and downloads that nobody went on with; a file that grows says it, its folder does not."""
-    models = [model for model in ModelRegistry(Catalogue(workspace)).all() if model.kind != "remote"]
-    known = [file for model in models for file in (model.path, *model.files)]
+    models = ModelRegistry(Catalogue(workspace)).all()
+    known = {place for model in models for place in model.places}
+    # Where the book says that a model is elsewhere and it is not there, a file of its name may be the only copy.
+    missed = {place.name for model in models if not model.present for place in model.places}
     begun = set(unfinished(workspace))
     for path in _inside(workspace.models):
-        if any(file == path or file.is_relative_to(path) for file in known):
+        if any(file.is_relative_to(each) for file in known for each in (path, path.resolve())):
             continue
         if path in begun:
             if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
                 yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
+        elif not missed.isdisjoint(each.name for each in (path, *path.rglob("*"))):
+            continue
         elif not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
 

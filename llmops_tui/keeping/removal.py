@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
-from llmops_tui.keeping.gc import take_away
+from llmops_tui.keeping.taking import set_aside
+from llmops_tui.models.bringing import OWN_FILES
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
@@ -68,6 +70,7 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
 
     Raises:
         InputRefusedError: ``model_busy``: something uses it now; ``model_used``: something did, and no ``force``.
+        LlmopsError: ``not_taken_away``: a file cannot be removed; the model is registered as before.
     """
     with only_keeper(workspace):
         planned = plan_removal(workspace, name)
@@ -77,23 +80,40 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
             raise InputRefusedError(
                 "model_used", f"{name!r} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
             )
-        # The book first: files that nothing refers to are cleared away in any case.
-        ModelRegistry(Catalogue(workspace)).remove(name)
-        take_away(workspace, list(planned.paths))
+        # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
+        with set_aside(planned.paths):
+            ModelRegistry(Catalogue(workspace)).remove(name)
     return replace(planned, done=True)
 
 
 def _paths(workspace: Workspace, model: Model, others: list[Model]) -> tuple[Path, ...]:
-    """The model's files, or their whole folder, where they lie among the workspace's models and no other model does."""
-    if model.kind == "remote" or not model.path.is_relative_to(workspace.models):
+    """What goes of the workspace's models: the model's own files that no other needs, and the folder that only they are in.
+
+    What else lies beside them was never registered as this model, and stays.
+    """
+    place = workspace.place_of(model.path) if model.kind != "remote" else None
+    if place is None or not (workspace.root / place).is_relative_to(workspace.models):
         return ()
-    needed = [file for other in others for file in (other.path, *other.files)]
-    top = workspace.models / model.path.relative_to(workspace.models).parts[0]
-    whole = (top,) if top.is_dir() else tuple(model.files)
-    alone = [path for path in whole if not any(file == path or file.is_relative_to(path) for file in needed)]
-    if top.is_dir() and not alone:
-        alone = [file for file in model.files if file not in needed]
-    return tuple(path for path in alone if path.exists())
+    needed = {other for each in others for other in each.places}
+    here = workspace.root / place
+    whole = model.kind == "safetensors"
+    files = [here / f.relative_to(model.path) if whole else here.with_name(f.name) for f in model.files]
+    alone = [f for f in files if os.path.lexists(f) and f not in needed and f.resolve() not in needed]
+    if whole and here.is_dir():
+        # A folder of safetensors is the model: what is beside the weights belongs to them.
+        held = any(each.is_relative_to(folder) for each in needed for folder in (here, here.resolve()))
+        return tuple(alone) if held or here == workspace.models else _with_folders(workspace, [here])
+    return _with_folders(workspace, alone)
+
+
+def _with_folders(workspace: Workspace, paths: list[Path]) -> tuple[Path, ...]:
+    """The paths, or in their place the outermost folder among the models that holds nothing else but what is ours."""
+    going = set(paths)
+    while paths and (folder := paths[0].parent) != workspace.models:
+        if any(each not in going and each.name not in OWN_FILES for each in folder.iterdir()):
+            break
+        paths, going = [folder], {folder}
+    return tuple(paths)
 
 
 def _uses(catalogue: Catalogue, model: Model) -> tuple[str, ...]:
@@ -127,9 +147,13 @@ def _uses(catalogue: Catalogue, model: Model) -> tuple[str, ...]:
 
 
 def _busy(workspace: Workspace, name: str) -> tuple[str, ...]:
-    """Servers of it, and jobs that were started with its name."""
-    served = [handle.model for handle in ServerSupervisor(workspace).running()]
-    found = [f"it is loaded (llmops model stop {n})" for n in served if n == name or n.startswith(f"{name}+")]
+    """Servers of it, of another with it beside or guessing for it, and jobs that were started with its name."""
+    found = []
+    for handle in ServerSupervisor(workspace).running():
+        if name in handle.model.split("+"):
+            found.append(f"it is loaded (llmops model stop {handle.model})")
+        elif name in str(handle.asked.get("draft") or "").split("+"):
+            found.append(f"it guesses for {handle.model} (llmops model stop {handle.model})")
     journal = Journal(workspace)
     try:
         jobs = [job for job in JobStore(journal).all(100_000) if not job.state.final]

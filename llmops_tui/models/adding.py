@@ -43,9 +43,9 @@ def add_file(
 def _place(before: Model | None, model: Model, given: Path) -> list[str]:
     if before is None:
         return []
-    if before.path != model.path:
+    if before.path.resolve() != model.path.resolve():
         return [f"{model.name} was registered at {before.path}; it is at {model.path} from now on"]
-    if model.path != given.expanduser().resolve():
+    if model.path.resolve() != given.expanduser().resolve():
         told = f"{model.name} is registered already and stays at {model.path}; {given} has the same bytes"
         return [f"{told} (llmops model add --move registers it there)"]
     return []

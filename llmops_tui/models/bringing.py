@@ -29,6 +29,8 @@ _LOCK = "lock"
 # What was fetched, with hashes, until it is registered; and addresses with what may be a secret in them.
 _RECORD = ".fetched.json"
 _ADDRESSES = ".addresses.json"
+# What may lie in a model's folder and is of use to nobody else.
+OWN_FILES = frozenset({_RECORD, _ADDRESSES})
 # Behind an address that is kept without what stands behind its question mark.
 _MORE = "?"
 

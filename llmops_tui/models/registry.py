@@ -51,6 +51,14 @@ class Model:
         return shards_of(self.path)
 
     @property
+    def places(self) -> set[Path]:
+        """Its path and its files, each as it is registered and with links followed: all that must not go while it stays."""
+        if self.kind == "remote":
+            return set()
+        named = (self.path, *self.files)
+        return {*named, *(path.resolve() for path in named)}
+
+    @property
     def quantization(self) -> str:
         """Its quantization by name, such as ``Q8_0``."""
         return str(self.header.get("quantization", "unknown"))
@@ -87,7 +95,7 @@ class ModelRegistry:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self._root = catalogue.workspace.root
+        self._workspace = catalogue.workspace
 
     def add(
         self,
@@ -121,10 +129,11 @@ class ModelRegistry:
         else:
             model = self._read_file(path, name, origin or {}, lambda files: digest_of(files, progress, digests))
         known = next((m for m in self.all() if m.name == name and m.sha256 == model.sha256), None)
-        if not move and known is not None and known.path != path and known.present:
+        if not move and known is not None and known.path.resolve() != path and known.present:
             return known
-        self._insert(model, self._stored_path(path))
-        return model
+        stored = self._stored_path(path)
+        self._insert(model, stored)
+        return replace(model, path=self._workspace.root / stored)
 
     def _read_file(self, path: Path, name: str, origin: dict[str, Any], digest: Callable[[list[Path]], str]) -> Model:
         files, headers = read_model_files(path)
@@ -245,14 +254,14 @@ class ModelRegistry:
 
     def _stored_path(self, path: Path) -> str:
         """Files inside the workspace are kept relative to it, so that the folder can be moved."""
-        return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
+        return str(self._workspace.place_of(path) or path)
 
     def _model(self, row: tuple[Any, ...]) -> Model:
         path = Path(row[2])
         return Model(
             name=row[0],
             kind=row[1],
-            path=path if path.is_absolute() or row[1] == "remote" else self._root / path,
+            path=path if row[1] == "remote" else self._workspace.root / path,
             sha256=row[3],
             size_bytes=int(row[4]),
             header=json.loads(row[5]),

@@ -140,7 +140,8 @@ class RunStore:
         """
         path = Path(recipe.base).expanduser()
         if "/" in recipe.base and path.is_dir():
-            known = next((m for m in self.registry.all() if m.kind == "safetensors" and m.path == path.resolve()), None)
+            folders = (m for m in self.registry.all() if m.kind == "safetensors")
+            known = next((m for m in folders if m.path.resolve() == path.resolve()), None)
             return known or self.registry.add(path, path.resolve().name)
         model = self.registry.get(recipe.base)
         if model.kind != "safetensors":

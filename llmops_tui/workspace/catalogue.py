@@ -138,8 +138,7 @@ class Catalogue:
     @contextlib.contextmanager
     def _queue(self, deadline: float) -> Iterator[None]:
         """Wait for our turn among our own processes."""
-        path = self.workspace.root / "workspace.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(book_lock(self.workspace), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while True:
                 try:
@@ -234,6 +233,11 @@ class Catalogue:
         # A log that holds DDL is the part of DuckDB where replay has failed most often: leave none behind.
         connection.execute("CHECKPOINT")
         return current
+
+
+def book_lock(workspace: Workspace) -> Path:
+    """The lock of whoever has the book open."""
+    return workspace.root / "workspace.lock"
 
 
 def write_notice(workspace: Workspace, text: str) -> None:

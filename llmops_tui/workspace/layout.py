@@ -76,6 +76,15 @@ class Workspace:
 
         return user_runtime_folder() / hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
 
+    def place_of(self, path: Path) -> Path | None:
+        """Where a file is below the root, also where that or one of its folders is a link; none where it is elsewhere."""
+        real = path.resolve()
+        for folder in (self.models, self.datasets, self.root):
+            behind = folder.resolve()
+            if real.is_relative_to(behind):
+                return folder.relative_to(self.root) / real.relative_to(behind)
+        return None
+
     def make_sockets(self) -> Path:
         """Make the socket folder; refuse one that somebody else owns or may enter."""
         folder = self.sockets
@@ -112,5 +121,6 @@ def find_workspace(given: str | Path | None = None, start: Path | None = None) -
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / FOLDER_NAME).is_dir():
-            return Workspace(folder / FOLDER_NAME)
+            # It may be a link; every path is compared with what is behind it.
+            return Workspace((folder / FOLDER_NAME).resolve())
     return Workspace(here / FOLDER_NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.process import identify
 from llmops_tui.keeping.check import check
 from llmops_tui.keeping.removal import plan_removal, remove_model
 from llmops_tui.models.registry import ModelRegistry
@@ -58,6 +60,55 @@ def test_what_another_model_needs_stays(workspace: Workspace) -> None:
     assert remove_model(workspace, "two").paths == (path,)
     assert not path.exists()
     assert registry.get("three").present
+
+
+def test_only_the_models_own_files_go(workspace: Workspace) -> None:
+    registry = ModelRegistry(Catalogue(workspace))
+    folder = workspace.models / "deep" / "qwen"
+    registry.add(copied(folder / "q4.gguf"), "q4")
+    other = copied(folder / "q8.gguf")
+    assert remove_model(workspace, "q4").paths == (folder / "q4.gguf",)
+    assert other.exists()
+    registry.add(other, "q8")
+    (folder / ".fetched.json").write_text("{}")
+    # Nothing but what is ours is left in the folders.
+    assert remove_model(workspace, "q8").paths == (workspace.models / "deep",)
+    assert list(workspace.models.iterdir()) == []
+
+
+def test_what_lies_beside_a_folder_of_safetensors_stays(sample: Workspace) -> None:
+    registry = ModelRegistry(Catalogue(sample))
+    folder = sample.models / "top" / "hf"
+    shutil.copytree(registry.get("support-base-hf").path, folder)
+    registry.add(folder, "again")
+    note = sample.models / "top" / "note.txt"
+    note.write_text("mine")
+    # A model in the folder itself keeps it.
+    inside = registry.add(copied(folder / "m.gguf"), "inside")
+    assert folder not in plan_removal(sample, "again").paths
+    remove_model(sample, "inside", force=True)
+    assert not inside.path.exists()
+    assert remove_model(sample, "again", force=True).paths == (folder,)
+    assert note.exists()
+    assert registry.get("support-base-hf").present
+
+
+def test_a_model_beside_or_guessing_for_another_is_in_use(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = identify(os.getpid())
+    assert me is not None
+    handle = ServerHandle("support-base+tone", "", "", "", me, asked={"draft": "small"})
+    monkeypatch.setattr(ServerSupervisor, "running", lambda _self: [handle])
+    registry = ModelRegistry(Catalogue(sample))
+    for name in ("support-base", "tone", "small", "base", "ton"):
+        if name not in {model.name for model in registry.all()}:
+            registry.add(copied(sample.models / f"{name}.gguf"), name)
+    loaded = ("it is loaded (llmops model stop support-base+tone)",)
+    assert plan_removal(sample, "support-base").busy == loaded
+    assert plan_removal(sample, "tone").busy == loaded
+    assert plan_removal(sample, "small").busy == (
+        "it guesses for support-base+tone (llmops model stop support-base+tone)",
+    )
+    assert plan_removal(sample, "base").busy == plan_removal(sample, "ton").busy == ()
 
 
 def test_a_model_in_use_or_once_used_is_not_removed_unasked(sample: Workspace) -> None:
