@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
@@ -16,6 +16,8 @@ from llmops_tui.inference.forms import meaning_of, too_costly
 from llmops_tui.inference.helper_process import HelperProcess
 
 _MAX_FORM = 1_000_000
+# Characters of a grammar.
+_LARGE = 10_000
 # Characters of verdicts that are kept, and what one counts beside them.
 _KEPT = 16_000_000
 _EACH = 1_000
@@ -38,6 +40,8 @@ class FormChecker:
             work="tries the forms of answers",
         )
         self._queue = FormQueue(helper or self._process)
+        # One thread, so that many large forms at once take turns with everything else as one does.
+        self._reading = ThreadPoolExecutor(1, "forms-read")
         self._known: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
         self._kept = 0
         # Checks under way, and how many wait for each.
@@ -59,14 +63,11 @@ class FormChecker:
         """
         if form is None or form.get("type", "text") == "text":
             return ""
-        try:
-            data = json.dumps(form).encode()
-        except RecursionError as error:
-            raise too_costly("it nests too deep") from error
-        # Before anything else is made of it: this is where all requests and streams pass.
-        if len(data) > _MAX_FORM:
-            raise too_costly(f"it has {len(data):,} bytes, more than {_MAX_FORM:,}")
-        key = hashlib.sha256(meaning_of(form)).digest()
+        if len(form.get("grammar", "")) > _LARGE:
+            # It takes up to a fifth of a second to read, and all requests and streams pass here.
+            data, key = await asyncio.get_running_loop().run_in_executor(self._reading, _read, form)
+        else:
+            data, key = _read(form)
         verdict = self._known.get(key)
         if verdict is None:
             verdict = await self._verdict(key, data)
@@ -79,6 +80,7 @@ class FormChecker:
 
     def close(self) -> None:
         """End the process."""
+        self._reading.shutdown(wait=False, cancel_futures=True)
         self._queue.close()
         self._process.close()
 
@@ -102,6 +104,17 @@ class FormChecker:
         self._known[key] = verdict
         while self._kept > _KEPT:
             self._kept -= _size(self._known.popitem(last=False)[1])
+
+
+def _read(form: dict[str, Any]) -> tuple[bytes, bytes]:
+    """A form as it is sent, and the key of what it means."""
+    try:
+        data = json.dumps(form).encode()
+    except RecursionError as error:
+        raise too_costly("it nests too deep") from error
+    if len(data) > _MAX_FORM:
+        raise too_costly(f"it has {len(data):,} bytes, more than {_MAX_FORM:,}")
+    return data, hashlib.sha256(meaning_of(form)).digest()
 
 
 def _size(verdict: dict[str, Any]) -> int:
