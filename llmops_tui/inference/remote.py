@@ -143,7 +143,9 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> dict[str, Any
 
 def _offers(client: Any, served: str) -> set[str]:
     found = set()
-    if client.post("/tokenize", json={"model": served, "content": "a", "prompt": "a"}).status_code == 200:
+    # llama-server's name of the text, and vLLM's; given both, a server may refuse what it cannot honour.
+    bodies = ({"model": served, name: "a"} for name in ("content", "prompt"))
+    if any(client.post("/tokenize", json=body).status_code == 200 for body in bodies):
         found.add("tokenize")
     turn = {"model": served, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     answer = client.post("/v1/chat/completions", json=turn | {"logprobs": True, "top_logprobs": 1})

@@ -14,6 +14,7 @@ import pytest
 from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 
 def run(
@@ -111,7 +112,7 @@ def test_the_life_of_a_prompt(workspace: Workspace, tmp_path: Path) -> None:
     assert data("prompt", "show", "p", workspace=workspace)["version"] == 1
     file = tmp_path / "p.yaml"
     run("prompt", "export", "p", "--to", str(file), workspace=workspace)
-    other = Workspace(tmp_path / "other")
+    other = make_workspace(Workspace(tmp_path / "other"))
     assert data("prompt", "import", str(file), workspace=other)["created"] == 2
     assert data("prompt", "search", "bye", workspace=other)["versions"][0]["version"] == 2
     limited = run("prompt", "log", "p", "--limit", "1", workspace=workspace)

@@ -17,6 +17,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 from tests.engine.engines import MODEL, SCHEMA, write_adapter
 from tests.engine.test_cli import data, run
 from tests.engine.test_guard import free_port
@@ -95,7 +96,7 @@ def test_serving_lasts_until_it_is_interrupted_and_its_address_is_a_model(
     with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
         assert client.get("/v1/models").json()["data"][0]["id"] == "support-base"
         assert httpx.get(f"{base}/v1/models").status_code == 401
-    other = Workspace(tmp_path / "other")
+    other = make_workspace(Workspace(tmp_path / "other"))
     monkeypatch.setenv("SOME_KEY", key)
     added = data("model", "add", told["url"], "--name", "away", "--key-env", "SOME_KEY", workspace=other)
     assert added["url"] == base

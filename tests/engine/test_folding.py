@@ -16,6 +16,7 @@ from llmops_tui.workspace.catalogue import Catalogue, read_notices
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 
 def request_body(output: str = "x", **more: Any) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def test_an_event_that_the_book_will_not_have_is_set_aside_and_keeps_nobody_wait
 @given(texts=st.lists(st.text(st.characters(exclude_categories=()), max_size=20), min_size=1, max_size=40))
 @settings(max_examples=6, deadline=None)
 def test_any_text_a_client_can_send_is_folded(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    workspace = Workspace(tmp_path_factory.mktemp("folding") / "ws")
+    workspace = make_workspace(Workspace(tmp_path_factory.mktemp("folding") / "ws"))
     catalogue, journal = Catalogue(workspace), Journal(workspace)
     for number, text in enumerate(texts):
         body = request_body(text, messages=[{"role": "user", "content": text}], error=text)

@@ -92,13 +92,14 @@ def test_unfit_names_are_refused(store: PromptStore, name: str) -> None:
 
 def test_prompts_travel_as_yaml(store: PromptStore, tmp_path) -> None:
     from llmops_tui.workspace.layout import Workspace
+    from llmops_tui.workspace.marker import make_workspace
 
     store.save("p", template="a: {{ b }}\n", system="é\n\n x", note="first")
     store.save("p", template="b", parent=1)
     store.save("p", template="c", parent=1)
     store.move_label("p@2", "production")
     text = exchange.dump(store.versions("p"))
-    other = PromptStore(Catalogue(Workspace(tmp_path / "other")))
+    other = PromptStore(Catalogue(make_workspace(Workspace(tmp_path / "other"))))
     saved, created = exchange.load(other, exchange.parse(text, "file"))
     assert created == 3
     assert [(v.system, v.template, v.parent, v.note) for v in other.versions("p")] == [

@@ -34,6 +34,7 @@ from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "sample_data/models/support-base-Q8_0.gguf"
@@ -76,7 +77,7 @@ def throughput(folder: Path, path: Path, rounds: int, words: int, threads: int =
     Prompts are so many words without a template. All answers have the same number of tokens; the run includes its cases,
     scores, results, cache and summary.
     """
-    workspace = Workspace(folder / f"ws-{path.stem}-{words}-{threads}")
+    workspace = make_workspace(Workspace(folder / f"ws-{path.stem}-{words}-{threads}"))
     store = EvaluationStore(workspace)
     store.registry.add(path, "model")
     PromptStore(store.catalogue).save("plain", template="{{text}}")
@@ -171,7 +172,7 @@ async def _made_up(self: Asker, _name: str, key: str, request: Any) -> tuple[dic
 
 def ten_thousand(folder: Path) -> dict[str, float]:
     """Seconds of a run whose answers are all known, of loading two such runs, and of comparing them."""
-    workspace = Workspace(folder / "ws-many")
+    workspace = make_workspace(Workspace(folder / "ws-many"))
     store = EvaluationStore(workspace)
     store.registry.add(SAMPLE, "model")
     PromptStore(store.catalogue).save("plain", template="Say something of {{text}}, please.")

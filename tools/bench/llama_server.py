@@ -34,6 +34,7 @@ from llmops_tui.models.known import fetch_known
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 _BATCH = 512
 _CACHE_MIB = 1024
@@ -127,7 +128,7 @@ class Bench:
     def both(self, setting: Setting) -> Iterator[dict[str, Endpoint]]:
         """Ours and the other with the same settings."""
         self._count += 1
-        workspace = Workspace(self.folder / f"ws-{self._count}")
+        workspace = make_workspace(Workspace(self.folder / f"ws-{self._count}"))
         model = ModelRegistry(Catalogue(workspace)).add(self.path, "bench")
         supervisor = ServerSupervisor(workspace)
         other = self.start_other(setting)
@@ -256,7 +257,7 @@ def edit(bench: Bench) -> dict[str, Any]:
 def start(bench: Bench) -> dict[str, Any]:
     """From asking for a server to its being ready, and to the first token of its first answer."""
     setting = Setting(4096, 4)
-    workspace = Workspace(bench.folder / "ws-start")
+    workspace = make_workspace(Workspace(bench.folder / "ws-start"))
     model = ModelRegistry(Catalogue(workspace)).add(bench.path, "bench")
     supervisor = ServerSupervisor(workspace)
     answered: dict[str, list[Measured]] = {"ours": [], "other": []}

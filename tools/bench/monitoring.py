@@ -50,6 +50,7 @@ import sys, time
 from pathlib import Path
 from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 recorder = Recorder(Workspace(Path(sys.argv[1])), wants_processes=lambda: sys.argv[2] == "processes")
 recorder.start()
 time.sleep(1e6)
@@ -116,7 +117,7 @@ def watched_ratio(
     """Tokens a second with recorder and traces on over both off, in turns: two servers of one model, one asked at a time."""
     rng = random.Random(5)
     pairs = []
-    on, off = Workspace(folder / "on").make(), Workspace(folder / "off").make()
+    on, off = make_workspace(Workspace(folder / "on")), make_workspace(Workspace(folder / "off"))
     handles: dict[str, ServerHandle] = {}
     supervisors = {"on": ServerSupervisor(on), "off": ServerSupervisor(off)}
 
@@ -251,15 +252,15 @@ def main() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="llmops-bench-") as name:
         folder = Path(name)
         os.environ["HOME"] = name
-        workspace = Workspace(folder / "ws")
+        workspace = make_workspace(Workspace(folder / "ws"))
         fill(workspace)
         path, shape = folder / "model.gguf", "500m"
         write_model(path, shape)
         vocabulary = SHAPES[shape][5]
         found = {"recorder": recorder_cost(workspace), "screen": screen_cost(workspace)}
         found["engine"] = watched_ratio(folder, path, vocabulary=vocabulary, rounds=16, tokens=64, streams=2)
-        found["months"] = months(Workspace(folder / "months"))
-        found["folding"] = folding(Workspace(folder / "folding"))
+        found["months"] = months(make_workspace(Workspace(folder / "months")))
+        found["folding"] = folding(make_workspace(Workspace(folder / "folding")))
     return found
 
 
