@@ -28,6 +28,7 @@ from llmops_tui.datasets.window import RowWindow, View  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.workspace.catalogue import Catalogue, connect_memory  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
+from llmops_tui.workspace.marker import make_workspace  # noqa: E402
 from llmops_tui.workspace.sandbox import open_sandbox  # noqa: E402
 from tests.e2e.terminal import Terminal  # noqa: E402
 
@@ -253,7 +254,7 @@ def main() -> dict[str, Any]:
         for variable in ("SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "NO_COLOR"):
             os.environ.pop(variable, None)
         os.environ |= {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
-        workspace = Workspace(folder / "ws").make()
+        workspace = make_workspace(Workspace(folder / "ws"))
         fill(workspace)
         chats, tenth, short = folder / "chats.jsonl", folder / "tenth.jsonl", folder / "short.jsonl"
         rows = write_chats(chats, CHATS_BYTES)

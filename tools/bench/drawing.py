@@ -23,6 +23,7 @@ from llmops_tui.models.registry import ModelRegistry  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.workspace.catalogue import Catalogue  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
+from llmops_tui.workspace.marker import make_workspace  # noqa: E402
 from tests.e2e.terminal import Terminal, registered_state  # noqa: E402
 from tests.fakes import FakeModelServer  # noqa: E402
 
@@ -181,7 +182,7 @@ def main() -> dict[str, Any]:
             os.environ.pop(name, None)
         os.environ["LC_ALL"] = "C.UTF-8"
         os.environ["TERM"] = "xterm-256color"
-        workspace = Workspace(Path(folder) / "ws")
+        workspace = make_workspace(Workspace(Path(folder) / "ws"))
         fill(workspace)
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE_APP)

@@ -39,6 +39,7 @@ from llmops_tui.workspace.catalogue import Catalogue  # noqa: E402
 from llmops_tui.workspace.folding import fold  # noqa: E402
 from llmops_tui.workspace.journal import Journal  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
+from llmops_tui.workspace.marker import make_workspace  # noqa: E402
 from tests.e2e.terminal import Terminal  # noqa: E402
 
 SECONDS = 40.0
@@ -50,7 +51,6 @@ import sys, time
 from pathlib import Path
 from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.marker import make_workspace
 recorder = Recorder(Workspace(Path(sys.argv[1])), wants_processes=lambda: sys.argv[2] == "processes")
 recorder.start()
 time.sleep(1e6)

@@ -27,6 +27,7 @@ from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = 1
@@ -38,7 +39,7 @@ GREEDY = {"temperature": 0, "ignore_eos": True}
 @contextmanager
 def served(folder: Path, path: Path, *, context: int, parallel: int, gpu_layers: int = 0) -> Iterator[ServerHandle]:
     """A server of its own for one model file."""
-    workspace = Workspace(folder / f"ws-{path.stem}-{parallel}-{context}")
+    workspace = make_workspace(Workspace(folder / f"ws-{path.stem}-{parallel}-{context}"))
     model = ModelRegistry(Catalogue(workspace)).add(path, path.stem)
     supervisor = ServerSupervisor(workspace)
     try:

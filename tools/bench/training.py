@@ -26,6 +26,7 @@ from llmops_tui.training.history import FILE
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 # Hidden, inner, layers, heads, key heads, vocabulary.
@@ -162,7 +163,7 @@ def main() -> None:
     gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="llmops-bench-") as name:
         scratch = Path(name)
-        workspace = Workspace(scratch / "ws").make()
+        workspace = make_workspace(Workspace(scratch / "ws"))
         fill(workspace)
         store = RunStore(workspace)
         result: dict[str, Any] = {"date": dt.datetime.now(tz=dt.UTC).date().isoformat(), "memory": {}, "overhead": {}}
