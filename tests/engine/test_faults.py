@@ -165,6 +165,8 @@ async def test_whoever_waits_is_told_when_the_engine_cannot_be_understood_and_it
 ) -> None:
     stage = Stage([])
     monkeypatch.setattr(worker_client, "launch", stage.launch)
+    # It has no process that the kernel knows.
+    monkeypatch.setattr(worker_client, "child_ends", lambda _pid: False)
     engine = EngineProcess({}, tmp_path / "log", pauses=(0.0,))
     calls = [engine.call({"op": "tokenize", "id": name}) for name in "ab"]
     asking = [asyncio.create_task(anext(call)) for call in calls]
@@ -186,6 +188,8 @@ async def test_an_engine_that_could_not_be_started_for_a_moment_is_started_later
 ) -> None:
     stage = Stage([])
     monkeypatch.setattr(worker_client, "launch", stage.launch)
+    # It has no process that the kernel knows.
+    monkeypatch.setattr(worker_client, "child_ends", lambda _pid: False)
     engine = EngineProcess({}, tmp_path / "log", pauses=(0.0,))
     await engine.start()
     failures = [OSError(24, "Too many open files"), RuntimeError("can't start new thread"), ValueError("no JSON")]
@@ -212,6 +216,7 @@ async def test_a_notice_that_cannot_be_left_stops_no_engine(tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(worker_client, "launch", launch)
+    monkeypatch.setattr(worker_client, "child_ends", lambda _pid: False)
     engine = EngineProcess({}, tmp_path / "log", news=full)
     await engine.start()
     assert engine.state == "ok"
