@@ -354,7 +354,9 @@ def test_what_cannot_be_embedded_is_refused_by_its_place(sample: Setup, tmp_path
 
     assert refused(sample, [[300], []]).message == "input[1]: there is nothing to embed"
     assert refused(sample, [[]]).message == "there is nothing to embed"
-    assert refused(sample, [[300], [300], [10**6]]).message.startswith("input[2]: the token id 1,000,000 is not in the vocabulary")
+    assert refused(sample, [[300], [300], [10**6]]).message.startswith(
+        "input[2]: the token id 1,000,000 is not in the vocabulary"
+    )
     long = refused(sample, [[300], [300] * 1030])
     assert long.code == "context_length_exceeded"
     assert "input[1]: the text has 1,030 tokens, 6 too many: this model embeds up to 1,024" in long.message

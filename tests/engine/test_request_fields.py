@@ -442,6 +442,7 @@ async def test_a_response_repeats_its_request_and_says_when_it_was_cut_off(plain
     assert whole["incomplete_details"] == last["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
+@pytest.mark.slow  # its package is one of other people's programs, which the slow tests install
 async def test_the_openai_package_is_understood_with_all_that_it_may_send(plain: Server) -> None:
     import openai
 
