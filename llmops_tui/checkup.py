@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui import __version__
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.workspace.layout import Workspace
 
 _TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "trl")
@@ -190,9 +190,12 @@ def _clipboard(_workspace: Workspace) -> list[Check]:
 def _book(workspace: Workspace) -> list[Check]:
     from llmops_tui.workspace.catalogue import Catalogue
 
-    if not workspace.root.is_dir():
-        return [Check("workspace", "ok", f"none yet at {workspace.root}; llmops init makes one")]
-    Catalogue(workspace).read(lambda book: book.execute("SELECT 1").fetchone())
+    try:
+        Catalogue(workspace).read(lambda book: book.execute("SELECT 1").fetchone())
+    except InputRefusedError as error:
+        if error.code == "no_workspace":
+            return [Check("workspace", "ok", f"none yet at {workspace.root}; llmops init makes one")]
+        return [Check("workspace", "fail", error.message, error.hint)]
     return [Check("workspace", "ok", str(workspace.root))]
 
 

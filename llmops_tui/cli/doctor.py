@@ -24,8 +24,8 @@ def doctor(
     if retry:
         forgotten = forget()
         session.say(f"forgotten: {forgotten}" if forgotten else "nothing was left out here; nothing is forgotten")
-    # A look makes nothing: where there is no workspace yet, that is what it says.
-    found = checkup(session.workspace if session.place.root.is_dir() else session.place)
+    # A look makes nothing, and a workspace that is none, or damaged, is a finding.
+    found = checkup(session.place)
     marks = {"ok": "✓", "warn": "!", "fail": "✗"}
 
     def human() -> str:

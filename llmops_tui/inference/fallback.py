@@ -171,7 +171,7 @@ def _way(options: dict[str, Any]) -> tuple[object, ...]:
 def remembered(model: Path | None = None) -> Remembered | None:
     """What worked here before, with this model or any, if anything less than everything had to do."""
     entries = _entries()
-    found = [_read(entries.get(name)) for name in (_machine(), _machine(model))]
+    found = [_read(entries.get(name)) for name in _names(model)]
     return max((f for f in found if f is not None), key=lambda f: RUNGS.index(f.found), default=None)
 
 
@@ -183,7 +183,7 @@ def remember(rung: Rung, cause: str, model: Path | None = None, *, told: bool = 
     if rung.name == "full":
         return False
     entries = _entries()
-    for name in (_machine(), _machine(model)):
+    for name in _names(model):
         known = _read(entries.get(name))
         if known is not None and known.rung == rung.name:
             if known.told or not told:
@@ -216,7 +216,8 @@ def _read(entry: Any) -> Remembered | None:
 
 def forget() -> str:
     """Try everything again from the top at the next start; returns what was known of this machine, in words."""
-    known = [_read(entry) for name, entry in _entries().items() if name.startswith(_machine())]
+    (here,) = _names(None)
+    known = [_read(entry) for name, entry in _entries().items() if name.startswith(here)]
     _path().unlink(missing_ok=True)
     return "; ".join(f"models ran {k.found.told}, since llama.cpp was {k.cause}" for k in known if k is not None)
 
@@ -225,8 +226,8 @@ def _path() -> Path:
     return state_folder() / "engine.json"
 
 
-def _machine(model: Path | None = None) -> str:
-    """This build of llama.cpp, this processor and this driver, as one hash; behind it a model's file where one is given."""
+def _names(model: Path | None) -> tuple[str, ...]:
+    """What is known is kept by: this build of llama.cpp, processor and driver, as one hash; and that with a model's file."""
     facts = [_build(), _processor()]
     for driver in ("/proc/driver/nvidia/version", "/sys/module/amdgpu/version"):
         with contextlib.suppress(OSError):
@@ -235,8 +236,8 @@ def _machine(model: Path | None = None) -> str:
     if model is not None:
         with contextlib.suppress(OSError):
             status = model.stat()
-            name += f" {model.name} {status.st_size} {status.st_mtime_ns}"
-    return name
+            return name, f"{name} {model.name} {status.st_size} {status.st_mtime_ns}"
+    return (name,)
 
 
 def _build() -> str:

@@ -197,6 +197,18 @@ def test_doctor_makes_nothing_where_it_looks(tmp_path: Path) -> None:
     assert str(tmp_path) in checks["disk"]["finding"]
     assert "nothing is forgotten" in done.stderr
     assert not place.parent.exists()
+    # A folder alone is no workspace, and one whose book is gone is a finding.
+    place.mkdir(parents=True)
+    done = run("doctor", "--json", "--workspace", str(place))
+    assert "llmops init" in done.stdout
+    assert list(place.iterdir()) == []
+    lost = make_workspace(Workspace(tmp_path / "lost"))
+    (lost.root / "workspace.json").write_text('{"id": "ws_1", "made_at": 1, "has": ["workspace.duckdb"]}')
+    done = run("doctor", "--json", workspace=lost)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, checks["workspace"]["state"]) == (1, "fail")
+    assert "is gone" in checks["workspace"]["finding"]
+    assert "llmops restore" in checks["workspace"]["remedy"]
 
 
 def test_what_is_wrong_in_the_settings_is_told_by_what_uses_them(sample: Workspace) -> None:
