@@ -119,7 +119,7 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
         ("name in file", header.get("name")), ("architecture", header.get("architecture")),
         ("quantization", model.quantization), ("parameters", f"{int(header.get('parameters') or 0):,}"),
         ("context", f"{int(header.get('context_length') or 0):,} tokens"), ("layers", header.get("layers")),
-        ("vocabulary", header.get("vocabulary")), ("licence", header.get("license")),
+        ("vocabulary", f"{int(header.get('vocabulary') or 0):,} tokens"), ("licence", header.get("license")),
         ("size", size_text(model.size_bytes)), ("file", str(model.path)), ("SHA-256", model.sha256),
         ("last verified", verified),
     ]  # fmt: skip
@@ -141,7 +141,7 @@ def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
             f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {memory['parallel']} requests",
         ),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
-        ("for embeddings", f"{size_text(memory['embedding'])}, estimated"),
+        ("embeddings", f"{size_text(memory['embedding'])}, estimated"),
         ("processes", size_text(memory["processes"])),
     ]
     if memory["gpu_overhead"]:
