@@ -50,7 +50,9 @@ def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: floa
     moment = time.time() if now is None else now
     found = list(_leftovers(workspace, moment))
     unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * 86_400)]
-    _refuse_younger_book(workspace, unknown)
+    # A download that has not ended was never in any book.
+    begun = set(unfinished(workspace))
+    _refuse_younger_book(workspace, [removal for removal in unknown if removal.path not in begun])
     found += unknown
     found += _job_folders(workspace, moment - days * 86_400)
     found += _old_files(workspace, moment - days * 86_400)
