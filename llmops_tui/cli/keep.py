@@ -51,6 +51,7 @@ def restore(
     from llmops_tui.keeping.restore import preview
     from llmops_tui.keeping.restore import restore as put_back
     from llmops_tui.workspace.layout import find_workspace
+    from llmops_tui.workspace.trust import HOW, distrust
 
     session = session_of(context)
     # Nothing is made before it is decided: an empty folder would look like a workspace that is replaced.
@@ -62,8 +63,11 @@ def restore(
         return
     kept = put_back(file, workspace, _progress(session))
     told = f"the old one is kept in {kept}" if kept is not None else "there was none before"
+    trusted = not distrust(workspace)
+    told += "" if trusted else f"\nits remote models, keys and commands are off until you say so. {HOW}"
     session.emit(
-        data | {"done": True, "kept": str(kept) if kept else None}, lambda: f"restored to {workspace.root}; {told}"
+        data | {"done": True, "kept": str(kept) if kept else None, "trusted": trusted},
+        lambda: f"restored to {workspace.root}; {told}",
     )
 
 

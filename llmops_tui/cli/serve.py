@@ -18,6 +18,7 @@ import typer
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.workspace.trust import KEY_FILE, require_trust
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
@@ -209,7 +210,9 @@ def keys_of(
                 "key_needed", f"{host} can be reached from other machines; a key is needed there", "Leave out --no-key."
             )
         return (), None
-    path = given or session.workspace.root / "api-key"
+    path = given or session.workspace.root / KEY_FILE
+    if given is None:
+        require_trust(session.workspace, f"its servers would take the key in {path}, which others may know")
     if given is None and not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -31,6 +31,7 @@ from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.migrations import LATEST
 from llmops_tui.workspace.seals import keeping_lock, links_in, sealed_files
+from llmops_tui.workspace.sqlite_files import copy_to_memory
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -231,7 +232,8 @@ def members(path: Path, manifest: Manifest, folder: Path | None = None) -> Itera
                 if member.name == MANIFEST:
                     continue
                 source = archive.extractfile(member)
-                if member.name not in missing or source is None or not _harmless(member.name):
+                unfit = not _harmless(member.name) or member.name.startswith(_LEFT_OUT)
+                if member.name not in missing or source is None or unfit:
                     raise InputRefusedError(
                         "backup_damaged", f"{path}: {member.name!r} does not belong there", "Take another backup."
                     )
@@ -291,7 +293,9 @@ class _Hashing:
 
 def _copy_sqlite(source: Path, target: Path) -> None:
     """A consistent copy of a SQLite file that others write."""
-    reading, writing = sqlite3.connect(source, timeout=15.0), sqlite3.connect(target)
+    writable = os.access(source.parent, os.W_OK)
+    reading = sqlite3.connect(source, timeout=15.0) if writable else copy_to_memory(source)
+    writing = sqlite3.connect(target)
     try:
         reading.backup(writing)
     finally:
@@ -343,6 +347,10 @@ def only_keeper(workspace: Workspace) -> Iterator[None]:
     Raises:
         LlmopsError: ``keeping_busy``.
     """
+    if workspace.read_only:
+        # Nobody who may not write can take the lock, nor change what is copied.
+        yield
+        return
     with locked(keeping_lock(workspace), _WAIT_SECONDS) as alone:
         if not alone:
             raise LlmopsError(

@@ -116,7 +116,7 @@ def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress) -> Non
             raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Take another backup.")
         done += manifest.files[name][1]
         tell(0.95 * done / (manifest.size or 1), name)
-    fresh = make_workspace(Workspace(folder))
+    fresh = make_workspace(Workspace(folder), own=False)
     # What is found beside the files is of the workspace that the backup was made of.
     (folder / "seals.json").unlink(missing_ok=True)
     seal(fresh, again=True, large=True)

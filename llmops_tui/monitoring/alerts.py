@@ -239,6 +239,15 @@ def may_run(path: Path) -> bool:
         return False
 
 
+def approve_rules(path: Path) -> None:
+    """Let the commands of these rules run, as they are now.
+
+    Raises:
+        OSError: the rules cannot be read, or the user's own files cannot be written.
+    """
+    _approve(path.read_text(encoding="utf-8"))
+
+
 def _approve(text: str) -> None:
     path = approved_rules_path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import numpy as np
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.monitoring.alerts import Alert, Rule
-from llmops_tui.workspace.sqlite_files import counted_write, is_full
+from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full
 
 FLUSH_SECONDS = 10
 
@@ -252,8 +253,11 @@ class History:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    path.chmod(0o600)
+    if not os.access(path.parent, os.W_OK):
+        connection = copy_to_memory(path)
+    else:
+        connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
     connection.execute("PRAGMA journal_mode = WAL")
     # NORMAL: a power cut may take the last seconds with it, and never harms what is older.
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -50,6 +50,9 @@ def fold(catalogue: Catalogue, journal: Journal) -> int:
     An event that was damaged, or that the book will not have, is left out with a notice: it must not keep all that
     come after it from being folded.
     """
+    if catalogue.workspace.read_only:
+        # They stay in the journal; whoever may write takes them.
+        return 0
     taken = 0
     while count := _fold_batch(catalogue, journal, _BATCH):
         taken += count

@@ -141,6 +141,8 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
     Files above :data:`LARGE` are left out unless ``large`` is asked for. A file that is just being written is left for
     whoever writes it. Does nothing where another process seals.
     """
+    if workspace.read_only:
+        return 0
     if not again and not _nothing_lost(workspace):
         # What is left is evidence, too.
         return 0

@@ -415,10 +415,10 @@ def test_what_an_endpoint_refuses_or_lacks_is_said(
     facts = {"remote_model": "m", "lacks": {"logprobs": "none"}}
     far = registry.add_remote("http://far.example", "away", facts)
     with pytest.raises(InputRefusedError, match="unencrypted"):
-        open_remote(far)
+        open_remote(workspace, far)
     monkeypatch.delenv("LLMOPS_KEY_AWAY")
     assert find_key(far) == ""
-    assert open_remote(far).key == ""
+    assert open_remote(workspace, far).key == ""
 
 
 # Loads or refuses a file in a process of its own; exit code 3 is a refusal.
