@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.keeping.backup import verify
+from llmops_tui.keeping.archive import verify
 from llmops_tui.workspace.layout import Workspace
 from tests.keeping.conftest import fill_traces
 
