@@ -13,6 +13,7 @@ import yaml
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.foreign_text import parse_json, parse_yaml
 
 _KEYS = re.compile(r"^(?:providers|tests|defaultTest|scenarios)\s*:", re.MULTILINE)
 _RUN_CODE = {"javascript", "python", "ruby", "webhook"}
@@ -30,7 +31,7 @@ def read_promptfoo(path: Path) -> Suite:
         InputRefusedError: ``bad_suite``: it uses what cannot be read here, such as code; it says what.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = parse_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_suite", f"{path} is no YAML: {error}") from error
     prompts = [p for given in config.get("prompts") or [] for p in _prompt(given, path.parent)]
@@ -70,7 +71,7 @@ def _prompt(given: Any, folder: Path) -> list[list[dict[str, str]]]:
             raise InputRefusedError("bad_suite", f"prompt {text}: only .txt, .md and .json are read, no code")
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            return [json.loads(text)]
+            return [parse_json(text)]
         return [[{"role": "user", "content": part.strip()}] for part in re.split(r"^---\s*$", text, flags=re.MULTILINE)]
     return [[{"role": "user", "content": text}]]
 
@@ -81,7 +82,7 @@ def _tests(given: Any, folder: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".csv":
             return [_csv_test(row) for row in csv.DictReader(io.StringIO(text))]
-        given = yaml.safe_load(text)
+        given = parse_yaml(text)
     if not isinstance(given, list) or not given:
         raise InputRefusedError("bad_suite", "the configuration has no tests that can be read here")
     return given

@@ -15,6 +15,7 @@ import pydantic
 import yaml
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.user_files import approved_rules_path
 from llmops_tui.workspace.files import sha256_text, write_atomic
 
@@ -190,7 +191,7 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
         InputRefusedError: ``bad_alerts``.
     """
     try:
-        raw = yaml.safe_load(text)
+        raw = parse_yaml(text)
         rules = tuple(Rule.model_validate(item) for item in raw or [])
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
