@@ -134,7 +134,7 @@ def _measure(node: Node, known: dict[int, tuple[int, int] | None]) -> tuple[int,
 def _deeper(value: Any, levels: int) -> bool:
     """Whether lists and objects of a value are nested deeper than so many levels."""
     inside = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         inside = [
             part
             for one in inside

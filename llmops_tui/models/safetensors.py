@@ -13,9 +13,10 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
+from llmops_tui.models.claims import wrong_configuration
 from llmops_tui.models.plain_file import check_plain_file
 
-_MAX_HEADER = 100_000_000
+_MAX_HEADER = 32_000_000
 _MAX_JSON = 64 * 1024 * 1024
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _BYTES = {
@@ -122,6 +123,8 @@ def read_folder(path: Path) -> ModelFolder:
             "remote_code", f"{path} wants to run code of its own (auto_map in config.json), which llmops never does",
             "Use a model whose architecture transformers knows.",
         )  # fmt: skip
+    if wrong := wrong_configuration(config):
+        raise InputRefusedError("model_damaged", f"{path / 'config.json'}: {wrong}", "Fetch or copy it again.")
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         pickled = [file.name for file in sorted(path.iterdir()) if file.suffix in _PICKLED]
