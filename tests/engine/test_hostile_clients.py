@@ -160,6 +160,21 @@ def test_deep_and_endless_bodies_are_refused(served: tuple[Workspace, ServerHand
         assert (status, told["error"]["code"]) == (400, "invalid_request")
 
 
+def test_a_field_that_is_said_twice_is_refused_by_its_path(served: tuple[Workspace, ServerHandle, int]) -> None:
+    raw = b'{"messages": [{"role": "user", "content": "a", "content": "b"}], "max_tokens": 1}'
+    status, told = ask(served[2], "/v1/chat/completions", raw)
+    assert (status, told["error"]["param"]) == (400, "messages[0].content")
+    assert "twice" in told["error"]["message"]
+
+
+def test_the_share_of_nothing_is_the_likeliest_token(served: tuple[Workspace, ServerHandle, int]) -> None:
+    body = {"messages": QUESTION, "max_tokens": 12}
+    likeliest = ask(served[2], "/v1/chat/completions", body | {"temperature": 0})[1]["choices"]
+    for given in ({"top_p": 0}, {"top_k": 1}):
+        told = ask(served[2], "/v1/chat/completions", body | {"temperature": 2.0, "top_k": -1} | given)[1]["choices"]
+        assert told == likeliest
+
+
 @pytest.mark.slow
 async def test_a_stream_goes_on_beside_a_text_of_four_megabytes(served: tuple[Workspace, ServerHandle, int]) -> None:
     _, handle, port = served
