@@ -24,7 +24,7 @@ MAX_VALUES = 1_000_000
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 
 
-def text_of(path: Path, most: int = MAX_BYTES) -> str:
+def text_of(path: Path, most: int = MAX_BYTES, errors: str = "strict") -> str:
     """A file's text.
 
     Raises:
@@ -37,7 +37,7 @@ def text_of(path: Path, most: int = MAX_BYTES) -> str:
         raise InputRefusedError(
             "file_too_large", f"{path} is larger than {most:,} bytes", "Is it the file that was meant?"
         )
-    return raw.decode("utf-8")
+    return raw.decode("utf-8", errors)
 
 
 def parse_json(text: str | bytes, depth: int = MAX_DEPTH) -> Any:

@@ -16,7 +16,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.paths import check_path
-from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_text
 
@@ -198,7 +198,7 @@ def read_suite(path: Path) -> Suite:
     from llmops_tui.evaluation.promptfoo import is_promptfoo, read_promptfoo
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_missing", f"{path} cannot be read: {error}") from error
     if is_promptfoo(text):

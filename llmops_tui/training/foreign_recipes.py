@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.training.recipe import Recipe, check, parse
 
 # Their key to our field.
@@ -53,7 +53,7 @@ def read_recipe(path: Path) -> tuple[Recipe, list[str]]:
     Raises:
         InputRefusedError: ``bad_recipe``.
     """
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = text_of(path, errors="replace")
     try:
         body = parse_yaml(text)
     except yaml.YAMLError:
