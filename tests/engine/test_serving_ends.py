@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -16,9 +17,14 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference import holding
+from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.engine.certificates import make_certificate
@@ -76,6 +82,27 @@ def test_a_server_in_the_foreground_ends_where_its_command_is_killed(
     # It tidied up, as one that was stopped.
     assert not Path(handle.socket).exists()
     assert not (sample.runs / "servers" / "support-base.json").exists()
+
+
+async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    handle = await asyncio.to_thread(supervisor.ensure, model, LoadOptions(threads=1, parallel=1, context=1024))
+    seen: list[str] = []
+    with pytest.raises(LlmopsError):
+        async with ModelClient(handle) as client:
+            question = [{"role": "user", "content": "Hi"}]
+            parameters = SamplingParameters(max_tokens=900, temperature=1.0)
+            async for event in client.stream_chat(question, parameters, {"run_id": "run_cut"}, {"ignore_eos": True}):
+                assert isinstance(event, str)
+                if not seen:
+                    handle.process.send(signal.SIGTERM)
+                seen.append(event)
+    await asyncio.to_thread(wait_for, lambda: not handle.process.alive())
+    found = TraceStore(Catalogue(sample), Journal(sample)).get("run_cut")
+    assert found.line.finish_reason in {"cancelled", "error"}
+    assert found.output.startswith(seen[0])
 
 
 def test_a_hangup_that_is_to_be_ignored_is_ignored(sample: Workspace) -> None:
