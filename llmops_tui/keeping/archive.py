@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.keeping.encryption import EncryptedReader, is_encrypted
 from llmops_tui.workspace.migrations import LATEST
 
@@ -86,7 +86,7 @@ def read_manifest(path: Path, passphrase: str = "") -> Manifest:
     try:
         with opened(path, passphrase) as archive:
             member = archive.extractfile(MANIFEST)
-            raw = json.loads(member.read()) if member is not None else {}
+            raw = parse_json(member.read()) if member is not None else {}
         if raw["format"] > FORMAT or raw["schema"] > LATEST:
             raise InputRefusedError("backup_newer", f"{path} was made by llmops {raw['version']}", "Update llmops.")
         files = {str(name): (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}

@@ -6,12 +6,15 @@ import asyncio
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
+from llmops_tui.small_log import SmallLog
 
 
 async def _run(options: ServerOptions, state: Path) -> None:
@@ -30,7 +33,12 @@ def main() -> None:
     """Serve with the options of the state file."""
     os.umask(0o077)
     state = Path(sys.argv[1])
-    asyncio.run(_run(ServerOptions(**from_json(json.loads(state.read_text())["options"])), state))
+    options = ServerOptions(**from_json(json.loads(state.read_text())["options"]))
+    if options.starter:
+        # Asked to, it ends what it does and keeps its records, as when it is stopped.
+        die_with_parent(options.starter, signal.SIGTERM)
+    with SmallLog():
+        asyncio.run(_run(options, state))
 
 
 if __name__ == "__main__":
