@@ -213,7 +213,7 @@ class EvaluationScreen(LookingScreen):
             self.show_figures(title, Content.styled(opened.trouble, "$error"))
             return
         state = self.state
-        if state is not None and state.state in {"queued", "running"}:
+        if state is not None and state.state in {"starting", "queued", "running"}:
             self.show_figures("Running", drawing.progress(state, utf8=utf8))
             return
         if view == 1:

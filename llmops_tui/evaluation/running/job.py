@@ -21,7 +21,7 @@ from llmops_tui.evaluation.running.rendering import TEXT, choices_request, rende
 from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.running.summarising import case_scores, metrics_of, summarise
 from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
-from llmops_tui.evaluation.store import RESULTS, EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
@@ -74,8 +74,7 @@ class _Runner:
         self._options = options_from(load_settings()[0])
         if entry.asked.parallel:
             self._options = replace(self._options, parallel=entry.asked.parallel)
-        # The job's own folder: the book may not know yet which job this is.
-        self._results = context.folder / entry.name / RESULTS
+        self._results = entry.results
         self._began = time.monotonic()
         # Of a chain; the book is asked once, not for every case.
         self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
