@@ -38,7 +38,7 @@ def start():
         runs.RunStore(workspace).start(check(recipe))
     else:
         store = EvaluationStore(workspace)
-        store.start(store.suite("tiny"), [Asked("", "support-base", {}, 0), Asked("", "support-base", {}, 0)])
+        store.start(store.suite("tiny"), [Asked("triage@1", "support-base", sampling) for sampling in ({"seed": 1}, {"seed": 2})])
 
 def traced(limit, seen):
     def look(frame, event, argument):
@@ -69,7 +69,7 @@ for line in sys.stdin:
 
 RECIPE = {"name": "tiny", "base": "support-base-hf", "data": ["triage"], "trackers": []}
 SUITE: dict[str, Any] = {
-    "cases": [{"vars": {}, "expected": "a"}], "prompt": "", "metrics": ["exact"], "parameters": {"max_tokens": 1},
+    "cases": [{"vars": {"message": "hi"}, "expected": "a"}], "prompt": "triage", "metrics": ["exact"], "parameters": {"max_tokens": 1},
 }  # fmt: skip
 
 
