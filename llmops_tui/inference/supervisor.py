@@ -19,6 +19,7 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
+from llmops_tui.inference.holding import check_ours, claim, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -48,6 +49,11 @@ class ServerHandle:
     asked: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def private(self) -> bool:
+        """Whether it was started for the app or a command, and has no address that anybody else was told."""
+        return not self.asked.get("host") and not self.asked.get("socket")
+
 
 class ServerSupervisor:
     """The model servers of one workspace. All methods block; call them outside an event loop's thread."""
@@ -76,10 +82,11 @@ class ServerSupervisor:
         _check_file(model)
         with self._start_lock(model.name):
             handle = self.find(model.name)
-            if handle is not None and handle.sha256 == model.sha256 and Path(handle.socket).exists():
+            if handle is not None and handle.sha256 == model.sha256 and reachable(handle):
                 self._wait_ready(handle, waiting)
                 return handle
             if handle is not None:
+                check_ours(handle, model)
                 self.stop(model.name)
             return self._start(model, options or LoadOptions(), waiting)
 
@@ -180,16 +187,18 @@ class ServerSupervisor:
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
-        with self.log(model).open("ab") as log:
+        with self.log(model).open("ab") as log, claim(self._folder, model) as claimed:
             process = subprocess.Popen(
                 module_command("llmops_tui.inference.server", str(state)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=(claimed.fileno(),),
                 cwd="/",
                 env={**os.environ, **environment, "LLMOPS_SERVER": model},
             )
+            claimed.write(str(process.pid).encode())
         identity = identify(process.pid)
         if identity is None:
             raise self._start_failed(model, "it ended at once")
@@ -247,17 +256,18 @@ def health(handle: ServerHandle) -> dict[str, Any]:
         return {}
 
 
-def address_of(host: str, port: int) -> str:
+def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
     """The address of a server that listens there; none without a host."""
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}" if host else ""
+    return f"{'https' if encrypted else 'http'}://{shown}:{port}" if host else ""
 
 
 def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
     options = state["options"]
     return ServerHandle(
         options["model"], options["sha256"], options["socket"], options["key"], identity,
-        address_of(options.get("host", ""), options.get("port", 0)), state.get("asked", {}), tuple(state.get("notes", ())),
+        address_of(options.get("host", ""), options.get("port", 0), encrypted=bool(options.get("tls_cert"))),
+        state.get("asked", {}), tuple(state.get("notes", ())),
     )  # fmt: skip
 
 

@@ -6,11 +6,13 @@ import asyncio
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
 
 
@@ -30,7 +32,11 @@ def main() -> None:
     """Serve with the options of the state file."""
     os.umask(0o077)
     state = Path(sys.argv[1])
-    asyncio.run(_run(ServerOptions(**from_json(json.loads(state.read_text())["options"])), state))
+    options = ServerOptions(**from_json(json.loads(state.read_text())["options"]))
+    if options.starter:
+        # Asked to, it ends what it does and keeps its records, as when it is stopped.
+        die_with_parent(options.starter, signal.SIGTERM)
+    asyncio.run(_run(options, state))
 
 
 if __name__ == "__main__":

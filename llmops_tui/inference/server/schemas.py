@@ -83,7 +83,7 @@ class _GenerationRequest(Checked):
     truncate: Literal["", "left", "middle", "oldest"] = ""
     cache_prompt: bool = True
     ignore_eos: bool = False
-    # Says which prompt, version and values a request is of, for its trace; an answer does not depend on it.
+    # Kept with the trace, as its client's word; an answer does not depend on it.
     metadata: dict[str, Any] | None = None
 
     @field_validator("stop", mode="before")
@@ -281,9 +281,9 @@ class FeedbackRequest(Checked):
             refuse("score", "nothing is said of the answer", "Give a score, a correction or a comment.")
         return self
 
-    def as_entry(self, trace: str) -> dict[str, Any]:
+    def as_entry(self, trace: str, source: str) -> dict[str, Any]:
         """The feedback as the journal keeps it."""
         return {
             "request": trace, "score": {"up": 1, "down": -1, None: None}[self.score], "correction": self.correction,
-            "comment": self.comment, "source": self.user or "endpoint", "said_at": time.time(),
+            "comment": self.comment, "source": source, "said_at": time.time(),
         }  # fmt: skip
