@@ -130,7 +130,7 @@ class ServerSupervisor:
         }
         try:
             record = {"options": started, "asked": asdict(asked), "notes": planned.notes}
-            handle = self._spawn(model.name, record, planned.environment)
+            handle = self._spawn(model.name, record, planned.environment, taken.lock)
         except LlmopsError:
             ledger().give_back(taken)
             raise
@@ -207,7 +207,7 @@ class ServerSupervisor:
             return None
         return _handle(state, identity)
 
-    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
+    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
         with self.log(model).open("ab") as log, claim(self._folder, model) as claimed:
@@ -217,7 +217,7 @@ class ServerSupervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(claimed.fileno(),),
+                pass_fds=(claimed.fileno(), lease_lock),
                 cwd="/",
                 env={**os.environ, **environment, "LLMOPS_SERVER": model},
             )
