@@ -169,7 +169,7 @@ class ServerSupervisor:
                 f"End it there: llmops model stop {model}",
             )
         deadline = time.monotonic() + _STOP_SECONDS
-        while self.alive(handle):
+        while self.alive(handle) or handle.process.alive():
             if time.monotonic() > deadline:
                 handle.process.send(signal.SIGKILL)
             time.sleep(_POLL_SECONDS)

@@ -225,7 +225,10 @@ class RunStore:
         found = []
         for run in runs:
             job = newest.get(run.job)
-            word = job.state.value if job is not None else "starting" if self.jobs.at_work(run.job) else "lost"
+            if job is not None:
+                word = job.state.value
+            else:
+                word = "done" if run.result else "starting" if self.jobs.at_work(run.job) else "lost"
             if word in {"done", "cancelled"} and run.result is None:
                 ended = read_history(run.folder).ended
                 word = ended if ended in {"done", "paused", "stopped"} else "stopped"

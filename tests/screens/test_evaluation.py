@@ -17,7 +17,6 @@ from llmops_tui.evaluation.running.results import Result, ResultLog
 from llmops_tui.evaluation.running.summarising import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
-from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import identify
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.files import sha256_file
@@ -27,6 +26,7 @@ from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
 from tests.evaluation.conftest import MANIFEST, case
+from tests.fakes import start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 BODY = {
@@ -64,7 +64,7 @@ def pretend(workspace: Workspace, values: list[float], *, done: bool = True, ext
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    start_no_processes(monkeypatch)
 
 
 def text(pilot: Pilot[int], selector: str) -> str:

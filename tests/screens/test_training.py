@@ -10,7 +10,6 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
-from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.training import control
 from llmops_tui.training.history import Recorder
@@ -22,6 +21,7 @@ from screens.training.recipe_form import RecipeForm
 from screens.training.screen import TrainingScreen
 from screens.widgets.chart import LineChart
 from screens.widgets.dialogs import ConfirmDialog
+from tests.fakes import start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
@@ -34,7 +34,7 @@ def pretend_run(
 ) -> str:
     """A run as a trainer would have left it, without any trainer."""
     store = RunStore(workspace)
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    start_no_processes(monkeypatch)
     run = store.start(recipe(name))
     jobs = JobStore(Journal(workspace))
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ async def _note(used: list[str], model: str) -> None:
 async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace, monkeypatch: Any) -> None:
     store = RunStore(sample)
     store.save_recipe(recipe())
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    start_no_processes(monkeypatch)
     async with open_app() as pilot:
         screen = await open_training(pilot)
         await pilot.press("f5")

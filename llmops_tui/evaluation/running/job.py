@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -43,6 +44,10 @@ def run(context: JobContext, runs: list[str]) -> dict[str, Any]:
     renderer = TemplateRenderer()
     try:
         found = []
+        known = {entry.name for entry in store.all()}
+        if removed := [name for name in runs if name not in known]:
+            sys.stderr.write(f"removed meanwhile, and left out: {', '.join(removed)}\n")
+        runs = [name for name in runs if name in known]
         for number, name in enumerate(runs):
             entry = store.get(name)
             if entry.summary is None:
