@@ -284,6 +284,15 @@ class FakeNvml:
         return value
 
 
+_HELD: list[int] = []
+
+
 def start_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs get no process from here on, and count as starting: this one keeps the locks that theirs would hold."""
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda _self, _job, lock: os.dup(lock))
+    monkeypatch.setattr(JobLauncher, "_spawn", lambda _self, _job, lock: _HELD.append(os.dup(lock)))
+
+
+def end_processes() -> None:
+    """Let go of all that was kept, as processes that end do."""
+    while _HELD:
+        os.close(_HELD.pop())

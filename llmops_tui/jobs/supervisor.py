@@ -71,6 +71,8 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
         except subprocess.TimeoutExpired:
             continue
     _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
+    # The end is recorded: from here on somebody else may go on in the folder, or remove it.
+    os.close(lock)
     store.journal.close()
     seal_at_end(workspace)
     return worker.returncode

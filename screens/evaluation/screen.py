@@ -20,6 +20,7 @@ from screens.actions import bindings_of
 from screens.evaluation import case_drawing, commands, drawing, views
 from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, open_run, pareto, read_lists
 from screens.looking_screen import LookingScreen
+from screens.removing import offer_removal
 from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
 
@@ -103,6 +104,16 @@ class EvaluationScreen(LookingScreen):
             self.act("open", self.open_current)
         elif current is not None and current.state == "running":
             self._draw_figures()
+        elif current is None and self.opened is not None:
+            self._close()
+
+    def _close(self) -> None:
+        """Show no run, because the last one was deleted."""
+        self.opened, self._shown = None, []
+        self.query_one(LineList).show(0, lambda _index, _width: [])
+        self.query_one("#evaluation-cases", Panel).set_title("Cases", "")
+        self._draw_case()
+        self._show_suite()
 
     def _fill(self, select: str) -> None:
         runs = self.query_one("#eval-run-list", OptionList)
@@ -357,6 +368,11 @@ class EvaluationScreen(LookingScreen):
     def action_resume(self) -> None:
         """Go on with the run."""
         commands.resume(self)
+
+    def action_remove(self) -> None:
+        """Delete the run."""
+        if self.state is not None:
+            offer_removal(self, "evaluation run", self.state.run.name, self.refresh_all)
 
     # ── what the base asks ──
 
