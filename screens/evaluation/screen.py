@@ -18,7 +18,7 @@ from llmops_tui.evaluation.comparison import Pair
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.actions import bindings_of
 from screens.evaluation import case_drawing, commands, drawing, views
-from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, open_run, pareto, read_lists
+from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, is_among, open_run, pareto, read_lists
 from screens.looking_screen import LookingScreen
 from screens.removing import offer_removal
 from screens.widgets.line_list import LineList
@@ -267,7 +267,7 @@ class EvaluationScreen(LookingScreen):
             cases.show(len(pairs), lambda i, width: case_drawing.pair_line(pairs[i], metric, width, utf8=utf8))
             total = len(opened.pairs)
         else:
-            found = [r for r in opened.results if narrowed == "all" or self._is(r, metric, narrowed)]
+            found = [r for r in opened.results if narrowed == "all" or is_among(r, metric, narrowed)]
             self._shown = found
             cases.show(len(found), lambda i, width: case_drawing.result_line(found[i], metric, width))
             total = len(opened.results)
@@ -281,11 +281,6 @@ class EvaluationScreen(LookingScreen):
             "Cases", f"{len(self._shown):,} of {total:,}" + (f" {what}" if what else "") + f" · by {metric or 'place'}"
         )
         self._draw_case()
-
-    def _is(self, result: Result, metric: str, narrowed: str) -> bool:
-        score = result.scores.get(metric)
-        value = score.value if score is not None else None
-        return value is None or value < 1 if narrowed == "worse" else value is not None and value >= 1
 
     @on(LineList.Moved)
     def _moved(self, event: LineList.Moved) -> None:
