@@ -142,6 +142,17 @@ def test_a_job_outlives_the_session_that_started_it(launcher: JobLauncher, tmp_p
     ended(launcher, found)
 
 
+@pytest.mark.parametrize("module", ["models.quantize_worker", "training.worker.trial"])
+def test_what_a_job_started_writes_nothing_once_the_job_is_gone(module: str, tmp_path: Path, model_file: Path) -> None:
+    # Whoever started it is not the one that it was started for: as after a kill between the two.
+    given = {"models.quantize_worker": [str(model_file), str(tmp_path / "out.gguf"), "2"]}
+    (tmp_path / "metrics.jsonl").write_text("kept")
+    command = [sys.executable, "-m", f"llmops_tui.{module}", *given.get(module, [str(tmp_path), str(tmp_path)]), "1"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    assert not (tmp_path / "out.gguf").exists()
+    assert (tmp_path / "metrics.jsonl").read_text() == "kept"
+
+
 def test_a_reused_pid_is_never_signalled() -> None:
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
