@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _SOCKET_SECONDS = 5.0
-# Whoever looks whether a server lives holds its lock for a moment.
-_LOOKED_AT_SECONDS = 2.0
 
 
 def lock_of(folder: Path, model: str) -> Path:
@@ -34,7 +32,7 @@ def claim(folder: Path, model: str) -> BinaryIO:
         LlmopsError: ``server_lost``: one lives of which there is no record.
     """
     path = lock_of(folder, model)
-    lock = wait_lock(path, _LOOKED_AT_SECONDS)
+    lock = wait_lock(path)
     if lock is None:
         pid = safe_line(path.read_bytes()[:20].decode("ascii", "replace").strip())
         raise LlmopsError(

@@ -24,9 +24,6 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import wait_lock
 
-# Whoever looks whether a job lives holds its lock for a moment.
-_LOOKED_AT_SECONDS = 2.0
-
 
 @dataclass(frozen=True)
 class JobPlace:
@@ -52,11 +49,18 @@ class JobLauncher:
 
         Raises:
             InputRefusedError: ``job_running``: some process is at work there.
+            LlmopsError: ``job_not_started``: the folder cannot be made or locked.
         """
         found = job_id or new_id("job")
         path = self.store.lock_of(found)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = wait_lock(path, _LOOKED_AT_SECONDS)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = wait_lock(path)
+        except OSError as error:
+            raise LlmopsError(
+                "job_not_started", f"no job can be started in {path.parent}: {error.strerror}",
+                "Is it a folder that you may write to, on a disk with space and locks?",
+            ) from error  # fmt: skip
         if lock is None:
             raise InputRefusedError(
                 "job_running", f"a process is at work in {path.parent}", "llmops job list shows it; cancel it first."

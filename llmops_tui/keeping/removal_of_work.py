@@ -26,8 +26,6 @@ from llmops_tui.workspace.locks import wait_lock
 if TYPE_CHECKING:
     import duckdb
 
-# Whoever looks whether a job lives holds its lock for a moment.
-_LOOKED_AT_SECONDS = 2.0
 # What these found is in their own records and folders, and nowhere else.
 _FINDING = {"sweep": "what the search found", "judge": "what the judge said", "ladder": "what the ladder measured"}
 
@@ -137,7 +135,7 @@ def _nobody_at_work(workspace: Workspace, folder: str) -> Iterator[bool]:
     if not folder or not path.parent.is_dir():
         yield True
         return
-    lock = wait_lock(path, _LOOKED_AT_SECONDS)
+    lock = wait_lock(path)
     try:
         yield lock is not None
     finally:

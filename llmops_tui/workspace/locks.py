@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _POLL_SECONDS = 0.05
+# Whoever looks whether a lock is held has it for a moment, and longer where the machine is busy.
+_LOOK_SECONDS = 2.0
 
 
 def try_lock(path: Path) -> int | None:
     """Take a lock; returns the descriptor that holds it until it is closed, or none where somebody else does."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -34,8 +36,8 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
 
 
-def wait_lock(path: Path, seconds: float = 0.0) -> int | None:
-    """As :func:`try_lock`, waited for at most so long."""
+def wait_lock(path: Path, seconds: float = _LOOK_SECONDS) -> int | None:
+    """As :func:`try_lock`, waited for at most so long; by default so long that those who only look are not in the way."""
     deadline = time.monotonic() + seconds
     while (descriptor := try_lock(path)) is None and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -46,10 +48,10 @@ def is_held(path: Path) -> bool:
     """Whether any process holds a lock, wherever it runs. Writes nothing, and works where nothing can be written.
 
     What cannot be looked at is held: only a lock that was seen to be free says that nobody is at work. Whoever takes a
-    lock waits a moment for such looks (:func:`wait_lock`).
+    lock that is looked at has to wait a moment (:func:`wait_lock`).
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

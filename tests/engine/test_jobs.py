@@ -224,6 +224,28 @@ def test_a_system_that_starts_no_process_fails_the_job(launcher: JobLauncher, mo
     assert "temporarily unavailable" in job.cause
 
 
+@pytest.mark.parametrize("made", ["file", "folder", "fifo"])
+def test_a_folder_that_cannot_be_locked_is_told(launcher: JobLauncher, made: str) -> None:
+    job = launcher.store.add(kind="x", title="x", spec={})
+    lock = launcher.store.lock_of(job.id)
+    lock.parent.parent.mkdir(exist_ok=True)
+    if made == "file":
+        lock.parent.write_text("")
+    elif made == "folder":
+        lock.mkdir(parents=True)
+    else:
+        lock.parent.mkdir()
+        os.mkfifo(lock)
+    assert launcher.store.get(job.id).state == JobState.LOST
+    if made == "fifo":
+        # It can be locked as well as any file.
+        with launcher.place(job.id):
+            assert launcher.store.get(job.id).state == JobState.QUEUED
+        return
+    with pytest.raises(LlmopsError, match="no job can be started in"):
+        launcher.resume(job.id)
+
+
 LOOK = """
 import sys
 from pathlib import Path
