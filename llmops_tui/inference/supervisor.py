@@ -197,15 +197,9 @@ class ServerSupervisor:
             yield
 
     def _read(self, path: Path) -> ServerHandle | None:
-        try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            identity = ProcessIdentity(int(state["pid"]), float(state["started"]))
-            model = str(state["options"]["model"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        if not identity.pid or not lives(self._folder, model, identity):
-            return None
-        return _handle(state, identity)
+        handle = _read_record(path)
+        # One that is being started has no pid yet.
+        return handle if handle is not None and handle.process.pid and self.alive(handle) else None
 
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
@@ -283,6 +277,15 @@ def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
     """The address of a server that listens there; none without a host."""
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if encrypted else 'http'}://{shown}:{port}" if host else ""
+
+
+def _read_record(path: Path) -> ServerHandle | None:
+    """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return _handle(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
