@@ -30,6 +30,7 @@ from llmops_tui.cli import (
     traces,
     train,
     trust,
+    work_remove,
 )
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of
@@ -60,6 +61,9 @@ app.add_typer(traces.app, name="traces")
 app.add_typer(job.app, name="job")
 model.app.command("get")(model_get.get)
 model.app.command("remove")(model_remove.remove)
+train.app.command("remove")(work_remove.training)
+evaluate.app.command("remove")(work_remove.evaluation)
+job.app.command("remove")(work_remove.job)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)

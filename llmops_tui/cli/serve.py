@@ -212,7 +212,7 @@ def _start(
 def _stay(session: Session, supervisor: ServerSupervisor, handle: ServerHandle) -> None:
     """Stay until interrupted or until the server ended."""
     try:
-        while handle.process.alive():
+        while supervisor.alive(handle):
             time.sleep(_POLL_SECONDS)
     except LlmopsError:
         supervisor.stop(handle.model)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.workspace.locks import is_held, wait_lock
 
 if TYPE_CHECKING:
     from llmops_tui.inference.supervisor import ServerHandle
+    from llmops_tui.jobs.process import ProcessIdentity
     from llmops_tui.models.registry import Model
 
 _POLL_SECONDS = 0.02
 _SOCKET_SECONDS = 5.0
+
+
+def lock_of(folder: Path, model: str) -> Path:
+    """The lock that a model's server holds as long as it lives."""
+    return folder / f"{model}.held"
 
 
 def claim(folder: Path, model: str) -> BinaryIO:
@@ -24,19 +31,24 @@ def claim(folder: Path, model: str) -> BinaryIO:
     Raises:
         LlmopsError: ``server_lost``: one lives of which there is no record.
     """
-    path = folder / f"{model}.held"
-    file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = safe_line(file.read(20).decode("ascii", "replace").strip())
-        file.close()
+    path = lock_of(folder, model)
+    lock = wait_lock(path)
+    if lock is None:
+        pid = safe_line(path.read_bytes()[:20].decode("ascii", "replace").strip())
         raise LlmopsError(
             "server_lost", f"a server of {model!r} runs already, as process {pid}, and its record in {folder} is gone",
             f"End it first: kill {pid}",
-        ) from None  # fmt: skip
+        )  # fmt: skip
+    file = os.fdopen(lock, "r+b", buffering=0)
     file.truncate()
     return file
+
+
+def lives(folder: Path, model: str, process: ProcessIdentity) -> bool:
+    """Whether a server lives, wherever it runs: it holds its lock, and from another container its process is not seen."""
+    path = lock_of(folder, model)
+    # One that an earlier version started has no lock.
+    return is_held(path) if path.exists() else process.alive()
 
 
 def reachable(handle: ServerHandle) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
-from llmops_tui.inference.holding import check_ours, claim, reachable
+from llmops_tui.inference.holding import check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -29,10 +29,13 @@ from llmops_tui.models.registry import Model
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import is_held
 
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
+# How long a process that was started may take to say which it is, where whoever started it cannot any more.
+_NAMED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,17 @@ class ServerSupervisor:
         return [handle for handle in handles if handle is not None]
 
     def find(self, model: str) -> ServerHandle | None:
-        """The live server of one model."""
-        return self._read(self._state(model))
+        """The live server of one model; one that was only just started is waited for until it says which process it is."""
+        deadline = time.monotonic() + _NAMED_SECONDS
+        while (handle := self._read(self._state(model))) is None and time.monotonic() < deadline:
+            if not (self._state(model).exists() and is_held(lock_of(self._folder, model))):
+                return None
+            time.sleep(_POLL_SECONDS)
+        return handle
+
+    def alive(self, handle: ServerHandle) -> bool:
+        """Whether a server lives, in this container or in another one."""
+        return lives(self._folder, handle.model, handle.process)
 
     def ensure(
         self, model: Model, options: LoadOptions | None = None, *, waiting: Callable[[float], None] | None = None
@@ -118,7 +130,7 @@ class ServerSupervisor:
         }
         try:
             record = {"options": started, "asked": asdict(asked), "notes": planned.notes}
-            handle = self._spawn(model.name, record, planned.environment)
+            handle = self._spawn(model.name, record, planned.environment, taken.lock)
         except LlmopsError:
             ledger().give_back(taken)
             raise
@@ -141,13 +153,23 @@ class ServerSupervisor:
         return handle
 
     def stop(self, model: str) -> bool:
-        """Stop a model's server and free its memory; false where none ran."""
+        """Stop a model's server and free its memory; false where none ran.
+
+        Raises:
+            LlmopsError: ``server_elsewhere``: it runs in another container.
+        """
         handle = self.find(model)
         if handle is None:
             return False
-        handle.process.send(signal.SIGTERM)
+        if not handle.process.send(signal.SIGTERM) and self.alive(handle):
+            raise LlmopsError(
+                "server_elsewhere",
+                f"the server of {model!r} runs as process {handle.process.pid} of another container, "
+                "and cannot be ended from here",
+                f"End it there: llmops model stop {model}",
+            )
         deadline = time.monotonic() + _STOP_SECONDS
-        while handle.process.alive():
+        while self.alive(handle) or handle.process.alive():
             if time.monotonic() > deadline:
                 handle.process.send(signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
@@ -175,16 +197,11 @@ class ServerSupervisor:
             yield
 
     def _read(self, path: Path) -> ServerHandle | None:
-        try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            identity = ProcessIdentity(int(state["pid"]), float(state["started"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        if not identity.alive():
-            return None
-        return _handle(state, identity)
+        handle = _read_record(path)
+        # One that is being started has no pid yet.
+        return handle if handle is not None and handle.process.pid and self.alive(handle) else None
 
-    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
+    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
         with self.log(model).open("ab") as log, claim(self._folder, model) as claimed:
@@ -194,7 +211,7 @@ class ServerSupervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(claimed.fileno(),),
+                pass_fds=(claimed.fileno(), lease_lock),
                 cwd="/",
                 env={**os.environ, **environment, "LLMOPS_SERVER": model},
             )
@@ -213,7 +230,7 @@ class ServerSupervisor:
         transport = httpx.HTTPTransport(uds=handle.socket)
         with httpx.Client(transport=transport, base_url="http://model", timeout=5.0) as client:
             while (spent := time.monotonic() - started) < _START_SECONDS:
-                if not handle.process.alive():
+                if not self.alive(handle):
                     raise self._start_failed(handle.model, "its process ended while starting")
                 try:
                     facts = client.get("/health").json()
@@ -260,6 +277,15 @@ def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
     """The address of a server that listens there; none without a host."""
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if encrypted else 'http'}://{shown}:{port}" if host else ""
+
+
+def _read_record(path: Path) -> ServerHandle | None:
+    """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return _handle(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:

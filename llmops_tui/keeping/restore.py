@@ -14,7 +14,7 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.archive import Manifest, members, read_manifest
 from llmops_tui.keeping.backup import only_keeper
 from llmops_tui.workspace.files import make_private_folder, sync_folder
@@ -135,7 +135,7 @@ def refuse_if_used(workspace: Workspace) -> None:
     users = [f"the server of {handle.model}" for handle in ServerSupervisor(workspace).running()]
     journal = Journal(workspace)
     try:
-        users += [f"the job {job.title}" for job in JobStore(journal).all(1000) if job.state == JobState.RUNNING]
+        users += [f"the job {job.title}" for job in JobStore(journal).all(100_000) if not job.state.final]
     except LlmopsError:
         # A journal that cannot be read is what a restore may be there to mend.
         users += []

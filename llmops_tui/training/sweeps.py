@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import time
@@ -163,7 +164,7 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
     reader = HistoryReader(folder)
     with (folder / "output.log").open("wb") as log:
         process = subprocess.Popen(
-            module_command("llmops_tui.training.worker.trial", str(context.workspace.root), str(folder)),
+            module_command("llmops_tui.training.worker.trial", str(context.workspace.root), str(folder), str(os.getpid())),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     told: set[int] = set()
