@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _SOCKET_SECONDS = 5.0
+_ENDING_SECONDS = 10.0
 
 
 def claim(folder: Path, model: str) -> BinaryIO:
@@ -26,17 +27,39 @@ def claim(folder: Path, model: str) -> BinaryIO:
     """
     path = folder / f"{model}.held"
     file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = safe_line(file.read(20).decode("ascii", "replace").strip())
-        file.close()
-        raise LlmopsError(
-            "server_lost", f"a server of {model!r} runs already, as process {pid}, and its record in {folder} is gone",
-            f"End it first: kill {pid}",
-        ) from None  # fmt: skip
-    file.truncate()
-    return file
+    if _locked(file):
+        file.truncate()
+        return file
+    pid = safe_line(file.read(20).decode("ascii", "replace").strip())
+    file.close()
+    raise LlmopsError(
+        "server_lost", f"a server of {model!r} runs already, as process {pid}, and its record in {folder} is gone",
+        f"End it first: kill {pid}",
+    )  # fmt: skip
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Lock a file; a server that is just ending takes its record away before it ends, and is waited for."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
+
+
+def check_not_lost(folder: Path, model: str) -> None:
+    """Make sure that no server of a model lives of which there is no record.
+
+    Raises:
+        LlmopsError: ``server_lost``, as :func:`claim`.
+    """
+    if (folder / f"{model}.held").exists():
+        claim(folder, model).close()
 
 
 def reachable(handle: ServerHandle) -> bool:

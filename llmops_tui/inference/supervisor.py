@@ -19,7 +19,7 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
-from llmops_tui.inference.holding import check_ours, claim, reachable
+from llmops_tui.inference.holding import check_not_lost, check_ours, claim, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -141,9 +141,14 @@ class ServerSupervisor:
         return handle
 
     def stop(self, model: str) -> bool:
-        """Stop a model's server and free its memory; false where none ran."""
+        """Stop a model's server and free its memory; false where none ran.
+
+        Raises:
+            LlmopsError: ``server_lost``: one runs of which there is no record.
+        """
         handle = self.find(model)
         if handle is None:
+            check_not_lost(self._folder, model)
             return False
         handle.process.send(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
