@@ -138,9 +138,9 @@ def alerts(
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
 ) -> None:
     """Show alerts, raised and cleared; or the rules behind them."""
-    from llmops_tui.monitoring.alerts import dump_rules, load_rules, parse_rules, save_rules
     from llmops_tui.monitoring.history import History
     from llmops_tui.monitoring.replay import replay
+    from llmops_tui.monitoring.rules import dump_rules, load_rules, parse_rules, save_rules
 
     session = session_of(context)
     workspace = session.workspace

@@ -21,7 +21,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
@@ -59,6 +59,15 @@ class ServerSupervisor:
         """The servers that are alive now."""
         handles = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [handle for handle in handles if handle is not None]
+
+    def fallen(self) -> list[ServerHandle]:
+        """The servers that ended without a word: killed, or crashed. One of before the machine started is none.
+
+        Each is one until its model is loaded again, or stopped.
+        """
+        return [
+            handle for path in sorted(self._folder.glob("*.json")) if (handle := self._read_fallen(path)) is not None
+        ]
 
     def find(self, model: str) -> ServerHandle | None:
         """The live server of one model."""
@@ -137,6 +146,8 @@ class ServerSupervisor:
         """Stop a model's server and free its memory; false where none ran."""
         handle = self.find(model)
         if handle is None:
+            if self._read_fallen(self._state(model)) is not None:
+                self._state(model).unlink(missing_ok=True)
             return False
         handle.process.send(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
@@ -168,14 +179,18 @@ class ServerSupervisor:
             yield
 
     def _read(self, path: Path) -> ServerHandle | None:
-        try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            identity = ProcessIdentity(int(state["pid"]), float(state["started"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        handle = _read_record(path)
+        return handle if handle is not None and handle.process.alive() else None
+
+    def _read_fallen(self, path: Path) -> ServerHandle | None:
+        handle = _read_record(path)
+        # One that is being started has no pid yet.
+        if handle is None or not handle.process.pid or handle.process.alive():
             return None
-        if not identity.alive():
-            return None
-        return _handle(state, identity)
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime >= boot_time():
+                return handle
+        return None
 
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
         state = self._state(model)
@@ -251,6 +266,15 @@ def address_of(host: str, port: int) -> str:
     """The address of a server that listens there; none without a host."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}" if host else ""
+
+
+def _read_record(path: Path) -> ServerHandle | None:
+    """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return _handle(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:

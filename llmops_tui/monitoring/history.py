@@ -10,18 +10,24 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from llmops_tui.errors import LlmopsError
-from llmops_tui.monitoring.alerts import Alert, Rule
+from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.monitoring.alerts import Alert
+from llmops_tui.monitoring.latency import Minute
+from llmops_tui.monitoring.rules import kept_rule
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 FLUSH_SECONDS = 10
+_ALERT = "rule, series, raised_at, worst, cleared_at, id, note, ended, lasted"
+# What came to alerts after the first version of their table.
+_ADDED = {"note": "TEXT NOT NULL DEFAULT ''", "ended": "TEXT NOT NULL DEFAULT ''", "lasted": "REAL"}
+_NO_WORST = "none"
 
 
 @dataclass(frozen=True)
@@ -125,25 +131,40 @@ class History:
             )
         self._dirty.difference_update(keys)
 
-    def keep_minutes(self, minutes: list[tuple[str, int, str]], cursor: tuple[str, int]) -> None:
-        """Keep the requests of some minutes, as (model, minute, text), and up to where in which journal they go."""
+    def keep_minutes(self, fresh: list[tuple[str, int, Minute]], cursor: tuple[str, int]) -> None:
+        """Add requests to those of their minutes, as (model, minute, what is new), and up to where in which journal they go."""
         with self._lock, self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO minutes (model, minute, body) VALUES (?, ?, ?)", minutes)
+            for model, at, minute in fresh:
+                kept = connection.execute(
+                    "SELECT body FROM minutes WHERE minute = ? AND model = ?", (at, model)
+                ).fetchone()
+                whole = minute if kept is None else Minute.load(kept[0]).plus(minute)
+                connection.execute(
+                    "INSERT OR REPLACE INTO minutes (model, minute, body) VALUES (?, ?, ?)", (model, at, whole.dump())
+                )
             connection.execute("INSERT OR REPLACE INTO cursors (journal, seq) VALUES (?, ?)", cursor)
 
     def keep_alert(self, alert: Alert) -> None:
         """Keep an alert that was raised, or that it was cleared."""
         with self._lock, self._transaction() as connection:
             if alert.id is None:
+                # A column that may not be empty is older than alerts without a value: text stands for none there.
                 alert.id = connection.execute(
-                    "INSERT INTO alerts (rule, series, raised_at, cleared_at, worst) VALUES (?, ?, ?, ?, ?)",
-                    (alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at, alert.worst),
-                ).lastrowid
+                    "INSERT INTO alerts (rule, series, raised_at, cleared_at, worst, note, ended, lasted) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at,
+                        _NO_WORST if alert.worst is None else alert.worst, alert.note, alert.ended, alert.lasted,
+                    ),
+                ).lastrowid  # fmt: skip
             else:
                 connection.execute(
-                    "UPDATE alerts SET cleared_at = ?, worst = ? WHERE id = ?",
-                    (alert.cleared_at, alert.worst, alert.id),
-                )
+                    "UPDATE alerts SET cleared_at = ?, worst = ?, ended = ?, lasted = ? WHERE id = ?",
+                    (
+                        alert.cleared_at, _NO_WORST if alert.worst is None else alert.worst, alert.ended, alert.lasted,
+                        alert.id,
+                    ),
+                )  # fmt: skip
 
     # ── reading ──
 
@@ -151,11 +172,30 @@ class History:
         """The newest alerts first, those that are not cleared before all others."""
         with self._lock:
             rows = self._opened().execute(
-                "SELECT rule, series, raised_at, worst, cleared_at, id FROM alerts "
-                "ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?",
-                (limit,),
+                f"SELECT {_ALERT} FROM alerts ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?", (limit,)
             ).fetchall()  # fmt: skip
-        return [Alert(Rule.model_validate_json(row[0]), *row[1:]) for row in rows]
+        return [_alert(row) for row in rows]
+
+    def alert(self, number: int) -> Alert:
+        """One alert by its number.
+
+        Raises:
+            NotFoundError: there is no such alert.
+        """
+        with self._lock:
+            row = self._opened().execute(f"SELECT {_ALERT} FROM alerts WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise NotFoundError("alert", str(number), "llmops monitor alerts shows them.")
+        return _alert(row)
+
+    def alerts_between(self, begin: float, end: float) -> list[Alert]:
+        """The alerts that were raised at some time between two moments, the oldest first."""
+        with self._lock:
+            rows = self._opened().execute(
+                f"SELECT {_ALERT} FROM alerts WHERE raised_at <= ? AND coalesce(cleared_at, ?) >= ? ORDER BY raised_at",
+                (end, end, begin),
+            ).fetchall()  # fmt: skip
+        return [_alert(row) for row in rows]
 
     def cursor(self, journal: str) -> int:
         """Up to where in a journal its requests are in the kept minutes."""
@@ -270,4 +310,13 @@ def _open(path: Path) -> sqlite3.Connection:
         "CREATE TABLE IF NOT EXISTS alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, "
         "series TEXT NOT NULL, raised_at REAL NOT NULL, cleared_at REAL, worst REAL NOT NULL)"
     )
+    known = {row[1] for row in connection.execute("PRAGMA table_info(alerts)")}
+    for name, kind in _ADDED.items():
+        if name not in known:
+            connection.execute(f"ALTER TABLE alerts ADD COLUMN {name} {kind}")
     return connection
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    rule, series, raised_at, worst, *rest = row
+    return Alert(kept_rule(rule, series), series, raised_at, None if worst == _NO_WORST else worst, *rest)

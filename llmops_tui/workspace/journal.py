@@ -112,10 +112,13 @@ class Journal:
         )
         return [Timing(*row) for row in rows]
 
-    def forget_timings(self, before: float) -> int:
-        """Drop the timings of requests that ended before a moment; the requests themselves are in the book."""
+    def forget_timings(self, before: float, counted: int) -> int:
+        """Drop the timings of requests that ended before a moment and were counted, up to the one of that number.
+
+        The requests themselves are in the book.
+        """
         with self.transaction() as connection:
-            return connection.execute("DELETE FROM timings WHERE ended_at < ?", (before,)).rowcount
+            return connection.execute("DELETE FROM timings WHERE ended_at < ? AND seq <= ?", (before, counted)).rowcount
 
     def save_draft(self, key: str, body: dict[str, Any]) -> None:
         """Keep what is being typed; durable when this returns."""

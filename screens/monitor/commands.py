@@ -162,7 +162,7 @@ async def _send(screen: MonitorScreen, process: ProcessLoad, name: str) -> None:
 
 def edit_rules(screen: MonitorScreen) -> None:
     """Change the alert rules in $EDITOR."""
-    from llmops_tui.monitoring.alerts import dump_rules, load_rules, save_rules
+    from llmops_tui.monitoring.rules import dump_rules, load_rules, save_rules
 
     path = screen.services.workspace.alert_rules
     head = (
@@ -183,8 +183,8 @@ def edit_rules(screen: MonitorScreen) -> None:
 
 async def dry_run(screen: MonitorScreen) -> None:
     """Show what the rules would have raised in the last day."""
-    from llmops_tui.monitoring.alerts import load_rules
     from llmops_tui.monitoring.replay import replay
+    from llmops_tui.monitoring.rules import load_rules
 
     now = time.time()
     rules = await asyncio.to_thread(load_rules, screen.services.workspace.alert_rules)

@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from llmops_tui.hardware.gpus import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.inference.server.metrics import ServerMetrics
-from llmops_tui.monitoring.alerts import save_rules
 from llmops_tui.monitoring.dashboard import dashboard_json, queries
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.exporter import page
 from llmops_tui.monitoring.recorder import Moment, Recorder
+from llmops_tui.monitoring.rules import save_rules
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops

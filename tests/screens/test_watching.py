@@ -18,10 +18,11 @@ from textual.widgets import Static
 from llmops_tui.hardware.gpus import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.monitoring.alerts import Alert, Rule, save_rules
+from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.overview import Overview, next_steps
 from llmops_tui.monitoring.recorder import Recorder
+from llmops_tui.monitoring.rules import Rule, save_rules
 from llmops_tui.traces.feedback import give
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
