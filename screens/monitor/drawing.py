@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from llmops_tui.hardware.gpus import Gpu, GpuView
+from llmops_tui.hardware.gpus import Gpu, GpuInstance, GpuView
 from llmops_tui.hardware.host import HostLoad
 from llmops_tui.hardware.processes import ProcessLoad
 from llmops_tui.monitoring.alerts import Alert
@@ -72,9 +72,12 @@ def number(value: float | None, unit: str = "", form: str = ",.0f") -> str:
 def machine(moment: Moment, width: int, *, utf8: bool) -> list[Line]:
     """The machine: its GPUs, or why there are none, and the host."""
     lines: list[Line] = []
-    for gpu in moment.gpus.gpus:
+    view = moment.gpus
+    # Of a driver that fails all cards tell the same; that is one line.
+    alike = len(view.gpus) > 1 and view.state != "ok" and all(gpu.trouble == view.state for gpu in view.gpus)
+    for gpu in () if alike else view.gpus:
         lines += _gpu(gpu, width, utf8=utf8)
-    lines += _gpu_trouble(moment.gpus)
+    lines += _gpu_trouble(view, alike=alike)
     return lines + _host(moment.host, width, utf8=utf8)
 
 
@@ -101,7 +104,20 @@ def _gpu(gpu: Gpu, width: int, *, utf8: bool) -> list[Line]:
         (number(gpu.clock, "MHz") + "  ", "plain"),
         *([("held down by ", "muted"), (held + "  ", "warn")] if held else []), *_link(gpu, utf8=utf8),
     ]  # fmt: skip
-    return [[*first, ("  ", "plain"), *second]] if width >= 175 else [first, [("       ", "plain"), *second]]
+    lines: list[Line] = (
+        [[*first, ("  ", "plain"), *second]] if width >= 175 else [first, [("       ", "plain"), *second]]
+    )
+    return lines + [_part(gpu, part, size, utf8=utf8) for part in gpu.instances]
+
+
+def _part(gpu: Gpu, part: GpuInstance, size: int, *, utf8: bool) -> Line:
+    """A part of a GPU that is divided, by the number that nvidia-smi gives it."""
+    share = part.memory_used / part.memory_total if part.memory_used is not None and part.memory_total else None
+    return [
+        (f"  {gpu.index}.{part.index}  ", "accent"), (f"{safe_line(part.name):10} ", "plain"), ("mem ", "muted"),
+        bar(share, size, utf8=utf8), (f" {bytes_text(part.memory_used)} of {bytes_text(part.memory_total)}  ", "plain"),
+        (safe_line(part.uuid), "muted"),
+    ]  # fmt: skip
 
 
 def _link(gpu: Gpu, *, utf8: bool) -> Line:
@@ -122,11 +138,14 @@ def _calm(shown: tuple[str, str]) -> tuple[str, str]:
     return shown[0], "muted" if shown[1] == "muted" else "accent"
 
 
-def _gpu_trouble(view: GpuView) -> list[Line]:
-    if view.state == "ok" or (view.gpus and all(gpu.trouble for gpu in view.gpus)):
+def _gpu_trouble(view: GpuView, *, alike: bool) -> list[Line]:
+    if view.state == "ok" or (not alike and view.gpus and all(gpu.trouble for gpu in view.gpus)):
         return []
-    calm = view.state == "none"
-    text: Line = [("GPU    ", "accent"), (view.cause + ". ", "muted" if calm else "bad")]
+    calm = view.state == "none" and not alike
+    text: Line = [
+        (f"{len(view.gpus)} GPUs " if alike else "GPU    ", "accent"),
+        (view.cause + ". ", "muted" if calm else "bad"),
+    ]
     if calm:
         return [[*text, ("Models run on the processor.", "muted")]]
     again = f" Asked again in {view.retry_in:.0f} s; F5 asks now." if view.retry_in else ""
@@ -201,6 +220,8 @@ def engines(moment: Moment, width: int, *, utf8: bool) -> list[Line]:
 def _engine(engine: EngineLoad, width: int, view: GpuView) -> list[Line]:
     good = engine.state == "ok"
     name = cell(safe_line(engine.model), min(len(engine.model), max(12, width - 48)))
+    if not engine.answers:
+        return [[(name, "accent"), (f"  {engine.state}", "bad"), (f"  {safe_line(engine.why_down)}", "plain")]]
     head: Line = [
         (name, "accent"), (f"  {engine.state}", "good" if good else "bad"),
         (f"  {engine.running} of {engine.slots} slots", "plain"),

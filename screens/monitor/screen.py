@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from screens.terminal import TerminalProfile
 
 _ALERT_SECONDS = 5.0
+_LATE_SECONDS = 10.0
 
 
 def make(services: Services, profile: TerminalProfile) -> MonitorScreen:
@@ -136,7 +137,9 @@ class MonitorScreen(LookingScreen):
         lines.show_lines(shown)
         panel = self.query_one("#monitor-machine", Panel)
         who = "recording" if moment.recording else "recorded by another llmops"
-        panel.set_note(self.services.recorder.trouble[:100] or f"{who} · {moment.cost:.1%} of a core")
+        recorder = self.services.recorder
+        late = f"nothing seen for {recorder.age:.0f} s: a look has not ended" if recorder.age > _LATE_SECONDS else ""
+        panel.set_note(safe_line(recorder.trouble)[:100] or late or f"{who} · {moment.cost:.1%} of a core")
 
     def _draw_processes(self) -> None:
         moment = self.moment
