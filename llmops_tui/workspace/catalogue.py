@@ -29,6 +29,7 @@ T = TypeVar("T")
 STORAGE_VERSION = "v1.5.0"
 LOCK_SECONDS = 10.0
 _POLL_SECONDS = 0.01
+_NOTICE_BYTES = 16_384
 
 # No extension is ever fetched or loaded, no progress bar is ever printed, and memory stays small beside a model.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -246,8 +247,19 @@ def write_notice(workspace: Workspace, text: str) -> None:
 
 
 def read_notices(workspace: Workspace) -> list[tuple[Path, str]]:
-    """The banners that were not dismissed yet, oldest first; dismissing one is deleting its file."""
-    return [(p, p.read_text(encoding="utf-8")) for p in sorted(workspace.logs.glob("notice-*.txt"))]
+    """The banners that were not dismissed yet, oldest first; dismissing one is deleting its file.
+
+    One that cannot be read is told as that: it must not keep anybody from working.
+    """
+    found = []
+    for path in sorted(workspace.logs.glob("notice-*.txt")):
+        if path.is_file():
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                found.append((path, file.read(_NOTICE_BYTES).decode("utf-8", "replace")))
+                continue
+        if path.is_symlink() or path.exists():
+            found.append((path, f"the notice {path.name} cannot be read: it is no file, or not yours"))
+    return found
 
 
 def _locked(workspace: Workspace, holder: str, seconds: float) -> LlmopsError:
