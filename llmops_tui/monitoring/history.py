@@ -10,7 +10,7 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.monitoring.alerts import Alert
+from llmops_tui.monitoring.changes import Change
 from llmops_tui.monitoring.latency import Minute
 from llmops_tui.monitoring.rules import kept_rule
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
@@ -117,6 +118,7 @@ class History:
                 oldest = (int(now) - grain.kept) // grain.span
                 connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (grain.seconds, oldest))
             connection.execute("DELETE FROM minutes WHERE minute < ?", ((int(now) - GRAINS[-1].kept) // 60,))
+            connection.execute("DELETE FROM changes WHERE at < ?", (now - GRAINS[-1].kept,))
 
     def _write(self, keys: list[tuple[str, int]]) -> None:
         if not keys:
@@ -166,7 +168,29 @@ class History:
                     ),
                 )  # fmt: skip
 
+    def keep_changes(self, changes: Iterable[Change], known: dict[str, str]) -> None:
+        """Keep what changed, and how things are now, by kind, for whoever looks next."""
+        with self._lock, self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO changes (at, kind, told, who) VALUES (?, ?, ?, ?)",
+                [(c.at, c.kind, c.text, c.who) for c in changes],
+            )
+            connection.executemany("INSERT OR REPLACE INTO known (kind, value) VALUES (?, ?)", list(known.items()))
+
     # ── reading ──
+
+    def known(self) -> dict[str, str]:
+        """How things were when they were last looked at, by kind."""
+        with self._lock:
+            return dict(self._opened().execute("SELECT kind, value FROM known").fetchall())
+
+    def changes_between(self, begin: float, end: float) -> list[Change]:
+        """What was changed between two moments, the oldest first."""
+        with self._lock:
+            rows = self._opened().execute(
+                "SELECT at, kind, told, who FROM changes WHERE at BETWEEN ? AND ? ORDER BY at", (begin, end)
+            ).fetchall()  # fmt: skip
+        return [Change(*row) for row in rows]
 
     def alerts(self, limit: int = 200) -> list[Alert]:
         """The newest alerts first, those that are not cleared before all others."""
@@ -309,6 +333,11 @@ def _open(path: Path) -> sqlite3.Connection:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, "
         "series TEXT NOT NULL, raised_at REAL NOT NULL, cleared_at REAL, worst REAL NOT NULL)"
+    )
+    connection.execute("CREATE TABLE IF NOT EXISTS known (kind TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS changes (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, "
+        "told TEXT NOT NULL, who TEXT NOT NULL)"
     )
     known = {row[1] for row in connection.execute("PRAGMA table_info(alerts)")}
     for name, kind in _ADDED.items():

@@ -24,6 +24,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.monitoring import happenings, series
 from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
+from llmops_tui.monitoring.changes import ChangeWatch
 from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import FLUSH_SECONDS, History
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
@@ -124,6 +125,7 @@ class Recorder:
         self._runs = _Runs()
         self._recent = happenings.Recent()
         self._failures = happenings.Failures()
+        self._changes: ChangeWatch | None = None
         self._latencies = Latencies()
         self._windows: tuple[Latency, ...] = ()
         self._alerts = AlertEngine(DEFAULT_RULES)
@@ -217,6 +219,7 @@ class Recorder:
         )
         if self.recording:
             self.history.add(now, values)
+            self._note_changes(now, engines)
             self._warn(now, ticks, values, happenings.notes_of(view.gpus, engines, failed))
             if ticks - self._flushed >= FLUSH_SECONDS:
                 self._keep(now, ticks)
@@ -274,6 +277,13 @@ class Recorder:
             if not self.recording:
                 # Whoever records keeps the minutes; here they are only forgotten in time.
                 self._latencies.settle(ticks)
+
+    def _note_changes(self, now: float, engines: tuple[EngineLoad, ...]) -> None:
+        if self._changes is None:
+            self._changes = ChangeWatch(self.workspace.alert_rules, self.history.known())
+        changes, known = self._changes.look(now, engines)
+        if changes or known:
+            self.history.keep_changes(changes, known)
 
     def _warn(self, now: float, ticks: float, values: dict[str, float | None], notes: dict[str, str]) -> None:
         path = self.workspace.alert_rules

@@ -16,12 +16,14 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDia
 
 if TYPE_CHECKING:
     from llmops_tui.hardware.processes import ProcessLoad
+    from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Moment
     from screens.monitor.groups import Group
     from screens.monitor.screen import MonitorScreen
 
 _SIGNALS = (("TERM", "asks it to end"), ("INT", "as ctrl+c does"), ("KILL", "ends it at once; nothing is saved"))
 _DRY_SECONDS = 86_400
+_SENDERS = 3
 
 
 def choose_group(screen: MonitorScreen, groups: list[Group]) -> None:
@@ -104,6 +106,40 @@ async def _inspect(screen: MonitorScreen, crossed: tuple[float, float]) -> None:
         ),
         chosen,
     )
+
+
+async def show_incident(screen: MonitorScreen, alert: Alert) -> None:
+    """Show what was going on around an alert, on one line of time."""
+    from llmops_tui.monitoring.incident import incident_of
+    from llmops_tui.workspace.catalogue import Catalogue
+
+    services = screen.services
+    found = await asyncio.to_thread(
+        incident_of, alert, services.recorder.history, Catalogue(services.workspace), services.journal, time.time()
+    )
+    begin = time.strftime("%b %d %H:%M", time.localtime(found.begin))
+    end = time.strftime("%H:%M", time.localtime(found.end)) if alert.cleared_at is not None else "now"
+    asked = [
+        f"{each.requests:,} requests to {each.model} ({each.who}){f', {each.failed:,} failed' if each.failed else ''}"
+        for each in found.traffic[:_SENDERS]
+    ]
+    title = safe_line("; ".join([f"Around alert {alert.id}, from {begin} to {end}", *asked]))
+    choices = [
+        Choice(
+            f"{entry.kind} {entry.of}", f"{time.strftime('%H:%M:%S', time.localtime(entry.at))}  {entry.kind:8} {entry.text}",
+            entry.who,
+        )
+        for entry in found.entries
+    ]  # fmt: skip
+
+    def chosen(what: str | None) -> None:
+        kind, _, place = (what or "").partition(" ")
+        if kind == "request":
+            screen.act("go", screen.app.going.trace, place)
+        elif kind == "job":
+            screen.app.switch_mode("jobs")
+
+    screen.app.push_screen(ChoiceDialog(title, choices, "Nothing of ours is known of that time."), chosen)
 
 
 def signal_process(screen: MonitorScreen) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from llmops_tui.hardware.gpus import Gpu, GpuInstance, GpuView
 from llmops_tui.hardware.host import HostLoad
@@ -31,9 +32,7 @@ HELP_ENGINES = (
     "The model servers: requests in the batch and in the queue, cache in use, prompt tokens reused, and how long requests "
     "took over the last 15 minutes, as percentiles and as a histogram from the fastest to the slowest."
 )
-HELP_ALERTS = (
-    "What is wrong now, then what was. e changes the rules, d shows what they would have raised in the last day."
-)
+HELP_ALERTS = "What is wrong now, then what was. enter says what was going on around one: what ran, what was changed, who asked. e changes the rules, d shows what they would have raised in the last day."
 NO_ENGINES = f"No model is loaded.\nIt is when it is first used: u on {screen_place('models')}."
 NO_ALERTS = "Nothing is wrong, and nothing was.\ne changes the rules."
 NO_PROCESSES = "Looking …"
@@ -289,17 +288,30 @@ def _milliseconds(value: float | None) -> str:
     return f"{value / 1000:.1f} s" if value >= 10_000 else f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
-def alerts(active: tuple[Alert, ...], past: list[Alert]) -> list[Line]:
-    """What is raised, then what was."""
+def alerts(found: Sequence[Alert], width: int) -> list[Line]:
+    """What is raised, then what was: when, for how long, what, and how it ended where its value did not come back."""
     lines: list[Line] = []
-    for alert in active:
-        style = "bad" if alert.rule.severity == "error" else "warn"
-        lines.append([(f"{_clock(alert.raised_at)} ", "muted"), (safe_line(alert.text), style)])
-    for alert in past:
-        if alert.cleared_at is not None:
-            minutes = max(0.0, alert.cleared_at - alert.raised_at) / 60
-            lines.append([(f"{_clock(alert.raised_at)} for {minutes:.0f} min  {safe_line(alert.text)}", "muted")])
+    for alert in found:
+        over = alert.cleared_at is not None
+        style = "muted" if over else "bad" if alert.rule.severity == "error" else "warn"
+        head = f"{_clock(alert.raised_at)} " + (f"for {_duration(alert.seconds)} " if over else "")
+        outcome = f"  {alert.outcome}" if alert.outcome else ""
+        # What became of it is seen whatever the length of what it was.
+        room = max(20, width - 1 - len(head) - len(outcome)) if outcome else None
+        text = safe_line(alert.text)
+        lines.append([
+            (head, "muted"), (text if room is None or len(text) <= room else text[: room - 1] + "…", style),
+            (safe_line(outcome), "muted"),
+        ])  # fmt: skip
     return lines
+
+
+def _duration(seconds: float) -> str:
+    """A length of time in one number."""
+    for limit, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{seconds / limit:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _clock(at: float) -> str:

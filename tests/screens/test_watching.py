@@ -535,7 +535,11 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
     assert drawing.bandwidth_share(engine, view) is None
     rule = Rule(name="a", series="b", above=1.0, severity="error")
     raised, over = Alert(rule, "b", 5.0, 2.0), Alert(rule, "b", 1.0, 2.0, cleared_at=61.0)
-    lines = drawing.alerts((raised,), [raised, over])
-    assert len(lines) == 2
+    gone = Alert(rule, "b", 1.0, 2.0, cleared_at=5.0, ended="its rule is gone", lasted=4.0)
+    lines = drawing.alerts([raised, over, gone], 40)
+    assert len(lines) == 3
     assert "for 1 min" in lines[1][0][0]
+    assert "for 4 s" in lines[2][0][0]
+    # However narrow it is, why it ended is seen.
+    assert lines[2][2][0] == "  ended: its rule is gone"
     assert os.getpid()
