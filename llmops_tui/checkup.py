@@ -201,7 +201,7 @@ def _book(workspace: Workspace) -> list[Check]:
 
 def _notices(workspace: Workspace) -> list[Check]:
     """Banners that wait; told here they have been seen, and are cleared."""
-    from llmops_tui.workspace.catalogue import read_notices
+    from llmops_tui.workspace.notices import read_notices
 
     found = []
     for path, text in read_notices(workspace):

@@ -95,7 +95,7 @@ class StatusFeed:
 
     def _fields(self, moment: Moment) -> dict[str, Any]:
         """Fields of the status at a moment."""
-        from llmops_tui.workspace.catalogue import read_notices
+        from llmops_tui.workspace.notices import read_notices
 
         running = moment.jobs
         notices = read_notices(self._app.services.workspace)

@@ -18,10 +18,11 @@ from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.marker import existing
+from llmops_tui.workspace.notices import read_notices
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings

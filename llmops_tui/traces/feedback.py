@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id
@@ -43,6 +44,8 @@ def give(
     }  # fmt: skip
     key = new_id("fb")
     store.journal.append("feedback", key, entry)
-    fold(store.catalogue, store.journal)
+    with contextlib.suppress(LlmopsError):
+        # It is durable in the journal; a book that is busy takes it with the next look.
+        fold(store.catalogue, store.journal)
     return {"feedback": key, "trace": found.line.id, "score": score, "correction": correction, "comment": comment,
             "verdict": verdict}  # fmt: skip

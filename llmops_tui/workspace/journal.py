@@ -21,6 +21,11 @@ from llmops_tui.workspace.marker import existing, note, require
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 BUSY_SECONDS = 15.0
+# SQLite keeps text where a number should be, and whoever writes by hand has written it.
+_SOUND = (
+    "typeof(ended_at) <> 'text' AND typeof(total_ms) <> 'text' AND typeof(ttft_ms) <> 'text' AND typeof(token_ms) <> 'text' "
+    "AND typeof(tokens) = 'integer' AND typeof(failed) = 'integer'"
+)
 _TIMING_COLUMNS = "id, ended_at, model, ttft_ms, token_ms, total_ms, tokens, failed"
 
 
@@ -99,14 +104,14 @@ class Journal:
     def timings_after(self, seq: int, limit: int = 5000) -> list[Timing]:
         """Requests that ended after the one numbered ``seq``, in that order."""
         rows = self.connection().execute(
-            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE seq > ? AND {_SOUND} ORDER BY seq LIMIT ?", (seq, limit)
         )
         return [Timing(*row) for row in rows]
 
     def timings_between(self, begin: float, end: float, limit: int) -> list[Timing]:
         """Requests under way between two moments, the longest first."""
         rows = self.connection().execute(
-            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE ended_at >= ? AND ended_at - total_ms / 1000.0 <= ? "
+            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE ended_at >= ? AND ended_at - total_ms / 1000.0 <= ? AND {_SOUND} "
             "ORDER BY total_ms DESC LIMIT ?",
             (begin, end, limit),
         )

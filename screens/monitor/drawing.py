@@ -32,7 +32,10 @@ HELP_ENGINES = (
     "The model servers: requests in the batch and in the queue, cache in use, prompt tokens reused, and how long requests "
     "took over the last 15 minutes, as percentiles and as a histogram from the fastest to the slowest."
 )
-HELP_ALERTS = "What is wrong now, then what was. enter says what was going on around one: what ran, what was changed, who asked. e changes the rules, d shows what they would have raised in the last day."
+HELP_ALERTS = (
+    "What is wrong now, then what was. enter says what was going on around one: what ran, what was changed, who asked. "
+    "e changes the rules, d shows what they would have raised in the last day."
+)
 NO_ENGINES = f"No model is loaded.\nIt is when it is first used: u on {screen_place('models')}."
 NO_ALERTS = "Nothing is wrong, and nothing was.\ne changes the rules."
 NO_PROCESSES = "Looking …"

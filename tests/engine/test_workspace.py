@@ -16,7 +16,7 @@ import pytest
 from llmops_tui.datasets.console import run_query
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
@@ -24,6 +24,7 @@ from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.lineage import ancestors, record_edges
 from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
+from llmops_tui.workspace.notices import read_notices
 
 
 def test_the_workspace_is_found_upward_like_git_does(tmp_path: Path) -> None:

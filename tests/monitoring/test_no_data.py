@@ -350,7 +350,7 @@ def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Works
     again = jobs.add(kind="train", title="train b", spec={})
     jobs.update(again.id, state="lost", finished_at=watch.clock.now)
     assert watch.go(2).alerts
-    jobs.add(kind="train", title="train b", spec={}, resumes=again.id)
+    jobs.update(jobs.add(kind="train", title="train b", spec={}).id, resumes=again.id)
     assert watch.go(2).alerts == ()
     watch.recorder.stop()
 
