@@ -132,13 +132,13 @@ def session_of(context: typer.Context) -> Session:
 
 def report_error(options: Globals, error: LlmopsError) -> int:
     """Print a failure as the interface promises and return the exit code."""
-    with streams.watched():
-        # Of a failure to write no more is written there.
-        if options.json and error.code != "output_failed":
-            with contextlib.suppress(LlmopsError, BrokenPipeError):
-                sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
-                sys.stdout.flush()
+    # Of a failure to write no more is written there.
+    if options.json and error.code != "output_failed":
+        with contextlib.suppress(LlmopsError, BrokenPipeError), streams.watched():
+            sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
+    with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(safe_line(f"llmops: {error.told}", limit=2000) + "\n")
+        sys.stderr.flush()
     return int(error.exit_code)
 
 

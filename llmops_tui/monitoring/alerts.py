@@ -70,7 +70,8 @@ class Alert:
         else:
             limit = f"above {self.rule.above:g}" if self.rule.above is not None else f"below {self.rule.below:g}"
             told = f"{self.series} {limit}, worst {self.worst:.4g}"
-        return f"{self.rule.name}: {told}" + (f": {self.note}" if self.note else "")
+        # What it is about comes first: on a small screen the end is not seen.
+        return f"{self.rule.name}: {self.note} ({told})" if self.note else f"{self.rule.name}: {told}"
 
     @property
     def outcome(self) -> str:

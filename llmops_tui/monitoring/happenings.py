@@ -75,13 +75,13 @@ def notes_of(gpus: Iterable[Gpu], engines: Iterable[EngineLoad], failed: Iterabl
     """By series, what the values stand for that an alert may be about."""
     found: dict[str, str] = {}
     for gpu in gpus:
-        card = f"{gpu.name} {gpu.uuid}".strip()
+        card = " ".join(word for word in (f"GPU {gpu.index}", gpu.name if gpu.name != "GPU" else "", gpu.uuid) if word)
         found[f"gpu{gpu.index}.lost"] = f"{card}: {gpu.trouble}" if gpu.trouble else card
         found[f"gpu{gpu.index}.throttled"] = f"{card}: {', '.join(gpu.throttled or ())}"
         found[f"gpu{gpu.index}.xid"] = f"{card}: Xid {gpu.link.xid}"
         found[f"gpu{gpu.index}.ecc_uncorrected"] = card
     for engine in engines:
-        found[f"engine.{engine.model}.up"] = engine.why_down
+        found[f"engine.{engine.model}.up"] = f"{engine.model}: {engine.why_down}"
     for job in failed:
         name = f"job.{job.kind}.failed"
         told = f"{job.title} {job.state.value}" + (f": {job.cause}" if job.cause else "")

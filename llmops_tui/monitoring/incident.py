@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import duckdb
 
 BEFORE_SECONDS = 600.0
-# Of requests those that failed, and the longest: the rest is counted.
-_SHOWN = 20
+# Of requests some that failed, and the longest: the rest is counted.
+_FAILED = 20
+_LONG = 5
 _LONGEST_REQUEST = 3600.0
 _COLUMNS = ("id", "started_at", "model", "finish_reason", "error", "total_ms", "prompt", "prompt_version", "client")
 _WRITTEN = "SELECT created_at, prompt || '@' || number || ' was written' || if(note = '', '', ': ' || note) FROM prompt_versions"
@@ -123,7 +124,9 @@ def _changes(book: duckdb.DuckDBPyConnection, begin: float, end: float) -> list[
     return [
         Entry(float(at), kind, str(text))
         for kind, query in _IN_THE_BOOK
-        for at, text in book.execute(f"FROM ({query}) AS t(at, told) WHERE at BETWEEN ? AND ?", [begin, end]).fetchall()
+        for at, text in book.execute(
+            f"FROM ({query}) AS t(moment, told) WHERE moment BETWEEN ? AND ?", [begin, end]
+        ).fetchall()
     ]
 
 
@@ -149,13 +152,14 @@ def _who(request: dict[str, Any]) -> str:
 
 def _told_requests(requests: list[dict[str, Any]]) -> Iterable[Entry]:
     failed = [request for request in requests if request["finish_reason"] == "error"]
-    longest = sorted(requests, key=lambda request: -(request["total_ms"] or 0.0))[:_SHOWN]
-    shown = {request["id"]: request for request in [*failed[:_SHOWN], *longest]}
+    longest = sorted(requests, key=lambda request: -(request["total_ms"] or 0.0))[:_LONG]
+    shown = {request["id"]: request for request in [*failed[:_FAILED], *longest]}
     for request in shown.values():
         prompt = f" of {request['prompt']}@{request['prompt_version']}" if request["prompt"] else ""
-        told = f"request to {request['model']}{prompt}, {request['total_ms'] or 0:,.0f} ms"
+        took = f"{request['total_ms'] or 0:,.0f} ms"
+        told = f"{request['model']}{prompt} took {took}"
         if request["finish_reason"] == "error":
-            told += f", failed: {request['error'] or 'no cause was told'}"
+            told = f"{request['model']}{prompt} failed after {took}: {request['error'] or 'no cause was told'}"
         yield Entry(request["started_at"], "request", told, _who(request), request["id"])
 
 

@@ -43,6 +43,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
 _MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}
 _ASCII_MARKS = {"server": "S", "run": "R", "job": "J", "app": "A", "elsewhere": "?"}
+_LEAST_TEXT = 16
 SORTS = ("cpu", "memory", "gpu memory", "name")
 
 
@@ -77,7 +78,8 @@ def machine(moment: Moment, width: int, *, utf8: bool) -> list[Line]:
     view = moment.gpus
     # Of a driver that fails all cards tell the same; that is one line.
     alike = len(view.gpus) > 1 and view.state != "ok" and all(gpu.trouble == view.state for gpu in view.gpus)
-    for gpu in () if alike else view.gpus:
+    # What is wrong is seen first, however many cards there are.
+    for gpu in () if alike else sorted(view.gpus, key=lambda gpu: not gpu.trouble):
         lines += _gpu(gpu, width, utf8=utf8)
     lines += _gpu_trouble(view, alike=alike)
     return lines + _host(moment.host, width, utf8=utf8)
@@ -299,13 +301,12 @@ def alerts(found: Sequence[Alert], width: int) -> list[Line]:
         style = "muted" if over else "bad" if alert.rule.severity == "error" else "warn"
         head = f"{_clock(alert.raised_at)} " + (f"for {_duration(alert.seconds)} " if over else "")
         outcome = f"  {alert.outcome}" if alert.outcome else ""
-        # What became of it is seen whatever the length of what it was.
-        room = max(20, width - 1 - len(head) - len(outcome)) if outcome else None
         text = safe_line(alert.text)
-        lines.append([
-            (head, "muted"), (text if room is None or len(text) <= room else text[: room - 1] + "…", style),
-            (safe_line(outcome), "muted"),
-        ])  # fmt: skip
+        room = width - 1 - len(head) - len(outcome)
+        if outcome and _LEAST_TEXT <= room < len(text):
+            # What became of it is seen, whatever the length of what it was.
+            text = text[: room - 1] + "…"
+        lines.append([(head, "muted"), (text, style), (safe_line(outcome), "muted")])
     return lines
 
 

@@ -351,8 +351,8 @@ def test_a_rule_is_told_which_card_and_what_happened() -> None:
     assert [values[f"gpu{n}.lost"] for n in range(4)] == [0, 0, 1, 0]
     # At its power limit a card is at work; held down by heat it is not well.
     assert [values[f"gpu{n}.throttled"] for n in range(3)] == [0, 1, None]
-    assert notes["gpu2.lost"] == "GPU: gpu lost"
-    assert notes["gpu1.throttled"] == "NVIDIA H200 GPU-1: power, hardware heat"
+    assert notes["gpu2.lost"] == "GPU 2: gpu lost"
+    assert notes["gpu1.throttled"] == "GPU 1 NVIDIA H200 GPU-1: power, hardware heat"
 
 
 class FakeAmd:

@@ -320,8 +320,8 @@ def test_what_could_not_be_kept_is_kept_with_what_comes_later(
         request(journal, f"run_{number}", NOON)
     whole = History.keep_minutes
     monkeypatch.setattr(History, "keep_minutes", lambda *_a: (_ for _ in ()).throw(LlmopsError("disk_full", "full")))
-    watch.ticks.advance(20)
     for _ in range(3):
+        watch.ticks.advance(20)
         with pytest.raises(LlmopsError, match="full"):
             watch.go(1)
     monkeypatch.setattr(History, "keep_minutes", whole)
@@ -342,7 +342,7 @@ def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Works
     job = jobs.add(kind="train", title="train qlora-03", spec={})
     jobs.update(job.id, state="failed", cause="out of memory", started_at=NOON, finished_at=watch.clock.now)
     (alert,) = watch.go(2).alerts
-    assert alert.text == "failed job: job.train.failed above 0, worst 1: train qlora-03 failed: out of memory"
+    assert alert.text == "failed job: train qlora-03 failed: out of memory (job.train.failed above 0, worst 1)"
     # Set back by a day it would have failed for as long.
     watch.clock.now -= 86_400
     assert watch.go(590).alerts
@@ -382,7 +382,7 @@ def test_a_server_that_was_killed_is_down_until_its_model_is_stopped(workspace: 
     assert [handle.model for handle in supervisor.fallen()] == ["m"]
     watch = Watch(workspace)
     (alert,) = watch.go(10).alerts
-    assert alert.text == "engine down: engine.m.up below 1, worst 0: its server ended without a word"
+    assert alert.text == "engine down: m: its server ended without a word (engine.m.up below 1, worst 0)"
     assert not supervisor.stop("m")
     assert supervisor.fallen() == []
     watch.recorder._engines._due = 0.0

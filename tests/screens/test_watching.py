@@ -536,7 +536,7 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
     rule = Rule(name="a", series="b", above=1.0, severity="error")
     raised, over = Alert(rule, "b", 5.0, 2.0), Alert(rule, "b", 1.0, 2.0, cleared_at=61.0)
     gone = Alert(rule, "b", 1.0, 2.0, cleared_at=5.0, ended="its rule is gone", lasted=4.0)
-    lines = drawing.alerts([raised, over, gone], 40)
+    lines = drawing.alerts([raised, over, gone], 60)
     assert len(lines) == 3
     assert "for 1 min" in lines[1][0][0]
     assert "for 4 s" in lines[2][0][0]
