@@ -140,7 +140,7 @@ def alerts(
     """Show alerts, raised and cleared; or the rules behind them."""
     from llmops_tui.monitoring.history import History
     from llmops_tui.monitoring.replay import replay
-    from llmops_tui.monitoring.rules import dump_rules, load_rules, parse_rules, save_rules
+    from llmops_tui.monitoring.rules import dump_rules, load_rules, parse_rules, save_rules, unseen
 
     session = session_of(context)
     workspace = session.workspace
@@ -148,6 +148,8 @@ def alerts(
     try:
         if use is not None:
             kept = save_rules(workspace.alert_rules, _text_of(use))
+            for told in unseen(kept, history.series()):
+                session.say(told)
             session.emit({"rules": [r.model_dump() for r in kept]}, lambda: f"{len(kept)} rules are used from now on")
         elif rules:
             found = load_rules(workspace.alert_rules)
@@ -196,7 +198,8 @@ def incident(
         rows = [[_when(e.at)[11:], e.kind, e.text, e.who, e.of] for e in shown]
         lines = session.rows(["at", "what", "happened", "who", "id"], rows, len(found.entries))
         asked = [[t.model, t.who, t.requests, t.failed, round(t.slowest_ms)] for t in found.traffic]
-        return f"{head}\n\n{lines}\n\n{session.rows(['model', 'who asked', 'requests', 'failed', 'slowest ms'], asked)}"
+        heads = ["model", "who asked", "requests", "failed", "slowest ms"]
+        return f"{head}\n\n{lines}\n\n{session.rows(heads, asked) if asked else 'Nobody asked a model then.'}"
 
     session.emit(data, human)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -150,6 +151,15 @@ def save_rules(path: Path, text: str) -> tuple[Rule, ...]:
     if any(rule.command for rule in rules):
         _approve(text)
     return rules
+
+
+def unseen(rules: Iterable[Rule], recorded: Iterable[str]) -> list[str]:
+    """Of rules whose series was never recorded, a sentence each: it may come, or be a slip. None where nothing was yet."""
+    names = list(recorded)
+    return [
+        f"{rule.name}: no series {rule.series} was recorded yet"
+        for rule in rules if names and not fnmatch.filter(names, rule.series)
+    ]  # fmt: skip
 
 
 def may_run(path: Path) -> bool:

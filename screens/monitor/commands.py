@@ -198,7 +198,7 @@ async def _send(screen: MonitorScreen, process: ProcessLoad, name: str) -> None:
 
 def edit_rules(screen: MonitorScreen) -> None:
     """Change the alert rules in $EDITOR."""
-    from llmops_tui.monitoring.rules import dump_rules, load_rules, save_rules
+    from llmops_tui.monitoring.rules import dump_rules, load_rules, save_rules, unseen
 
     path = screen.services.workspace.alert_rules
     head = (
@@ -215,6 +215,8 @@ def edit_rules(screen: MonitorScreen) -> None:
         screen.app.report(error if isinstance(error, LlmopsError) else LlmopsError("rules_unreadable", str(error)))
         return
     screen.app.say(f"{len(rules)} rules are used from now on. d shows what they would have raised.")
+    for told in unseen(rules, screen.services.recorder.history.series()):
+        screen.app.say(safe_line(told), severity="warning")
 
 
 async def dry_run(screen: MonitorScreen) -> None:

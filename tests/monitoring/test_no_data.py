@@ -16,7 +16,7 @@ from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.latency import Minute
 from llmops_tui.monitoring.replay import replay
-from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, parse_rules, save_rules
+from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, parse_rules, save_rules, unseen
 from llmops_tui.monitoring.series import of_engines
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -397,6 +397,13 @@ def test_of_an_engine_that_says_nothing_only_that_is_known() -> None:
     assert of_engines([EngineLoad("m", 1, state="loading")])["engine.m.up"] is None
     assert of_engines([EngineLoad("m", 1)])["engine.m.up"] == 1.0
     assert "does not answer" in silent.why_down
+
+
+def test_a_rule_for_a_series_that_was_never_recorded_is_told() -> None:
+    names = ["gpu0.temperature", "host.cpu"]
+    slip = HOT.model_copy(update={"name": "slip", "series": "gpu*.temprature"})
+    assert unseen([HOT, slip], names) == ["slip: no series gpu*.temprature was recorded yet"]
+    assert unseen([HOT, slip], []) == []
 
 
 def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspace, journal: Journal) -> None:
