@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_toml
 from llmops_tui.models.engine_settings import LARGEST_BATCH, SMALLEST_BATCH, CacheType, SplitMode, read_shares
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
@@ -114,6 +115,18 @@ class Settings(BaseModel):
     mmap: Annotated[bool, Field(description="Map the model's file instead of reading it into memory.")] = True
     mlock: Annotated[bool, Field(description="Hold the model in memory, so that it is never swapped out.")] = False
 
+    backup_folder: Annotated[
+        str,
+        Field(
+            max_length=4000, description="Where backups of the workspace are made while the app is open; none: nowhere."
+        ),
+    ] = ""
+    backup_hours: Annotated[int, Field(ge=1, le=8760, description="Hours between two backups.")] = 24
+    backup_keep: Annotated[int, Field(ge=1, le=10_000, description="How many backups stay in that folder.")] = 14
+    backup_passphrase_file: Annotated[
+        str, Field(max_length=4000, description="A file whose first line encrypts backups; none: not encrypted.")
+    ] = ""
+
     @field_validator("tensor_split")
     @classmethod
     def _shares(cls, text: str) -> str:
@@ -136,7 +149,7 @@ def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:
     """
     path = path or settings_path()
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Settings(), []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.foreign_text import parse_toml
+
 
 def settings_folder() -> Path:
     """Where settings and the keymap are kept."""
@@ -31,9 +33,19 @@ def approved_rules_path() -> Path:
     return settings_folder() / "approved-alerts"
 
 
+def known_workspaces_path() -> Path:
+    """The workspace folders that this user made or trusts."""
+    return settings_folder() / "known-workspaces.json"
+
+
+def approved_keys_path() -> Path:
+    """Which key may be sent to which host, as this user said."""
+    return settings_folder() / "approved-keys.json"
+
+
 def peek_settings() -> dict[str, Any]:
     """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
     try:
-        return tomllib.loads(settings_path().read_text(encoding="utf-8"))
+        return parse_toml(settings_path().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return {}

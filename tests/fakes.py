@@ -12,8 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.supervisor import ServerHandle
+from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.models.registry import Model
 from llmops_tui.workspace.journal import Journal
@@ -279,3 +282,17 @@ class FakeNvml:
         if key == "processes":
             return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in value]
         return value
+
+
+_HELD: list[int] = []
+
+
+def start_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs get no process from here on, and count as starting: this one keeps the locks that theirs would hold."""
+    monkeypatch.setattr(JobLauncher, "_spawn", lambda _self, _job, lock: _HELD.append(os.dup(lock)))
+
+
+def end_processes() -> None:
+    """Let go of all that was kept, as processes that end do."""
+    while _HELD:
+        os.close(_HELD.pop())

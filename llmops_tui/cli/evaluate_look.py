@@ -47,7 +47,7 @@ def figure_text(figure: dict[str, Any]) -> str:
 def first_figure(state: EvalState) -> str:
     """The first metric of a run, or how far it is."""
     if state.run.summary is None:
-        return (state.job.cause or state.job.message) if state.job is not None else ""
+        return state.told
     name, figure = next(iter(state.run.summary["metrics"].items()), ("", None))
     return f"{name} {figure_text(figure)}" if figure else ""
 
@@ -57,7 +57,7 @@ def run_text(session: Session, state: EvalState) -> str:
     run, summary = state.run, state.run.summary
     head = f"{run.name}: {state.state} · {run.suite_ref} · {run.column}"
     if summary is None:
-        return head + (f" · {state.job.cause or state.job.message}" if state.job is not None else "")
+        return head + (f" · {state.told}" if state.told else "")
     rows = [(n, figure_text(f), f["n"], f["unusable"] or "", f["method"]) for n, f in summary["metrics"].items()]
     cached = f", {summary['cached']:,} from the cache" if summary["cached"] else ""
     errors = f", {summary['errors']:,} refused" if summary["errors"] else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -28,11 +29,14 @@ from llmops_tui.cli import (
     sql,
     traces,
     train,
+    trust,
+    work_remove,
 )
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of, unforeseen
 from llmops_tui.cli.start import need_terminal, offered, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
 from llmops_tui.workspace.seals import seal_at_end
 
 _EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
@@ -57,6 +61,9 @@ app.add_typer(traces.app, name="traces")
 app.add_typer(job.app, name="job")
 model.app.command("get")(model_get.get)
 model.app.command("remove")(model_remove.remove)
+train.app.command("remove")(work_remove.training)
+evaluate.app.command("remove")(work_remove.evaluation)
+job.app.command("remove")(work_remove.job)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)
@@ -65,6 +72,7 @@ app.command("sql")(sql.sql)
 app.command("lineage")(keep.lineage)
 app.command("backup")(keep.backup)
 app.command("restore")(keep.restore)
+app.command("trust")(trust.trust)
 app.command("check")(keep.check)
 app.command("gc")(keep.gc)
 
@@ -126,7 +134,7 @@ def demo(
     """Open the app on a workspace filled from the sample data."""
     from llmops_tui.cli.real_model import find_real_model, missing_text
     from llmops_tui.sample import fill
-    from llmops_tui.workspace.layout import FOLDER_NAME, find_workspace
+    from llmops_tui.workspace.layout import FOLDER_NAME
 
     session = session_of(context)
     need_terminal()
@@ -153,6 +161,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         return int(ExitCode.FAILED)
+    except OSError as error:
+        return report_error(options, _explain(error, find_workspace(options.workspace)))
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever nobody foresaw
         return report_error(options, unforeseen(error))
 
@@ -167,6 +177,15 @@ def _call(session: Session, rest: list[str]) -> int:
         if session.used is not None:
             seal_at_end(session.used)
     return int(ExitCode.DONE)
+
+
+def _explain(error: OSError, workspace: Workspace) -> LlmopsError:
+    """What the system refused, where nobody nearer to it said so."""
+    if workspace.read_only:
+        return read_only_error(workspace)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return LlmopsError("disk_full", f"no space left for {error.filename}", "Free some space and try again.")
+    return LlmopsError("system_refused", f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -73,7 +73,7 @@ def _look(session: Session, recorder: Recorder, *, once: bool) -> None:
 
 
 def _serve(session: Session, recorder: Recorder, host: str, port: int, key_file: Path | None, *, no_key: bool) -> None:
-    from llmops_tui.cli.serve import free_port, keys_of
+    from llmops_tui.cli.serve_address import free_port, in_the_clear, keys_of
     from llmops_tui.inference.server.options import ServerOptions
     from llmops_tui.monitoring.endpoint import serve
 
@@ -87,6 +87,8 @@ def _serve(session: Session, recorder: Recorder, host: str, port: int, key_file:
 
     def announce() -> None:
         session.emit(data, lambda: f"url   {data['url']}\nkey   {data['api_key_file'] or 'none asked for'}")
+        if told := in_the_clear(host, encrypted=False):
+            session.say(told.partition(" --tls-cert")[0])
 
     serve(recorder, options, announce)
 

@@ -55,6 +55,8 @@ class Session:
         workspace = self.workspace
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
+        if workspace.read_only and (waiting := self.journal.waiting()):
+            self.say(f"{waiting} requests that wait in the journal are not shown: the workspace can only be read")
         return Catalogue(workspace)
 
     @cached_property

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
-import socket
-import stat
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +15,8 @@ import typer
 
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.cli.serve_address import announcement, check_encryption, free_port, in_the_clear, keys_of
+from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
@@ -68,6 +67,10 @@ def serve(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
     ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Encrypt the address: a certificate in PEM, with its chain.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="The key of that certificate, in PEM.")] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A further Host to answer to.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="An Origin whose pages may ask.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for memory instead of refusing.")] = False,
@@ -78,7 +81,7 @@ def serve(
     *,
     engine: Engine,
 ) -> None:
-    """Serve a model behind an OpenAI-compatible address until interrupted."""
+    """Serve a model behind an OpenAI-compatible address until interrupted, or until the terminal is closed."""
     from dataclasses import replace as changed
 
     from llmops_tui.inference.standing import check_replaceable, differences
@@ -88,6 +91,7 @@ def serve(
     session = session_of(context)
     found = ModelRegistry(session.catalogue).get(model)
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host=None if socket_path else host)
+    certificate, key_of_it = check_encryption(tls_cert, tls_key, address=socket_path is None)
     options = changed(
         engine(own_options(session)),
         wait=wait,
@@ -99,6 +103,9 @@ def serve(
         open_access=no_key,
         allowed_hosts=tuple(allow_host or ()),
         allowed_origins=tuple(allow_origin or ()),
+        tls_cert=certificate,
+        tls_key=key_of_it,
+        starter=0 if detach else os.getpid(),
     )
     supervisor = ServerSupervisor(session.workspace)
     running = supervisor.find(found.name)
@@ -113,17 +120,59 @@ def serve(
         session.say(f"{model} was loaded already; its server is replaced")
     if options.host and not already:
         options = changed(options, port=_port_for(supervisor, running, options.host, options.port))
-    handle = _start(session, supervisor, found, options, keep=already)
+    with _ending_by_signals():
+        _serve_until_ended(session, supervisor, found, options, key_file, already=already)
+
+
+def _serve_until_ended(
+    session: Session,
+    supervisor: ServerSupervisor,
+    model: Model,
+    options: LoadOptions,
+    key_file: Path | None,
+    *,
+    already: bool,
+) -> None:
+    """Start the server, tell where it is, and stay with it where it is not to outlive this command."""
+    try:
+        handle = _start(session, supervisor, model, options, keep=already)
+    except LlmopsError as error:
+        if error.exit_code == ExitCode.INTERRUPTED and not already:
+            supervisor.stop(model.name)
+        raise
     for note in handle.notes:
         session.say(note)
     place = f"{handle.address}/v1" if handle.address else f"unix:{handle.socket}"
     data = {
-        "model": model, "url": place, "api_key_file": str(key_file) if key_file else None, "pid": handle.process.pid,
+        "model": model.name, "url": place, "api_key_file": str(key_file) if key_file else None, "pid": handle.process.pid,
         "parallel": options.parallel, "already": already, "notes": list(handle.notes),
+        "encrypted": bool(options.tls_cert) if handle.address else None,
     }  # fmt: skip
-    session.emit(data, lambda: _announce(place, model, key_file, host, port=int(handle.asked["port"])))
-    if not detach and not already:
+    session.emit(data, lambda: announcement(place, options, key_file, model.name))
+    if told := in_the_clear(options.host, encrypted=bool(options.tls_cert)):
+        session.say(told)
+    if options.starter and not already:
         _stay(session, supervisor, handle)
+
+
+@contextlib.contextmanager
+def _ending_by_signals() -> Iterator[None]:
+    """SIGTERM and the end of the terminal end a command as ctrl+c does; what was told to ignore them, as nohup does, goes on."""
+
+    def ended(number: int, _frame: Any) -> None:
+        # A second one must not break off the tidying up after the first.
+        signal.signal(number, signal.SIG_IGN)
+        raise LlmopsError("interrupted", f"ended by {signal.Signals(number).name}", exit_code=ExitCode.INTERRUPTED)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, ended)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _port_for(supervisor: ServerSupervisor, running: ServerHandle | None, host: str, port: int) -> int:
@@ -134,24 +183,14 @@ def _port_for(supervisor: ServerSupervisor, running: ServerHandle | None, host: 
     """
     from llmops_tui.inference.supervisor import address_of
 
-    address = address_of(host, port)
-    if running is not None and running.address == address:
+    address = {address_of(host, port, encrypted=encrypted) for encrypted in (False, True)}
+    if running is not None and running.address in address:
         return port
-    other = next((handle for handle in supervisor.running() if handle.address == address), None)
+    other = next((handle for handle in supervisor.running() if handle.address in address), None)
     if other is not None:
         hint = f"Choose another with --port, or end that one: llmops model stop {other.model}"
-        raise LlmopsError("port_in_use", f"{other.model!r} is served at {address}", hint)
+        raise LlmopsError("port_in_use", f"{other.model!r} is served at {other.address}", hint)
     return free_port(host, port)
-
-
-def _announce(place: str, model: str, key_file: Path | None, host: str, port: int) -> str:
-    key = f"key   {key_file}" if key_file else "key   none asked for"
-    lines = [f"model {model}", f"url   {place}", key]
-    if host in {"127.0.0.1", "localhost"} and os.environ.get("SSH_CONNECTION") and port:
-        lines.append(
-            f"from your own machine: ssh -N -L {port}:127.0.0.1:{port} {os.environ.get('USER', 'you')}@this-host"
-        )
-    return "\n".join(lines)
 
 
 def _start(
@@ -173,75 +212,19 @@ def _start(
 def _stay(session: Session, supervisor: ServerSupervisor, handle: ServerHandle) -> None:
     """Stay until interrupted or until the server ended."""
     try:
-        while handle.process.alive():
+        while supervisor.alive(handle):
             time.sleep(_POLL_SECONDS)
     except LlmopsError:
         supervisor.stop(handle.model)
-        session.say(f"{handle.model} is unloaded")
+        with contextlib.suppress(OSError):
+            # The terminal may be what ended it.
+            session.say(f"{handle.model} is unloaded")
         raise
     raise LlmopsError(
         "server_ended",
         f"the server of {handle.model!r} ended: it was stopped or replaced, or it died",
         f"Its log is {supervisor.log(handle.model)}.",
     )
-
-
-def keys_of(
-    session: Session, given: Path | None, *, no_key: bool, host: str | None
-) -> tuple[tuple[str, ...], Path | None]:
-    """The keys to let in, and the file they are in; ``host`` is the address to listen on, none for a socket.
-
-    Raises:
-        InputRefusedError: ``bad_address``: an empty one, which would be all of this machine's; no key for a public
-            address, or a key file that others can read.
-    """
-    from llmops_tui.inference.server.guard import is_public, read_keys
-
-    if host is not None and not host.strip():
-        raise InputRefusedError(
-            "bad_address",
-            "--host is empty, which would be all addresses of this machine",
-            "Say 0.0.0.0 for that, or leave it out.",
-        )
-    if no_key:
-        if host is not None and is_public(host):
-            raise InputRefusedError(
-                "key_needed", f"{host} can be reached from other machines; a key is needed there", "Leave out --no-key."
-            )
-        return (), None
-    path = given or session.workspace.root / "api-key"
-    if given is None and not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
-    try:
-        status = path.stat()
-        keys = read_keys(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefusedError("key_file_unreadable", f"cannot read {path}: {error}") from error
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise InputRefusedError("key_file_open", f"others can read {path}", f"chmod 600 {path}")
-    if not keys or any(len(key) < 16 for key in keys):
-        raise InputRefusedError("key_too_short", f"{path} has no key, or one of less than 16 characters")
-    return keys, path
-
-
-def free_port(host: str, port: int) -> int:
-    """The port, where it is free; a free one for 0.
-
-    Raises:
-        LlmopsError: ``port_in_use`` or ``bad_address``.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise LlmopsError(
-                "port_in_use", f"cannot listen on {host} port {port}: {error.strerror}", "Choose another with --port."
-            ) from error
-        return int(probe.getsockname()[1])
 
 
 def embed(

@@ -68,6 +68,7 @@ def show(context: typer.Context, trace: Annotated[str, typer.Argument(help="Its 
         parts += [f"[{m.get('role')}]\n{m.get('content')}" for m in found.messages]
         parts += [f"[answer]\n{found.output}"] + ([f"error: {line.error}"] if line.error else [])
         parts += [f"content: {line.content}"] if line.content else []
+        parts += [f"client: {found.client_words}"] if found.client else []
         for said in found.said:
             words = [
                 {1: "up", -1: "down"}.get(said["score"] or 0),

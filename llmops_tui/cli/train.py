@@ -217,7 +217,7 @@ def _follow(session: Session, store: RunStore, name: str) -> None:
             offset += len(whole) + len(newline)
             for line in whole.splitlines():
                 _tell(session, line)
-        if state.job is not None and state.job.state.final:
+        if state.state == "lost" or (state.job is not None and state.job.state.final):
             break
         time.sleep(_WATCH_SECONDS)
     _end(session, store.state(store.get(name)))

@@ -110,7 +110,8 @@ def table_names(store: DatasetStore) -> dict[str, list[str]]:
 @contextmanager
 def _console(store: DatasetStore) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, DatasetVersion]]]:
     logs = store.logs()
-    with tempfile.TemporaryDirectory(dir=store.workspace.root, prefix=".query-") as folder:
+    beside = None if store.workspace.read_only else store.workspace.root
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".query-") as folder:
         copy = Path(folder) / "book.duckdb"
         store.catalogue.snapshot(copy)
         versions = [v for log in logs.values() for v in log if any(v.folder.glob("part-*.parquet"))]

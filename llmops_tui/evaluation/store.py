@@ -13,8 +13,8 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
 from llmops_tui.evaluation.metrics.asking import AskingMetric
 from llmops_tui.evaluation.suite import Suite, check_suite
-from llmops_tui.jobs.launcher import JobLauncher
-from llmops_tui.jobs.store import Job, JobStore
+from llmops_tui.jobs.launcher import JobLauncher, JobPlace
+from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
@@ -100,18 +100,30 @@ class EvalRun:
 
 @dataclass(frozen=True)
 class EvalState:
-    """Where a run is: its newest job, and a word for it."""
+    """Where a run is: its newest job, and a word for it. One that never got a job is starting, or lost."""
 
     run: EvalRun
     job: Job | None
     state: str
+
+    @property
+    def cause(self) -> str:
+        """Why it ended as it did, where that is not as it should."""
+        if self.job is not None:
+            return self.job.cause
+        return NEVER_BEGAN if self.state == "lost" else ""
+
+    @property
+    def told(self) -> str:
+        """Why it ended, or what it does."""
+        return self.cause or (self.job.message if self.job is not None else "")
 
     def as_dict(self) -> dict[str, Any]:
         """The run as the command line's JSON shows it."""
         run, summary = self.run, self.run.summary or {}
         return {
             "run": run.name, "state": self.state, "suite": run.suite_ref, **run.asked.as_dict(),
-            "job": self.job.id if self.job else None, "cause": self.job.cause if self.job else "",
+            "job": self.job.id if self.job else None, "cause": self.cause,
             "message": self.job.message if self.job else "", "cases": summary.get("cases"),
             "metrics": summary.get("metrics", {}), "errors": summary.get("errors"), "cached": summary.get("cached"),
             "costs": summary.get("costs"), "variations": summary.get("variations", []), "manifest": run.manifest,
@@ -220,36 +232,30 @@ class EvaluationStore:
 
     def start(self, version: SuiteVersion, columns: list[Asked]) -> list[EvalRun]:
         """Start a run for each column, one after another in one job."""
-        names = self._next_names(version.suite.name, len(columns))
         now = time.time()
+        launcher = JobLauncher(self.workspace)
+        with launcher.place() as place:
 
-        def add(book: duckdb.DuckDBPyConnection) -> None:
-            for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
-                book.execute(
-                    f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, '', ?, NULL, NULL, NULL, ?, NULL)",
-                    [name, version.suite.name, version.number, json.dumps(asked.as_dict()), now + i * 1e-6],
-                )
+            def note(book: duckdb.DuckDBPyConnection) -> list[str]:
+                names = _next_names(book, version.suite.name, len(columns))
+                for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
+                    book.execute(
+                        f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, ?, NULL)",
+                        [
+                            name,
+                            version.suite.name,
+                            version.number,
+                            place.id,
+                            json.dumps(asked.as_dict()),
+                            now + i * 1e-6,
+                        ],
+                    )
+                return names
 
-        self.catalogue.write(add)
-        job = JobLauncher(self.workspace).start(
-            kind="eval", title=f"evaluate {version.ref}", entry=ENTRY, arguments={"runs": names}
-        )
-        marks = ", ".join("?" for _ in names)
-        self.catalogue.write(
-            lambda book: book.execute(f"UPDATE evaluation_runs SET job = ? WHERE name IN ({marks})", [job.id, *names])
-        )
+            # The runs know their job before there is one: whoever dies from here on, they find each other.
+            names = self.catalogue.write(note)
+            _launch(launcher, version.ref, names, place)
         return [self.get(name) for name in names]
-
-    def _next_names(self, suite: str, count: int) -> list[str]:
-        rows = self.catalogue.read(lambda book: book.execute("SELECT name FROM evaluation_runs").fetchall())
-        known = {row[0] for row in rows}
-        found: list[str] = []
-        number = 1
-        while len(found) < count:
-            if f"{suite}-{number}" not in known:
-                found.append(f"{suite}-{number}")
-            number += 1
-        return found
 
     def all(self) -> list[EvalRun]:
         """All runs, the newest first."""
@@ -276,12 +282,17 @@ class EvaluationStore:
 
     def states(self, runs: list[EvalRun], jobs: list[Job] | None = None) -> list[EvalState]:
         """Where several runs are now; ``jobs`` where all of them were read already."""
-        jobs = self.jobs.all() if jobs is None else jobs
+        newest = self.jobs.newest_for([run.job for run in runs], jobs)
         found = []
         for run in runs:
-            job = next((job for job in jobs if run.job and run.job in {job.id, job.resumes}), None)
-            word = "done" if run.summary is not None else job.state.value if job is not None else "starting"
-            found.append(EvalState(run, job, "failed" if word == "done" and run.summary is None else word))
+            job = newest.get(run.job)
+            if run.summary is not None:
+                word = "done"
+            elif job is None:
+                word = "starting" if self.jobs.at_work(run.job) else "lost"
+            else:
+                word = "failed" if job.state == JobState.DONE else job.state.value
+            found.append(EvalState(run, job, word))
         return found
 
     def state(self, run: EvalRun) -> EvalState:
@@ -289,16 +300,29 @@ class EvaluationStore:
         return self.states([run])[0]
 
     def resume(self, name: str) -> EvalState:
-        """Go on with a run that ended early; what was answered is not asked again.
+        """Go on with a run that ended early, or start one that never began; what was answered is not asked again.
 
         Raises:
             InputRefusedError: it runs, or it is done.
         """
         state = self.state(self.get(name))
-        if state.run.summary is not None or state.job is None:
+        if state.run.summary is not None:
             raise InputRefusedError("run_done", f"run {name} is {state.state}; there is nothing to resume")
-        JobLauncher(self.workspace).resume(state.job.id)
-        return self.state(state.run)
+        launcher = JobLauncher(self.workspace)
+        if state.job is not None:
+            launcher.resume(state.job.id)
+            return self.state(state.run)
+        with launcher.place(state.run.job) as place:
+            # All runs of the job, in the order in which they were asked for.
+            names = [run.name for run in reversed(self._select("job = ?", [state.run.job]))]
+            if place.id != state.run.job:
+                # Earlier versions noted the job after it was started, and may not have come to that.
+                names = [name]
+                self.catalogue.write(
+                    lambda book: book.execute("UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name])
+                )
+            _launch(launcher, state.run.suite_ref, names, place)
+        return self.state(self.get(name))
 
     def finish(self, name: str, manifest: dict[str, Any], summary: dict[str, Any], results_sha256: str) -> None:
         """Record a run as done, and what its results come from."""
@@ -322,3 +346,18 @@ class EvaluationStore:
             json.loads(summary) if summary else None, digest or "", created, finished,
             self.workspace.runs / (job or f"none-{name}") / name,
         )  # fmt: skip
+
+
+def _next_names(book: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:
+    known = {row[0] for row in book.execute("SELECT name FROM evaluation_runs").fetchall()}
+    found: list[str] = []
+    number = 1
+    while len(found) < count:
+        if f"{suite}-{number}" not in known:
+            found.append(f"{suite}-{number}")
+        number += 1
+    return found
+
+
+def _launch(launcher: JobLauncher, suite: str, names: list[str], place: JobPlace) -> None:
+    launcher.start(kind="eval", title=f"evaluate {suite}", entry=ENTRY, arguments={"runs": names}, place=place)

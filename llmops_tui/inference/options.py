@@ -18,7 +18,7 @@ IDLE_SECONDS = 900.0
 class ServingSettings:
     """How a model server behaves. ``host`` and ``port`` are where others reach it, with one of ``keys``.
 
-    ``open_access`` asks for no key.
+    ``open_access`` asks for no key. With ``tls_cert`` and ``tls_key``, files in PEM, the address is encrypted.
     """
 
     trace_content: str = "keep"
@@ -30,6 +30,10 @@ class ServingSettings:
     open_access: bool = False
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
+    # The process that a server ends with; 0 for one that outlives whoever starts it.
+    starter: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

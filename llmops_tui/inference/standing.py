@@ -20,15 +20,14 @@ def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
     found = []
     for name, value in _as_json(wanted).items():
         has = handle.asked.get(name)
+        if name == "starter":
+            # One that outlives its starter is as good as one that does not need to.
+            found += [f"it ends with process {has}, and is to stay"] if has and not value else []
+            continue
         if name in _PASSING or has == value or (name == "port" and not value and has):
             continue
         found.append(name if name in _SECRET else f"{name} is {_shown(has)} and {_shown(value)} is asked for")
     return found
-
-
-def is_private(handle: ServerHandle) -> bool:
-    """Whether it was started for the app or a command, and has no address that anybody else was told."""
-    return not handle.asked.get("host") and not handle.asked.get("socket")
 
 
 def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
@@ -37,7 +36,7 @@ def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
     Raises:
         InputRefusedError: ``already_served``: it has an address, or it is answering.
     """
-    if is_private(handle):
+    if handle.private:
         facts = health(handle)
         if facts.get("status") == "ok" and not facts["active"] and not facts["waiting"]:
             return

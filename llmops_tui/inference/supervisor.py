@@ -19,6 +19,7 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
+from llmops_tui.inference.holding import check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
@@ -28,10 +29,13 @@ from llmops_tui.models.registry import Model
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import is_held
 
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
+# How long a process that was started may take to say which it is, where whoever started it cannot any more.
+_NAMED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class ServerHandle:
     # The options it was asked for with, as JSON has them, and what of them could not be had.
     asked: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def private(self) -> bool:
+        """Whether it was started for the app or a command, and has no address that anybody else was told."""
+        return not self.asked.get("host") and not self.asked.get("socket")
 
 
 class ServerSupervisor:
@@ -70,8 +79,17 @@ class ServerSupervisor:
         ]
 
     def find(self, model: str) -> ServerHandle | None:
-        """The live server of one model."""
-        return self._read(self._state(model))
+        """The live server of one model; one that was only just started is waited for until it says which process it is."""
+        deadline = time.monotonic() + _NAMED_SECONDS
+        while (handle := self._read(self._state(model))) is None and time.monotonic() < deadline:
+            if not (self._state(model).exists() and is_held(lock_of(self._folder, model))):
+                return None
+            time.sleep(_POLL_SECONDS)
+        return handle
+
+    def alive(self, handle: ServerHandle) -> bool:
+        """Whether a server lives, in this container or in another one."""
+        return lives(self._folder, handle.model, handle.process)
 
     def ensure(
         self, model: Model, options: LoadOptions | None = None, *, waiting: Callable[[float], None] | None = None
@@ -85,10 +103,11 @@ class ServerSupervisor:
         _check_file(model)
         with self._start_lock(model.name):
             handle = self.find(model.name)
-            if handle is not None and handle.sha256 == model.sha256 and Path(handle.socket).exists():
+            if handle is not None and handle.sha256 == model.sha256 and reachable(handle):
                 self._wait_ready(handle, waiting)
                 return handle
             if handle is not None:
+                check_ours(handle, model)
                 self.stop(model.name)
             return self._start(model, options or LoadOptions(), waiting)
 
@@ -120,7 +139,7 @@ class ServerSupervisor:
         }
         try:
             record = {"options": started, "asked": asdict(asked), "notes": planned.notes}
-            handle = self._spawn(model.name, record, planned.environment)
+            handle = self._spawn(model.name, record, planned.environment, taken.lock)
         except LlmopsError:
             ledger().give_back(taken)
             raise
@@ -143,15 +162,25 @@ class ServerSupervisor:
         return handle
 
     def stop(self, model: str) -> bool:
-        """Stop a model's server and free its memory; false where none ran."""
+        """Stop a model's server and free its memory; false where none ran.
+
+        Raises:
+            LlmopsError: ``server_elsewhere``: it runs in another container.
+        """
         handle = self.find(model)
         if handle is None:
             if self._read_fallen(self._state(model)) is not None:
                 self._state(model).unlink(missing_ok=True)
             return False
-        handle.process.send(signal.SIGTERM)
+        if not handle.process.send(signal.SIGTERM) and self.alive(handle):
+            raise LlmopsError(
+                "server_elsewhere",
+                f"the server of {model!r} runs as process {handle.process.pid} of another container, "
+                "and cannot be ended from here",
+                f"End it there: llmops model stop {model}",
+            )
         deadline = time.monotonic() + _STOP_SECONDS
-        while handle.process.alive():
+        while self.alive(handle) or handle.process.alive():
             if time.monotonic() > deadline:
                 handle.process.send(signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
@@ -180,31 +209,34 @@ class ServerSupervisor:
 
     def _read(self, path: Path) -> ServerHandle | None:
         handle = _read_record(path)
-        return handle if handle is not None and handle.process.alive() else None
+        # One that is being started has no pid yet.
+        return handle if handle is not None and handle.process.pid and self.alive(handle) else None
 
     def _read_fallen(self, path: Path) -> ServerHandle | None:
         handle = _read_record(path)
         # One that is being started has no pid yet.
-        if handle is None or not handle.process.pid or handle.process.alive():
+        if handle is None or not handle.process.pid or self.alive(handle):
             return None
         with contextlib.suppress(OSError):
             if path.stat().st_mtime >= boot_time():
                 return handle
         return None
 
-    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str]) -> ServerHandle:
+    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
-        with self.log(model).open("ab") as log:
+        with self.log(model).open("ab") as log, claim(self._folder, model) as claimed:
             process = subprocess.Popen(
                 module_command("llmops_tui.inference.server", str(state)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=(claimed.fileno(), lease_lock),
                 cwd="/",
                 env={**os.environ, **environment, "LLMOPS_SERVER": model},
             )
+            claimed.write(str(process.pid).encode())
         identity = identify(process.pid)
         if identity is None:
             raise self._start_failed(model, "it ended at once")
@@ -219,7 +251,7 @@ class ServerSupervisor:
         transport = httpx.HTTPTransport(uds=handle.socket)
         with httpx.Client(transport=transport, base_url="http://model", timeout=5.0) as client:
             while (spent := time.monotonic() - started) < _START_SECONDS:
-                if not handle.process.alive():
+                if not self.alive(handle):
                     raise self._start_failed(handle.model, "its process ended while starting")
                 try:
                     facts = client.get("/health").json()
@@ -262,10 +294,10 @@ def health(handle: ServerHandle) -> dict[str, Any]:
         return {}
 
 
-def address_of(host: str, port: int) -> str:
+def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
     """The address of a server that listens there; none without a host."""
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}" if host else ""
+    return f"{'https' if encrypted else 'http'}://{shown}:{port}" if host else ""
 
 
 def _read_record(path: Path) -> ServerHandle | None:
@@ -281,7 +313,8 @@ def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
     options = state["options"]
     return ServerHandle(
         options["model"], options["sha256"], options["socket"], options["key"], identity,
-        address_of(options.get("host", ""), options.get("port", 0)), state.get("asked", {}), tuple(state.get("notes", ())),
+        address_of(options.get("host", ""), options.get("port", 0), encrypted=bool(options.get("tls_cert"))),
+        state.get("asked", {}), tuple(state.get("notes", ())),
     )  # fmt: skip
 
 

@@ -1,18 +1,36 @@
-"""Start a job as a process of its own that outlives whoever started it, and ask one to stop."""
+"""Start a job as a process of its own that outlives whoever started it, and ask one to stop.
+
+A job has its id and its folder before it has a record, and its record before it has a process. The folder's lock is
+taken first, and goes from whoever starts the job to its processes: as long as it is held somebody is at it, and when it
+is free nobody is, whoever died at whatever moment.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.child_python import module_command
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.jobs.process import identify
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import wait_lock
+
+
+@dataclass(frozen=True)
+class JobPlace:
+    """Where a job is about to start: the id it will have, and the lock of its folder, an open descriptor."""
+
+    id: str
+    lock: int
 
 
 class JobLauncher:
@@ -22,23 +40,73 @@ class JobLauncher:
         self.workspace = workspace
         self.store = JobStore(Journal(workspace))
 
-    def start(self, *, kind: str, title: str, entry: str, arguments: dict[str, Any]) -> Job:
-        """Start ``entry``, given as ``module:function`` of the engine, detached.
+    @contextlib.contextmanager
+    def place(self, job_id: str | None = None) -> Iterator[JobPlace]:
+        """The id and the folder of a job that is about to start, so that others can note it first.
+
+        ``job_id`` is one that was noted already and came to nothing. While the place is held the job counts as starting;
+        where whoever holds it dies before it has started the job, that never began.
+
+        Raises:
+            InputRefusedError: ``job_running``: some process is at work there.
+            LlmopsError: ``job_not_started``: the folder cannot be made or locked.
+        """
+        found = job_id or new_id("job")
+        path = self.store.lock_of(found)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = wait_lock(path)
+        except OSError as error:
+            raise LlmopsError(
+                "job_not_started", f"no job can be started in {path.parent}: {error.strerror}",
+                "Is it a folder that you may write to, on a disk with space and locks?",
+            ) from error  # fmt: skip
+        if lock is None:
+            raise InputRefusedError(
+                "job_running", f"a process is at work in {path.parent}", "llmops job list shows it; cancel it first."
+            )
+        try:
+            yield JobPlace(found, lock)
+        except BaseException:
+            # Nothing came of it, so nothing is left of it; what began there is known by its log.
+            if [each.name for each in path.parent.iterdir()] == [path.name]:
+                path.unlink()
+                path.parent.rmdir()
+            raise
+        finally:
+            os.close(lock)
+
+    def start(
+        self, *, kind: str, title: str, entry: str, arguments: dict[str, Any], place: JobPlace | None = None
+    ) -> Job:
+        """Start ``entry``, given as ``module:function`` of the engine, detached; in a ``place`` where it was noted before.
 
         The function is called with a :class:`llmops_tui.jobs.worker.JobContext` and ``arguments``, which must be
         JSON, and returns the job's result as a dictionary.
+
+        Raises:
+            LlmopsError: ``job_not_started``: the system did not start a process.
         """
-        job = self.store.add(kind=kind, title=title, spec={"entry": entry, "arguments": arguments})
-        self._spawn(job)
+        if place is None:
+            with self.place() as own:
+                return self.start(kind=kind, title=title, entry=entry, arguments=arguments, place=own)
+        spec = {"entry": entry, "arguments": arguments}
+        job = self.store.add(kind=kind, title=title, spec=spec, job_id=place.id)
+        self._spawn(job, place.lock)
         return job
 
     def resume(self, given: str) -> Job:
-        """Start an ended job's work again, in its folder, as a new job."""
+        """Start an ended job's work again, in its folder, as a new job.
+
+        Raises:
+            InputRefusedError: ``job_running``: it has not ended, or another goes on with its work.
+        """
         old = self.store.get(given)
         if not old.state.final:
             raise InputRefusedError("job_running", f"job {old.id} is {old.state.value}", "Cancel it first.")
-        job = self.store.add(kind=old.kind, title=old.title, spec=old.spec, resumes=old.resumes or old.id)
-        self._spawn(job)
+        with self.place(old.resumes or old.id) as place:
+            job = self.store.add_resumed(old)
+            self._spawn(job, place.lock)
         return job
 
     def cancel(self, given: str) -> Job:
@@ -51,22 +119,22 @@ class JobLauncher:
                 job.process.send(signal.SIGTERM)
         return self.store.get(job.id)
 
-    def _spawn(self, job: Job) -> None:
-        folder = self.store.folder(job)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _spawn(self, job: Job, lock: int) -> None:
         # A new session, nothing on the terminal, output to files: measured to be what survives tmux and SSH.
-        with (folder / "supervisor.log").open("ab") as log:
-            supervisor = subprocess.Popen(
-                module_command("llmops_tui.jobs.supervisor", str(self.workspace.root), job.id),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-                # CUDA would count GPUs by speed; the ledger counts them as nvidia-smi does.
-                env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "LLMOPS_JOB": job.id},
-            )
-        identity = identify(supervisor.pid)
-        if identity is not None:
-            # Known from here on, however long the process takes to get going on a busy machine.
-            self.store.update(job.id, pid=identity.pid, pid_started=identity.started)
+        try:
+            with (self.store.folder(job) / "supervisor.log").open("ab") as log:
+                subprocess.Popen(
+                    module_command("llmops_tui.jobs.supervisor", str(self.workspace.root), job.id, str(lock)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    cwd="/",
+                    # CUDA would count GPUs by speed; the ledger counts them as nvidia-smi does.
+                    env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "LLMOPS_JOB": job.id},
+                    pass_fds=(lock,),
+                )
+        except OSError as error:
+            cause = f"no process could be started for it: {error.strerror}"
+            self.store.update(job.id, state=JobState.FAILED.value, cause=cause, finished_at=time.time())
+            raise LlmopsError("job_not_started", f"{job.title}: {cause}", f"llmops job resume {job.id}") from error

@@ -1,7 +1,8 @@
 """Who holds how much memory of which device: leases that model servers and jobs take before they load anything.
 
-The ledger belongs to the user, not to one workspace: all workspaces share the machine. A lease whose owner has died is
-given back by whoever looks next.
+The ledger belongs to the user, not to one workspace: all workspaces share the machine. A lease is held by a lock, which goes
+from whoever takes it to the process that it is for: one whose owner has died counts for nobody, and is cleared away when
+the next is taken. To look changes nothing, and sees owners in other containers too.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.locks import is_held, try_lock
 
 
 class Measured(Protocol):
@@ -43,7 +47,11 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Lease:
-    """Memory that somebody uses or is about to use. ``kind`` is ``server`` or ``job``; ``sizes`` in bytes, by device."""
+    """Memory that somebody uses or is about to use. ``kind`` is ``server`` or ``job``; ``sizes`` in bytes, by device.
+
+    ``lock`` is the descriptor that holds it, in the process that took it; a process that it is handed over to has to
+    inherit that.
+    """
 
     id: str
     sizes: dict[str, int]
@@ -53,6 +61,7 @@ class Lease:
     pid: int
     started: float
     since: float
+    lock: int = -1
 
     @property
     def process(self) -> ProcessIdentity:
@@ -115,13 +124,11 @@ class MemoryLedger:
         found = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                lease = Lease(**json.loads(path.read_text(encoding="utf-8")))
+                lease = Lease(**parse_json(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError):
                 continue
-            if lease.process.alive():
+            if self._lives(lease):
                 found.append(lease)
-            else:
-                path.unlink(missing_ok=True)
         return sorted(found, key=lambda lease: lease.since)
 
     def available(self, device: str) -> int:
@@ -143,20 +150,45 @@ class MemoryLedger:
                 _, available, holders = self.look(device)
                 if size > available:
                     raise MemoryShortError(name, device, size, available, holders)
-            lease = Lease(new_id("lease"), sizes, name, kind, workspace, process.pid, process.started, time.time())
+            self._clear()
+            lease_id = new_id("lease")
+            lock = try_lock(self._lock_of(lease_id))
+            assert lock is not None
+            lease = Lease(lease_id, sizes, name, kind, workspace, process.pid, process.started, time.time(), lock)
             self._write(lease)
             return lease
 
     def hand_over(self, lease: Lease, process: ProcessIdentity) -> Lease:
-        """Make a lease another process's, which was started with it."""
+        """Make a lease another process's, which was started with it and inherited its lock."""
         with self._locked():
-            moved = Lease(**(asdict(lease) | {"pid": process.pid, "started": process.started}))
+            moved = replace(lease, pid=process.pid, started=process.started, lock=-1)
             self._write(moved)
-            return moved
+        os.close(lease.lock)
+        return moved
 
     def give_back(self, lease: Lease) -> None:
         """End a lease."""
-        (self._folder / f"{lease.id}.json").unlink(missing_ok=True)
+        self._path_of(lease.id).unlink(missing_ok=True)
+        self._lock_of(lease.id).unlink(missing_ok=True)
+        os.close(lease.lock)
+
+    def _path_of(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _lock_of(self, name: str) -> Path:
+        return self._folder / f"{name}.held"
+
+    def _lives(self, lease: Lease) -> bool:
+        lock = self._lock_of(lease.id)
+        # One that an earlier version took has no lock.
+        return is_held(lock) if lock.exists() else lease.process.alive()
+
+    def _clear(self) -> None:
+        """Take away the leases whose owners are gone."""
+        living = {lease.id for lease in self.leases()}
+        for path in [*self._folder.glob("lease_*.json"), *self._folder.glob("lease_*.held")]:
+            if path.stem not in living:
+                path.unlink(missing_ok=True)
 
     def look(self, device: str) -> tuple[int, int, list[Holder]]:
         """The device's size, what :meth:`available` is now, and who holds the rest, the largest first."""
@@ -167,7 +199,8 @@ class MemoryLedger:
             size = lease.sizes.get(device, 0)
             if not size:
                 continue
-            tree = self._tree(lease.pid)
+            # Of a process in another container it is not known what it uses by now.
+            tree = self._tree(lease.pid) if lease.process.alive() else set()
             ours |= tree
             promised += max(0, size - sum(memory.by_process.get(pid, 0) for pid in tree))
             holders.append(Holder(lease.name, size, lease))
@@ -180,7 +213,7 @@ class MemoryLedger:
         return memory.total, max(0, memory.free - promised), holders
 
     def _write(self, lease: Lease) -> None:
-        write_atomic(self._folder / f"{lease.id}.json", json.dumps(asdict(lease)))
+        write_atomic(self._path_of(lease.id), json.dumps({k: v for k, v in asdict(lease).items() if k != "lock"}))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -102,10 +102,10 @@ def _start_time_elsewhere(pid: int) -> float | None:
         return None
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends; leaves at once where it has ended already."""
+def die_with_parent(parent: int, by: int = signal.SIGKILL) -> None:
+    """Ask the kernel to end this process by a signal when its parent ends; leaves at once where it has ended already."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(1)
 

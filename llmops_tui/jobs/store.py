@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from llmops_tui.errors import NotFoundError
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.locks import is_held
 
 
 class JobState(StrEnum):
@@ -33,8 +36,14 @@ class JobState(StrEnum):
         return self not in {JobState.QUEUED, JobState.RUNNING}
 
 
-# A job that was only just recorded may not have its process yet.
-_START_GRACE_SECONDS = 15.0
+_INSERT = (
+    "INSERT INTO jobs (id, kind, title, spec, state, cause, progress, message, created_at, cancel_requested, resumes)"
+    " VALUES (?, ?, ?, ?, 'queued', '', 0, '', ?, 0, ?)"
+)
+# What a folder's jobs are found by: a resumed one goes on in the folder of the first.
+_FOLDER = "coalesce(resumes, id)"
+NEVER_BEGAN = "whoever started it ended before its work began"
+_VANISHED = "its process vanished: it was killed, or the machine was restarted"
 
 
 @dataclass(frozen=True)
@@ -73,16 +82,32 @@ class JobStore:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def add(self, *, kind: str, title: str, spec: dict[str, Any], resumes: str | None = None) -> Job:
-        """Record a new job, queued."""
-        job_id = new_id("job")
+    def add(self, *, kind: str, title: str, spec: dict[str, Any], job_id: str | None = None) -> Job:
+        """Record a new job, queued; ``job_id`` where it has one already."""
+        job_id = job_id or new_id("job")
         with self.journal.transaction() as connection:
+            connection.execute(_INSERT, (job_id, kind, title, json.dumps(spec), time.time(), None))
+        return self._recorded(job_id)
+
+    def add_resumed(self, old: Job) -> Job:
+        """Record a job that goes on with an ended one's work. Only for whoever holds the lock of its folder.
+
+        What was seen to be lost there is recorded as that, in the same transaction: one job of a folder is at work.
+
+        Raises:
+            NotFoundError: the old one was removed meanwhile.
+        """
+        job_id, folder = new_id("job"), old.resumes or old.id
+        with self.journal.transaction() as connection:
+            if connection.execute("SELECT 1 FROM jobs WHERE id = ?", (old.id,)).fetchone() is None:
+                raise NotFoundError("job", old.id, "It was removed.")
             connection.execute(
-                "INSERT INTO jobs (id, kind, title, spec, state, cause, progress, message, created_at, cancel_requested,"
-                " resumes) VALUES (?, ?, ?, ?, 'queued', '', 0, '', ?, 0, ?)",
-                (job_id, kind, title, json.dumps(spec), time.time(), resumes),
+                f"UPDATE jobs SET cause = CASE pid IS NULL WHEN 1 THEN ? ELSE ? END, state = 'lost', finished_at = ?"
+                f" WHERE {_FOLDER} = ? AND state IN ('queued', 'running')",
+                (NEVER_BEGAN, _VANISHED, self._last_written(folder) or old.created_at, folder),
             )
-        return self.get(job_id)
+            connection.execute(_INSERT, (job_id, old.kind, old.title, json.dumps(old.spec), time.time(), folder))
+        return self._recorded(job_id)
 
     def get(self, given: str) -> Job:
         """One job by id or by the beginning of it.
@@ -92,16 +117,38 @@ class JobStore:
         """
         connection = self.journal.connection()
         job_id = resolve_prefix("job", given, (row[0] for row in connection.execute("SELECT id FROM jobs")))
-        cursor = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,))
-        row = cursor.fetchone()
-        if row is None:
-            raise NotFoundError("job", given, "llmops job list shows them.")
-        return self._settle(_job(cursor, row))
+        return self._settled(self._recorded(job_id))
 
     def all(self, limit: int = 1000) -> list[Job]:
         """The newest jobs first."""
         cursor = self.journal.connection().execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (limit,))
-        return [self._settle(_job(cursor, row)) for row in cursor.fetchall()]
+        return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
+
+    def newest_for(self, folders: Iterable[str], known: list[Job] | None = None) -> dict[str, Job]:
+        """The newest job of each folder, by the id of its first job; those that have no record are left out.
+
+        ``known`` are jobs that were read already, the newest first; only for other folders the records are read.
+        """
+        found = {job.resumes or job.id: job for job in reversed(known or [])}
+        others = [folder for folder in folders if folder not in found]
+        found |= self._newest(others)
+        # Between the two looks one may have begun and ended: where nobody is at work now, the record has the last word.
+        return found | self._newest([f for f in others if f not in found and not self.at_work(f)])
+
+    def _newest(self, folders: list[str]) -> dict[str, Job]:
+        if not folders:
+            return {}
+        cursor = self.journal.connection().execute(
+            f"SELECT * FROM jobs WHERE {_FOLDER} IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(folders),),
+        )
+        newest = {job.resumes or job.id: job for job in (_job(cursor, row) for row in cursor.fetchall())}
+        return {folder: self._settled(job) for folder, job in newest.items()}
+
+    def forget(self, folder: str) -> None:
+        """Drop the records of all jobs of a folder."""
+        with self.journal.transaction() as connection:
+            connection.execute(f"DELETE FROM jobs WHERE {_FOLDER} = ?", (folder,))
 
     def update(self, job_id: str, **fields: Any) -> None:
         """Change fields of one record."""
@@ -118,26 +165,47 @@ class JobStore:
         """Where the job keeps its logs and its work; a resumed job goes on in the folder of the first."""
         return self.journal.workspace.runs / (job.resumes or job.id)
 
-    def _settle(self, job: Job) -> Job:
-        """Notice that a job's process is gone without a word, and record that it is lost."""
+    def lock_of(self, folder: str) -> Path:
+        """The lock that is held as long as a process is at work in a job's folder, or about to be started there."""
+        return self.journal.workspace.runs / folder / "work.lock"
+
+    def at_work(self, folder: str) -> bool:
+        """Whether any process is at work in a job's folder, or about to be started there, wherever it runs."""
+        return is_held(self.lock_of(folder))
+
+    def _recorded(self, job_id: str) -> Job:
+        cursor = self.journal.connection().execute("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        row = cursor.fetchone()
+        if row is None:
+            raise NotFoundError("job", job_id, "llmops job list shows them.")
+        return _job(cursor, row)
+
+    def _settled(self, job: Job) -> Job:
+        """The job as it is: one that was recorded as unfinished and that nobody is at is lost. Writes nothing."""
+        if job.state.final or self._lives(job):
+            return job
+        # Its process records the end before it lets go of the lock, so what is recorded now is the last word.
+        with contextlib.suppress(NotFoundError):
+            job = self._recorded(job.id)
         if job.state.final:
             return job
-        if job.process is None:
-            if time.time() - job.created_at < _START_GRACE_SECONDS:
-                return job
-            cause = "its process never started"
-        elif job.process.alive():
-            return job
-        else:
-            cause = "its process vanished: it was killed, or the machine was restarted"
-        with self.journal.transaction() as connection:
-            # The process may have written its end between our two looks: only an unfinished record is lost.
-            connection.execute(
-                "UPDATE jobs SET state = 'lost', cause = ?, finished_at = ? WHERE id = ? AND state IN ('queued', 'running')",
-                (cause, time.time(), job.id),
-            )
-        cursor = self.journal.connection().execute("SELECT * FROM jobs WHERE id = ?", (job.id,))
-        return _job(cursor, cursor.fetchone())
+        cause = _VANISHED if job.process is not None else NEVER_BEGAN
+        last = self._last_written(job.resumes or job.id)
+        return replace(job, state=JobState.LOST, cause=cause, finished_at=last or job.created_at)
+
+    def _lives(self, job: Job) -> bool:
+        folder = job.resumes or job.id
+        if self.lock_of(folder).exists():
+            return self.at_work(folder)
+        # One that an earlier version started, which knew of no lock.
+        return job.process is not None and job.process.alive()
+
+    def _last_written(self, folder: str) -> float | None:
+        """When something was last written in a job's folder."""
+        times = []
+        with contextlib.suppress(OSError):
+            times = [path.stat().st_mtime for path in (self.journal.workspace.runs / folder).iterdir()]
+        return max(times, default=None)
 
 
 def _job(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Job:

@@ -23,8 +23,13 @@ _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 
 
-def supervise(workspace: Workspace, job_id: str) -> int:
-    """Run the worker of one job to its end; returns its exit code."""
+def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
+    """Run the worker of one job to its end; returns its exit code.
+
+    ``lock`` is the descriptor of the lock of the job's folder, which is held until both processes have ended, and by
+    nothing else that they start.
+    """
+    os.set_inheritable(lock, False)
     store = JobStore(Journal(workspace))
     stop_asked = False
 
@@ -43,10 +48,11 @@ def supervise(workspace: Workspace, job_id: str) -> int:
     oom_before = oom_kills()
     with (folder / "output.log").open("ab") as log:
         worker = subprocess.Popen(
-            module_command("llmops_tui.jobs.worker", str(workspace.root), job_id, str(os.getpid())),
+            module_command("llmops_tui.jobs.worker", str(workspace.root), job_id, str(os.getpid()), str(lock)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            pass_fds=(lock,),
         )
     terminated_at: float | None = None
     looked_at = time.monotonic()
@@ -65,6 +71,8 @@ def supervise(workspace: Workspace, job_id: str) -> int:
         except subprocess.TimeoutExpired:
             continue
     _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
+    # The end is recorded: from here on somebody else may go on in the folder, or remove it.
+    os.close(lock)
     store.journal.close()
     seal_at_end(workspace)
     return worker.returncode
@@ -86,4 +94,4 @@ def _record_end(store: JobStore, job_id: str, returncode: int, *, stopped: bool,
 
 
 if __name__ == "__main__":
-    sys.exit(0 if supervise(Workspace(Path(sys.argv[1])), sys.argv[2]) == 0 else 1)
+    sys.exit(0 if supervise(Workspace(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])) == 0 else 1)

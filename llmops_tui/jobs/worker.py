@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import sys
 import time
@@ -96,5 +97,7 @@ def _entry(name: str) -> Callable[..., dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    # The lock of the folder, held as long as this process works there, and by nothing that it starts.
+    os.set_inheritable(int(sys.argv[4]), False)
     die_with_parent(int(sys.argv[3]))
     sys.exit(run(Workspace(Path(sys.argv[1])), sys.argv[2]))

@@ -159,13 +159,14 @@ def _busy(workspace: Workspace, name: str) -> tuple[str, ...]:
         jobs = [job for job in JobStore(journal).all(100_000) if not job.state.final]
     finally:
         journal.close()
-    found += [f"{job.id} is at work ({job.title})" for job in jobs if _mentions(job.spec, name)]
+    found += [f"{job.id} is at work ({job.title})" for job in jobs if mentions(job.spec, name)]
     return tuple(found)
 
 
-def _mentions(value: Any, name: str) -> bool:
+def mentions(value: Any, name: str) -> bool:
+    """Whether a name is said anywhere in what a job was told; a model with an adapter is said as both."""
     if isinstance(value, dict):
-        return any(_mentions(item, name) for item in value.values())
+        return any(mentions(item, name) for item in value.values())
     if isinstance(value, list):
-        return any(_mentions(item, name) for item in value)
+        return any(mentions(item, name) for item in value)
     return isinstance(value, str) and name in {value, *value.split("+")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -89,7 +90,7 @@ def run_quantizer(context: JobContext, source: Path, target: Path, file_type: in
     """llama.cpp quantizes in a process of its own, which can be ended at any moment and may crash."""
     before = oom_kills()
     process = subprocess.Popen(
-        module_command("llmops_tui.models.quantize_worker", str(source), str(target), str(file_type)),
+        module_command("llmops_tui.models.quantize_worker", str(source), str(target), str(file_type), str(os.getpid())),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The process in which llama.cpp quantizes: ``SOURCE TARGET FILE_TYPE``; tells its progress as JSON lines."""
+"""The process in which llama.cpp quantizes: ``SOURCE TARGET FILE_TYPE PARENT``; tells its progress as JSON lines."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import re
 import sys
 from typing import Any
 
+from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.native_log import NativeLog
 
 _PROGRESS = re.compile(rb"\[\s*(\d+)/\s*(\d+)\]")
 
 
 def main() -> int:
-    """Quantize; returns the exit code."""
+    """Quantize; returns the exit code. It ends with the job that started it, after which another may write the target."""
+    die_with_parent(int(sys.argv[4]))
     out = os.dup(1)
     os.dup2(2, 1)
     import llama_cpp

@@ -247,6 +247,8 @@ class ModelRegistry:
                 f"SHA-256 {digest[:16]}… instead of {model.sha256[:16]}…",
                 "Put the original back, or register this file under another name.",
             )
+        if self._workspace.read_only:
+            return model
         self.catalogue.write(
             lambda book: book.execute("UPDATE models SET verified_at = ? WHERE name = ?", [time.time(), name])
         )

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.inference.server.guard import Guard, PatientProtocol
+from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, listen_at
+from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.monitoring.exporter import page
@@ -64,21 +65,21 @@ async def _page_of(handle: ServerHandle) -> str:
 def serve(recorder: Recorder, options: ServerOptions, ready: Callable[[], None]) -> None:
     """Record and answer until interrupted."""
     config = uvicorn.Config(
-        application(recorder, options), host=options.host, port=options.port, log_level="warning", access_log=False,
-        lifespan="off", http=PatientProtocol, server_header=False, timeout_graceful_shutdown=2,
+        application(recorder, options), log_level="error", access_log=False, lifespan="off", http=PatientProtocol,
+        server_header=False, timeout_graceful_shutdown=2,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = BoundedServer(config)
 
     async def run() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
         config.load()
         server.lifespan = config.lifespan_class(config)
-        await server.startup()
-        if server.started:
-            ready()
-            await server.main_loop()
-            await server.shutdown()
+        sockets = [listen_at(options.host, options.port)]
+        await server.startup(sockets)
+        ready()
+        await server.main_loop()
+        await server.shutdown(sockets)
 
     recorder.start()
     try:

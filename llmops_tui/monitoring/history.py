@@ -10,7 +10,7 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,11 @@ import numpy as np
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.changes import Change
+from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
 from llmops_tui.monitoring.latency import Minute
-from llmops_tui.monitoring.rules import kept_rule
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 FLUSH_SECONDS = 10
-_ALERT = "rule, series, raised_at, worst, cleared_at, id, note, ended, lasted"
-# What came to alerts after the first version of their table.
-_ADDED = {"note": "TEXT NOT NULL DEFAULT ''", "ended": "TEXT NOT NULL DEFAULT ''", "lasted": "REAL"}
-_NO_WORST = "none"
 
 
 @dataclass(frozen=True)
@@ -156,14 +152,14 @@ class History:
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at,
-                        _NO_WORST if alert.worst is None else alert.worst, alert.note, alert.ended, alert.lasted,
+                        NO_WORST if alert.worst is None else alert.worst, alert.note, alert.ended, alert.lasted,
                     ),
                 ).lastrowid  # fmt: skip
             else:
                 connection.execute(
                     "UPDATE alerts SET cleared_at = ?, worst = ?, ended = ?, lasted = ? WHERE id = ?",
                     (
-                        alert.cleared_at, _NO_WORST if alert.worst is None else alert.worst, alert.ended, alert.lasted,
+                        alert.cleared_at, NO_WORST if alert.worst is None else alert.worst, alert.ended, alert.lasted,
                         alert.id,
                     ),
                 )  # fmt: skip
@@ -196,9 +192,9 @@ class History:
         """The newest alerts first, those that are not cleared before all others."""
         with self._lock:
             rows = self._opened().execute(
-                f"SELECT {_ALERT} FROM alerts ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?", (limit,)
+                f"SELECT {ALERT_COLUMNS} FROM alerts ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?", (limit,)
             ).fetchall()  # fmt: skip
-        return [_alert(row) for row in rows]
+        return [alert_of(row) for row in rows]
 
     def alert(self, number: int) -> Alert:
         """One alert by its number.
@@ -207,19 +203,19 @@ class History:
             NotFoundError: there is no such alert.
         """
         with self._lock:
-            row = self._opened().execute(f"SELECT {_ALERT} FROM alerts WHERE id = ?", (number,)).fetchone()
+            row = self._opened().execute(f"SELECT {ALERT_COLUMNS} FROM alerts WHERE id = ?", (number,)).fetchone()
         if row is None:
             raise NotFoundError("alert", str(number), "llmops monitor alerts shows them.")
-        return _alert(row)
+        return alert_of(row)
 
     def alerts_between(self, begin: float, end: float) -> list[Alert]:
         """The alerts that were raised at some time between two moments, the oldest first."""
         with self._lock:
             rows = self._opened().execute(
-                f"SELECT {_ALERT} FROM alerts WHERE raised_at <= ? AND coalesce(cleared_at, ?) >= ? ORDER BY raised_at",
+                f"SELECT {ALERT_COLUMNS} FROM alerts WHERE raised_at <= ? AND coalesce(cleared_at, ?) >= ? ORDER BY raised_at",
                 (end, end, begin),
             ).fetchall()  # fmt: skip
-        return [_alert(row) for row in rows]
+        return [alert_of(row) for row in rows]
 
     def cursor(self, journal: str) -> int:
         """Up to where in a journal its requests are in the kept minutes."""
@@ -300,7 +296,7 @@ class History:
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             try:
-                self._connection = _open(self._path)
+                self._connection = open_file(self._path)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
         return self._connection
@@ -313,39 +309,3 @@ class History:
             f"the history {self._path} refused: {error}",
             "llmops check says more. It can be deleted: only past measurements are in it.",
         )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    path.chmod(0o600)
-    connection.execute("PRAGMA journal_mode = WAL")
-    # NORMAL: a power cut may take the last seconds with it, and never harms what is older.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS chunks (series TEXT NOT NULL, grain INTEGER NOT NULL, place INTEGER NOT NULL, "
-        "body BLOB NOT NULL, PRIMARY KEY (series, grain, place)) WITHOUT ROWID"
-    )
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS minutes (minute INTEGER NOT NULL, model TEXT NOT NULL, body TEXT NOT NULL, "
-        "PRIMARY KEY (minute, model)) WITHOUT ROWID"
-    )
-    connection.execute("CREATE TABLE IF NOT EXISTS cursors (journal TEXT PRIMARY KEY, seq INTEGER NOT NULL)")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, "
-        "series TEXT NOT NULL, raised_at REAL NOT NULL, cleared_at REAL, worst REAL NOT NULL)"
-    )
-    connection.execute("CREATE TABLE IF NOT EXISTS known (kind TEXT PRIMARY KEY, value TEXT NOT NULL)")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS changes (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, "
-        "told TEXT NOT NULL, who TEXT NOT NULL)"
-    )
-    known = {row[1] for row in connection.execute("PRAGMA table_info(alerts)")}
-    for name, kind in _ADDED.items():
-        if name not in known:
-            connection.execute(f"ALTER TABLE alerts ADD COLUMN {name} {kind}")
-    return connection
-
-
-def _alert(row: Sequence[Any]) -> Alert:
-    rule, series, raised_at, worst, *rest = row
-    return Alert(kept_rule(rule, series), series, raised_at, None if worst == _NO_WORST else worst, *rest)

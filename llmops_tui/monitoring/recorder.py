@@ -344,7 +344,8 @@ def ours(engines: tuple[EngineLoad, ...], jobs: tuple[Job, ...]) -> dict[int, Ou
     for engine in engines:
         found[engine.pid] = Ours(engine.model, "server")
     for job in jobs:
-        if job.process is not None:
+        # In another container its number is somebody else's.
+        if job.process is not None and job.process.alive():
             found[job.process.pid] = Ours(job.title, "run" if job.kind in {"train", "eval"} else "job")
     return found
 

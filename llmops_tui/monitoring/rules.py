@@ -12,6 +12,7 @@ import pydantic
 import yaml
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
 from llmops_tui.workspace.files import sha256_text, write_atomic
 
@@ -89,7 +90,7 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     if not path.exists():
         return DEFAULT_RULES
     try:
-        return parse_rules(path.read_text(encoding="utf-8"), str(path))
+        return parse_rules(text_of(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("bad_alerts", f"{path}: {error}", "Mend or delete it.") from error
 
@@ -101,7 +102,7 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
         InputRefusedError: ``bad_alerts``.
     """
     try:
-        raw = yaml.safe_load(text)
+        raw = parse_yaml(text)
         rules = tuple(Rule.model_validate(item) for item in raw or [])
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -169,6 +170,15 @@ def may_run(path: Path) -> bool:
         return digest in approved_rules_path().read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def approve_rules(path: Path) -> None:
+    """Let the commands of these rules run, as they are now.
+
+    Raises:
+        OSError: the rules cannot be read, or the user's own files cannot be written.
+    """
+    _approve(path.read_text(encoding="utf-8"))
 
 
 def _approve(text: str) -> None:

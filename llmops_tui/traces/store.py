@@ -162,14 +162,24 @@ class Trace:
     reused_tokens: int | None
     engine: str | None
     model_sha256: str | None
+    # What a client of the endpoint said, and which key it had: {"key", "metadata"}; none for a run of this workspace.
+    client: dict[str, Any] | None = None
     said: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def client_words(self) -> str:
+        """Who sent it from outside, and what was said with it, in one line; empty for a run of this workspace."""
+        if self.client is None:
+            return ""
+        said, key = self.client.get("metadata"), self.client.get("key")
+        return (f"key {key}" if key else "no key") + (f", says {json.dumps(said, ensure_ascii=False)}" if said else "")
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return self.line.as_dict() | {
             "text": self.output, "messages": self.messages, "variables": self.variables, "parameters": self.parameters,
             "reused_tokens": self.reused_tokens, "engine": self.engine, "model_sha256": self.model_sha256,
-            "said": self.said,
+            "client": self.client, "said": self.said,
         }  # fmt: skip
 
 
@@ -224,7 +234,8 @@ class TraceStore:
             ).fetchall()
             found = resolve_prefix("trace", given, (row[0] for row in ids))
             row = book.execute(
-                f"SELECT {_SUMMARY}, messages, variables, parameters, output, reused_tokens, engine, model_sha256 "
+                f"SELECT {_SUMMARY}, messages, variables, parameters, output, reused_tokens, engine, model_sha256, "
+                "client "
                 f"FROM {TRACES} WHERE r.id = ?",
                 [found],
             ).fetchall()
@@ -238,11 +249,11 @@ class TraceStore:
         row, said = self.catalogue.read(work)
         line, rest = TraceLine(*row[:18]), row[18:]
         messages, variables, parameters = (json.loads(value or "null") for value in rest[:3])
-        output, reused, engine, digest = rest[3:]
+        output, reused, engine, digest, client = rest[3:]
         names = ("said_at", "source", "score", "correction", "comment", "verdict")
         return Trace(
             line, messages or [], variables or {}, parameters or {}, output, reused, engine, digest,
-            [dict(zip(names, entry, strict=True)) for entry in said],
+            json.loads(client or "null"), [dict(zip(names, entry, strict=True)) for entry in said],
         )  # fmt: skip
 
     def models(self) -> list[str]:

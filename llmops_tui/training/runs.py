@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.jobs.launcher import JobLauncher
-from llmops_tui.jobs.store import Job, JobStore
+from llmops_tui.jobs.launcher import JobLauncher, JobPlace
+from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobStore
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.training import control
 from llmops_tui.training.examples import sources
@@ -54,11 +54,18 @@ class Run:
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run is: its newest job, and a word for it."""
+    """Where a run is: its newest job, and a word for it. One that never got a job is starting, or lost."""
 
     run: Run
     job: Job | None
     state: str
+
+    @property
+    def cause(self) -> str:
+        """Why it ended as it did, where that is not as it should."""
+        if self.job is not None:
+            return self.job.cause
+        return NEVER_BEGAN if self.state == "lost" else ""
 
     def as_dict(self) -> dict[str, Any]:
         """The run as the command line's JSON shows it."""
@@ -66,7 +73,7 @@ class RunState:
         left = history.remaining() if self.state == "running" else None
         return {
             "run": self.run.name, "state": self.state, "job": self.job.id if self.job else None,
-            "cause": self.job.cause if self.job else "", "message": self.job.message if self.job else "",
+            "cause": self.cause, "message": self.job.message if self.job else "",
             "method": self.run.recipe.method, "base": self.run.recipe.base, "data": [ref for ref, _ in self.run.data],
             "step": history.step, "total": history.total, "loss": history.last("loss"),
             "eval_loss": history.last("eval_loss"), "tokens_per_s": history.last("tokens_per_s"),
@@ -163,28 +170,30 @@ class RunStore:
         """
         base = self.base_of(recipe)
         data = [(version.ref, version.sha256) for version, _ in sources(recipe, self.datasets)]
-        name = self._next_name(recipe.name)
         options = json.dumps({"beside": beside, "make_room": make_room, "force": force})
-        self.catalogue.write(
-            lambda book: book.execute(
-                f"INSERT INTO training_runs ({_COLUMNS}) VALUES (?, ?, '', ?, ?, ?, NULL, ?, NULL)",
-                [name, json.dumps(recipe.model_dump()), base.sha256, json.dumps(data), options, time.time()],
-            )
-        )
-        job = JobLauncher(self.workspace).start(
-            kind="train", title=f"train {name}", entry=ENTRY, arguments={"run_name": name}
-        )
-        self.catalogue.write(
-            lambda book: book.execute("UPDATE training_runs SET job = ? WHERE name = ?", [job.id, name])
-        )
-        return self.get(name)
+        launcher = JobLauncher(self.workspace)
+        with launcher.place() as place:
 
-    def _next_name(self, recipe_name: str) -> str:
-        known = {run.name for run in self.all()} | {model.name for model in self.registry.all()}
-        number = 1
-        while f"{recipe_name}-{number}" in known:
-            number += 1
-        return f"{recipe_name}-{number}"
+            def note(book: duckdb.DuckDBPyConnection) -> str:
+                name = _next_name(book, recipe.name)
+                book.execute(
+                    f"INSERT INTO training_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)",
+                    [
+                        name,
+                        json.dumps(recipe.model_dump()),
+                        place.id,
+                        base.sha256,
+                        json.dumps(data),
+                        options,
+                        time.time(),
+                    ],
+                )
+                return name
+
+            # The run knows its job before there is one: whoever dies from here on, the two find each other.
+            name = self.catalogue.write(note)
+            _launch(launcher, name, place)
+        return self.get(name)
 
     def all(self) -> list[Run]:
         """All runs, the newest first."""
@@ -212,11 +221,14 @@ class RunStore:
 
     def states(self, runs: list[Run], jobs: list[Job] | None = None) -> list[RunState]:
         """Where several runs are now; ``jobs`` where all of them were read already."""
-        jobs = self.jobs.all() if jobs is None else jobs
+        newest = self.jobs.newest_for([run.job for run in runs], jobs)
         found = []
         for run in runs:
-            job = next((job for job in jobs if run.job and run.job in {job.id, job.resumes}), None)
-            word = job.state.value if job is not None else "starting"
+            job = newest.get(run.job)
+            if job is not None:
+                word = job.state.value
+            else:
+                word = "done" if run.result else "starting" if self.jobs.at_work(run.job) else "lost"
             if word in {"done", "cancelled"} and run.result is None:
                 ended = read_history(run.folder).ended
                 word = ended if ended in {"done", "paused", "stopped"} else "stopped"
@@ -242,7 +254,7 @@ class RunStore:
         return self.state(state.run)
 
     def resume(self, name: str) -> RunState:
-        """Go on with a run that ended early, from its last complete checkpoint.
+        """Go on with a run that ended early, from its last complete checkpoint, or start one that never began.
 
         Raises:
             InputRefusedError: it runs, or it is done.
@@ -250,10 +262,18 @@ class RunStore:
         state = self.state(self.get(name))
         if state.run.result is not None:
             raise InputRefusedError("run_done", f"run {name} is done; there is nothing to resume")
-        if state.job is None:
-            raise InputRefusedError("run_lost", f"run {name} never got a job", "Start it again.")
-        JobLauncher(self.workspace).resume(state.job.id)
-        return self.state(state.run)
+        launcher = JobLauncher(self.workspace)
+        if state.job is not None:
+            launcher.resume(state.job.id)
+            return self.state(state.run)
+        with launcher.place(state.run.job) as place:
+            if place.id != state.run.job:
+                # Earlier versions noted the job after it was started, and may not have come to that.
+                self.catalogue.write(
+                    lambda book: book.execute("UPDATE training_runs SET job = ? WHERE name = ?", [place.id, name])
+                )
+            _launch(launcher, name, place)
+        return self.state(self.get(name))
 
     def finish(self, run: Run, adapter: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Make what is to be made of a trained adapter, and record the run as done; returns its result."""
@@ -303,3 +323,15 @@ class RunStore:
             bool(chosen["make_room"]), bool(chosen["force"]), json.loads(result) if result else None, created, finished,
             self.workspace.runs / (job or f"none-{name}"),
         )  # fmt: skip
+
+
+def _next_name(book: duckdb.DuckDBPyConnection, recipe_name: str) -> str:
+    known = {row[0] for row in book.execute("SELECT name FROM training_runs UNION SELECT name FROM models").fetchall()}
+    number = 1
+    while f"{recipe_name}-{number}" in known:
+        number += 1
+    return f"{recipe_name}-{number}"
+
+
+def _launch(launcher: JobLauncher, name: str, place: JobPlace) -> None:
+    launcher.start(kind="train", title=f"train {name}", entry=ENTRY, arguments={"run_name": name}, place=place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import yaml
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training import turns
 from llmops_tui.training.history import HistoryReader
@@ -49,7 +51,7 @@ def read_space(path: Path) -> Space:
         InputRefusedError: ``bad_space``.
     """
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+        body = parse_yaml(text_of(path))
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_space", f"{path} is no YAML: {error}") from error
     if not isinstance(body, dict) or not body:
@@ -162,7 +164,7 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
     reader = HistoryReader(folder)
     with (folder / "output.log").open("wb") as log:
         process = subprocess.Popen(
-            module_command("llmops_tui.training.worker.trial", str(context.workspace.root), str(folder)),
+            module_command("llmops_tui.training.worker.trial", str(context.workspace.root), str(folder), str(os.getpid())),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     told: set[int] = set()

@@ -20,7 +20,7 @@ from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import claim, existing, note, read_marker, require
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
-from llmops_tui.workspace.opening import book_locked, explain, is_damage, open_book
+from llmops_tui.workspace.opening import book_locked, copy_book, explain, is_damage, open_book
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,9 +52,11 @@ class Catalogue:
         """Run ``work`` in one transaction and return what it returns, committed and durable.
 
         Raises:
-            LlmopsError: ``workspace_locked``, ``workspace_newer``, ``disk_full`` or ``book_damaged``.
+            LlmopsError: ``workspace_locked``, ``workspace_newer``, ``workspace_read_only``, ``disk_full`` or ``book_damaged``.
         """
         import duckdb
+
+        self.workspace.refuse_if_read_only()
 
         with self._opened() as connection:
             connection.execute("BEGIN")
@@ -96,6 +98,10 @@ class Catalogue:
 
     def snapshot(self, target: Path) -> None:
         """Copy the book, whole and consistent, to ``target``."""
+        if self.workspace.read_only:
+            with self._opened():
+                copy_book(self.workspace, target)
+            return
         with self._opened() as connection:
             connection.execute("CHECKPOINT")
             connection.close()
@@ -105,6 +111,10 @@ class Catalogue:
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         existing(self.workspace)
         deadline = time.monotonic() + self._lock_seconds
+        if self.workspace.read_only:
+            with self._looked_at(deadline) as connection:
+                yield connection
+            return
         with self._queue(deadline):
             known = require(self.workspace, self.workspace.book)
             connection = open_book(self.workspace, deadline, self._lock_seconds)
@@ -116,6 +126,28 @@ class Catalogue:
                 yield connection
             finally:
                 connection.close()
+
+    @contextlib.contextmanager
+    def _looked_at(self, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The book of a workspace that can only be read: no lock of ours, no migration; its log is replayed in memory."""
+        require(self.workspace, self.workspace.book)
+        connection = open_book(self.workspace, deadline, self._lock_seconds, read_only=True)
+        try:
+            found, latest = self._version(connection), self._migrations[-1].version
+            if found != latest:
+                raise InputRefusedError(
+                    "workspace_older" if found < latest else "workspace_newer",
+                    f"the workspace {self.workspace.root} has schema {found}, this llmops {latest}, and it can only be read",
+                    "Copy it to where it can be written.",
+                )
+            yield connection
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _version(connection: duckdb.DuckDBPyConnection) -> int:
+        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+        return int(row[0]) if row and row[0] is not None else 0
 
     @contextlib.contextmanager
     def _queue(self, deadline: float) -> Iterator[None]:
@@ -151,8 +183,7 @@ class Catalogue:
     def _migrate(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Bring the book to the newest schema; returns the one it had, 0 where it was just made."""
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
-        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-        current = int(row[0]) if row and row[0] is not None else 0
+        current = self._version(connection)
         latest = self._migrations[-1].version
         if current == latest:
             return current

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 _CHUNK = 4 * 1024 * 1024
 
@@ -35,6 +36,16 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def append_text(path: Path) -> TextIO:
+    """Open a log for appending, private to its owner; never through a link, which may lead to another's file.
+
+    Raises:
+        OSError: it is a link, or cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
 
 def sync_folder(path: Path) -> None:

@@ -33,7 +33,7 @@ _REQUEST_COLUMNS = {
     "prompt_version": "INTEGER", "variables": "JSON", "messages": "JSON", "parameters": "JSON", "output": "VARCHAR",
     "finish_reason": "VARCHAR", "error": "VARCHAR", "prompt_tokens": "INTEGER", "completion_tokens": "INTEGER",
     "reused_tokens": "INTEGER", "ttft_ms": "DOUBLE", "total_ms": "DOUBLE", "tokens_per_s": "DOUBLE",
-    "engine": "VARCHAR", "content": "VARCHAR",
+    "engine": "VARCHAR", "content": "VARCHAR", "client": "JSON",
 }  # fmt: skip
 _FEEDBACK_COLUMNS = {
     "id": "VARCHAR", "request": "VARCHAR", "score": "INTEGER", "correction": "VARCHAR", "comment": "VARCHAR",
@@ -50,6 +50,9 @@ def fold(catalogue: Catalogue, journal: Journal) -> int:
     An event that was damaged, or that the book will not have, is left out with a notice: it must not keep all that
     come after it from being folded.
     """
+    if catalogue.workspace.read_only:
+        # They stay in the journal; whoever may write takes them.
+        return 0
     taken = 0
     while count := _fold_batch(catalogue, journal, _BATCH):
         taken += count

@@ -18,7 +18,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, note, require
-from llmops_tui.workspace.sqlite_files import counted_write, is_full
+from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full
 
 BUSY_SECONDS = 15.0
 # SQLite keeps text where a number should be, and whoever writes by hand has written it.
@@ -96,6 +96,10 @@ class Journal:
                     )
         return new
 
+    def waiting(self) -> int:
+        """How many events wait to be folded into the book."""
+        return int(self.connection().execute("SELECT count(*) FROM events").fetchone()[0])
+
     def newest(self) -> int:
         """The number of the newest event: changes whenever something was appended."""
         row = self.connection().execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
@@ -147,8 +151,9 @@ class Journal:
         """One immediate write transaction, rolled back on any exception.
 
         Raises:
-            LlmopsError: ``disk_full`` or ``journal_failed``.
+            LlmopsError: ``disk_full``, ``workspace_read_only`` or ``journal_failed``.
         """
+        self.workspace.refuse_if_read_only()
         connection = self.connection()
         try:
             with counted_write(connection):
@@ -166,7 +171,7 @@ class Journal:
                 connection = _open(self.workspace)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
-            if not known:
+            if not known and not self.workspace.read_only:
                 note(self.workspace, self.workspace.journal)
             self._local.connection = connection
         return connection
@@ -197,6 +202,10 @@ class Journal:
 
 
 def _open(workspace: Workspace) -> sqlite3.Connection:
+    if workspace.read_only:
+        connection = copy_to_memory(workspace.journal)
+        _create_tables(connection)
+        return connection
     fresh = not workspace.journal.exists()
     connection = sqlite3.connect(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
     workspace.journal.chmod(0o600)

@@ -25,6 +25,20 @@ class Workspace:
         return self.root.parent.name if self.root.name == FOLDER_NAME else self.root.name
 
     @property
+    def read_only(self) -> bool:
+        """Whether it is there and nothing can be written in it: a read-only mount, or another owner's folder."""
+        return self.root.is_dir() and not os.access(self.root, os.W_OK)
+
+    def refuse_if_read_only(self) -> None:
+        """Refuse to change a workspace that can only be read.
+
+        Raises:
+            InputRefusedError: ``workspace_read_only``.
+        """
+        if self.read_only:
+            raise read_only_error(self)
+
+    @property
     def book(self) -> Path:
         """The catalogue, a DuckDB file."""
         return self.root / "workspace.duckdb"
@@ -98,6 +112,15 @@ class Workspace:
                 "Set XDG_RUNTIME_DIR to a folder of mode 0700 that you own.",
             )
         return folder
+
+
+def read_only_error(workspace: Workspace) -> InputRefusedError:
+    """The error of whoever would change a workspace that can only be read."""
+    return InputRefusedError(
+        "workspace_read_only",
+        f"the workspace {workspace.root} can only be read",
+        "Copy it to where you may write, or restore a backup of it there (llmops backup works).",
+    )
 
 
 def user_runtime_folder() -> Path:

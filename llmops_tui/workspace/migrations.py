@@ -119,6 +119,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         "which workspace the book is of, and when it was made",
         ("CREATE TABLE workspace (id VARCHAR NOT NULL, made_at DOUBLE NOT NULL)",),
     ),
+    Migration(
+        7,
+        "what clients of the endpoint said of their requests, and with which key",
+        ("ALTER TABLE requests ADD COLUMN client JSON",),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

@@ -49,13 +49,16 @@ def connect_memory() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def open_book(workspace: Workspace, deadline: float, seconds: float) -> duckdb.DuckDBPyConnection:
+def open_book(
+    workspace: Workspace, deadline: float, seconds: float, *, read_only: bool = False
+) -> duckdb.DuckDBPyConnection:
     """A connection whose default database is the book; waits for a foreign program's lock until ``deadline``.
 
     Args:
         workspace: whose book it is.
         deadline: on the monotonic clock.
         seconds: how long that was from the start, for the message.
+        read_only: change nothing on disk; the log is replayed in memory.
 
     Raises:
         LlmopsError: ``workspace_locked``, ``disk_full``, ``book_damaged``, ``book_needs_memory`` or ``book_failed``.
@@ -65,9 +68,9 @@ def open_book(workspace: Workspace, deadline: float, seconds: float) -> duckdb.D
     memory = ""
     while True:
         connection = connect_memory()
-        suspect = _copy_suspect(workspace)
+        suspect = None if read_only else _copy_suspect(workspace)
         try:
-            _attach(connection, workspace.book, memory)
+            _attach(connection, workspace.book, memory, read_only=read_only)
         except duckdb.Error as error:
             connection.close()
             if suspect is not None:
@@ -81,20 +84,43 @@ def open_book(workspace: Workspace, deadline: float, seconds: float) -> duckdb.D
             if isinstance(error, duckdb.OutOfMemoryException) and not memory:
                 memory = _MORE_MEMORY
                 continue
-            if is_of_the_log(error) and _set_log_aside(workspace, text):
+            if not read_only and is_of_the_log(error) and _set_log_aside(workspace, text):
                 continue
             raise explain(error, workspace.book) from error
         if suspect is not None:
             _tell_of(workspace, suspect, "Its end is not as DuckDB writes it, though finished changes are in it.")
-        workspace.book.chmod(0o600)
+        if not read_only:
+            workspace.book.chmod(0o600)
         return connection
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, book: Path, memory: str) -> None:
+def copy_book(workspace: Workspace, target: Path) -> None:
+    """Copy a book that can only be read, and that is held open so that nobody writes it, with what its log has.
+
+    Raises:
+        LlmopsError: the log cannot be replayed in the copy either.
+    """
+    import duckdb
+
+    copy_durable(workspace.book, target)
+    if _log(workspace).exists():
+        copy_durable(_log(workspace), target.with_name(target.name + ".wal"))
+    connection = connect_memory()
+    try:
+        _attach(connection, target, _MORE_MEMORY)
+        connection.execute("CHECKPOINT book")
+    except duckdb.Error as error:
+        raise explain(error, workspace.book) from error
+    finally:
+        connection.close()
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, book: Path, memory: str, *, read_only: bool = False) -> None:
     path = str(book).replace("'", "''")
     if memory:
         connection.execute(f"SET memory_limit = '{memory}'")
-    connection.execute(f"ATTACH '{path}' AS book (STORAGE_VERSION '{STORAGE_VERSION}')")
+    how = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE_VERSION}'"
+    connection.execute(f"ATTACH '{path}' AS book ({how})")
     connection.execute("USE book")
     # The file that is attached, and its log, stay allowed.
     connection.execute("SET enable_external_access = false")

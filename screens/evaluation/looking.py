@@ -179,3 +179,10 @@ def pareto(states: list[EvalState], run: EvalRun, metric: str) -> list[dict[str,
     for row in found:
         row["best"] = not any(beaten(row, other) for other in found if other is not row)
     return sorted(found, key=lambda row: -row["quality"] * row["better"])
+
+
+def is_among(result: Result, metric: str, narrowed: str) -> bool:
+    """Whether a case without a baseline is among those that are wrong (``worse``) or right (``better``)."""
+    score = result.scores.get(metric)
+    value = score.value if score is not None else None
+    return value is None or value < 1 if narrowed == "worse" else value is not None and value >= 1

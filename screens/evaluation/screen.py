@@ -18,8 +18,9 @@ from llmops_tui.evaluation.comparison import Pair
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.actions import bindings_of
 from screens.evaluation import case_drawing, commands, drawing, views
-from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, open_run, pareto, read_lists
+from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, is_among, open_run, pareto, read_lists
 from screens.looking_screen import LookingScreen
+from screens.removing import offer_removal
 from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
 
@@ -103,6 +104,16 @@ class EvaluationScreen(LookingScreen):
             self.act("open", self.open_current)
         elif current is not None and current.state == "running":
             self._draw_figures()
+        elif current is None and self.opened is not None:
+            self._close()
+
+    def _close(self) -> None:
+        """Show no run, because the last one was deleted."""
+        self.opened, self._shown = None, []
+        self.query_one(LineList).show(0, lambda _index, _width: [])
+        self.query_one("#evaluation-cases", Panel).set_title("Cases", "")
+        self._draw_case()
+        self._show_suite()
 
     def _fill(self, select: str) -> None:
         runs = self.query_one("#eval-run-list", OptionList)
@@ -213,7 +224,7 @@ class EvaluationScreen(LookingScreen):
             self.show_figures(title, Content.styled(opened.trouble, "$error"))
             return
         state = self.state
-        if state is not None and state.state in {"queued", "running"}:
+        if state is not None and state.state in {"starting", "queued", "running"}:
             self.show_figures("Running", drawing.progress(state, utf8=utf8))
             return
         if view == 1:
@@ -256,7 +267,7 @@ class EvaluationScreen(LookingScreen):
             cases.show(len(pairs), lambda i, width: case_drawing.pair_line(pairs[i], metric, width, utf8=utf8))
             total = len(opened.pairs)
         else:
-            found = [r for r in opened.results if narrowed == "all" or self._is(r, metric, narrowed)]
+            found = [r for r in opened.results if narrowed == "all" or is_among(r, metric, narrowed)]
             self._shown = found
             cases.show(len(found), lambda i, width: case_drawing.result_line(found[i], metric, width))
             total = len(opened.results)
@@ -270,11 +281,6 @@ class EvaluationScreen(LookingScreen):
             "Cases", f"{len(self._shown):,} of {total:,}" + (f" {what}" if what else "") + f" · by {metric or 'place'}"
         )
         self._draw_case()
-
-    def _is(self, result: Result, metric: str, narrowed: str) -> bool:
-        score = result.scores.get(metric)
-        value = score.value if score is not None else None
-        return value is None or value < 1 if narrowed == "worse" else value is not None and value >= 1
 
     @on(LineList.Moved)
     def _moved(self, event: LineList.Moved) -> None:
@@ -357,6 +363,11 @@ class EvaluationScreen(LookingScreen):
     def action_resume(self) -> None:
         """Go on with the run."""
         commands.resume(self)
+
+    def action_remove(self) -> None:
+        """Delete the run."""
+        if self.state is not None:
+            offer_removal(self, "evaluation run", self.state.run.name, self.refresh_all)
 
     # ── what the base asks ──
 

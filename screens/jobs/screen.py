@@ -22,6 +22,7 @@ from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.notices import read_notices
 from screens.actions import bindings_of, screen_place
 from screens.base import BaseScreen
+from screens.removing import offer_removal
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
 
@@ -65,7 +66,12 @@ class JobsScreen(BaseScreen):
         """Notices, then two panes."""
         yield Static("", id="notices", markup=False)
         with Horizontal(id="columns"):
-            with Panel(title="Jobs", jump_key="j", id="jobs", help_text="The newest first. x cancels, r starts again."):
+            with Panel(
+                title="Jobs",
+                jump_key="j",
+                id="jobs",
+                help_text="The newest first. x cancels, r starts again, D deletes.",
+            ):
                 yield OptionList(id="job-list", markup=False, compact=True)
             with Panel(title="Log", jump_key="g", id="log", help_text="The end of what the job printed."):
                 with VerticalScroll(id="log-scroll"):
@@ -170,6 +176,12 @@ class JobsScreen(BaseScreen):
     async def _resume(self, job_id: str) -> None:
         await asyncio.to_thread(self.services.jobs.resume, job_id)
         await self._refresh()
+
+    def action_remove(self) -> None:
+        """Ask, then delete the ended job."""
+        job = self.current
+        if job is not None:
+            offer_removal(self, "job", job.id, self._refresh)
 
     async def undo(self) -> str:
         """Dismiss the notices that were read."""

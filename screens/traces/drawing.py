@@ -95,7 +95,8 @@ def figures(trace: Trace) -> Content:
     rows = [
         ("trace", line.id), ("when", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.started_at))),
         ("model", line.model), ("file", (trace.model_sha256 or "")[:16]), ("engine", trace.engine or ""),
-        ("prompt", f"{line.prompt}@{line.version}" if line.prompt else ""), ("end", line.finish_reason),
+        ("prompt", f"{line.prompt}@{line.version}" if line.prompt else ""),
+        ("client", trace.client_words), ("end", line.finish_reason),
         ("first token", _milliseconds(line.ttft_ms)), ("whole answer", _milliseconds(line.total_ms)),
         ("speed", f"{line.tokens_per_s:,.0f} tok/s" if line.tokens_per_s else ""),
         ("prompt tokens", f"{line.prompt_tokens:,}" + (f", {trace.reused_tokens:,} reused" if trace.reused_tokens else "")

@@ -14,6 +14,7 @@ from llmops_tui.training.worker import PLAN_ENTRY
 from screens import outside_editor
 from screens.actions import screen_place
 from screens.following import follow_job
+from screens.removing import offer_removal
 from screens.training.recipe_form import RecipeForm
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.panel import Panel
@@ -184,6 +185,18 @@ async def _forget(screen: TrainingScreen, folder: Path) -> None:
     await asyncio.to_thread(forget, screen.services.journal, folder)
     screen.app.say(f"{folder.name} is watched no more; its files stay.")
     await screen.refresh_all()
+
+
+def remove(screen: TrainingScreen) -> None:
+    """Ask, then delete the run; another program's run is not ours to delete."""
+    run = screen.run
+    if run is None:
+        return
+    if run.own is None:
+        screen.app.say(f"{run.name} is another program's run: x forgets it, and its files stay.", severity="warning")
+        return
+    screen.marked.discard(run.name)
+    offer_removal(screen, "training run", run.name, screen.refresh_all)
 
 
 def steer(screen: TrainingScreen, what: str, **options: bool) -> None:

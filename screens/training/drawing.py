@@ -163,8 +163,8 @@ def happened(run: Shown) -> Content:
     parts: list[Any] = []
     if run.trouble:
         parts += [(safe_line(run.trouble) + "\n", "$error")]
-    if run.own is not None and run.own.job is not None and run.own.job.cause:
-        parts += [(safe_line(run.own.job.cause) + "\n", "$error")]
+    if run.own is not None and run.own.cause:
+        parts += [(safe_line(run.own.cause) + "\n", "$error")]
     if run.own is not None and run.state in {"running", "queued", "starting"} and run.own.job is not None:
         parts += [(safe_line(run.own.job.message) + "\n", "$accent")]
     for event in reversed(run.history.events):

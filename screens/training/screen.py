@@ -207,6 +207,10 @@ class TrainingScreen(LookingScreen):
         """Go on."""
         commands.steer(self, "resume")
 
+    def action_remove(self) -> None:
+        """Delete the run."""
+        commands.remove(self)
+
     def action_export(self) -> None:
         """Merge, quantize, prove."""
         commands.export(self)

@@ -213,7 +213,7 @@ def test_doctor_makes_nothing_where_it_looks(tmp_path: Path) -> None:
 
 def test_what_is_wrong_in_the_settings_is_told_by_what_uses_them(sample: Workspace) -> None:
     path = settings_path()
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("threads = 3\ncontxt = 512\nbatch = 1\n")
     done = run("model", "estimate", "support-base", "--json", workspace=sample)
     assert done.returncode == 0

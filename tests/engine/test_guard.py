@@ -17,7 +17,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.server import guard
+from llmops_tui.inference.server import doors, guard
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
@@ -273,7 +273,7 @@ def test_a_body_in_chunks_that_is_too_large_sees_its_refusal(served: tuple[Serve
 async def test_slow_heads_and_bodies_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
 
-    monkeypatch.setattr(guard, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(doors, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.2)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -287,7 +287,7 @@ async def test_slow_heads_and_bodies_are_cut_off(monkeypatch: pytest.MonkeyPatch
         guard.Guard(app, options),
         host="127.0.0.1",
         port=port,
-        http=guard.PatientProtocol,
+        http=doors.PatientProtocol,
         lifespan="off",
         log_level="error",
     )
@@ -310,13 +310,13 @@ def test_a_public_address_always_needs_a_key() -> None:
         checked = guard.Guard(
             lambda *_: None, ServerOptions("", "m", "", "", "", KEY, None, host=host, open_access=True)
         )  # type: ignore[arg-type, return-value]
-        assert checked._authorized([]) != public
+        assert (checked._caller([], over_tcp=True) is None) == public
 
 
 def test_keys_are_made_kept_private_and_checked(workspace: Workspace) -> None:
     from llmops_tui.cli.options import Globals
     from llmops_tui.cli.output import Session
-    from llmops_tui.cli.serve import keys_of
+    from llmops_tui.cli.serve_address import keys_of
 
     session = Session(Globals(workspace=str(workspace.root)))
     keys, path = keys_of(session, None, no_key=False, host="127.0.0.1")

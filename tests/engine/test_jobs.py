@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
-from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from tests.fakes import FakeClock
 from tests.waiting import wait_for
 
 
@@ -115,7 +114,6 @@ import sys
 from pathlib import Path
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.workspace.layout import Workspace
-from tests.fakes import FakeClock
 job = JobLauncher(Workspace(Path(sys.argv[1]))).start(kind="add", title="add", entry="llmops_tui.models.tasks:add",
     arguments={"path": sys.argv[2], "name": "huge"})
 print(job.id, flush=True)
@@ -142,6 +140,17 @@ def test_a_job_outlives_the_session_that_started_it(launcher: JobLauncher, tmp_p
     assert found.state == JobState.RUNNING
     launcher.cancel(job_id)
     ended(launcher, found)
+
+
+@pytest.mark.parametrize("module", ["models.quantize_worker", "training.worker.trial"])
+def test_what_a_job_started_writes_nothing_once_the_job_is_gone(module: str, tmp_path: Path, model_file: Path) -> None:
+    # Whoever started it is not the one that it was started for: as after a kill between the two.
+    given = {"models.quantize_worker": [str(model_file), str(tmp_path / "out.gguf"), "2"]}
+    (tmp_path / "metrics.jsonl").write_text("kept")
+    command = [sys.executable, "-m", f"llmops_tui.{module}", *given.get(module, [str(tmp_path), str(tmp_path)]), "1"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    assert not (tmp_path / "out.gguf").exists()
+    assert (tmp_path / "metrics.jsonl").read_text() == "kept"
 
 
 def test_a_reused_pid_is_never_signalled() -> None:
@@ -177,16 +186,134 @@ def test_jobs_are_found_by_the_beginning_of_their_id(launcher: JobLauncher) -> N
         launcher.store.get("job_zzzz")
 
 
-def test_a_job_whose_process_never_came_is_lost_after_a_while(
-    launcher: JobLauncher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = FakeClock()
-    monkeypatch.setattr("llmops_tui.jobs.store.time.time", clock)
-    job = launcher.store.add(kind="x", title="x", spec={})
-    assert launcher.store.get(job.id).state == JobState.QUEUED
-    clock.advance(20)
+def recorded(launcher: JobLauncher, job_id: str) -> str:
+    """The state that is written down, whatever it is taken for."""
+    row = launcher.store.journal.connection().execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return str(row[0])
+
+
+def test_a_job_is_starting_as_long_as_somebody_holds_its_place_and_then_it_never_began(launcher: JobLauncher) -> None:
+    with launcher.place() as place:
+        job = launcher.store.add(kind="x", title="x", spec={}, job_id=place.id)
+        assert job.id == place.id
+        assert launcher.store.get(job.id).state == JobState.QUEUED
+        with pytest.raises(InputRefusedError, match="at work"), launcher.place(job.id):
+            pass
     lost = launcher.store.get(job.id)
-    assert (lost.state, lost.cause) == (JobState.LOST, "its process never started")
+    assert (lost.state, lost.cause) == (JobState.LOST, NEVER_BEGAN)
+    assert lost.finished_at is not None
+    # A look writes nothing.
+    assert recorded(launcher, job.id) == "queued"
+
+
+def test_a_place_where_nothing_came_of_it_is_gone(launcher: JobLauncher) -> None:
+    with pytest.raises(ZeroDivisionError), launcher.place() as place:
+        raise ZeroDivisionError
+    assert not launcher.store.lock_of(place.id).parent.exists()
+
+
+def test_a_system_that_starts_no_process_fails_the_job(launcher: JobLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("llmops_tui.jobs.launcher.subprocess.Popen", refuse)
+    with pytest.raises(LlmopsError, match="temporarily unavailable"):
+        launcher.start(kind="x", title="x", entry="llmops_tui.models.tasks:verify", arguments={})
+    (job,) = launcher.store.all()
+    assert job.state == JobState.FAILED
+    assert "temporarily unavailable" in job.cause
+
+
+@pytest.mark.parametrize("made", ["file", "folder", "fifo"])
+def test_a_folder_that_cannot_be_locked_is_told(launcher: JobLauncher, made: str) -> None:
+    job = launcher.store.add(kind="x", title="x", spec={})
+    lock = launcher.store.lock_of(job.id)
+    lock.parent.parent.mkdir(exist_ok=True)
+    if made == "file":
+        lock.parent.write_text("")
+    elif made == "folder":
+        lock.mkdir(parents=True)
+    else:
+        lock.parent.mkdir()
+        os.mkfifo(lock)
+    assert launcher.store.get(job.id).state == JobState.LOST
+    if made == "fifo":
+        # It can be locked as well as any file.
+        with launcher.place(job.id):
+            assert launcher.store.get(job.id).state == JobState.QUEUED
+        return
+    with pytest.raises(LlmopsError, match="no job can be started in"):
+        launcher.resume(job.id)
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.workspace.layout import Workspace
+launcher = JobLauncher(Workspace(Path(sys.argv[1])))
+job = launcher.store.get(sys.argv[2])
+print(job.state.value, job.process.alive())
+try:
+    launcher.resume(job.id)
+except InputRefusedError as error:
+    print(error.code)
+launcher.cancel(job.id)
+"""
+
+
+def test_a_look_from_another_container_finds_a_job_at_work_and_can_end_it(launcher: JobLauncher, endless: Job) -> None:
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if os.getuid():
+        apart += ["--user", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no process namespaces can be made here")
+    looked = subprocess.run(
+        [*apart, sys.executable, "-c", LOOK, str(launcher.workspace.root), endless.id],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert looked.stdout.splitlines() == ["running False", "job_running"]
+    assert ended(launcher, endless).state == JobState.CANCELLED
+
+
+def test_a_job_whose_process_cannot_be_seen_is_at_work_all_the_same(
+    launcher: JobLauncher, endless: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("llmops_tui.jobs.process.start_time", lambda _pid: None)
+        found = launcher.store.get(endless.id)
+        assert found.process is not None
+        assert not found.process.alive()
+        assert found.state == JobState.RUNNING
+        assert [job.state for job in launcher.store.all()] == [JobState.RUNNING]
+        with pytest.raises(InputRefusedError):
+            launcher.resume(endless.id)
+        # No signal reaches it, and the record does.
+        launcher.cancel(endless.id)
+    assert ended(launcher, endless).state == JobState.CANCELLED
+
+
+def test_one_job_goes_on_in_a_folder(launcher: JobLauncher, endless: Job) -> None:
+    launcher.cancel(endless.id)
+    ended(launcher, endless)
+    again = launcher.resume(endless.id)
+    # The first has ended, and its work has not.
+    with pytest.raises(InputRefusedError, match="at work"):
+        launcher.resume(endless.id)
+    launcher.cancel(again.id)
+    ended(launcher, again)
+
+
+def test_a_lost_job_is_recorded_as_that_when_another_goes_on(launcher: JobLauncher) -> None:
+    spec = {"entry": "llmops_tui.models.tasks:verify", "arguments": {"name": "support-base"}}
+    lost = launcher.store.add(kind="verify", title="v", spec=spec)
+    assert recorded(launcher, lost.id) == "queued"
+    again = launcher.resume(lost.id)
+    assert recorded(launcher, lost.id) == "lost"
+    assert ended(launcher, again).state == JobState.DONE
+    assert launcher.store.newest_for([lost.id, "job_none"])[lost.id].id == again.id
+    assert "job_none" not in launcher.store.newest_for(["job_none"])
 
 
 @pytest.mark.parametrize(

@@ -85,16 +85,36 @@ def test_what_does_not_fit_names_who_holds_the_memory(ledger: MemoryLedger, devi
     assert len(ledger.leases()) == 1
 
 
-def test_the_lease_of_a_dead_process_is_given_back(ledger: MemoryLedger) -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+def test_the_lease_of_a_dead_process_is_given_back(ledger: MemoryLedger, tmp_path: Path) -> None:
+    lease = take(ledger, 9_000_000_000)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lease.lock,))
     process = identify(child.pid)
     assert process is not None
-    ledger.hand_over(take(ledger, 9_000_000_000), process)
+    assert ledger.hand_over(lease, process).process == process
+    assert ledger.leases()[0].process == process
     assert ledger.available("gpu0") == 1_000_000_000
     child.kill()
     child.wait()
-    assert ledger.available("gpu0") == 10_000_000_000
+    wait_for(lambda: ledger.available("gpu0") == 10_000_000_000)
     assert ledger.leases() == []
+    # To look takes nothing away, and the next who takes memory does.
+    left = set((tmp_path / "user" / "leases").glob("lease_*"))
+    assert {path.stem for path in left} == {lease.id}
+    ledger.give_back(take(ledger, 1))
+    assert list((tmp_path / "user" / "leases").glob("lease_*")) == []
+
+
+def test_the_lease_of_a_process_that_cannot_be_seen_is_not_given_back(
+    ledger: MemoryLedger, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, process = take(ledger, 9_000_000_000), me()
+    device.used[os.getpid()] = 8_000_000_000
+    monkeypatch.setattr("llmops_tui.jobs.process.start_time", lambda _pid: None)
+    assert [held.id for held in ledger.leases()] == [lease.id]
+    # What it uses by now is not known there: all that it was promised counts.
+    assert ledger.available("gpu0") == 0
+    with pytest.raises(MemoryShortError):
+        take(ledger, 1, process=process)
 
 
 def test_two_that_ask_at_once_are_not_both_given_the_last_of_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal
 from tests.commands import Llmops
 from tests.engine.engines import MODEL
+from tests.fakes import start_no_processes
 
 
 def copied(target: Path) -> Path:
@@ -132,7 +133,7 @@ def test_a_model_in_use_or_once_used_is_not_removed_unasked(sample: Workspace) -
 
 
 def test_a_job_at_work_on_a_model_is_named(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    start_no_processes(monkeypatch)
     arguments = {"name": "support-base-q4", "nested": [{"model": "support-base+tone"}]}
     job = JobLauncher(sample).start(kind="x", title="quantize it", entry="llmops_tui.x:y", arguments=arguments)
     for name in ("support-base", "support-base-q4"):

@@ -230,6 +230,27 @@ def test_a_history_of_before_is_gone_on_with(tmp_path: Path) -> None:
     history.close()
 
 
+def test_a_sealed_history_of_before_is_no_damaged_one_when_it_is_brought_to_today(workspace: Workspace) -> None:
+    import sqlite3
+
+    from llmops_tui.keeping.check import check
+    from llmops_tui.workspace.seals import seal
+
+    history = History(workspace.history)
+    history.add(NOON, {"a": 1.0})
+    history.close()
+    with sqlite3.connect(workspace.history) as old:
+        for column in ("note", "ended", "lasted"):
+            old.execute(f"ALTER TABLE alerts DROP COLUMN {column}")
+        old.execute("DROP TABLE changes")
+    old.close()
+    seal(workspace, again=True)
+    again = History(workspace.history)
+    assert again.alerts() == []
+    again.close()
+    assert [finding for finding in check(workspace) if "history" in str(finding)] == []
+
+
 def test_the_past_is_held_to_silence_too(tmp_path: Path) -> None:
     history = History(tmp_path / "h.db")
     for second in range(600):

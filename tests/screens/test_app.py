@@ -154,6 +154,11 @@ async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: O
         jobs = pilot.app.screen
         assert isinstance(jobs, JobsScreen)
         assert [job.state for job in jobs._jobs] == ["done"]
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: "is deleted" in notices(pilot))
+        await until(pilot, lambda: jobs._jobs == [])
 
 
 async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,16 @@ from llmops_tui.evaluation.running.results import Result, ResultLog
 from llmops_tui.evaluation.running.summarising import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
-from llmops_tui.jobs.launcher import JobLauncher
-from llmops_tui.jobs.process import identify
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
 from tests.evaluation.conftest import MANIFEST, case
+from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 BODY = {
@@ -52,6 +51,7 @@ def pretend(workspace: Workspace, values: list[float], *, done: bool = True, ext
     log.close()
     jobs = JobStore(Journal(workspace))
     jobs.update(entry.job, state=(JobState.DONE if done else JobState.FAILED).value, message=f"{len(values)}/9")
+    end_processes()
     if done:
         told = dict.fromkeys((m.called for m in metrics), "h")
         summary = summarise(list(log.done.values()), metrics, 1.5) | {
@@ -64,7 +64,7 @@ def pretend(workspace: Workspace, values: list[float], *, done: bool = True, ext
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    start_no_processes(monkeypatch)
 
 
 def text(pilot: Pilot[int], selector: str) -> str:
@@ -182,14 +182,34 @@ async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspa
 async def test_a_running_run_tells_its_figures_so_far(open_app: OpenApp, sample: Workspace) -> None:
     name = pretend(sample, [1.0, 0.0], done=False)
     jobs = JobStore(Journal(sample))
-    me = identify(os.getpid())
-    assert me is not None
-    jobs.update(EvaluationStore(sample).get(name).job, state="running", pid=me.pid, pid_started=me.started, progress=0.4,
-                message="120/300 · exact 0.93 ± 0.03")  # fmt: skip
+    job = EvaluationStore(sample).get(name).job
+    jobs.update(job, state="running", progress=0.4, message="120/300 · exact 0.93 ± 0.03")
+    with locked(jobs.lock_of(job)) as held:
+        assert held
+        await see_figures(open_app)
+
+
+async def see_figures(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await open_evaluation(pilot)
         await until(pilot, lambda: "exact 0.93 ± 0.03  so far" in text(pilot, "#figures-text"))
         assert "40%" in text(pilot, "#figures-text")
+
+
+async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show(
+    open_app: OpenApp, sample: Workspace
+) -> None:
+    name = pretend(sample, [1.0, 0.0])
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: len(screen._shown) == 2)
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
+        await until(pilot, lambda: screen.opened is None)
+        assert EvaluationStore(sample).all() == []
+        assert screen._shown == []
 
 
 async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Workspace) -> None:

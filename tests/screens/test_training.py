@@ -10,7 +10,6 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
-from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.training import control
 from llmops_tui.training.history import Recorder
@@ -22,6 +21,7 @@ from screens.training.recipe_form import RecipeForm
 from screens.training.screen import TrainingScreen
 from screens.widgets.chart import LineChart
 from screens.widgets.dialogs import ConfirmDialog
+from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
@@ -34,7 +34,7 @@ def pretend_run(
 ) -> str:
     """A run as a trainer would have left it, without any trainer."""
     store = RunStore(workspace)
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    start_no_processes(monkeypatch)
     run = store.start(recipe(name))
     jobs = JobStore(Journal(workspace))
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +57,8 @@ def pretend_run(
             )
     recorder.close()
     jobs.update(run.job, state=state.value, started_at=1.0, message="step 40 of 100")
+    if state.final:
+        end_processes()
     return run.name
 
 
@@ -149,7 +151,7 @@ async def _note(used: list[str], model: str) -> None:
 async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace, monkeypatch: Any) -> None:
     store = RunStore(sample)
     store.save_recipe(recipe())
-    monkeypatch.setattr(JobLauncher, "_spawn", lambda *_: None)
+    start_no_processes(monkeypatch)
     async with open_app() as pilot:
         screen = await open_training(pilot)
         await pilot.press("f5")
@@ -188,6 +190,40 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         await pilot.press("y")
         await settle(pilot)
         assert JobStore(Journal(sample)).cancel_requested(run.job)
+
+
+async def test_a_run_is_deleted_after_its_consequence_was_shown(
+    open_app: OpenApp, sample: Workspace, monkeypatch: Any
+) -> None:
+    name = pretend_run(sample, monkeypatch)
+    other = pretend_run(sample, monkeypatch, JobState.RUNNING, name="other")
+    store = RunStore(sample)
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        runs = screen.query_one("#run-rows", OptionList)
+        runs.focus()
+        await until(pilot, lambda: screen.run is not None and screen.run.name == other)
+        await pilot.press("D")
+        await until(pilot, lambda: f"llmops train stop {other}" in notices(pilot))
+        assert not isinstance(pilot.app.screen, ConfirmDialog)
+        await pilot.press("down")
+        await until(pilot, lambda: screen.run is not None and screen.run.name == name)
+        await pilot.press("backspace")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        assert f"model {name} was made by it" in shown_in_dialog(pilot)
+        await pilot.press("n")
+        await settle(pilot)
+        assert {run.name for run in store.all()} == {name, other}
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
+        await until(pilot, lambda: runs.option_count == 1)
+        assert [run.name for run in store.all()] == [other]
+
+
+def shown_in_dialog(pilot: Pilot[int]) -> str:
+    return str(pilot.app.screen.query_one(".dialog-text", Static).content)
 
 
 async def test_two_runs_share_a_chart_and_a_foreign_one_is_watched(

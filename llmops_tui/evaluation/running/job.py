@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ from llmops_tui.evaluation.running.rendering import TEXT, choices_request, rende
 from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.running.summarising import case_scores, metrics_of, summarise
 from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
-from llmops_tui.evaluation.store import RESULTS, EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
@@ -43,6 +44,10 @@ def run(context: JobContext, runs: list[str]) -> dict[str, Any]:
     renderer = TemplateRenderer()
     try:
         found = []
+        known = {entry.name for entry in store.all()}
+        if removed := [name for name in runs if name not in known]:
+            sys.stderr.write(f"removed meanwhile, and left out: {', '.join(removed)}\n")
+        runs = [name for name in runs if name in known]
         for number, name in enumerate(runs):
             entry = store.get(name)
             if entry.summary is None:
@@ -74,8 +79,7 @@ class _Runner:
         self._options = options_from(load_settings()[0])
         if entry.asked.parallel:
             self._options = replace(self._options, parallel=entry.asked.parallel)
-        # The job's own folder: the book may not know yet which job this is.
-        self._results = context.folder / entry.name / RESULTS
+        self._results = entry.results
         self._began = time.monotonic()
         # Of a chain; the book is asked once, not for every case.
         self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]

@@ -6,12 +6,17 @@ import asyncio
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.jobs.process import die_with_parent, identify
 from llmops_tui.models.engine_settings import from_json
+from llmops_tui.small_log import SmallLog
+from llmops_tui.workspace.files import write_atomic
 
 
 async def _run(options: ServerOptions, state: Path) -> None:
@@ -26,11 +31,26 @@ async def _run(options: ServerOptions, state: Path) -> None:
         await engine.stop()
 
 
+def _noted(state: Path) -> dict[str, Any]:
+    """What the state file says, after it says which process this is: whoever started it may be gone and cannot."""
+    kept: dict[str, Any] = json.loads(state.read_text())
+    me = identify(os.getpid())
+    if me is not None and kept["pid"] != me.pid:
+        kept |= {"pid": me.pid, "started": me.started}
+        write_atomic(state, json.dumps(kept))
+    return kept
+
+
 def main() -> None:
     """Serve with the options of the state file."""
     os.umask(0o077)
     state = Path(sys.argv[1])
-    asyncio.run(_run(ServerOptions(**from_json(json.loads(state.read_text())["options"])), state))
+    options = ServerOptions(**from_json(_noted(state)["options"]))
+    if options.starter:
+        # Asked to, it ends what it does and keeps its records, as when it is stopped.
+        die_with_parent(options.starter, signal.SIGTERM)
+    with SmallLog():
+        asyncio.run(_run(options, state))
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ class ModelServer:
     async def _feedback(self, request: Request) -> Response:
         body = await read_body(request, schemas.FeedbackRequest)
         trace = body.id.replace("resp_", "run_", 1)
-        entry = body.as_entry(trace)
+        entry = body.as_entry(trace, request.scope["caller"].source(body.user))
         key = new_id("fb")
         await asyncio.to_thread(self._journal.append, "feedback", key, entry)
         return JSONResponse({"id": key, "object": "feedback", "trace": trace})

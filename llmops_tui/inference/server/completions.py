@@ -18,6 +18,7 @@ from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
 from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, tool_constraint
 from llmops_tui.inference.server.fields import FieldRefusedError
@@ -56,9 +57,9 @@ class Completions:
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await read_body(request, schemas.ChatRequest)
-        return await self._respond("chat", request, body, await self._chat_choices(body))
+        return await self._respond("chat", request, body, await self._chat_choices(body, request.scope["caller"]))
 
-    async def _chat_choices(self, body: schemas.ChatRequest) -> list[Choice]:
+    async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
         tools = [t.as_shown() for t in body.offered]
         form = body.constraint()
@@ -82,7 +83,7 @@ class Completions:
         source = {"text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
-            choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives)
+            choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives, caller)
             choice.reader = AnswerReader(
                 self._chat.format, prompt=prompt, tools=bool(tools), several=body.parallel_tool_calls
             )
@@ -107,7 +108,9 @@ class Completions:
             shown = str(prompt) if is_text else json.dumps(prompt)
             for _ in range(body.n):
                 turns = [{"role": "prompt", "content": shown}]
-                choice = self._choice(body, len(choices), source, turns, adapter, grammar, body.logprobs)
+                choice = self._choice(
+                    body, len(choices), source, turns, adapter, grammar, body.logprobs, request.scope["caller"]
+                )
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
@@ -126,22 +129,21 @@ class Completions:
         adapter: str,
         grammar: str,
         logprobs: int | None,
+        caller: Caller,
     ) -> Choice:
         try:
             parameters = body.sampling(index).model_dump()
         except pydantic.ValidationError as error:
             raise invalid(error) from error
         check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias")
-        known = body.metadata or {}
-        given_id = known.get("run_id") if index == 0 else None
+        # A program of ours names the first choice alone.
+        named = caller.run_id(body.metadata) if index == 0 else None
         record = Record(
-            str(given_id)[:100] if given_id else new_id("run"),
+            named or new_id("run"),
             {
                 "started_at": time.time(), "model": self.named(adapter), "model_sha256": self._sha256,
-                "adapter_sha256": self._adapters.sha256(adapter), "prompt": known.get("prompt"),
-                "prompt_version": known.get("prompt_version"), "variables": known.get("variables"), "messages": turns,
-                "parameters": parameters,
-                "engine": self._engine.info["engine"],
+                "adapter_sha256": self._adapters.sha256(adapter), "messages": turns, "parameters": parameters,
+                "engine": self._engine.info["engine"], **caller.facts(body.metadata),
             },
         )  # fmt: skip
         call = {
@@ -193,7 +195,7 @@ class Completions:
     async def responses(self, request: Request) -> Response:
         """``POST /v1/responses``."""
         body = await read_body(request, ResponsesRequest)
-        (choice,) = await self._chat_choices(body.as_chat())
+        (choice,) = await self._chat_choices(body.as_chat(), request.scope["caller"])
         response_id = choice.record.id.replace("run_", "resp_")
         teller = events.ResponseTeller(response_id, self.named(choice.call["adapter"]), body.echoed())
         if body.stream:

@@ -13,15 +13,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.callers import Caller, key_name
 from llmops_tui.inference.server.options import ServerOptions
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
 BODY_SECONDS = 30.0
-HEAD_SECONDS = 20.0
 WRITE_SECONDS = 60.0
 # How much of a body that was refused is read all the same, so that its client comes to read the answer.
 DISCARDED_BYTES = 64_000_000
@@ -54,7 +53,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
         self._app = app
-        self._keys = [_digest(k.encode()) for k in (options.key, *options.keys)]
+        # Where there is none, an empty one is no key.
+        self._has_own, self._own = bool(options.key), _digest(options.key.encode())
+        self._keys = [(_digest(k.encode()), key_name(k)) for k in options.keys]
         # Listening to other machines without a key is refused here too, whoever started the server.
         self._open = options.open_access and not (options.host and is_public(options.host))
         self._hosts = {h.lower() for h in (*_LOOPBACK, *options.allowed_hosts)}
@@ -72,7 +73,7 @@ class Guard:
         bounded = _Bounded(receive)
         send = _paced(send)
         if _body_comes(scope):
-            send = _heard_out(send, bounded)
+            send = _heard_out(scope, send, bounded)
         try:
             body = self._check(scope)
             await self._app(scope, bounded if body else receive, send)
@@ -92,9 +93,10 @@ class Guard:
         origins = headers.get(b"origin", [])
         if any(o.decode("latin-1") not in self._origins for o in origins):
             raise RefusedError(403, "origin_refused", "requests from web pages are not allowed")
-        allowed = self._authorized(headers.get(b"authorization", []))
-        scope["trusted"] = allowed or not over_tcp
-        if scope["path"] not in _OPEN_PATHS and not allowed:
+        caller = self._caller(headers.get(b"authorization", []), over_tcp=over_tcp)
+        scope["caller"] = caller
+        scope["trusted"] = caller is not None or not over_tcp
+        if scope["path"] not in _OPEN_PATHS and caller is None:
             raise RefusedError(401, "invalid_api_key", "the API key is missing or wrong", "authentication_error")
         if scope.get("query_string"):
             raise RefusedError(
@@ -129,13 +131,17 @@ class Guard:
         # A name can be rebound; an address cannot.
         return self._any_address and _is_address(name)
 
-    def _authorized(self, given: list[bytes]) -> bool:
-        if self._open:
-            return True
-        if len(given) != 1 or not given[0].startswith(b"Bearer "):
-            return False
-        digest = _digest(given[0][7:].strip())
-        return bool(sum([hmac.compare_digest(digest, key) for key in self._keys]))
+    def _caller(self, given: list[bytes], *, over_tcp: bool) -> Caller | None:
+        """Whose key it is; none where it is nobody's."""
+        right, name = [], ""
+        if len(given) == 1 and given[0].startswith(b"Bearer "):
+            digest = _digest(given[0][7:].strip())
+            own = hmac.compare_digest(digest, self._own) and self._has_own
+            right = [own, *(hmac.compare_digest(digest, key) for key, _ in self._keys)]
+            name = "".join(called for (_, called), fits in zip(self._keys, right[1:], strict=True) if fits)[:8]
+        if not any(right) and not self._open:
+            return None
+        return Caller(own=bool(right and right[0]) and not over_tcp, key=name)
 
 
 class _Bounded:
@@ -180,7 +186,7 @@ def _body_comes(scope: Scope) -> bool:
     return b"expect" not in names and bool(names & {b"content-length", b"transfer-encoding"})
 
 
-def _heard_out(send: Send, bounded: _Bounded) -> Send:
+def _heard_out(scope: Scope, send: Send, bounded: _Bounded) -> Send:
     """A ``send`` that answers at once, but reads what is left of the body before an answer ends.
 
     Where a connection is closed on a client that is still sending, its system throws the answer away, and all that the
@@ -190,6 +196,8 @@ def _heard_out(send: Send, bounded: _Bounded) -> Send:
     async def heard_out(message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             await send({**message, "more_body": True})
+            # Whoever needs the place may have it.
+            scope["answered"] = True
             await bounded.discard()
             message = {"type": "http.response.body", "body": b""}
         await send(message)
@@ -208,40 +216,6 @@ def _paced(send: Send) -> Send:
             raise OSError("the client stopped reading") from error
 
     return paced
-
-
-class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP protocol, but a client that does not finish a request's head in time is cut off."""
-
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A head is due now."""
-        super().connection_made(transport)
-        self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._too_slow)
-
-    def data_received(self, data: bytes) -> None:
-        """Between two requests the head of the next is due from its first byte on."""
-        super().data_received(data)
-        waiting = self.cycle is None or self.cycle.response_complete
-        if not waiting:
-            self._stop_clock()
-        elif self._head_timer is None:
-            self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._too_slow)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is due any more."""
-        self._stop_clock()
-        super().connection_lost(exc)
-
-    def _stop_clock(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _too_slow(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
 
 
 async def answer(send: Send, status: int, body: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ class _GenerationRequest(Checked):
     presence_penalty: float | None = None
     logit_bias: dict[int, float] | None = None
     max_tokens: int | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: list[str] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] = 1
     response_format: ResponseFormat | None = None
@@ -83,7 +83,7 @@ class _GenerationRequest(Checked):
     truncate: Literal["", "left", "middle", "oldest"] = ""
     cache_prompt: bool = True
     ignore_eos: bool = False
-    # Says which prompt, version and values a request is of, for its trace; an answer does not depend on it.
+    # Kept with the trace, as its client's word; an answer does not depend on it.
     metadata: dict[str, Any] | None = None
 
     @field_validator("stop", mode="before")
@@ -126,9 +126,11 @@ class _GenerationRequest(Checked):
         given = {"temperature": 1.0, "max_tokens": self.default_max_tokens} | {
             k: v for k, v in given.items() if v is not None
         }
-        seed = given.get("seed")
-        # OpenAI allows any integer as a seed; ours are 32 bits wide.
-        given["seed"] = (secrets.randbits(31) if seed is None else (seed + offset) % (2**32 - 1)) % (2**32 - 1)
+        # As llama-server has it: a negative number of tokens to keep keeps all, and the seed -1 is any.
+        given["top_k"] = max(0, given.get("top_k", 0))
+        seed = given.get("seed", -1)
+        # OpenAI allows any integer of 64 bits as a seed; ours have 32.
+        given["seed"] = (secrets.randbits(31) if seed == -1 else seed + offset) % (2**32 - 1)
         return SamplingParameters.model_validate(given)
 
 
@@ -281,9 +283,9 @@ class FeedbackRequest(Checked):
             refuse("score", "nothing is said of the answer", "Give a score, a correction or a comment.")
         return self
 
-    def as_entry(self, trace: str) -> dict[str, Any]:
+    def as_entry(self, trace: str, source: str) -> dict[str, Any]:
         """The feedback as the journal keeps it."""
         return {
             "request": trace, "score": {"up": 1, "down": -1, None: None}[self.score], "correction": self.correction,
-            "comment": self.comment, "source": self.user or "endpoint", "said_at": time.time(),
+            "comment": self.comment, "source": source, "said_at": time.time(),
         }  # fmt: skip

@@ -7,30 +7,38 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
 import uvicorn
 
 from llmops_tui.inference.server.app import ModelServer
-from llmops_tui.inference.server.guard import MAX_HEAD, PatientProtocol
+from llmops_tui.inference.server.doors import (
+    BACKLOG,
+    BoundedServer,
+    PatientProtocol,
+    encryption,
+    listen_at,
+    listen_on,
+    places,
+)
+from llmops_tui.inference.server.guard import MAX_HEAD
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal_at_end
-
-_BACKLOG = 1024
 
 
 async def serve(options: ServerOptions, state: Path, engine: EngineProcess, starting: asyncio.Task[None]) -> None:
     """Serve with an engine that is being started; ``state`` is removed at the end."""
     server = ModelServer(options, engine)
     config = uvicorn.Config(
-        server.app(), log_level="warning", access_log=False, lifespan="off", http=PatientProtocol,
-        timeout_keep_alive=30, h11_max_incomplete_event_size=MAX_HEAD, server_header=False, backlog=_BACKLOG,
+        server.app(), log_level="error", access_log=False, lifespan="off", http=PatientProtocol,
+        timeout_keep_alive=30, h11_max_incomplete_event_size=MAX_HEAD, server_header=False, backlog=BACKLOG,
         timeout_graceful_shutdown=2,
     )  # fmt: skip
-    http = uvicorn.Server(config)
+    http = BoundedServer(config, encryption(options.tls_cert, options.tls_key))
     loading = asyncio.create_task(server.load(starting))
     idle = asyncio.create_task(_stop_when_idle(server, http))
     sockets = listen(options)
@@ -46,18 +54,22 @@ async def serve(options: ServerOptions, state: Path, engine: EngineProcess, star
 
 def listen(options: ServerOptions) -> list[socket.socket]:
     """The sockets to serve on: the workspace's own, and an address where one was asked for."""
-    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    own.bind(options.socket)
-    found = [own]
-    if options.host:
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        public = socket.socket(family, socket.SOCK_STREAM)
-        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        public.bind((options.host, options.port))
-        found.append(public)
-    for each in found:
-        each.listen(_BACKLOG)
-    return found
+    own = listen_on(options.socket)
+    return [own, listen_at(options.host, options.port)] if options.host else [own]
+
+
+def stay_reachable(http: BoundedServer, path: str) -> None:
+    """Make the server's own socket again where its file is gone: cleaned up, or deleted by somebody."""
+    if os.path.lexists(path):
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = listen_on(path)
+    except OSError as error:
+        sys.stderr.write(f"the socket {path} is gone and cannot be made again: {error.strerror}\n")
+        return
+    http.servers[0].close()
+    http.servers[0] = http.open(fresh, places(len(http.servers)))
 
 
 def _clean_up(options: ServerOptions, state: Path) -> None:
@@ -67,10 +79,12 @@ def _clean_up(options: ServerOptions, state: Path) -> None:
     Path(options.socket).unlink(missing_ok=True)
 
 
-async def _stop_when_idle(server: ModelServer, http: uvicorn.Server) -> None:
+async def _stop_when_idle(server: ModelServer, http: BoundedServer) -> None:
     generator = server.generator
     while True:
         await asyncio.sleep(1)
+        if http.started:
+            stay_reachable(http, server.options.socket)
         # A model that takes long to load is not idle meanwhile.
         if server.engine.state == "loading":
             generator.last_used = time.monotonic()

@@ -1,4 +1,4 @@
-"""The process of one sweep trial: ``WORKSPACE FOLDER``; trains the recipe in the folder and keeps its record alone."""
+"""The process of one sweep trial: ``WORKSPACE FOLDER PARENT``; trains the recipe in the folder and keeps its record alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import changed, check
@@ -33,7 +34,8 @@ class _Context:
 
 
 def main() -> int:
-    """Train; returns the exit code."""
+    """Train; returns the exit code. A trial ends with the search that started it, whose folder the next one writes into."""
+    die_with_parent(int(sys.argv[3]))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     from llmops_tui.training.worker.loop import train

@@ -1,0 +1,136 @@
+"""Where a server is reached, and by whom: its keys, its port, its certificate, and what is told of all that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmops_tui.cli.output import Session
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.workspace.trust import KEY_FILE, require_trust
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.options import LoadOptions
+
+
+def announcement(place: str, options: LoadOptions, key_file: Path | None, model: str) -> str:
+    """What somebody has to know to use a server that was just started."""
+    from llmops_tui.inference.server.callers import key_name
+
+    named = ", ".join(key_name(key) for key in options.keys)
+    key = f"key   {key_file} (in traces: {named})" if key_file else "key   none asked for"
+    lines = [f"model {model}", f"url   {place}", key]
+    port = options.port
+    if options.host in {"127.0.0.1", "localhost"} and os.environ.get("SSH_CONNECTION") and port:
+        lines.append(
+            f"from your own machine: ssh -N -L {port}:127.0.0.1:{port} {os.environ.get('USER', 'you')}@this-host"
+        )
+    return "\n".join(lines)
+
+
+def in_the_clear(host: str, *, encrypted: bool) -> str:
+    """What there is to be told of an address that others on the way can listen to; else nothing."""
+    from llmops_tui.inference.server.guard import is_public
+
+    if encrypted or not host or not is_public(host):
+        return ""
+    return (
+        f"{host} is reached without encryption: the key and all texts can be read on the way. --tls-cert and --tls-key "
+        "encrypt it; docs/serving.md shows how to do it with a reverse proxy or SSH"
+    )
+
+
+def check_encryption(certificate: Path | None, key: Path | None, *, address: bool) -> tuple[str, str]:
+    """The files of a certificate and its key, whole paths, or two empty texts.
+
+    Raises:
+        InputRefusedError: one without the other, no address to encrypt, files that do not belong together, or a key
+            that others can read.
+    """
+    from llmops_tui.inference.server.doors import encryption
+
+    if certificate is None and key is None:
+        return "", ""
+    if certificate is None or key is None:
+        raise InputRefusedError("bad_certificate", "--tls-cert and --tls-key go together", "Give both files.")
+    if not address:
+        raise InputRefusedError(
+            "bad_certificate", "a Unix socket is not encrypted", "Leave out --tls-cert and --tls-key."
+        )
+    try:
+        if stat.S_IMODE(key.stat().st_mode) & 0o077:
+            raise InputRefusedError("key_file_open", f"others can read {key}", f"chmod 600 {key}")
+        encryption(str(certificate), str(key))
+    except (OSError, ValueError) as error:
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise InputRefusedError(
+            "bad_certificate",
+            f"{certificate} and {key} are no certificate with its key: {why}"[:400],
+            "Both are PEM files; the key has no password.",
+        ) from error
+    return str(certificate.resolve()), str(key.resolve())
+
+
+def keys_of(
+    session: Session, given: Path | None, *, no_key: bool, host: str | None
+) -> tuple[tuple[str, ...], Path | None]:
+    """The keys to let in, and the file they are in; ``host`` is the address to listen on, none for a socket.
+
+    Raises:
+        InputRefusedError: ``bad_address``: an empty one, which would be all of this machine's; no key for a public
+            address, or a key file that others can read.
+    """
+    from llmops_tui.inference.server.guard import is_public, read_keys
+
+    if host is not None and not host.strip():
+        raise InputRefusedError(
+            "bad_address",
+            "--host is empty, which would be all addresses of this machine",
+            "Say 0.0.0.0 for that, or leave it out.",
+        )
+    if no_key:
+        if host is not None and is_public(host):
+            raise InputRefusedError(
+                "key_needed", f"{host} can be reached from other machines; a key is needed there", "Leave out --no-key."
+            )
+        return (), None
+    path = given or session.workspace.root / KEY_FILE
+    if given is None:
+        require_trust(session.workspace, f"its servers would take the key in {path}, which others may know")
+    if given is None and not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
+    try:
+        status = path.stat()
+        keys = read_keys(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError("key_file_unreadable", f"cannot read {path}: {error}") from error
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise InputRefusedError("key_file_open", f"others can read {path}", f"chmod 600 {path}")
+    if not keys or any(len(key) < 16 for key in keys):
+        raise InputRefusedError("key_too_short", f"{path} has no key, or one of less than 16 characters")
+    return keys, path
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, where it is free; a free one for 0.
+
+    Raises:
+        LlmopsError: ``port_in_use`` or ``bad_address``.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise LlmopsError(
+                "port_in_use", f"cannot listen on {host} port {port}: {error.strerror}", "Choose another with --port."
+            ) from error
+        return int(probe.getsockname()[1])

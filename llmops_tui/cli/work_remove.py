@@ -1,0 +1,62 @@
+"""``llmops train remove``, ``eval remove`` and ``job remove``: show what goes and what depends on it; do it when told so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.output import session_of
+
+if TYPE_CHECKING:
+    from llmops_tui.keeping.removal_of_work import Work
+
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")]
+_Force = Annotated[bool, typer.Option("--force", help="Also where something depends on it.")]
+
+
+def training(context: typer.Context, name: _Run, yes: _Yes = False, force: _Force = False) -> None:
+    """Delete a training run: its checkpoints, adapter folder and records. A model that was made of it stays."""
+    from llmops_tui.keeping.removal_of_work import Work
+
+    _remove(context, Work.TRAINING, name, yes=yes, force=force)
+
+
+def evaluation(context: typer.Context, name: _Run, yes: _Yes = False, force: _Force = False) -> None:
+    """Delete an evaluation run: its results and figures."""
+    from llmops_tui.keeping.removal_of_work import Work
+
+    _remove(context, Work.EVALUATION, name, yes=yes, force=force)
+
+
+def job(
+    context: typer.Context,
+    job_id: Annotated[str, typer.Argument(help="The job's id, or its beginning.")],
+    yes: _Yes = False,
+    force: _Force = False,
+) -> None:
+    """Delete an ended job: its log, its folder, and the records of all that went on with it."""
+    from llmops_tui.keeping.removal_of_work import Work
+
+    _remove(context, Work.JOB, job_id, yes=yes, force=force)
+
+
+def _remove(context: typer.Context, kind: Work, name: str, *, yes: bool, force: bool) -> None:
+    from llmops_tui.keeping.removal_of_work import plan_work_removal, remove_work
+
+    session = session_of(context)
+    workspace = session.workspace
+    found = remove_work(workspace, kind, name, force=force) if yes else plan_work_removal(workspace, kind, name)
+
+    def human() -> str:
+        lines = [f"in the way: {what}" for what in found.in_the_way]
+        lines += [f"depends on it: {what}" for what in found.uses]
+        lines += [f"{'deleted' if yes else 'would be deleted'}: {path}" for path in found.paths]
+        lines += [f"{'forgotten' if yes else 'would be forgotten'}: {each}" for each in found.jobs]
+        freed = f"{found.size / 1e6:,.1f} MB"
+        flags = "--yes --force" if found.uses else "--yes"
+        end = f"{found.name} is removed, {freed} freed" if yes else f"{freed} would be freed; {flags} does it"
+        return "\n".join([*lines, end])
+
+    session.emit(found.as_dict(), human)

@@ -1,0 +1,46 @@
+"""Who sent a request: a program of this workspace, which may name its runs, or a client, whose word is kept as its word."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The sender of one request. ``own``: it has the workspace's own key, and came over its socket.
+
+    ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for.
+    """
+
+    own: bool
+    key: str = ""
+
+    def facts(self, metadata: dict[str, Any] | None) -> dict[str, Any]:
+        """What a record knows of where its request came from.
+
+        What our own programs say is how it is: which prompt, which version, which values. A client might say anything.
+        """
+        if self.own:
+            known = metadata or {}
+            return {name: known.get(name) for name in ("prompt", "prompt_version", "variables")} | {"client": None}
+        client = {"key": self.key or None, "metadata": metadata or {}}
+        return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
+
+    def run_id(self, metadata: dict[str, Any] | None) -> str | None:
+        """The id that our own program has given the run already; a client's are its own affair."""
+        given = (metadata or {}).get("run_id") if self.own else None
+        return str(given)[:100] if given else None
+
+    def source(self, user: str) -> str:
+        """Who said something of an answer: a client's name for its user never stands alone."""
+        if self.own:
+            return user or "endpoint"
+        endpoint = f"endpoint, key {self.key}" if self.key else "endpoint"
+        return f"{user} ({endpoint})" if user else endpoint
+
+
+def key_name(key: str) -> str:
+    """What a key is called where it must not be shown: the beginning of its SHA-256."""
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
