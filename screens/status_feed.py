@@ -59,7 +59,9 @@ class StatusFeed:
                         seen = await asyncio.to_thread(self._fields, moment)
                         # Of now: a model chosen during the look stays chosen.
                         status = self._app.status
-                        loaded = status.model.partition("+")[0] in {engine.model for engine in moment.engines}
+                        loaded = status.model.partition("+")[0] in {
+                            engine.model for engine in moment.engines if engine.state != "dead"
+                        }
                         self._app.show_status(replace(status, loaded=loaded, **seen))
                 await asyncio.sleep(_SECONDS if moment is not None else _FIRST_SECONDS)
         finally:

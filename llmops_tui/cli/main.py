@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from llmops_tui import __version__
+from llmops_tui import __version__, streams
 from llmops_tui.cli import (
     data,
     doctor,
@@ -33,7 +33,7 @@ from llmops_tui.cli import (
     work_remove,
 )
 from llmops_tui.cli.options import Globals, split_globals
-from llmops_tui.cli.output import Session, report_error, session_of
+from llmops_tui.cli.output import Session, report_error, session_of, unforeseen
 from llmops_tui.cli.start import need_terminal, offered, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
@@ -154,22 +154,28 @@ def run(arguments: Sequence[str]) -> int:
         options, rest = split_globals(arguments)
         if not options.color:
             os.environ["NO_COLOR"] = "1"
-        session = Session(options)
-        try:
-            app(rest, prog_name="llmops", obj=session)
-        finally:
-            if session.used is not None:
-                seal_at_end(session.used)
+        with streams.watched():
+            return _call(Session(options), rest)
     except LlmopsError as error:
         return report_error(options, error)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever read our output has seen enough.
         return int(ExitCode.FAILED)
     except OSError as error:
         return report_error(options, _explain(error, find_workspace(options.workspace)))
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever nobody foresaw
+        return report_error(options, unforeseen(error))
+
+
+def _call(session: Session, rest: list[str]) -> int:
+    """Call the command; what it reads and writes of a workspace is sealed at its end, however that is."""
+    try:
+        app(rest, prog_name="llmops", obj=session)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE if stop.code is None else ExitCode.FAILED)
+    finally:
+        if session.used is not None:
+            seal_at_end(session.used)
     return int(ExitCode.DONE)
 
 

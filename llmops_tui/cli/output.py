@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from llmops_tui.settings import Settings
 
 LIMIT = 50
+_TRACEBACK = "LLMOPS_TRACEBACK"
 
 
 class Session:
@@ -128,7 +134,24 @@ def session_of(context: typer.Context) -> Session:
 
 def report_error(options: Globals, error: LlmopsError) -> int:
     """Print a failure as the interface promises and return the exit code."""
-    if options.json:
-        sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
-    sys.stderr.write(safe_line(f"llmops: {error.told}", limit=2000) + "\n")
+    # Of a failure to write no more is written there.
+    if options.json and error.code != "output_failed":
+        with contextlib.suppress(LlmopsError, BrokenPipeError), streams.watched():
+            sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(safe_line(f"llmops: {error.told}", limit=2000) + "\n")
+        sys.stderr.flush()
     return int(error.exit_code)
+
+
+def unforeseen(error: Exception) -> LlmopsError:
+    """A failure that nobody foresaw, as one line that says what it was and where; the whole story where it is asked for."""
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}llmops_tui{os.sep}" in f.filename]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    told = " ".join(str(error).split())[:300]
+    return LlmopsError(
+        "unforeseen", f"this should not have happened: {type(error).__name__}{f': {told}' if told else ''}{place}",
+        f"llmops check looks at the workspace; {_TRACEBACK}=1 tells where it was.",
+    )  # fmt: skip

@@ -22,7 +22,7 @@ from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
@@ -68,6 +68,15 @@ class ServerSupervisor:
         """The servers that are alive now."""
         handles = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [handle for handle in handles if handle is not None]
+
+    def fallen(self) -> list[ServerHandle]:
+        """The servers that ended without a word: killed, or crashed. One of before the machine started is none.
+
+        Each is one until its model is loaded again, or stopped.
+        """
+        return [
+            handle for path in sorted(self._folder.glob("*.json")) if (handle := self._read_fallen(path)) is not None
+        ]
 
     def find(self, model: str) -> ServerHandle | None:
         """The live server of one model; one that was only just started is waited for until it says which process it is."""
@@ -161,6 +170,8 @@ class ServerSupervisor:
         handle = self.find(model)
         if handle is None:
             check_not_lost(self._folder, model)
+            if self._read_fallen(self._state(model)) is not None:
+                self._state(model).unlink(missing_ok=True)
             return False
         if not handle.process.send(signal.SIGTERM) and self.alive(handle):
             raise LlmopsError(
@@ -201,6 +212,16 @@ class ServerSupervisor:
         handle = _read_record(path)
         # One that is being started has no pid yet.
         return handle if handle is not None and handle.process.pid and self.alive(handle) else None
+
+    def _read_fallen(self, path: Path) -> ServerHandle | None:
+        handle = _read_record(path)
+        # One that is being started has no pid yet.
+        if handle is None or not handle.process.pid or self.alive(handle):
+            return None
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime >= boot_time():
+                return handle
+        return None
 
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)

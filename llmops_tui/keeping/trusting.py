@@ -11,7 +11,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.approved_keys import approve, host_of, is_approved
 from llmops_tui.inference.remote import variable_of
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.monitoring.alerts import approve_rules, load_rules, may_run
+from llmops_tui.monitoring.rules import approve_rules, load_rules, may_run
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker

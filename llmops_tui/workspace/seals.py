@@ -182,8 +182,11 @@ def _nothing_lost(workspace: Workspace) -> bool:
 
 
 def seal_file(workspace: Workspace, name: str) -> Seal | None:
-    """The seal of one file as it is now; none where it is just being written, or gone."""
+    """The seal of one file as it is now; none where it is just being written, gone, or no file."""
     path = workspace.root / name
+    if not path.is_file():
+        # Opening a pipe would wait for whoever writes it.
+        return None
     try:
         kind = kind_of(name)
         if kind == "sqlite":

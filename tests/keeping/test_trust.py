@@ -22,7 +22,7 @@ from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.restore import restore
 from llmops_tui.keeping.trusting import consent, describe, look
 from llmops_tui.models.registry import Model, ModelRegistry
-from llmops_tui.monitoring.alerts import may_run
+from llmops_tui.monitoring.rules import may_run
 from llmops_tui.user_files import approved_keys_path, known_workspaces_path
 from llmops_tui.workspace import trust as trusting
 from llmops_tui.workspace.catalogue import Catalogue
