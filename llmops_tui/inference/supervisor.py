@@ -26,7 +26,7 @@ from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.files import append_bytes, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
@@ -226,7 +226,7 @@ class ServerSupervisor:
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
-        with self.log(model).open("ab") as log, claim(self._folder, model) as claimed:
+        with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed:
             process = subprocess.Popen(
                 module_command("llmops_tui.inference.server", str(state)),
                 stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from llmops_tui.models.names import check_name
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.layout import within
 
 if TYPE_CHECKING:
     import duckdb
@@ -259,14 +260,21 @@ class ModelRegistry:
         return str(self._workspace.place_of(path) or path)
 
     def _model(self, row: tuple[Any, ...]) -> Model:
-        path = Path(row[2])
+        # Logs, sockets and files are called after it.
+        name = within(self._workspace.models, str(row[0])).name
+        path, header = Path(row[2]), json.loads(row[5])
+        if row[1] != "remote" and not path.is_absolute():
+            for part in path.parts:
+                within(self._workspace.root, part)
+        for file in header.get("files", []):
+            within(path, str(file))
         return Model(
-            name=row[0],
+            name=name,
             kind=row[1],
             path=path if row[1] == "remote" else self._workspace.root / path,
             sha256=row[3],
             size_bytes=int(row[4]),
-            header=json.loads(row[5]),
+            header=header,
             added_at=float(row[6]),
             verified_at=row[7],
         )

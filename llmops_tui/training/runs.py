@@ -19,7 +19,7 @@ from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import Workspace, within
 
 if TYPE_CHECKING:
     import duckdb
@@ -321,7 +321,7 @@ class RunStore:
         return Run(
             name, check(json.loads(recipe)), job, base, tuple((a, b) for a, b in json.loads(data)), bool(chosen["beside"]),
             bool(chosen["make_room"]), bool(chosen["force"]), json.loads(result) if result else None, created, finished,
-            self.workspace.runs / (job or f"none-{name}"),
+            within(self.workspace.runs, job or f"none-{name}"),
         )  # fmt: skip
 
 

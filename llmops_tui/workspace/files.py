@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 _CHUNK = 4 * 1024 * 1024
 
@@ -38,14 +39,19 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
-def append_text(path: Path) -> TextIO:
+def append_bytes(path: Path) -> BinaryIO:
     """Open a log for appending, private to its owner; never through a link, which may lead to another's file.
 
     Raises:
         OSError: it is a link, or cannot be written.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+    return os.fdopen(descriptor, "ab")
+
+
+def append_text(path: Path) -> TextIO:
+    """As :func:`append_bytes`, for texts."""
+    return io.TextIOWrapper(append_bytes(path), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def sync_folder(path: Path) -> None:

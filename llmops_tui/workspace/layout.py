@@ -114,6 +114,21 @@ class Workspace:
         return folder
 
 
+def within(folder: Path, name: str) -> Path:
+    """The path of a name directly in a folder of the workspace; a book that came from elsewhere may name anything.
+
+    Raises:
+        InputRefusedError: ``planted``: the name would lead out of the folder.
+    """
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise InputRefusedError(
+            "planted",
+            f"the workspace names {name!r}, which is no name of anything in {folder}",
+            "llmops does not make such names: something else changed the workspace. Restore a backup (llmops restore FILE).",
+        )
+    return folder / name
+
+
 def read_only_error(workspace: Workspace) -> InputRefusedError:
     """The error of whoever would change a workspace that can only be read."""
     return InputRefusedError(
