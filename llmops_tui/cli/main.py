@@ -142,6 +142,8 @@ def demo(
         raise LlmopsError("usage", "--dir and --workspace name two places: give one", exit_code=ExitCode.USAGE)
     workspace = find_workspace(given or (folder or Path("llmops-demo")) / FOLDER_NAME)
     real = find_real_model(session, fetch=fetch)
+    if not workspace.root.exists():
+        session.say(f"Making the demo's workspace, once: {workspace.root}")
     fill(workspace, real)
     notes = () if real is not None else (missing_text(("demo", *(("--dir", str(folder)) if folder else ())), given),)
     for note in notes:

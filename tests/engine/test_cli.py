@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.cli.options import Globals
+from llmops_tui.cli.options import Globals, called_as
 from llmops_tui.cli.output import Session, report_error
 from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.user_files import settings_path
@@ -246,6 +246,21 @@ def test_a_line_of_progress_is_ended_before_anything_else_is_said(
     assert capsys.readouterr().err == (
         "\rgetting   0%\rgetting  50%\nllmops: it is away\n\rgetting  50%\na word\nanother\n\rgetting 100%\n"
     )
+
+
+def test_a_command_is_told_as_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "bin" / "llmops"
+    own.parent.mkdir()
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(own), "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called_as() == str(own)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert called_as() == "llmops"
+    monkeypatch.setattr(sys, "argv", ["/x/llmops_tui/__main__.py"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called_as() == "llmops"
 
 
 def test_a_place_is_named_once_for_a_demo(tmp_path: Path) -> None:
