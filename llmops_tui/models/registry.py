@@ -65,14 +65,25 @@ class Model:
         return str(self.header.get("quantization", "unknown"))
 
     @property
+    def trouble(self) -> str:
+        """What is wrong with its files, in two words; empty where they are there, with the size they had.
+
+        A remote model has none.
+        """
+        if self.kind == "remote":
+            return ""
+        try:
+            size = sum(p.stat().st_size for p in self.files)
+        except (FileNotFoundError, NotADirectoryError):
+            return "file missing"
+        except OSError:
+            return "file unreadable"
+        return "" if size == self.size_bytes else "file changed"
+
+    @property
     def present(self) -> bool:
         """Whether its files are there, with the size they had; a remote model is taken to be."""
-        if self.kind == "remote":
-            return True
-        try:
-            return sum(p.stat().st_size for p in self.files) == self.size_bytes
-        except OSError:
-            return False
+        return not self.trouble
 
     def as_dict(self) -> dict[str, Any]:
         """The model as the command line's JSON shows it."""
@@ -80,7 +91,7 @@ class Model:
         return {
             "model": self.name, "kind": self.kind, **place, "sha256": self.sha256,
             "size_bytes": self.size_bytes, "added_at": self.added_at, "verified_at": self.verified_at,
-            "present": self.present, **self.header,
+            "present": self.present, "trouble": self.trouble, **self.header,
         }  # fmt: skip
 
 

@@ -156,8 +156,11 @@ class RunStore:
                 "not_trainable", f"{model.name!r} is a {model.kind} model; training needs the model's safetensors folder",
                 "llmops model add FOLDER --name NAME registers one.",
             )  # fmt: skip
-        if not model.present:
-            raise InputRefusedError("model_missing", f"the files of {model.name!r} are not in {model.path}")
+        if trouble := model.trouble:
+            raise InputRefusedError(
+                "model_missing", f"the files of {model.name!r} in {model.path} are not those it was registered with: {trouble}",
+                f"llmops model verify {model.name}",
+            )  # fmt: skip
         return model
 
     # ── runs ──

@@ -33,8 +33,11 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
         temporary.chmod(mode)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A write does not know what it writes to, and whoever reads the message would like to.
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
 

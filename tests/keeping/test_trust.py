@@ -220,7 +220,7 @@ def test_no_name_leads_out_of_the_workspace(sample: Workspace, what: str) -> Non
     Catalogue(sample).write(lambda book: book.execute(planting))
     refused = llmops(sample, *command)
     assert refused.returncode == 3, refused.stdout
-    assert "evil" in refused.stderr
+    assert "evil" in refused.stderr or "'..'" in refused.stderr
     assert "something else changed the workspace" in refused.stderr
     assert not (sample.root.parent.parent / "evil").exists()
 
