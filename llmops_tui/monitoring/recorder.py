@@ -19,7 +19,7 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.hardware.gpus import GpuSampler, GpuView
 from llmops_tui.hardware.host import HostLoad, HostSampler
-from llmops_tui.hardware.processes import Ours, ProcessLoad, ProcessSampler
+from llmops_tui.hardware.processes import ProcessLoad, ProcessSampler
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.monitoring import happenings, series
@@ -29,7 +29,7 @@ from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import FLUSH_SECONDS, History
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
 from llmops_tui.monitoring.rules import DEFAULT_RULES, load_rules, may_run
-from llmops_tui.training.history import HistoryReader
+from llmops_tui.monitoring.under_way import RunSeries, ours
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
@@ -122,7 +122,7 @@ class Recorder:
         self._engines = EngineSampler(ServerSupervisor(workspace))
         self._journal = Journal(workspace)
         self._jobs = JobStore(self._journal)
-        self._runs = _Runs()
+        self._runs = RunSeries()
         self._recent = happenings.Recent()
         self._failures = happenings.Failures()
         self._changes: ChangeWatch | None = None
@@ -215,7 +215,7 @@ class Recorder:
             | series.of_engines(engines)
             | series.of_latencies(self._latencies, ticks)
             | happenings.of_jobs(known, failed)
-            | self._runs.series(jobs, self._jobs)
+            | self._runs.of(jobs, self._jobs)
         )
         if self.recording:
             self.history.add(now, values)
@@ -336,35 +336,3 @@ class Recorder:
             self.history.prune(now)
             if self._cursor is not None:
                 self._journal.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])
-
-
-def ours(engines: tuple[EngineLoad, ...], jobs: tuple[Job, ...]) -> dict[int, Ours]:
-    """The processes of this workspace by pid, and this app itself."""
-    found = {os.getpid(): Ours("llmops", "app")}
-    for engine in engines:
-        found[engine.pid] = Ours(engine.model, "server")
-    for job in jobs:
-        # In another container its number is somebody else's.
-        if job.process is not None and job.process.alive():
-            found[job.process.pid] = Ours(job.title, "run" if job.kind in {"train", "eval"} else "job")
-    return found
-
-
-class _Runs:
-    """The newest loss and speed of the training runs under way."""
-
-    def __init__(self) -> None:
-        self._readers: dict[str, HistoryReader] = {}
-
-    def series(self, jobs: tuple[Job, ...], store: JobStore) -> dict[str, float | None]:
-        """Their series."""
-        running = {job.id: job for job in jobs if job.kind == "train"}
-        self._readers = {key: reader for key, reader in self._readers.items() if key in running}
-        found: dict[str, float | None] = {}
-        for key, job in running.items():
-            reader = self._readers.setdefault(key, HistoryReader(store.folder(job)))
-            reader.poll()
-            name = job.title.removeprefix("train ")
-            found[f"training.{name}.loss"] = reader.history.last("loss")
-            found[f"training.{name}.tokens_per_s"] = reader.history.last("tokens_per_s")
-        return found
