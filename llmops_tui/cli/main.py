@@ -25,6 +25,7 @@ from llmops_tui.cli import (
     model_remove,
     monitor,
     prompt,
+    record_remove,
     serve,
     sql,
     traces,
@@ -64,6 +65,9 @@ model.app.command("remove")(model_remove.remove)
 train.app.command("remove")(work_remove.training)
 evaluate.app.command("remove")(work_remove.evaluation)
 job.app.command("remove")(work_remove.job)
+data.app.command("remove")(record_remove.dataset)
+prompt.app.command("remove")(record_remove.prompt)
+traces.app.command("remove")(record_remove.traces)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)

@@ -23,6 +23,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
+from llmops_tui.workspace.seals import forget as forget_seals
 
 DAYS = 30
 # What was made so lately may belong to work that has not told the book yet.
@@ -71,6 +72,7 @@ def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> lis
         removals = plan(workspace, settings, days)
         if any(removal.path is None for removal in removals):
             _forget_traces(workspace, settings)
+        forget_seals(workspace, [removal.path for removal in removals if removal.path is not None])
         take_away([removal.path for removal in removals if removal.path is not None])
     return removals
 
@@ -210,7 +212,9 @@ def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]
 
 def _forget_traces(workspace: Workspace, settings: Settings) -> None:
     store = TraceStore(Catalogue(workspace), Journal(workspace))
-    store.forget_before(time.time() - settings.trace_days * 86_400)
+    if store.forget_before(time.time() - settings.trace_days * 86_400):
+        # Until its pages are used again, what was deleted stays in them.
+        store.catalogue.write_anew()
 
 
 def _inside(folder: Path, pattern: str = "*") -> list[Path]:

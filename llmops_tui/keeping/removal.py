@@ -17,6 +17,7 @@ from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import forget as forget_seals
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
                 "model_used", f"{name!r} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
             )
         # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
+        forget_seals(workspace, planned.paths)
         with set_aside(planned.paths):
             ModelRegistry(Catalogue(workspace)).remove(name)
     return replace(planned, done=True)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.files import copy_durable
+from llmops_tui.workspace.files import copy_durable, sync_folder
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import claim, existing, note, read_marker, require
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
-from llmops_tui.workspace.opening import book_locked, copy_book, explain, is_damage, open_book
+from llmops_tui.workspace.opening import book_locked, copy_book, explain, is_damage, open_book, write_anew
 
 if TYPE_CHECKING:
     import duckdb
@@ -106,6 +106,27 @@ class Catalogue:
             connection.execute("CHECKPOINT")
             connection.close()
             copy_durable(self.workspace.book, target)
+
+    def write_anew(self) -> None:
+        """Write the book's file anew, without what was deleted: until its pages are used again, that stays in them.
+
+        Raises:
+            LlmopsError: as :meth:`write`; the book is as it was then.
+        """
+        self.workspace.refuse_if_read_only()
+        fresh = self.workspace.book.with_name(f".{self.workspace.book.name}.anew")
+        with self._opened() as connection:
+            connection.execute("CHECKPOINT")
+            connection.close()
+            fresh.unlink(missing_ok=True)
+            write_anew(self.workspace.book, fresh)
+            descriptor = os.open(fresh, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            fresh.replace(self.workspace.book)
+            sync_folder(self.workspace.root)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -210,6 +210,8 @@ def _open(workspace: Workspace) -> sqlite3.Connection:
     connection = sqlite3.connect(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
     workspace.journal.chmod(0o600)
     connection.execute("PRAGMA journal_mode = WAL")
+    # What is deleted is overwritten: requests are content.
+    connection.execute("PRAGMA secure_delete = ON")
     # FULL: a commit that was acknowledged outlives a power cut, at a cost that no typist notices.
     connection.execute("PRAGMA synchronous = FULL")
     tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('jobs', 'timings')"

@@ -18,6 +18,7 @@ from llmops_tui.workspace.book_log import passed_over
 from llmops_tui.workspace.files import copy_durable
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import write_notice
+from llmops_tui.workspace.seals import writes_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -113,6 +114,54 @@ def copy_book(workspace: Workspace, target: Path) -> None:
         raise explain(error, workspace.book) from error
     finally:
         connection.close()
+
+
+def write_anew(book: Path, target: Path) -> None:
+    """Write all that is in a book to a new file, and nothing that was deleted from it; nobody may have the book open.
+
+    Raises:
+        LlmopsError: ``disk_full``, ``book_damaged`` or ``book_failed``: the new file is not the same, and is gone again.
+    """
+    import duckdb
+
+    connection = connect_memory()
+    try:
+        for path, name, how in ((book, "old", "READ_ONLY"), (target, "fresh", f"STORAGE_VERSION '{STORAGE_VERSION}'")):
+            quoted = str(path).replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS {name} ({how})")
+        connection.execute("COPY FROM DATABASE old TO fresh")
+        # Seals tell a file that was written from one that was damaged by this count.
+        while True:
+            connection.execute("CREATE TABLE fresh.passing AS SELECT 1 AS one")
+            connection.execute("DROP TABLE fresh.passing")
+            connection.execute("CHECKPOINT fresh")
+            if writes_of(target, "duckdb") != writes_of(book, "duckdb"):
+                break
+        if _contents(connection, "old") != _contents(connection, "fresh"):
+            raise LlmopsError(
+                "book_failed", f"{book} could not be written anew: the copy differs", "Nothing was changed."
+            )
+    except duckdb.Error as error:
+        target.unlink(missing_ok=True)
+        raise explain(error, book) from error
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    finally:
+        connection.close()
+    target.chmod(0o600)
+
+
+def _contents(connection: duckdb.DuckDBPyConnection, database: str) -> list[tuple[object, ...]]:
+    """Each table of a database: how it is made, how many rows it has, and a sum of their hashes."""
+    tables = connection.execute(
+        "SELECT table_name, sql FROM duckdb_tables() WHERE database_name = ? ORDER BY 1", [database]
+    ).fetchall()
+    found: list[tuple[object, ...]] = []
+    for name, sql in tables:
+        rows = connection.execute(f'SELECT count(*), sum(hash(t)) FROM {database}.main."{name}" t').fetchall()
+        found.append((name, str(sql), *rows[0]))
+    return found
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, book: Path, memory: str, *, read_only: bool = False) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ LARGE = 256 * 1024 * 1024
 _PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE, MARKER)
 _PASSING_FOLDERS = ("runs/servers",)
 _PASSING_ENDS = (".lock", "-wal", "-shm", ".wal", ".tmp", ".sock")
+# Where files never go but by our own hand, which says so (:func:`forget`), and where they never change.
+_STAYING = ("models/", "datasets/")
+_NEVER_CHANGING = "datasets/"
 _DUCKDB_HEADERS = (4096, 8192)
 
 
@@ -165,12 +168,30 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
                 changed += fresh is not None
             if fresh is not None or before is not None:
                 files[name] = fresh or before  # type: ignore[assignment]
+        # What is gone though nobody of us took it away is evidence as well.
+        lost = {} if again else {n: s for n, s in known.files.items() if n not in files and n.startswith(_STAYING)}
+        files |= lost
         if changed or files.keys() != known.files.keys():
-            body = {name: one.as_json() for name, one in files.items()}
-            text = json.dumps({"files": body, "sha256": sha256_text(json.dumps(body, sort_keys=True))})
-            write_atomic(workspace.root / FILE, text)
-            note(workspace, workspace.root / FILE)
+            _keep(workspace, files)
     return changed
+
+
+def forget(workspace: Workspace, paths: Iterable[Path]) -> None:
+    """Forget the seals of files, and of all in folders, that are about to be taken away; the caller holds the keeping lock."""
+    known = load(workspace)
+    going = tuple(
+        place.as_posix() for path in paths if (place := workspace.place_of(path.parent / path.name)) is not None
+    )
+    files = {n: s for n, s in known.files.items() if not any(n == one or n.startswith(f"{one}/") for one in going)}
+    if not known.damaged and files.keys() != known.files.keys():
+        _keep(workspace, files)
+
+
+def _keep(workspace: Workspace, files: dict[str, Seal]) -> None:
+    body = {name: one.as_json() for name, one in files.items()}
+    text = json.dumps({"files": body, "sha256": sha256_text(json.dumps(body, sort_keys=True))})
+    write_atomic(workspace.root / FILE, text)
+    note(workspace, workspace.root / FILE)
 
 
 def _nothing_lost(workspace: Workspace) -> bool:
@@ -255,7 +276,8 @@ def _spoilt(workspace: Workspace, name: str, before: Seal, fresh: Seal) -> bool:
     if kind == "duckdb":
         # A checkpoint may make a book shorter, and then it counts itself.
         return fresh.size < before.size and fresh.writes == before.writes
-    if kind == "sqlite" or before.inode != fresh.inode:
+    replaced = before.inode != fresh.inode and not name.startswith(_NEVER_CHANGING)
+    if kind == "sqlite" or replaced:
         return False
     return fresh.size < before.size or chunks_of(workspace.root / name, before.size) != before.chunks
 

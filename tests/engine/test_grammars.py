@@ -159,7 +159,9 @@ def test_whole_numbers_come_out_as_they_are_in_the_schema(bench: Bench, number: 
 
 
 @FEW
-@given(st.floats(allow_nan=False, allow_infinity=False) | st.floats(-1e4, 1e4) | st.sampled_from([0.1, 1e15, 1e15 + 0.5]))
+@given(
+    st.floats(allow_nan=False, allow_infinity=False) | st.floats(-1e4, 1e4) | st.sampled_from([0.1, 1e15, 1e15 + 0.5])
+)
 def test_a_decimal_comes_out_as_it_is_or_is_refused_by_its_place(bench: Bench, number: float) -> None:
     form = schema_form({"const": number})
     try:

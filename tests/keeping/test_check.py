@@ -14,6 +14,7 @@ from llmops_tui.workspace import seals
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import load, seal
 from tests.commands import Llmops
 from tests.keeping.conftest import fill_traces
 
@@ -197,3 +198,25 @@ def test_a_journal_in_use_is_looked_at_without_being_disturbed(lived: Workspace)
         "request", "run_newer", {"started_at": 1.0, "model": "m", "output": "", "finish_reason": "stop"}
     )
     journal.close()
+
+
+def test_a_file_that_goes_by_nobodys_hand_stays_missed(lived: Workspace) -> None:
+    part = next(lived.datasets.glob("*/*.parquet"))
+    name = part.relative_to(lived.root).as_posix()
+    part.unlink()
+    seal(lived)
+    assert name in load(lived).files
+    assert any(error.place == name and "is gone" in error.text for error in check(lived).errors)
+
+
+def test_a_dataset_that_is_replaced_as_a_whole_is_not_sealed_as_right(lived: Workspace) -> None:
+    part = next(lived.datasets.glob("*/*.parquet"))
+    name = part.relative_to(lived.root).as_posix()
+    before = load(lived).files[name]
+    raw = bytearray(part.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    part.unlink()
+    part.write_bytes(raw)
+    seal(lived)
+    assert load(lived).files[name] == before
+    assert any(error.place == name for error in check(lived).errors)

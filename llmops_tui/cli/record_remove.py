@@ -1,0 +1,92 @@
+"""``llmops data remove``, ``prompt remove`` and ``traces remove``: show what goes, and do it when told so."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.output import session_of
+from llmops_tui.errors import ExitCode, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.keeping.removal_of_records import Kept
+
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")]
+_Force = Annotated[bool, typer.Option("--force", help="Also where something was made of it.")]
+
+
+def dataset(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A dataset with all its versions, or one as name@3.")],
+    yes: _Yes = False,
+    force: _Force = False,
+) -> None:
+    """Delete a dataset or one version of it: its rows, tags and labels."""
+    from llmops_tui.keeping.removal_of_records import Kept
+
+    _remove(context, Kept.DATASET, ref, yes=yes, force=force)
+
+
+def prompt(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The prompt, with all its versions.")],
+    yes: _Yes = False,
+    force: _Force = False,
+) -> None:
+    """Delete a prompt with all its versions and labels; its runs stay as traces."""
+    from llmops_tui.keeping.removal_of_records import Kept
+
+    _remove(context, Kept.PROMPT, name, yes=yes, force=force)
+
+
+def traces(
+    context: typer.Context,
+    trace: Annotated[str, typer.Argument(help="One trace, by its id or the beginning of it; else --filter.")] = "",
+    said: Annotated[str, typer.Option("--filter", help="Which ones, as llmops traces list takes it.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every trace there is.")] = False,
+    yes: _Yes = False,
+) -> None:
+    """Delete traces with all feedback on them, so that no file of the workspace has their texts any more."""
+    from llmops_tui.keeping.removal_of_records import count_traces, remove_traces
+    from llmops_tui.traces.store import TraceFilter
+
+    session = session_of(context)
+    workspace = session.workspace
+    if sum((bool(trace), bool(said), every)) != 1:
+        raise LlmopsError("usage", "name one trace, or --filter, or --all", exit_code=ExitCode.USAGE)
+    wanted = TraceFilter.parse(said, time.time())
+    if not yes:
+        count = 1 if trace else count_traces(workspace, wanted)
+        told = f"{count:,} traces would be deleted with their feedback, and the databases written anew; --yes does it"
+        session.emit({"done": False, "traces": count}, lambda: told)
+        return
+    erased = remove_traces(workspace, wanted, trace)
+    data = {"done": True, "traces": erased.traces, "feedback": erased.feedback, "copies_removed": list(erased.copies)}
+
+    def human() -> str:
+        lines = [f"{erased.traces:,} traces and {erased.feedback:,} pieces of feedback are deleted"]
+        lines += [f"with them an older copy of the book: {name}" for name in erased.copies]
+        return "\n".join([*lines, "Backups, exports and datasets that were made before still have them."])
+
+    session.emit(data, human)
+
+
+def _remove(context: typer.Context, kind: Kept, name: str, *, yes: bool, force: bool) -> None:
+    from llmops_tui.keeping.removal_of_records import plan_record_removal, remove_record
+
+    session = session_of(context)
+    workspace = session.workspace
+    found = remove_record(workspace, kind, name, force=force) if yes else plan_record_removal(workspace, kind, name)
+
+    def human() -> str:
+        lines = [f"in the way: {what}" for what in found.in_the_way]
+        lines += [f"depends on it: {what}" for what in found.uses]
+        lines += [f"{'deleted' if yes else 'would be deleted'}: {one}" for one in (*found.versions, *found.paths)]
+        freed = f"{found.size / 1e6:,.1f} MB"
+        flags = "--yes --force" if found.uses else "--yes"
+        end = f"{found.name} is removed, {freed} freed" if yes else f"{freed} would be freed; {flags} does it"
+        return "\n".join([*lines, end])
+
+    session.emit(found.as_dict(), human)

@@ -1,0 +1,38 @@
+"""Erasing: what was deleted is also in no byte of the workspace's files any more."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.keeping.taking import take_away
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.layout import Workspace
+
+
+def erase_deleted(workspace: Workspace) -> list[str]:
+    """Write the databases anew, and take away older copies of the book; returns the names of those copies.
+
+    What others have of it — backups, exports, datasets that were made of it — stays, and is not known here.
+
+    Raises:
+        LlmopsError: ``disk_full``; ``erasing_failed``: what was deleted is still in some pages; try again.
+    """
+    Catalogue(workspace).write_anew()
+    connection = sqlite3.connect(workspace.journal, timeout=15.0, isolation_level=None)
+    try:
+        # Pages that were freed before deleting overwrote them, and the log's older frames.
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise LlmopsError(
+            "erasing_failed",
+            f"{workspace.journal} could not be written anew: {error}",
+            "Close what uses it, and try again.",
+        ) from error
+    finally:
+        connection.close()
+    copies = sorted(path for path in workspace.backups.glob("workspace-schema*.duckdb") if not path.is_symlink())
+    take_away(copies)
+    return [path.name for path in copies]
