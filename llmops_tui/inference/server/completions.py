@@ -84,8 +84,9 @@ class Completions:
         for index in range(body.n):
             choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives)
             choice.reader = AnswerReader(
-                self._chat.format, prompt=prompt, tools=bool(tools), several=body.parallel_tool_calls
-            )
+                self._chat.format, prompt=prompt, tools=bool(tools), several=body.parallel_tool_calls,
+                required=bool(tools) and body.demanded is not None,
+            )  # fmt: skip
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
         return choices
