@@ -132,7 +132,7 @@ class Completions:
             parameters = body.sampling(index).model_dump()
         except pydantic.ValidationError as error:
             raise invalid(error) from error
-        check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias")
+        check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias", named=True)
         known = body.metadata or {}
         given_id = known.get("run_id") if index == 0 else None
         record = Record(
