@@ -82,7 +82,7 @@ def test_what_is_no_call_stays_content() -> None:
     assert read(CALL, [], template="{{ messages }}")["content"] == CALL
 
 
-@pytest.mark.parametrize("text", [f"{CALL}\n{CALL}", f"{CALL}\n{CALL}\n", f"\n\n{CALL}".lstrip("\n")])
+@pytest.mark.parametrize("text", [f"{CALL}\n{CALL}", f"{CALL}\n{CALL}\n"])
 def test_line_breaks_between_calls_are_no_content(text: str) -> None:
     for cuts in ([], list(range(len(text)))):
         assert read(text, cuts)["content"] == ""
