@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.server.conversation import AnswerReader, ChatFormat, parse_calls, tool_constraint
+from llmops_tui.inference.server.conversation import AnswerReader, ChatFormat, tool_constraint
+from llmops_tui.inference.server.written_calls import parse_calls
 
 THINKING = "{% if tools %}{{ tools }}{% endif %}<think> </think> <tool_call> </tool_call> {{ messages }}"
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
@@ -31,7 +32,22 @@ def read(
 
 
 PIECES = st.sampled_from(
-    ["Hello", "<think>", "</think>", "<tool_call>", "</tool_call>", CALL, "<", "<th", "{", "\n", "ü🦊", "<tool"]
+    [
+        "Hello",
+        CALL + "\n",
+        "\n\n",
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        CALL,
+        "<",
+        "<th",
+        "{",
+        "\n",
+        "ü🦊",
+        "<tool",
+    ]
 )
 
 
@@ -64,6 +80,54 @@ def test_what_is_no_call_stays_content() -> None:
     assert read("<tool_call>{never ends", [])["content"] == "<tool_call>{never ends"
     assert read(CALL, [], tools=False)["content"] == CALL
     assert read(CALL, [], template="{{ messages }}")["content"] == CALL
+
+
+@pytest.mark.parametrize("text", [f"{CALL}\n{CALL}", f"{CALL}\n{CALL}\n"])
+def test_line_breaks_between_calls_are_no_content(text: str) -> None:
+    for cuts in ([], list(range(len(text)))):
+        assert read(text, cuts)["content"] == ""
+    spoken = f"<think>a</think>\n\nSo: {CALL}\n\nand\n"
+    for cuts in ([], list(range(len(spoken)))):
+        assert read(spoken, cuts)["content"] == "So: and\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "calls", "required", "broken_off"),
+    [
+        (CALL, "", 1, True, False),
+        (CALL + '\n<tool_call>\n{"name": "f", "argu', "", 1, False, True),
+        ('<tool_call>\n{"name": "f", "argu', '<tool_call>\n{"name": "f", "argu', 0, False, True),
+        ('<tool_call>\n{"name": "f", "arguments": {}}', "", 1, False, False),
+        ("Sure.", "Sure.", 0, False, False),
+        ("<tool", "<tool", 0, True, True),
+        ("<tool_call>broken</tool_call>", "<tool_call>broken</tool_call>", 0, False, False),
+    ],
+)
+def test_an_answer_that_ends_within_a_call_says_so(
+    text: str, content: str, calls: int, required: bool, broken_off: bool
+) -> None:
+    for cuts in ([], list(range(len(text)))):
+        reader = AnswerReader(ChatFormat.of(THINKING), prompt="", tools=True, required=required)
+        deltas = [reader.feed(text[a:b]) for a, b in itertools.pairwise([0, *cuts, len(text)])] + [reader.finish()]
+        assert "".join(d.content for d in deltas) == content
+        assert sum(len(d.tool_calls) for d in deltas) == calls
+        assert reader.broken_off is broken_off
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"x": 1234567890123456789, "y": 0.12345678901234567890, "z": 1e400}',
+        '{"x" :1 ,"y":[ 1,\t2 ], "ü": "\\u00fc"}',
+        "{}",
+        '{"x": ' + "1" * 5000 + "}",
+    ],
+)
+def test_arguments_are_passed_on_to_the_letter(arguments: str) -> None:
+    one = f'{{"id": 7, "name": "f", "arguments": {arguments}}}'
+    assert parse_calls(one) == [("f", arguments)]
+    assert parse_calls(f"[ {one} , {one}]\n{one}") == [("f", arguments)] * 3
+    assert parse_calls(one.replace('"x": 1', '"x": NaN')) == ([] if '"x": 1' in one else [("f", arguments)])
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,21 @@ def test_tools_are_called_in_openais_form(with_tools: httpx.Client, served: http
     streamed = [c for e in events(with_tools, named) for x in e["choices"] for c in x["delta"].get("tool_calls", [])]
     assert {c["function"]["name"] for c in whole} == {"refund"}
     assert [c["function"] for c in streamed] == [c["function"] for c in whole]
+    # What ends a call before its own end is told as an end before time.
+    for more in ({"stop": ["order"]}, {"max_tokens": 5}):
+        cut = ask(with_tools, named | more)["choices"][0]
+        assert (cut["finish_reason"], "tool_calls" in cut["message"]) == ("length", False)
+        assert [x["finish_reason"] for e in events(with_tools, named | more) for x in e["choices"]][-1] == "length"
+    answered = [
+        *OPEN,
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "a", "function": {"name": "refund"}}, {"function": {"name": "hours"}}],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "done"},
+        {"role": "tool", "tool_call_id": "b", "content": "of the call without an id"},
+    ]
+    assert ask(with_tools, {"messages": answered, "max_tokens": 1})
     plain = ask(with_tools, {"messages": OPEN, "tools": TOOLS, "tool_choice": "none"})["choices"][0]["message"]
     assert "tool_calls" not in plain
     assert ask(with_tools, named | {"tool_choice": {"type": "function", "function": {"name": "x"}}}, status=400)

@@ -125,6 +125,9 @@ def part(kind: str, **more: Any) -> dict[str, Any]:
     return message(content=[{"type": "text", "text": "a"}, {"type": kind, **more}])
 
 
+CALLING = {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]}
+
+
 def function(**more: Any) -> dict[str, Any]:
     return {"tools": [{"type": "function", "function": {"name": "f"} | more}]}
 
@@ -167,7 +170,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"max_tokens": 3, "max_completion_tokens": 4}, "max_completion_tokens", "max_tokens"),
     (CHAT, {"grammar": ""}, "grammar", "empty"),
     (CHAT, {"grammar": 'root ::= "a"', "response_format": {"type": "json_object"}}, "grammar", "not both"),
-    (CHAT, {"logit_bias": {"99999": 1}}, "logit_bias[0]", "99,999"),
+    (CHAT, {"logit_bias": {"99999": 1}}, "logit_bias.99999", "99,999"),
+    (CHAT, {"logit_bias": {"5": 1, "-1": 1}}, "logit_bias.-1", "-1"),
     # Messages
     (CHAT, message(role="boss"), "messages[0].role", "user"),
     (CHAT, message(role="function"), "messages[0].role", "tool"),
@@ -184,6 +188,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, message(audio={"id": "x"}), "messages[0].audio", "text"),
     (CHAT, message(tool_call_id="x"), "messages[0].tool_call_id", "role tool"),
     (CHAT, message(tool_calls=[{"function": {"name": "f"}}]), "messages[0].tool_calls", "assistant"),
+    (CHAT, {"messages": [CALLING, {"role": "tool", "content": "1", "tool_call_id": "b"}]}, "messages[1].tool_call_id", "'b'"),
+    (CHAT, {"messages": [{"role": "tool", "content": "1", "tool_call_id": "a"}, CALLING]}, "messages[0].tool_call_id", "'a'"),
     (CHAT, message(role="assistant", tool_calls=[{"function": {"name": "f", "args": "{}"}}]),
      "messages[0].tool_calls[0].function.args", "no such field"),
     (CHAT, part("image_url", image_url={"url": "http://x/"}), "messages[0].content[1].type", "only text"),
@@ -200,6 +206,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, function(paramters={}), "tools[0].function.paramters", "Did you mean parameters?"),
     (CHAT, {"tools": [{"type": "web_search"}]}, "tools[0].type", "function"),
     (CHAT, {"tools": TOOLS}, "tools", "knows no tools"),
+    (CHAT, {"tools": [*TOOLS, *TOOLS]}, f"tools[{len(TOOLS)}].function.name", "another tool"),
+    (CHAT, function(name='a b"\n'), "tools[0].function.name", "no name of a function"),
     # Variables of the template
     (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "no such variable"),
     (CHAT, {"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "set from the request"),

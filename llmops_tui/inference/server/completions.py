@@ -85,8 +85,9 @@ class Completions:
         for index in range(body.n):
             choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives, caller)
             choice.reader = AnswerReader(
-                self._chat.format, prompt=prompt, tools=bool(tools), several=body.parallel_tool_calls
-            )
+                self._chat.format, prompt=prompt, tools=bool(tools), several=body.parallel_tool_calls,
+                required=bool(tools) and body.demanded is not None,
+            )  # fmt: skip
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
         return choices
@@ -135,7 +136,7 @@ class Completions:
             parameters = body.sampling(index).model_dump()
         except pydantic.ValidationError as error:
             raise invalid(error) from error
-        check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias")
+        check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias", named=True)
         # A program of ours names the first choice alone.
         named = caller.run_id(body.metadata) if index == 0 else None
         record = Record(

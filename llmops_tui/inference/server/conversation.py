@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.written_calls import parse_calls
 from llmops_tui.inference.templating import TemplateRenderer
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
@@ -124,16 +124,20 @@ class Delta:
 
 
 class AnswerReader:
-    """Splits a streamed answer into content, reasoning and tool calls.
+    """Splits a streamed answer into content, reasoning and tool calls, the same however it is cut.
 
     Text is passed on at once unless it may be the beginning of a mark; a tool call is passed on when it is whole. What
-    looks like a call and cannot be read as one stays content. Where there may be no ``several`` calls, the first counts:
-    models whose calls have no mark cannot be held to one.
+    looks like a call and cannot be read as one stays content, but for one that breaks off after whole ones. Where there
+    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be held to one. ``required``
+    says that the answer has to call a tool.
     """
 
-    def __init__(self, chat: ChatFormat, *, prompt: str, tools: bool, several: bool = True) -> None:
+    def __init__(
+        self, chat: ChatFormat, *, prompt: str, tools: bool, several: bool = True, required: bool = False
+    ) -> None:
         self._chat = chat
         self._several = several
+        self._required = required
         self._marks = chat.tool_marks if tools else None
         self._buffer = ""
         self._calls = 0
@@ -141,6 +145,10 @@ class AnswerReader:
         self._state = "reasoning" if opened else "content"
         # Without a mark of its own, an answer that is one JSON object is a call.
         self._bare = self._marks is not None and not self._marks[0]
+        # Line breaks behind what a mark closed belong to the mark, also where they come later.
+        self._behind_mark = False
+        self.broken_off = False
+        """Whether the answer, which is over, ended within a call, or without the one it had to make."""
 
     def feed(self, text: str) -> Delta:
         """Take text in; returns what is certain now."""
@@ -158,8 +166,10 @@ class AnswerReader:
             delta.reasoning += rest
         elif self._state == "tool" or (self._bare and rest.lstrip().startswith(("{", "["))):
             self._take_calls(rest, delta, end="")
+            self.broken_off = self._state == "tool" and not parse_calls(rest)
         else:
             delta.content += rest
+        self.broken_off |= self._required and not self._calls
         return delta
 
     def _advance(self, delta: Delta) -> bool:
@@ -169,8 +179,8 @@ class AnswerReader:
             if at < 0:
                 return False
             self._take_calls(self._buffer[:at], delta, end=end)
-            self._buffer = self._buffer[at + len(end) :].lstrip("\n")
-            self._state = "content"
+            self._buffer = self._buffer[at + len(end) :]
+            self._state, self._behind_mark = "content", True
             return True
         if self._state == "reasoning":
             assert self._chat.reasoning is not None
@@ -178,6 +188,11 @@ class AnswerReader:
         if self._bare and (not self._buffer.strip() or self._buffer.lstrip().startswith(("{", "["))):
             return False
         self._bare = False
+        if self._behind_mark:
+            self._buffer = self._buffer.lstrip("\n")
+            if not self._buffer:
+                return False
+            self._behind_mark = False
         marks = [(self._chat.reasoning[0], "reasoning")] if self._chat.reasoning else []
         if self._marks and self._marks[0]:
             marks.append((self._marks[0], "tool"))
@@ -189,9 +204,7 @@ class AnswerReader:
         if hits:
             at, mark, state = min(hits)
             before, self._buffer = self._buffer[:at], self._buffer[at + len(mark) :]
-            if state == "content":
-                self._buffer = self._buffer.lstrip("\n")
-            self._state = state
+            self._state, self._behind_mark = state, state == "content"
         else:
             held = max((_overlap(self._buffer, mark) for mark, _ in marks), default=0)
             cut = len(self._buffer) - held
@@ -205,6 +218,8 @@ class AnswerReader:
     def _take_calls(self, text: str, delta: Delta, *, end: str) -> None:
         """Take calls over, or, where there are none in it, the text as it stood between its marks."""
         calls = parse_calls(text)
+        if not calls and not end and self._state == "tool" and self._calls:
+            return
         if not calls:
             begin = self._marks[0] if self._marks and self._state == "tool" else ""
             delta.content += begin + text + end
@@ -217,27 +232,6 @@ class AnswerReader:
                 }
             )  # fmt: skip
             self._calls += 1
-
-
-def parse_calls(text: str) -> list[tuple[str, str]]:
-    """Tool calls written as JSON: one object, a list, or several in a row; (name, arguments as JSON) each."""
-    decoder = json.JSONDecoder()
-    found: list[Any] = []
-    rest = text.strip()
-    while rest:
-        try:
-            value, at = decoder.raw_decode(rest)
-        except (ValueError, RecursionError):
-            return []
-        found += value if isinstance(value, list) else [value]
-        rest = rest[at:].lstrip(" \n;,")
-    calls = []
-    for item in found:
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-            return []
-        arguments = item.get("arguments", item.get("parameters", {}))
-        calls.append((item["name"], arguments if isinstance(arguments, str) else json.dumps(arguments)))
-    return calls
 
 
 def _overlap(text: str, mark: str) -> int:

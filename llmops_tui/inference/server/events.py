@@ -129,6 +129,9 @@ class Teller:
 
 def _reason(choice: Choice, result: dict[str, Any]) -> str:
     reason = str(result["finish_reason"])
+    if choice.reader is not None and choice.reader.broken_off and reason == "stop":
+        # A stop text within a call cuts the answer off as a limit does.
+        return "length"
     return "tool_calls" if choice.calls and reason == "stop" else reason
 
 

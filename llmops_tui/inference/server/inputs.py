@@ -45,16 +45,18 @@ Texts = Annotated[
 ]
 
 
-def check_vocabulary(ids: list[int], size: int, at: str) -> None:
+def check_vocabulary(ids: list[int], size: int, at: str, *, named: bool = False) -> None:
     """Refuse the first token id that is not in a vocabulary of ``size`` tokens; 0 where it is not known yet.
+
+    ``named`` says that the ids are the names of an object's members, and not in a list.
 
     Raises:
         FieldRefusedError: ``bad_token``.
     """
-    if size and ids and max(ids) >= size:
-        place = next(n for n, t in enumerate(ids) if t >= size)
+    if size and ids and not 0 <= min(ids) <= max(ids) < size:
+        place = next(n for n, t in enumerate(ids) if not 0 <= t < size)
         raise FieldRefusedError(
-            f"{at}[{place}]", f"the token id {ids[place]:,} is not in the model's vocabulary",
+            f"{at}.{ids[place]}" if named else f"{at}[{place}]", f"the token id {ids[place]:,} is not in the model's vocabulary",
             f"Ids go from 0 to {size - 1:,}; other models' tokens are others. Send text instead.", "bad_token",
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, PlainValidator, field_validator, model_validator
@@ -10,6 +11,7 @@ from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
 
 # Kinds of parts that are text, and where they have it.
+_NAME = re.compile(r"[\w.:/-]+")
 _TEXT_OF = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 
 
@@ -85,6 +87,14 @@ def _text_of(part: Any, at: str) -> str:
 
 class _Function(Checked):
     name: Annotated[str, Field(min_length=1, max_length=100)]
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            refuse("", f"{value!r} is no name of a function", "Letters, digits and _ - . : / are taken.")
+        return value
+
     description: Annotated[str, Field(max_length=100_000)] | None = None
     parameters: dict[str, Any] | None = None
     # Arguments are held to the parameters either way.

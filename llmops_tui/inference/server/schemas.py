@@ -156,6 +156,9 @@ class ChatRequest(_GenerationRequest):
         if self.max_tokens is not None and self.max_completion_tokens not in {None, self.max_tokens}:
             refuse("max_completion_tokens", "is another number than max_tokens, its older name", "Leave one out.")
         wanted, names = self.tool_choice, [t.function.name for t in self.tools or ()]
+        if (again := next((n for n, name in enumerate(names) if name in names[:n]), None)) is not None:
+            told = f"another tool has the name {names[again]!r}, so a call would not say which is meant"
+            refuse(f"tools[{again}].function.name", told, "Give each a name of its own.")
         if wanted not in {None, "none", "auto"} and not names:
             refuse("tool_choice", "no tool can be called where there are no tools", "Give tools, or leave it out.")
         if wanted is not None and wanted.startswith(NAMED) and wanted.removeprefix(NAMED) not in names:

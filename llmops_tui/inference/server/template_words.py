@@ -23,9 +23,11 @@ def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[dict[str, An
     A developer is the system's newer name, and goes by the old one where the template does not know the new.
 
     Raises:
-        FieldRefusedError: a role is none, or a field of a message is unknown to us and to the template.
+        FieldRefusedError: a role is none, a field of a message is unknown to us and to the template, or a message answers
+            a call that nobody made.
     """
     turns = []
+    calls: set[str | None] = set()
     for n, message in enumerate(messages):
         turn = message.as_turn()
         if turn["role"] not in ROLES and not chat.quotes(turn["role"]):
@@ -38,6 +40,13 @@ def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[dict[str, An
                     f"messages[{n}].{name[:60]}", "no such field is known here, nor in the model's chat template",
                     "Leave it out.", "unknown_parameter",
                 )  # fmt: skip
+        # A call without an id may be the one.
+        if message.tool_call_id is not None and not calls & {message.tool_call_id, None}:
+            raise FieldRefusedError(
+                f"messages[{n}].tool_call_id", f"no message before has a call {message.tool_call_id[:60]!r}",
+                "Send the assistant's message with its tool_calls as well.",
+            )  # fmt: skip
+        calls |= {call.id for call in message.tool_calls or ()}
         if turn["role"] == "developer" and not chat.quotes("developer"):
             turn["role"] = "system"
         turns.append(turn)
