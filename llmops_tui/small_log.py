@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -22,10 +23,11 @@ class SmallLog:
         self._most = most
         self._stopped = threading.Event()
         self._path: Path | None = None
-        facts = os.fstat(2)
-        if stat.S_ISREG(facts.st_mode):
-            # By its name in /proc: what is inherited has no other.
-            self._path = Path("/proc/self/fd/2").readlink()
+        if stat.S_ISREG(os.fstat(2).st_mode):
+            # What is inherited has no other name than in /proc; where that is not there, the log is left as it is.
+            with contextlib.suppress(OSError):
+                self._path = Path("/proc/self/fd/2").readlink()
+        if self._path is not None:
             self._thread = threading.Thread(target=self._watch, name="small-log", daemon=True)
             self._thread.start()
 

@@ -118,7 +118,7 @@ def init(
         real = find_real_model(session, fetch=fetch)
         facts = fill(workspace, real)
         if real is None:
-            session.say(missing_text())
+            session.say(missing_text(("init", "--sample"), session.options.workspace))
     else:
         session.catalogue.read(lambda _book: None)
         facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
@@ -128,7 +128,10 @@ def init(
 @app.command()
 def demo(
     context: typer.Context,
-    folder: Annotated[Path, typer.Option("--dir", help="Where the demo workspace is kept.")] = Path("llmops-demo"),
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Where the demo workspace is kept; else llmops-demo.", show_default=False),
+    ] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch a real instruct model, 93 MB, first.")] = False,
 ) -> None:
     """Open the app on a workspace filled from the sample data."""
@@ -138,12 +141,18 @@ def demo(
 
     session = session_of(context)
     need_terminal()
-    workspace = find_workspace(session.options.workspace or folder / FOLDER_NAME)
+    given = session.options.workspace
+    if given and folder:
+        raise LlmopsError("usage", "--dir and --workspace name two places: give one", exit_code=ExitCode.USAGE)
+    workspace = find_workspace(given or (folder or Path("llmops-demo")) / FOLDER_NAME)
     real = find_real_model(session, fetch=fetch)
+    if not workspace.root.exists():
+        session.say(f"Making the demo's workspace, once: {workspace.root}")
     fill(workspace, real)
-    if real is None:
-        session.say(missing_text())
-    raise typer.Exit(open_app(workspace, () if real is not None else (missing_text(),)))
+    notes = () if real is not None else (missing_text(("demo", *(("--dir", str(folder)) if folder else ())), given),)
+    for note in notes:
+        session.say(note)
+    raise typer.Exit(open_app(workspace, notes))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -184,7 +193,9 @@ def _explain(error: OSError, workspace: Workspace) -> LlmopsError:
     if workspace.read_only:
         return read_only_error(workspace)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LlmopsError("disk_full", f"no space left for {error.filename}", "Free some space and try again.")
+        return LlmopsError(
+            "disk_full", f"no space left for {error.filename or workspace.root}", "Free some space and try again."
+        )
     return LlmopsError("system_refused", f"{error.filename or 'the system'}: {error.strerror or error}")
 
 

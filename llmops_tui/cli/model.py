@@ -226,7 +226,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
     rows = [
         (
             m.name, m.header.get("architecture"), m.quantization, round(m.size_bytes / 1e6, 1),
-            m.header.get("context_length"), "loaded" if m.name in loaded else "" if m.present else "file missing",
+            m.header.get("context_length"), "loaded" if m.name in loaded else m.trouble,
         )
         for m in found[:limit]
     ]  # fmt: skip

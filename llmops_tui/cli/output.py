@@ -31,6 +31,37 @@ LIMIT = 50
 _TRACEBACK = "LLMOPS_TRACEBACK"
 
 
+class _Narration:
+    """Standard error as it is narrated on: a line that is written over and over is ended before anything else comes."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        self.end()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def over(self, text: str, *, last: bool) -> None:
+        """Write over the line that is there, for the ``last`` time or not."""
+        sys.stderr.write(f"\r{text}")
+        self._open = True
+        if last:
+            self.end()
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """End the line that is written over, where one is."""
+        if self._open:
+            self._open = False
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+
+
+_NARRATION = _Narration()
+
+
 class Session:
     """What a command works with: the workspace and the way to print."""
 
@@ -84,14 +115,14 @@ class Session:
 
     def stream(self, text: str) -> None:
         """Print a piece of a stream at once; on a terminal it is made harmless, in a pipe it stays as it is."""
+        _NARRATION.end()
         sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """Narrate on stderr, unless asked to be quiet."""
         if not self.options.quiet:
-            sys.stderr.write(safe_text(text) + "\n")
-            sys.stderr.flush()
+            _NARRATION.line(safe_text(text))
 
     def progress(self, what: str) -> Callable[[float], None] | None:
         """A way to show how far something is, where somebody watches: a line on the terminal that is written over."""
@@ -99,8 +130,7 @@ class Session:
             return None
 
         def show(share: float) -> None:
-            sys.stderr.write(f"\r{safe_line(what)} {share:4.0%}" + ("\n" if share >= 1 else ""))
-            sys.stderr.flush()
+            _NARRATION.over(f"{safe_line(what)} {share:4.0%}", last=share >= 1)
 
         return show
 
@@ -121,6 +151,7 @@ class Session:
         return "\n".join([line(headers), *(line(row) for row in cells)])
 
     def _write(self, text: str) -> None:
+        _NARRATION.end()
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -139,8 +170,7 @@ def report_error(options: Globals, error: LlmopsError) -> int:
         with contextlib.suppress(LlmopsError, BrokenPipeError), streams.watched():
             sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(safe_line(f"llmops: {error.told}", limit=2000) + "\n")
-        sys.stderr.flush()
+        _NARRATION.line(safe_line(f"llmops: {error.told}", limit=2000))
     return int(error.exit_code)
 
 

@@ -19,14 +19,14 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
-from llmops_tui.inference.holding import check_ours, claim, lives, lock_of, reachable
+from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.files import append_bytes, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
@@ -165,10 +165,11 @@ class ServerSupervisor:
         """Stop a model's server and free its memory; false where none ran.
 
         Raises:
-            LlmopsError: ``server_elsewhere``: it runs in another container.
+            LlmopsError: ``server_elsewhere``: in another container; ``server_lost``: without a record.
         """
         handle = self.find(model)
         if handle is None:
+            check_not_lost(self._folder, model)
             if self._read_fallen(self._state(model)) is not None:
                 self._state(model).unlink(missing_ok=True)
             return False
@@ -225,7 +226,7 @@ class ServerSupervisor:
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
-        with self.log(model).open("ab") as log, claim(self._folder, model) as claimed:
+        with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed:
             process = subprocess.Popen(
                 module_command("llmops_tui.inference.server", str(state)),
                 stdin=subprocess.DEVNULL,

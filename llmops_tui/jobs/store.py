@@ -16,6 +16,7 @@ from llmops_tui.errors import NotFoundError
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import within
 from llmops_tui.workspace.locks import is_held
 
 
@@ -163,11 +164,11 @@ class JobStore:
 
     def folder(self, job: Job) -> Path:
         """Where the job keeps its logs and its work; a resumed job goes on in the folder of the first."""
-        return self.journal.workspace.runs / (job.resumes or job.id)
+        return within(self.journal.workspace.runs, job.resumes or job.id)
 
     def lock_of(self, folder: str) -> Path:
         """The lock that is held as long as a process is at work in a job's folder, or about to be started there."""
-        return self.journal.workspace.runs / folder / "work.lock"
+        return within(self.journal.workspace.runs, folder) / "work.lock"
 
     def at_work(self, folder: str) -> bool:
         """Whether any process is at work in a job's folder, or about to be started there, wherever it runs."""

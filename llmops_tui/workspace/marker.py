@@ -18,10 +18,9 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.known_folders import is_known, remember
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import MARKER, Workspace, nearby_text
 from llmops_tui.workspace.locks import locked
 
-FILE = "workspace.json"
 _LOCK = "workspace-json.lock"
 _WAIT_SECONDS = 10.0
 # What databases keep beside their files.
@@ -98,10 +97,11 @@ def read_marker(workspace: Workspace) -> Marker:
     if found is not None:
         return found
     if not _had_book(workspace):
+        near = nearby_text(workspace)
         raise InputRefusedError(
             "no_workspace",
             f"there is no workspace at {workspace.root}",
-            "llmops init makes one; --workspace names another.",
+            f"{near} llmops init makes one here." if near else "llmops init makes one; --workspace names another.",
         )
     if not _whole(workspace.book):
         raise _lost(workspace, workspace.book.name)
@@ -228,7 +228,7 @@ def lost_files(workspace: Workspace) -> list[str]:
 
 
 def _marker(workspace: Workspace) -> Path:
-    return workspace.root / FILE
+    return workspace.root / MARKER
 
 
 def _write(workspace: Workspace, marker: Marker) -> None:

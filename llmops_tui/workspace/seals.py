@@ -21,9 +21,8 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.workspace.files import sha256_text, write_atomic
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import MARKER, Workspace
 from llmops_tui.workspace.locks import locked
-from llmops_tui.workspace.marker import FILE as MARKER
 from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sqlite_files import COUNTER
 

@@ -13,11 +13,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.approved_keys import approve, is_approved
 from llmops_tui.inference.endpoints import find_endpoint, open_endpoint
 from llmops_tui.inference.remote import open_remote
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import JobState
+from llmops_tui.jobs.worker import _entry
 from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.restore import restore
 from llmops_tui.keeping.trusting import consent, describe, look
@@ -197,3 +200,44 @@ def test_a_restored_workspace_is_to_be_confirmed(sample: Workspace, tmp_path: Pa
     assert json.loads(known_workspaces_path().read_text())
     consent(sample, look(sample))
     assert distrust(sample) == ""
+
+
+def of_model(column: str, value: str) -> str:
+    return f"UPDATE models SET {column} = '{value}' WHERE name = 'support-base'"
+
+
+PLANTED_NAMES = {
+    "a model's name": (of_model("name", "../../evil"), ("model", "list")),
+    "a model's file": (of_model("path", "models/../../../evil.gguf"), ("model", "list")),
+    "a model's files": (of_model("header", '{"files": ["../../evil"]}'), ("model", "list")),
+    "a dataset's rows": ("UPDATE dataset_versions SET sha256 = '../../evil'", ("data", "list")),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED_NAMES)
+def test_no_name_leads_out_of_the_workspace(sample: Workspace, what: str) -> None:
+    planting, command = PLANTED_NAMES[what]
+    Catalogue(sample).write(lambda book: book.execute(planting))
+    refused = llmops(sample, *command)
+    assert refused.returncode == 3, refused.stdout
+    assert "evil" in refused.stderr or "'..'" in refused.stderr
+    assert "something else changed the workspace" in refused.stderr
+    assert not (sample.root.parent.parent / "evil").exists()
+
+
+def test_a_job_of_a_foreign_workspace_is_not_gone_on_with(foreign: Workspace, tmp_path: Path) -> None:
+    launcher = JobLauncher(foreign)
+    job = launcher.store.add(
+        kind="add", title="harmless", spec={"entry": "llmops_tui.models.tasks:add", "arguments": {}}
+    )
+    launcher.store.update(job.id, state=JobState.FAILED.value, exit_code=1)
+    with pytest.raises(InputRefusedError, match="not trusted"):
+        launcher.resume(job.id)
+
+
+@pytest.mark.parametrize(
+    "entry", ["os:system", "llmops_tui.jobs.worker:importlib", "llmops_tui.jobs.launcher:module_command"]
+)
+def test_a_job_runs_nothing_but_what_is_a_job(entry: str) -> None:
+    with pytest.raises(LlmopsError, match="is not a part of llmops"):
+        _entry(entry)

@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -164,10 +165,18 @@ class ModelServer:
     async def _feedback(self, request: Request) -> Response:
         body = await read_body(request, schemas.FeedbackRequest)
         trace = body.id.replace("resp_", "run_", 1)
-        entry = body.as_entry(trace, request.scope["caller"].source(body.user))
+        said = body.as_entry(trace, request.scope["caller"].source(body.user))
+        entry = await asyncio.to_thread(feedback_as_kept, said, self.options.trace_content)
+        left_out = [name for name in SAID if said[name] and not entry[name]]
+        if left_out and entry["score"] is None:
+            raise InputRefusedError(
+                "content_off",
+                f"this server keeps no texts, so {' and '.join(left_out)} cannot be kept",
+                "Give a score.",
+            )
         key = new_id("fb")
         await asyncio.to_thread(self._journal.append, "feedback", key, entry)
-        return JSONResponse({"id": key, "object": "feedback", "trace": trace})
+        return JSONResponse({"id": key, "object": "feedback", "trace": trace, "left_out": left_out})
 
     # Helpers
 
