@@ -71,10 +71,10 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
 
 
 async def settle(pilot: Pilot[int]) -> None:
-    """Wait until no worker but the endless one of the status line is at work, and all is drawn."""
+    """Wait until no worker but the endless ones of the status line and of backups is at work, and all is drawn."""
     while True:
         await pilot.pause()
-        working = [w for w in pilot.app.workers if w.group != "status" and w.is_running]
+        working = [w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running]
         if not working:
             break
         await pilot.app.workers.wait_for_complete(working)

@@ -322,11 +322,10 @@ async def test_an_alert_tells_what_was_going_on_around_it(
         assert "the engine" in failed.label
         assert failed.note == "here"
         # What it was about is gone to from there.
-        await pilot.press(*"support-base")
+        await pilot.press(*"engine")
         await settle(pilot)
         await pilot.press("enter")
-        await settle(pilot)
-        assert isinstance(pilot.app.screen, TracesScreen)
+        await until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen))
 
 
 async def test_an_old_picture_is_not_shown_as_a_new_one(open_app: OpenApp, recorder: Recorder) -> None:
