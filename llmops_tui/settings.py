@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_toml
 from llmops_tui.models.engine_settings import LARGEST_BATCH, SMALLEST_BATCH, CacheType, SplitMode, read_shares
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
@@ -136,7 +137,7 @@ def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:
     """
     path = path or settings_path()
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Settings(), []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.foreign_text import parse_toml
+
 
 def settings_folder() -> Path:
     """Where settings and the keymap are kept."""
@@ -34,6 +36,6 @@ def approved_rules_path() -> Path:
 def peek_settings() -> dict[str, Any]:
     """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
     try:
-        return tomllib.loads(settings_path().read_text(encoding="utf-8"))
+        return parse_toml(settings_path().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from llmops_tui.foreign_text import parse_toml
 from llmops_tui.user_files import settings_folder
 from screens.actions import check_keymap
 
@@ -18,7 +19,7 @@ def load_keymap(path: Path | None = None) -> tuple[dict[str, str], list[str]]:
     """The keymap that can be used, and what was wrong in the file."""
     path = path or keymap_path()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("keys", {})
+        table = parse_toml(path.read_text(encoding="utf-8")).get("keys", {})
     except FileNotFoundError:
         return {}, []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

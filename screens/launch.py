@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.small_log import SmallLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
 from screens import terminal
@@ -113,9 +114,11 @@ def _terminal_kept(log: Path) -> Iterator[None]:
     with os.fdopen(os.dup(tty), "w", encoding="utf-8", errors="replace") as screen:
         # Textual draws to __stderr__ and asks __stdout__ for the size of the terminal.
         sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]  # that is how Textual is told
+        small = SmallLog()
         try:
             yield
         finally:
+            small.stop()
             sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
             os.dup2(saved[0], 1)
             os.dup2(saved[1], 2)

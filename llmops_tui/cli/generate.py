@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.serve import endpoint_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_json, text_of
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
@@ -67,7 +67,7 @@ def generate(
 
 def _read_messages(path: Path) -> list[dict[str, str]]:
     try:
-        turns = json.loads(path.read_text(encoding="utf-8"))
+        turns = parse_json(text_of(path))
         return [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in turns]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputRefusedError(
@@ -77,7 +77,7 @@ def _read_messages(path: Path) -> list[dict[str, str]]:
 
 def _read_schema(path: Path) -> dict[str, Any]:
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = parse_json(text_of(path))
     except (OSError, ValueError) as error:
         raise InputRefusedError("bad_schema", f"{path} is no JSON schema: {error}") from error
     return {"type": "json_schema", "json_schema": {"name": path.stem, "schema": schema}}

@@ -13,6 +13,7 @@ import typer
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.serve import opener
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import text_of
 
 app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,7 +31,7 @@ def _read_text(file: Path | None, text: str | None, what: str) -> str:
     if str(file) == "-":
         return sys.stdin.read()
     try:
-        return file.read_text(encoding="utf-8")
+        return text_of(file)
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_unreadable", f"cannot read {file}: {error}") from error
 

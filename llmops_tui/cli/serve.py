@@ -121,7 +121,15 @@ def serve(
     if options.host and not already:
         options = changed(options, port=_port_for(supervisor, running, options.host, options.port))
     with _ending_by_signals():
-        _serve_until_ended(session, supervisor, found, options, key_file, already=already)
+        try:
+            _serve_until_ended(session, supervisor, found, options, key_file, already=already)
+        except LlmopsError as error:
+            if error.exit_code == ExitCode.INTERRUPTED and not already:
+                supervisor.stop(found.name)
+                with contextlib.suppress(OSError):
+                    # The terminal may be what ended it.
+                    session.say(f"{found.name} is unloaded")
+            raise
 
 
 def _serve_until_ended(
@@ -134,12 +142,7 @@ def _serve_until_ended(
     already: bool,
 ) -> None:
     """Start the server, tell where it is, and stay with it where it is not to outlive this command."""
-    try:
-        handle = _start(session, supervisor, model, options, keep=already)
-    except LlmopsError as error:
-        if error.exit_code == ExitCode.INTERRUPTED and not already:
-            supervisor.stop(model.name)
-        raise
+    handle = _start(session, supervisor, model, options, keep=already)
     for note in handle.notes:
         session.say(note)
     place = f"{handle.address}/v1" if handle.address else f"unix:{handle.socket}"
@@ -152,7 +155,7 @@ def _serve_until_ended(
     if told := in_the_clear(options.host, encrypted=bool(options.tls_cert)):
         session.say(told)
     if options.starter and not already:
-        _stay(session, supervisor, handle)
+        _stay(supervisor, handle)
 
 
 @contextlib.contextmanager
@@ -209,17 +212,10 @@ def _start(
     return start(model, options, waiting=waiting)
 
 
-def _stay(session: Session, supervisor: ServerSupervisor, handle: ServerHandle) -> None:
-    """Stay until interrupted or until the server ended."""
-    try:
-        while supervisor.alive(handle):
-            time.sleep(_POLL_SECONDS)
-    except LlmopsError:
-        supervisor.stop(handle.model)
-        with contextlib.suppress(OSError):
-            # The terminal may be what ended it.
-            session.say(f"{handle.model} is unloaded")
-        raise
+def _stay(supervisor: ServerSupervisor, handle: ServerHandle) -> None:
+    """Stay until the server ended."""
+    while supervisor.alive(handle):
+        time.sleep(_POLL_SECONDS)
     raise LlmopsError(
         "server_ended",
         f"the server of {handle.model!r} ended: it was stopped or replaced, or it died",

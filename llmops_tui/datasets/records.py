@@ -12,9 +12,13 @@ from typing import Any, Literal
 
 import orjson
 
+from llmops_tui.foreign_text import parse_json
+
 Kind = Literal["messages", "prompt-completion", "preference", "kto", "text", "tabular"]
 Type = Literal["text", "integer", "number", "boolean", "json"]
 Row = dict[str, Any]
+# What orjson writes.
+DEPTH = 254
 Message = dict[str, Any]
 
 # Hidden columns: the number of the row, and fields of rows with too many different names to be columns.
@@ -69,13 +73,9 @@ def load_json(text: str) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        import json
-
-        return json.loads(text)
+        return parse_json(text, DEPTH)
     if _has_long_number(text):
-        import json
-
-        return json.loads(text)
+        return parse_json(text, DEPTH)
     return value
 
 

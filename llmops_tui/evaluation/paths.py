@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 
 _PART = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
 
@@ -32,7 +32,7 @@ def value_at(row: Any, path: str) -> Any:
         name, number = match.group(1), match.group(2)
         if isinstance(value, str):
             try:
-                value = json.loads(value)
+                value = parse_json(value)
             except ValueError:
                 raise KeyError(f"{gone or 'the row'} is a text and no JSON") from None
         try:

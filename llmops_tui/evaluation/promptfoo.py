@@ -13,6 +13,7 @@ import yaml
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.foreign_text import parse_json, parse_yaml, text_of
 
 _KEYS = re.compile(r"^(?:providers|tests|defaultTest|scenarios)\s*:", re.MULTILINE)
 _RUN_CODE = {"javascript", "python", "ruby", "webhook"}
@@ -30,9 +31,18 @@ def read_promptfoo(path: Path) -> Suite:
         InputRefusedError: ``bad_suite``: it uses what cannot be read here, such as code; it says what.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = parse_yaml(text_of(path))
+        return _suite(path, config)
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_suite", f"{path} is no YAML: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        told = f"{path} is not of promptfoo's form ({type(error).__name__}: {error})"
+        raise InputRefusedError(
+            "bad_suite", told[:500], "Its documentation says where each of its parts belongs."
+        ) from error
+
+
+def _suite(path: Path, config: dict[str, Any]) -> Suite:
     prompts = [p for given in config.get("prompts") or [] for p in _prompt(given, path.parent)]
     if not prompts:
         raise InputRefusedError("bad_suite", f"{path} has no prompts that can be read here")
@@ -68,9 +78,9 @@ def _prompt(given: Any, folder: Path) -> list[list[dict[str, str]]]:
         path = folder / text.removeprefix("file://")
         if path.suffix not in {".txt", ".json", ".md"}:
             raise InputRefusedError("bad_suite", f"prompt {text}: only .txt, .md and .json are read, no code")
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
         if path.suffix == ".json":
-            return [json.loads(text)]
+            return [parse_json(text)]
         return [[{"role": "user", "content": part.strip()}] for part in re.split(r"^---\s*$", text, flags=re.MULTILINE)]
     return [[{"role": "user", "content": text}]]
 
@@ -78,10 +88,10 @@ def _prompt(given: Any, folder: Path) -> list[list[dict[str, str]]]:
 def _tests(given: Any, folder: Path) -> list[dict[str, Any]]:
     if isinstance(given, str) and given.startswith("file://"):
         path = folder / given.removeprefix("file://")
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
         if path.suffix == ".csv":
             return [_csv_test(row) for row in csv.DictReader(io.StringIO(text))]
-        given = yaml.safe_load(text)
+        given = parse_yaml(text)
     if not isinstance(given, list) or not given:
         raise InputRefusedError("bad_suite", "the configuration has no tests that can be read here")
     return given

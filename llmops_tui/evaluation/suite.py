@@ -16,6 +16,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.paths import check_path
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_text
 
@@ -182,7 +183,7 @@ def parse_suite(text: str, name: str = "") -> Suite:
     if len(text) > MAX_BYTES:
         raise InputRefusedError("bad_suite", f"the suite is larger than {MAX_BYTES // 1_000_000} MB")
     try:
-        body = yaml.safe_load(text)
+        body = parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_suite", f"the suite is no YAML: {error}") from error
     return check_suite(body, name)
@@ -197,7 +198,7 @@ def read_suite(path: Path) -> Suite:
     from llmops_tui.evaluation.promptfoo import is_promptfoo, read_promptfoo
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_missing", f"{path} cannot be read: {error}") from error
     if is_promptfoo(text):

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from llmops_tui.bounded_http import SHORT, lines, read_whole
 from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
+
+if TYPE_CHECKING:
+    import httpx
+
+# Another's server that says nothing for so long, or does not end for so long, is left.
+_SILENT_SECONDS = 600.0
+_WHOLE_SECONDS = 4 * 3600.0
+_STREAM_BYTES = 64_000_000
+_TOKEN_BYTES = 4096
+_MESSAGE = 2000
 
 
 @dataclass
@@ -30,15 +43,19 @@ class ModelClient:
         import httpx
 
         self.model = endpoint.model
+        self._who = endpoint.url if isinstance(endpoint, RemoteHandle) else f"the server of {endpoint.model!r}"
         self._remote = endpoint if isinstance(endpoint, RemoteHandle) else None
         self._transport_error = httpx.TransportError
+        self._read_timeout = httpx.ReadTimeout
         transport = None if isinstance(endpoint, RemoteHandle) else httpx.AsyncHTTPTransport(uds=endpoint.socket)
         self._http = httpx.AsyncClient(
             transport=transport,
             base_url=self._remote.url if self._remote is not None else "http://localhost",
             headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
-            # A long prompt may take minutes before its first token; the engine's death is noticed at once all the same.
-            timeout=httpx.Timeout(10.0, read=None),
+            # A long prompt may take minutes before its first token; the death of our own engine is noticed at once all the same.
+            timeout=httpx.Timeout(10.0, read=_SILENT_SECONDS if self._remote is not None else None),
+            # A key is sent to the address that it is for, and nowhere else.
+            follow_redirects=False,
         )
 
     async def __aenter__(self) -> Self:
@@ -116,13 +133,33 @@ class ModelClient:
         return await self._post("/tokenize", {"content": content, "messages": messages})
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        async with self._asking(path, body) as response:
+            raw = await read_whole(response, self._who, until=self._until())
         try:
-            response = await self._http.post(path, json=body)
+            return dict(parse_json(raw))
+        except (ValueError, TypeError) as error:
+            raise self._odd(error) from error
+
+    @contextlib.asynccontextmanager
+    async def _asking(self, path: str, body: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+        """A good answer, its body not read yet."""
+        try:
+            async with self._http.stream("POST", path, json=body) as response:
+                if response.status_code != 200:
+                    raise _refusal(response.status_code, await read_whole(response, self._who, SHORT, self._until()))
+                yield response
+        except self._read_timeout as error:
+            raise LlmopsError("server_silent", f"{self._who} said nothing for {_SILENT_SECONDS:g} s") from error
         except self._transport_error as error:
             raise _died(self.model) from error
-        if response.status_code != 200:
-            raise _refusal(response.content)
-        return dict(response.json())
+
+    def _until(self) -> float:
+        """When an answer that begins now has to be whole, by ``time.monotonic``; our own server's may take any time."""
+        return time.monotonic() + _WHOLE_SECONDS if self._remote is not None else math.inf
+
+    def _odd(self, error: Exception) -> LlmopsError:
+        told = f"{self._who} did not answer as OpenAI's API does: {type(error).__name__}"
+        return LlmopsError("not_openai_compatible", told, "Is it the server that was meant?")
 
     async def _stream(
         self, path: str, body: dict[str, Any], parameters: SamplingParameters, metadata: dict[str, Any] | None
@@ -130,27 +167,18 @@ class ModelClient:
         body |= self._request(parameters, metadata)
         clock = _Clock()
         end: StreamEnd | None = None
-        try:
-            async with self._http.stream("POST", path, json=body) as response:
-                if response.status_code != 200:
-                    raise _refusal(await response.aread())
-                async for line in response.aiter_lines():
-                    if not line.startswith("data: ") or line == "data: [DONE]":
+        async with self._asking(path, body) as response:
+            async with contextlib.aclosing(lines(response, self._who, _most(parameters), self._until())) as told:
+                async for line in told:
+                    if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
                         continue
-                    event = json.loads(line[6:])
-                    if "error" in event:
-                        raise _from_body(event)
-                    clock.see(event)
-                    # The event with the token counts has no choice.
-                    choice = (event.get("choices") or [{}])[0]
-                    delta = choice.get("delta") or {}
-                    text = choice.get("text") or delta.get("content")
+                    try:
+                        text, ended = clock.see(parse_json(data))
+                    except (ValueError, KeyError, TypeError, AttributeError) as error:
+                        raise self._odd(error) from error
                     if text:
                         yield text
-                    if choice.get("finish_reason"):
-                        end = StreamEnd(choice["finish_reason"], event.get("timings") or {})
-        except self._transport_error as error:
-            raise _died(self.model) from error
+                    end = ended or end
         if end is None:
             raise _died(self.model)
         # An endpoint that tells no figures is timed here.
@@ -179,23 +207,39 @@ class _Clock:
         self._first: float | None = None
         self._last = self._started
         self._usage: dict[str, Any] = {}
-        self._pieces = 0
 
-    def see(self, event: dict[str, Any]) -> None:
-        """Take note of an event."""
-        self._usage = event.get("usage") or self._usage
-        if event.get("choices"):
-            self._last = time.monotonic()
-            self._first = self._first or self._last
-            self._pieces += 1
+    def see(self, event: dict[str, Any]) -> tuple[str, StreamEnd | None]:
+        """Take note of an event; returns its text, and the end that it may tell.
+
+        Raises:
+            LlmopsError: it tells of a failure.
+            TypeError, AttributeError: it is no event.
+        """
+        if "error" in event:
+            raise _from_body(event)
+        usage = dict(event.get("usage") or {})
+        self._usage = usage or self._usage
+        # The event with the token counts has no choice.
+        choices = list(event.get("choices") or ())
+        if not choices:
+            return "", None
+        self._last = time.monotonic()
+        self._first = self._first or self._last
+        choice = dict(choices[0])
+        text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+        if not isinstance(text, str):
+            raise TypeError("text")
+        reason = choice.get("finish_reason")
+        return text, StreamEnd(str(reason)[:100], dict(event.get("timings") or {})) if reason else None
 
     def figures(self) -> dict[str, Any]:
         """In the form of the engine's own."""
         span = self._last - (self._first or self._last)
-        made = self._usage.get("completion_tokens")
-        cached = (self._usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        details = self._usage.get("prompt_tokens_details")
+        made = _count(self._usage.get("completion_tokens"))
+        cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
         return {
-            "prompt_tokens": self._usage.get("prompt_tokens"), "completion_tokens": made, "reused_tokens": cached,
+            "prompt_tokens": _count(self._usage.get("prompt_tokens")), "completion_tokens": made, "reused_tokens": cached,
             "ttft_ms": (self._first - self._started) * 1000 if self._first is not None else None,
             "total_ms": (self._last - self._started) * 1000,
             "tokens_per_s": (made - 1) / span if made and made > 1 and span > 0 else None,
@@ -206,13 +250,31 @@ def _died(model: str) -> LlmopsError:
     return LlmopsError("server_died", f"the server of {model!r} died", "Run again: it is started anew.")
 
 
-def _refusal(raw: bytes) -> LlmopsError:
+def _refusal(status: int, raw: bytes) -> LlmopsError:
+    if 300 <= status < 400:
+        return LlmopsError(
+            "redirected", f"the server answers {status}, which leads elsewhere; a key is not taken there",
+            "Give the address that it leads to, if that is the server you mean.",
+        )  # fmt: skip
     try:
-        return _from_body(json.loads(raw))
-    except (ValueError, KeyError, TypeError):
-        return LlmopsError("server_refused", f"the server answered {raw[:200]!r}")
+        return _from_body(parse_json(raw))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return LlmopsError("server_refused", f"the server answered {status}: {raw[:200]!r}")
 
 
 def _from_body(body: dict[str, Any]) -> LlmopsError:
     error = body["error"]
-    return LlmopsError(str(error.get("code") or "server_error"), str(error["message"]), str(error.get("hint", "")))
+    if isinstance(error, str):
+        return LlmopsError("server_error", error[:_MESSAGE])
+    code = str(error.get("code") or "server_error")[:100]
+    return LlmopsError(code, str(error["message"])[:_MESSAGE], str(error.get("hint", ""))[:_MESSAGE])
+
+
+def _count(value: Any) -> int | None:
+    """A count of tokens that a server told, where it is one that can be kept."""
+    return value if isinstance(value, int) and 0 <= value < 2**31 else None
+
+
+def _most(parameters: SamplingParameters) -> int:
+    """How many bytes a stream may have: far more than so many tokens with all that is told of them."""
+    return _STREAM_BYTES + _TOKEN_BYTES * parameters.max_tokens

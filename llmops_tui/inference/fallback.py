@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.support import library_files
 from llmops_tui.user_files import state_folder
@@ -201,7 +202,7 @@ def remember(rung: Rung, cause: str, model: Path | None = None, *, told: bool = 
 def _entries() -> dict[str, Any]:
     """All that was kept; an unreadable record is none."""
     with contextlib.suppress(OSError, ValueError):
-        entries = json.loads(_path().read_text(encoding="utf-8"))
+        entries = parse_json(_path().read_text(encoding="utf-8"))
         return entries if isinstance(entries, dict) else {}
     return {}
 

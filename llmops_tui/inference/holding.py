@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _SOCKET_SECONDS = 5.0
+_ENDING_SECONDS = 10.0
 
 
 def lock_of(folder: Path, model: str) -> Path:
@@ -32,7 +33,8 @@ def claim(folder: Path, model: str) -> BinaryIO:
         LlmopsError: ``server_lost``: one lives of which there is no record.
     """
     path = lock_of(folder, model)
-    lock = wait_lock(path)
+    # A server that is just ending takes its record away before it ends, and is waited for.
+    lock = wait_lock(path, _ENDING_SECONDS)
     if lock is None:
         pid = safe_line(path.read_bytes()[:20].decode("ascii", "replace").strip())
         raise LlmopsError(
@@ -42,6 +44,16 @@ def claim(folder: Path, model: str) -> BinaryIO:
     file = os.fdopen(lock, "r+b", buffering=0)
     file.truncate()
     return file
+
+
+def check_not_lost(folder: Path, model: str) -> None:
+    """Make sure that no server of a model lives of which there is no record.
+
+    Raises:
+        LlmopsError: ``server_lost``, as :func:`claim`.
+    """
+    if lock_of(folder, model).exists():
+        claim(folder, model).close()
 
 
 def lives(folder: Path, model: str, process: ProcessIdentity) -> bool:

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from llmops_tui.bounded_http import read_short
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.registry import Model
 
 _SERVICE = "llmops"
 _SECONDS = 10.0
+# All of one answer, however slowly its bytes come.
+_WHOLE_SECONDS = 60.0
 # What is asked of an endpoint to learn whether it offers it, and what is missing where it does not.
 _LACKS = {
     "tokenize": "no token counts before a run",
@@ -115,12 +119,16 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> dict[str, Any
     try:
         with httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, follow_redirects=False) as client:
             started = time.monotonic()
-            listed = client.get("/v1/models")
+            status, listed = _ask(client, "GET", "/v1/models")
             latency = (time.monotonic() - started) * 1000
-            if listed.status_code in {401, 403}:
+            if status in {401, 403}:
                 raise LlmopsError("key_refused", f"{url} refused the key", "Give the right one with --key-env NAME.")
-            listed.raise_for_status()
-            names = [str(m["id"]) for m in listed.json()["data"]]
+            if status != 200:
+                where = ", and leads elsewhere, where it is not followed" if 300 <= status < 400 else ""
+                raise LlmopsError(
+                    "endpoint_unreachable", f"{url}/v1/models answers {status}{where}", "Is the address right?"
+                )
+            names = [str(m["id"]) for m in listed["data"]]
             if wanted is not None and wanted not in names:
                 raise InputRefusedError(
                     "remote_model_unknown", f"{url} serves no {wanted!r}", f"It serves: {', '.join(names[:20])}."
@@ -135,26 +143,34 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> dict[str, Any
         raise LlmopsError(
             "endpoint_unreachable", f"{url}: {error}", "Is it running, and is the address right?"
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LlmopsError("not_openai_compatible", f"{url}/v1/models did not answer as OpenAI's API does") from error
     lacks = {name: text for name, text in _LACKS.items() if name not in offers}
     return {"models": names, "remote_model": served, "lacks": lacks, "latency_ms": latency}
+
+
+def _ask(client: Any, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+    """The status of an answer and, where it is good, what it says."""
+    deadline = time.monotonic() + _WHOLE_SECONDS
+    with client.stream(method, path, json=body) as response:
+        raw = read_short(response, str(client.base_url), until=deadline)
+        return response.status_code, parse_json(raw) if response.status_code == 200 else None
 
 
 def _offers(client: Any, served: str) -> set[str]:
     found = set()
     # llama-server's name of the text, and vLLM's; given both, a server may refuse what it cannot honour.
     bodies = ({"model": served, name: "a"} for name in ("content", "prompt"))
-    if any(client.post("/tokenize", json=body).status_code == 200 for body in bodies):
+    if any(_ask(client, "POST", "/tokenize", body)[0] == 200 for body in bodies):
         found.add("tokenize")
     turn = {"model": served, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    answer = client.post("/v1/chat/completions", json=turn | {"logprobs": True, "top_logprobs": 1})
-    if answer.status_code == 200 and answer.json()["choices"][0].get("logprobs"):
+    status, answer = _ask(client, "POST", "/v1/chat/completions", turn | {"logprobs": True, "top_logprobs": 1})
+    if status == 200 and answer["choices"][0].get("logprobs"):
         found.add("logprobs")
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [1]}}}
-    if client.post("/v1/chat/completions", json=turn | {"response_format": schema}).status_code == 200:
+    if _ask(client, "POST", "/v1/chat/completions", turn | {"response_format": schema})[0] == 200:
         found.add("json_schema")
-    if client.post("/v1/chat/completions", json=turn | {"seed": 1}).status_code == 200:
+    if _ask(client, "POST", "/v1/chat/completions", turn | {"seed": 1})[0] == 200:
         found.add("seed")
     return found
 

@@ -15,7 +15,10 @@ class SamplingParameters(BaseModel):
     temperature: Annotated[
         float, Field(ge=0, le=5, description="0 always takes the likeliest token; higher is more varied.")
     ] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1, description="Keep the likeliest tokens that sum up to this share.")] = 1.0
+    top_p: Annotated[
+        float,
+        Field(ge=0, le=1, description="Keep the likeliest tokens that sum up to this share; 0 the likeliest alone."),
+    ] = 1.0
     top_k: Annotated[int, Field(ge=0, le=100_000, description="Keep this many likeliest tokens; 0 keeps all.")] = 0
     min_p: Annotated[
         float, Field(ge=0, le=1, description="Drop tokens less likely than this share of the likeliest one.")

@@ -19,7 +19,7 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
-from llmops_tui.inference.holding import check_ours, claim, lives, lock_of, reachable
+from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -157,9 +157,11 @@ class ServerSupervisor:
 
         Raises:
             LlmopsError: ``server_elsewhere``: it runs in another container.
+            LlmopsError: ``server_lost``: one runs of which there is no record.
         """
         handle = self.find(model)
         if handle is None:
+            check_not_lost(self._folder, model)
             return False
         if not handle.process.send(signal.SIGTERM) and self.alive(handle):
             raise LlmopsError(

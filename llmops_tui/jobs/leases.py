@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 from llmops_tui.workspace.ids import new_id
@@ -123,7 +124,7 @@ class MemoryLedger:
         found = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                lease = Lease(**json.loads(path.read_text(encoding="utf-8")))
+                lease = Lease(**parse_json(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError):
                 continue
             if self._lives(lease):

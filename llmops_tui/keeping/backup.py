@@ -17,6 +17,7 @@ from typing import Any
 
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping import check_book
 from llmops_tui.keeping.beside import clear_leftovers, made_beside
@@ -190,7 +191,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         with tarfile.open(path, "r:") as archive:
             member = archive.extractfile(MANIFEST)
-            raw = json.loads(member.read()) if member is not None else {}
+            raw = parse_json(member.read()) if member is not None else {}
         if raw["format"] > FORMAT or raw["schema"] > LATEST:
             raise InputRefusedError("backup_newer", f"{path} was made by llmops {raw['version']}", "Update llmops.")
         files = {str(name): (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}

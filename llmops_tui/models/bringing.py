@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
 from llmops_tui.models.files import read_model_files
@@ -202,7 +203,7 @@ def _write_record(folder: Path, record: dict[str, dict[str, str]]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """A small file of ours; empty where there is none, or none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

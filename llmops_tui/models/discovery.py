@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.gguf import says_no_model
 from llmops_tui.models.names import name_of_file
 from llmops_tui.models.shards import shard_of
@@ -62,7 +62,7 @@ def _in_ollama(folder: Path) -> Iterator[FoundModel]:
         if not path.is_file() or path.stat().st_size > 1_000_000:
             continue
         try:
-            layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
+            layers = parse_json(path.read_text(encoding="utf-8"))["layers"]
             digests = [str(x["digest"]) for x in layers if x["mediaType"] == "application/vnd.ollama.image.model"]
         except (OSError, ValueError, KeyError, TypeError):
             continue

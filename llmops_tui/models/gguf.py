@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.claims import wrong_claim
 from llmops_tui.models.gguf_header import GgufHeader, names_no_model
 from llmops_tui.models.plain_file import check_plain_file
 
@@ -24,6 +25,8 @@ _MAX_STRING = 16 * 1024 * 1024
 _MAX_ARRAY = 20_000_000
 _MAX_DIMENSIONS = 4
 _MAX_KEY = 65_535
+# The bytes of the shortest entry: a length, a name of one byte, and what is said of it.
+_LEAST_TENSOR, _LEAST_PAIR = 33, 14
 # Of arrays only the length and the first items are kept; those of numbers may say something of each layer.
 _KEPT_ITEMS = 4
 _KEPT_NUMBERS = 1024
@@ -148,8 +151,12 @@ def _parse(reader: _Reader) -> GgufHeader:
         raise refuse(path, f"version {version} is not supported (2 and 3 are; big-endian files are not)")
     tensors = int(reader.number("<Q", "the tensor count"))
     pairs = int(reader.number("<Q", "the metadata count"))
-    if tensors > _MAX_TENSORS or pairs > _MAX_PAIRS:
-        raise refuse(path, f"it claims {tensors:,} tensors and {pairs:,} metadata entries")
+    room = len(reader.data) - reader.offset
+    if tensors > min(_MAX_TENSORS, room // _LEAST_TENSOR) or pairs > min(_MAX_PAIRS, room // _LEAST_PAIR):
+        raise refuse(
+            path,
+            f"it claims {tensors:,} tensors and {pairs:,} metadata entries, in a file of {len(reader.data):,} bytes",
+        )
     metadata: dict[str, Any] = {}
     lengths: dict[str, int] = {}
     for _ in range(pairs):
@@ -163,6 +170,8 @@ def _parse(reader: _Reader) -> GgufHeader:
     told = isinstance(metadata.get("general.architecture"), str) or bool(names_no_model(metadata))
     if not metadata.get("split.no") and not told:
         raise refuse(path, "it names no architecture")
+    if wrong := wrong_claim(metadata, str(metadata.get("general.architecture", "unknown"))):
+        raise refuse(path, wrong)
     parameters, sizes = _tensors(reader, tensors, metadata)
     return GgufHeader(
         version=version,
@@ -199,7 +208,7 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
         raise refuse(reader.path, f"{key[:80]!r} has the unknown type {kind}")
     item = int(reader.number("<I", key))
     count = int(reader.number("<Q", key))
-    if count > _MAX_ARRAY:
+    if count > min(_MAX_ARRAY, len(reader.data) - reader.offset):
         raise refuse(reader.path, f"{key[:80]!r} claims {count:,} items")
     if item in _SCALARS:
         width = struct.calcsize(_SCALARS[item])

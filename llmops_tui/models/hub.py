@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from llmops_tui.bounded_http import holding
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.remote_file import SHA256, RemoteFile, file_name
 from llmops_tui.models.shards import ENDING, shard_of, without_ending
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
 _SECONDS = 30.0
+_LISTING = 64_000_000
 _QUANT = re.compile(
     r"(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|FP16|F32|FP32|MXFP4(?:_MOE)?))(?=$|[-._])",
     re.IGNORECASE,
@@ -96,7 +99,7 @@ def look_at(name: str, revision: str | None = None) -> Repository:
         raise LlmopsError(
             "hub_unreachable", text, "Look at the connection, and at HF_ENDPOINT where it is set."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LlmopsError("no_hub", f"{hub} does not answer as a hub does", "Is HF_ENDPOINT right?") from error
     return _repository(name, info, hub)
 
@@ -231,4 +234,22 @@ def _library() -> Any:
     import huggingface_hub.constants
     import huggingface_hub.errors
 
+    _hold_answers(huggingface_hub)
     return huggingface_hub
+
+
+@functools.cache
+def _hold_answers(library: Any) -> None:
+    """Have its answers end where they go beyond a limit; a listing of many thousand files is some megabytes."""
+    import httpx2
+    from huggingface_hub.utils._http import default_client_factory
+
+    def made() -> Any:
+        client = default_client_factory()
+        client.headers["Accept-Encoding"] = "identity"
+        client.event_hooks = client.event_hooks | {
+            "response": [*client.event_hooks["response"], holding(httpx2, _LISTING)]
+        }
+        return client
+
+    library.set_client_factory(made)

@@ -5,7 +5,6 @@ Weights are never loaded here, and nothing in the folder is run: pickled weights
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
+from llmops_tui.models.claims import wrong_configuration
 from llmops_tui.models.plain_file import check_plain_file
 
-_MAX_HEADER = 100_000_000
+_MAX_HEADER = 32_000_000
 _MAX_JSON = 64 * 1024 * 1024
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _BYTES = {
@@ -122,6 +123,8 @@ def read_folder(path: Path) -> ModelFolder:
             "remote_code", f"{path} wants to run code of its own (auto_map in config.json), which llmops never does",
             "Use a model whose architecture transformers knows.",
         )  # fmt: skip
+    if wrong := wrong_configuration(config):
+        raise InputRefusedError("model_damaged", f"{path / 'config.json'}: {wrong}", "Fetch or copy it again.")
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         pickled = [file.name for file in sorted(path.iterdir()) if file.suffix in _PICKLED]
@@ -161,7 +164,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             raise _damaged(file, "its header does not fit into it")
         raw = stream.read(length)
     try:
-        header = json.loads(raw)
+        header = parse_json(raw)
         tensors = {}
         end = 0
         for name, facts in header.items():
@@ -184,7 +187,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_JSON:
         raise InputRefusedError("model_damaged", f"{path} is too large to be a configuration")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputRefusedError("model_damaged", f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):

@@ -15,6 +15,7 @@ import pydantic
 import yaml
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
 from llmops_tui.workspace.files import sha256_text, write_atomic
 
@@ -178,7 +179,7 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     if not path.exists():
         return DEFAULT_RULES
     try:
-        return parse_rules(path.read_text(encoding="utf-8"), str(path))
+        return parse_rules(text_of(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("bad_alerts", f"{path}: {error}", "Mend or delete it.") from error
 
@@ -190,7 +191,7 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
         InputRefusedError: ``bad_alerts``.
     """
     try:
-        raw = yaml.safe_load(text)
+        raw = parse_yaml(text)
         rules = tuple(Rule.model_validate(item) for item in raw or [])
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

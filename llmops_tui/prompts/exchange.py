@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 
 _MAX_FILE = 20_000_000
@@ -43,7 +44,7 @@ def parse(text: str, source: str) -> PromptFile:
     if len(text) > _MAX_FILE:
         raise InputRefusedError("file_too_large", f"{source} is larger than {_MAX_FILE:,} characters")
     try:
-        return PromptFile.model_validate(yaml.safe_load(text))
+        return PromptFile.model_validate(parse_yaml(text))
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_yaml", f"{source} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

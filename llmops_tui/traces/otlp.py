@@ -37,11 +37,12 @@ def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, h
         for batch in _batches(store, wanted):
             body = {"resourceSpans": [_resource([span(trace, content=content) for trace in batch])]}
             try:
-                answer = client.post(address, json=body)
-            except httpx.TransportError as error:
+                with client.stream("POST", address, json=body) as answer:
+                    told = next(answer.iter_bytes(), b"")[:200].decode("utf-8", "replace")
+            except httpx.HTTPError as error:
                 raise _failed(address, str(error), sent) from error
             if answer.status_code >= 300:
-                raise _failed(address, f"HTTP {answer.status_code}: {answer.text[:200]}", sent)
+                raise _failed(address, f"HTTP {answer.status_code}: {told}", sent)
             sent += len(batch)
     return sent
 

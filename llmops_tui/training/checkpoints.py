@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.workspace.files import sha256_file, sync_folder, write_atomic
 
 MARKER = "complete.json"
@@ -73,7 +74,7 @@ def complete(folder: Path) -> list[Checkpoint]:
     found = []
     for path in folder.glob("checkpoint-*"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+            marker = parse_json((path / MARKER).read_text(encoding="utf-8"))
             loss = marker.get("eval_loss")
             found.append(Checkpoint(int(marker["step"]), path, None if loss is None else float(loss)))
     return sorted(found, key=lambda checkpoint: -checkpoint.step)
@@ -82,7 +83,7 @@ def complete(folder: Path) -> list[Checkpoint]:
 def verify(checkpoint: Checkpoint) -> str:
     """What is wrong with a checkpoint, by its hashes; empty where it is as it was written."""
     try:
-        hashes = json.loads((checkpoint.path / MARKER).read_text(encoding="utf-8"))["sha256"]
+        hashes = parse_json((checkpoint.path / MARKER).read_text(encoding="utf-8"))["sha256"]
         for name, digest in hashes.items():
             if sha256_file(checkpoint.path / name) != digest:
                 return f"{name} is not what was written"

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.training.recipe import Recipe, check, parse
 
 # Their key to our field.
@@ -52,9 +53,9 @@ def read_recipe(path: Path) -> tuple[Recipe, list[str]]:
     Raises:
         InputRefusedError: ``bad_recipe``.
     """
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = text_of(path, errors="replace")
     try:
-        body = yaml.safe_load(text)
+        body = parse_yaml(text)
     except yaml.YAMLError:
         body = None
     if isinstance(body, dict) and "base" not in body:

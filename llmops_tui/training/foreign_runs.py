@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.training.history import History
 from llmops_tui.workspace.journal import Journal
 
@@ -128,7 +128,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for line in file:
             with contextlib.suppress(ValueError):
-                entry = json.loads(line)
+                entry = parse_json(line)
                 if isinstance(entry, dict):
                     yield entry
 
@@ -137,7 +137,7 @@ def _json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_BYTES:
         raise InputRefusedError("no_run", f"{path} is larger than {_MAX_BYTES // 1_000_000} MB")
     try:
-        value = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        value = parse_json(path.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
         raise InputRefusedError("no_run", f"{path} is no JSON: {error}") from error
     return value if isinstance(value, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import statistics
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.errors import InputRefusedError, sentences
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.hardware import memory as devices
 from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
@@ -277,7 +277,7 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         return set()
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = parse_json(file.read_text(encoding="utf-8"))
     vocabulary = data["model"].get("vocab") or {}
     tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
     return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}

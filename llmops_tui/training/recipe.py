@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.workspace.files import sha256_text
 
 _MAX_BYTES = 1_000_000
@@ -227,7 +228,7 @@ def parse(text: str, where: str = "the recipe") -> Recipe:
     if len(text) > _MAX_BYTES:
         raise InputRefusedError("bad_recipe", f"{where} is larger than a megabyte")
     try:
-        body = yaml.safe_load(text)
+        body = parse_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}" if mark is not None else ""
@@ -328,4 +329,4 @@ def from_text(path: str, text: str) -> Any:
         return text.strip().lower() in {"1", "true", "yes", "on"}
     if getattr(kind, "__origin__", None) is list:
         return [part.strip() for part in text.split(",") if part.strip()]
-    return text.strip() if kind is str or get_args(kind) else yaml.safe_load(text) if text.strip() else text
+    return text.strip() if kind is str or get_args(kind) else parse_yaml(text) if text.strip() else text

@@ -16,6 +16,7 @@ import yaml
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training import turns
 from llmops_tui.training.history import HistoryReader
@@ -50,7 +51,7 @@ def read_space(path: Path) -> Space:
         InputRefusedError: ``bad_space``.
     """
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+        body = parse_yaml(text_of(path))
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_space", f"{path} is no YAML: {error}") from error
     if not isinstance(body, dict) or not body:

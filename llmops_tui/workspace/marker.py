@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
@@ -108,7 +109,7 @@ def read_marker(workspace: Workspace) -> Marker:
 def _read(workspace: Workspace) -> Marker | None:
     path = _marker(workspace)
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes())
         return Marker(str(raw["id"]), float(raw["made_at"]), tuple(str(name) for name in raw["has"]))
     except FileNotFoundError:
         return None

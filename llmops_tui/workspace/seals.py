@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.workspace.files import sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
@@ -119,7 +120,7 @@ def load(workspace: Workspace) -> Seals:
     """The seals of a workspace; ``damaged`` says what is wrong with the file of seals itself."""
     path = workspace.root / FILE
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes())
         body = raw["files"]
         if sha256_text(json.dumps(body, sort_keys=True)) != raw["sha256"]:
             return Seals(damaged=f"{FILE} itself was changed")

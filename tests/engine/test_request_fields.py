@@ -10,10 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import httpx
+import pydantic_core
 import pytest
 
 from llmops_tui.inference.server.app import ModelServer
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.repeated import said_twice
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 
@@ -170,6 +172,11 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, message(role="boss"), "messages[0].role", "user"),
     (CHAT, message(role="function"), "messages[0].role", "tool"),
     (CHAT, message(content=None), "messages[0].content", "needs content"),
+    (CHAT, message(content=[]), "messages[0].content", "no parts"),
+    (CHAT, {"seed": 2**70}, "seed", "less"),
+    (TEXT, {"seed": -(2**63) - 1}, "seed", "greater"),
+    (CHAT, {"top_p": -0.1}, "top_p", "greater"),
+    (CHAT, {"top_k": 2**70}, "top_k", "less"),
     (CHAT, {"messages": [{"role": "user"}]}, "messages[0].content", "needs content"),
     (CHAT, {"messages": [{"role": "assistant", "content": None}]}, "messages[0].content", "tool_calls"),
     (CHAT, {"messages": []}, "messages", "at least 1"),
@@ -344,6 +351,7 @@ async def test_all_of_it_at_once_is_taken_too(plain: Server) -> None:
         (TOKENIZE, {"add_special_tokens": True}, "add_special", True),
         (TOKENIZE, {"parse_special": False}, "parse_special", False),
         (TOKENIZE, {"content": None, "messages": HI}, "text", "<user>Hi"),
+        (TOKENIZE, {"content": None, "messages": [{"role": "user", "content": ""}]}, "text", "<user>"),
     ],
 )  # fmt: skip
 async def test_what_is_honoured_reaches_the_engine(
@@ -358,12 +366,33 @@ async def test_what_is_honoured_reaches_the_engine(
         (CHAT, {"max_completion_tokens": 9}, "max_tokens", 9), (CHAT, {"logit_bias": {"5": -3}}, "logit_bias", {5: -3.0}),
         (CHAT, {"stop": "x"}, "stop", ("x",)), (CHAT, {"repeat_penalty": 1.5}, "repeat_penalty", 1.5),
         (RESPONSES, {"max_output_tokens": 9}, "max_tokens", 9), (RESPONSES, {"top_p": 0.5}, "top_p", 0.5),
+        (CHAT, {"top_p": 0}, "top_p", 0.0), (RESPONSES, {"top_p": 0}, "top_p", 0.0),
+        (CHAT, {"top_k": -1}, "top_k", 0), (TEXT, {"top_k": -40}, "top_k", 0), (CHAT, {"top_k": 0}, "top_k", 0),
+        (CHAT, {"seed": 2**63 - 1}, "seed", (2**63 - 1) % (2**32 - 1)), (CHAT, {"seed": -2}, "seed", 2**32 - 3),
     ],
 )  # fmt: skip
 async def test_how_tokens_are_chosen_reaches_the_engine(
     path: str, more: dict[str, Any], name: str, value: Any, plain: Server
 ) -> None:
     assert (await plain.asked(path, more))["parameters"][name] == value
+
+
+async def test_a_seed_of_minus_one_is_any(plain: Server) -> None:
+    seeds = {(await plain.asked(CHAT, {"seed": -1}))["parameters"]["seed"] for _ in range(8)}
+    assert len(seeds) > 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        (b'{"model": "a", "model": "b"}', "model"), (b'{"a": {"b": [1, {"c": 1, "d": 2, "c": 3}]}}', "a.b[1].c"),
+        (b'{"a": 18446744073709551616, "b": 1, "b": 1}', "b"), (b'{"a": "x\\"y", "\\u0061": 1}', "a"),
+        (b'{"\\u0022": 1, "b": "\\u0022"}', ""), (b'{"a": {"b": 1}, "c": {"b": 1}, "d": [{"b": 1}, {"b": 2}]}', ""),
+        (b'{"a": 36893488147419103232, "b": "\\ud83d\\ude00"}', ""), (b"[]", ""), (b'{"": 1, "x": ""}', ""),
+    ],
+)  # fmt: skip
+def test_a_name_that_stands_twice_is_found(raw: bytes, place: str) -> None:
+    assert said_twice(raw, pydantic_core.from_json(raw)) == place
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "temperature", "top_p", "seed", "top_k"])

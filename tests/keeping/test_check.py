@@ -127,6 +127,9 @@ def test_a_log_that_was_rotated_is_no_damage(lived: Workspace) -> None:
     log.rename(log.with_name("app.log.1"))
     log.write_text("new\n")
     assert check(lived).errors == []
+    log.replace(log.with_name("app.log.1"))
+    log.write_text("newer\n")
+    assert check(lived).errors == []
 
 
 def test_references_and_hashes_in_the_book_are_followed(lived: Workspace) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import orjson
 
 from llmops_tui.datasets.raw import json_reason
+from llmops_tui.datasets.records import DEPTH
 from llmops_tui.datasets.sources.base import BATCH_ROWS, KEPT_RAW, MAX_DOCUMENT, Batch, Reject, Source, open_stream
 from llmops_tui.datasets.sources.json_lines import has_long_number
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 
 
 def read_json_document(source: Source, position: int, line: int) -> Iterator[Batch]:
@@ -28,14 +30,14 @@ def read_json_document(source: Source, position: int, line: int) -> Iterator[Bat
     try:
         document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
         if has_long_number(data):
-            import json
-
-            document = json.loads(data)
+            document = parse_json(data, DEPTH)
     except orjson.JSONDecodeError as error:
         raise InputRefusedError(
             "file_damaged", f"{source.path}, line {error.lineno}: {json_reason(error)}", "If it holds one object a line, "
             "name it .jsonl.",
         ) from error  # fmt: skip
+    except ValueError as error:
+        raise InputRefusedError("file_damaged", f"{source.path}: {error}") from error
     records = _records(document)
     if records is None:
         raise InputRefusedError(

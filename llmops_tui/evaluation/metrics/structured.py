@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, ClassVar, Literal
 
@@ -10,15 +9,16 @@ from pydantic import field_validator
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
 from llmops_tui.evaluation.metrics.texts import short
+from llmops_tui.foreign_text import parse_json
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?```\s*$", re.DOTALL)
 
 
-def parse_json(text: str) -> tuple[Any, str]:
+def json_of(text: str) -> tuple[Any, str]:
     """The JSON of an answer, also in a code fence, and what is wrong with it where it is none."""
     fenced = _FENCE.match(text)
     try:
-        return json.loads(fenced.group(1) if fenced else text), ""
+        return parse_json(fenced.group(1) if fenced else text), ""
     except ValueError as error:
         return None, f"no JSON: {error}"
 
@@ -32,7 +32,7 @@ class JsonValid(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it is."""
         del case
-        _, problem = parse_json(answer.text)
+        _, problem = json_of(answer.text)
         return right_or_wrong(not problem, problem)
 
 
@@ -59,7 +59,7 @@ class JsonSchema(Metric):
         import jsonschema
 
         del case
-        value, problem = parse_json(answer.text)
+        value, problem = json_of(answer.text)
         if problem:
             return Score(0.0, problem)
         first = next(jsonschema.Draft202012Validator(self.json_schema).iter_errors(value), None)
@@ -75,10 +75,10 @@ class JsonFields(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 1."""
-        expected = case.expected if isinstance(case.expected, dict) else parse_json(case.expected_text)[0]
+        expected = case.expected if isinstance(case.expected, dict) else json_of(case.expected_text)[0]
         if not isinstance(expected, dict):
             return Score(None, "what is expected is no JSON object")
-        value, problem = parse_json(answer.text)
+        value, problem = json_of(answer.text)
         names = list(self.fields) or list(expected)
         if problem or not isinstance(value, dict):
             return Score(0.0, problem or "no JSON object", {"wrong": names})

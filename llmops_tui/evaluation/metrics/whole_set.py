@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
-from llmops_tui.evaluation.metrics.structured import parse_json
+from llmops_tui.evaluation.metrics.structured import json_of
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.statistics.bootstrap import Floats
 
@@ -56,7 +56,7 @@ class Classification(Metric):
     def _class(self, text: str) -> str:
         if self.field:
             try:
-                return str(value_at(parse_json(text)[0], self.field))
+                return str(value_at(json_of(text)[0], self.field))
             except KeyError:
                 return self.none
         bare = text.strip().strip(".\"'").strip()

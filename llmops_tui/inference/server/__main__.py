@@ -15,6 +15,7 @@ from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.jobs.process import die_with_parent, identify
 from llmops_tui.models.engine_settings import from_json
+from llmops_tui.small_log import SmallLog
 from llmops_tui.workspace.files import write_atomic
 
 
@@ -48,7 +49,8 @@ def main() -> None:
     if options.starter:
         # Asked to, it ends what it does and keeps its records, as when it is stopped.
         die_with_parent(options.starter, signal.SIGTERM)
-    asyncio.run(_run(options, state))
+    with SmallLog():
+        asyncio.run(_run(options, state))
 
 
 if __name__ == "__main__":

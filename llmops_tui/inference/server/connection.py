@@ -17,6 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import RefusedError
+from llmops_tui.inference.server.repeated import said_twice
 
 # What may be read as a number that is not finite; most bodies have neither and need not be searched for it.
 _ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")
@@ -62,6 +63,8 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         raise InputRefusedError("invalid_request", f"the body is no JSON: {error}"[:500]) from error
     if not isinstance(given, dict):
         raise InputRefusedError("invalid_request", f"the body must be an object, not {type(given).__name__}")
+    if twice := said_twice(raw, given):
+        raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")
     if _ODD_NUMBER.search(raw) and (place := _not_finite(given)):
         raise FieldRefusedError(place.removeprefix("."), "NaN and Infinity are no numbers here", "Give a number.")
     try:

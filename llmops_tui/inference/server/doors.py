@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import json
 import resource
+import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -31,6 +33,7 @@ _OTHER_DESCRIPTORS = 128
 _DESCRIPTORS = 4096
 _AT_ONCE = 64
 _PAUSE_SECONDS = 1.0
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _BUSY = json.dumps(
     error_body("too_many_connections", "too many connections are open", kind="rate_limit_error")
 ).encode()
@@ -190,6 +193,24 @@ class BoundedServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(config)
         self._tls = tls
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End in good order. uvicorn's own raises a signal again at the end, before what is due has been written."""
+
+        def asked() -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        numbers = _ENDING if threading.current_thread() is threading.main_thread() else ()
+        for number in numbers:
+            loop.add_signal_handler(number, asked)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open a door for each socket, which listens already."""

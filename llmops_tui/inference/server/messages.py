@@ -48,6 +48,8 @@ class Message(Checked):
     @field_validator("content", mode="before")
     @classmethod
     def _join_parts(cls, value: Any) -> Any:
+        if value == []:
+            refuse("", "has no parts", "Give a text; an empty one is a turn in which nothing is said.")
         return "".join(_text_of(part, f"[{n}]") for n, part in enumerate(value)) if isinstance(value, list) else value
 
     @model_validator(mode="after")

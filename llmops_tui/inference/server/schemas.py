@@ -75,7 +75,7 @@ class _GenerationRequest(Checked):
     presence_penalty: float | None = None
     logit_bias: dict[int, float] | None = None
     max_tokens: int | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: list[str] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] = 1
     response_format: ResponseFormat | None = None
@@ -126,9 +126,11 @@ class _GenerationRequest(Checked):
         given = {"temperature": 1.0, "max_tokens": self.default_max_tokens} | {
             k: v for k, v in given.items() if v is not None
         }
-        seed = given.get("seed")
-        # OpenAI allows any integer as a seed; ours are 32 bits wide.
-        given["seed"] = (secrets.randbits(31) if seed is None else (seed + offset) % (2**32 - 1)) % (2**32 - 1)
+        # As llama-server has it: a negative number of tokens to keep keeps all, and the seed -1 is any.
+        given["top_k"] = max(0, given.get("top_k", 0))
+        seed = given.get("seed", -1)
+        # OpenAI allows any integer of 64 bits as a seed; ours have 32.
+        given["seed"] = (secrets.randbits(31) if seed == -1 else seed + offset) % (2**32 - 1)
         return SamplingParameters.model_validate(given)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import gguf
 import numpy as np
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_tensors
 from llmops_tui.training.finish.families import Delta, Family, deltas
 from llmops_tui.training.finish.serving import serving_model
@@ -40,7 +40,7 @@ def read_adapter(folder: Path) -> list[Delta]:
                 "Save it as safetensors where you trust it.",
             )  # fmt: skip
         raise InputRefusedError("adapter_missing", f"{folder} has no {WEIGHTS}")
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
     return deltas(config, {name: read(weights, name) for name in read_tensors(weights)})
 
 
@@ -100,7 +100,7 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> dict[str, Any]:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = parse_json((folder / "config.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -12,6 +12,7 @@ import gguf
 import numpy as np
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.training.finish import tensors
 from llmops_tui.training.finish.families import Family
@@ -147,7 +148,7 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         raise InputRefusedError("no_tokenizer", f"{folder.path} has no tokenizer.json")
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = parse_json(file.read_text(encoding="utf-8"))
     model = data["model"]
     if model.get("type") != "BPE":
         raise InputRefusedError(

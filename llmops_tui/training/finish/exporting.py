@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
@@ -88,7 +88,7 @@ class _Maker:
     def __init__(self, context: JobContext, store: RunStore, run: Run) -> None:
         self._context, self._store, self._run = context, store, run
         self._base = store.base_of(run.recipe)
-        config = json.loads((self._base.path / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((self._base.path / "config.json").read_text(encoding="utf-8"))
         self._family = Family(str(self._base.header["architecture"]), config)
         self._adapter = run.folder / "adapter"
 

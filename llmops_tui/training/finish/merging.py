@@ -13,6 +13,7 @@ import numpy as np
 from gguf.quants import dequantize
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training.finish import tensors
 from llmops_tui.training.finish.families import Delta, Family
@@ -146,5 +147,5 @@ def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: 
     for file in folder.files:
         if file.suffix != ".safetensors":
             shutil.copyfile(file, target / file.name)
-    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    config = parse_json((target / "config.json").read_text(encoding="utf-8"))
     (target / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}, indent=2), encoding="utf-8")

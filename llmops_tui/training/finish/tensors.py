@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_tensors
 
 Array = NDArray[Any]
@@ -26,7 +27,7 @@ def read(file: Path, name: str) -> Array:
     """
     with file.open("rb") as stream:
         length = struct.unpack("<Q", stream.read(8))[0]
-        facts = json.loads(stream.read(length))[name]
+        facts = parse_json(stream.read(length))[name]
         begin, end = facts["data_offsets"]
         stream.seek(8 + length + begin)
         raw = stream.read(end - begin)

@@ -1,0 +1,146 @@
+"""YAML, JSON and TOML that others wrote, read within limits: of size, of depth, and of what aliases unfold to.
+
+Each reader fails as the library's own does, so that whoever calls it has one kind of error for a text that is wrong and for
+one that is made to take all memory or to end the interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.errors import InputRefusedError
+
+if TYPE_CHECKING:
+    from yaml.nodes import Node
+
+# Far more than any configuration has; data files have readers of their own.
+MAX_BYTES = 20_000_000
+MAX_DEPTH = 100
+# Values of a YAML file with its aliases written out.
+MAX_VALUES = 1_000_000
+_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
+
+
+def text_of(path: Path, most: int = MAX_BYTES, errors: str = "strict") -> str:
+    """A file's text.
+
+    Raises:
+        InputRefusedError: ``file_too_large``.
+        OSError, UnicodeDecodeError: it cannot be read, or is no UTF-8.
+    """
+    with path.open("rb") as file:
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise InputRefusedError(
+            "file_too_large", f"{path} is larger than {most:,} bytes", "Is it the file that was meant?"
+        )
+    return raw.decode("utf-8", errors)
+
+
+def parse_json(text: str | bytes, depth: int = MAX_DEPTH) -> Any:
+    """The value of a JSON text, nested no deeper than so many levels.
+
+    Raises:
+        ValueError: it is none, or is nested too deep.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        deep = True
+    else:
+        deep = _deeper(value, depth)
+    if deep:
+        raise ValueError(f"it is nested deeper than {depth} levels")
+    return value
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The table of a TOML text.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is none, or is nested too deep.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError(_TOO_DEEP) from None
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text, of plain types alone.
+
+    Raises:
+        yaml.YAMLError: it is none, is nested too deep, contains itself, or unfolds to too much.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """The safe loader, which looks at the whole before it makes any value of it."""
+
+        depth = 0
+
+        def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
+            try:
+                return super().compose_node(parent, index)
+            finally:
+                self.depth -= 1
+
+        def get_single_node(self) -> Node | None:
+            node: Node | None = super().get_single_node()
+            if node is not None:
+                _measure(node, {})
+            return node
+
+    if len(text) > MAX_BYTES:
+        raise yaml.YAMLError(f"it is larger than {MAX_BYTES:,} characters")
+    try:
+        return yaml.load(text, Loader)  # noqa: S506  a subclass of the safe one
+    except yaml.YAMLError:
+        raise
+    except (ValueError, OverflowError, RecursionError) as error:
+        # A date that is none, a number with more digits than Python reads.
+        raise yaml.YAMLError(f"a value cannot be read: {error}"[:300]) from error
+
+
+def _measure(node: Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """How many values a node has with its aliases written out, and how deep they are nested."""
+    import yaml
+
+    if id(node) in known:
+        found = known[id(node)]
+        if found is None:
+            raise yaml.MarkedYAMLError(problem="it contains itself", problem_mark=node.start_mark)
+        return found
+    known[id(node)] = None
+    count, depth = 1, 0
+    parts = [] if isinstance(node.value, str) else node.value
+    for one in parts:
+        for part in one if isinstance(one, tuple) else (one,):
+            inside, below = _measure(part, known)
+            count, depth = count + inside, max(depth, below)
+        if count > MAX_VALUES or depth >= MAX_DEPTH:
+            told = _TOO_DEEP if depth >= MAX_DEPTH else f"its aliases unfold to more than {MAX_VALUES:,} values"
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
+    known[id(node)] = (count, depth + 1)
+    return count, depth + 1
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects of a value are nested deeper than so many levels."""
+    inside = [value]
+    for _ in range(levels):
+        inside = [
+            part
+            for one in inside
+            if isinstance(one, dict | list)
+            for part in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not inside:
+            return False
+    return any(isinstance(one, dict | list) for one in inside)
