@@ -189,6 +189,7 @@ def _clipboard(_workspace: Workspace) -> list[Check]:
 
 def _book(workspace: Workspace) -> list[Check]:
     from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.trust import HOW, distrust
 
     try:
         Catalogue(workspace).read(lambda book: book.execute("SELECT 1").fetchone())
@@ -196,12 +197,15 @@ def _book(workspace: Workspace) -> list[Check]:
         if error.code == "no_workspace":
             return [Check("workspace", "ok", f"none yet at {workspace.root}; llmops init makes one")]
         return [Check("workspace", "fail", error.message, error.hint)]
+    if why := distrust(workspace):
+        told = f"{workspace.root} is not trusted: {why}. Its remote models, keys and commands are off"
+        return [Check("workspace", "warn", told, HOW)]
     return [Check("workspace", "ok", str(workspace.root))]
 
 
 def _notices(workspace: Workspace) -> list[Check]:
     """Banners that wait; told here they have been seen, and are cleared."""
-    from llmops_tui.workspace.catalogue import read_notices
+    from llmops_tui.workspace.notices import read_notices
 
     found = []
     for path, text in read_notices(workspace):

@@ -115,6 +115,18 @@ class Settings(BaseModel):
     mmap: Annotated[bool, Field(description="Map the model's file instead of reading it into memory.")] = True
     mlock: Annotated[bool, Field(description="Hold the model in memory, so that it is never swapped out.")] = False
 
+    backup_folder: Annotated[
+        str,
+        Field(
+            max_length=4000, description="Where backups of the workspace are made while the app is open; none: nowhere."
+        ),
+    ] = ""
+    backup_hours: Annotated[int, Field(ge=1, le=8760, description="Hours between two backups.")] = 24
+    backup_keep: Annotated[int, Field(ge=1, le=10_000, description="How many backups stay in that folder.")] = 14
+    backup_passphrase_file: Annotated[
+        str, Field(max_length=4000, description="A file whose first line encrypts backups; none: not encrypted.")
+    ] = ""
+
     @field_validator("tensor_split")
     @classmethod
     def _shares(cls, text: str) -> str:

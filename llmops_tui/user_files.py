@@ -33,6 +33,16 @@ def approved_rules_path() -> Path:
     return settings_folder() / "approved-alerts"
 
 
+def known_workspaces_path() -> Path:
+    """The workspace folders that this user made or trusts."""
+    return settings_folder() / "known-workspaces.json"
+
+
+def approved_keys_path() -> Path:
+    """Which key may be sent to which host, as this user said."""
+    return settings_folder() / "approved-keys.json"
+
+
 def peek_settings() -> dict[str, Any]:
     """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
     try:

@@ -87,7 +87,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("monitor.zoom_in", "plus,i", "Zoom in", "Show less time, down to a minute."),
     Action("monitor.zoom_out", "minus,o", "Zoom out", "Show more time, up to 90 days."),
     Action("monitor.pause", "p,f6", "Hold", "Hold the picture, or let it go on; recording goes on in any case.", show=True),
-    Action("monitor.inspect", "enter,f4", "What ran", "What ran at the crosshair; left and right put it there.", show=True),
+    Action("monitor.inspect", "enter,f4", "What ran", "What ran at the crosshair, or around an alert.", show=True),
     Action("monitor.choose", "w,f12", "Choose", "Choose what the chart shows."),
     Action("monitor.sort", "t,f7", "Sort", "Sort the processes by processor, memory, GPU memory or name.", show=True),
     Action("monitor.filter", "slash,ctrl+f", "Filter", "Show some processes only."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -42,8 +44,20 @@ class Copier:
         if not command:
             self._app.say("This screen has no command of its own.", severity="warning")
             return
+        command = self._from_here(command)
         self._put("command", command)
         self._app.say(command, title="From a shell", seconds=10)
+
+    def _from_here(self, command: str) -> str:
+        """The command as it works in the folder the app was started in, and in any other where that has another workspace."""
+        from llmops_tui.workspace.layout import find_workspace
+
+        workspace = self._app.services.workspace
+        # The folder may be gone meanwhile.
+        with contextlib.suppress(OSError):
+            if find_workspace() == workspace:
+                return command
+        return command.replace("llmops", shlex.join(["llmops", "--workspace", str(workspace.folder)]), 1)
 
     def _put(self, name: str, text: str) -> None:
         from llmops_tui import clipboard

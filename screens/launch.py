@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.small_log import SmallLog
+from llmops_tui.workspace.files import append_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
 from screens import terminal
@@ -36,6 +37,7 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     """
     from llmops_tui.user_files import peek_settings
     from llmops_tui.workspace.seals import seal_at_end
+    from llmops_tui.workspace.trust import HOW, distrust
     from screens.keymap import load_keymap
 
     profile = terminal.detect()
@@ -50,6 +52,8 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     # Nothing made while starting is garbage; collecting begins again with the first look at the machine.
     gc.disable()
     existing(workspace)
+    if why := distrust(workspace):
+        notes = (*notes, f"This workspace is not trusted: {why}. Its remote models, keys and commands are off. {HOW}")
     _log_to(workspace.logs / "app.log")
     with _terminal_kept(workspace.logs / "native.log"):
         from screens.app import LlmopsApp
@@ -106,7 +110,7 @@ def _terminal_kept(log: Path) -> Iterator[None]:
     _kept = (tty, attributes)
     saved = (os.dup(1), os.dup(2))
     streams = (sys.__stdout__, sys.__stderr__)
-    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(sink, 1)
@@ -149,7 +153,7 @@ def _leave_now(number: int) -> None:
 def _log_to(path: Path) -> None:
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.StreamHandler(append_text(path))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)

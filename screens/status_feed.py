@@ -59,7 +59,9 @@ class StatusFeed:
                         seen = await asyncio.to_thread(self._fields, moment)
                         # Of now: a model chosen during the look stays chosen.
                         status = self._app.status
-                        loaded = status.model.partition("+")[0] in {engine.model for engine in moment.engines}
+                        loaded = status.model.partition("+")[0] in {
+                            engine.model for engine in moment.engines if engine.state != "dead"
+                        }
                         self._app.show_status(replace(status, loaded=loaded, **seen))
                 await asyncio.sleep(_SECONDS if moment is not None else _FIRST_SECONDS)
         finally:
@@ -93,7 +95,7 @@ class StatusFeed:
 
     def _fields(self, moment: Moment) -> dict[str, Any]:
         """Fields of the status at a moment."""
-        from llmops_tui.workspace.catalogue import read_notices
+        from llmops_tui.workspace.notices import read_notices
 
         running = moment.jobs
         notices = read_notices(self._app.services.workspace)

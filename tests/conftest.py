@@ -18,6 +18,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.trust import trust
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests share the cores: threads of two trainers that wait for each other at barriers would slow everything down.
@@ -84,7 +85,10 @@ def filled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample workspace, made once and only copied afterwards."""
     root = tmp_path_factory.mktemp("filled") / "ws"
     workspace = Workspace(root)
-    fill(workspace)
+    with pytest.MonkeyPatch.context() as patch:
+        # What is remembered of it goes with it, and not to the developer's files.
+        patch.setenv("XDG_CONFIG_HOME", str(root.with_name("config")))
+        fill(workspace)
     Journal(workspace).connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return root
 
@@ -94,6 +98,7 @@ def sample(workspace: Workspace, filled_once: Path) -> Workspace:
     """A workspace filled with the sample data."""
     shutil.rmtree(workspace.root)
     shutil.copytree(filled_once, workspace.root)
+    trust(workspace)
     return workspace
 
 

@@ -250,7 +250,7 @@ def export(
     store = store_of(session)
     show_ = session.progress(f"exporting {ref}")
     made = write(
-        store, store.get(ref), to, form=form, file_type=file_type, overwrite=force,
+        store.get(ref), to, form=form, file_type=file_type, overwrite=force,
         report=lambda share, _: show_(share) if show_ else None,
     )  # fmt: skip
     if not made["reads_back"]:

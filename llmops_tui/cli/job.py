@@ -132,8 +132,8 @@ def follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:
     except LlmopsError:
         launcher.cancel(job_id)
         raise
-    if show is not None:
-        show(1.0)
     if job.state != JobState.DONE:
         raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", f"llmops job logs {job.id}")
+    if show is not None:
+        show(1.0)
     return job

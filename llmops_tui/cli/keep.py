@@ -5,35 +5,91 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.errors import ExitCode, sentences
+from llmops_tui.errors import ExitCode, LlmopsError, sentences
+
+_Passphrase = Annotated[
+    Path | None, typer.Option(help="A file of yours whose first line encrypts it, or opens it again.")
+]
 
 
 def backup(
     context: typer.Context,
-    file: Annotated[
-        Path, typer.Argument(help="The file to write; an older one is replaced when the new one is whole.")
-    ],
+    place: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE|FOLDER",
+            help="A file, whose older one is replaced when the new one is whole; or a folder for a series.",
+        ),
+    ] = None,
     models: Annotated[bool, typer.Option(help="With the models of the workspace, or without.")] = True,
     damaged: Annotated[
         bool, typer.Option("--damaged", help="Also where files are not as they were sealed; to a new file.")
     ] = False,
+    passphrase_file: _Passphrase = None,
+    keep_last: Annotated[int, typer.Option("--keep", min=0, help="In a folder: how many stay; 0: all.")] = 0,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="In a folder: what an earlier one has is not copied again.")
+    ] = False,
+    due: Annotated[
+        bool, typer.Option("--due", help="As the settings say, and only when one is due; for cron.")
+    ] = False,
 ) -> None:
     """Copy the workspace into one file, while others write, and read it back."""
     from llmops_tui.keeping.backup import backup as make
+    from llmops_tui.keeping.series import Made, backup_as_set, backup_into, is_due, read_passphrase
 
     session = session_of(context)
-    manifest = make(session.workspace, file, models=models, damaged=damaged, progress=_progress(session))
+    workspace, tell = session.workspace, _progress(session)
+    passphrase = read_passphrase(passphrase_file) if passphrase_file is not None else ""
+    folder = place is not None and place.expanduser().is_dir()
+    unfit: dict[str, Any] = (
+        {"--keep": keep_last, "--incremental": incremental} if not folder else {"--damaged": damaged}
+    )
+    if due:
+        unfit = {"a place": place, "--passphrase-file": passphrase, "--damaged": damaged, **unfit}
+    for name, given in unfit.items():
+        if given:
+            raise LlmopsError(
+                "usage", f"{name} does not go with that", "See: llmops backup --help", exit_code=ExitCode.USAGE
+            )
+    if due:
+        if not is_due(workspace, session.settings, time.time()):
+            session.emit({"made": False}, lambda: "no backup is due")
+            return
+        made = backup_as_set(workspace, session.settings, tell)
+    elif place is None:
+        raise LlmopsError("usage", "where to?", "llmops backup FILE, or a FOLDER", exit_code=ExitCode.USAGE)
+    elif folder:
+        made = backup_into(
+            workspace,
+            place,
+            keep=keep_last,
+            incremental=incremental,
+            models=models,
+            passphrase=passphrase,
+            progress=tell,
+        )
+    else:
+        made = Made(
+            place, make(workspace, place, models=models, damaged=damaged, passphrase=passphrase, progress=tell), []
+        )
+    manifest, file = made.manifest, made.path
     data = manifest.as_dict() | {
-        "file": str(file.resolve()), "files": len(manifest.files), "size_bytes": manifest.size, "notes": manifest.notes,
+        "made": True, "file": str(file.resolve()), "files": len(manifest.files), "size_bytes": manifest.size,
+        "copied": len(manifest.files) - len(manifest.elsewhere), "removed": [str(path) for path in made.removed],
+        "notes": manifest.notes,
     }  # fmt: skip
 
     def human() -> str:
         lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, read back and whole"]
+        earlier = sorted(set(manifest.elsewhere.values()))
+        lines += [f"{len(manifest.elsewhere):,} of them lie in {', '.join(earlier)}"] if earlier else []
+        lines += [f"taken away: {path.name}" for path in made.removed]
         lines += [f"not in it: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
         lines += [f"not in it: {', '.join(manifest.left_out)}"] if manifest.left_out else []
         lines += [f"note: {note}" for note in manifest.notes]
@@ -46,24 +102,31 @@ def restore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A file that llmops backup wrote.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only what would happen is shown.")] = False,
+    passphrase_file: _Passphrase = None,
 ) -> None:
     """Put a backup in the place of the workspace; the old one is kept beside it."""
     from llmops_tui.keeping.restore import preview
     from llmops_tui.keeping.restore import restore as put_back
+    from llmops_tui.keeping.series import read_passphrase
     from llmops_tui.workspace.layout import find_workspace
+    from llmops_tui.workspace.trust import HOW, distrust
 
     session = session_of(context)
     # Nothing is made before it is decided: an empty folder would look like a workspace that is replaced.
     workspace = find_workspace(session.options.workspace)
-    seen = preview(file, workspace)
+    passphrase = read_passphrase(passphrase_file) if passphrase_file is not None else ""
+    seen = preview(file, workspace, passphrase)
     data = seen.as_dict()
     if not yes:
         session.emit(data | {"done": False}, lambda: _preview_text(data))
         return
-    kept = put_back(file, workspace, _progress(session))
+    kept = put_back(file, workspace, _progress(session), passphrase)
     told = f"the old one is kept in {kept}" if kept is not None else "there was none before"
+    trusted = not distrust(workspace)
+    told += "" if trusted else f"\nits remote models, keys and commands are off until you say so. {HOW}"
     session.emit(
-        data | {"done": True, "kept": str(kept) if kept else None}, lambda: f"restored to {workspace.root}; {told}"
+        data | {"done": True, "kept": str(kept) if kept else None, "trusted": trusted},
+        lambda: f"restored to {workspace.root}; {told}",
     )
 
 

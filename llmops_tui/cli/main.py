@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from llmops_tui import __version__
+from llmops_tui import __version__, streams
 from llmops_tui.cli import (
     data,
     doctor,
@@ -28,12 +29,14 @@ from llmops_tui.cli import (
     sql,
     traces,
     train,
+    trust,
     work_remove,
 )
 from llmops_tui.cli.options import Globals, split_globals
-from llmops_tui.cli.output import Session, report_error, session_of
+from llmops_tui.cli.output import Session, report_error, session_of, unforeseen
 from llmops_tui.cli.start import need_terminal, offered, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
 from llmops_tui.workspace.seals import seal_at_end
 
 _EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
@@ -69,6 +72,7 @@ app.command("sql")(sql.sql)
 app.command("lineage")(keep.lineage)
 app.command("backup")(keep.backup)
 app.command("restore")(keep.restore)
+app.command("trust")(trust.trust)
 app.command("check")(keep.check)
 app.command("gc")(keep.gc)
 
@@ -114,7 +118,7 @@ def init(
         real = find_real_model(session, fetch=fetch)
         facts = fill(workspace, real)
         if real is None:
-            session.say(missing_text())
+            session.say(missing_text(("init", "--sample"), session.options.workspace))
     else:
         session.catalogue.read(lambda _book: None)
         facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
@@ -124,22 +128,31 @@ def init(
 @app.command()
 def demo(
     context: typer.Context,
-    folder: Annotated[Path, typer.Option("--dir", help="Where the demo workspace is kept.")] = Path("llmops-demo"),
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Where the demo workspace is kept; else llmops-demo.", show_default=False),
+    ] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch a real instruct model, 93 MB, first.")] = False,
 ) -> None:
     """Open the app on a workspace filled from the sample data."""
     from llmops_tui.cli.real_model import find_real_model, missing_text
     from llmops_tui.sample import fill
-    from llmops_tui.workspace.layout import FOLDER_NAME, find_workspace
+    from llmops_tui.workspace.layout import FOLDER_NAME
 
     session = session_of(context)
     need_terminal()
-    workspace = find_workspace(session.options.workspace or folder / FOLDER_NAME)
+    given = session.options.workspace
+    if given and folder:
+        raise LlmopsError("usage", "--dir and --workspace name two places: give one", exit_code=ExitCode.USAGE)
+    workspace = find_workspace(given or (folder or Path("llmops-demo")) / FOLDER_NAME)
     real = find_real_model(session, fetch=fetch)
+    if not workspace.root.exists():
+        session.say(f"Making the demo's workspace, once: {workspace.root}")
     fill(workspace, real)
-    if real is None:
-        session.say(missing_text())
-    raise typer.Exit(open_app(workspace, () if real is not None else (missing_text(),)))
+    notes = () if real is not None else (missing_text(("demo", *(("--dir", str(folder)) if folder else ())), given),)
+    for note in notes:
+        session.say(note)
+    raise typer.Exit(open_app(workspace, notes))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -150,21 +163,40 @@ def run(arguments: Sequence[str]) -> int:
         options, rest = split_globals(arguments)
         if not options.color:
             os.environ["NO_COLOR"] = "1"
-        session = Session(options)
-        try:
-            app(rest, prog_name="llmops", obj=session)
-        finally:
-            if session.used is not None:
-                seal_at_end(session.used)
+        with streams.watched():
+            return _call(Session(options), rest)
     except LlmopsError as error:
         return report_error(options, error)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever read our output has seen enough.
         return int(ExitCode.FAILED)
+    except OSError as error:
+        return report_error(options, _explain(error, find_workspace(options.workspace)))
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever nobody foresaw
+        return report_error(options, unforeseen(error))
+
+
+def _call(session: Session, rest: list[str]) -> int:
+    """Call the command; what it reads and writes of a workspace is sealed at its end, however that is."""
+    try:
+        app(rest, prog_name="llmops", obj=session)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE if stop.code is None else ExitCode.FAILED)
+    finally:
+        if session.used is not None:
+            seal_at_end(session.used)
     return int(ExitCode.DONE)
+
+
+def _explain(error: OSError, workspace: Workspace) -> LlmopsError:
+    """What the system refused, where nobody nearer to it said so."""
+    if workspace.read_only:
+        return read_only_error(workspace)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return LlmopsError(
+            "disk_full", f"no space left for {error.filename or workspace.root}", "Free some space and try again."
+        )
+    return LlmopsError("system_refused", f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -74,6 +74,7 @@ def _add_remote(
 ) -> None:
     import os
 
+    from llmops_tui.inference.approved_keys import approve
     from llmops_tui.inference.remote import check_url, key_variable, probe_remote
     from llmops_tui.inference.remote import store_key as keep
 
@@ -84,6 +85,8 @@ def _add_remote(
     facts = probe_remote(url, key, wanted)
     if store_key:
         keep(name, key)
+    # Whoever types the address lets the key go there, also one that is set later.
+    approve(key_env or key_variable(name), url)
     model = _registry(session).add_remote(url, name, facts, key_env)
     lacks = "".join(f"\n  lacks {what}: {why}" for what, why in facts["lacks"].items())
     session.emit(model.as_dict(), lambda: f"{name}: {facts['remote_model']} at {url}{lacks}")
@@ -223,7 +226,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
     rows = [
         (
             m.name, m.header.get("architecture"), m.quantization, round(m.size_bytes / 1e6, 1),
-            m.header.get("context_length"), "loaded" if m.name in loaded else "" if m.present else "file missing",
+            m.header.get("context_length"), "loaded" if m.name in loaded else m.trouble,
         )
         for m in found[:limit]
     ]  # fmt: skip

@@ -34,7 +34,7 @@ def get(
 ) -> None:
     """Fetch a model and register it, as a job: nothing is fetched before you have seen what, and said yes."""
     from llmops_tui.jobs.launcher import JobLauncher
-    from llmops_tui.models.getting import ENTRY, KIND, already, job_arguments, parse, running_job
+    from llmops_tui.models.getting import ENTRY, KIND, already, check_disk, job_arguments, parse, running_job
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
@@ -55,6 +55,7 @@ def get(
             return
         found: dict[str, Any] | None = follow_to_end(session, launcher, job.id).result or {}
     else:
+        check_disk(session.workspace, plan)
         _agree(session, plan, yes=yes)
         title, arguments = f"get {plan.name}", job_arguments(session.workspace, plan)
         found = run_job(session, kind=KIND, title=title, entry=ENTRY, arguments=arguments, detach=detach)

@@ -140,9 +140,9 @@ def alerts(
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
 ) -> None:
     """Show alerts, raised and cleared; or the rules behind them."""
-    from llmops_tui.monitoring.alerts import dump_rules, load_rules, parse_rules, save_rules
     from llmops_tui.monitoring.history import History
     from llmops_tui.monitoring.replay import replay
+    from llmops_tui.monitoring.rules import dump_rules, load_rules, parse_rules, save_rules, unseen
 
     session = session_of(context)
     workspace = session.workspace
@@ -150,6 +150,8 @@ def alerts(
     try:
         if use is not None:
             kept = save_rules(workspace.alert_rules, _text_of(use))
+            for told in unseen(kept, history.series()):
+                session.say(told)
             session.emit({"rules": [r.model_dump() for r in kept]}, lambda: f"{len(kept)} rules are used from now on")
         elif rules:
             found = load_rules(workspace.alert_rules)
@@ -161,13 +163,47 @@ def alerts(
             else:
                 shown = history.alerts(limit)
             rows = [
-                [_when(a.raised_at), _when(a.cleared_at) if a.cleared_at else "raised", a.rule.severity, a.text]
+                [
+                    a.id, _when(a.raised_at), _when(a.cleared_at) if a.cleared_at else a.state, a.rule.severity,
+                    a.text + (f" ({a.ended})" if a.ended else ""),
+                ]
                 for a in shown[:limit]
-            ]
+            ]  # fmt: skip
             data = {"alerts": [a.as_dict() for a in shown[:limit]], "total": len(shown), "dry_run": dry_run is not None}
-            session.emit(data, lambda: session.rows(["raised", "cleared", "severity", "what"], rows, len(shown)))
+            session.emit(data, lambda: session.rows(["alert", "raised", "over", "severity", "what"], rows, len(shown)))
     finally:
         history.close()
+
+
+@app.command()
+def incident(
+    context: typer.Context,
+    alert: Annotated[int, typer.Argument(help="The number of an alert; llmops monitor alerts shows them.", min=1)],
+    before: Annotated[float, typer.Option(help="Minutes before it that are looked at.", min=0, max=1440)] = 10.0,
+    limit: Annotated[int, typer.Option(help="At most so many lines, the newest.", min=1)] = 100,
+) -> None:
+    """What was going on around an alert: what ran, what was changed, and who asked."""
+    from llmops_tui.monitoring.history import History
+    from llmops_tui.monitoring.incident import incident_of
+
+    session = session_of(context)
+    history = History(session.workspace.history)
+    try:
+        found = incident_of(history.alert(alert), history, session.catalogue, session.journal, time.time(), before * 60)
+    finally:
+        history.close()
+    shown = found.entries[-limit:]
+    data = found.as_dict() | {"entries": found.as_dict()["entries"][-limit:], "total": len(found.entries)}
+
+    def human() -> str:
+        head = f"{found.alert.text}\nfrom {_when(found.begin)} to {_when(found.end)}"
+        rows = [[_when(e.at)[11:], e.kind, e.text, e.who, e.of] for e in shown]
+        lines = session.rows(["at", "what", "happened", "who", "id"], rows, len(found.entries))
+        asked = [[t.model, t.who, t.requests, t.failed, round(t.slowest_ms)] for t in found.traffic]
+        heads = ["model", "who asked", "requests", "failed", "slowest ms"]
+        return f"{head}\n\n{lines}\n\n{session.rows(heads, asked) if asked else 'Nobody asked a model then.'}"
+
+    session.emit(data, human)
 
 
 @app.command()

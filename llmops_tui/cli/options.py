@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,14 @@ class Globals:
     json: bool = False
     quiet: bool = False
     color: bool = True
+
+
+def called_as() -> str:
+    """How this command is called from here: by its path, where the shell does not find it by its name."""
+    import shutil
+
+    called = sys.argv[0]
+    return called if os.path.basename(called) == "llmops" and shutil.which("llmops") is None else "llmops"  # noqa: PTH119
 
 
 def split_globals(arguments: Sequence[str]) -> tuple[Globals, list[str]]:

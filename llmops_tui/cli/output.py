@@ -2,26 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.marker import existing
+from llmops_tui.workspace.notices import read_notices
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
 
 LIMIT = 50
+_TRACEBACK = "LLMOPS_TRACEBACK"
+
+
+class _Narration:
+    """Standard error as it is narrated on: a line that is written over and over is ended before anything else comes."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        self.end()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def over(self, text: str, *, last: bool) -> None:
+        """Write over the line that is there, for the ``last`` time or not."""
+        sys.stderr.write(f"\r{text}")
+        self._open = True
+        if last:
+            self.end()
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """End the line that is written over, where one is."""
+        if self._open:
+            self._open = False
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+
+
+_NARRATION = _Narration()
 
 
 class Session:
@@ -48,6 +86,8 @@ class Session:
         workspace = self.workspace
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
+        if workspace.read_only and (waiting := self.journal.waiting()):
+            self.say(f"{waiting} requests that wait in the journal are not shown: the workspace can only be read")
         return Catalogue(workspace)
 
     @cached_property
@@ -75,14 +115,14 @@ class Session:
 
     def stream(self, text: str) -> None:
         """Print a piece of a stream at once; on a terminal it is made harmless, in a pipe it stays as it is."""
+        _NARRATION.end()
         sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """Narrate on stderr, unless asked to be quiet."""
         if not self.options.quiet:
-            sys.stderr.write(safe_text(text) + "\n")
-            sys.stderr.flush()
+            _NARRATION.line(safe_text(text))
 
     def progress(self, what: str) -> Callable[[float], None] | None:
         """A way to show how far something is, where somebody watches: a line on the terminal that is written over."""
@@ -90,8 +130,7 @@ class Session:
             return None
 
         def show(share: float) -> None:
-            sys.stderr.write(f"\r{safe_line(what)} {share:4.0%}" + ("\n" if share >= 1 else ""))
-            sys.stderr.flush()
+            _NARRATION.over(f"{safe_line(what)} {share:4.0%}", last=share >= 1)
 
         return show
 
@@ -112,6 +151,7 @@ class Session:
         return "\n".join([line(headers), *(line(row) for row in cells)])
 
     def _write(self, text: str) -> None:
+        _NARRATION.end()
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -125,7 +165,23 @@ def session_of(context: typer.Context) -> Session:
 
 def report_error(options: Globals, error: LlmopsError) -> int:
     """Print a failure as the interface promises and return the exit code."""
-    if options.json:
-        sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
-    sys.stderr.write(safe_line(f"llmops: {error.told}", limit=2000) + "\n")
+    # Of a failure to write no more is written there.
+    if options.json and error.code != "output_failed":
+        with contextlib.suppress(LlmopsError, BrokenPipeError), streams.watched():
+            sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
+    with contextlib.suppress(OSError, ValueError):
+        _NARRATION.line(safe_line(f"llmops: {error.told}", limit=2000))
     return int(error.exit_code)
+
+
+def unforeseen(error: Exception) -> LlmopsError:
+    """A failure that nobody foresaw, as one line that says what it was and where; the whole story where it is asked for."""
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}llmops_tui{os.sep}" in f.filename]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    told = " ".join(str(error).split())[:300]
+    return LlmopsError(
+        "unforeseen", f"this should not have happened: {type(error).__name__}{f': {told}' if told else ''}{place}",
+        f"llmops check looks at the workspace; {_TRACEBACK}=1 tells where it was.",
+    )  # fmt: skip

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
+from llmops_tui.cli.options import called_as
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.models.known import cached, fetch_known, known_model
@@ -26,9 +29,13 @@ def find_real_model(session: Session, *, fetch: bool) -> Path | None:
         return None
 
 
-def missing_text() -> str:
-    """What is said where it is not here: what the sample does instead, and what to do later."""
+def missing_text(command: Sequence[str], workspace: str | None) -> str:
+    """What is said where it is not here: what the sample does instead, and the ``command`` that fetches it later.
+
+    It is the same command again, which brings the prompt made for the model along, on the same ``workspace``.
+    """
+    place = ("--workspace", workspace) if workspace else ()
     return (
         f"{known_model(REAL_MODEL).title} is not on this machine: the sample opens with its own small model. "
-        f"Later: llmops model get {REAL_MODEL}"
+        f"Later: {shlex.join([called_as(), *place, *command, '--fetch'])}"
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
 
 _POLL_SECONDS = 0.2
+_KEY_WAIT_SECONDS = 5.0
 
 
 def own_options(session: Session) -> LoadOptions:

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.trust import KEY_FILE, require_trust
 
 if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
+
+_KEY_WAIT_SECONDS = 5.0
 
 
 def announcement(place: str, options: LoadOptions, key_file: Path | None, model: str) -> str:
@@ -98,11 +103,10 @@ def keys_of(
                 "key_needed", f"{host} can be reached from other machines; a key is needed there", "Leave out --no-key."
             )
         return (), None
-    path = given or session.workspace.root / "api-key"
-    if given is None and not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
+    path = given or session.workspace.root / KEY_FILE
+    if given is None:
+        require_trust(session.workspace, f"its servers would take the key in {path}, which others may know")
+        _make_key(session, path)
     try:
         status = path.stat()
         keys = read_keys(path.read_text(encoding="utf-8").splitlines())
@@ -113,6 +117,21 @@ def keys_of(
     if not keys or any(len(key) < 16 for key in keys):
         raise InputRefusedError("key_too_short", f"{path} has no key, or one of less than 16 characters")
     return keys, path
+
+
+def _make_key(session: Session, path: Path) -> None:
+    """Make the workspace's own key where it has none, or an empty file, which earlier versions left on a full disk.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    # Two that begin at once take one key.
+    with locked(session.workspace.make_sockets() / f"{KEY_FILE}.lock", _KEY_WAIT_SECONDS):
+        if os.path.lexists(path) and not (path.is_file() and path.stat().st_size == 0):
+            return
+        if os.path.lexists(path):
+            session.say(f"{path} was empty: a new key is made")
+        write_atomic(path, f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
 
 
 def free_port(host: str, port: int) -> int:

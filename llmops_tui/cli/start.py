@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.safe_text import safe_line
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import Workspace, nearby_text
 from llmops_tui.workspace.marker import existing, make_workspace
 
 
@@ -35,6 +35,8 @@ def offered(workspace: Workspace) -> Workspace:
     except InputRefusedError as error:
         if error.code != "no_workspace":
             raise
+    near = nearby_text(workspace)
+    sys.stdout.write(f"{safe_line(near, 1000)}\n" if near else "")
     sys.stdout.write(f"There is no workspace yet. Make one at {safe_line(str(workspace.root))}? [Y/n] ")
     sys.stdout.flush()
     try:

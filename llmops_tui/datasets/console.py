@@ -16,7 +16,7 @@ from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.records import ROW
 from llmops_tui.datasets.sources.typed import plain
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
-from llmops_tui.workspace.catalogue import connect_memory
+from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import QUERY_SECONDS, check_select, limited, lock, open_sandbox, quote_name
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def table_names(store: DatasetStore) -> dict[str, list[str]]:
 @contextmanager
 def _console(store: DatasetStore) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, DatasetVersion]]]:
     logs = store.logs()
-    with tempfile.TemporaryDirectory(dir=store.workspace.root, prefix=".query-") as folder:
+    beside = None if store.workspace.read_only else store.workspace.root
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".query-") as folder:
         copy = Path(folder) / "book.duckdb"
         store.catalogue.snapshot(copy)
         versions = [v for log in logs.values() for v in log if any(v.folder.glob("part-*.parquet"))]

@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +32,6 @@ TYPES = ("jsonl", "json", "csv", "tsv", "parquet", "text", "markdown", "sqlite",
 
 
 def export(
-    store: DatasetStore,
     version: DatasetVersion,
     target: Path,
     *,
@@ -68,7 +68,7 @@ def export(
     _remove(fresh)
     try:
         _WRITERS[kind](version, _shaped(version, form, report), fresh)
-        differs = _read_back(store, version, fresh, form, kind)
+        differs = _read_back(version, fresh, form, kind)
         if target.exists():
             _remove(target)
         fresh.rename(target)
@@ -112,9 +112,10 @@ def _shaped(version: DatasetVersion, form: str, report: Report) -> Iterator[Row]
         report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
 
 
-def _read_back(store: DatasetStore, version: DatasetVersion, path: Path, form: str, kind: str) -> str:
+def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str:
     """Why importing a file gives something else than the version; empty where it is the same."""
-    folder = store.staging()
+    # What is only compared needs no place in the workspace, which may be one that can only be read.
+    folder = Path(tempfile.mkdtemp(prefix="llmops-", dir=path.parent))
     try:
         unit = "line" if kind == "text" else "file"
         shape = "messages" if kind == "llm-log" else form
@@ -377,5 +378,5 @@ def run_export_job(
 
     store = DatasetStore(Catalogue(context.workspace))
     return export(
-        store, store.get(ref), Path(target), form=form, file_type=file_type, overwrite=overwrite, report=context.report
+        store.get(ref), Path(target), form=form, file_type=file_type, overwrite=overwrite, report=context.report
     )

@@ -25,8 +25,9 @@ from llmops_tui.datasets.sources.json_lines import parse_object
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
-from llmops_tui.workspace.catalogue import Catalogue, connect_memory
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, write_atomic
+from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import quote_text
 
 if TYPE_CHECKING:

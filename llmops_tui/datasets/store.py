@@ -18,7 +18,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text, sync_folder
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.sandbox import open_sandbox
@@ -346,7 +346,7 @@ class DatasetStore:
                 recipe["operation"], recipe["parameters"], tuple((i["ref"], i["sha256"]) for i in recipe["inputs"])
             ),
             note=row[10], size_bytes=int(row[11]), created_at=float(row[12]),
-            folder=self.workspace.datasets / row[3], tags=tuple(tags.get((row[1], int(row[2])), ())),
+            folder=within(self.workspace.datasets, row[3]), tags=tuple(tags.get((row[1], int(row[2])), ())),
         )  # fmt: skip
 
 

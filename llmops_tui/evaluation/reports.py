@@ -17,8 +17,8 @@ from llmops_tui.evaluation.running.results import Result, read_results
 from llmops_tui.evaluation.store import EvalRun
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.bulk import insert_rows
-from llmops_tui.workspace.catalogue import connect_memory
 from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import quote_name, quote_text
 
 FORMS = {

@@ -19,7 +19,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
@@ -344,7 +344,7 @@ class EvaluationStore:
         return EvalRun(
             name, suite, int(number), job, Asked(**json.loads(asked)), json.loads(manifest) if manifest else {},
             json.loads(summary) if summary else None, digest or "", created, finished,
-            self.workspace.runs / (job or f"none-{name}") / name,
+            within(within(self.workspace.runs, job or f"none-{name}"), name),
         )  # fmt: skip
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+# Why clocks are held down, where that is a fault: of the cooling or the power supply. A card at its power limit is at work.
+FAULTS = frozenset({"hardware slowdown", "heat", "hardware heat", "power brake"})
+# What libraries tell where they have no value: all bits set, in 32 and in 64 of them.
+_NO_VALUES = frozenset({2**32 - 1, 2**64 - 1})
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -23,7 +28,8 @@ class GpuProcess:
 class GpuLink:
     """What changes slowly or is slow to ask for: PCIe traffic in bytes/s, its generation and width, errors of memory.
 
-    ``ecc_corrected`` and ``ecc_uncorrected`` count since the driver was loaded; ``xid`` is the last critical error.
+    ``ecc_corrected`` and ``ecc_uncorrected`` count since the driver was loaded; ``xid`` is the last critical error and
+    ``xids`` how many were seen since this process looks; none where the driver does not tell of any.
     """
 
     received: float | None = None
@@ -33,6 +39,18 @@ class GpuLink:
     ecc_corrected: int | None = None
     ecc_uncorrected: int | None = None
     xid: int | None = None
+    xids: int | None = None
+
+
+@dataclass(frozen=True)
+class GpuInstance:
+    """A part of a GPU that was divided (MIG): its place on it, its name such as ``1g.18gb``, and its memory in bytes."""
+
+    index: int
+    name: str
+    uuid: str
+    memory_used: int | None = None
+    memory_total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,7 @@ class Gpu:
         clock, clock_limit, memory_clock: MHz.
         bandwidth_limit: bytes a second that its memory can give at most: clock × 2 × bus width.
         throttled: why its clocks are held down, in words; empty where they are not.
+        instances: its parts, where it is divided (MIG); it then tells no load of its own.
         trouble, remedy: set where this GPU does not answer.
     """
 
@@ -70,6 +89,7 @@ class Gpu:
     throttled: tuple[str, ...] | None = None
     link: GpuLink = field(default_factory=GpuLink)
     processes: tuple[GpuProcess, ...] = ()
+    instances: tuple[GpuInstance, ...] = ()
     trouble: str = ""
     remedy: str = ""
 
@@ -157,6 +177,17 @@ class Retry:
     def worked(self) -> None:
         """Note that it works."""
         self._failed, self._next = 0, 0.0
+
+
+def believed(value: Any, low: float = 0.0, high: float = math.inf) -> float | None:
+    """A number that a library told, or none: where it has none itself, or tells what cannot be.
+
+    Drivers have been seen to tell a temperature of 4,294,967,295 degrees, which is -1 in the bits of no value, and loads
+    of 991 %.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value in _NO_VALUES:
+        return None
+    return float(value) if math.isfinite(value) and low <= value <= high else None
 
 
 def ask(call: Callable[..., Any], *arguments: Any) -> Any:

@@ -15,7 +15,7 @@ _SLOW_SECONDS = 10.0
 class HostLoad:
     """The machine at one moment. CPU in percent of all cores; memory, swap and disk in bytes; rates in bytes/s.
 
-    ``disk`` is the file system of the workspace.
+    ``disk`` is the file system of the workspace; ``disk_free`` what this user may still write there.
     """
 
     cpu: float
@@ -26,6 +26,7 @@ class HostLoad:
     swap_used: int | None = None
     disk_used: int | None = None
     disk_total: int | None = None
+    disk_free: int | None = None
     disk_read: float | None = None
     disk_written: float | None = None
     received: float | None = None
@@ -61,6 +62,7 @@ class HostSampler:
             swap_used=int(swap.used) if swap is not None else None,
             disk_used=int(disk.used) if disk is not None else None,
             disk_total=int(disk.total) if disk is not None else None,
+            disk_free=int(disk.free) if disk is not None else None,
             disk_read=self._rate("read", traffic and traffic.read_bytes),
             disk_written=self._rate("written", traffic and traffic.write_bytes),
             received=self._rate("received", network and network.bytes_recv),

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from llmops_tui.hardware.gpus import Gpu, GpuLink, GpuProcess, GpuView, Retry, ask
+from llmops_tui.hardware.gpus import Gpu, GpuLink, GpuProcess, GpuView, Retry, ask, believed
+from llmops_tui.hardware.nvidia_cards import Card, find_cards, instances_of, kind_of, memory_of, trouble_of
 
-_REBOOT = "Load the driver again (sudo nvidia-smi -r), or restart the machine."
-# By the name of NVML's error: state, cause, remedy. The names are those of nvidia-ml-py's exceptions.
-_STATES = {
-    "LibraryNotFound": ("none", "No NVIDIA driver is installed", "Install the driver where there is an NVIDIA GPU."),
-    "DriverNotLoaded": ("driver not loaded", "The NVIDIA driver is installed but not loaded", "sudo modprobe nvidia"),
-    "LibRmVersionMismatch": (
-        "driver mismatch", "The driver was updated under the running kernel module",
-        "Restart the machine, or unload and load the module: sudo rmmod nvidia && sudo modprobe nvidia.",
-    ),
-    "GpuIsLost": ("gpu lost", "The GPU fell off the bus", "Look for an Xid in dmesg; restart; check power and seat."),
-    "ResetRequired": ("reset required", "The GPU must be reset before it can be used again", "sudo nvidia-smi --gpu-reset"),
-    "NoPermission": ("no permission", "This user may not ask the driver", "Join the group video or render."),
-    "InsufficientPower": ("no power", "A power cable of the GPU is not connected", "Shut down and check the power cables."),
-    "IrqIssue": ("interrupt trouble", "The kernel found an interrupt issue with the GPU", _REBOOT),
-    "OperatingSystem": ("blocked", "The system or the container blocks the GPU", "Start it with --gpus all."),
-    "CorruptedInforom": ("damaged inforom", "The GPU's record of itself is damaged", "Reset the GPU, or replace it."),
-    "GpuNotFound": ("none", "No NVIDIA GPU was found", "Is it seated, powered and visible in lspci?"),
-    "Timeout": ("no answer", "The driver did not answer in time", "A hung GPU: look at dmesg. It is asked again."),
-    "InUse": ("in use", "Another process holds the GPU for itself", "It is asked again when that process is done."),
-    "Memory": ("out of memory", "The driver had no memory to answer", "Free host memory. It is asked again."),
-    "Uninitialized": ("not ready", "The driver's library was not ready", "It is made ready again."),
-    "FunctionNotFound": ("old driver", "The driver is older than this library and lacks a function", "Update the driver."),
-}  # fmt: skip
 # A single value that is not supported is missing; these say that the whole GPU, or the driver, is in trouble.
 _FATAL = {
     "GpuIsLost", "ResetRequired", "IrqIssue", "Uninitialized", "DriverNotLoaded", "LibRmVersionMismatch", "Timeout",
-    "OperatingSystem", "InsufficientPower",
+    "OperatingSystem", "InsufficientPower", "Unknown",
 }  # fmt: skip
 _REASONS = (
     (0x0000000000000004, "power"), (0x0000000000000008, "hardware slowdown"), (0x0000000000000010, "sync boost"),
@@ -45,6 +25,9 @@ _REASONS = (
 )  # fmt: skip
 _PROCESS_WINDOW_US = 1_000_000
 _XID_EVENT = 0x8
+# Critical errors that a program's own mistake, or its end, makes; the card is well.
+_OF_PROGRAMS = {13, 31, 43, 45, 68, 109}
+_COLDEST, _HOTTEST = -60.0, 200.0
 
 
 class NvidiaSource:
@@ -53,13 +36,14 @@ class NvidiaSource:
     def __init__(self, nvml: Any = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._nvml = nvml
         self._retry = Retry(clock)
+        # Of single GPUs that cannot be asked, while the others are.
+        self._lost = Retry(clock)
         self._view = GpuView(state="none")
         self._ready = False
-        self._handles: list[Any] = []
-        self._names: list[tuple[str, str]] = []
-        self._limits: list[float | None] = []
+        self._cards: list[Card] = []
         self._links: dict[int, GpuLink] = {}
         self._events: Any = None
+        self._faults: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def look(self, *, processes: bool = False) -> GpuView:
@@ -70,7 +54,9 @@ class NvidiaSource:
             try:
                 if not self._ready:
                     self._open()
-                gpus = tuple(self._gpu(index, processes=processes) for index in range(len(self._handles)))
+                elif any(card.handle is None for card in self._cards) and not self._lost.waits:
+                    self._find()
+                gpus = tuple(self._gpu(index, processes=processes) for index in range(len(self._cards)))
             except Exception as error:  # noqa: BLE001  NVML's errors share no useful base, and none may stop the app
                 return self._failed(error)
             lost = next((gpu for gpu in gpus if gpu.trouble), None)
@@ -84,22 +70,30 @@ class NvidiaSource:
 
     def look_slowly(self) -> None:
         """PCIe traffic (each question blocks for 20 ms), memory errors, critical errors."""
-        nvml, handles = self._nvml, list(self._handles)
+        nvml, cards = self._nvml, list(self._cards)
         if not self._ready:
             return
-        xids = self._new_xids()
-        for index, handle in enumerate(handles):
-            received = ask(nvml.nvmlDeviceGetPcieThroughput, handle, getattr(nvml, "NVML_PCIE_UTIL_RX_BYTES", 1))
-            sent = ask(nvml.nvmlDeviceGetPcieThroughput, handle, getattr(nvml, "NVML_PCIE_UTIL_TX_BYTES", 0))
+        xids = self._new_xids(cards)
+        for index, card in enumerate(cards):
             before = self._links.get(index, GpuLink())
+            if card.handle is None:
+                # What it counted last is all that is known of it; what flows is not known.
+                self._links[index] = replace(before, received=None, sent=None, xid=xids.get(index, before.xid))
+                continue
+            handle = card.handle
+            received = _whole(
+                ask(nvml.nvmlDeviceGetPcieThroughput, handle, getattr(nvml, "NVML_PCIE_UTIL_RX_BYTES", 1))
+            )
+            sent = _whole(ask(nvml.nvmlDeviceGetPcieThroughput, handle, getattr(nvml, "NVML_PCIE_UTIL_TX_BYTES", 0)))
             self._links[index] = GpuLink(
                 received=received * 1024.0 if received is not None else None,
                 sent=sent * 1024.0 if sent is not None else None,
-                generation=ask(nvml.nvmlDeviceGetCurrPcieLinkGeneration, handle),
-                width=ask(nvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
-                ecc_corrected=ask(nvml.nvmlDeviceGetTotalEccErrors, handle, 0, 0),
-                ecc_uncorrected=ask(nvml.nvmlDeviceGetTotalEccErrors, handle, 1, 0),
+                generation=_whole(ask(nvml.nvmlDeviceGetCurrPcieLinkGeneration, handle)),
+                width=_whole(ask(nvml.nvmlDeviceGetCurrPcieLinkWidth, handle)),
+                ecc_corrected=_whole(ask(nvml.nvmlDeviceGetTotalEccErrors, handle, 0, 0)),
+                ecc_uncorrected=_whole(ask(nvml.nvmlDeviceGetTotalEccErrors, handle, 1, 0)),
                 xid=xids.get(index, before.xid),
+                xids=self._faults.get(index),
             )
 
     def close(self) -> None:
@@ -114,12 +108,17 @@ class NvidiaSource:
             self._nvml = pynvml
         self._nvml.nvmlInit()
         self._ready = True
-        self._handles = [self._nvml.nvmlDeviceGetHandleByIndex(n) for n in range(self._nvml.nvmlDeviceGetCount())]
-        self._names = [
-            (_text(ask(self._nvml.nvmlDeviceGetName, h)) or "GPU", _text(ask(self._nvml.nvmlDeviceGetUUID, h)))
-            for h in self._handles
-        ]
-        self._limits = [self._bandwidth_limit(h) for h in self._handles]
+        self._find()
+
+    def _find(self) -> None:
+        """Find the GPUs, those known before where they were."""
+        self._cards = find_cards(self._nvml, self._cards)
+        if any(card.handle is None for card in self._cards):
+            self._lost.failed()
+        else:
+            self._lost.worked()
+        # Errors are told of the handles that were registered.
+        self._events = None
 
     def _shut(self) -> None:
         if self._ready:
@@ -128,11 +127,14 @@ class NvidiaSource:
 
     def _failed(self, error: Exception) -> GpuView:
         self._shut()
-        kind = _kind(error)
-        state, cause, remedy = _STATES.get(kind, ("trouble", f"NVML failed: {error}", "It is asked again."))
+        state, cause, remedy = trouble_of(error)
         if isinstance(error, ImportError):
             state, cause, remedy = "none", "nvidia-ml-py is not installed", "pip install nvidia-ml-py"
-        self._view = GpuView((), state, cause, remedy, self._retry.failed())
+        # GPUs that were there before are not nothing now.
+        known = tuple(
+            replace(card, trouble=state, remedy=remedy).silent(index) for index, card in enumerate(self._cards)
+        )
+        self._view = GpuView(known, state, cause, remedy, self._retry.failed())
         return self._view
 
     def _waiting(self) -> GpuView:
@@ -140,52 +142,50 @@ class NvidiaSource:
         return GpuView(view.gpus, view.state, view.cause, view.remedy, self._retry.waits)
 
     def _gpu(self, index: int, *, processes: bool) -> Gpu:
-        nvml, handle = self._nvml, self._handles[index]
-        name, uuid = self._names[index]
+        nvml, card = self._nvml, self._cards[index]
+        handle = card.handle
+        link = self._links.get(index, GpuLink())
+        if handle is None:
+            return replace(card.silent(index), link=link)
         try:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         except Exception as error:  # noqa: BLE001  what kind it is decides below
-            kind = _kind(error)
-            if kind in _FATAL:
-                state, _, remedy = _STATES[kind]
-                return Gpu(index, name, uuid, trouble=state, remedy=remedy)
+            if kind_of(error) in _FATAL:
+                state, _, remedy = trouble_of(error)
+                return replace(card.silent(index), trouble=state, remedy=remedy, link=link)
             memory = None
+        used, total = memory_of(memory)
         rates = ask(nvml.nvmlDeviceGetUtilizationRates, handle)
-        reasons = ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+        reasons = believed(ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, handle))
         return Gpu(
             index=index,
-            name=name,
-            uuid=uuid,
+            name=card.name,
+            uuid=card.uuid,
             utilisation=_percent(getattr(rates, "gpu", None)),
             bandwidth=_percent(getattr(rates, "memory", None)),
-            memory_used=getattr(memory, "used", None),
-            memory_total=getattr(memory, "total", None),
-            power=_scaled(ask(nvml.nvmlDeviceGetPowerUsage, handle), 1e-3),
-            power_limit=_scaled(ask(nvml.nvmlDeviceGetEnforcedPowerLimit, handle), 1e-3),
+            memory_used=used,
+            memory_total=total,
+            power=_scaled(ask(nvml.nvmlDeviceGetPowerUsage, handle), 1e-3, 1e7),
+            power_limit=_scaled(ask(nvml.nvmlDeviceGetEnforcedPowerLimit, handle), 1e-3, 1e7),
             energy=_scaled(ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle), 1e-3),
-            temperature=_scaled(ask(nvml.nvmlDeviceGetTemperature, handle, 0), 1.0),
+            temperature=believed(ask(nvml.nvmlDeviceGetTemperature, handle, 0), _COLDEST, _HOTTEST),
             fan=_percent(ask(nvml.nvmlDeviceGetFanSpeed, handle)),
-            clock=_scaled(ask(nvml.nvmlDeviceGetClockInfo, handle, 1), 1.0),
-            clock_limit=_scaled(ask(nvml.nvmlDeviceGetMaxClockInfo, handle, 1), 1.0),
-            memory_clock=_scaled(ask(nvml.nvmlDeviceGetClockInfo, handle, 2), 1.0),
-            bandwidth_limit=self._limits[index],
-            throttled=None if reasons is None else tuple(word for bit, word in _REASONS if reasons & bit),
-            link=self._links.get(index, GpuLink()),
+            clock=_scaled(ask(nvml.nvmlDeviceGetClockInfo, handle, 1), 1.0, 1e5),
+            clock_limit=_scaled(ask(nvml.nvmlDeviceGetMaxClockInfo, handle, 1), 1.0, 1e5),
+            memory_clock=_scaled(ask(nvml.nvmlDeviceGetClockInfo, handle, 2), 1.0, 1e5),
+            bandwidth_limit=card.bandwidth,
+            throttled=None if reasons is None else tuple(word for bit, word in _REASONS if int(reasons) & bit),
+            link=link,
             processes=self._processes(handle) if processes else (),
+            instances=instances_of(nvml, handle),
         )
-
-    def _bandwidth_limit(self, handle: Any) -> float | None:
-        clock = ask(self._nvml.nvmlDeviceGetMaxClockInfo, handle, 2)
-        width = ask(self._nvml.nvmlDeviceGetMemoryBusWidth, handle)
-        # Two transfers a clock; the clock is in MHz, the width in bits.
-        return None if not clock or not width else clock * 1e6 * 2 * width / 8
 
     def _processes(self, handle: Any) -> tuple[GpuProcess, ...]:
         nvml = self._nvml
         memory: dict[int, int | None] = {}
         for call in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
             for found in ask(call, handle) or ():
-                memory[int(found.pid)] = found.usedGpuMemory
+                memory[int(found.pid)] = _whole(found.usedGpuMemory)
         since = int(time.time() * 1e6) - _PROCESS_WINDOW_US
         shares: dict[int, float] = {}
         for sample in ask(nvml.nvmlDeviceGetProcessUtilization, handle, since) or ():
@@ -194,34 +194,37 @@ class NvidiaSource:
                 shares[int(sample.pid)] = share
         return tuple(GpuProcess(pid, used, shares.get(pid)) for pid, used in sorted(memory.items()))
 
-    def _new_xids(self) -> dict[int, int]:
-        """Critical errors since the last look, by GPU."""
+    def _new_xids(self, cards: list[Card]) -> dict[int, int]:
+        """The last critical error since the last look, by GPU; those that are the card's own fault are counted."""
         nvml, found = self._nvml, {}
+        places = {card.number: place for place, card in enumerate(cards) if card.handle is not None}
         with contextlib.suppress(Exception):
             if self._events is None:
-                self._events = nvml.nvmlEventSetCreate()
-                for handle in self._handles:
-                    ask(nvml.nvmlDeviceRegisterEvents, handle, _XID_EVENT, self._events)
+                events = nvml.nvmlEventSetCreate()
+                for place, card in enumerate(cards):
+                    with contextlib.suppress(Exception):
+                        nvml.nvmlDeviceRegisterEvents(card.handle, _XID_EVENT, events)
+                        self._faults.setdefault(place, 0)
+                self._events = events
             while True:
                 # Without an event the wait ends in an error at once.
                 event = nvml.nvmlEventSetWait_v2(self._events, 0)
-                place = nvml.nvmlDeviceGetIndex(event.device)
-                found[int(place)] = int(event.eventData)
+                place, xid = places[int(nvml.nvmlDeviceGetIndex(event.device))], int(event.eventData)
+                found[place] = xid
+                self._faults[place] = self._faults.get(place, 0) + (xid not in _OF_PROGRAMS)
         return found
 
 
-def _kind(error: Exception) -> str:
-    return type(error).__name__.removeprefix("NVMLError_")
+def _scaled(value: Any, factor: float, high: float = math.inf) -> float | None:
+    told = believed(value, 0, high)
+    return None if told is None else told * factor
 
 
-def _text(value: Any) -> str:
-    return bytes(value).decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
-
-
-def _scaled(value: Any, factor: float) -> float | None:
-    return None if value is None else float(value) * factor
+def _whole(value: Any) -> int | None:
+    told = believed(value)
+    return None if told is None else int(told)
 
 
 def _percent(value: Any) -> float | None:
     """A share in percent; drivers have been seen to tell 991."""
-    return None if value is None or not 0 <= float(value) <= 100 else float(value)
+    return believed(value, 0, 100)

@@ -1,29 +1,57 @@
-"""What of a request's content is kept: all of it, without what is personal, or nothing but its figures."""
+"""What of a request's content is kept: all of it, without what is personal, or nothing but its figures.
+
+Told by what may stay, not by what must go: a field that is added later is taken out until somebody says it is harmless.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-# Fields of a record that hold what people and models wrote.
-_TEXTS = ("messages", "variables", "output", "error")
+# Texts of a record that name things of ours; numbers are figures whatever they are called.
+_NAMES = frozenset({
+    "model", "model_sha256", "adapter_sha256", "engine", "prompt", "finish_reason", "request", "verdict",
+})  # fmt: skip
+# What readers of a record expect to be there.
 _EMPTY: dict[str, Any] = {"messages": [], "variables": {}, "output": ""}
+_NOT_KEPT = "its message was not kept"
+# Fields of feedback that people write.
+SAID = ("correction", "comment")
 
 
 def as_kept(body: dict[str, Any], policy: str) -> dict[str, Any]:
     """The record of a request under a policy: ``keep``, ``redact`` or ``off``; it says which, where it is not ``keep``."""
     if policy == "off":
-        return body | _EMPTY | _client(body, lambda _: {}) | {"content": "off"}
+        error = {"error": _NOT_KEPT} if body.get("error") else {}
+        parameters = {"parameters": _figures(body["parameters"])} if body.get("parameters") else {}
+        return _figures(body) | _EMPTY | parameters | error | _client(body, {}) | {"content": "off"}
     if policy == "redact":
-        texts = {name: _redacted(body.get(name)) for name in _TEXTS if name in body}
-        return body | texts | _client(body, _redacted) | {"content": "redacted"}
+        said = (body.get("client") or {}).get("metadata")
+        return _without_personal(body) | _client(body, _redacted(said)) | {"content": "redacted"}
     return body
 
 
-def _client(body: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
-    """What a client said beside the request, changed; which key it had is kept."""
+def _client(body: dict[str, Any], metadata: Any) -> dict[str, Any]:
+    """What a client said beside the request, in another form; which key it had is kept."""
     client = body.get("client")
-    return {"client": client | {"metadata": change(client["metadata"])}} if client else {}
+    return {"client": client | {"metadata": metadata}} if client else {}
+
+
+def feedback_as_kept(entry: dict[str, Any], policy: str) -> dict[str, Any]:
+    """Feedback under a policy: scores and verdicts stay, what was written is redacted or left out."""
+    if policy == "off":
+        return entry | dict.fromkeys(SAID) | {"source": "not kept"}
+    if policy == "redact":
+        return _without_personal(entry)
+    return entry
+
+
+def _figures(body: dict[str, Any]) -> dict[str, Any]:
+    """Numbers, and names of ours."""
+    return {n: v for n, v in body.items() if v is None or isinstance(v, (bool, int, float)) or n in _NAMES}
+
+
+def _without_personal(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if name in _NAMES else _redacted(value) for name, value in body.items()}
 
 
 def _redacted(value: Any) -> Any:
@@ -34,5 +62,6 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list):
         return [_redacted(item) for item in value]
     if isinstance(value, dict):
-        return {key: item if key == "role" else _redacted(item) for key, item in value.items()}
+        # What a key says is as much said; a role is no person's word.
+        return {_redacted(key): item if key == "role" else _redacted(item) for key, item in value.items()}
     return value

@@ -26,7 +26,7 @@ def open_endpoint(
         LlmopsError: the server could not be started, or a remote key is missing or would go in the clear.
     """
     if model.kind == "remote":
-        return open_remote(model)
+        return open_remote(supervisor.workspace, model)
     handle = supervisor.ensure(model.base, options, waiting=waiting)
     return dataclasses.replace(handle, model=model.name)
 
@@ -34,6 +34,6 @@ def open_endpoint(
 def find_endpoint(supervisor: ServerSupervisor, model: Model) -> Endpoint | None:
     """The same where nothing has to be started; none where the model's server does not run."""
     if model.kind == "remote":
-        return open_remote(model)
+        return open_remote(supervisor.workspace, model)
     handle = supervisor.find(model.base.name)
     return None if handle is None else dataclasses.replace(handle, model=model.name)

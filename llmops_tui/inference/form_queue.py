@@ -51,6 +51,7 @@ class Check:
     number: int
     form: bytes = field(compare=False)
     pauses: int = field(compare=False, default=0)
+    kills: int = field(compare=False, default=0)
     verdict: Future[dict[str, Any]] = field(compare=False, default_factory=Future)
 
 
@@ -119,15 +120,21 @@ class FormQueue:
             return error
         except Exception as error:  # noqa: BLE001  a thread that dies would leave all who wait without an answer
             return LlmopsError("helper_unusable", f"the form could not be tried: {error!r}", "Try again.")
+        return self._judged(check, answer, seconds)
+
+    def _judged(self, check: Check, answer: dict[str, Any], seconds: float) -> dict[str, Any] | LlmopsError | None:
         if "paused" in answer:
             check.pauses += 1
             if check.pauses < _PAUSES[check.stage]:
                 return self._again(check)
             self._helper.close()
             return _standing_still(check.pauses * seconds)
+        if "killed" in answer:
+            check.kills += 1
+            return self._again(check) if check.kills == 1 else _killed(answer["killed"])
         if "ended" not in answer:
             return dict(answer)
-        if last:
+        if check.stage == len(_SECONDS) - 1:
             return {"error": too_costly("it took too much time of the processor").as_dict()}
         check.stage, check.pauses = check.stage + 1, 0
         return self._again(check)
@@ -151,6 +158,14 @@ def _standing_still(seconds: float) -> LlmopsError:
         f"the process that tries the forms of answers worked on this one for {seconds:g} s, did not end and hardly used the"
         " processor, so it was replaced",
         "Try again when the machine has less to do; where that does not help, change the form.",
+    )
+
+
+def _killed(how: str) -> LlmopsError:
+    return LlmopsError(
+        "helper_unusable",
+        f"the process that tries the form of this answer was {how}, twice",
+        "Try again; llmops doctor tells how much memory is free.",
     )
 
 

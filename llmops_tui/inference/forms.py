@@ -13,6 +13,8 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.gbnf_reader import without_comments
 from llmops_tui.inference.schema_ends import endless_part
+from llmops_tui.inference.schema_numbers import inexact_number
+from llmops_tui.inference.schema_words import SCHEMAS, SCHEMAS_BY_NAME
 
 # Without forcing, llguidance never works out and tokenizes what must come next: a constant of 200,000 characters would
 # take it half a minute.
@@ -24,13 +26,9 @@ _SMALLER = "Make it smaller: fewer alternatives and repetitions, and nothing tha
 # Where schemas lie: alone, in lists, by name.
 _ONE = ("items", "additionalProperties")
 _LISTED = ("anyOf", "oneOf", "prefixItems")
-# Every word of JSON schema below which there are schemas: one or a list of them, or one for each name.
-_SCHEMAS = {
-    "items", "additionalItems", "additionalProperties", "unevaluatedItems", "unevaluatedProperties", "propertyNames",
-    "contains", "not", "if", "then", "else", "allOf", "anyOf", "oneOf", "prefixItems",
-}  # fmt: skip
-_SCHEMAS_BY_NAME = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
+# A function that declares none is called with none.
+_NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
 # What brings in another schema, and what says something of an object beside it.
 _COMBINING = ("$ref", "anyOf", "oneOf")
 _OF_OBJECTS = ("properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties")
@@ -96,6 +94,11 @@ def _json(schema: Any) -> str:
                 "schema_invalid", f"the JSON schema cannot be held to: {place[:200]} needs itself, so no value of it ends",
                 "Let it be left out: not required, or one of several with anyOf.",
             )  # fmt: skip
+        if (inexact := inexact_number(schema)) is not None:
+            raise InputRefusedError(
+                "schema_invalid", f"the JSON schema cannot be held to: {inexact}",
+                "Leave that out and check it afterwards, or ask for a text of digits.",
+            )  # fmt: skip
         if "x-guidance" in schema:
             raise InputRefusedError(
                 "schema_invalid", "the JSON schema cannot be held to: 'x-guidance' is no word of JSON schema"
@@ -147,11 +150,11 @@ def _moved(schema: dict[str, Any], place: str) -> dict[str, Any]:
     if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
         made["$ref"] = place + reference[1:]
     for word, value in made.items():
-        if word in _SCHEMAS and isinstance(value, dict):
+        if word in SCHEMAS and isinstance(value, dict):
             made[word] = _moved(value, place)
-        elif word in _SCHEMAS and isinstance(value, list):
+        elif word in SCHEMAS and isinstance(value, list):
             made[word] = [_moved(part, place) if isinstance(part, dict) else part for part in value]
-        elif word in _SCHEMAS_BY_NAME and isinstance(value, dict):
+        elif word in SCHEMAS_BY_NAME and isinstance(value, dict):
             made[word] = {n: _moved(part, place) if isinstance(part, dict) else part for n, part in value.items()}
     return made
 
@@ -165,7 +168,7 @@ def _tools(form: dict[str, Any]) -> str:
             "type": "object",
             "properties": {
                 "name": {"const": f["name"]},
-                arguments: _moved(f.get("parameters") or {"type": "object"}, f"#/properties/{arguments}"),
+                arguments: _moved(f.get("parameters") or _NO_PARAMETERS, f"#/properties/{arguments}"),
             },
             "required": ["name", arguments],
             "additionalProperties": False,

@@ -3,7 +3,8 @@
 ``PATH`` is the model's file, of which it loads the vocabulary alone; the marks are control tokens that are text. A
 request is a line ``SECONDS SLICE FORM``: the processor's time that the form (:mod:`.forms`) may take, and how long of the
 clock the answer may be waited for. The answer is ``{"grammar"}``, which compiled and allows a few tokens within the
-engine's own limits, ``{"error"}``, ``{"ended": "time"}``, or ``{"paused"}``: the same request again goes on with it.
+engine's own limits, ``{"error"}``, ``{"ended": "time"}``, ``{"killed"}`` with how, where that came from outside, or
+``{"paused"}``: the same request again goes on with it.
 
 Each form is tried in a fork, which has the vocabulary already, so that ending one costs no start.
 """
@@ -23,7 +24,8 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.forms import grammar_of, in_words_of, too_costly
-from llmops_tui.jobs.process import die_with_parent
+from llmops_tui.inference.helper_process import SENT
+from llmops_tui.jobs.process import describe_exit, die_with_parent
 
 _MORE_MEMORY = 512 * 1024 * 1024
 # A form that takes longer than this yields to the streams, too.
@@ -129,6 +131,8 @@ def _limit(seconds: float, parent: int) -> None:
 def _ending(code: int) -> bytes:
     if code == -signal.SIGPROF:
         return b'{"ended": "time"}\n'
+    if -code in SENT:
+        return json.dumps({"killed": describe_exit(code, None)}).encode() + b"\n"
     # Python and native code alike end where their address space does, by an exception, SIGABRT or SIGSEGV.
     return json.dumps({"error": too_costly("it needed too much memory").as_dict()}).encode() + b"\n"
 

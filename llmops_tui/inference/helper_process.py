@@ -16,14 +16,30 @@ from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
 from llmops_tui.inference.fallback import NO_DEVICES
+from llmops_tui.jobs.process import describe_exit
 
 _START_SECONDS = 60.0
 # Eight million characters, each as an escape of JSON.
 _MAX_ANSWER = 50_000_000
+# Of the clock, for what a question's time of the processor is given: a machine that does much else is no fault of it.
+_PATIENCE_SECONDS = 20.0
+_LOOK_SECONDS = 0.05
+# Signals that others send; a process gets the rest by what it does itself.
+SENT = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+_DOCTOR = "llmops doctor looks at llama.cpp."
+_LATER = "Try again when the machine has less to do."
 
 
 class HelperLostError(Exception):
-    """The process was killed or died over a question; says why, as the end of a sentence about what it worked on."""
+    """A question was too much for the process; says why, as the end of a sentence about what it worked on."""
+
+
+class _HinderedError(Exception):
+    """The process did not come to an answer for a reason outside of it; says which, as its predicate."""
+
+
+class _KilledError(_HinderedError):
+    """It was killed from outside."""
 
 
 class HelperProcess:
@@ -42,6 +58,7 @@ class HelperProcess:
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._closing = False
 
     @property
     def pid(self) -> int | None:
@@ -49,18 +66,38 @@ class HelperProcess:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
-    def ask(self, line: bytes, seconds: float) -> bytes:
-        """The answer to one line, which both end with a newline.
+    def ask(self, line: bytes, seconds: float, *, of_processor: bool = False) -> bytes:
+        """The answer to one line, which both end with a newline; where the process is killed over it, asked once more.
+
+        Args:
+            line: the question.
+            seconds: of the clock, within which the process answers by itself whatever it is asked; or of the processor,
+                which a question may take that has no other limit.
+            of_processor: which of them.
 
         Raises:
-            HelperLostError: it took longer than ``seconds``, or the process ended over it.
-            LlmopsError: ``helper_unusable``: the process cannot be started, which is no fault of the question.
+            HelperLostError: it took longer of the processor, or the process ended over it.
+            LlmopsError: ``helper_unusable``: the process cannot be started, stands still or is killed, which is no fault
+                of the question.
         """
         with self._lock:
-            if self.pid is None:
-                self._kill()
-                self._start()
-            return self._talk(line, seconds)
+            try:
+                return self._asked(line, seconds, of_processor=of_processor)
+            except _KilledError:
+                if self._closing:
+                    raise self._unusable("was ended", "Try again.") from None
+            except _HinderedError as error:
+                raise self._unusable(str(error), _LATER) from error
+            try:
+                return self._asked(line, seconds, of_processor=of_processor)
+            except _HinderedError as error:
+                raise self._unusable(str(error), _LATER) from error
+
+    def _asked(self, line: bytes, seconds: float, *, of_processor: bool) -> bytes:
+        if self.pid is None:
+            self._kill()
+            self._start()
+        return self._talk(line, seconds, of_processor=of_processor)
 
     def _start(self) -> None:
         with tempfile.NamedTemporaryFile(prefix="llmops-helper-") as log:
@@ -74,33 +111,31 @@ class HelperProcess:
                 os.set_blocking(process.stdin.fileno(), False)
                 self._talk(self._greeting, _START_SECONDS)
             except OSError as error:
-                raise self._unusable(error.strerror or str(error)) from error
+                raise self._unusable(f"cannot be started: {error.strerror or error}", _DOCTOR) from error
             except HelperLostError as error:
                 ended = process.returncode is not None and process.returncode != -signal.SIGKILL
                 cause = why_it_died(process.returncode, Path(log.name), 0, None) if ended else str(error)
-                raise self._unusable(cause) from error
+                raise self._unusable(f"cannot be started: {cause}", _DOCTOR) from error
 
-    def _unusable(self, cause: str) -> LlmopsError:
-        return LlmopsError(
-            "helper_unusable",
-            f"the process that {self._work} cannot be started: {cause}",
-            "llmops doctor looks at llama.cpp.",
-        )
+    def _unusable(self, what: str, hint: str) -> LlmopsError:
+        return LlmopsError("helper_unusable", f"the process that {self._work} {what}", hint)
 
     def close(self) -> None:
         """End the process, whatever it works on; a question after that starts another."""
+        self._closing = True
         process = self._process
         if process is not None:
             process.kill()
         with self._lock:
             self._kill()
+            self._closing = False
 
-    def _talk(self, line: bytes, seconds: float) -> bytes:
+    def _talk(self, line: bytes, seconds: float, *, of_processor: bool = False) -> bytes:
         process = self._process
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        deadline = time.monotonic() + seconds
+        given = _Time(process.pid, seconds, of_processor=of_processor)
         unsent = memoryview(line)
         answer = bytearray()
         # Not select: it knows no descriptor above 1023, and a server has as many as it has clients.
@@ -108,9 +143,8 @@ class HelperProcess:
         ready.register(process.stdin, select.POLLOUT)
         try:
             while not answer.endswith(b"\n"):
-                left = deadline - time.monotonic()
-                if left <= 0 or not ready.poll(left * 1000):
-                    raise HelperLostError(f"it took longer than {seconds:g} s")
+                if not ready.poll(given.left() * 1000):
+                    continue
                 if unsent:
                     unsent = unsent[os.write(process.stdin.fileno(), unsent) :]
                     if not unsent:
@@ -119,13 +153,12 @@ class HelperProcess:
                     continue
                 part = os.read(process.stdout.fileno(), 1 << 16)
                 if not part:
-                    raise HelperLostError(_ending(process.wait()))
+                    raise _ending(process.wait())
                 answer += part
                 if len(answer) > _MAX_ANSWER:
                     raise HelperLostError("what came of it is too large")
-        except OSError as error:
-            self._kill()
-            raise HelperLostError("its process ended") from error
+        except BrokenPipeError as error:
+            raise _ending(process.wait()) from error
         except BaseException:
             self._kill()
             raise
@@ -142,8 +175,42 @@ class HelperProcess:
                         stream.close()
 
 
-def _ending(code: int) -> str:
-    if code == -signal.SIGXCPU:
-        return "it took too much time of the processor"
+class _Time:
+    """What a question is given, of the clock or of the processor."""
+
+    def __init__(self, pid: int, seconds: float, *, of_processor: bool) -> None:
+        self._pid = pid
+        self._processor = seconds if of_processor else None
+        self._used = _processor_seconds(pid) if of_processor else 0.0
+        self._clock = seconds + (_PATIENCE_SECONDS if of_processor else 0)
+        self._deadline = time.monotonic() + self._clock
+
+    def left(self) -> float:
+        """Seconds of the clock until it has to be asked again; raises when the time is over."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise _HinderedError(f"did not answer for {round(self._clock, 1):g} s and was replaced")
+        if self._processor is None:
+            return left
+        taken = _processor_seconds(self._pid) - self._used
+        if taken > self._processor:
+            raise HelperLostError(f"it took longer than {round(self._processor, 1):g} s of the processor")
+        return min(left, max(_LOOK_SECONDS, self._processor - taken))
+
+
+def _ending(code: int) -> Exception:
+    if -code in SENT:
+        return _KilledError(f"was {describe_exit(code, None)}")
     # Python and native code alike end where their address space does, by an exception, SIGABRT or SIGSEGV.
-    return "it needed too much memory"
+    return HelperLostError("it needed too much memory")
+
+
+def _processor_seconds(pid: int) -> float:
+    """Time of the processor that a process has used; 0 of one that ended."""
+    import psutil
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)

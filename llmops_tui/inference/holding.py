@@ -33,7 +33,7 @@ def claim(folder: Path, model: str) -> BinaryIO:
         LlmopsError: ``server_lost``: one lives of which there is no record.
     """
     path = lock_of(folder, model)
-    # A server that is just ending takes its record away before it ends, and is waited for.
+    # A server that is just ending takes its record away before it ends.
     lock = wait_lock(path, _ENDING_SECONDS)
     if lock is None:
         pid = safe_line(path.read_bytes()[:20].decode("ascii", "replace").strip())

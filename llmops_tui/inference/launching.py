@@ -18,6 +18,7 @@ from llmops_tui.inference.crash import is_for_memory, log_size, why_it_died
 from llmops_tui.inference.fallback import Descent, Rung, is_crash
 from llmops_tui.jobs.process import oom_kills
 from llmops_tui.sample_files import check_model
+from llmops_tui.workspace.files import append_bytes
 
 LINE_LIMIT = 64 * 1024 * 1024
 # A model may have to come from a slow disk before it can decode.
@@ -143,7 +144,7 @@ class _Attempt:
         Raises:
             LlmopsError: the engine said what is wrong, or ended in another way than a crash.
         """
-        with self._log.open("ab") as log:
+        with append_bytes(self._log) as log:
             self.process = await asyncio.create_subprocess_exec(
                 *module_command("llmops_tui.inference.worker", json.dumps(self._options), str(os.getpid())),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LINE_LIMIT,

@@ -93,13 +93,15 @@ def make_plan(
         needs = estimate(draft, replace(draft_settings(options), context=default_context(header, options.context)))
         beside = needs.weights + needs.kv_cache + needs.compute
     planned = _without_draft(header, options, gpus, lambda device: available(device) - beside)
-    note = context_note(header, options.context)
-    return replace(planned, draft=beside, notes=(*planned.notes, note) if note else planned.notes)
+    notes = [context_note(header, options.context)]
+    if options.cpu_moe and not _has_experts(header):
+        notes.append("cpu_moe: this model is no mixture of experts; it has no effect")
+    return replace(planned, draft=beside, notes=(*planned.notes, *filter(None, notes)))
 
 
 def _without_draft(header: GgufHeader, options: LoadOptions, gpus: Sequence[CudaDevice], available: Available) -> Plan:
     if not gpus or options.gpu_layers == 0:
-        return _on_host(header, options, () if gpus else _unmet(options))
+        return _on_host(header, options, _unmet(header, options, there=bool(gpus)))
     if options.split_mode == "row":
         return _in_rows(header, options, _whole_gpus(gpus, options), available)
     if options.split_mode == "layer" or options.tensor_split:
@@ -120,13 +122,20 @@ def _on_host(header: GgufHeader, options: LoadOptions, notes: tuple[str, ...] = 
     return Plan(planned, (), estimate(header, options), notes)
 
 
-def _unmet(options: LoadOptions) -> tuple[str, ...]:
+def _unmet(header: GgufHeader, options: LoadOptions, *, there: bool) -> tuple[str, ...]:
+    """What was asked of GPUs that there are none of, or that gpu_layers 0 leaves out although they are ``there``."""
     asked = {
         "gpu_layers": options.gpu_layers > 0, "main_gpu": options.main_gpu >= 0,
         "tensor_split": bool(options.tensor_split), "split_mode": options.split_mode in {"layer", "row"},
+        "cpu_moe": options.cpu_moe > 0 and _has_experts(header),
     }  # fmt: skip
     named = ", ".join(name for name, true in asked.items() if true)
-    return (f"{named}: no GPU that llama.cpp can use is here; the model is on the host",) if named else ()
+    why = "gpu_layers 0 leaves GPUs out" if there else "no GPU that llama.cpp can use is here"
+    return (f"{named}: {why}; the model is on the host",) if named else ()
+
+
+def _has_experts(header: GgufHeader) -> bool:
+    return any(header.expert_bytes.values())
 
 
 def _on_one(header: GgufHeader, options: LoadOptions, gpus: Sequence[CudaDevice], available: Available) -> Plan:

@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 from llmops_tui.bounded_http import read_short
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
+from llmops_tui.inference.approved_keys import host_of, is_approved
 from llmops_tui.models.registry import Model
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.trust import HOW, require_trust
 
 _SERVICE = "llmops"
 _SECONDS = 10.0
@@ -60,10 +63,14 @@ def key_variable(name: str) -> str:
     return "LLMOPS_KEY_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
 
 
+def variable_of(model: Model) -> str:
+    """The environment variable a registered model's key is looked for in."""
+    return str(model.header.get("key_env") or key_variable(model.name))
+
+
 def find_key(model: Model) -> str:
     """A model's key, from the environment or the keyring; empty where there is none. It is never kept in the workspace."""
-    variable = str(model.header.get("key_env") or key_variable(model.name))
-    if key := os.environ.get(variable, ""):
+    if key := os.environ.get(variable_of(model), ""):
         return key
     try:
         import keyring
@@ -92,13 +99,22 @@ def store_key(name: str, key: str) -> None:
         raise LlmopsError("no_keyring", f"the keyring refused: {type(error).__name__}", hint) from error
 
 
-def open_remote(model: Model) -> RemoteHandle:
-    """The way to a registered remote model.
+def open_remote(workspace: Workspace, model: Model) -> RemoteHandle:
+    """The way to a remote model that is registered in a workspace.
 
     Raises:
-        InputRefusedError: ``key_in_clear``: its key would go over a network unencrypted.
+        InputRefusedError: ``workspace_untrusted``; ``key_unapproved``: this user never gave its key to that host;
+            ``key_in_clear``: its key would go over a network unencrypted.
     """
-    url, key = str(model.header["url"]), find_key(model)
+    url = check_url(str(model.header["url"]))
+    require_trust(workspace, f"{model.name!r} would be asked at {url}")
+    key = find_key(model)
+    if key and not is_approved(variable_of(model), url):
+        raise InputRefusedError(
+            "key_unapproved",
+            f"the key {variable_of(model)} of {model.name!r} was never given to {host_of(url)} here",
+            HOW,
+        )
     parts = urlsplit(url)
     if key and parts.scheme == "http" and not _is_near(parts.hostname or ""):
         raise InputRefusedError(

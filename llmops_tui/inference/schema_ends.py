@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
+
+from llmops_tui.inference.schema_words import schemas_in, target_of
 
 _LISTED = {"allOf": all, "anyOf": any, "oneOf": any}
 
@@ -15,20 +15,9 @@ def endless_part(schema: dict[str, Any]) -> str | None:
     What is not understood, such as a ``$ref`` to elsewhere, counts as something that ends: others refuse it.
     """
     ends = _Ends(schema)
-    return next((ref for ref in dict.fromkeys(_references(schema)) if not ends.of_reference(ref)), None)
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"]
-        # Literal values hold no schemas.
-        for word, part in schema.items():
-            if word not in {"enum", "const", "default", "examples"}:
-                yield from _references(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            yield from _references(part)
+    references = (part.get("$ref") for _, part in schemas_in(schema))
+    found = dict.fromkeys(ref for ref in references if isinstance(ref, str))
+    return next((ref for ref in found if not ends.of_reference(ref)), None)
 
 
 class _Ends:
@@ -46,21 +35,11 @@ class _Ends:
         if ref in self._entered:
             return False
         self._entered.add(ref)
-        ends = self._of(self._target(ref))
+        ends = self._of(target_of(self._schema, ref))
         self._entered.discard(ref)
         if ends:
             self._known.add(ref)
         return ends
-
-    def _target(self, ref: str) -> Any:
-        found: Any = self._schema if ref.startswith("#") else None
-        for name in ref.removeprefix("#").removeprefix("/").split("/") if len(ref) > 1 else ():
-            key = unquote(name).replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list):
-                found = found[int(key)] if key.isdecimal() and int(key) < len(found) else None
-            else:
-                found = found.get(key) if isinstance(found, dict) else None
-        return found
 
     def _of(self, schema: Any) -> bool:
         if not isinstance(schema, dict):

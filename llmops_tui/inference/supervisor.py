@@ -22,11 +22,11 @@ from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.jobs.process import ProcessIdentity, identify
+from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.files import append_bytes, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
@@ -68,6 +68,15 @@ class ServerSupervisor:
         """The servers that are alive now."""
         handles = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [handle for handle in handles if handle is not None]
+
+    def fallen(self) -> list[ServerHandle]:
+        """The servers that ended without a word: killed, or crashed. One of before the machine started is none.
+
+        Each is one until its model is loaded again, or stopped.
+        """
+        return [
+            handle for path in sorted(self._folder.glob("*.json")) if (handle := self._read_fallen(path)) is not None
+        ]
 
     def find(self, model: str) -> ServerHandle | None:
         """The live server of one model; one that was only just started is waited for until it says which process it is."""
@@ -156,12 +165,13 @@ class ServerSupervisor:
         """Stop a model's server and free its memory; false where none ran.
 
         Raises:
-            LlmopsError: ``server_elsewhere``: it runs in another container.
-            LlmopsError: ``server_lost``: one runs of which there is no record.
+            LlmopsError: ``server_elsewhere``: in another container; ``server_lost``: without a record.
         """
         handle = self.find(model)
         if handle is None:
             check_not_lost(self._folder, model)
+            if self._read_fallen(self._state(model)) is not None:
+                self._state(model).unlink(missing_ok=True)
             return False
         if not handle.process.send(signal.SIGTERM) and self.alive(handle):
             raise LlmopsError(
@@ -203,10 +213,20 @@ class ServerSupervisor:
         # One that is being started has no pid yet.
         return handle if handle is not None and handle.process.pid and self.alive(handle) else None
 
+    def _read_fallen(self, path: Path) -> ServerHandle | None:
+        handle = _read_record(path)
+        # One that is being started has no pid yet.
+        if handle is None or not handle.process.pid or self.alive(handle):
+            return None
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime >= boot_time():
+                return handle
+        return None
+
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
-        with self.log(model).open("ab") as log, claim(self._folder, model) as claimed:
+        with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed:
             process = subprocess.Popen(
                 module_command("llmops_tui.inference.server", str(state)),
                 stdin=subprocess.DEVNULL,

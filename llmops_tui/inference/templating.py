@@ -8,6 +8,7 @@ from typing import Any, Literal
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 
+# Of the processor, so that a template is not blamed for a busy machine.
 RENDER_SECONDS = 1.0
 # Reading and writing what is long takes time of its own, which is no fault of the template's.
 _SECONDS_A_MEGABYTE = 0.5
@@ -37,6 +38,7 @@ class TemplateRenderer:
 
         Raises:
             InputRefusedError: ``template_failed``: wrong syntax, too slow, too large; ``variable_missing``.
+            LlmopsError: ``helper_unusable``: the process cannot be started, stands still or is killed.
         """
         return str(self._ask({"op": "render", "source": source, "context": context, "kind": kind}))
 
@@ -76,8 +78,9 @@ class TemplateRenderer:
         line = json.dumps(request).encode() + b"\n"
         if len(line) > _MAX_REQUEST:
             raise _failed(f"the template and its values have {len(line):,} bytes, more than {_MAX_REQUEST:,}")
+        allowed = self._seconds + len(line) / 1e6 * _SECONDS_A_MEGABYTE
         try:
-            reply = json.loads(self._process.ask(line, self._seconds + len(line) / 1e6 * _SECONDS_A_MEGABYTE))
+            reply = json.loads(self._process.ask(line, allowed, of_processor=True))
         except HelperLostError as error:
             raise _failed(str(error)) from error
         if "missing" in reply:

@@ -87,6 +87,16 @@ class EngineProcess:
         return "failing" if self.retry_in > 0 else "restarting"
 
     @property
+    def silent_for(self) -> float:
+        """Seconds since an engine that owes an answer said anything; 0 where it owes none."""
+        return time.monotonic() - self._heard_at if self._owed else 0.0
+
+    @property
+    def works(self) -> bool:
+        """Whether it has anything to do but to say how it is."""
+        return any(op != "state" for op in self._owed.values())
+
+    @property
     def retry_in(self) -> float:
         """Seconds until an engine that keeps dying is started again; 0 where none is waited for."""
         return max(0.0, self._retry_at - time.monotonic())

@@ -19,10 +19,12 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.workspace.files import append_bytes
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import wait_lock
+from llmops_tui.workspace.trust import require_trust
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,13 @@ class JobLauncher:
         """Start an ended job's work again, in its folder, as a new job.
 
         Raises:
-            InputRefusedError: ``job_running``: it has not ended, or another goes on with its work.
+            InputRefusedError: ``job_running``: it has not ended, or another goes on with its work; ``workspace_untrusted``:
+                what it is to do was written elsewhere.
         """
         old = self.store.get(given)
         if not old.state.final:
             raise InputRefusedError("job_running", f"job {old.id} is {old.state.value}", "Cancel it first.")
+        require_trust(self.workspace, f"job {old.id} would go on with what its record says")
         with self.place(old.resumes or old.id) as place:
             job = self.store.add_resumed(old)
             self._spawn(job, place.lock)
@@ -122,7 +126,7 @@ class JobLauncher:
     def _spawn(self, job: Job, lock: int) -> None:
         # A new session, nothing on the terminal, output to files: measured to be what survives tmux and SSH.
         try:
-            with (self.store.folder(job) / "supervisor.log").open("ab") as log:
+            with append_bytes(self.store.folder(job) / "supervisor.log") as log:
                 subprocess.Popen(
                     module_command("llmops_tui.jobs.supervisor", str(self.workspace.root), job.id, str(lock)),
                     stdin=subprocess.DEVNULL,

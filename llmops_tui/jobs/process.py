@@ -56,6 +56,15 @@ def start_time(pid: int) -> float | None:
     return None if fields[0] in {"Z", "X"} else float(fields[19])
 
 
+def boot_time() -> float:
+    """When this machine started, in seconds since 1970 by the clock as it is set now; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+            if line.startswith("btime "):
+                return float(line.split()[1])
+    return 0.0
+
+
 def child_ends(pid: int) -> bool:
     """Whether a child of ours has ended or is about to: it was killed, or gives its memory back.
 

@@ -16,6 +16,7 @@ from llmops_tui.errors import NotFoundError
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import within
 from llmops_tui.workspace.locks import is_held
 
 
@@ -163,11 +164,11 @@ class JobStore:
 
     def folder(self, job: Job) -> Path:
         """Where the job keeps its logs and its work; a resumed job goes on in the folder of the first."""
-        return self.journal.workspace.runs / (job.resumes or job.id)
+        return within(self.journal.workspace.runs, job.resumes or job.id)
 
     def lock_of(self, folder: str) -> Path:
         """The lock that is held as long as a process is at work in a job's folder, or about to be started there."""
-        return self.journal.workspace.runs / folder / "work.lock"
+        return within(self.journal.workspace.runs, folder) / "work.lock"
 
     def at_work(self, folder: str) -> bool:
         """Whether any process is at work in a job's folder, or about to be started there, wherever it runs."""
@@ -210,6 +211,18 @@ class JobStore:
 
 def _job(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Job:
     record = dict(zip((column[0] for column in cursor.description), row, strict=True))
+    try:
+        return _read(record)
+    except (ValueError, TypeError) as error:
+        # It is shown as what it is, and keeps nobody from seeing the others.
+        return Job(
+            id=str(record["id"]), kind=str(record["kind"]), title=str(record["title"]), spec={}, state=JobState.LOST,
+            cause=f"its record is damaged: {error}", process=None, progress=0.0, message="", result=None, created_at=0.0,
+            started_at=None, finished_at=0.0, exit_code=None, resumes=None,
+        )  # fmt: skip
+
+
+def _read(record: dict[str, Any]) -> Job:
     process = None
     if record["pid"] is not None and record["pid_started"] is not None:
         process = ProcessIdentity(int(record["pid"]), float(record["pid_started"]))
@@ -217,16 +230,16 @@ def _job(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Job:
         id=record["id"],
         kind=record["kind"],
         title=record["title"],
-        spec=json.loads(record["spec"]),
+        spec=dict(json.loads(record["spec"])),
         state=JobState(record["state"]),
         cause=record["cause"] or "",
         process=process,
         progress=float(record["progress"] or 0),
         message=record["message"] or "",
-        result=json.loads(record["result"]) if record["result"] else None,
+        result=dict(json.loads(record["result"])) if record["result"] else None,
         created_at=float(record["created_at"] or 0),
-        started_at=record["started_at"],
-        finished_at=record["finished_at"],
+        started_at=None if record["started_at"] is None else float(record["started_at"]),
+        finished_at=None if record["finished_at"] is None else float(record["finished_at"]),
         exit_code=record["exit_code"],
         resumes=record["resumes"],
     )

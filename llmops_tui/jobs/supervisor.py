@@ -14,6 +14,7 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.workspace.files import append_bytes
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal_at_end
@@ -46,7 +47,7 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
     )
     folder = store.folder(job)
     oom_before = oom_kills()
-    with (folder / "output.log").open("ab") as log:
+    with append_bytes(folder / "output.log") as log:
         worker = subprocess.Popen(
             module_command("llmops_tui.jobs.worker", str(workspace.root), job_id, str(os.getpid()), str(lock)),
             stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.process import die_with_parent
@@ -92,8 +92,11 @@ def _entry(name: str) -> Callable[..., dict[str, Any]]:
     module, _, function = name.partition(":")
     if not module.startswith("llmops_tui."):
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
-    entry: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
-    return entry
+    entry: Any = getattr(importlib.import_module(module), function, None)
+    # What a module merely imports is no part of it.
+    if getattr(entry, "__module__", "") != module:
+        raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
+    return cast("Callable[..., dict[str, Any]]", entry)
 
 
 if __name__ == "__main__":

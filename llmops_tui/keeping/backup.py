@@ -11,64 +11,35 @@ import sqlite3
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping import check_book
+from llmops_tui.keeping.archive import LEFT_OUT, MANIFEST, Manifest, read_manifest, verify
 from llmops_tui.keeping.beside import clear_leftovers, made_beside
 from llmops_tui.keeping.check_files import against_seals
+from llmops_tui.keeping.encryption import EncryptedWriter, is_encrypted
 from llmops_tui.keeping.findings import Report
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import sync_folder
+from llmops_tui.workspace.files import sha256_file, sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
-from llmops_tui.workspace.marker import existing
+from llmops_tui.workspace.marker import existing, read_marker
 from llmops_tui.workspace.migrations import LATEST
 from llmops_tui.workspace.seals import keeping_lock, links_in, sealed_files
+from llmops_tui.workspace.sqlite_files import copy_to_memory
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-# Not worth keeping: what is live, made again by itself, or a copy already.
-_LEFT_OUT = ("logs/", "backups/", "answers.db", "api-key")
 _DATABASES = ("journal.db", "history.db")
 _BOOK = "workspace.duckdb"
 _CHUNK = 1 << 20
 _WAIT_SECONDS = 10.0
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a backup holds: the SHA-256 and size of each file, and models that lie outside of the workspace."""
-
-    made_at: float
-    version: str
-    schema: int
-    workspace: str
-    files: dict[str, tuple[str, int]]
-    outside: list[dict[str, Any]]
-    left_out: list[str]
-    # What was noticed when it was made; not kept in it.
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(size for _, size in self.files.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "format": FORMAT, "made_at": self.made_at, "version": self.version, "schema": self.schema,
-            "workspace": self.workspace, "files": self.files, "outside": self.outside, "left_out": self.left_out,
-        }  # fmt: skip
 
 
 def backup(
@@ -77,9 +48,13 @@ def backup(
     *,
     models: bool = True,
     damaged: bool = False,
+    passphrase: str = "",
+    earlier: Path | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Write a backup, read it back, and put it in place of an older one; until then the older one stays.
+
+    With a ``passphrase`` it is encrypted. What an ``earlier`` backup of the same folder has is not copied again.
 
     The journal is copied before the book: what is folded in between is in both, and the book knows how far it went.
     Files are held against their seals first, so that no damaged copy replaces a good one; with ``damaged`` it is made all
@@ -110,9 +85,10 @@ def backup(
         try:
             with made_beside(target) as folder:
                 temporary = folder / "backup.tar"
-                manifest = _write(workspace, temporary, folder, tell, models=models)
+                known = _known(earlier, target, passphrase)
+                manifest = _write(workspace, temporary, folder, tell, known, passphrase, models=models)
                 tell(0.75, "reading it back")
-                verify(temporary, lambda share: tell(0.75 + 0.25 * share, "reading it back"))
+                verify(temporary, lambda share: tell(0.75 + 0.25 * share, "reading it back"), passphrase, own=True)
                 temporary.replace(target)
                 sync_folder(target.parent)
         except OSError as error:
@@ -146,11 +122,49 @@ def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> list[
     return [f"{error.place} {error.text}, and is in the backup as it is" for error in report.errors]
 
 
-def _write(workspace: Workspace, temporary: Path, folder: Path, tell: Progress, *, models: bool) -> Manifest:
-    left_out = [name.rstrip("/") for name in _LEFT_OUT]
+@dataclass(frozen=True)
+class _Known:
+    """What an earlier backup has: where the bytes of each file lie, by its name, hash and size."""
+
+    files: dict[str, tuple[str, int]]
+    places: dict[str, str]
+
+    def place_of(self, name: str, path: Path) -> tuple[str, tuple[str, int]] | None:
+        """The backup that has a file as it is now, and its hash and size; none where it is to be copied."""
+        digest, size = self.files.get(name, ("", -1))
+        if path.stat().st_size != size or sha256_file(path) != digest:
+            return None
+        return self.places[name], (digest, size)
+
+
+def _known(earlier: Path | None, target: Path, passphrase: str) -> _Known:
+    if earlier is None:
+        return _Known({}, {})
+    if earlier.parent != target.parent or earlier == target:
+        raise InputRefusedError(
+            "earlier_elsewhere",
+            f"{earlier} does not lie beside {target}",
+            "Both stay in one folder: one needs the other.",
+        )
+    if is_encrypted(earlier) != bool(passphrase):
+        raise InputRefusedError(
+            "earlier_differs", f"{earlier} is {'' if passphrase else 'not '}to be read in the clear"
+        )
+    manifest = read_manifest(earlier, passphrase)
+    places = {name: manifest.elsewhere.get(name, earlier.name) for name in manifest.files}
+    there = {place for place in set(places.values()) if earlier.with_name(place).exists()}
+    return _Known({n: f for n, f in manifest.files.items() if places[n] in there}, places)
+
+
+def _write(
+    workspace: Workspace, temporary: Path, folder: Path, tell: Progress, known: _Known, passphrase: str, *, models: bool
+) -> Manifest:
+    left_out = [name.rstrip("/") for name in LEFT_OUT]
     files: dict[str, tuple[str, int]] = {}
+    elsewhere: dict[str, str] = {}
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as raw:
-        with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        plain = EncryptedWriter(raw, passphrase) if passphrase else raw
+        with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for name in _DATABASES:
                 if (workspace.root / name).exists():
                     _copy_sqlite(workspace.root / name, folder / name)
@@ -168,97 +182,33 @@ def _write(workspace: Workspace, temporary: Path, folder: Path, tell: Progress, 
                 tell(0.2 + 0.55 * done / total, name)
                 # A file of a job that ended may be cleared away meanwhile; what the book refers to is not.
                 with contextlib.suppress(FileNotFoundError):
-                    files[name] = _add(archive, workspace.root / name, name)
+                    there = known.place_of(name, workspace.root / name)
+                    if there is not None:
+                        elsewhere[name], files[name] = there
+                    else:
+                        files[name] = _add(archive, workspace.root / name, name)
                     done += files[name][1]
+            own_id = read_marker(workspace).id
             manifest = Manifest(
-                time.time(), __version__, LATEST, str(workspace.root), files, _outside(workspace), left_out
+                time.time(),
+                __version__,
+                LATEST,
+                str(workspace.root),
+                files,
+                _outside(workspace),
+                left_out,
+                own_id,
+                elsewhere,
             )
             body = json.dumps(manifest.as_dict(), indent=1).encode()
             info = tarfile.TarInfo(MANIFEST)
             info.size, info.mode, info.mtime = len(body), 0o600, int(manifest.made_at)
             archive.addfile(info, io.BytesIO(body))
+        if plain is not raw:
+            plain.close()
         raw.flush()
         os.fsync(raw.fileno())
     return manifest
-
-
-def read_manifest(path: Path) -> Manifest:
-    """The manifest of a backup.
-
-    Raises:
-        InputRefusedError: ``not_a_backup``, or ``backup_newer``.
-    """
-    try:
-        with tarfile.open(path, "r:") as archive:
-            member = archive.extractfile(MANIFEST)
-            raw = parse_json(member.read()) if member is not None else {}
-        if raw["format"] > FORMAT or raw["schema"] > LATEST:
-            raise InputRefusedError("backup_newer", f"{path} was made by llmops {raw['version']}", "Update llmops.")
-        files = {str(name): (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}
-        return Manifest(
-            raw["made_at"], raw["version"], raw["schema"], raw["workspace"], files, raw["outside"], raw["left_out"]
-        )
-    except FileNotFoundError as error:
-        raise InputRefusedError("no_such_file", f"{path} does not exist", "Which backup is meant?") from error
-    except (tarfile.TarError, KeyError, ValueError, TypeError, OSError) as error:
-        raise InputRefusedError("not_a_backup", f"{path} is no whole backup: {error}", "Take another one.") from error
-
-
-def verify(path: Path, progress: Callable[[float], None] | None = None) -> Manifest:
-    """Read a whole backup and hold every file against the manifest.
-
-    Raises:
-        InputRefusedError: ``backup_damaged``; the message names the file.
-    """
-    manifest = read_manifest(path)
-    for done, (name, _source, digest) in enumerate(members(path, manifest)):
-        if digest != manifest.files[name][0]:
-            raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Take another backup.")
-        if progress is not None:
-            progress((done + 1) / len(manifest.files))
-    return manifest
-
-
-def members(path: Path, manifest: Manifest, folder: Path | None = None) -> Iterator[tuple[str, Path | None, str]]:
-    """Each file of a backup with the hash of what was read; written below ``folder`` where one is given.
-
-    Raises:
-        InputRefusedError: ``backup_damaged``: a file is missing, or one is there that the manifest does not name.
-    """
-    missing = set(manifest.files)
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.name == MANIFEST:
-                    continue
-                source = archive.extractfile(member)
-                if member.name not in missing or source is None or not _harmless(member.name):
-                    raise InputRefusedError(
-                        "backup_damaged", f"{path}: {member.name!r} does not belong there", "Take another backup."
-                    )
-                missing.discard(member.name)
-                target = folder / member.name if folder is not None else None
-                yield member.name, target, _read(source, target)
-    except tarfile.TarError as error:
-        raise InputRefusedError("backup_damaged", f"{path}: {error}", "Take another backup.") from error
-    if missing:
-        raise InputRefusedError("backup_damaged", f"{path}: {min(missing)} is missing", "Take another backup.")
-
-
-def _read(source: Any, target: Path | None) -> str:
-    digest = hashlib.sha256()
-    if target is None:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-        return digest.hexdigest()
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> tuple[str, int]:
@@ -292,7 +242,9 @@ class _Hashing:
 
 def _copy_sqlite(source: Path, target: Path) -> None:
     """A consistent copy of a SQLite file that others write."""
-    reading, writing = sqlite3.connect(source, timeout=15.0), sqlite3.connect(target)
+    writable = os.access(source.parent, os.W_OK)
+    reading = sqlite3.connect(source, timeout=15.0) if writable else copy_to_memory(source)
+    writing = sqlite3.connect(target)
     try:
         reading.backup(writing)
     finally:
@@ -301,7 +253,7 @@ def _copy_sqlite(source: Path, target: Path) -> None:
 
 
 def _taken(name: str, running: set[str], *, models: bool) -> bool:
-    if name in {*_DATABASES, _BOOK} or name.startswith(_LEFT_OUT):
+    if name in {*_DATABASES, _BOOK} or name.startswith(LEFT_OUT):
         return False
     if name.startswith("models/") and not models:
         return False
@@ -331,12 +283,6 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _harmless(name: str) -> bool:
-    """Whether a path stays below the folder it is unpacked in."""
-    parts = Path(name).parts
-    return bool(parts) and not Path(name).is_absolute() and ".." not in parts
-
-
 @contextlib.contextmanager
 def only_keeper(workspace: Workspace) -> Iterator[None]:
     """Backup, restore and clearing away exclude each other.
@@ -344,6 +290,10 @@ def only_keeper(workspace: Workspace) -> Iterator[None]:
     Raises:
         LlmopsError: ``keeping_busy``.
     """
+    if workspace.read_only:
+        # Nobody who may not write can take the lock, nor change what is copied.
+        yield
+        return
     with locked(keeping_lock(workspace), _WAIT_SECONDS) as alone:
         if not alone:
             raise LlmopsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.seals import Seal
+from llmops_tui.workspace.sqlite_files import copy_to_memory
 
 _DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it: llmops check --accept."
 
@@ -142,7 +144,8 @@ def _rotated(path: Path, seal: Seal) -> bool:
 
 def _structure(path: Path, name: str, report: Report) -> None:
     try:
-        connection = sqlite3.connect(path, timeout=10.0)
+        writable = os.access(path.parent, os.W_OK)
+        connection = sqlite3.connect(path, timeout=10.0) if writable else copy_to_memory(path)
         try:
             answer = connection.execute("PRAGMA integrity_check(5)").fetchall()
         finally:

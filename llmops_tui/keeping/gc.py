@@ -66,6 +66,7 @@ def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> lis
 
     What a kill leaves goes the next time.
     """
+    workspace.refuse_if_read_only()
     with only_keeper(existing(workspace)):
         removals = plan(workspace, settings, days)
         if any(removal.path is None for removal in removals):

@@ -15,7 +15,8 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.keeping.backup import Manifest, members, only_keeper, read_manifest
+from llmops_tui.keeping.archive import Manifest, members, read_manifest
+from llmops_tui.keeping.backup import only_keeper
 from llmops_tui.workspace.files import make_private_folder, sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -49,11 +50,11 @@ class Preview:
         }  # fmt: skip
 
 
-def preview(path: Path, workspace: Workspace) -> Preview:
+def preview(path: Path, workspace: Workspace, passphrase: str = "") -> Preview:
     """What restoring a backup into a workspace would do; changes nothing."""
     from llmops_tui.workspace.seals import sealed_files
 
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, passphrase)
     there = set(sealed_files(workspace.root)) if workspace.root.is_dir() else set()
     return Preview(
         manifest,
@@ -65,7 +66,7 @@ def preview(path: Path, workspace: Workspace) -> Preview:
     )
 
 
-def restore(path: Path, workspace: Workspace, progress: Progress | None = None) -> Path | None:
+def restore(path: Path, workspace: Workspace, progress: Progress | None = None, passphrase: str = "") -> Path | None:
     """Put a backup in the place of a workspace; returns where the old one is kept, or none where there was none.
 
     Until the last step the workspace is as it was; the last step is one exchange of two folders' names.
@@ -75,7 +76,7 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None) 
         LlmopsError: ``disk_full``.
     """
     tell = progress or (lambda _share, _what: None)
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, passphrase)
     root = workspace.root
     root.parent.mkdir(parents=True, exist_ok=True)
     existed = root.is_dir() and any(root.iterdir())
@@ -86,7 +87,7 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None) 
         _clear_leftovers(root)
         folder = root.with_name(f"{root.name}.restoring-{os.getpid()}")
         try:
-            _unpack(path, manifest, folder, tell)
+            _unpack(path, manifest, folder, tell, passphrase)
             # Nothing of ours runs in it now; a program that begins to is told so by the missing lock.
             old = _exchange(folder, root)
         except OSError as error:
@@ -107,16 +108,16 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None) 
     return kept
 
 
-def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress) -> None:
+def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress, passphrase: str) -> None:
     folder.mkdir(mode=0o700)
     (folder / ".unpacking").touch()
     done = 0
-    for name, _target, digest in members(path, manifest, folder):
+    for name, _target, digest in members(path, manifest, folder, passphrase=passphrase):
         if digest != manifest.files[name][0]:
             raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Take another backup.")
         done += manifest.files[name][1]
         tell(0.95 * done / (manifest.size or 1), name)
-    fresh = make_workspace(Workspace(folder))
+    fresh = make_workspace(Workspace(folder), own=False)
     # What is found beside the files is of the workspace that the backup was made of.
     (folder / "seals.json").unlink(missing_ok=True)
     seal(fresh, again=True, large=True)

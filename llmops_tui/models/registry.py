@@ -16,6 +16,7 @@ from llmops_tui.models.names import check_name
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.layout import within
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,14 +65,25 @@ class Model:
         return str(self.header.get("quantization", "unknown"))
 
     @property
+    def trouble(self) -> str:
+        """What is wrong with its files, in two words; empty where they are there, with the size they had.
+
+        A remote model has none.
+        """
+        if self.kind == "remote":
+            return ""
+        try:
+            size = sum(p.stat().st_size for p in self.files)
+        except (FileNotFoundError, NotADirectoryError):
+            return "file missing"
+        except OSError:
+            return "file unreadable"
+        return "" if size == self.size_bytes else "file changed"
+
+    @property
     def present(self) -> bool:
         """Whether its files are there, with the size they had; a remote model is taken to be."""
-        if self.kind == "remote":
-            return True
-        try:
-            return sum(p.stat().st_size for p in self.files) == self.size_bytes
-        except OSError:
-            return False
+        return not self.trouble
 
     def as_dict(self) -> dict[str, Any]:
         """The model as the command line's JSON shows it."""
@@ -79,7 +91,7 @@ class Model:
         return {
             "model": self.name, "kind": self.kind, **place, "sha256": self.sha256,
             "size_bytes": self.size_bytes, "added_at": self.added_at, "verified_at": self.verified_at,
-            "present": self.present, **self.header,
+            "present": self.present, "trouble": self.trouble, **self.header,
         }  # fmt: skip
 
 
@@ -247,6 +259,8 @@ class ModelRegistry:
                 f"SHA-256 {digest[:16]}… instead of {model.sha256[:16]}…",
                 "Put the original back, or register this file under another name.",
             )
+        if self._workspace.read_only:
+            return model
         self.catalogue.write(
             lambda book: book.execute("UPDATE models SET verified_at = ? WHERE name = ?", [time.time(), name])
         )
@@ -257,14 +271,21 @@ class ModelRegistry:
         return str(self._workspace.place_of(path) or path)
 
     def _model(self, row: tuple[Any, ...]) -> Model:
-        path = Path(row[2])
+        # Logs, sockets and files are called after it.
+        name = within(self._workspace.models, str(row[0])).name
+        path, header = Path(row[2]), json.loads(row[5])
+        if row[1] != "remote" and not path.is_absolute():
+            for part in path.parts:
+                within(self._workspace.root, part)
+        for file in header.get("files", []):
+            within(path, str(file))
         return Model(
-            name=row[0],
+            name=name,
             kind=row[1],
             path=path if row[1] == "remote" else self._workspace.root / path,
             sha256=row[3],
             size_bytes=int(row[4]),
-            header=json.loads(row[5]),
+            header=header,
             added_at=float(row[6]),
             verified_at=row[7],
         )

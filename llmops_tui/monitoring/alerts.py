@@ -1,113 +1,114 @@
-"""Alerts: rules over any series, with hysteresis, so that a value that dances around its limit raises one alert."""
+"""Alerts: values held to rules, with hysteresis, so that a value that dances around its limit raises one alert.
+
+What is not known is a state of its own: an alert whose series says nothing any more, or whose rule is gone, ends and
+says so, and a rule may ask to be told of the silence itself.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import math
+import os
 import shlex
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import pydantic
-import yaml
-
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_yaml, text_of
-from llmops_tui.user_files import approved_rules_path
-from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.monitoring.rules import Rule
+from llmops_tui.monitoring.series import why_silent
 
 _COMMAND_SECONDS = 20
-_APPROVED = 200
-
-
-class Rule(pydantic.BaseModel):
-    """One rule. ``series`` may hold ``*``: each series that matches raises an alert of its own."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, pydantic.Field(min_length=1, max_length=80)]
-    series: Annotated[str, pydantic.Field(min_length=1, max_length=200)]
-    above: float | None = None
-    below: float | None = None
-    # How long the value must be beyond the limit before the alert is raised, and back before it is cleared.
-    for_seconds: Annotated[float, pydantic.Field(ge=0, le=86_400)] = 30.0
-    # The value must come back to this before the alert is cleared; without it, to the limit itself.
-    clear: float | None = None
-    severity: Literal["warning", "error"] = "warning"
-    # A program and its arguments, run without a shell when the alert is raised and when it is cleared.
-    command: Annotated[str, pydantic.Field(max_length=1000)] = ""
-
-    @pydantic.model_validator(mode="after")
-    def _one_limit(self) -> Rule:
-        if (self.above is None) == (self.below is None):
-            raise ValueError("give either above or below")
-        if self.clear is not None and (
-            (self.above is not None and self.clear > self.above) or (self.below is not None and self.clear < self.below)
-        ):
-            raise ValueError("clear must lie on the good side of the limit")
-        return self
-
-    def beyond(self, value: float) -> bool:
-        """Whether a value is past the limit."""
-        return value > self.above if self.above is not None else value < (self.below or 0.0)
-
-    def back(self, value: float) -> bool:
-        """Whether a value has come back far enough."""
-        if self.above is not None:
-            return value <= (self.above if self.clear is None else self.clear)
-        assert self.below is not None
-        return value >= (self.below if self.clear is None else self.clear)
-
-    def worse(self, one: float, other: float) -> float:
-        """The worse of two values."""
-        return max(one, other) if self.above is not None else min(one, other)
-
-
-DEFAULT_RULES = (
-    Rule(name="slow answers", series="latency.*.first.p95", above=5000, clear=4000, for_seconds=60),
-    Rule(name="failing requests", series="errors.*", above=0.05, clear=0.02, for_seconds=30, severity="error"),
-    Rule(name="hot GPU", series="gpu*.temperature", above=87, clear=82, for_seconds=30),
-    Rule(name="full GPU memory", series="gpu*.memory", above=97, clear=93, for_seconds=60),
-    Rule(name="full memory", series="host.memory", above=95, clear=90, for_seconds=60),
-    Rule(name="full disk", series="host.disk", above=95, clear=93, for_seconds=30, severity="error"),
-)
+# A series is silent when it had no value for so long, or for its rule's own time where that is longer.
+SILENT_SECONDS = 30.0
 
 
 @dataclass
 class Alert:
-    """One alert: a rule that a series broke. ``worst`` is the furthest value it reached; times in seconds since 1970."""
+    """One alert: a rule that a series broke. Times in seconds since 1970.
+
+    Attributes:
+        worst: the furthest value it reached; none where it was raised for want of any.
+        note: what the series stood for when it was raised: which job failed, how the engine ended.
+        ended: why it is over although the value did not come back; empty where it did.
+        lasted: seconds from its beginning to its end by a clock that nobody sets; none while it is raised, or where
+            it outlived its recorder.
+        silent_since: since when its series has no value, while it is raised.
+    """
 
     rule: Rule
     series: str
     raised_at: float
-    worst: float
+    worst: float | None
     cleared_at: float | None = None
     id: int | None = None
+    note: str = ""
+    ended: str = ""
+    lasted: float | None = None
+    silent_since: float | None = None
+
+    @property
+    def state(self) -> str:
+        """``raised``; ``no data`` while it is raised and nothing is known; ``cleared``; ``ended`` for another reason."""
+        if self.cleared_at is not None:
+            return "ended" if self.ended else "cleared"
+        return "no data" if self.worst is None or self.silent_since is not None else "raised"
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted, or has lasted by now."""
+        if self.lasted is not None:
+            return self.lasted
+        return max(0.0, (time.time() if self.cleared_at is None else self.cleared_at) - self.raised_at)
 
     @property
     def text(self) -> str:
         """One line for a person."""
-        limit = f"above {self.rule.above:g}" if self.rule.above is not None else f"below {self.rule.below:g}"
-        return f"{self.rule.name}: {self.series} {limit}, worst {self.worst:.4g}"
+        if self.worst is None:
+            told = f"{self.series} has no data"
+        else:
+            limit = f"above {self.rule.above:g}" if self.rule.above is not None else f"below {self.rule.below:g}"
+            told = f"{self.series} {limit}, worst {self.worst:.4g}"
+        # What it is about comes first: on a small screen the end is not seen.
+        return f"{self.rule.name}: {self.note} ({told})" if self.note else f"{self.rule.name}: {told}"
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in words; empty while it is raised and its series speaks."""
+        return {"no data": "no data now", "ended": f"ended: {self.ended}"}.get(self.state, "")
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "rule": self.rule.name, "series": self.series, "severity": self.rule.severity, "raised_at": self.raised_at,
-            "cleared_at": self.cleared_at, "worst": self.worst, "text": self.text,
+            "alert": self.id, "rule": self.rule.name, "series": self.series, "severity": self.rule.severity,
+            "state": self.state, "raised_at": self.raised_at, "cleared_at": self.cleared_at, "ended": self.ended,
+            "lasted_s": self.seconds, "silent_since": self.silent_since, "worst": self.worst, "note": self.note,
+            "text": self.text,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Now:
+    """A moment: ``ticks`` by a clock that only goes on, by which waits are counted, and ``at`` by that of the wall."""
+
+    ticks: float
+    at: float
+
+    def wall(self, ticks: float) -> float:
+        """An earlier moment, as the clock on the wall would have it now."""
+        return self.at - (self.ticks - ticks)
 
 
 @dataclass
 class _Watch:
-    """How one series stands to one rule: since when it is on the other side, and the alert that is raised."""
+    """How one series stands to one rule: since when it is on the other side, or silent, and the alert that is raised."""
 
     since: float | None = None
+    silent: float | None = None
     worst: float = math.nan
     alert: Alert | None = None
+    raised: float | None = None
 
 
 @dataclass
@@ -123,138 +124,138 @@ class AlertEngine:
         found = [w.alert for w in self._watches.values() if w.alert is not None]
         return sorted(found, key=lambda a: -a.raised_at)
 
-    def take_over(self, alerts: Iterable[Alert]) -> None:
-        """Alerts that were raised before this engine was made go on."""
+    def take_over(self, alerts: Iterable[Alert]) -> list[Alert]:
+        """Alerts that were raised before this engine was made go on; returns those that were there twice, ended."""
+        twice = []
         for alert in alerts:
-            self._watches[alert.rule.name, alert.series] = _Watch(worst=alert.worst, alert=alert)
+            watch = self._watches.setdefault((alert.rule.name, alert.series), _Watch())
+            if watch.alert is not None:
+                alert.cleared_at, alert.ended = alert.raised_at, "it was raised twice"
+                twice.append(alert)
+                continue
+            watch.alert = alert
+        return twice
 
-    def step(self, now: float, values: dict[str, float | None]) -> list[Alert]:
-        """Take in the values of a moment; returns the alerts that were raised or cleared by them.
+    def step(
+        self,
+        now: float,
+        values: Mapping[str, float | None],
+        *,
+        at: float | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> list[Alert]:
+        """Take in the values of a moment; returns the alerts that were raised, or are over, by it.
 
-        A value that is missing changes nothing: what is not known neither raises nor clears.
+        ``now`` counts waits and must only go on; ``at`` is what the clock on the wall shows, the same where it is not
+        given. ``notes`` says of series what they stand for. A value that is missing for a moment changes nothing.
         """
-        changed = []
+        moment = _Now(now, now if at is None else at)
+        changed = self._follow_rules(moment)
         for rule in self.rules:
-            for series in fnmatch.filter(values, rule.series):
-                value = values[series]
-                if value is None or not math.isfinite(value):
-                    continue
-                alert = self._hold(rule, series, value, now)
-                if alert is not None:
-                    changed.append(alert)
+            known = {
+                s: v for s in fnmatch.filter(values, rule.series) if (v := values[s]) is not None and math.isfinite(v)
+            }
+            silent = {series for name, series in self._watches if name == rule.name} - known.keys()
+            if rule.no_data == "raise" and not known and not silent:
+                # Nothing has ever spoken: that is told under the name that was asked for.
+                self._watches[rule.name, rule.series] = _Watch()
+                silent = {rule.series}
+            told = [
+                self._hold(rule, series, value, moment, (notes or {}).get(series, ""))
+                for series, value in known.items()
+            ]
+            told += [self._miss(rule, series, moment, spoken=bool(known)) for series in silent]
+            changed += [alert for alert in told if alert is not None]
         return changed
 
-    def _hold(self, rule: Rule, series: str, value: float, now: float) -> Alert | None:
+    def _follow_rules(self, now: _Now) -> list[Alert]:
+        """Hold what is watched to the rules as they are now; an alert without its rule is over."""
+        rules, ended = {rule.name: rule for rule in self.rules}, []
+        for (name, series), watch in list(self._watches.items()):
+            rule = rules.get(name)
+            if rule is None or not (series == rule.series or fnmatch.fnmatch(series, rule.series)):
+                del self._watches[name, series]
+                if watch.alert is not None:
+                    why = "its rule is gone" if rule is None else "its rule names it no more"
+                    ended.append(_over(watch, now, now.ticks, why))
+            elif watch.alert is not None:
+                # What is told and run is what the rules say today, not what they said when it was raised.
+                watch.alert.rule = rule
+        return ended
+
+    def _hold(self, rule: Rule, series: str, value: float, now: _Now, note: str) -> Alert | None:
         watch = self._watches.setdefault((rule.name, series), _Watch())
+        watch.silent = None
         if watch.alert is None:
             if not rule.beyond(value):
                 watch.since = None
                 return None
             watch.worst = value if watch.since is None else rule.worse(watch.worst, value)
-            watch.since = now if watch.since is None else watch.since
-            if now - watch.since < rule.for_seconds:
+            watch.since = now.ticks if watch.since is None else watch.since
+            if now.ticks - watch.since < rule.for_seconds:
                 return None
-            watch.alert = Alert(rule, series, watch.since, watch.worst)
-            watch.since = None
-            return watch.alert
+            return _raise(watch, rule, series, now, watch.worst, note)
         alert = watch.alert
-        alert.worst = rule.worse(alert.worst, value)
+        alert.silent_since = None
+        if alert.worst is not None:
+            alert.worst = rule.worse(alert.worst, value)
+        elif rule.beyond(value):
+            alert.worst = value
         if not rule.back(value):
             watch.since = None
             return None
-        watch.since = now if watch.since is None else watch.since
-        if now - watch.since < rule.for_seconds:
+        watch.since = now.ticks if watch.since is None else watch.since
+        if now.ticks - watch.since < rule.for_seconds:
             return None
-        alert.cleared_at = watch.since
         self._watches[rule.name, series] = _Watch()
-        return alert
+        return _over(watch, now, watch.since)
+
+    def _miss(self, rule: Rule, series: str, now: _Now, *, spoken: bool) -> Alert | None:
+        """A watched series has no value now; ``spoken``: another one that the rule names has."""
+        watch = self._watches[rule.name, series]
+        stands_for_all = series == rule.series and "*" in series
+        if stands_for_all and spoken:
+            del self._watches[rule.name, series]
+            return None if watch.alert is None else _over(watch, now, now.ticks)
+        watch.silent = now.ticks if watch.silent is None else watch.silent
+        if now.ticks - watch.silent < max(rule.for_seconds, SILENT_SECONDS):
+            return None
+        watch.since = None
+        if watch.alert is not None:
+            watch.alert.silent_since = now.wall(watch.silent)
+            if rule.no_data != "end":
+                return None
+            del self._watches[rule.name, series]
+            return _over(watch, now, watch.silent, why_silent(series))
+        if rule.no_data == "raise":
+            watch.since = watch.silent
+            return _raise(watch, rule, series, now, None, "")
+        del self._watches[rule.name, series]
+        return None
 
 
-def load_rules(path: Path) -> tuple[Rule, ...]:
-    """The workspace's rules; the default ones where it has none of its own.
-
-    Raises:
-        InputRefusedError: ``bad_alerts``: the file is damaged; the message has the place.
-    """
-    if not path.exists():
-        return DEFAULT_RULES
-    try:
-        return parse_rules(text_of(path), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefusedError("bad_alerts", f"{path}: {error}", "Mend or delete it.") from error
+def _raise(watch: _Watch, rule: Rule, series: str, now: _Now, worst: float | None, note: str) -> Alert:
+    assert watch.since is not None
+    watch.alert = Alert(rule, series, now.wall(watch.since), worst, note=note)
+    watch.raised, watch.since = watch.since, None
+    return watch.alert
 
 
-def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
-    """Rules from YAML: a list of mappings.
-
-    Raises:
-        InputRefusedError: ``bad_alerts``.
-    """
-    try:
-        raw = parse_yaml(text)
-        rules = tuple(Rule.model_validate(item) for item in raw or [])
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}, line {mark.line + 1}" if mark is not None else where
-        raise InputRefusedError("bad_alerts", f"{place}: it is no YAML", "Mend it.") from error
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "rule"
-        told = "each rule is a mapping" if first["type"] == "model_type" else first["msg"]
-        raise InputRefusedError(
-            "bad_alerts", f"{where}: {place}: {told}", "llmops monitor alerts --rules shows rules that work."
-        ) from error
-    except TypeError as error:
-        raise InputRefusedError(
-            "bad_alerts", f"{where}: a list of rules is expected", "Begin each with '- '."
-        ) from error
-    names = [rule.name for rule in rules]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputRefusedError("bad_alerts", f"{where}: two rules are named {twice!r}", "Give each its own name.")
-    return rules
-
-
-def dump_rules(rules: Iterable[Rule]) -> str:
-    """Rules as the YAML they are read from."""
-    return yaml.safe_dump(
-        [rule.model_dump(exclude_defaults=True) for rule in rules], sort_keys=False, allow_unicode=True
-    )
-
-
-def save_rules(path: Path, text: str) -> tuple[Rule, ...]:
-    """Check rules, then keep them."""
-    rules = parse_rules(text, path.name)
-    write_atomic(path, text)
-    if any(rule.command for rule in rules):
-        _approve(text)
-    return rules
-
-
-def may_run(path: Path) -> bool:
-    """Whether this user kept these very rules: commands of a workspace that came from elsewhere are not run."""
-    try:
-        digest = sha256_text(path.read_text(encoding="utf-8"))
-        return digest in approved_rules_path().read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _approve(text: str) -> None:
-    path = approved_rules_path()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = path.read_text(encoding="utf-8").split() if path.exists() else []
-    digest = sha256_text(text)
-    write_atomic(path, "\n".join([*(d for d in known if d != digest), digest][-_APPROVED:]) + "\n")
+def _over(watch: _Watch, now: _Now, since: float, why: str = "") -> Alert:
+    """The alert of a watch is over since a moment in ticks."""
+    alert = watch.alert
+    assert alert is not None
+    alert.cleared_at, alert.ended, alert.silent_since = now.wall(since), why, None
+    alert.lasted = None if watch.raised is None else max(0.0, since - watch.raised)
+    return alert
 
 
 def run_command(alert: Alert) -> str:
     """Run the rule's command with what happened in its environment; returns what went wrong, if anything."""
-    import os
-
     told = {
-        "LLMOPS_ALERT": alert.rule.name, "LLMOPS_SERIES": alert.series, "LLMOPS_VALUE": f"{alert.worst:g}",
-        "LLMOPS_STATE": "raised" if alert.cleared_at is None else "cleared", "LLMOPS_TEXT": alert.text,
+        "LLMOPS_ALERT": alert.rule.name, "LLMOPS_SERIES": alert.series, "LLMOPS_TEXT": alert.text,
+        "LLMOPS_VALUE": "" if alert.worst is None else f"{alert.worst:g}", "LLMOPS_STATE": alert.state,
+        "LLMOPS_WHY": alert.ended or alert.note,
     }  # fmt: skip
     try:
         done = subprocess.run(

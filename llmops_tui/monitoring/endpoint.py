@@ -23,23 +23,29 @@ from llmops_tui.monitoring.exporter import page
 from llmops_tui.monitoring.recorder import Recorder
 
 _SECONDS = 2.0
+# A driver that hangs holds up all looking: what was seen before must not pass for what is.
+_STALE_SECONDS = 30.0
 
 
 def application(recorder: Recorder, options: ServerOptions) -> ASGIApp:
-    """The application: ``/metrics``, and ``/health`` which tells nothing but that it lives."""
+    """The application: ``/metrics``, and ``/health`` which tells whether it looks; neither tells what is old as new."""
     supervisor = ServerSupervisor(recorder.workspace)
 
     async def metrics(_request: Request) -> Response:
         moment = recorder.moment
         if moment is None:
             return PlainTextResponse("not ready yet\n", 503)
+        if recorder.age > _STALE_SECONDS:
+            told = recorder.trouble or "a look has not come to its end"
+            return PlainTextResponse(f"nothing was seen for {recorder.age:.0f} s: {told}\n", 503)
         handles = await asyncio.to_thread(supervisor.running)
         pages = await asyncio.gather(*(_page_of(handle) for handle in handles))
         body = await asyncio.to_thread(page, moment, [text for text in pages if text])
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def health(_request: Request) -> Response:
-        return JSONResponse({"status": "ok" if recorder.moment is not None else "loading"})
+        status = "loading" if recorder.moment is None else "stale" if recorder.age > _STALE_SECONDS else "ok"
+        return JSONResponse({"status": status}, 200 if status == "ok" else 503)
 
     return Guard(Starlette(routes=[Route("/metrics", metrics), Route("/health", health)]), options)
 

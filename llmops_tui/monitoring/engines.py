@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.errors import sentences
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class EngineLoad:
     """One engine at one moment.
 
     Attributes:
-        state: ``ok``, ``loading``, ``failed``, or ``silent`` where it does not answer.
+        state: ``ok``; ``loading``; ``restarting``, ``failing`` or ``failed`` as its server tells; ``silent`` where the
+            server or its engine does not answer; ``dead`` where the server ended without a word.
         running, waiting, slots: requests in the batch, in the queue, and how many fit into the batch.
         cache: share of the cache's cells in use, 0 to 1.
         prefix_hits: share of the prompt tokens since the last look that did not have to be evaluated again.
@@ -46,6 +48,28 @@ class EngineLoad:
     address: str = ""
     failure: str = ""
 
+    @property
+    def up(self) -> bool:
+        """Whether a request would be answered now."""
+        return self.state == "ok"
+
+    @property
+    def answers(self) -> bool:
+        """Whether anything is known of it."""
+        return self.state not in {"silent", "dead"}
+
+    @property
+    def why_down(self) -> str:
+        """Why it is not up, in words; empty where it is."""
+        if self.up:
+            return ""
+        told = {
+            "silent": "it does not answer", "dead": "its server ended without a word",
+            "restarting": "its engine died and is started again", "failing": "its engine keeps dying",
+            "failed": "its engine could not be started", "loading": "it is loading",
+        }.get(self.state, self.state)  # fmt: skip
+        return sentences(told, self.failure) if self.failure else told
+
 
 class EngineSampler:
     """Asks each live server of a workspace, over its socket; connections are kept."""
@@ -65,7 +89,11 @@ class EngineSampler:
             self._due = now + _SECONDS
             handles = self._supervisor.running()
             self._forget({handle.socket for handle in handles})
-            self._loads = [self._look(handle) for handle in handles]
+            fallen = [
+                EngineLoad(handle.model, handle.process.pid, state="dead", address=handle.address)
+                for handle in self._supervisor.fallen()
+            ]
+            self._loads = [self._look(handle) for handle in handles] + fallen
         return self._loads
 
     def close(self) -> None:

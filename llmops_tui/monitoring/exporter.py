@@ -15,6 +15,7 @@ from llmops_tui.monitoring.latency import KINDS
 from llmops_tui.monitoring.recorder import Moment
 
 _GPU_LABELS = ["gpu", "name"]
+_PART_LABELS = ["gpu", "instance", "name", "uuid"]
 # Name, what it is, and how to take it from a GPU.
 _GPU_GAUGES = (
     ("llmops_gpu_utilisation_percent", "Share of the last sample period in which a kernel ran.", "utilisation"),
@@ -32,6 +33,7 @@ _HOST_GAUGES = (
     ("llmops_host_memory_total_bytes", "Memory there is.", "memory_total"),
     ("llmops_host_disk_used_bytes", "Used on the file system of the workspace.", "disk_used"),
     ("llmops_host_disk_total_bytes", "Size of the file system of the workspace.", "disk_total"),
+    ("llmops_host_disk_free_bytes", "What this user may still write on the file system of the workspace.", "disk_free"),
     ("llmops_host_disk_read_bytes_per_second", "Read from all disks.", "disk_read"),
     ("llmops_host_disk_written_bytes_per_second", "Written to all disks.", "disk_written"),
     ("llmops_host_network_received_bytes_per_second", "Received over all networks.", "received"),
@@ -67,30 +69,39 @@ class _Snapshot(Collector):
         moment = self._moment
         yield from _of_host(moment.host)
         yield from _of_gpus(moment.gpus.gpus)
+        yield from _standing_of_gpus(moment.gpus.gpus)
         yield from self._of_engines()
         yield from self._of_requests()
         alerts = GaugeMetricFamily(
-            "llmops_alert_active", "An alert that is raised.", labels=["rule", "series", "severity"]
+            "llmops_alert_active", "An alert that is raised.", labels=["rule", "series", "severity", "state"]
         )
         for alert in moment.alerts:
-            alerts.add_metric([alert.rule.name, alert.series, alert.rule.severity], 1)
+            alerts.add_metric([alert.rule.name, alert.series, alert.rule.severity, alert.state], 1)
         yield alerts
         jobs = GaugeMetricFamily("llmops_jobs_running", "Jobs that run, by kind.", labels=["kind"])
         for kind in sorted({job.kind for job in moment.jobs}):
             jobs.add_metric([kind], sum(job.kind == kind for job in moment.jobs))
         yield jobs
+        yield _gauge("llmops_monitor_looked_timestamp_seconds", "When this was looked at.", moment.at)
         yield _gauge("llmops_monitor_core_ratio", "Share of a core that watching takes.", moment.cost)
         yield from self._of_servers()
 
     def _of_engines(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("llmops_engine_up", "Whether the engine answers.", labels=["model_name"])
+        up = GaugeMetricFamily(
+            "llmops_engine_up", "Whether a request would be answered now: 0 while it loads, hangs or is dead.",
+            labels=["model_name"],
+        )  # fmt: skip
+        state = GaugeMetricFamily(
+            "llmops_engine_state", "How the engine stands, in a word.", labels=["model_name", "state"]
+        )
         for engine in self._moment.engines:
-            up.add_metric([engine.model], float(engine.state == "ok"))
-        yield up
+            up.add_metric([engine.model], float(engine.up))
+            state.add_metric([engine.model, engine.state], 1)
+        yield from (up, state)
         for name, text, field in _ENGINE_GAUGES:
             family = GaugeMetricFamily(name, text, labels=["model_name"])
             for engine in self._moment.engines:
-                value = getattr(engine, field)
+                value = getattr(engine, field) if engine.answers else None
                 if value is not None:
                     family.add_metric([engine.model], float(value))
             yield family
@@ -156,6 +167,30 @@ def _of_gpus(gpus: Iterable[Gpu]) -> Iterator[Metric]:
             if count is not None:
                 ecc.add_metric([*labels, kind], count)
     yield from (energy, throttled, ecc)
+
+
+def _standing_of_gpus(gpus: Iterable[Gpu]) -> Iterator[Metric]:
+    # Each card is known by its UUID, whatever place it has today.
+    up = GaugeMetricFamily("llmops_gpu_up", "Whether the GPU answers.", labels=[*_GPU_LABELS, "uuid"])
+    faults = CounterMetricFamily(
+        "llmops_gpu_faults", "Critical errors (Xid) of the card itself since it is watched.", labels=_GPU_LABELS
+    )
+    part_used = GaugeMetricFamily(
+        "llmops_gpu_instance_memory_used_bytes", "Memory in use on a part.", labels=_PART_LABELS
+    )
+    part_total = GaugeMetricFamily("llmops_gpu_instance_memory_total_bytes", "Memory of a part.", labels=_PART_LABELS)
+    for gpu in gpus:
+        labels = [str(gpu.index), gpu.name]
+        up.add_metric([*labels, gpu.uuid], float(not gpu.trouble))
+        if gpu.link.xids is not None:
+            faults.add_metric(labels, gpu.link.xids)
+        for part in gpu.instances:
+            place = [str(gpu.index), str(part.index), part.name, part.uuid]
+            if part.memory_used is not None:
+                part_used.add_metric(place, part.memory_used)
+            if part.memory_total is not None:
+                part_total.add_metric(place, part.memory_total)
+    yield from (up, faults, part_used, part_total)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

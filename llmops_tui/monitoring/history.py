@@ -10,15 +10,18 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from llmops_tui.errors import LlmopsError
-from llmops_tui.monitoring.alerts import Alert, Rule
+from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.monitoring.alerts import Alert
+from llmops_tui.monitoring.changes import Change
+from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
+from llmops_tui.monitoring.latency import Minute
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 FLUSH_SECONDS = 10
@@ -111,6 +114,7 @@ class History:
                 oldest = (int(now) - grain.kept) // grain.span
                 connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (grain.seconds, oldest))
             connection.execute("DELETE FROM minutes WHERE minute < ?", ((int(now) - GRAINS[-1].kept) // 60,))
+            connection.execute("DELETE FROM changes WHERE at < ?", (now - GRAINS[-1].kept,))
 
     def _write(self, keys: list[tuple[str, int]]) -> None:
         if not keys:
@@ -125,37 +129,93 @@ class History:
             )
         self._dirty.difference_update(keys)
 
-    def keep_minutes(self, minutes: list[tuple[str, int, str]], cursor: tuple[str, int]) -> None:
-        """Keep the requests of some minutes, as (model, minute, text), and up to where in which journal they go."""
+    def keep_minutes(self, fresh: list[tuple[str, int, Minute]], cursor: tuple[str, int]) -> None:
+        """Add requests to those of their minutes, as (model, minute, what is new), and up to where in which journal they go."""
         with self._lock, self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO minutes (model, minute, body) VALUES (?, ?, ?)", minutes)
+            for model, at, minute in fresh:
+                kept = connection.execute(
+                    "SELECT body FROM minutes WHERE minute = ? AND model = ?", (at, model)
+                ).fetchone()
+                whole = minute if kept is None else Minute.load(kept[0]).plus(minute)
+                connection.execute(
+                    "INSERT OR REPLACE INTO minutes (model, minute, body) VALUES (?, ?, ?)", (model, at, whole.dump())
+                )
             connection.execute("INSERT OR REPLACE INTO cursors (journal, seq) VALUES (?, ?)", cursor)
 
     def keep_alert(self, alert: Alert) -> None:
         """Keep an alert that was raised, or that it was cleared."""
         with self._lock, self._transaction() as connection:
             if alert.id is None:
+                # A column that may not be empty is older than alerts without a value: text stands for none there.
                 alert.id = connection.execute(
-                    "INSERT INTO alerts (rule, series, raised_at, cleared_at, worst) VALUES (?, ?, ?, ?, ?)",
-                    (alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at, alert.worst),
-                ).lastrowid
+                    "INSERT INTO alerts (rule, series, raised_at, cleared_at, worst, note, ended, lasted) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at,
+                        NO_WORST if alert.worst is None else alert.worst, alert.note, alert.ended, alert.lasted,
+                    ),
+                ).lastrowid  # fmt: skip
             else:
                 connection.execute(
-                    "UPDATE alerts SET cleared_at = ?, worst = ? WHERE id = ?",
-                    (alert.cleared_at, alert.worst, alert.id),
-                )
+                    "UPDATE alerts SET cleared_at = ?, worst = ?, ended = ?, lasted = ? WHERE id = ?",
+                    (
+                        alert.cleared_at, NO_WORST if alert.worst is None else alert.worst, alert.ended, alert.lasted,
+                        alert.id,
+                    ),
+                )  # fmt: skip
+
+    def keep_changes(self, changes: Iterable[Change], known: dict[str, str]) -> None:
+        """Keep what changed, and how things are now, by kind, for whoever looks next."""
+        with self._lock, self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO changes (at, kind, told, who) VALUES (?, ?, ?, ?)",
+                [(c.at, c.kind, c.text, c.who) for c in changes],
+            )
+            connection.executemany("INSERT OR REPLACE INTO known (kind, value) VALUES (?, ?)", list(known.items()))
 
     # ── reading ──
+
+    def known(self) -> dict[str, str]:
+        """How things were when they were last looked at, by kind."""
+        with self._lock:
+            return dict(self._opened().execute("SELECT kind, value FROM known").fetchall())
+
+    def changes_between(self, begin: float, end: float) -> list[Change]:
+        """What was changed between two moments, the oldest first."""
+        with self._lock:
+            rows = self._opened().execute(
+                "SELECT at, kind, told, who FROM changes WHERE at BETWEEN ? AND ? ORDER BY at", (begin, end)
+            ).fetchall()  # fmt: skip
+        return [Change(*row) for row in rows]
 
     def alerts(self, limit: int = 200) -> list[Alert]:
         """The newest alerts first, those that are not cleared before all others."""
         with self._lock:
             rows = self._opened().execute(
-                "SELECT rule, series, raised_at, worst, cleared_at, id FROM alerts "
-                "ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?",
-                (limit,),
+                f"SELECT {ALERT_COLUMNS} FROM alerts ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?", (limit,)
             ).fetchall()  # fmt: skip
-        return [Alert(Rule.model_validate_json(row[0]), *row[1:]) for row in rows]
+        return [alert_of(row) for row in rows]
+
+    def alert(self, number: int) -> Alert:
+        """One alert by its number.
+
+        Raises:
+            NotFoundError: there is no such alert.
+        """
+        with self._lock:
+            row = self._opened().execute(f"SELECT {ALERT_COLUMNS} FROM alerts WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise NotFoundError("alert", str(number), "llmops monitor alerts shows them.")
+        return alert_of(row)
+
+    def alerts_between(self, begin: float, end: float) -> list[Alert]:
+        """The alerts that were raised at some time between two moments, the oldest first."""
+        with self._lock:
+            rows = self._opened().execute(
+                f"SELECT {ALERT_COLUMNS} FROM alerts WHERE raised_at <= ? AND coalesce(cleared_at, ?) >= ? ORDER BY raised_at",
+                (end, end, begin),
+            ).fetchall()  # fmt: skip
+        return [alert_of(row) for row in rows]
 
     def cursor(self, journal: str) -> int:
         """Up to where in a journal its requests are in the kept minutes."""
@@ -236,7 +296,7 @@ class History:
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             try:
-                self._connection = _open(self._path)
+                self._connection = open_file(self._path)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
         return self._connection
@@ -249,25 +309,3 @@ class History:
             f"the history {self._path} refused: {error}",
             "llmops check says more. It can be deleted: only past measurements are in it.",
         )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    path.chmod(0o600)
-    connection.execute("PRAGMA journal_mode = WAL")
-    # NORMAL: a power cut may take the last seconds with it, and never harms what is older.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS chunks (series TEXT NOT NULL, grain INTEGER NOT NULL, place INTEGER NOT NULL, "
-        "body BLOB NOT NULL, PRIMARY KEY (series, grain, place)) WITHOUT ROWID"
-    )
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS minutes (minute INTEGER NOT NULL, model TEXT NOT NULL, body TEXT NOT NULL, "
-        "PRIMARY KEY (minute, model)) WITHOUT ROWID"
-    )
-    connection.execute("CREATE TABLE IF NOT EXISTS cursors (journal TEXT PRIMARY KEY, seq INTEGER NOT NULL)")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, "
-        "series TEXT NOT NULL, raised_at REAL NOT NULL, cleared_at REAL, worst REAL NOT NULL)"
-    )
-    return connection

@@ -31,6 +31,26 @@ class Minute:
             [self.requests, self.failed, self.tokens, {kind: sketch.dump() for kind, sketch in self.sketches.items()}]
         )
 
+    def plus(self, other: Minute) -> Minute:
+        """Both together."""
+        return Minute(
+            {kind: LatencySketch.sum([self.sketches[kind], other.sketches[kind]]) for kind in KINDS},
+            self.requests + other.requests, self.failed + other.failed, self.tokens + other.tokens,
+        )  # fmt: skip
+
+    def count(self, timing: Timing) -> None:
+        """Take in one request."""
+        self.requests += 1
+        self.failed += timing.failed
+        self.tokens += timing.tokens
+        if timing.failed:
+            return
+        self.sketches["total"].add(timing.total_ms)
+        if timing.ttft_ms is not None:
+            self.sketches["first"].add(timing.ttft_ms)
+        if timing.token_ms is not None:
+            self.sketches["token"].add(timing.token_ms)
+
     @classmethod
     def load(cls, text: str) -> Minute:
         """A minute that was kept."""
@@ -82,51 +102,49 @@ class Latency:
 
 
 class Latencies:
-    """The last minutes of all models."""
+    """The last minutes of all models.
+
+    What is shown goes by a clock that only goes on: a request belongs to the last minutes whatever the clock on the wall
+    said as it ended. What is kept goes by that clock, a minute being what is new in it and added to what is kept of it:
+    a minute that comes twice, as when the clock is set back, has the requests of both.
+    """
 
     def __init__(self) -> None:
         self._minutes: dict[str, dict[int, Minute]] = {}
-        self._dirty: set[tuple[str, int]] = set()
+        self._fresh: dict[tuple[str, int], Minute] = {}
 
-    def observe(self, timing: Timing) -> None:
-        """Count one request in the minute in which it ended."""
-        at = int(timing.ended_at) // 60
-        minute = self._minutes.setdefault(timing.model, {}).setdefault(at, Minute())
-        self._dirty.add((timing.model, at))
-        minute.requests += 1
-        minute.failed += timing.failed
-        minute.tokens += timing.tokens
-        if timing.failed:
-            return
-        minute.sketches["total"].add(timing.total_ms)
-        if timing.ttft_ms is not None:
-            minute.sketches["first"].add(timing.ttft_ms)
-        if timing.token_ms is not None:
-            minute.sketches["token"].add(timing.token_ms)
+    def observe(self, timing: Timing, ticks: float) -> None:
+        """Count one request, which ended at a moment of that clock."""
+        self._minutes.setdefault(timing.model, {}).setdefault(int(ticks // 60), Minute()).count(timing)
+        self._fresh.setdefault((timing.model, int(timing.ended_at // 60)), Minute()).count(timing)
 
     def models(self) -> list[str]:
         """The models that had requests lately."""
         return sorted(self._minutes)
 
-    def window(self, model: str, now: float, minutes: int = WINDOW_MINUTES) -> Latency:
+    def window(self, model: str, ticks: float, minutes: int = WINDOW_MINUTES) -> Latency:
         """The requests of a model in the last minutes, the one under way included."""
-        last = int(now) // 60
+        last = int(ticks // 60)
         return over(
             model, minutes, (m for at, m in self._minutes.get(model, {}).items() if last - minutes < at <= last)
         )
 
-    def take_over(self, kept: Iterable[tuple[str, int, str]]) -> None:
-        """Go on with minutes that were kept, as (model, minute, text)."""
+    def take_over(self, kept: Iterable[tuple[str, int, str]], now: float, ticks: float) -> None:
+        """Go on with minutes that were kept, as (model, minute, text); ``now`` is what the clock on the wall shows."""
         for model, at, text in kept:
-            self._minutes.setdefault(model, {})[at] = Minute.load(text)
+            place = int(ticks // 60) - (int(now // 60) - at)
+            minutes = self._minutes.setdefault(model, {})
+            minutes[place] = Minute.load(text).plus(minutes.get(place, Minute()))
 
-    def settle(self, now: float) -> list[tuple[str, int, str]]:
-        """The minutes that changed since the last time, to be kept; forgets those that no window reaches any more."""
-        changed = [(model, at, self._minutes[model][at].dump()) for model, at in sorted(self._dirty)]
-        self._dirty.clear()
-        oldest = int(now) // 60 - WINDOW_MINUTES
+    def fresh(self) -> list[tuple[str, int, Minute]]:
+        """What is not kept yet, as (model, minute, what is new in it)."""
+        return [(model, at, minute) for (model, at), minute in sorted(self._fresh.items(), key=lambda item: item[0])]
+
+    def settle(self, ticks: float) -> None:
+        """What was new is kept; forgets the minutes that no window reaches any more."""
+        self._fresh.clear()
+        oldest = int(ticks // 60) - WINDOW_MINUTES
         for model, minutes in list(self._minutes.items()):
             self._minutes[model] = {at: m for at, m in minutes.items() if at > oldest}
             if not self._minutes[model]:
                 del self._minutes[model]
-        return changed

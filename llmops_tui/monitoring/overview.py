@@ -149,7 +149,8 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
     steps: list[Step] = []
     at = time.time() if now is None else now
     if moment is not None:
-        steps += [Step(alert.text, "monitor", urgent=True) for alert in moment.alerts]
+        # A job that failed has a step of its own, which leads to it.
+        steps += [Step(a.text, "monitor", urgent=True) for a in moment.alerts if not a.series.startswith("job.")]
     bad = {JobState.FAILED, JobState.KILLED, JobState.LOST}
     resumed = {job.resumes for job in seen.jobs}
     for job in seen.jobs:

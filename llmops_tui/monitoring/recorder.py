@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -18,15 +19,17 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.hardware.gpus import GpuSampler, GpuView
 from llmops_tui.hardware.host import HostLoad, HostSampler
-from llmops_tui.hardware.processes import Ours, ProcessLoad, ProcessSampler
+from llmops_tui.hardware.processes import ProcessLoad, ProcessSampler
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import Job, JobState, JobStore
-from llmops_tui.monitoring import series
-from llmops_tui.monitoring.alerts import DEFAULT_RULES, Alert, AlertEngine, load_rules, may_run, run_command
+from llmops_tui.monitoring import happenings, series
+from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
+from llmops_tui.monitoring.changes import ChangeWatch
 from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import FLUSH_SECONDS, History
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
-from llmops_tui.training.history import HistoryReader
+from llmops_tui.monitoring.rules import DEFAULT_RULES, load_rules, may_run
+from llmops_tui.monitoring.under_way import RunSeries, ours
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
@@ -92,6 +95,7 @@ class _Costs:
 class Recorder:
     """Looks, keeps and warns. Call :meth:`look` each second, or :meth:`start` a thread that does.
 
+    ``clock`` stamps what is kept; ``ticks`` only goes on, and counts all waits, windows and what is due.
     ``wants_processes`` is asked before each look whether anybody shows processes: finding them is the dearest part.
     """
 
@@ -101,6 +105,7 @@ class Recorder:
         *,
         gpus: GpuSampler | None = None,
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
         told: Callable[[list[Alert]], None] | None = None,
         wants_processes: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -108,6 +113,7 @@ class Recorder:
         self.history = History(workspace.history)
         self.moment: Moment | None = None
         self._clock = clock
+        self._ticks = ticks
         self._told = told
         self._wants_processes = wants_processes
         self._gpus = gpus or GpuSampler()
@@ -116,16 +122,21 @@ class Recorder:
         self._engines = EngineSampler(ServerSupervisor(workspace))
         self._journal = Journal(workspace)
         self._jobs = JobStore(self._journal)
-        self._runs = _Runs()
+        self._runs = RunSeries()
+        self._recent = happenings.Recent()
+        self._failures = happenings.Failures()
+        self._changes: ChangeWatch | None = None
         self._latencies = Latencies()
         self._windows: tuple[Latency, ...] = ()
         self._alerts = AlertEngine(DEFAULT_RULES)
         self._costs = _Costs()
         self._lock_file: int | None = None
         self._cursor: tuple[str, int] | None = None
+        self._counted_to = -math.inf
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._flushed = self._pruned = self._counted = 0.0
+        # By the clock that only goes on: when something was last done.
+        self._looked = self._flushed = self._pruned = self._counted = -math.inf
         self._rules_stamp: float | None = -1.0
         self._look_trouble = self._rules_trouble = ""
 
@@ -154,7 +165,7 @@ class Recorder:
         for thread in self._threads:
             thread.join(timeout=3.0)
         with contextlib.suppress(LlmopsError):
-            self._keep(self._clock())
+            self._keep(self._clock(), self._ticks())
         self.history.close()
         self._engines.close()
         self._gpus.close()
@@ -183,36 +194,48 @@ class Recorder:
     def look(self) -> Moment:
         """Look at everything now, and keep it where this process records."""
         began = time.thread_time()
-        now = self._clock()
+        now, ticks = self._clock(), self._ticks()
         self._claim()
         showing = self._wants_processes()
         view = self._gpus.look(processes=showing)
         host = self._host.sample()
         engines = tuple(self._engines.look())
-        jobs = tuple(job for job in self._jobs.all(50) if job.state == JobState.RUNNING)
+        known = self._jobs.all(50)
+        jobs = tuple(job for job in known if job.state == JobState.RUNNING)
+        failed = self._failures.lately(known, ticks, now)
         processes: tuple[ProcessLoad, ...] = ()
         if showing:
             self._processes = self._processes or ProcessSampler()
             processes = self._processes.look(view.gpus, ours(engines, jobs))
-        self._count(now)
+        self._count(now, ticks)
         values = (
             series.of_host(host)
             | series.of_gpus(view.gpus)
+            | self._recent.of_gpus(view.gpus, ticks)
             | series.of_engines(engines)
-            | series.of_latencies(self._latencies, now)
-            | self._runs.series(jobs, self._jobs)
+            | series.of_latencies(self._latencies, ticks)
+            | happenings.of_jobs(known, failed)
+            | self._runs.of(jobs, self._jobs)
         )
         if self.recording:
             self.history.add(now, values)
-            self._warn(now, values)
-            if now - self._flushed >= FLUSH_SECONDS or now < self._flushed:
-                self._keep(now)
+            self._note_changes(now, engines)
+            self._warn(now, ticks, values, happenings.notes_of(view.gpus, engines, failed))
+            if ticks - self._flushed >= FLUSH_SECONDS:
+                self._keep(now, ticks)
         cost = self._costs.add(time.thread_time() - began)
-        alerts = self._alerts.active if self.recording else self._others_alerts(now)
+        # An alert changes as it goes on, and a moment is drawn by others.
+        alerts = tuple(replace(a) for a in self._alerts.active) if self.recording else self._others_alerts(ticks)
         self.moment = Moment(
-            now, host, view, engines, self._windows, processes, jobs, tuple(alerts), cost, self.recording, self.trouble
+            now, host, view, engines, self._windows, processes, jobs, alerts, cost, self.recording, self.trouble
         )
+        self._looked = ticks
         return self.moment
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last look that came to its end; without end before the first."""
+        return self._ticks() - self._looked
 
     def look_slowly(self) -> None:
         """Ask for what blocks: PCIe traffic, memory errors, critical errors."""
@@ -225,34 +248,44 @@ class Recorder:
         self._lock_file = try_lock(self.workspace.root / "recorder.lock")
         if self._lock_file is None:
             return
-        self._alerts.take_over(alert for alert in self.history.alerts() if alert.cleared_at is None)
+        for twice in self._alerts.take_over(alert for alert in self.history.alerts() if alert.cleared_at is None):
+            self.history.keep_alert(twice)
         # What was counted for show alone is counted again, from where whoever recorded before had kept it.
         self._cursor, self._latencies = None, Latencies()
 
-    def _count(self, now: float) -> None:
+    def _count(self, now: float, ticks: float) -> None:
         """Take in the requests that ended since the last look."""
+        # Those that came between two looks are no older than the first of them, whatever the clock on the wall says.
+        longest = ticks - self._counted_to
+        self._counted_to = ticks
         if self._cursor is None:
+            longest = math.inf
             journal = str(self._journal.connection().execute("SELECT journal FROM identity").fetchone()[0])
             kept = self.history.cursor(journal)
             self._cursor = (journal, kept)
-            # A minute that was kept in part is gone on with, however long ago that was.
-            first = [timing.ended_at for timing in self._journal.timings_after(kept, limit=1)]
-            self._latencies.take_over(self.history.minutes(min([now - WINDOW_MINUTES * 60, *first]), now))
+            self._latencies.take_over(self.history.minutes(now - WINDOW_MINUTES * 60, now), now, ticks)
         journal, seq = self._cursor
         while timings := self._journal.timings_after(seq):
             for timing in timings:
-                self._latencies.observe(timing)
+                self._latencies.observe(timing, ticks - min(longest, max(0.0, now - timing.ended_at)))
             seq = timings[-1].seq
         changed = seq != self._cursor[1]
         self._cursor = (journal, seq)
-        if changed or now - self._counted >= _LATENCY_SECONDS or now < self._counted:
-            self._counted = now
-            self._windows = tuple(self._latencies.window(model, now) for model in self._latencies.models())
+        if changed or ticks - self._counted >= _LATENCY_SECONDS:
+            self._counted = ticks
+            self._windows = tuple(self._latencies.window(model, ticks) for model in self._latencies.models())
             if not self.recording:
                 # Whoever records keeps the minutes; here they are only forgotten in time.
-                self._latencies.settle(now)
+                self._latencies.settle(ticks)
 
-    def _warn(self, now: float, values: dict[str, float | None]) -> None:
+    def _note_changes(self, now: float, engines: tuple[EngineLoad, ...]) -> None:
+        if self._changes is None:
+            self._changes = ChangeWatch(self.workspace.alert_rules, self.history.known())
+        changes, known = self._changes.look(now, engines)
+        if changes or known:
+            self.history.keep_changes(changes, known)
+
+    def _warn(self, now: float, ticks: float, values: dict[str, float | None], notes: dict[str, str]) -> None:
         path = self.workspace.alert_rules
         stamp = path.stat().st_mtime if path.exists() else None
         if stamp != self._rules_stamp:
@@ -263,7 +296,7 @@ class Recorder:
             except LlmopsError as error:
                 # The rules that were used before go on.
                 self._rules_trouble = error.told
-        alerts = self._alerts.step(now, values)
+        alerts = self._alerts.step(ticks, values, at=now, notes=notes)
         for alert in alerts:
             self.history.keep_alert(alert)
             if alert.rule.command and not may_run(path):
@@ -281,54 +314,25 @@ class Recorder:
         if problem:
             self._rules_trouble = problem
 
-    def _others_alerts(self, now: float) -> list[Alert]:
+    def _others_alerts(self, ticks: float) -> tuple[Alert, ...]:
         """What the process that records has raised."""
-        if now - self._flushed < FLUSH_SECONDS and self.moment is not None:
-            return list(self.moment.alerts)
-        self._flushed = now
-        return [alert for alert in self.history.alerts() if alert.cleared_at is None]
+        if ticks - self._flushed < FLUSH_SECONDS and self.moment is not None:
+            return self.moment.alerts
+        self._flushed = ticks
+        return tuple(alert for alert in self.history.alerts() if alert.cleared_at is None)
 
-    def _keep(self, now: float) -> None:
+    def _keep(self, now: float, ticks: float) -> None:
         if not self.recording:
             return
-        self._flushed = now
+        self._flushed = ticks
         self.history.flush()
-        changed = self._latencies.settle(now)
-        if changed and self._cursor is not None:
-            self.history.keep_minutes(changed, self._cursor)
-        if now - self._pruned >= _PRUNE_SECONDS or now < self._pruned:
-            self._pruned = now
+        fresh = self._latencies.fresh()
+        if fresh and self._cursor is not None:
+            self.history.keep_minutes(fresh, self._cursor)
+        # Only now: what could not be kept is tried again with what came meanwhile.
+        self._latencies.settle(ticks)
+        if ticks - self._pruned >= _PRUNE_SECONDS:
+            self._pruned = ticks
             self.history.prune(now)
-            self._journal.forget_timings(now - _TIMINGS_KEPT)
-
-
-def ours(engines: tuple[EngineLoad, ...], jobs: tuple[Job, ...]) -> dict[int, Ours]:
-    """The processes of this workspace by pid, and this app itself."""
-    found = {os.getpid(): Ours("llmops", "app")}
-    for engine in engines:
-        found[engine.pid] = Ours(engine.model, "server")
-    for job in jobs:
-        # In another container its number is somebody else's.
-        if job.process is not None and job.process.alive():
-            found[job.process.pid] = Ours(job.title, "run" if job.kind in {"train", "eval"} else "job")
-    return found
-
-
-class _Runs:
-    """The newest loss and speed of the training runs under way."""
-
-    def __init__(self) -> None:
-        self._readers: dict[str, HistoryReader] = {}
-
-    def series(self, jobs: tuple[Job, ...], store: JobStore) -> dict[str, float | None]:
-        """Their series."""
-        running = {job.id: job for job in jobs if job.kind == "train"}
-        self._readers = {key: reader for key, reader in self._readers.items() if key in running}
-        found: dict[str, float | None] = {}
-        for key, job in running.items():
-            reader = self._readers.setdefault(key, HistoryReader(store.folder(job)))
-            reader.poll()
-            name = job.title.removeprefix("train ")
-            found[f"training.{name}.loss"] = reader.history.last("loss")
-            found[f"training.{name}.tokens_per_s"] = reader.history.last("tokens_per_s")
-        return found
+            if self._cursor is not None:
+                self._journal.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import math
 
-from llmops_tui.monitoring.alerts import Alert, AlertEngine, Rule
+from llmops_tui.monitoring.alerts import Alert, AlertEngine
 from llmops_tui.monitoring.history import History
+from llmops_tui.monitoring.rules import Rule
 
 
 def replay(history: History, rules: tuple[Rule, ...], begin: float, end: float) -> list[Alert]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmops_tui.hardware.gpus import Gpu
+from llmops_tui.hardware.gpus import FAULTS, Gpu
 from llmops_tui.hardware.host import HostLoad
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.latency import ALERT_MINUTES, KINDS, Latencies
@@ -16,7 +16,8 @@ UNITS = {
     "cpu": "%", "memory": "%", "disk": "%", "swap": "B", "read": "B/s", "written": "B/s", "received": "B/s", "sent": "B/s",
     "utilisation": "%", "bandwidth": "%", "power": "W", "temperature": "°C", "clock": "MHz", "running": "requests",
     "waiting": "requests", "cache": "%", "prompt_rate": "tok/s", "decode_rate": "tok/s", "p50": "ms", "p95": "ms",
-    "p99": "ms", "loss": "nats", "throughput": "tok/s", "tokens_per_s": "tok/s", "rate": "1/s",
+    "p99": "ms", "loss": "nats", "throughput": "tok/s", "tokens_per_s": "tok/s", "rate": "1/s", "disk_free": "B",
+    "failed": "jobs", "xid": "errors", "ecc_corrected": "errors", "ecc_uncorrected": "errors",
 }  # fmt: skip
 
 
@@ -27,6 +28,18 @@ def unit_of(series: str) -> str:
     return UNITS.get(series.rpartition(".")[2], "")
 
 
+def why_silent(series: str) -> str:
+    """Why a series has no values any more, as far as its name tells."""
+    what, _, rest = series.partition(".")
+    if what == "engine" and rest.rpartition(".")[2] != "throughput":
+        return "no data: the model is not loaded any more, or it rests"
+    if what in {"latency", "errors", "requests", "engine"}:
+        return f"no data: no requests for {ALERT_MINUTES} minutes"
+    return {
+        "training": "no data: the run has ended", "job": "no data: no such job of late",
+    }.get(what, "no data: nothing tells this value any more")  # fmt: skip
+
+
 def of_host(host: HostLoad) -> dict[str, float | None]:
     """The series of the machine."""
     disk = 100 * host.disk_used / host.disk_total if host.disk_used is not None and host.disk_total else None
@@ -35,6 +48,7 @@ def of_host(host: HostLoad) -> dict[str, float | None]:
         "host.memory": 100 * host.memory_used / host.memory_total,
         "host.swap": host.swap_used,
         "host.disk": disk,
+        "host.disk_free": host.disk_free,
         "host.read": host.disk_read,
         "host.written": host.disk_written,
         "host.received": host.received,
@@ -56,7 +70,14 @@ def of_gpus(gpus: Iterable[Gpu]) -> dict[str, float | None]:
             f"gpu{gpu.index}.clock": gpu.clock,
             f"gpu{gpu.index}.received": gpu.link.received,
             f"gpu{gpu.index}.sent": gpu.link.sent,
+            f"gpu{gpu.index}.lost": float(bool(gpu.trouble)),
+            f"gpu{gpu.index}.throttled": None if gpu.throttled is None else float(bool(FAULTS & set(gpu.throttled))),
+            f"gpu{gpu.index}.ecc_uncorrected": gpu.link.ecc_uncorrected,
         }
+        for instance in gpu.instances:
+            if instance.memory_used is not None and instance.memory_total:
+                share = 100 * instance.memory_used / instance.memory_total
+                found[f"gpu{gpu.index}.{instance.index}.memory"] = share
     return found
 
 
@@ -65,6 +86,10 @@ def of_engines(engines: Iterable[EngineLoad]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for engine in engines:
         busy = engine.running > 0
+        # Loading is neither: that it takes long is nothing to be woken for, and it says nothing of what it will be.
+        found[f"engine.{engine.model}.up"] = None if engine.state == "loading" else float(engine.up)
+        if not engine.answers:
+            continue
         found |= {
             f"engine.{engine.model}.running": engine.running,
             f"engine.{engine.model}.waiting": engine.waiting,
@@ -75,11 +100,11 @@ def of_engines(engines: Iterable[EngineLoad]) -> dict[str, float | None]:
     return found
 
 
-def of_latencies(latencies: Latencies, now: float) -> dict[str, float | None]:
+def of_latencies(latencies: Latencies, ticks: float) -> dict[str, float | None]:
     """Percentiles of the last minutes in milliseconds, and the share of requests that failed."""
     found: dict[str, float | None] = {}
     for model in latencies.models():
-        window = latencies.window(model, now, ALERT_MINUTES)
+        window = latencies.window(model, ticks, ALERT_MINUTES)
         if window.requests:
             found[f"errors.{model}"] = window.error_rate
             found[f"requests.{model}.rate"] = window.requests / (ALERT_MINUTES * 60)

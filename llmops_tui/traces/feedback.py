@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.content import feedback_as_kept
+from llmops_tui.settings import load_settings
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id
@@ -28,7 +31,7 @@ def give(
 
     Raises:
         NotFoundError: there is no such trace.
-        InputRefusedError: ``empty_feedback`` or ``bad_feedback``.
+        InputRefusedError: ``empty_feedback``, ``bad_feedback``, or ``content_off``: the settings keep no texts.
     """
     if score is not None and score not in SCORES:
         raise InputRefusedError("bad_feedback", f"{score!r} is no score", "up or down.")
@@ -41,8 +44,18 @@ def give(
         "request": found.line.id, "score": SCORES.get(score or ""), "correction": correction or None,
         "comment": comment or None, "verdict": verdict, "source": source, "said_at": time.time(),
     }  # fmt: skip
+    policy = load_settings()[0].trace_content
+    if policy == "off" and (correction or comment):
+        raise InputRefusedError(
+            "content_off",
+            "the setting trace_content is off: no texts are kept",
+            "Give a score or a verdict, or change it.",
+        )
+    entry = feedback_as_kept(entry, policy) | {"source": source}
     key = new_id("fb")
     store.journal.append("feedback", key, entry)
-    fold(store.catalogue, store.journal)
+    with contextlib.suppress(LlmopsError):
+        # It is durable in the journal; a book that is busy takes it with the next look.
+        fold(store.catalogue, store.journal)
     return {"feedback": key, "trace": found.line.id, "score": score, "correction": correction, "comment": comment,
             "verdict": verdict}  # fmt: skip

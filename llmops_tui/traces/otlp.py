@@ -81,10 +81,11 @@ def span(trace: Trace, *, content: bool) -> dict[str, Any]:
     out: dict[str, Any] = {
         "traceId": digest[:32], "spanId": digest[32:48], "name": f"{operation} {line.model}", "kind": _CLIENT,
         "startTimeUnixNano": str(begin), "endTimeUnixNano": str(begin + int((line.total_ms or 0) * 1e6)),
-        "attributes": _attributes(values), "events": [_evaluation(said) for said in trace.said if said["score"]],
+        "attributes": _attributes(values), "events": [_evaluation(said, content=content) for said in trace.said if said["score"]],
     }  # fmt: skip
     if line.error:
-        out["status"] = {"code": _ERROR, "message": line.error}
+        # A message may quote what was asked.
+        out["status"] = {"code": _ERROR} | ({"message": line.error} if content else {})
     return out
 
 
@@ -94,10 +95,12 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
-def _evaluation(said: dict[str, Any]) -> dict[str, Any]:
+def _evaluation(said: dict[str, Any], *, content: bool) -> dict[str, Any]:
     values = {
         "gen_ai.evaluation.name": "user_feedback", "gen_ai.evaluation.score.value": float(said["score"]),
-        "gen_ai.evaluation.score.label": "up" if said["score"] > 0 else "down", "gen_ai.evaluation.explanation": said["comment"],
+        "gen_ai.evaluation.score.label": "up" if said["score"] > 0 else "down",
+        # What somebody wrote is content, too.
+        "gen_ai.evaluation.explanation": said["comment"] if content else None,
     }  # fmt: skip
     return {
         "name": "gen_ai.evaluation.result",

@@ -73,7 +73,7 @@ def complete(folder: Path) -> list[Checkpoint]:
     """All checkpoints that have their marker, the newest first; their files are not read."""
     found = []
     for path in folder.glob("checkpoint-*"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             marker = parse_json((path / MARKER).read_text(encoding="utf-8"))
             loss = marker.get("eval_loss")
             found.append(Checkpoint(int(marker["step"]), path, None if loss is None else float(loss)))
@@ -87,7 +87,7 @@ def verify(checkpoint: Checkpoint) -> str:
         for name, digest in hashes.items():
             if sha256_file(checkpoint.path / name) != digest:
                 return f"{name} is not what was written"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it cannot be read ({error})"
     return ""
 

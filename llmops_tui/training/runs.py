@@ -19,7 +19,7 @@ from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import Workspace, within
 
 if TYPE_CHECKING:
     import duckdb
@@ -156,8 +156,11 @@ class RunStore:
                 "not_trainable", f"{model.name!r} is a {model.kind} model; training needs the model's safetensors folder",
                 "llmops model add FOLDER --name NAME registers one.",
             )  # fmt: skip
-        if not model.present:
-            raise InputRefusedError("model_missing", f"the files of {model.name!r} are not in {model.path}")
+        if trouble := model.trouble:
+            raise InputRefusedError(
+                "model_missing", f"the files of {model.name!r} in {model.path} are not those it was registered with: {trouble}",
+                f"llmops model verify {model.name}",
+            )  # fmt: skip
         return model
 
     # ── runs ──
@@ -321,7 +324,7 @@ class RunStore:
         return Run(
             name, check(json.loads(recipe)), job, base, tuple((a, b) for a, b in json.loads(data)), bool(chosen["beside"]),
             bool(chosen["make_room"]), bool(chosen["force"]), json.loads(result) if result else None, created, finished,
-            self.workspace.runs / (job or f"none-{name}"),
+            within(self.workspace.runs, job or f"none-{name}"),
         )  # fmt: skip
 
 

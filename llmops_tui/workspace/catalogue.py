@@ -14,39 +14,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.workspace.files import copy_durable, write_atomic
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.files import copy_durable
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import claim, existing, note, read_marker, require
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
+from llmops_tui.workspace.opening import book_locked, copy_book, explain, is_damage, open_book
 
 if TYPE_CHECKING:
     import duckdb
 
 T = TypeVar("T")
 
-STORAGE_VERSION = "v1.5.0"
 LOCK_SECONDS = 10.0
 _POLL_SECONDS = 0.01
-
-# No extension is ever fetched or loaded, no progress bar is ever printed, and memory stays small beside a model.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "allow_community_extensions": False,
-    "memory_limit": "1GB",
-    "threads": 2,
-}
-
-
-def connect_memory() -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB connection with the house's settings."""
-    import duckdb
-
-    connection = duckdb.connect(":memory:", config=dict(_CONFIG))
-    connection.execute("SET enable_progress_bar = false")
-    return connection
 
 
 class Catalogue:
@@ -70,9 +52,11 @@ class Catalogue:
         """Run ``work`` in one transaction and return what it returns, committed and durable.
 
         Raises:
-            LlmopsError: ``workspace_locked``, ``workspace_newer``, ``disk_full`` or ``book_damaged``.
+            LlmopsError: ``workspace_locked``, ``workspace_newer``, ``workspace_read_only``, ``disk_full`` or ``book_damaged``.
         """
         import duckdb
+
+        self.workspace.refuse_if_read_only()
 
         with self._opened() as connection:
             connection.execute("BEGIN")
@@ -83,7 +67,7 @@ class Catalogue:
                 with contextlib.suppress(duckdb.Error):
                     connection.execute("ROLLBACK")
                 if isinstance(error, duckdb.Error):
-                    raise _explain(error, self.workspace.book) from error
+                    raise explain(error, self.workspace.book) from error
                 raise
             return result
 
@@ -108,12 +92,16 @@ class Catalogue:
             try:
                 return work(connection)
             except duckdb.Error as error:
-                if _is_damage(str(error)):
-                    raise _explain(error, self.workspace.book) from error
+                if is_damage(str(error)):
+                    raise explain(error, self.workspace.book) from error
                 raise
 
     def snapshot(self, target: Path) -> None:
         """Copy the book, whole and consistent, to ``target``."""
+        if self.workspace.read_only:
+            with self._opened():
+                copy_book(self.workspace, target)
+            return
         with self._opened() as connection:
             connection.execute("CHECKPOINT")
             connection.close()
@@ -123,9 +111,13 @@ class Catalogue:
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         existing(self.workspace)
         deadline = time.monotonic() + self._lock_seconds
+        if self.workspace.read_only:
+            with self._looked_at(deadline) as connection:
+                yield connection
+            return
         with self._queue(deadline):
             known = require(self.workspace, self.workspace.book)
-            connection = self._connect(deadline)
+            connection = open_book(self.workspace, deadline, self._lock_seconds)
             try:
                 before = self._migrate(connection)
                 claim(self.workspace, self._id(connection, new=before == 0))
@@ -134,6 +126,28 @@ class Catalogue:
                 yield connection
             finally:
                 connection.close()
+
+    @contextlib.contextmanager
+    def _looked_at(self, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The book of a workspace that can only be read: no lock of ours, no migration; its log is replayed in memory."""
+        require(self.workspace, self.workspace.book)
+        connection = open_book(self.workspace, deadline, self._lock_seconds, read_only=True)
+        try:
+            found, latest = self._version(connection), self._migrations[-1].version
+            if found != latest:
+                raise InputRefusedError(
+                    "workspace_older" if found < latest else "workspace_newer",
+                    f"the workspace {self.workspace.root} has schema {found}, this llmops {latest}, and it can only be read",
+                    "Copy it to where it can be written.",
+                )
+            yield connection
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _version(connection: duckdb.DuckDBPyConnection) -> int:
+        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+        return int(row[0]) if row and row[0] is not None else 0
 
     @contextlib.contextmanager
     def _queue(self, deadline: float) -> Iterator[None]:
@@ -147,7 +161,7 @@ class Catalogue:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         holder = os.pread(descriptor, 100, 0).decode("ascii", "replace").strip() or "unknown"
-                        raise _locked(self.workspace, f"process {holder}", self._lock_seconds) from None
+                        raise book_locked(self.workspace, f"process {holder}", self._lock_seconds) from None
                     time.sleep(_POLL_SECONDS)
             with contextlib.suppress(OSError):  # the name is a courtesy to whoever waits; a full disk must not stop us
                 os.ftruncate(descriptor, 0)
@@ -155,45 +169,6 @@ class Catalogue:
             yield
         finally:
             os.close(descriptor)
-
-    def _connect(self, deadline: float) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
-        while True:
-            connection = connect_memory()
-            try:
-                path = str(self.workspace.book).replace("'", "''")
-                connection.execute(f"ATTACH '{path}' AS book (STORAGE_VERSION '{STORAGE_VERSION}')")
-                connection.execute("USE book")
-            except duckdb.Error as error:
-                connection.close()
-                text = str(error)
-                if "Could not set lock" in text or "Conflicting lock" in text:
-                    if time.monotonic() > deadline:
-                        raise _locked(self.workspace, text.partition(". See")[0], self._lock_seconds) from error
-                    time.sleep(_POLL_SECONDS)
-                    continue
-                if self._set_wal_aside(text):
-                    continue
-                raise _explain(error, self.workspace.book) from error
-            self.workspace.book.chmod(0o600)
-            return connection
-
-    def _set_wal_aside(self, text: str) -> bool:
-        """Rename a write-ahead log that cannot be replayed and leave a notice; true where one was renamed."""
-        wal = self.workspace.book.with_name(self.workspace.book.name + ".wal")
-        if "WAL" not in text or not wal.exists():
-            return False
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        kept = wal.with_name(f"{wal.name}.corrupt-{stamp}-{os.getpid()}")
-        wal.rename(kept)
-        notice = (
-            f"The last changes to the book could not be replayed. They were set aside as {kept.name}; everything "
-            f"saved before them is here. Cause: {text.splitlines()[0][:300]}"
-        )
-        with contextlib.suppress(OSError):  # on a full disk the renamed log itself still tells
-            write_notice(self.workspace, notice)
-        return True
 
     def _id(self, connection: duckdb.DuckDBPyConnection, *, new: bool) -> str:
         """The id of the workspace that the book is of; one that has none yet takes this one's."""
@@ -208,8 +183,7 @@ class Catalogue:
     def _migrate(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Bring the book to the newest schema; returns the one it had, 0 where it was just made."""
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
-        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-        current = int(row[0]) if row and row[0] is not None else 0
+        current = self._version(connection)
         latest = self._migrations[-1].version
         if current == latest:
             return current
@@ -238,38 +212,3 @@ class Catalogue:
 def book_lock(workspace: Workspace) -> Path:
     """The lock of whoever has the book open."""
     return workspace.root / "workspace.lock"
-
-
-def write_notice(workspace: Workspace, text: str) -> None:
-    """Leave a banner for the next screen or command to show, until it is dismissed."""
-    write_atomic(workspace.logs / f"notice-{time.time_ns()}.txt", text)
-
-
-def read_notices(workspace: Workspace) -> list[tuple[Path, str]]:
-    """The banners that were not dismissed yet, oldest first; dismissing one is deleting its file."""
-    return [(p, p.read_text(encoding="utf-8")) for p in sorted(workspace.logs.glob("notice-*.txt"))]
-
-
-def _locked(workspace: Workspace, holder: str, seconds: float) -> LlmopsError:
-    return LlmopsError(
-        "workspace_locked",
-        f"the book {workspace.book} stayed locked for {seconds:g} s by {holder}",
-        "Close that program, or wait and try again. Nothing was changed.",
-    )
-
-
-def _is_damage(text: str) -> bool:
-    return any(sign in text for sign in ("checksum", "not a valid DuckDB", "Corrupt", "Could not read enough bytes"))
-
-
-def _explain(error: Exception, book: Path) -> LlmopsError:
-    text = str(error).splitlines()[0][:400]
-    if "No space left" in text:
-        return LlmopsError("disk_full", f"no space left on the disk of {book}", "Free some space and try again.")
-    if _is_damage(text):
-        return LlmopsError(
-            "book_damaged",
-            f"the book {book} is damaged: {text}",
-            f"Restore a backup (llmops restore). Copies made before migrations are in {book.parent / 'backups'}.",
-        )
-    return LlmopsError("book_failed", f"the book {book} refused: {text}")

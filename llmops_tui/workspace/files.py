@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 _CHUNK = 4 * 1024 * 1024
 
@@ -31,10 +33,28 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
         temporary.chmod(mode)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A write does not know what it writes to, and whoever reads the message would like to.
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
+
+
+def append_bytes(path: Path) -> BinaryIO:
+    """Open a log for appending, private to its owner; never through a link, which may lead to another's file.
+
+    Raises:
+        OSError: it is a link, or cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "ab")
+
+
+def append_text(path: Path) -> TextIO:
+    """As :func:`append_bytes`, for texts."""
+    return io.TextIOWrapper(append_bytes(path), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def sync_folder(path: Path) -> None:

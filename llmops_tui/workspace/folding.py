@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.bulk import insert_rows, whole_characters
-from llmops_tui.workspace.catalogue import Catalogue, write_notice
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text, write_atomic
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.lineage import record_many
+from llmops_tui.workspace.notices import write_notice
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import duckdb
 
 # A few megabytes of text, and well under a second with the book locked.
 _BATCH = 2000
+# Characters of events that are read and inserted at once, so that large ones need no more memory than small ones.
+_BATCH_LENGTH = 16_000_000
 
 _REQUEST_COLUMNS = {
     "id": "VARCHAR", "started_at": "DOUBLE", "model": "VARCHAR", "model_sha256": "VARCHAR", "prompt": "VARCHAR",
@@ -45,6 +50,9 @@ def fold(catalogue: Catalogue, journal: Journal) -> int:
     An event that was damaged, or that the book will not have, is left out with a notice: it must not keep all that
     come after it from being folded.
     """
+    if catalogue.workspace.read_only:
+        # They stay in the journal; whoever may write takes them.
+        return 0
     taken = 0
     while count := _fold_batch(catalogue, journal, _BATCH):
         taken += count
@@ -53,9 +61,7 @@ def fold(catalogue: Catalogue, journal: Journal) -> int:
 
 def _fold_batch(catalogue: Catalogue, journal: Journal, most: int) -> int:
     connection = journal.connection()
-    rows = connection.execute(
-        "SELECT seq, key, kind, body, sha256 FROM events ORDER BY seq LIMIT ?", (most,)
-    ).fetchall()
+    rows = _next_rows(connection, most)
     if not rows:
         return 0
     journal_id = str(connection.execute("SELECT journal FROM identity").fetchone()[0])
@@ -75,7 +81,7 @@ def _fold_batch(catalogue: Catalogue, journal: Journal, most: int) -> int:
     try:
         catalogue.write(work)
     except LlmopsError as error:
-        if not _is_of_the_data(error.__cause__):
+        if not _is_too_much(error.__cause__) and not _is_of_the_data(error.__cause__):
             raise
         if len(rows) > 1:
             return _fold_batch(catalogue, journal, len(rows) // 2)
@@ -84,6 +90,18 @@ def _fold_batch(catalogue: Catalogue, journal: Journal, most: int) -> int:
     with journal.transaction() as transaction:
         transaction.execute("DELETE FROM events WHERE seq <= ?", (last,))
     return len(rows)
+
+
+def _next_rows(connection: sqlite3.Connection, most: int) -> list[tuple[Any, ...]]:
+    """The oldest events, at most so many and so long, but one at least."""
+    rows: list[tuple[Any, ...]] = []
+    length = 0
+    for row in connection.execute("SELECT seq, key, kind, body, sha256 FROM events ORDER BY seq LIMIT ?", (most,)):
+        length += len(row[3])
+        if rows and length > _BATCH_LENGTH:
+            break
+        rows.append(row)
+    return rows
 
 
 def _mark(book: duckdb.DuckDBPyConnection, journal_id: str, last: int) -> None:
@@ -99,6 +117,12 @@ def _intact(catalogue: Catalogue, key: str, body: str, digest: str) -> bool:
         return True
     write_notice(catalogue.workspace, f"The journal's entry {key} was damaged on disk and could not be kept.")
     return False
+
+
+def _is_too_much(error: BaseException | None) -> bool:
+    import duckdb
+
+    return isinstance(error, duckdb.OutOfMemoryException)
 
 
 def _is_of_the_data(error: BaseException | None) -> bool:

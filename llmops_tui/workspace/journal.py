@@ -18,9 +18,14 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, note, require
-from llmops_tui.workspace.sqlite_files import counted_write, is_full
+from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full
 
 BUSY_SECONDS = 15.0
+# SQLite keeps text where a number should be, and whoever writes by hand has written it.
+_SOUND = (
+    "typeof(ended_at) <> 'text' AND typeof(total_ms) <> 'text' AND typeof(ttft_ms) <> 'text' AND typeof(token_ms) <> 'text' "
+    "AND typeof(tokens) = 'integer' AND typeof(failed) = 'integer'"
+)
 _TIMING_COLUMNS = "id, ended_at, model, ttft_ms, token_ms, total_ms, tokens, failed"
 
 
@@ -91,6 +96,10 @@ class Journal:
                     )
         return new
 
+    def waiting(self) -> int:
+        """How many events wait to be folded into the book."""
+        return int(self.connection().execute("SELECT count(*) FROM events").fetchone()[0])
+
     def newest(self) -> int:
         """The number of the newest event: changes whenever something was appended."""
         row = self.connection().execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
@@ -99,23 +108,26 @@ class Journal:
     def timings_after(self, seq: int, limit: int = 5000) -> list[Timing]:
         """Requests that ended after the one numbered ``seq``, in that order."""
         rows = self.connection().execute(
-            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE seq > ? AND {_SOUND} ORDER BY seq LIMIT ?", (seq, limit)
         )
         return [Timing(*row) for row in rows]
 
     def timings_between(self, begin: float, end: float, limit: int) -> list[Timing]:
         """Requests under way between two moments, the longest first."""
         rows = self.connection().execute(
-            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE ended_at >= ? AND ended_at - total_ms / 1000.0 <= ? "
+            f"SELECT seq, {_TIMING_COLUMNS} FROM timings WHERE ended_at >= ? AND ended_at - total_ms / 1000.0 <= ? AND {_SOUND} "
             "ORDER BY total_ms DESC LIMIT ?",
             (begin, end, limit),
         )
         return [Timing(*row) for row in rows]
 
-    def forget_timings(self, before: float) -> int:
-        """Drop the timings of requests that ended before a moment; the requests themselves are in the book."""
+    def forget_timings(self, before: float, counted: int) -> int:
+        """Drop the timings of requests that ended before a moment and were counted, up to the one of that number.
+
+        The requests themselves are in the book.
+        """
         with self.transaction() as connection:
-            return connection.execute("DELETE FROM timings WHERE ended_at < ?", (before,)).rowcount
+            return connection.execute("DELETE FROM timings WHERE ended_at < ? AND seq <= ?", (before, counted)).rowcount
 
     def save_draft(self, key: str, body: dict[str, Any]) -> None:
         """Keep what is being typed; durable when this returns."""
@@ -139,8 +151,9 @@ class Journal:
         """One immediate write transaction, rolled back on any exception.
 
         Raises:
-            LlmopsError: ``disk_full`` or ``journal_failed``.
+            LlmopsError: ``disk_full``, ``workspace_read_only`` or ``journal_failed``.
         """
+        self.workspace.refuse_if_read_only()
         connection = self.connection()
         try:
             with counted_write(connection):
@@ -158,7 +171,7 @@ class Journal:
                 connection = _open(self.workspace)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
-            if not known:
+            if not known and not self.workspace.read_only:
                 note(self.workspace, self.workspace.journal)
             self._local.connection = connection
         return connection
@@ -189,6 +202,10 @@ class Journal:
 
 
 def _open(workspace: Workspace) -> sqlite3.Connection:
+    if workspace.read_only:
+        connection = copy_to_memory(workspace.journal)
+        _create_tables(connection)
+        return connection
     fresh = not workspace.journal.exists()
     connection = sqlite3.connect(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
     workspace.journal.chmod(0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from llmops_tui.workspace.files import make_private_folder
 
 FOLDER_NAME = ".llmops"
 ENVIRONMENT_VARIABLE = "LLMOPS_WORKSPACE"
+# What a workspace says of itself, beside its databases.
+MARKER = "workspace.json"
+_MOST_NEARBY = 3
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,26 @@ class Workspace:
     @property
     def name(self) -> str:
         """What to call it on screen: the folder it belongs to."""
-        return self.root.parent.name if self.root.name == FOLDER_NAME else self.root.name
+        return self.folder.name
+
+    @property
+    def folder(self) -> Path:
+        """The folder it belongs to, by which ``--workspace`` finds it."""
+        return self.root.parent if self.root.name == FOLDER_NAME else self.root
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it is there and nothing can be written in it: a read-only mount, or another owner's folder."""
+        return self.root.is_dir() and not os.access(self.root, os.W_OK)
+
+    def refuse_if_read_only(self) -> None:
+        """Refuse to change a workspace that can only be read.
+
+        Raises:
+            InputRefusedError: ``workspace_read_only``.
+        """
+        if self.read_only:
+            raise read_only_error(self)
 
     @property
     def book(self) -> Path:
@@ -100,6 +123,30 @@ class Workspace:
         return folder
 
 
+def within(folder: Path, name: str) -> Path:
+    """The path of a name directly in a folder of the workspace; a book that came from elsewhere may name anything.
+
+    Raises:
+        InputRefusedError: ``planted``: the name would lead out of the folder.
+    """
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise InputRefusedError(
+            "planted",
+            f"the workspace names {name!r}, which is no name of anything in {folder}",
+            "llmops does not make such names: something else changed the workspace. Restore a backup (llmops restore FILE).",
+        )
+    return folder / name
+
+
+def read_only_error(workspace: Workspace) -> InputRefusedError:
+    """The error of whoever would change a workspace that can only be read."""
+    return InputRefusedError(
+        "workspace_read_only",
+        f"the workspace {workspace.root} can only be read",
+        "Copy it to where you may write, or restore a backup of it there (llmops backup works).",
+    )
+
+
 def user_runtime_folder() -> Path:
     """Where this user's live state is that no workspace owns: sockets and memory leases. Emptied by a reboot."""
     import tempfile
@@ -113,14 +160,47 @@ def user_runtime_folder() -> Path:
 def find_workspace(given: str | Path | None = None, start: Path | None = None) -> Workspace:
     """The workspace to use: the one given, the environment's, the nearest ``.llmops`` upward, else ``./.llmops``.
 
-    Nothing is made on disk; see :mod:`llmops_tui.workspace.marker`.
+    A folder that is given may be the workspace or the folder that a ``.llmops`` is in. Nothing is made on disk; see
+    :mod:`llmops_tui.workspace.marker`.
     """
     chosen = given or os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:
-        return Workspace(Path(chosen).expanduser().resolve())
+        named = Path(chosen).expanduser().resolve()
+        return Workspace(named) if _is_one(named) else _within(named) or Workspace(named)
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / FOLDER_NAME).is_dir():
-            # It may be a link; every path is compared with what is behind it.
-            return Workspace((folder / FOLDER_NAME).resolve())
+        if (found := _within(folder)) is not None:
+            return found
     return Workspace(here / FOLDER_NAME)
+
+
+def nearby_text(workspace: Workspace) -> str:
+    """Where there is none: how those in the folders beside it are named, such as the demo's; a few, else empty."""
+    ways = " or ".join(f"--workspace {shlex.quote(str(folder))}" for folder in _nearby(workspace))
+    return f"There is one near: {ways}." if ways else ""
+
+
+def _nearby(workspace: Workspace) -> list[Path]:
+    found: list[Path] = []
+    try:
+        with os.scandir(workspace.folder) as entries:
+            for entry in entries:
+                if (inner := _within(Path(entry.path))) is not None and _is_one(inner.root):
+                    found.append(Path(entry.path))
+                if len(found) == _MOST_NEARBY:
+                    break
+    except OSError:
+        return []
+    return sorted(found)
+
+
+def _within(folder: Path) -> Workspace | None:
+    """The workspace folder that lies in a folder, under its usual name."""
+    inner = folder / FOLDER_NAME
+    # It may be a link; every path is compared with what is behind it.
+    return Workspace(inner.resolve()) if os.path.isdir(inner) else None  # noqa: PTH112  a folder that is closed has none
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether a folder shows that it is a workspace itself, or was one."""
+    return any(os.path.lexists(folder / name) for name in (MARKER, "workspace.duckdb", "seals.json"))

@@ -17,10 +17,10 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.known_folders import is_known, remember
+from llmops_tui.workspace.layout import MARKER, Workspace, nearby_text
 from llmops_tui.workspace.locks import locked
 
-FILE = "workspace.json"
 _LOCK = "workspace-json.lock"
 _WAIT_SECONDS = 10.0
 # What databases keep beside their files.
@@ -46,8 +46,8 @@ class Marker:
     has: tuple[str, ...] = ()
 
 
-def make_workspace(workspace: Workspace) -> Workspace:
-    """Make what is missing of a workspace: a new one gets its id.
+def make_workspace(workspace: Workspace, *, own: bool = True) -> Workspace:
+    """Make what is missing of a workspace: a new one gets its id, and is known as this user's where it is ``own``.
 
     Raises:
         InputRefusedError: ``workspace_unusable``: the folder cannot be made; or as :func:`existing`.
@@ -59,7 +59,12 @@ def make_workspace(workspace: Workspace) -> Workspace:
             with _alone(workspace):
                 # Somebody else may have made it meanwhile, and its book with its id.
                 if _read(workspace) is None and not _had_book(workspace):
-                    _write(workspace, Marker(new_id("ws"), time.time(), _there(workspace)))
+                    marker = Marker(new_id("ws"), time.time(), _there(workspace))
+                    _write(workspace, marker)
+                    if own:
+                        # Without files of the user's own it is not trusted, which is told where it matters.
+                        with contextlib.suppress(OSError):
+                            remember(workspace.root, marker.id)
     except OSError as error:
         raise _unusable(workspace, error) from error
     return existing(workspace)
@@ -69,9 +74,11 @@ def existing(workspace: Workspace) -> Workspace:
     """The workspace, where there is one; its folders are made again where one is missing, its databases never.
 
     Raises:
-        InputRefusedError: ``no_workspace``, ``workspace_damaged`` or ``workspace_unusable``.
+        InputRefusedError: ``no_workspace``, ``workspace_damaged``, ``untrusted_link`` or ``workspace_unusable``.
     """
-    read_marker(workspace)
+    _refuse_links(workspace, read_marker(workspace))
+    if workspace.read_only:
+        return workspace
     try:
         for folder in (workspace.models, workspace.datasets, workspace.runs, workspace.logs, workspace.backups):
             make_private_folder(folder)
@@ -90,13 +97,16 @@ def read_marker(workspace: Workspace) -> Marker:
     if found is not None:
         return found
     if not _had_book(workspace):
+        near = nearby_text(workspace)
         raise InputRefusedError(
             "no_workspace",
             f"there is no workspace at {workspace.root}",
-            "llmops init makes one; --workspace names another.",
+            f"{near} llmops init makes one here." if near else "llmops init makes one; --workspace names another.",
         )
     if not _whole(workspace.book):
         raise _lost(workspace, workspace.book.name)
+    if workspace.read_only:
+        return Marker("", time.time(), _there(workspace))
     with _alone(workspace):
         found = _read(workspace)
         if found is None:
@@ -145,9 +155,9 @@ def claim(workspace: Workspace, own_id: str) -> None:
         InputRefusedError: ``foreign_book``: the book is another workspace's.
     """
     marker = read_marker(workspace)
-    if not marker.id:
+    if not marker.id and not workspace.read_only:
         _change(workspace, lambda found: replace(found, id=found.id or own_id))
-    elif marker.id != own_id:
+    elif marker.id and marker.id != own_id:
         raise InputRefusedError(
             "foreign_book",
             f"the book {workspace.book} is of the workspace {own_id}, and this one is {marker.id}",
@@ -173,8 +183,22 @@ def replace_lost(workspace: Workspace) -> list[str]:
     return lost
 
 
+def _refuse_links(workspace: Workspace, marker: Marker) -> None:
+    """A link of a workspace that came from elsewhere leads where its maker wants: to other files of its user."""
+    folders = (workspace.models, workspace.datasets, workspace.runs, workspace.logs, workspace.backups)
+    for path in (*folders, *(workspace.root / name for name in _LOST), workspace.history):
+        if path.is_symlink() and not is_known(workspace.root, marker.id):
+            raise InputRefusedError(
+                "untrusted_link",
+                f"{path} is a link, and the workspace was not made here, or was moved, copied or restored",
+                "Take the link away, or put what it leads to in its place. Where it is yours: take it away, let llmops "
+                "trust look at the workspace, and put it back.",
+            )
+
+
 def _change(workspace: Workspace, work: Callable[[Marker], Marker]) -> None:
     read_marker(workspace)
+    workspace.refuse_if_read_only()
     with _alone(workspace):
         before = read_marker(workspace)
         after = work(before)
@@ -204,7 +228,7 @@ def lost_files(workspace: Workspace) -> list[str]:
 
 
 def _marker(workspace: Workspace) -> Path:
-    return workspace.root / FILE
+    return workspace.root / MARKER
 
 
 def _write(workspace: Workspace, marker: Marker) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.catalogue import connect_memory
+from llmops_tui.workspace.opening import connect_memory
 
 if TYPE_CHECKING:
     import duckdb

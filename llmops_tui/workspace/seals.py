@@ -21,9 +21,8 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.workspace.files import sha256_text, write_atomic
-from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.layout import MARKER, Workspace
 from llmops_tui.workspace.locks import locked
-from llmops_tui.workspace.marker import FILE as MARKER
 from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sqlite_files import COUNTER
 
@@ -142,6 +141,8 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
     Files above :data:`LARGE` are left out unless ``large`` is asked for. A file that is just being written is left for
     whoever writes it. Does nothing where another process seals.
     """
+    if workspace.read_only:
+        return 0
     if not again and not _nothing_lost(workspace):
         # What is left is evidence, too.
         return 0
@@ -180,8 +181,11 @@ def _nothing_lost(workspace: Workspace) -> bool:
 
 
 def seal_file(workspace: Workspace, name: str) -> Seal | None:
-    """The seal of one file as it is now; none where it is just being written, or gone."""
+    """The seal of one file as it is now; none where it is just being written, gone, or no file."""
     path = workspace.root / name
+    if not path.is_file():
+        # Opening a pipe would wait for whoever writes it.
+        return None
     try:
         kind = kind_of(name)
         if kind == "sqlite":

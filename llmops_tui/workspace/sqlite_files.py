@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,21 @@ def counted_write(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def copy_to_memory(path: Path) -> sqlite3.Connection:
+    """What a file has that can only be read, log included, in memory: SQLite itself writes even to read such a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        for end in ("", "-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(path.with_name(path.name + end), Path(folder) / f"copy{end}")
+        on_disk = sqlite3.connect(Path(folder) / "copy")
+        in_memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        try:
+            on_disk.backup(in_memory)
+        finally:
+            on_disk.close()
+    return in_memory
 
 
 def is_full(error: sqlite3.Error, path: Path) -> bool:

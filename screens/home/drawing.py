@@ -97,7 +97,7 @@ def _models(seen: Overview, moment: Moment | None) -> list[Line]:
     if not seen.models:
         return [[("none yet", "muted")], [("a there registers one", "muted")]]
     name, kind, size, _ = seen.models[0]
-    loaded = len(moment.engines) if moment is not None else 0
+    loaded = sum(engine.state != "dead" for engine in moment.engines) if moment is not None else 0
     unverified = sum(1 for _, k, _, verified in seen.models if not verified and k != "remote")
     return [
         [(_count(len(seen.models), "model"), "plain"), (f"  {loaded} loaded", "good" if loaded else "muted")],
@@ -110,9 +110,8 @@ def _serving(seen: Overview, moment: Moment | None) -> list[Line]:
     lines: list[Line] = []
     for engine in moment.engines[:1] if moment is not None else ():
         where = engine.address.rpartition(":")[2] if engine.address else "here"
-        lines.append(
-            [(safe_line(engine.model), "accent"), (f"  :{where}" if engine.address else f"  {where}", "muted")]
-        )
+        place = (f"  :{where}" if engine.address else f"  {where}", "muted")
+        lines.append([(safe_line(engine.model), "accent"), place if engine.up else (f"  {engine.state}", "bad")])
     if not lines:
         lines.append([("nothing is loaded", "muted")])
     for window in moment.latencies[:1] if moment is not None else ():

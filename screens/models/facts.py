@@ -39,15 +39,21 @@ def size_text(size: int) -> str:
 
 def read_details(services: Services, model: Model, available: dict[str, int]) -> Details:
     """Read them; ``available`` is what can be taken of each device. Blocks; for a thread."""
+    from llmops_tui.inference.approved_keys import host_of, is_approved
     from llmops_tui.inference.loading import plan
     from llmops_tui.inference.options import options_from
-    from llmops_tui.inference.remote import find_key, key_variable
+    from llmops_tui.inference.remote import find_key, variable_of
     from llmops_tui.inference.supervisor import health
 
     if model.kind == "remote":
-        variable = model.header.get("key_env") or key_variable(model.name)
+        variable = variable_of(model)
         # A keyring may take its time, or ask its owner.
-        return Details(key="found" if find_key(model) else f"none in {variable} or the keyring")
+        if not find_key(model):
+            return Details(key=f"none in {variable} or the keyring")
+        url = str(model.header["url"])
+        return Details(
+            key="found" if is_approved(variable, url) else f"never given to {host_of(url)}; see llmops trust"
+        )
     proof = services.proof(model)
     if model.kind != "gguf":
         return Details(proof=proof)

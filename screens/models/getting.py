@@ -36,7 +36,17 @@ def ask_what_to_get(screen: ModelsScreen) -> None:
 
 async def _get(screen: ModelsScreen, what: str, name: str) -> None:
     from llmops_tui.inference.fit import room
-    from llmops_tui.models.getting import ENTRY, KIND, Plan, already, job_arguments, look_up, parse, running_job
+    from llmops_tui.models.getting import (
+        ENTRY,
+        KIND,
+        Plan,
+        already,
+        check_disk,
+        job_arguments,
+        look_up,
+        parse,
+        running_job,
+    )  # fmt: skip
 
     request = parse(what)
     free = await asyncio.to_thread(room)
@@ -56,6 +66,7 @@ async def _get(screen: ModelsScreen, what: str, name: str) -> None:
     if here is not None:
         screen.app.say(f"{plan.name} is here already.")
         return
+    await asyncio.to_thread(check_disk, screen.services.workspace, plan)
     if plan.size and not await screen.app.push_screen_wait(ConfirmDialog(*_question(plan, free))):
         return
     arguments = await asyncio.to_thread(job_arguments, screen.services.workspace, plan)

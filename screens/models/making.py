@@ -48,12 +48,14 @@ async def add_file(screen: ModelsScreen, path: Path, name: str) -> None:
 
 async def _add_remote(screen: ModelsScreen, url: str, name: str) -> None:
     from llmops_tui.errors import InputRefusedError
+    from llmops_tui.inference.approved_keys import approve
     from llmops_tui.inference.remote import check_url, key_variable, probe_remote
 
     if not name:
         raise InputRefusedError("no_name", "the address has no name behind it", f"Write: {url} NAME")
     base = check_url(url)
     facts = await asyncio.to_thread(probe_remote, base, os.environ.get(key_variable(name), ""))
+    await asyncio.to_thread(approve, key_variable(name), base)
     await asyncio.to_thread(lambda: screen.services.models.add_remote(base, name, facts))
     lacks = ", ".join(facts["lacks"]) or "nothing"
     screen.app.say(f"{name} is {facts['remote_model']} at {base}. It lacks: {lacks}.")

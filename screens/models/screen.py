@@ -124,7 +124,8 @@ class ModelsScreen(BaseScreen):
     def _line(self, model: Model) -> Content:
         marks = {"remote": ("◇ ", "$accent"), "adapter": ("+ ", "$warning")}
         plain = ("▣ ", "$success") if model.name in self._loaded else ("□ ", "$muted")
-        state = ("  file missing", "$error") if not model.present else ""
+        trouble = model.trouble
+        state = (f"  {trouble}", "$error") if trouble else ""
         kind = "remote" if model.kind == "remote" else f"{model.quantization}  {size_text(model.size_bytes)}"
         kind = f"adapter  {size_text(model.size_bytes)}" if model.kind == "adapter" else kind
         mark = marks.get(model.kind, plain)

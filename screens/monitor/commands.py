@@ -16,12 +16,14 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDia
 
 if TYPE_CHECKING:
     from llmops_tui.hardware.processes import ProcessLoad
+    from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Moment
     from screens.monitor.groups import Group
     from screens.monitor.screen import MonitorScreen
 
 _SIGNALS = (("TERM", "asks it to end"), ("INT", "as ctrl+c does"), ("KILL", "ends it at once; nothing is saved"))
 _DRY_SECONDS = 86_400
+_SENDERS = 3
 
 
 def choose_group(screen: MonitorScreen, groups: list[Group]) -> None:
@@ -106,6 +108,40 @@ async def _inspect(screen: MonitorScreen, crossed: tuple[float, float]) -> None:
     )
 
 
+async def show_incident(screen: MonitorScreen, alert: Alert) -> None:
+    """Show what was going on around an alert, on one line of time."""
+    from llmops_tui.monitoring.incident import incident_of
+    from llmops_tui.workspace.catalogue import Catalogue
+
+    services = screen.services
+    found = await asyncio.to_thread(
+        incident_of, alert, services.recorder.history, Catalogue(services.workspace), services.journal, time.time()
+    )
+    begin = time.strftime("%b %d %H:%M", time.localtime(found.begin))
+    end = time.strftime("%H:%M", time.localtime(found.end)) if alert.cleared_at is not None else "now"
+    asked = [
+        f"{each.requests:,} requests to {each.model} ({each.who}){f', {each.failed:,} failed' if each.failed else ''}"
+        for each in found.traffic[:_SENDERS]
+    ]
+    title = safe_line("; ".join([f"Around alert {alert.id}, from {begin} to {end}", *asked]))
+    choices = [
+        Choice(
+            f"{entry.kind} {entry.of}", f"{time.strftime('%H:%M:%S', time.localtime(entry.at))}  {entry.kind:8} {entry.text}",
+            entry.who,
+        )
+        for entry in found.entries
+    ]  # fmt: skip
+
+    def chosen(what: str | None) -> None:
+        kind, _, place = (what or "").partition(" ")
+        if kind == "request":
+            screen.act("go", screen.app.going.trace, place)
+        elif kind == "job":
+            screen.app.switch_mode("jobs")
+
+    screen.app.push_screen(ChoiceDialog(title, choices, "Nothing of ours is known of that time."), chosen)
+
+
 def signal_process(screen: MonitorScreen) -> None:
     """Ask which signal, then whether really, then send it to that very process."""
     process = screen.process
@@ -162,7 +198,7 @@ async def _send(screen: MonitorScreen, process: ProcessLoad, name: str) -> None:
 
 def edit_rules(screen: MonitorScreen) -> None:
     """Change the alert rules in $EDITOR."""
-    from llmops_tui.monitoring.alerts import dump_rules, load_rules, save_rules
+    from llmops_tui.monitoring.rules import dump_rules, load_rules, save_rules, unseen
 
     path = screen.services.workspace.alert_rules
     head = (
@@ -179,12 +215,14 @@ def edit_rules(screen: MonitorScreen) -> None:
         screen.app.report(error if isinstance(error, LlmopsError) else LlmopsError("rules_unreadable", str(error)))
         return
     screen.app.say(f"{len(rules)} rules are used from now on. d shows what they would have raised.")
+    for told in unseen(rules, screen.services.recorder.history.series()):
+        screen.app.say(safe_line(told), severity="warning")
 
 
 async def dry_run(screen: MonitorScreen) -> None:
     """Show what the rules would have raised in the last day."""
-    from llmops_tui.monitoring.alerts import load_rules
     from llmops_tui.monitoring.replay import replay
+    from llmops_tui.monitoring.rules import load_rules
 
     now = time.time()
     rules = await asyncio.to_thread(load_rules, screen.services.workspace.alert_rules)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
-from llmops_tui.hardware.gpus import Gpu, GpuView
+from llmops_tui.hardware.gpus import Gpu, GpuInstance, GpuView
 from llmops_tui.hardware.host import HostLoad
 from llmops_tui.hardware.processes import ProcessLoad
 from llmops_tui.monitoring.alerts import Alert
@@ -32,7 +33,8 @@ HELP_ENGINES = (
     "took over the last 15 minutes, as percentiles and as a histogram from the fastest to the slowest."
 )
 HELP_ALERTS = (
-    "What is wrong now, then what was. e changes the rules, d shows what they would have raised in the last day."
+    "What is wrong now, then what was. enter says what was going on around one: what ran, what was changed, who asked. "
+    "e changes the rules, d shows what they would have raised in the last day."
 )
 NO_ENGINES = f"No model is loaded.\nIt is when it is first used: u on {screen_place('models')}."
 NO_ALERTS = "Nothing is wrong, and nothing was.\ne changes the rules."
@@ -41,6 +43,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
 _MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}
 _ASCII_MARKS = {"server": "S", "run": "R", "job": "J", "app": "A", "elsewhere": "?"}
+_LEAST_TEXT = 16
 SORTS = ("cpu", "memory", "gpu memory", "name")
 
 
@@ -72,9 +75,13 @@ def number(value: float | None, unit: str = "", form: str = ",.0f") -> str:
 def machine(moment: Moment, width: int, *, utf8: bool) -> list[Line]:
     """The machine: its GPUs, or why there are none, and the host."""
     lines: list[Line] = []
-    for gpu in moment.gpus.gpus:
+    view = moment.gpus
+    # Of a driver that fails all cards tell the same; that is one line.
+    alike = len(view.gpus) > 1 and view.state != "ok" and all(gpu.trouble == view.state for gpu in view.gpus)
+    # What is wrong is seen first, however many cards there are.
+    for gpu in () if alike else sorted(view.gpus, key=lambda gpu: not gpu.trouble):
         lines += _gpu(gpu, width, utf8=utf8)
-    lines += _gpu_trouble(moment.gpus)
+    lines += _gpu_trouble(view, alike=alike)
     return lines + _host(moment.host, width, utf8=utf8)
 
 
@@ -101,7 +108,20 @@ def _gpu(gpu: Gpu, width: int, *, utf8: bool) -> list[Line]:
         (number(gpu.clock, "MHz") + "  ", "plain"),
         *([("held down by ", "muted"), (held + "  ", "warn")] if held else []), *_link(gpu, utf8=utf8),
     ]  # fmt: skip
-    return [[*first, ("  ", "plain"), *second]] if width >= 175 else [first, [("       ", "plain"), *second]]
+    lines: list[Line] = (
+        [[*first, ("  ", "plain"), *second]] if width >= 175 else [first, [("       ", "plain"), *second]]
+    )
+    return lines + [_part(gpu, part, size, utf8=utf8) for part in gpu.instances]
+
+
+def _part(gpu: Gpu, part: GpuInstance, size: int, *, utf8: bool) -> Line:
+    """A part of a GPU that is divided, by the number that nvidia-smi gives it."""
+    share = part.memory_used / part.memory_total if part.memory_used is not None and part.memory_total else None
+    return [
+        (f"  {gpu.index}.{part.index}  ", "accent"), (f"{safe_line(part.name):10} ", "plain"), ("mem ", "muted"),
+        bar(share, size, utf8=utf8), (f" {bytes_text(part.memory_used)} of {bytes_text(part.memory_total)}  ", "plain"),
+        (safe_line(part.uuid), "muted"),
+    ]  # fmt: skip
 
 
 def _link(gpu: Gpu, *, utf8: bool) -> Line:
@@ -122,11 +142,14 @@ def _calm(shown: tuple[str, str]) -> tuple[str, str]:
     return shown[0], "muted" if shown[1] == "muted" else "accent"
 
 
-def _gpu_trouble(view: GpuView) -> list[Line]:
-    if view.state == "ok" or (view.gpus and all(gpu.trouble for gpu in view.gpus)):
+def _gpu_trouble(view: GpuView, *, alike: bool) -> list[Line]:
+    if view.state == "ok" or (not alike and view.gpus and all(gpu.trouble for gpu in view.gpus)):
         return []
-    calm = view.state == "none"
-    text: Line = [("GPU    ", "accent"), (view.cause + ". ", "muted" if calm else "bad")]
+    calm = view.state == "none" and not alike
+    text: Line = [
+        (f"{len(view.gpus)} GPUs " if alike else "GPU    ", "accent"),
+        (view.cause + ". ", "muted" if calm else "bad"),
+    ]
     if calm:
         return [[*text, ("Models run on the processor.", "muted")]]
     again = f" Asked again in {view.retry_in:.0f} s; F5 asks now." if view.retry_in else ""
@@ -201,6 +224,8 @@ def engines(moment: Moment, width: int, *, utf8: bool) -> list[Line]:
 def _engine(engine: EngineLoad, width: int, view: GpuView) -> list[Line]:
     good = engine.state == "ok"
     name = cell(safe_line(engine.model), min(len(engine.model), max(12, width - 48)))
+    if not engine.answers:
+        return [[(name, "accent"), (f"  {engine.state}", "bad"), (f"  {safe_line(engine.why_down)}", "plain")]]
     head: Line = [
         (name, "accent"), (f"  {engine.state}", "good" if good else "bad"),
         (f"  {engine.running} of {engine.slots} slots", "plain"),
@@ -268,17 +293,29 @@ def _milliseconds(value: float | None) -> str:
     return f"{value / 1000:.1f} s" if value >= 10_000 else f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
-def alerts(active: tuple[Alert, ...], past: list[Alert]) -> list[Line]:
-    """What is raised, then what was."""
+def alerts(found: Sequence[Alert], width: int) -> list[Line]:
+    """What is raised, then what was: when, for how long, what, and how it ended where its value did not come back."""
     lines: list[Line] = []
-    for alert in active:
-        style = "bad" if alert.rule.severity == "error" else "warn"
-        lines.append([(f"{_clock(alert.raised_at)} ", "muted"), (safe_line(alert.text), style)])
-    for alert in past:
-        if alert.cleared_at is not None:
-            minutes = max(0.0, alert.cleared_at - alert.raised_at) / 60
-            lines.append([(f"{_clock(alert.raised_at)} for {minutes:.0f} min  {safe_line(alert.text)}", "muted")])
+    for alert in found:
+        over = alert.cleared_at is not None
+        style = "muted" if over else "bad" if alert.rule.severity == "error" else "warn"
+        head = f"{_clock(alert.raised_at)} " + (f"for {_duration(alert.seconds)} " if over else "")
+        outcome = f"  {alert.outcome}" if alert.outcome else ""
+        text = safe_line(alert.text)
+        room = width - 1 - len(head) - len(outcome)
+        if outcome and _LEAST_TEXT <= room < len(text):
+            # What became of it is seen, whatever the length of what it was.
+            text = text[: room - 1] + "…"
+        lines.append([(head, "muted"), (text, style), (safe_line(outcome), "muted")])
     return lines
+
+
+def _duration(seconds: float) -> str:
+    """A length of time in one number."""
+    for limit, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{seconds / limit:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _clock(at: float) -> str:

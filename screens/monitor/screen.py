@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from screens.terminal import TerminalProfile
 
 _ALERT_SECONDS = 5.0
+_LATE_SECONDS = 10.0
 
 
 def make(services: Services, profile: TerminalProfile) -> MonitorScreen:
@@ -57,6 +58,7 @@ class MonitorScreen(LookingScreen):
         self.narrow = ""
         self.sort = 0
         self.rows: list[ProcessLoad] = []
+        self.alerts: list[Alert] = []
         self._group = 0
         self._window = FIRST_WINDOW
         self._frozen: float | None = None
@@ -81,7 +83,7 @@ class MonitorScreen(LookingScreen):
                     with Panel(title="Engines", jump_key="e", id="monitor-engines", help_text=drawing.HELP_ENGINES):
                         yield LineList(id="engine-lines", marks=False)
                     with Panel(title="Alerts", jump_key="a", id="monitor-alerts", help_text=drawing.HELP_ALERTS):
-                        yield LineList(id="alert-lines", marks=False)
+                        yield LineList(id="alert-lines")
 
     def on_mount(self) -> None:
         """What empty panes say."""
@@ -136,7 +138,9 @@ class MonitorScreen(LookingScreen):
         lines.show_lines(shown)
         panel = self.query_one("#monitor-machine", Panel)
         who = "recording" if moment.recording else "recorded by another llmops"
-        panel.set_note(self.services.recorder.trouble[:100] or f"{who} · {moment.cost:.1%} of a core")
+        recorder = self.services.recorder
+        late = f"nothing seen for {recorder.age:.0f} s: a look has not ended" if recorder.age > _LATE_SECONDS else ""
+        panel.set_note(safe_line(recorder.trouble)[:100] or late or f"{who} · {moment.cost:.1%} of a core")
 
     def _draw_processes(self) -> None:
         moment = self.moment
@@ -163,7 +167,8 @@ class MonitorScreen(LookingScreen):
         engines = self.query_one("#engine-lines", LineList)
         engines.show_lines(drawing.engines(moment, engines.size.width, utf8=self.profile.utf8))
         alerts = self.query_one("#alert-lines", LineList)
-        alerts.show_lines(drawing.alerts(moment.alerts, self._past[1]))
+        self.alerts = [*moment.alerts, *(alert for alert in self._past[1] if alert.cleared_at is not None)]
+        alerts.show_lines(drawing.alerts(self.alerts, alerts.size.width))
         self.query_one("#monitor-alerts", Panel).set_title(
             "Alerts", f"{len(moment.alerts)} raised" if moment.alerts else ""
         )
@@ -287,7 +292,11 @@ class MonitorScreen(LookingScreen):
         await self.draw_chart(anew=True)
 
     def action_inspect(self) -> None:
-        """Say what ran at the crosshair."""
+        """Say what was going on around the alert under the cursor, or what ran at the crosshair."""
+        lines = self.query_one("#alert-lines", LineList)
+        if lines.has_focus and lines.cursor < len(self.alerts):
+            self.act("inspect", commands.show_incident, self, self.alerts[lines.cursor])
+            return
         commands.inspect(self, self.query_one(TimeChart).crossed)
 
     def action_sort(self) -> None:

@@ -165,7 +165,7 @@ async def choose_model(screen: PlaygroundScreen) -> None:
         if model.kind == "remote":
             choices.append(Choice(model.name, model.name, f"remote  {safe_line(str(model.header.get('url')))}"))
             continue
-        state = "loaded" if model.base.name in loaded else "" if model.present else "file missing"
+        state = "loaded" if model.base.name in loaded else model.trouble
         size = f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes > 1e8 else f"{model.size_bytes / 1e6:.1f} MB"
         choices.append(Choice(model.name, model.name, f"{model.quantization}  {size}  {state}".rstrip()))
 

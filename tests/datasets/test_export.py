@@ -42,7 +42,7 @@ def test_importing_what_was_exported_gives_the_same_version(
     for form in formats_for(kind):
         target = tmp_path / f"{form}-{name}"
         try:
-            made = export(store, version, target, form=form)
+            made = export(version, target, form=form)
         except InputRefusedError:
             # What a format cannot hold is refused, not written otherwise.
             assert form in {"alpaca", "sharegpt"}
@@ -75,19 +75,19 @@ def test_alpaca_and_sharegpt_hold_plain_conversations(store: DatasetStore, fill:
         "messages",
     )
     for form in ("alpaca", "sharegpt"):
-        made = export(store, version, tmp_path / f"{form}.json", form=form)
+        made = export(version, tmp_path / f"{form}.json", form=form)
         assert made["reads_back"], made["differs"]
 
 
 def test_texts_and_folders_and_the_log_of_llm(store: DatasetStore, fill: Fill, tmp_path: Path) -> None:
     texts = fill([{"text": "one"}, {"text": "two"}], "t", "text")
-    assert export(store, texts, tmp_path / "t.txt")["reads_back"]
+    assert export(texts, tmp_path / "t.txt")["reads_back"]
     many = fill([{"text": "# A\n\nb\n", "file": "a.md"}, {"text": "c", "file": "deep/b.md"}], "m", "text")
-    assert export(store, many, tmp_path / "folder", file_type="markdown")["reads_back"]
+    assert export(many, tmp_path / "folder", file_type="markdown")["reads_back"]
     with pytest.raises(InputRefusedError, match="several lines"):
-        export(store, many, tmp_path / "m.txt")
+        export(many, tmp_path / "m.txt")
     talk = fill([{**chat("a", "b"), "conversation_id": "c1", "model": "m"}], "l", "messages")
-    assert export(store, talk, tmp_path / "logs.db", file_type="llm-log")["reads_back"]
+    assert export(talk, tmp_path / "logs.db", file_type="llm-log")["reads_back"]
 
 
 def test_nothing_is_written_over_unasked_and_a_failure_leaves_no_file(
@@ -97,15 +97,15 @@ def test_nothing_is_written_over_unasked_and_a_failure_leaves_no_file(
     target = tmp_path / "x.jsonl"
     target.write_text("mine")
     with pytest.raises(InputRefusedError, match="there already"):
-        export(store, version, target)
+        export(version, target)
     assert target.read_text() == "mine"
-    export(store, version, target, overwrite=True)
+    export(version, target, overwrite=True)
     assert "mine" not in target.read_text()
     with pytest.raises(InputRefusedError, match="no folder"):
-        export(store, version, tmp_path / "nowhere" / "x.jsonl")
+        export(version, tmp_path / "nowhere" / "x.jsonl")
     unasked = fill([{"messages": [{"role": "tool", "content": "x"}]}], "u", "messages")
     with pytest.raises(InputRefusedError, match="row 0"):
-        export(store, unasked, tmp_path / "y.jsonl", form="alpaca")
+        export(unasked, tmp_path / "y.jsonl", form="alpaca")
     assert {p.name for p in tmp_path.iterdir() if p.is_file() and "x" not in p.name} <= {
         "d.jsonl",
         "u.jsonl",

@@ -13,6 +13,7 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.trust import trust
 from tests.e2e.terminal import Terminal
 
 ROOM = 16 * 1024 * 1024
@@ -28,6 +29,7 @@ def small_disk(tmp_path: Path, filled_once: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small disk needs root and the right to mount")
     shutil.copytree(filled_once, disk / "ws")
+    trust(Workspace(disk / "ws"))
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
 

@@ -14,14 +14,16 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.monitoring.alerts import Alert, Rule
+from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.history import History
+from llmops_tui.monitoring.rules import Rule
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.catalogue import Catalogue, write_notice
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.notices import write_notice
 from tests.e2e.conftest import OpenTerminal
 from tests.e2e.terminal import Terminal
 from tests.fakes import FakeModelServer, hostile_strings

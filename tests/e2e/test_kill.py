@@ -13,9 +13,10 @@ import pytest
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.runs import RunHistory
 from llmops_tui.prompts.store import PromptStore, content_hash
-from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.notices import read_notices
 from tests.e2e.conftest import OpenTerminal
 from tests.fakes import FakeModelServer
 

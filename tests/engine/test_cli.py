@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.cli.options import Globals, called_as
+from llmops_tui.cli.output import Session, report_error
 from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.layout import Workspace
@@ -213,7 +215,7 @@ def test_doctor_makes_nothing_where_it_looks(tmp_path: Path) -> None:
 
 def test_what_is_wrong_in_the_settings_is_told_by_what_uses_them(sample: Workspace) -> None:
     path = settings_path()
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("threads = 3\ncontxt = 512\nbatch = 1\n")
     done = run("model", "estimate", "support-base", "--json", workspace=sample)
     assert done.returncode == 0
@@ -225,6 +227,52 @@ def test_what_is_wrong_in_the_settings_is_told_by_what_uses_them(sample: Workspa
     found = [check for check in checks if check["name"] == "settings"]
     assert [check["state"] for check in found] == ["warn", "warn"]
     assert str(path) in found[0]["remedy"]
+
+
+def test_a_line_of_progress_is_ended_before_anything_else_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    session = Session(Globals())
+    show = session.progress("getting")
+    assert show is not None
+    show(0.0)
+    show(0.5)
+    report_error(Globals(), LlmopsError("not_fetched", "it is away"))
+    show(0.5)
+    session.say("a word")
+    session.say("another")
+    show(1.0)
+    assert capsys.readouterr().err == (
+        "\rgetting   0%\rgetting  50%\nllmops: it is away\n\rgetting  50%\na word\nanother\n\rgetting 100%\n"
+    )
+
+
+def test_a_command_is_told_as_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "bin" / "llmops"
+    own.parent.mkdir()
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(own), "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called_as() == str(own)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert called_as() == "llmops"
+    monkeypatch.setattr(sys, "argv", ["/x/llmops_tui/__main__.py"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called_as() == "llmops"
+
+
+def test_a_place_is_named_once_for_a_demo(tmp_path: Path) -> None:
+    import pexpect
+
+    arguments = ["-m", "llmops_tui", "demo", "--dir", str(tmp_path / "a"), "--workspace", str(tmp_path / "b")]
+    child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60)
+    child.expect("name two places")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 2
+    assert not list(tmp_path.glob("[ab]"))
 
 
 def test_an_interrupt_ends_with_130(sample: Workspace) -> None:

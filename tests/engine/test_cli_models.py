@@ -13,6 +13,10 @@ import httpx
 import jsonschema
 import pytest
 
+from llmops_tui.cli.options import Globals
+from llmops_tui.cli.output import Session
+from llmops_tui.cli.serve import keys_of
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
@@ -173,6 +177,59 @@ def test_an_estimate_adds_up_and_refuses_what_cannot_be(sample: Workspace) -> No
     done = run("model", "estimate", "support-base-hf", workspace=sample)
     assert done.returncode == 3
     assert "llmops model convert support-base-hf" in done.stderr
+
+
+def test_a_key_is_there_whole_or_not_at_all_and_an_empty_one_is_made_anew(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session(Globals(workspace=str(workspace.root)))
+    key_file = workspace.root / "api-key"
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            keys_of(session, None, no_key=False, host="127.0.0.1")
+    assert caught.value.filename == str(key_file)
+    assert not [path for path in workspace.root.iterdir() if "api-key" in path.name]
+    key_file.touch(0o600)
+    made, where = keys_of(session, None, no_key=False, host="127.0.0.1")
+    assert where == key_file
+    assert "was empty" in capsys.readouterr().err
+    assert [len(key) >= 16 for key in made] == [True]
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    assert keys_of(session, None, no_key=False, host="127.0.0.1")[0] == made
+    # What somebody put there stays, also where it is no key.
+    key_file.write_text("short\n")
+    with pytest.raises(InputRefusedError) as short:
+        keys_of(session, None, no_key=False, host="127.0.0.1")
+    assert short.value.code == "key_too_short"
+    assert key_file.read_text() == "short\n"
+    mine = workspace.root.parent / "mine"
+    mine.touch(0o600)
+    with pytest.raises(InputRefusedError):
+        keys_of(session, mine, no_key=False, host="127.0.0.1")
+    assert mine.read_text() == ""
+
+
+def test_a_file_that_changed_is_not_called_missing(workspace: Workspace, model_file: Path) -> None:
+    copy = workspace.root.parent / "copy.gguf"
+    copy.write_bytes(model_file.read_bytes())
+    ModelRegistry(Catalogue(workspace)).add(copy, "mine")
+
+    def told() -> tuple[str, str]:
+        return run("model", "list", workspace=workspace).stdout, data("model", "list", workspace=workspace)["models"][
+            0
+        ]["trouble"]
+
+    assert told()[1] == ""
+    copy.write_bytes(model_file.read_bytes()[:-1])
+    assert "file changed" in told()[0]
+    assert told()[1] == "file changed"
+    copy.unlink()
+    assert "file missing" in told()[0]
 
 
 def test_serving_on_a_socket_detached_and_what_is_refused(sample: Workspace, tmp_path: Path) -> None:

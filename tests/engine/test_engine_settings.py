@@ -143,7 +143,12 @@ def test_each_setting_has_a_flag() -> None:
     ("values", "told"),
     [
         ({"cache_type_v": "q3"}, "q8_0"),
-        ({"cache_type_k": "q8_0", "precision": "exact"}, "32 bits"),
+        ({"cache_type_k": "q8_0", "precision": "exact"}, "32 bits; cache_type_k q8_0 was asked for"),
+        ({"cache_type_v": "q8_0", "precision": "exact"}, "32 bits; cache_type_v q8_0 was asked for"),
+        (
+            {"cache_type_k": "q8_0", "cache_type_v": "bf16", "precision": "exact"},
+            "32 bits; cache_type_k q8_0 and cache_type_v bf16 were asked for",
+        ),
         ({"batch": 32}, "64 to"),
         ({"batch": 128, "micro_batch": 256}, "batch is 128"),
         ({"split_mode": "tensor"}, "auto, none, layer, row"),

@@ -23,8 +23,9 @@ from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.training.finish.proof import Case, ask_gguf
-from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.notices import read_notices
 from tests.commands import Llmops
 
 MODEL = sample_folder() / "models" / "support-base-Q4_K_M.gguf"

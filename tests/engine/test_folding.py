@@ -11,12 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.traces import feedback
+from llmops_tui.traces.store import TraceStore
+from llmops_tui.workspace import opening
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.notices import read_notices
 
 
 def request_body(output: str = "x", **more: Any) -> dict[str, Any]:
@@ -138,3 +143,42 @@ def test_how_far_the_journal_was_read_never_goes_back(catalogue: Catalogue, jour
     assert fold(catalogue, journal) == 1
     assert select(catalogue, "SELECT last_seq FROM folded") == [(100,)]
     assert count_requests(catalogue) == 0
+
+
+def test_large_events_need_no_more_memory_than_small_ones(
+    workspace: Workspace, catalogue: Catalogue, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(opening._CONFIG, "memory_limit", "100MB")
+    journal.append_many([("request", f"run_{n:03}", request_body("x" * 600_000)) for n in range(100)])
+    assert fold(catalogue, journal) == 100
+    assert count_requests(catalogue) == 100
+    assert read_notices(workspace) == []
+
+
+def test_an_event_too_large_for_memory_keeps_no_others_waiting(
+    workspace: Workspace, catalogue: Catalogue, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append("request", "run_a", request_body())
+    journal.append("request", "run_huge", request_body("x" * 6_000_000))
+    journal.append("request", "run_b", request_body())
+    catalogue.read(lambda _book: None)
+    monkeypatch.setitem(opening._CONFIG, "memory_limit", "8MB")
+    assert fold(catalogue, journal) == 3
+    assert select(catalogue, "SELECT id FROM requests ORDER BY 1") == [("run_a",), ("run_b",)]
+    aside = next(workspace.logs.glob("refused-*.json"))
+    assert json.loads(aside.read_text())["output"] == "x" * 6_000_000
+    assert "run_huge" in read_notices(workspace)[0][1]
+
+
+def test_feedback_that_is_durable_is_not_told_as_lost(
+    catalogue: Catalogue, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append("request", "run_a", request_body())
+
+    def busy(*_: object) -> int:
+        raise LlmopsError("workspace_locked", "the book stayed locked")
+
+    monkeypatch.setattr(feedback, "fold", busy)
+    said = feedback.give(TraceStore(catalogue, journal), "run_a", score="up")
+    fold(catalogue, journal)
+    assert select(catalogue, "SELECT id, score FROM feedback") == [(said["feedback"], 1)]

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import threading
 from pathlib import Path
 from queue import Queue
@@ -16,9 +17,11 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference import form_queue, helper_process
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 from llmops_tui.inference.templating import TemplateRenderer
+from tests.engine.engines import MODEL
 
 INNOCENT = {"type": "json_object"}
 
@@ -243,8 +246,9 @@ def test_a_helper_that_stands_still_or_was_ended_is_replaced() -> None:
     assert first is not None
     os.kill(first, signal.SIGSTOP)
     # It reads nothing, and this is more than a pipe has room for.
-    with pytest.raises(HelperLostError, match="it took longer than"):
+    with pytest.raises(LlmopsError, match=r"did not answer for 0.5 s") as caught:
         helper.ask(question.replace(b"x", b"x" * 1_000_000), 0.5)
+    assert caught.value.code == "helper_unusable"
     assert helper.ask(question, 60) == answer
     second = helper.pid
     helper.close()
@@ -252,6 +256,87 @@ def test_a_helper_that_stands_still_or_was_ended_is_replaced() -> None:
     assert helper.ask(question, 60) == answer
     assert len({first, second, helper.pid}) == 3
     helper.close()
+
+
+def test_a_template_process_that_stands_still_is_no_fault_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper_process, "_PATIENCE_SECONDS", 0.2)
+    renderer = TemplateRenderer(seconds=0.2)
+    try:
+        assert renderer.render("{{ a }}", {"a": "b"}) == "b"
+        pid = renderer._process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(LlmopsError, match=r"did not answer for 0.4 s") as caught:
+            renderer.render("{{ a }}", {"a": "b"})
+        assert caught.value.code == "helper_unusable"
+    finally:
+        renderer.close()
+
+
+# Repeats each line; at one that begins so, it first kills itself as often as a file says.
+SUICIDAL = """
+import os, sys
+for line in sys.stdin.buffer:
+    if line.startswith(b"die") and (left := int(open(sys.argv[1]).read())):
+        open(sys.argv[1], "w").write(str(left - 1))
+        os.kill(os.getpid(), int(line.split()[1]))
+    os.write(1, line)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_helper_killed_over_a_question_is_asked_once_more_and_then_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
+) -> None:
+    times = tmp_path / "times"
+    command = [sys.executable, "-c", SUICIDAL, str(times)]
+    monkeypatch.setattr(helper_process, "module_command", lambda *_: command)
+    helper = HelperProcess("suicidal", greeting=b"hello\n", work="repeats lines")
+    question = f"die {int(sent)}\n".encode()
+    times.write_text("1")
+    assert helper.ask(question, 60) == question
+    times.write_text("2")
+    with pytest.raises(LlmopsError, match=rf"repeats lines was killed by signal {int(sent)}") as caught:
+        helper.ask(question, 60)
+    assert caught.value.code == "helper_unusable"
+    # A crash is its own doing, and nobody is asked twice.
+    times.write_text("2")
+    with pytest.raises(HelperLostError, match="memory"):
+        helper.ask(b"die %d\n" % signal.SIGSEGV, 60)
+    assert times.read_text() == "1"
+    helper.close()
+
+
+async def test_a_trial_that_was_killed_is_made_once_more_and_then_it_is_told() -> None:
+    class Killed(Checks):
+        kills = 0
+
+        def ask(self, line: bytes, _seconds: float) -> bytes:
+            self.kills -= 1
+            return b'{"killed": "killed by signal 9"}\n' if self.kills >= 0 else b'{"grammar": "start: /x/"}\n'
+
+    checks = Killed()
+    checker = FormChecker("", [], checks)
+    checks.kills = 1
+    assert await outcome(checker, costly(1)) == "start: /x/"
+    checks.kills = 2
+    assert await outcome(checker, costly(2)) == "helper_unusable"
+    # That says nothing of the form.
+    assert await outcome(checker, costly(2)) == "start: /x/"
+    checker.close()
+
+
+async def test_a_checking_process_that_stands_still_is_no_fault_of_the_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form_queue, "_PATIENCE_SECONDS", 0.2)
+    checker = FormChecker(str(MODEL), ())
+    try:
+        while await outcome(checker, INNOCENT) == "helper_unusable":
+            """A busy machine."""
+        assert checker.pid is not None
+        os.kill(checker.pid, signal.SIGSTOP)
+        assert await outcome(checker, {"type": "grammar", "grammar": 'root ::= "a"'}) == "helper_unusable"
+    finally:
+        checker.close()
 
 
 class Faulty(Checks):

@@ -558,6 +558,65 @@ def test_parts_in_capitals_come_by_names_that_llama_finds(there: FakeHub, worksp
     assert caught.value.code == "shard_name"
 
 
+def test_a_name_that_is_taken_meanwhile_costs_no_second_download(
+    there: FakeHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = workspace.root.parent / "other.gguf"
+    other.write_bytes(there.repos[NAME].files["small-Q8_0.gguf"])
+    registry = ModelRegistry(Catalogue(workspace))
+    real = bringing.bring
+
+    def and_then_the_name_is_taken(*arguments: Any) -> Any:
+        brought = real(*arguments)
+        registry.add(other, "mine")
+        return brought
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getting, "bring", and_then_the_name_is_taken)
+        with pytest.raises(InputRefusedError) as caught:
+            work(workspace, plan_of(f"hf:{NAME}:Q4_K_M", "mine"))
+    assert caught.value.code == "name_taken"
+    assert "kept" in (caught.value.hint or "")
+    # Nothing lies under the other's name, and what came is found again, by gc too.
+    assert not (workspace.models / "mine").exists()
+    assert len(list(bringing.unfinished(workspace))) == 1
+    sent = [entry for entry in there.sent if "resolve" in entry[0]]
+    made = work(workspace, plan_of(f"hf:{NAME}:Q4_K_M", "yours"))
+    assert made["sha256"] == hashlib.sha256(there.repos[NAME].files["small-Q4_K_M.gguf"]).hexdigest()
+    assert [entry for entry in there.sent if "resolve" in entry[0]] == sent
+    assert no_leftovers(workspace)
+    assert registry.get("mine").path == other
+
+
+def test_what_the_disk_has_no_room_for_is_refused_before_anybody_says_yes(
+    there: FakeHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from llmops_tui.cli.main import run
+
+    interrupt = signal.getsignal(signal.SIGINT)
+    size = len(there.repos[NAME].files["small-Q4_K_M.gguf"])
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(total=size, used=1, free=size - 1))
+    url = f"{there.url}/{NAME}/resolve/main/small-Q4_K_M.gguf"
+    try:
+        for what in (url, f"hf:{NAME}:Q4_K_M", "smollm2-135m"):
+            monkeypatch.setenv("LLMOPS_MODEL_CACHE", str(workspace.root.parent / "cache" / "models"))
+            # Nobody is there to ask, and nobody has to be asked.
+            assert run(["--workspace", str(workspace.root), "--json", "model", "get", what]) == 1
+            told = json.loads(capsys.readouterr().out)["error"]
+            assert told["code"] == "disk_full"
+            assert "MB are needed" in told["message"]
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    assert not (workspace.root.parent / "cache").exists()
+    assert JobLauncher(workspace).store.all() == []
+    # What is here of it already needs no room.
+    planned = plan_of(url)
+    part = bringing.staging_of(workspace, list(planned.files)) / "small-Q4_K_M.gguf.part"
+    part.parent.mkdir()
+    part.write_bytes(b"GGUF")
+    getting.check_disk(workspace, planned)
+
+
 def split_plan(there: FakeHub, workspace: Workspace) -> getting.Plan:
     """The plan for a model in several files, as ``split``."""
     there.repos[NAME].files = {f"d/{p.name}": p.read_bytes() for p in shards_of(split(workspace.root.parent))}

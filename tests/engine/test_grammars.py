@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import math
 import os
 import random
 import re
 import signal
 from collections.abc import Iterator
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -126,6 +128,129 @@ def test_a_schema_allows_what_it_means_in_one_layout(
         assert allows(bench, schema_form(schema), text), text
     for text in wrong:
         assert not allows(bench, schema_form(schema), text), text
+
+
+LARGEST = 2**53 - 1
+FEW = settings(SLOWLY, max_examples=25)
+WHOLE = st.integers(-LARGEST, LARGEST) | st.sampled_from([LARGEST, -LARGEST, 10**15, 0, LARGEST - 1])
+
+
+@FEW
+@given(WHOLE, WHOLE)
+def test_whole_numbers_come_out_as_they_are_in_the_schema(bench: Bench, number: int, other: int) -> None:
+    assert allows(bench, schema_form({"const": number}), str(number))
+    assert not allows(bench, schema_form({"const": number}), str(number + 1))
+    within = schema_form({"enum": [{"a": [number]}, other]})
+    assert allows(bench, within, f'{{"a": [{number}]}}')
+    assert allows(bench, within, str(other))
+    low, high = sorted([number, other])
+    for bounds, least, most in [
+        ({"minimum": low, "maximum": high}, low, high),
+        ({"exclusiveMinimum": low - 1, "exclusiveMaximum": high + 1}, low, high),
+        ({"minimum": number, "maximum": number}, number, number),
+    ]:
+        if any(abs(bound) > LARGEST for bound in bounds.values()):
+            continue
+        form = schema_form({"type": "integer", **bounds})
+        assert allows(bench, form, str(least))
+        assert allows(bench, form, str(most))
+        assert not allows(bench, form, str(least - 1))
+        assert not allows(bench, form, str(most + 1))
+
+
+@FEW
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.floats(-1e4, 1e4) | st.sampled_from([0.1, 1e15, 1e15 + 0.5]))
+def test_a_decimal_comes_out_as_it_is_or_is_refused_by_its_place(bench: Bench, number: float) -> None:
+    form = schema_form({"const": number})
+    try:
+        matcher = bench.matcher(form)
+    except InputRefusedError as error:
+        assert error.code == "schema_invalid"
+        assert f"#/const is {number}" in error.message
+        return
+    text = b""
+    while (tokens := [int(t) for t in matcher.allowed() if not matcher.ends(int(t))]) and not matcher.finished:
+        matcher.take(tokens[0])
+        text += bench.native.piece(tokens[0])
+    assert json.loads(text) == number
+
+
+@FEW
+@given(st.integers(1, 3000) | st.integers(1, 3000).map(lambda n: n / 100), st.integers(0, 3000))
+def test_multiples_are_counted_exactly(bench: Bench, step: float, count: int) -> None:
+    exact = Fraction(repr(step))
+    form = schema_form({"allOf": [{"type": "number", "multipleOf": step}, {"multipleOf": 0.5}]})
+    common = math.lcm(int(exact * 100), 50)
+    try:
+        bench.matcher(form)
+    except InputRefusedError as error:
+        assert "too many digits" in error.message
+        return
+    assert allows(bench, form, written(Fraction(common * count, 100)))
+    assert not allows(bench, form, written(Fraction(common * count + 1, 100)))
+
+
+def written(number: Fraction) -> str:
+    """A number of hundredths."""
+    return f"{float(number):.2f}".rstrip("0").rstrip(".")
+
+
+BIG = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"const": BIG}, "#/const is 9007199254740993"),
+        ({"const": -BIG}, "#/const is -9007199254740993"),
+        ({"const": 2**63}, "#/const"),
+        ({"enum": ["a", {"b": [1, 12345678901234567891]}]}, "#/enum/1/b/1 is 12345678901234567891"),
+        ({"type": "integer", "minimum": 10**20, "maximum": 10**20 + 5}, "#/minimum is 100000000000000000000"),
+        ({"type": "integer", "minimum": -(2**63)}, "#/minimum"),
+        ({"type": "integer", "maximum": 2**63 - 1}, "#/maximum"),
+        ({"type": "integer", "exclusiveMaximum": 2**64}, "#/exclusiveMaximum"),
+        ({"type": "integer", "exclusiveMinimum": 1e19}, "#/exclusiveMinimum is 1e[+]19"),
+        ({"const": 123456789012345.67}, "#/const is 123456789012345.67"),
+        ({"type": "number", "minimum": 5e-324, "maximum": 1}, "#/minimum is 5e-324"),
+        ({"type": "integer", "multipleOf": 2**32 - 1}, "#/multipleOf is 4294967295"),
+        ({"allOf": [{"type": "integer", "multipleOf": 70001}, {"multipleOf": 70003}]}, "in common"),
+        ({"type": "array", "items": {"type": "object", "properties": {"const": {"const": BIG}}}}, "#/items/properties/const/const"),
+        ({"type": "object", "properties": {"default": {"enum": [BIG]}}}, "#/properties/default/enum/0"),
+        ({"anyOf": [{"type": "null"}, {"$ref": "#/$defs/a~1b"}], "$defs": {"a/b": {"const": BIG}}}, "#/[$]defs/a~1b/const"),
+        ({"$ref": "#/default", "default": {"const": BIG}}, "#/default/const"),
+        ({"$ref": "#/components/x", "components": {"x": {"const": BIG}}}, "#/components/x/const"),
+    ],
+)  # fmt: skip
+def test_a_number_that_would_come_out_as_another_is_refused_by_its_place(schema: Any, place: str) -> None:
+    with pytest.raises(InputRefusedError, match=place) as caught:
+        grammar_of(schema_form(schema))
+    assert caught.value.code == "schema_invalid"
+    with pytest.raises(InputRefusedError, match=place.replace("#", "")) as caught:
+        grammar_of(tools_form([{"name": "f", "parameters": schema}]))
+    assert caught.value.code == "schema_invalid"
+
+
+def test_numbers_that_hold_nobody_are_left_alone(bench: Bench) -> None:
+    schema = {
+        "type": "object", "title": str(BIG), "default": {"x": BIG}, "examples": [BIG],
+        "properties": {"const": {"type": "integer", "default": BIG}, "enum": {"const": str(BIG)}}, "required": ["const"],
+    }  # fmt: skip
+    assert allows(bench, schema_form(schema), f'{{"const": {BIG}, "enum": "{BIG}"}}')
+
+
+def tools_form(functions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Calls of functions, one of which has to be made."""
+    return {
+        "type": "tools", "functions": functions, "begin": "", "end": "", "arguments": "arguments", "required": True,
+        "several": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [{}, {"parameters": None}, {"parameters": {}}])
+def test_a_function_that_declares_no_parameters_is_called_with_none(bench: Bench, more: dict[str, Any]) -> None:
+    form = tools_form([{"name": "now", **more}])
+    assert allows(bench, form, '{"name": "now", "arguments": {}}')
+    assert not allows(bench, form, '{"name": "now", "arguments": {"type": "function"}}')
 
 
 @SLOWLY

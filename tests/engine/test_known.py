@@ -23,6 +23,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
+from tests.engine.test_guard import free_port
 from tests.waiting import wait_for
 
 # A package that would say so if anything of it ran.
@@ -114,8 +115,21 @@ def test_where_there_is_nothing_to_fetch_from_it_is_told(shop: Path, monkeypatch
     with pytest.raises(LlmopsError) as caught:
         fetch_known(REAL_MODEL)
     assert caught.value.code == "not_fetched"
-    assert "tiny-model 1.0" in caught.value.message
+    assert "tiny-model 1.0: where it fetches from does not have it" in caught.value.message
     assert names(known.cache_folder() / REAL_MODEL) == set()
+
+
+def test_a_place_that_is_not_reached_is_told_as_that(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", f"https://127.0.0.1:{free_port()}/simple")
+    with pytest.raises(LlmopsError) as caught:
+        fetch_known(REAL_MODEL)
+    assert caught.value.code == "not_fetched"
+    assert "it did not reach where it fetches from" in caught.value.message
+    assert "Connection refused" in caught.value.message
+    assert " object at " not in caught.value.message
+    assert "from versions" not in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -231,7 +245,9 @@ def test_without_it_the_sample_says_so_and_what_to_do(
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=110)
         assert done.returncode == 0, done.stderr
         assert told in done.stderr
-        assert f"llmops model get {REAL_MODEL}" in done.stderr
+        # The same command again, which fetches it; it works as it stands.
+        later = done.stderr.partition("Later: ")[2].strip()
+        assert later == f"llmops --workspace {workspace.root} init --sample --fetch"
     for word in ("93 MB", "Apache-2.0", "HuggingFaceTB/SmolLM2-135M-Instruct"):
         assert word in done.stderr
 

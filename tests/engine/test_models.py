@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.approved_keys import approve
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import LoadOptions
@@ -382,6 +383,7 @@ async def test_another_engine_is_a_model_like_any_other(remote: tuple[Workspace,
     assert model.present
     assert KEY not in json.dumps(registry.get("away").as_dict())
     assert KEY.encode() not in workspace.book.read_bytes()
+    approve("LLMOPS_KEY_AWAY", url)
     handle = open_endpoint(ServerSupervisor(workspace), registry.get("away"))
     assert isinstance(handle, RemoteHandle)
     async with ModelClient(handle) as client:
@@ -414,11 +416,12 @@ def test_what_an_endpoint_refuses_or_lacks_is_said(
     registry = ModelRegistry(Catalogue(workspace))
     facts = {"remote_model": "m", "lacks": {"logprobs": "none"}}
     far = registry.add_remote("http://far.example", "away", facts)
+    approve("LLMOPS_KEY_AWAY", "http://far.example")
     with pytest.raises(InputRefusedError, match="unencrypted"):
-        open_remote(far)
+        open_remote(workspace, far)
     monkeypatch.delenv("LLMOPS_KEY_AWAY")
     assert find_key(far) == ""
-    assert open_remote(far).key == ""
+    assert open_remote(workspace, far).key == ""
 
 
 # Loads or refuses a file in a process of its own; exit code 3 is a refusal.

@@ -146,6 +146,22 @@ def test_without_a_gpu_the_host_has_it_and_what_was_asked_is_told(big: GgufHeade
     # With no layer on a GPU none is seen: llama.cpp would use one for long prompts otherwise.
     off = plan(big, Cards(2), gpu_layers=0)
     assert (off.environment["CUDA_VISIBLE_DEVICES"], off.options.split_mode, off.options.main_gpu) == ("", "none", -1)
+    assert off.notes == ()
+    (told,) = plan(big, Cards(2), gpu_layers=0, main_gpu=1).notes
+    assert told.startswith("main_gpu: gpu_layers 0")
+
+
+def test_experts_that_are_not_there_or_not_on_a_gpu_are_told_to_stay(big: GgufHeader, tmp_path: Path) -> None:
+    mixture = read_header(write_tiny(tmp_path / "moe.gguf", "qwen3moe"))
+    for cards in (Cards(0), Cards(1)):
+        (told,) = plan(big, cards, cpu_moe=3).notes
+        assert told.startswith("cpu_moe: this model is no mixture of experts")
+        assert plan(mixture, cards, cpu_moe=0, context=64).notes == ()
+    (told,) = plan(mixture, Cards(0), cpu_moe=3, context=64).notes
+    assert told.startswith("cpu_moe: no GPU")
+    (told,) = plan(mixture, Cards(1), cpu_moe=3, gpu_layers=0, context=64).notes
+    assert told.startswith("cpu_moe: gpu_layers 0")
+    assert plan(mixture, Cards(1), cpu_moe=3, context=64).notes == ()
 
 
 def test_the_parts_of_an_estimate_are_all_of_it(big: GgufHeader) -> None:

@@ -21,6 +21,7 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
 from llmops_tui.jobs.process import start_time
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -166,6 +167,52 @@ async def test_health_is_not_ok_from_the_moment_the_engine_is_killed(
         assert after["status"] != "ok" or after["engine_pid"] != before["engine_pid"]
     text, _ = await ask(handle)
     assert text.startswith("We are open")
+
+
+async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes_on(
+    sample: Workspace, supervisor: ServerSupervisor
+) -> None:
+    from llmops_tui.monitoring.engines import EngineSampler
+
+    handle = await asyncio.to_thread(start, sample, supervisor)
+    transport = httpx.AsyncHTTPTransport(uds=handle.socket)
+    sampler = EngineSampler(supervisor)
+
+    def seen() -> EngineLoad:
+        sampler._due = 0.0
+        (engine,) = sampler.look()
+        return engine
+
+    async with (
+        ModelClient(handle) as client,
+        httpx.AsyncClient(
+            transport=transport, base_url="http://m", headers={"Authorization": f"Bearer {handle.key}"}
+        ) as plain,
+    ):
+        pid = (await client.health())["engine_pid"]
+        assert "llmops:engine_up{" in (page := (await plain.get("/metrics")).text)
+        assert 'llmops:engine_up{model_name="support-base"} 1.0' in page
+        assert (await asyncio.to_thread(seen)).up
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            told = "ok"
+            deadline = asyncio.get_running_loop().time() + 60
+            while told == "ok" and asyncio.get_running_loop().time() < deadline:
+                answer = await plain.get("/health")
+                told = answer.json()["status"]
+            assert (told, answer.status_code) == ("silent", 503)
+            page = (await plain.get("/metrics")).text
+            assert 'llmops:engine_up{model_name="support-base"} 0.0' in page
+            assert 'llmops:engine_state{model_name="support-base",state="silent"} 1.0' in page
+            assert 'state="ok"' not in page
+            engine = await asyncio.to_thread(seen)
+            assert (engine.state, engine.up, engine.answers) == ("silent", False, False)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        while (await plain.get("/health")).status_code != 200:
+            assert asyncio.get_running_loop().time() < deadline
+        assert (await client.health())["state"]["slots"]
+    await asyncio.to_thread(sampler.close)
 
 
 async def test_an_engine_that_keeps_dying_is_given_up_and_every_request_is_told(

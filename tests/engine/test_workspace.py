@@ -16,14 +16,15 @@ import pytest
 from llmops_tui.datasets.console import run_query
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.workspace.catalogue import Catalogue, read_notices
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.lineage import ancestors, record_edges
-from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.marker import existing, make_workspace
 from llmops_tui.workspace.migrations import MIGRATIONS, Migration
+from llmops_tui.workspace.notices import read_notices
 
 
 def test_the_workspace_is_found_upward_like_git_does(tmp_path: Path) -> None:
@@ -32,6 +33,36 @@ def test_the_workspace_is_found_upward_like_git_does(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     assert find_workspace(start=deep).root == tmp_path / "project" / ".llmops"
     assert find_workspace(start=deep).name == "project"
+
+
+def test_a_folder_that_is_named_may_be_the_workspace_or_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = make_workspace(Workspace(tmp_path / "demo" / ".llmops"))
+    assert find_workspace(tmp_path / "demo") == find_workspace(tmp_path / "demo" / ".llmops") == inner
+    assert inner.folder == tmp_path / "demo"
+    monkeypatch.setenv("LLMOPS_WORKSPACE", str(tmp_path / "demo"))
+    assert find_workspace() == inner
+    # One that is a workspace itself is meant, whatever else lies in it; one that is none is where one would be made.
+    flat = make_workspace(Workspace(tmp_path / "flat"))
+    make_workspace(Workspace(flat.root / ".llmops"))
+    assert find_workspace(flat.root) == flat
+    assert flat.folder == flat.root
+    assert find_workspace(tmp_path / "new") == Workspace(tmp_path / "new")
+    (tmp_path / "link").symlink_to(tmp_path / "demo")
+    assert find_workspace(tmp_path / "link") == inner
+
+
+def test_where_there_is_no_workspace_those_beside_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputRefusedError) as none:
+        existing(find_workspace(start=tmp_path))
+    assert none.value.hint == "llmops init makes one; --workspace names another."
+    make_workspace(Workspace(tmp_path / "the demo" / ".llmops"))
+    (tmp_path / "empty" / ".llmops").mkdir(parents=True)
+    with pytest.raises(InputRefusedError) as one:
+        existing(find_workspace(start=tmp_path))
+    assert f"--workspace '{tmp_path / 'the demo'}'" in (one.value.hint or "")
+    assert "empty" not in (one.value.hint or "")
 
 
 def test_the_folder_and_its_files_are_private(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:

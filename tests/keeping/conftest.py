@@ -15,6 +15,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal
+from llmops_tui.workspace.trust import trust
 
 
 def fill_traces(workspace: Workspace, count: int, start: int = 0) -> None:
@@ -57,6 +58,7 @@ def lived(workspace: Workspace, lived_once: Path) -> Workspace:
     """A copy of it."""
     shutil.rmtree(workspace.root)
     shutil.copytree(lived_once, workspace.root)
+    trust(workspace)
     return workspace
 
 

@@ -18,7 +18,8 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.keeping.backup import backup, read_manifest, verify
+from llmops_tui.keeping.archive import read_manifest, verify
+from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.check import check
 from llmops_tui.keeping.gc import collect, plan
 from llmops_tui.keeping.restore import preview, restore

@@ -17,7 +17,7 @@ from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.beside import clear_leftovers, made_beside
 from llmops_tui.keeping.check import check
 from llmops_tui.keeping.findings import Report
-from llmops_tui.monitoring.alerts import save_rules
+from llmops_tui.monitoring.rules import save_rules
 from llmops_tui.workspace import seals
 from llmops_tui.workspace.catalogue import Catalogue, book_lock
 from llmops_tui.workspace.journal import Journal

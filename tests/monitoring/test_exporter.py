@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from llmops_tui.hardware.gpus import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.inference.server.metrics import ServerMetrics
-from llmops_tui.monitoring.alerts import save_rules
 from llmops_tui.monitoring.dashboard import dashboard_json, queries
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.exporter import page
 from llmops_tui.monitoring.recorder import Moment, Recorder
+from llmops_tui.monitoring.rules import save_rules
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
@@ -82,6 +82,56 @@ def test_what_is_not_known_is_left_out(moment: Moment) -> None:
 
     bare = page(replace(moment, gpus=GpuView(state="none"), latencies=()), []).decode()
     assert not [line for line in bare.splitlines() if line.startswith("llmops_gpu_power_watts{")]
+
+
+def test_an_engine_is_up_only_where_a_request_would_be_answered(moment: Moment) -> None:
+    from dataclasses import replace
+
+    states = ["ok", "loading", "restarting", "failing", "failed", "silent", "dead"]
+    engines = tuple(EngineLoad(f"m-{state}", 1, state=state) for state in states)
+    found = samples(page(replace(moment, engines=engines), []).decode())
+    for state in states:
+        assert found[f'llmops_engine_up{{"model_name": "m-{state}"}}'] == float(state == "ok")
+        assert found[f'llmops_engine_state{{"model_name": "m-{state}", "state": "{state}"}}'] == 1
+    # Of one that says nothing no figures are told as if it had.
+    assert 'llmops_engine_requests_running{"model_name": "m-silent"}' not in found
+    assert 'llmops_engine_requests_running{"model_name": "m-ok"}' in found
+
+
+def test_a_gpu_that_is_lost_is_told_as_such(moment: Moment) -> None:
+    from dataclasses import replace
+
+    from llmops_tui.hardware.gpus import Gpu, GpuInstance, GpuView
+
+    part = GpuInstance(4, "1g.18gb", "MIG-4", 5, 18)
+    gpus = (Gpu(0, "a", "GPU-a", instances=(part,)), Gpu(1, "b", "GPU-b", trouble="gpu lost"))
+    found = samples(page(replace(moment, gpus=GpuView(gpus)), []).decode())
+    assert found['llmops_gpu_up{"gpu": "0", "name": "a", "uuid": "GPU-a"}'] == 1
+    assert found['llmops_gpu_up{"gpu": "1", "name": "b", "uuid": "GPU-b"}'] == 0
+    labels = '{"gpu": "0", "instance": "4", "name": "1g.18gb", "uuid": "MIG-4"}'
+    assert found[f"llmops_gpu_instance_memory_used_bytes{labels}"] == 5
+
+
+async def test_what_was_seen_long_ago_is_not_told_as_what_is(workspace: Workspace) -> None:
+    from llmops_tui.inference.server.options import ServerOptions
+    from llmops_tui.monitoring.endpoint import application
+
+    clock = FakeClock(NOON)
+    recorder = Recorder(workspace, gpus=GpuSampler([NvidiaSource(FakeNvml.session(), clock)]), clock=clock, ticks=clock)
+    options = ServerOptions(
+        workspace=str(workspace.root), model="monitor", path="", sha256="", socket="", key="k", chat_template=None,
+    )  # fmt: skip
+    transport = httpx.ASGITransport(app=application(recorder, options))
+    head = {"Authorization": "Bearer k"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=head) as client:
+        assert [(await client.get(path)).status_code for path in ("/health", "/metrics")] == [503, 503]
+        recorder.look()
+        assert [(await client.get(path)).status_code for path in ("/health", "/metrics")] == [200, 200]
+        clock.advance(31)
+        assert (await client.get("/health")).json() == {"status": "stale"}
+        late = await client.get("/metrics")
+        assert (late.status_code, late.text) == (503, "nothing was seen for 31 s: a look has not come to its end\n")
+    recorder.stop()
 
 
 def test_the_dashboard_names_only_series_that_exist(moment: Moment) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
 import pynvml
 import pytest
 
 from llmops_tui.hardware.amd import AmdSource
-from llmops_tui.hardware.gpus import RETRY_SECONDS, GpuSampler
+from llmops_tui.hardware.gpus import RETRY_SECONDS, Gpu, GpuLink, GpuSampler
 from llmops_tui.hardware.host import HostSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.hardware.processes import Ours, ProcessSampler
+from llmops_tui.monitoring.happenings import Recent, notes_of
+from llmops_tui.monitoring.series import of_gpus
 from tests.fakes import FakeClock, FakeNvml
 
 ERRORS = sorted(n for n in dir(pynvml) if n.startswith("NVML_ERROR_") and isinstance(getattr(pynvml, n), int))
@@ -141,6 +147,214 @@ def test_without_a_driver_it_says_so_calmly() -> None:
     sampler.close()
 
 
+class EightCards(FakeNvml):
+    """Eight GPUs: ``broken`` names those that fail when their handle is asked for, ``listed`` those the driver counts."""
+
+    def __init__(self) -> None:
+        card = FakeNvml.session().frames[15]["gpus"][0]
+        super().__init__([{"gpus": [card | {"uuid": f"GPU-{n}", "temperature": 40 + n} for n in range(8)]}])
+        self.broken: dict[int, int] = {}
+        self.listed = list(range(8))
+
+    def _answer(self, name: str, *arguments: Any) -> Any:
+        if name == "nvmlDeviceGetCount":
+            return len(self.listed)
+        if name == "nvmlDeviceGetHandleByIndex":
+            card = self.listed[arguments[0]]
+            if card in self.broken:
+                raise pynvml.NVMLError(self.broken[card])
+            return card
+        if name == "nvmlDeviceGetIndex":
+            return self.listed.index(arguments[0])
+        return super()._answer(name, *arguments)
+
+
+OF_ONE = [n for n in ERRORS if n not in {
+    "NVML_ERROR_UNINITIALIZED", "NVML_ERROR_DRIVER_NOT_LOADED", "NVML_ERROR_LIB_RM_VERSION_MISMATCH", "NVML_ERROR_LIBRARY_NOT_FOUND",
+}]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ONE)
+@pytest.mark.parametrize("card", [0, 3, 7])
+def test_one_of_eight_that_is_lost_at_start_hides_no_other(name: str, card: int) -> None:
+    nvml, clock = EightCards(), FakeClock()
+    nvml.broken = {card: getattr(pynvml, name)}
+    gpus = source(nvml, clock)
+    view = gpus.look()
+    assert view.state == "ok"
+    assert [gpu.index for gpu in view.gpus] == list(range(8))
+    assert [gpu.index for gpu in view.gpus if gpu.trouble] == [card]
+    assert view.gpus[card].remedy
+    assert [gpu.temperature for gpu in view.gpus if not gpu.trouble] == [40.0 + n for n in range(8) if n != card]
+    # It is asked for again, less and less often, and found where it belongs; the library stays as it is meanwhile.
+    gpus.look_slowly()
+    calls = []
+    for _ in range(40):
+        before = nvml.calls
+        gpus.look()
+        calls.append(nvml.calls - before)
+        clock.advance(1)
+    # At each second look it was asked for again at most: after 1, 2, 5, 10, 30 seconds.
+    assert len([n for n in calls if n > min(calls)]) == 4
+    nvml.broken = {}
+    clock.advance(31)
+    view = gpus.look()
+    assert [(gpu.uuid, gpu.trouble) for gpu in view.gpus] == [(f"GPU-{n}", "") for n in range(8)]
+
+
+def test_a_gpu_keeps_its_place_whatever_becomes_of_the_others() -> None:
+    nvml, clock = EightCards(), FakeClock()
+    gpus = source(nvml, clock)
+    assert [gpu.uuid for gpu in gpus.look().gpus] == [f"GPU-{n}" for n in range(8)]
+    # All fall over, and the driver is loaded again without the third, which makes the fourth the third.
+    nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
+    gpus.look()
+    nvml.fails, nvml.listed = {}, [0, 1, 3, 4, 5, 6, 7]
+    clock.advance(60)
+    view = gpus.look()
+    assert [gpu.uuid for gpu in view.gpus] == [f"GPU-{n}" for n in range(8)]
+    assert [(gpu.index, gpu.trouble) for gpu in view.gpus if gpu.trouble] == [(2, "gone")]
+    assert view.gpus[3].temperature == 43
+    # Back, at another place of the driver's; and one more that was never there.
+    nvml.frames[0]["gpus"].append(nvml.frames[0]["gpus"][0] | {"uuid": "GPU-new"})
+    nvml.listed = [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    clock.advance(60)
+    assert [(gpu.uuid, gpu.trouble) for gpu in gpus.look().gpus] == [
+        *((f"GPU-{n}", "") for n in range(8)),
+        ("GPU-new", ""),
+    ]
+
+
+def test_a_driver_that_fails_makes_no_gpu_disappear() -> None:
+    nvml, clock = EightCards(), FakeClock()
+    sampler = GpuSampler([source(nvml, clock), AmdSource(FakeAmd(), clock)])
+    assert len(sampler.look().gpus) == 9
+    nvml.fails = {
+        "nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_UNINITIALIZED,
+        "nvmlInit": pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+    }
+    sampler.look()
+    clock.advance(60)
+    for _ in range(2):
+        view = sampler.look()
+        assert view.state == "driver not loaded"
+        assert [gpu.trouble for gpu in view.gpus] == ["driver not loaded"] * 8 + [""]
+        assert view.gpus[8].name.startswith("AMD")
+
+
+@pytest.mark.parametrize("value", [2**32 - 1, 2**64 - 1])
+def test_all_bits_set_is_no_value(value: int) -> None:
+    nvml = FakeNvml.session()
+    for name in ("power", "power_limit", "energy", "temperature", "fan", "clock", "clock_limit", "memory_clock", "memory_clock_limit",
+                 "bus_width", "reasons", "received", "sent", "generation", "width", "ecc_corrected", "ecc_uncorrected"):  # fmt: skip
+        nvml.frames[0]["gpus"][0][name] = value
+    nvml.frames[0]["gpus"][0] |= {"rates": [value, value], "memory": [value, value], "processes": [[5, value]]}
+    gpus = source(nvml)
+    gpus.look()
+    gpus.look_slowly()
+    (gpu, other) = gpus.look(processes=True).gpus
+    told = {
+        name: kept for name, kept in (asdict(gpu) | asdict(gpu.link)).items()
+        if isinstance(kept, (int, float)) and not isinstance(kept, bool) and name not in {"index", "xids"}
+    }  # fmt: skip
+    assert told == {}
+    assert gpu.throttled is None
+    assert gpu.processes[0].memory is None
+    assert other.temperature is not None
+
+
+@pytest.mark.parametrize("heat", [-274, 4294967295, 1000])
+def test_a_temperature_that_cannot_be_is_none(heat: int) -> None:
+    nvml = FakeNvml.session()
+    nvml.frames[0]["gpus"][0]["temperature"] = heat
+    assert source(nvml).look().gpus[0].temperature is None
+    cold = FakeNvml.session()
+    cold.frames[0]["gpus"][0]["temperature"] = -5
+    assert source(cold).look().gpus[0].temperature == -5
+
+
+class Divided(FakeNvml):
+    """A GPU that is divided into two parts of seven places, beside one that is whole."""
+
+    def _answer(self, name: str, *arguments: Any) -> Any:
+        handle = arguments[0] if arguments else None
+        if name == "nvmlDeviceGetMigMode":
+            return [int(handle == 0), 0]
+        if name == "nvmlDeviceGetMaxMigDeviceCount":
+            return 7
+        if name == "nvmlDeviceGetMigDeviceHandleByIndex":
+            if arguments[1] not in {0, 4}:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+            return f"part{arguments[1]}"
+        if isinstance(handle, str) and handle.startswith("part"):
+            part = {
+                "nvmlDeviceGetName": "NVIDIA H200 MIG 1g.18gb", "nvmlDeviceGetUUID": f"MIG-{handle}",
+                "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=9e9, total=18e9),
+            }  # fmt: skip
+            return part[name]
+        if handle == 0 and name == "nvmlDeviceGetUtilizationRates":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return super()._answer(name, *arguments)
+
+
+def test_the_parts_of_a_divided_gpu_are_seen_each() -> None:
+    nvml = Divided(FakeNvml.session().frames)
+    divided, whole = source(nvml).look().gpus
+    assert whole.instances == ()
+    assert divided.utilisation is None
+    assert [(p.index, p.name, p.uuid, p.memory_used) for p in divided.instances] == [
+        (0, "1g.18gb", "MIG-part0", 9_000_000_000), (4, "1g.18gb", "MIG-part4", 9_000_000_000)
+    ]  # fmt: skip
+    found = of_gpus([divided])
+    assert found["gpu0.0.memory"] == found["gpu0.4.memory"] == 50
+
+
+@pytest.mark.parametrize(("xid", "counted"), [(79, 1), (48, 1), (31, 0), (43, 0)])
+def test_critical_errors_are_counted_but_for_those_that_programs_make(xid: int, counted: int) -> None:
+    nvml = EightCards()
+    gpus = source(nvml)
+    gpus.look()
+    gpus.look_slowly()
+    assert [gpu.link.xids for gpu in gpus.look().gpus] == [0] * 8
+    nvml.frames[0]["xid"] = [5, xid]
+    gpus.look_slowly()
+    links = [gpu.link for gpu in gpus.look().gpus]
+    assert [link.xid for link in links] == [None] * 5 + [xid] + [None] * 2
+    assert [link.xids for link in links] == [0] * 5 + [counted] + [0] * 2
+
+
+def test_what_counters_gained_counts_for_ten_minutes() -> None:
+    recent = Recent()
+
+    def gained(ticks: float, ecc: int | None, xids: int | None = 0) -> tuple[float | None, float | None]:
+        gpu = Gpu(0, "a", "GPU-a", link=GpuLink(ecc_corrected=ecc, xids=xids))
+        found = recent.of_gpus([gpu], ticks)
+        return found["gpu0.ecc_corrected"], found["gpu0.xid"]
+
+    # What there was before nobody knows the time of.
+    assert gained(0, 1000) == (0, 0)
+    assert gained(10, 1002, 1) == (2, 1)
+    assert gained(20, None, None) == (None, None)
+    # A counter that began anew, as after the driver was loaded again, lost nothing.
+    assert gained(30, 0, 1) == (2, 1)
+    assert gained(609, 5, 1) == (7, 1)
+    assert gained(611, 5, 1) == (5, 0)
+
+
+def test_a_rule_is_told_which_card_and_what_happened() -> None:
+    nvml = EightCards()
+    nvml.broken = {2: pynvml.NVML_ERROR_GPU_IS_LOST}
+    nvml.frames[0]["gpus"][1]["reasons"] = 0x44
+    nvml.frames[0]["gpus"][0]["reasons"] = 0x4
+    view = source(nvml).look()
+    values, notes = of_gpus(view.gpus), notes_of(view.gpus, [], [])
+    assert [values[f"gpu{n}.lost"] for n in range(4)] == [0, 0, 1, 0]
+    # At its power limit a card is at work; held down by heat it is not well.
+    assert [values[f"gpu{n}.throttled"] for n in range(3)] == [0, 1, None]
+    assert notes["gpu2.lost"] == "GPU 2: gpu lost"
+    assert notes["gpu1.throttled"] == "GPU 1 NVIDIA H200 GPU-1: power, hardware heat"
+
+
 class FakeAmd:
     """As much of AMD's library as is asked, with its N/A."""
 
@@ -187,6 +401,32 @@ def test_amd_gpus_stand_beside_those_of_nvidia() -> None:
     assert (amd.name, amd.utilisation, amd.bandwidth, amd.temperature) == ("AMD Instinct MI300X", 88.0, None, None)
     assert (amd.memory_total, amd.power, amd.power_limit) == (196_608 * 1024 * 1024, 512.0, 750.0)
     assert amd.processes[0].pid == 7
+
+
+def test_an_amd_gpu_in_trouble_hides_neither_itself_nor_its_trouble() -> None:
+    fake, clock = FakeAmd(), FakeClock()
+    gpus = AmdSource(fake, clock)
+    gpus.look()
+
+    def broken(*_arguments: object) -> Any:
+        raise RuntimeError("hung")
+
+    for name in (
+        "amdsmi_get_gpu_activity",
+        "amdsmi_get_gpu_vram_usage",
+        "amdsmi_get_power_info",
+        "amdsmi_get_gpu_device_uuid",
+    ):
+        setattr(fake, name, broken)
+    (gpu,) = gpus.look().gpus
+    assert (gpu.uuid, gpu.trouble) == ("uuid", "no answer")
+    fake.amdsmi_get_processor_handles = broken  # type: ignore[method-assign]
+    for _ in range(2):
+        view = gpus.look()
+        assert (view.state, view.gpus[0].trouble) == ("trouble", "trouble")
+    fake.amdsmi_get_processor_handles = list  # type: ignore[method-assign,assignment]
+    clock.advance(60)
+    assert [(gpu.uuid, gpu.trouble) for gpu in gpus.look().gpus] == [("uuid", "gone")]
 
 
 def test_the_host_is_known_and_rates_come_with_the_second_look() -> None:

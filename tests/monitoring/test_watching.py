@@ -17,21 +17,13 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.hardware.gpus import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
-from llmops_tui.monitoring.alerts import (
-    DEFAULT_RULES,
-    Alert,
-    AlertEngine,
-    Rule,
-    dump_rules,
-    parse_rules,
-    run_command,
-    save_rules,
-)
+from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
 from llmops_tui.monitoring.energy import energy_between
 from llmops_tui.monitoring.history import GRAINS, History
 from llmops_tui.monitoring.latency import Latencies, Minute
 from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.monitoring.replay import replay
+from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, dump_rules, parse_rules, save_rules
 from llmops_tui.monitoring.series import of_latencies
 from llmops_tui.monitoring.sketch import ACCURACY, LatencySketch
 from llmops_tui.monitoring.what_ran import what_ran
@@ -259,11 +251,14 @@ class Watch:
         self.nvml = FakeNvml.session()
         self.told: list[Alert] = []
         gpus = GpuSampler([NvidiaSource(self.nvml, self.clock)])
-        self.recorder = Recorder(workspace, gpus=gpus, clock=self.clock, told=self.told.extend)
+        # The wall's clock may be set; what waits are counted by only goes on.
+        self.ticks = FakeClock(5_000.0)
+        self.recorder = Recorder(workspace, gpus=gpus, clock=self.clock, ticks=self.ticks, told=self.told.extend)
 
     def go(self, seconds: int) -> Any:
         for _ in range(seconds):
             self.clock.advance(1)
+            self.ticks.advance(1)
             self.nvml.place = min(self.nvml.place + 1, len(self.nvml.frames) - 1)
             self.recorder.look()
         return self.recorder.moment
@@ -419,7 +414,7 @@ def simulate(requests: int, seed: int) -> None:
         while place < requests and ended[place] <= second:
             latencies.observe(Timing(
                 place, "", NOON + float(ended[place]), "m", float(total[place]) / 3, 4.0, float(total[place]), 10, int(failed[place])
-            ))  # fmt: skip
+            ), NOON + float(ended[place]))  # fmt: skip
             place += 1
         alerts = engine.step(clock.now, of_latencies(latencies, clock.now))
         told += [(a.rule.name, "raised" if a.cleared_at is None else "cleared", second) for a in alerts]

@@ -12,8 +12,8 @@ from textual.widgets._toast import Toast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.settings import Settings, load_settings, save_settings
-from llmops_tui.workspace.catalogue import write_notice
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.notices import write_notice
 from screens import terminal
 from screens.actions import ACTIONS, bindings_of, check_keymap, textual_keymap
 from screens.app import SCREEN_KEYS

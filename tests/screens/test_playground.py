@@ -346,12 +346,18 @@ async def test_a_model_is_chosen_with_its_size(open_app: OpenApp) -> None:
         assert playground(pilot).state.model_name == "support-base-q4"
 
 
-async def test_the_command_of_the_screen_can_be_copied(open_app: OpenApp, sample: Workspace) -> None:
+async def test_the_command_of_the_screen_can_be_copied(
+    open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_app() as pilot:
         playground(pilot).query_one(PromptList).focus()
         await pilot.press("c")
-        expected = "llmops prompt run support@2 --model support-base --var 'question=When are you open?'"
-        assert (sample.root / "clipboard.txt").read_text() == expected
+        expected = "prompt run support@2 --model support-base --var 'question=When are you open?'"
+        # It works where the app was started, and nothing leads from there to this workspace.
+        assert (sample.root / "clipboard.txt").read_text() == f"llmops --workspace {sample.root} {expected}"
+        monkeypatch.setenv("LLMOPS_WORKSPACE", str(sample.root))
+        await pilot.press("c")
+        assert (sample.root / "clipboard.txt").read_text() == f"llmops {expected}"
         await pilot.press("y")
         await pilot.press("y")
         assert isinstance(pilot.app.screen, ChoiceDialog)

@@ -18,10 +18,11 @@ from textual.widgets import Static
 from llmops_tui.hardware.gpus import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.monitoring.alerts import Alert, Rule, save_rules
+from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.overview import Overview, next_steps
 from llmops_tui.monitoring.recorder import Recorder
+from llmops_tui.monitoring.rules import Rule, save_rules
 from llmops_tui.traces.feedback import give
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
@@ -287,6 +288,59 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
         assert "1 rules would have raised 1 alerts" in dialog._title
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_an_alert_tells_what_was_going_on_around_it(
+    open_app: OpenApp, sample: Workspace, recorder: Recorder, size: tuple[int, int]
+) -> None:
+    jobs = JobStore(Journal(sample))
+    job = jobs.add(kind="train", title="train qlora-03", spec={})
+    jobs.update(job.id, state="failed", cause="out of memory", started_at=time.time() - 60, finished_at=time.time() - 5)
+    ask(sample, 1, finish_reason="error", error="the engine \x1b[31mdied")
+    over = Alert(
+        Rule(name="old", series="x", above=1), "x", 5.0, 2.0, cleared_at=9.0, ended="its rule is gone", lasted=4.0
+    )
+    recorder.history.keep_alert(over)
+    recorder.look()
+    async with open_app(size=size) as pilot:
+        screen = await go(pilot, "6")
+        assert isinstance(screen, MonitorScreen)
+        await screen.refresh_all()
+        await pilot.press("f9", "a")
+        await settle(pilot)
+        seen = shown(pilot, "#alert-lines")
+        assert "failed job: train qlora-03" in seen
+        assert "for 4 s old:" in seen
+        await pilot.press("enter")
+        await settle(pilot)
+        dialog = pilot.app.screen
+        assert isinstance(dialog, ChoiceDialog)
+        assert "1 requests to support-base (here), 1 failed" in dialog._title
+        told = [choice.label[10:].split(maxsplit=1) for choice in dialog._choices]
+        assert ["job", "train qlora-03 failed: out of memory"] in told
+        assert ["alert", screen.alerts[0].text] in told
+        (failed,) = [choice for choice in dialog._choices if choice.value == "request run_00000001"]
+        assert "the engine" in failed.label
+        assert failed.note == "here"
+        # What it was about is gone to from there.
+        await pilot.press(*"support-base")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, TracesScreen)
+
+
+async def test_an_old_picture_is_not_shown_as_a_new_one(open_app: OpenApp, recorder: Recorder) -> None:
+    recorder.look()
+    async with open_app() as pilot:
+        screen = await go(pilot, "6")
+        await screen.refresh_all()
+        assert "recording" in str(screen.query_one("#monitor-machine").border_subtitle)
+        # A driver that hangs: the look does not come to its end.
+        recorder._looked -= 60
+        await screen.refresh_all()
+        assert "nothing seen for 6" in str(screen.query_one("#monitor-machine").border_subtitle)
+
+
 async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: Recorder) -> None:
     rule = Rule(name="failing requests", series="errors.*", above=0.05, severity="error")
     alerts = [Alert(rule, f"errors.model-{number}", 1.0, 0.5) for number in range(41)]
@@ -534,7 +588,11 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
     assert drawing.bandwidth_share(engine, view) is None
     rule = Rule(name="a", series="b", above=1.0, severity="error")
     raised, over = Alert(rule, "b", 5.0, 2.0), Alert(rule, "b", 1.0, 2.0, cleared_at=61.0)
-    lines = drawing.alerts((raised,), [raised, over])
-    assert len(lines) == 2
+    gone = Alert(rule, "b", 1.0, 2.0, cleared_at=5.0, ended="its rule is gone", lasted=4.0)
+    lines = drawing.alerts([raised, over, gone], 60)
+    assert len(lines) == 3
     assert "for 1 min" in lines[1][0][0]
+    assert "for 4 s" in lines[2][0][0]
+    # However narrow it is, why it ended is seen.
+    assert lines[2][2][0] == "  ended: its rule is gone"
     assert os.getpid()

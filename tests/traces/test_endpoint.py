@@ -37,6 +37,9 @@ def test_a_client_says_what_it_thinks_by_the_id_of_the_answer(sample: Workspace,
     said = post(handle, "/v1/feedback", {"id": answer, "score": "down", "correction": "At nine.", "user": "ann"})
     assert said.status_code == 200
     assert said.json()["trace"] == answer
+    assert said.json()["left_out"] == (["correction"] if policy == "off" else [])
+    textual = post(handle, "/v1/feedback", {"id": answer, "comment": "late"})
+    assert textual.status_code == (400 if policy == "off" else 200)
     for bad in (
         {"id": answer},
         {"score": "up"},
@@ -48,7 +51,8 @@ def test_a_client_says_what_it_thinks_by_the_id_of_the_answer(sample: Workspace,
         assert refused.json()["error"]["message"]
     store = TraceStore(Catalogue(sample), Journal(sample))
     trace = store.get(answer)
-    assert (trace.line.score, trace.line.correction, trace.said[0]["source"]) == (-1, "At nine.", "ann")
+    words = (None, "not kept") if policy == "off" else ("At nine.", "ann")
+    assert (trace.line.score, trace.line.correction, trace.said[0]["source"]) == (-1, *words)
     kept = json.dumps(trace.messages)
     assert ("ann@example.org" in kept) == (policy == "keep")
     assert (trace.messages == []) == (policy == "off")

@@ -7,15 +7,17 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.inference.content import as_kept
+from llmops_tui.inference.content import as_kept, feedback_as_kept
 from llmops_tui.traces.feedback import give
-from llmops_tui.traces.otlp import export
+from llmops_tui.traces.otlp import export, span
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.traces.to_dataset import gather, make_version
 from llmops_tui.workspace.catalogue import Catalogue
@@ -199,6 +201,65 @@ def test_content_is_kept_redacted_or_left_out() -> None:
     assert (off["messages"], off["output"], off["variables"], off["total_ms"]) == ([], "", {}, 3.0)
 
 
+SECRET = "ann@example.org"
+ANYWHERE = {
+    "messages": [{"role": "user", "content": SECRET, "name": SECRET, "tool_calls": [{"function": {"arguments": SECRET}}]}],
+    "output": SECRET, "variables": {SECRET: SECRET, "n": 4711}, "error": f"template_failed: {SECRET} is no number",
+    "parameters": {"stop": [SECRET], "temperature": 0.5, "grammar": SECRET}, "model": "m", "total_ms": 3.0,
+    "client": {"key": "0123abcd", "metadata": {"user": SECRET, "customer": 4711}}, "a_field_of_tomorrow": {"deep": [SECRET]},
+}  # fmt: skip
+
+
+def test_no_field_of_a_record_escapes_what_the_user_decided() -> None:
+    redacted, off = as_kept(ANYWHERE, "redact"), as_kept(ANYWHERE, "off")
+    assert SECRET not in json.dumps(redacted)
+    assert redacted["client"]["key"] == off["client"]["key"] == "0123abcd"
+    assert SECRET not in json.dumps(off)
+    assert "4711" not in json.dumps(off)
+    assert off["parameters"] == {"temperature": 0.5}
+    assert (off["model"], off["total_ms"], off["content"]) == ("m", 3.0, "off")
+    said = {
+        "request": "run_1",
+        "score": -1,
+        "correction": f"to {SECRET}",
+        "comment": SECRET,
+        "source": SECRET,
+        "said_at": 2.0,
+    }
+    for policy in ("redact", "off"):
+        kept = feedback_as_kept(said, policy)
+        assert SECRET not in json.dumps(kept)
+        assert (kept["request"], kept["score"], kept["said_at"]) == ("run_1", -1, 2.0)
+
+
+def test_feedback_is_kept_as_the_settings_say(store: TraceStore, journal: Journal, own_home: Path) -> None:
+    settings = own_home / ".config" / "llmops" / "settings.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    ask(journal, 1)
+    settings.write_text('trace_content = "redact"\n')
+    give(store, "run_00000001", score="down", comment=f"ask {SECRET}")
+    settings.write_text('trace_content = "off"\n')
+    with pytest.raises(InputRefusedError, match="no texts are kept"):
+        give(store, "run_00000001", score="down", correction=SECRET)
+    give(store, "run_00000001", score="up")
+    said = store.get("run_00000001").said
+    assert [(one["score"], one["comment"], one["source"]) for one in said] == [
+        (-1, "ask [EMAIL]", "me"),
+        (1, None, "me"),
+    ]
+
+
+def test_comments_and_errors_go_to_a_collector_only_with_content(store: TraceStore, journal: Journal) -> None:
+    ask(journal, 1)
+    give(store, "run_00000001", score="down", comment="between us")
+    trace = replace(
+        store.get("run_00000001"), line=replace(store.get("run_00000001").line, error="quotes the question")
+    )
+    for content in (False, True):
+        sent = json.dumps(span(trace, content=content))
+        assert ("between us" in sent) is ("quotes the question" in sent) is content
+
+
 def test_old_traces_go_but_not_those_that_somebody_spoke_of(store: TraceStore, journal: Journal) -> None:
     for number in range(4):
         ask(journal, number)
@@ -254,10 +315,7 @@ def test_traces_are_spans_of_opentelemetry(store: TraceStore, journal: Journal, 
     assert first.end_time_unix_nano - first.start_time_unix_nano == 100_000_000
     assert "gen_ai.input.messages" not in values
     assert second.status.code == 2
-    assert {a.key for a in second.events[0].attributes} >= {
-        "gen_ai.evaluation.score.value",
-        "gen_ai.evaluation.explanation",
-    }
+    assert {a.key for a in second.events[0].attributes} >= {"gen_ai.evaluation.score.value"}
     assert export(store, TraceFilter(text="secret"), url + "/v1/traces", content=True, headers={}) == 1
     sent = {a.key: a.value.string_value for a in collector.spans[-1].attributes}
     assert "secret question" in sent["gen_ai.input.messages"]

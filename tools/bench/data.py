@@ -125,7 +125,7 @@ def run(code: str, *arguments: str) -> tuple[float, float]:
 
 CONVERT = """
 import sys
-from llmops_tui.workspace.catalogue import connect_memory
+from llmops_tui.workspace.opening import connect_memory
 c = connect_memory()
 c.execute(f"COPY (SELECT * FROM read_json('{sys.argv[1]}')) TO '{sys.argv[2]}' (FORMAT parquet, COMPRESSION zstd)")
 """

@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -31,14 +32,13 @@ from llmops_tui.inference.server.guard import Guard, RefusedError
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.pulse import Pulse
 from llmops_tui.inference.server.records import JournalWriter
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-
-_STATE_SECONDS = 2.0
 
 
 class ModelServer:
@@ -60,6 +60,7 @@ class ModelServer:
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
+        self._pulse = Pulse(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
     def app(self) -> ASGIApp:
@@ -104,6 +105,7 @@ class ModelServer:
 
     async def close(self) -> None:
         """End all processes; what is recorded is written."""
+        await self._pulse.close()
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
@@ -115,34 +117,26 @@ class ModelServer:
         trusted = bool(request.scope.get("trusted"))
         if self.failure is not None:
             return JSONResponse({"status": "failed"} | ({"error": self.failure.as_dict()} if trusted else {}), 503)
-        state = self.engine.state
-        if state == "loading":
+        standing, state = await self._pulse.look()
+        if standing == "loading":
             phase, share = self.engine.loading
             return JSONResponse({"status": "loading"} | ({"phase": phase, "share": share} if trusted else {}), 503)
-        facts: dict[str, Any] = {"status": state}
-        if state == "failing":
+        facts: dict[str, Any] = {"status": standing}
+        if standing == "failing":
             facts["retry_in_s"] = round(self.engine.retry_in, 1)
         if trusted:
             facts |= {
                 "model": self.options.model, "engine_pid": self.engine.pid, "active": self.generator.active,
                 "waiting": self.generator.queued, "last_failure": self.engine.last_failure,
                 "fallback": self.engine.fallback, **self.engine.info,
-                "state": await self._engine_state(),
+                "state": state,
             }  # fmt: skip
-        return JSONResponse(facts, 200 if state == "ok" else 503)
+        return JSONResponse(facts, 200 if standing == "ok" else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:
-        page = self._metrics.page(await self._engine_state(), self.generator.queued)
+        standing, state = await self._pulse.look()
+        page = self._metrics.page(state, self.generator.queued, "failed" if self.failure is not None else standing)
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def _engine_state(self) -> dict[str, Any]:
-        if self.engine.pid is None:
-            return {}
-        try:
-            async with asyncio.timeout(_STATE_SECONDS):
-                return await self._texts.ask({"op": "state"})
-        except (TimeoutError, LlmopsError):
-            return {}
 
     async def _openapi(self, _request: Request) -> Response:
         return JSONResponse(describe_api())
@@ -171,10 +165,18 @@ class ModelServer:
     async def _feedback(self, request: Request) -> Response:
         body = await read_body(request, schemas.FeedbackRequest)
         trace = body.id.replace("resp_", "run_", 1)
-        entry = body.as_entry(trace, request.scope["caller"].source(body.user))
+        said = body.as_entry(trace, request.scope["caller"].source(body.user))
+        entry = await asyncio.to_thread(feedback_as_kept, said, self.options.trace_content)
+        left_out = [name for name in SAID if said[name] and not entry[name]]
+        if left_out and entry["score"] is None:
+            raise InputRefusedError(
+                "content_off",
+                f"this server keeps no texts, so {' and '.join(left_out)} cannot be kept",
+                "Give a score.",
+            )
         key = new_id("fb")
         await asyncio.to_thread(self._journal.append, "feedback", key, entry)
-        return JSONResponse({"id": key, "object": "feedback", "trace": trace})
+        return JSONResponse({"id": key, "object": "feedback", "trace": trace, "left_out": left_out})
 
     # Helpers
 

@@ -16,7 +16,7 @@ def make_engine(options: ServerOptions) -> EngineProcess:
     workspace = Workspace(Path(options.workspace))
 
     def tell(text: str) -> None:
-        from llmops_tui.workspace.catalogue import write_notice
+        from llmops_tui.workspace.notices import write_notice
 
         write_notice(workspace, text)
 

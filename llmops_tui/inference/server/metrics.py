@@ -59,6 +59,10 @@ class ServerMetrics:
         self._engine = {
             key: Counter(name, text, label, registry=self.registry) for key, (name, text) in _ENGINE_COUNTERS.items()
         }
+        self._up = Gauge("llmops:engine_up", "Whether a request would be answered now.", label, registry=self.registry)
+        self._state = Gauge(
+            "llmops:engine_state", "How the engine stands, in a word.", (*label, "state"), registry=self.registry
+        )
         self._seen: dict[str, float] = {}
 
     def ended(self, result: dict[str, Any]) -> None:
@@ -79,8 +83,11 @@ class ServerMetrics:
         self._restarts.labels(self._model).inc()
         self._seen.clear()
 
-    def page(self, state: dict[str, Any], queued: int) -> bytes:
-        """The page in Prometheus' text format. ``state`` is the engine's; empty where it does not run."""
+    def page(self, state: dict[str, Any], queued: int, standing: str = "ok") -> bytes:
+        """The page in Prometheus' text format. ``state`` is the engine's, empty where it is not known; ``standing`` a word."""
+        self._up.labels(self._model).set(standing == "ok")
+        self._state.clear()
+        self._state.labels(self._model, standing).set(1)
         self._running.labels(self._model).set(state.get("running", 0))
         self._waiting.labels(self._model).set(queued)
         capacity = state.get("cache_capacity", 0)

@@ -1,0 +1,48 @@
+"""``llmops trust``: let a workspace that came from elsewhere ask its remote models, use keys and run commands."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from llmops_tui.cli.output import session_of
+from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.safe_text import safe_line
+
+_WORD = "trust"
+
+
+def trust(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking; for scripts.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Trust the workspace no longer.")] = False,
+) -> None:
+    """Show what the workspace would be allowed once it is trusted, and ask."""
+    from llmops_tui.keeping.trusting import consent, describe, look
+    from llmops_tui.workspace.trust import withdraw as stop
+
+    session = session_of(context)
+    workspace = session.workspace
+    if withdraw:
+        stop(workspace)
+        session.emit({"trusted": False}, lambda: f"{workspace.root} is not trusted any more")
+        return
+    request = look(workspace)
+    if not request.is_new:
+        session.emit(request.as_dict() | {"trusted": True}, lambda: "\n".join(map(safe_line, describe(request))))
+        return
+    if not yes:
+        session.say("\n".join(map(safe_line, describe(request))))
+        if not sys.stdin.isatty():
+            session.emit(request.as_dict() | {"trusted": False}, lambda: "nothing was changed; with --yes it is done")
+            return
+        sys.stderr.write(f"Type {_WORD} to allow this: ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() != _WORD:
+            raise LlmopsError("interrupted", "nothing was changed", exit_code=ExitCode.INTERRUPTED)
+    aside = consent(workspace, request)
+    if aside is not None:
+        session.say(f"its servers' key may be known to others: put aside as {aside.name}, the next serve makes its own")
+    session.emit(request.as_dict() | {"trusted": True}, lambda: f"{workspace.root} is trusted now")

@@ -1,0 +1,102 @@
+"""Finds in a JSON schema the numbers that an answer would not be held to exactly.
+
+llguidance keeps all numbers in 64 bits of floating point, reads decimals of many digits one unit too high or too low, and
+counts multiples in 32 bits. It tells none of this: the answer simply has another number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from llmops_tui.inference.schema_words import schemas_in, target_of
+
+# Above this, whole numbers share their places in 64 bits of floating point with others.
+_LARGEST = 2**53 - 1
+# Powers of ten that are exact there, so that a decimal is read by one division and rightly rounded.
+_POWERS = 22
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# The remainder of a multiple so far, times ten, and what is put together of several, stay within 32 bits.
+_MOST = 2**32 - 1
+
+
+def inexact_number(schema: dict[str, Any]) -> str | None:
+    """Where and what the first number is that is not held to exactly, and why; none where all are."""
+    steps = []
+    for place, part in _reached(schema):
+        for word in ("const", "enum", *_BOUNDS):
+            for at, number in _numbers(part.get(word), f"{place}/{word}"):
+                if not _is_exact(number):
+                    return (
+                        f"{at[:200]} is {str(number)[:60]}, which is not held to exactly; whole numbers may go to"
+                        f" ±{_LARGEST:,}, and decimals may have 15 digits"
+                    )
+        step = part.get("multipleOf")
+        if isinstance(step, int | float) and not isinstance(step, bool):
+            steps.append((f"{place}/multipleOf", step))
+            if not math.isfinite(step) or not _counts([step]):
+                return f"{place[:200]}/multipleOf is {str(step)[:60]}, whose multiples are not counted exactly"
+    # Several are put together where they may say something of one value; alone, each is known to count.
+    if len(steps) > 1 and _puts_together(schema) and not _counts([step for _, step in steps]):
+        return f"{steps[-1][0][:200]} and those beside it have multiples in common that are not counted exactly"
+    return None
+
+
+def _reached(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All schemas in one, and those that only a ``$ref`` makes to schemas."""
+    left, passed = [("#", schema)], {"#"}
+    seen: set[int] = set()
+    while left:
+        start, begun = left.pop()
+        for place, part in schemas_in(begun, start):
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            yield place, part
+            ref = part.get("$ref")
+            if isinstance(ref, str) and ref not in passed:
+                passed.add(ref)
+                left.append((ref, target_of(schema, ref)))
+
+
+def _numbers(value: Any, place: str) -> Iterator[tuple[str, int | float]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield place, value
+    elif isinstance(value, list | dict):
+        for name, part in enumerate(value) if isinstance(value, list) else value.items():
+            yield from _numbers(part, f"{place}/{name}")
+
+
+def _is_exact(number: float) -> bool:
+    if isinstance(number, int) or not math.isfinite(number):
+        return abs(number) <= _LARGEST
+    if number.is_integer() and abs(number) > _LARGEST:
+        return False
+    # Its digits as one number, and the power of ten by which that is divided, as they are written to the grammar.
+    written = Decimal(repr(number)).as_tuple()
+    whole = int("".join(map(str, written.digits)))
+    return int(float(whole)) == whole and abs(int(written.exponent)) <= _POWERS
+
+
+def _counts(steps: list[int | float]) -> bool:
+    """Whether common multiples of these are worked out in 32 bits, in whatever order."""
+    exact = sorted({Fraction(repr(step)) for step in steps if step})
+    # In units of their last digit, as the library has them; one of them may have to be whole.
+    unit = 10 ** max((_places(step) for step in exact), default=0)
+    counts = [unit, *(int(abs(step) * unit) for step in exact)]
+    for n, count in enumerate(counts):
+        others = math.lcm(*counts[:n], *counts[n + 1 :])
+        if others * count > _MOST and len(counts) > 1:
+            return False
+    return math.lcm(*counts) * 10 <= _MOST
+
+
+def _places(step: Fraction) -> int:
+    return next(n for n in range(400) if (step * 10**n).denominator == 1)
+
+
+def _puts_together(schema: dict[str, Any]) -> bool:
+    return any(word in part for _, part in _reached(schema) for word in ("$ref", "allOf", "anyOf", "oneOf"))

@@ -1,0 +1,145 @@
+"""A folder of backups: one file a time, the earlier ones kept as long as they are wanted or needed, made when one is due."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.keeping.archive import Manifest, read_manifest
+from llmops_tui.keeping.backup import backup
+from llmops_tui.keeping.encryption import SHORTEST
+from llmops_tui.settings import Settings
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import read_marker
+
+_STAMP = "%Y%m%d-%H%M%S"
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A backup that was made in a folder, and the earlier ones that were taken away for it."""
+
+    path: Path
+    manifest: Manifest
+    removed: list[Path]
+
+
+def generations(workspace: Workspace, folder: Path) -> list[Path]:
+    """The backups of this workspace in a folder by their names, newest first."""
+    form = re.compile(re.escape(_stem(workspace)) + r"-(\d{8}-\d{6})\.tar(\.enc)?")
+    return sorted((path for path in folder.iterdir() if form.fullmatch(path.name)), key=lambda p: p.name, reverse=True)
+
+
+def backup_into(
+    workspace: Workspace,
+    folder: Path,
+    *,
+    keep: int = 0,
+    incremental: bool = False,
+    models: bool = True,
+    passphrase: str = "",
+    progress: Progress | None = None,
+) -> Made:
+    """Make one more backup in a folder; then of the earlier ones the newest ``keep`` stay, and what they need. 0 keeps all.
+
+    Raises:
+        InputRefusedError, LlmopsError: as :func:`~llmops_tui.keeping.backup.backup`; the earlier ones are as they were.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise InputRefusedError("no_such_folder", f"{folder} is no folder", "Make it, or name another.")
+    end = ".tar.enc" if passphrase else ".tar"
+    before = generations(workspace, folder)
+    target = folder / f"{_stem(workspace)}-{time.strftime(_STAMP)}{end}"
+    if target.exists():
+        raise InputRefusedError("backup_exists", f"{target} was made within this second", "Try again.")
+    base = next((path for path in before if path.name.endswith(end)), None) if incremental else None
+    manifest = backup(workspace, target, models=models, passphrase=passphrase, earlier=base, progress=progress)
+    removed = _thin(workspace, folder, keep, passphrase) if keep else []
+    return Made(target, manifest, removed)
+
+
+def _thin(workspace: Workspace, folder: Path, keep: int, passphrase: str) -> list[Path]:
+    """Take away what is older than the newest ones, where it is surely of this workspace and none that stays needs it."""
+    found = generations(workspace, folder)
+    needed = set()
+    for path in found[:keep]:
+        needed |= set(read_manifest(path, passphrase).elsewhere.values())
+    removed = []
+    for path in found[keep:]:
+        # What cannot be read may be all that is left of something.
+        with contextlib.suppress(InputRefusedError, OSError):
+            if path.name not in needed and not path.is_symlink() and _is_of(workspace, path, passphrase):
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _is_of(workspace: Workspace, path: Path, passphrase: str) -> bool:
+    return read_manifest(path, passphrase).id == read_marker(workspace).id
+
+
+def is_due(workspace: Workspace, settings: Settings, now: float) -> bool:
+    """Whether the settings ask for a backup now: none was made for so many hours.
+
+    Raises:
+        InputRefusedError: ``no_such_folder``: the folder that is set is not there, such as a disk that is not mounted.
+    """
+    if not settings.backup_folder:
+        return False
+    folder = Path(settings.backup_folder).expanduser()
+    if not folder.is_dir():
+        raise InputRefusedError(
+            "no_such_folder",
+            f"no backup can be made: {folder} is no folder",
+            "Mount or make it; settings, backup_folder.",
+        )
+    newest = generations(workspace, folder)[:1]
+    return not newest or now - newest[0].stat().st_mtime >= settings.backup_hours * 3600
+
+
+def backup_as_set(workspace: Workspace, settings: Settings, progress: Progress | None = None) -> Made:
+    """Make the backup that the settings describe.
+
+    Raises:
+        InputRefusedError, LlmopsError: as :func:`backup_into` and :func:`read_passphrase`.
+    """
+    file = settings.backup_passphrase_file
+    return backup_into(
+        workspace, Path(settings.backup_folder), keep=settings.backup_keep, incremental=True,
+        passphrase=read_passphrase(Path(file).expanduser()) if file else "", progress=progress,
+    )  # fmt: skip
+
+
+def read_passphrase(path: Path) -> str:
+    """The first line of a file that only its owner can read.
+
+    Raises:
+        InputRefusedError: ``passphrase_unreadable``, ``passphrase_open`` or ``passphrase_short``.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError(
+            "passphrase_unreadable", f"cannot read {path}: {error}", "Name another file."
+        ) from error
+    if mode & 0o077:
+        raise InputRefusedError("passphrase_open", f"others can read {path}", f"chmod 600 {path}")
+    if not lines or len(lines[0]) < SHORTEST:
+        raise InputRefusedError(
+            "passphrase_short", f"the passphrase in {path} has less than {SHORTEST} characters", "A few words are good."
+        )
+    return lines[0]
+
+
+def _stem(workspace: Workspace) -> str:
+    name = _UNFIT.sub("-", workspace.name).strip("-.") or "workspace"
+    return f"{name}-{read_marker(workspace).id.rpartition('_')[2][:8]}"

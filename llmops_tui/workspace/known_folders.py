@@ -1,0 +1,98 @@
+"""Which workspace folders this user made or trusts: kept with the user's own files, never in a workspace.
+
+A folder is known by the workspace's id and its place on disk. A copy, a clone or an unpacked backup has neither the
+same place nor is it the same folder, whatever is written in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.user_files import known_workspaces_path
+from llmops_tui.workspace.files import make_private_folder, write_atomic
+from llmops_tui.workspace.locks import locked
+
+_MOST = 1000
+_WAIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """A folder as it was when it was made or trusted."""
+
+    id: str
+    root: str
+    owner: int
+    device: int
+    inode: int
+
+    def is_same(self, other: Known) -> bool:
+        """Whether both are one folder: a device's number may change at a boot, and a folder may be moved, but not both."""
+        return (
+            (self.id, self.owner, self.inode) == (other.id, other.owner, other.inode)
+            and (self.device == other.device or self.root == other.root)
+        )  # fmt: skip
+
+
+def of_folder(root: Path, own_id: str) -> Known:
+    """A workspace's folder as it is now.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    status = root.stat()
+    return Known(own_id, str(root.resolve()), status.st_uid, status.st_dev, status.st_ino)
+
+
+def is_known(root: Path, own_id: str) -> bool:
+    """Whether this user made this very folder, or trusted it; not where that cannot be told."""
+    try:
+        here = of_folder(root, own_id)
+    except OSError:
+        return False
+    return bool(own_id) and any(here.is_same(known) for known in _read())
+
+
+def remember(root: Path, own_id: str) -> None:
+    """Keep a folder as known.
+
+    Raises:
+        OSError: the user's own files cannot be written.
+    """
+    here = of_folder(root, own_id)
+    _change(lambda known: [*(one for one in known if not one.is_same(here)), here][-_MOST:])
+
+
+def forget(root: Path, own_id: str) -> None:
+    """Take a folder from those that are known.
+
+    Raises:
+        OSError: the user's own files cannot be written.
+    """
+    here = of_folder(root, own_id)
+    _change(lambda known: [one for one in known if not one.is_same(here)])
+
+
+def others_may_write(root: Path) -> bool:
+    """Whether users other than its owner may change what is in a folder; a group of the user's own is no other."""
+    status = root.stat()
+    return bool(status.st_mode & 0o002 or (status.st_mode & 0o020 and status.st_gid != os.getgid()))
+
+
+def _change(work: Any) -> None:
+    path = known_workspaces_path()
+    make_private_folder(path.parent)
+    with locked(path.with_name(path.name + ".lock"), _WAIT_SECONDS):
+        write_atomic(path, json.dumps([asdict(one) for one in work(_read())], indent=1))
+
+
+def _read() -> list[Known]:
+    """What is known; nothing where the file is missing or damaged, so that nothing is trusted by an accident."""
+    try:
+        return [Known(**one) for one in json.loads(known_workspaces_path().read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return []

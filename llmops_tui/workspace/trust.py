@@ -1,0 +1,83 @@
+"""Trust: a workspace that came from elsewhere asks no remote model and gives nobody a key until its user says so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.known_folders import forget, is_known, others_may_write, remember
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import read_marker
+
+HOW = "llmops trust shows what it would be allowed, and asks."
+# The key of the workspace's servers: whoever made the workspace may know it.
+KEY_FILE = "api-key"
+
+
+def distrust(workspace: Workspace) -> str:
+    """Why a workspace is not trusted, as a clause; empty where it is."""
+    try:
+        status = workspace.root.stat()
+    except OSError as error:
+        return f"{workspace.root} cannot be looked at: {error.strerror}"
+    marks = (status.st_dev, status.st_ino, status.st_uid, status.st_gid, status.st_mode)
+    return _distrust(workspace.root, read_marker(workspace).id, marks)
+
+
+@lru_cache(maxsize=64)
+def _distrust(root: Path, own_id: str, _marks: tuple[int, ...]) -> str:
+    if others_may_write(root):
+        return "other users may write in it"
+    if not is_known(root, own_id):
+        owner = "" if root.stat().st_uid == os.getuid() else ", and belongs to another user"
+        return f"it was not made here, or was copied or restored{owner}"
+    return ""
+
+
+def require_trust(workspace: Workspace, what: str) -> None:
+    """Refuse what only a trusted workspace may do; ``what`` says it as a sentence's beginning.
+
+    Raises:
+        InputRefusedError: ``workspace_untrusted``.
+    """
+    if why := distrust(workspace):
+        raise InputRefusedError(
+            "workspace_untrusted", f"{what}, and the workspace {workspace.root} is not trusted: {why}", HOW
+        )
+
+
+def trust(workspace: Workspace) -> Path | None:
+    """Trust a workspace from now on; returns where a key of its servers was put, which somebody else may know.
+
+    Raises:
+        InputRefusedError: ``others_may_write``: it would be theirs as much as the user's.
+        OSError: the user's own files cannot be written.
+    """
+    if others_may_write(workspace.root):
+        raise InputRefusedError(
+            "others_may_write",
+            f"other users may write in {workspace.root}",
+            f"chmod go-w {workspace.root}, then again.",
+        )
+    aside = None
+    if distrust(workspace):
+        key = workspace.root / KEY_FILE
+        with contextlib.suppress(FileNotFoundError):
+            aside = key.rename(key.with_name(f"{KEY_FILE}.before-trust-{time.strftime('%Y%m%d-%H%M%S')}"))
+    remember(workspace.root, read_marker(workspace).id)
+    _distrust.cache_clear()
+    return aside
+
+
+def withdraw(workspace: Workspace) -> None:
+    """Trust a workspace no longer.
+
+    Raises:
+        OSError: the user's own files cannot be written.
+    """
+    forget(workspace.root, read_marker(workspace).id)
+    _distrust.cache_clear()

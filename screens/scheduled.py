@@ -1,0 +1,52 @@
+"""What the app does unasked because the settings say so: a backup when one is due, as a job."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import LlmopsError
+
+if TYPE_CHECKING:
+    from screens.app import LlmopsApp
+    from screens.services import Services
+
+_KIND = "backup"
+_ENTRY = "llmops_tui.keeping.tasks:back_up"
+_FIRST_SECONDS = 30.0
+_SECONDS = 600.0
+# A backup that failed is tried again, and its trouble told, so often.
+_AGAIN_SECONDS = 3600.0
+
+
+async def make_backups(app: LlmopsApp, *, first: float = _FIRST_SECONDS) -> None:
+    """Look now and then whether a backup is due, until the app ends."""
+    await asyncio.sleep(first)
+    tried = float("-inf")
+    while True:
+        if time.monotonic() - tried >= _AGAIN_SECONDS:
+            try:
+                if await asyncio.to_thread(start_if_due, app.services):
+                    tried = time.monotonic()
+            except LlmopsError as error:
+                tried = time.monotonic()
+                app.say(error.told, severity="warning")
+        await asyncio.sleep(_SECONDS)
+
+
+def start_if_due(services: Services) -> bool:
+    """Start the job where a backup is due and none is at work; blocks, for a thread.
+
+    Raises:
+        LlmopsError: it cannot be made, and why.
+    """
+    from llmops_tui.keeping.series import is_due
+
+    workspace = services.workspace
+    if workspace.read_only or not is_due(workspace, services.settings, time.time()):
+        return False
+    if any(job.kind == _KIND for job in services.jobs.store.all(1000) if not job.state.final):
+        return False
+    services.jobs.start(kind=_KIND, title="backup", entry=_ENTRY, arguments={})
+    return True

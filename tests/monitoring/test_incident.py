@@ -1,0 +1,177 @@
+"""Around an alert: what ran, what was changed, who asked; in the order of time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.errors import NotFoundError
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.monitoring.alerts import Alert
+from llmops_tui.monitoring.changes import ChangeWatch
+from llmops_tui.monitoring.engines import EngineLoad
+from llmops_tui.monitoring.history import History
+from llmops_tui.monitoring.incident import incident_of
+from llmops_tui.monitoring.rules import Rule, save_rules
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.settings import Settings, save_settings
+from llmops_tui.user_files import settings_path
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
+from tests.monitoring.test_watching import NOON, Watch
+
+SLOW = Rule(name="slow", series="latency.m.first.p95", above=100)
+
+
+def ask(journal: Journal, key: str, at: float, **more: object) -> None:
+    journal.append("request", key, {
+        "started_at": at, "model": "m", "output": "x", "finish_reason": "stop", "ttft_ms": 5.0, "total_ms": 900.0,
+        "completion_tokens": 3, "messages": [], "parameters": {}, **more,
+    })  # fmt: skip
+
+
+def test_an_incident_has_all_that_was_going_on_and_nothing_else(
+    workspace: Workspace, journal: Journal, catalogue: Catalogue
+) -> None:
+    history = History(workspace.history)
+    alert = Alert(SLOW, "latency.m.first.p95", NOON, 900.0, cleared_at=NOON + 300)
+    other = Alert(SLOW.model_copy(update={"name": "hot"}), "gpu0.temperature", NOON - 60, 95.0)
+    for each in (alert, other, Alert(SLOW, "b", NOON - 9000, 1.0, cleared_at=NOON - 8000)):
+        history.keep_alert(each)
+    jobs = JobStore(journal)
+    times = {"before": (-5000, -4000), "into": (-3000, 100), "in": (50, 200), "after": (400, 500)}
+    for title, (begin, end) in times.items():
+        made = jobs.add(kind="eval", title=title, spec={})
+        jobs.update(made.id, state="failed", cause="no memory", started_at=NOON + begin, finished_at=NOON + end)
+    for number in range(30):
+        ask(journal, f"run_{number}", NOON + number, total_ms=1000.0 + number)
+    ask(journal, "run_bad", NOON + 40, finish_reason="error", error="the engine died", total_ms=1.0, model="n")
+    ask(journal, "run_long", NOON - 1000, total_ms=500_000.0)
+    ask(journal, "run_early", NOON - 1000)
+    ask(journal, "run_late", NOON + 301)
+    fold(catalogue, journal)
+    version = PromptStore(catalogue).save("p", template="{x}", note="calmer")[0]
+    catalogue.write(lambda book: book.execute("UPDATE prompt_versions SET created_at = ?", [NOON + 5]))
+    found = incident_of(alert, history, catalogue, journal, NOON + 9999)
+    assert (found.begin, found.end) == (NOON - 600, NOON + 300)
+    told = [(entry.kind, entry.text) for entry in found.entries]
+    assert found.entries == tuple(sorted(found.entries, key=lambda entry: entry.at))
+    assert [text for kind, text in told if kind == "job"] == [
+        "into began", "in began", "into failed: no memory", "in failed: no memory"
+    ]  # fmt: skip
+    assert [text for kind, text in told if kind == "alert"] == [other.text, alert.text, "slow: over"]
+    assert [text for kind, text in told if kind == "prompt"] == [f"p@{version.number} was written: calmer"]
+    assert {(each.model, each.who, each.requests, each.failed) for each in found.traffic} == {
+        ("m", "here", 31, 0), ("n", "here", 1, 1)
+    }  # fmt: skip
+    requests = [entry.of for entry in found.entries if entry.kind == "request"]
+    # All that failed, and of the others the longest.
+    assert len(requests) == 6
+    assert {"run_bad", "run_long", "run_29"} <= set(requests)
+    assert not {"run_early", "run_late", "run_0"} & set(requests)
+    (bad,) = [entry for entry in found.entries if entry.of == "run_bad"]
+    assert bad.text == "n failed after 1 ms: the engine died"
+    history.close()
+
+
+def test_an_alert_that_is_raised_goes_on_until_now(
+    workspace: Workspace, journal: Journal, catalogue: Catalogue
+) -> None:
+    history = History(workspace.history)
+    alert = Alert(SLOW, "x", NOON, 900.0)
+    history.keep_alert(alert)
+    assert incident_of(alert, history, catalogue, journal, NOON + 50, 5.0).end == NOON + 50
+    # Ended by a clock that was set back since.
+    alert.cleared_at = NOON - 3600
+    assert incident_of(alert, history, catalogue, journal, NOON + 50, 5.0).end == NOON
+    assert history.alert(alert.id or 0).series == "x"
+    with pytest.raises(NotFoundError, match="'77'"):
+        history.alert(77)
+    history.close()
+
+
+def test_whose_key_it_was_is_told_where_it_is_known() -> None:
+    from llmops_tui.monitoring.incident import _who
+
+    assert _who({}) == _who({"client": None}) == _who({"client": "null"}) == "here"
+    assert _who({"client": '{"key": "ab12cd34", "metadata": {"user": "somebody else"}}'}) == "key ab12cd34"
+    assert _who({"client": '{"key": null, "metadata": {}}'}) == "no key"
+    assert _who({"client": "{"}) == _who({"client": "5"}) == "unknown"
+
+
+def test_changes_of_settings_and_rules_are_seen_with_their_time(workspace: Workspace) -> None:
+    history = History(workspace.history)
+
+    def look(watch: ChangeWatch, now: float) -> list[tuple[float, str, str]]:
+        changes, known = watch.look(now, [])
+        history.keep_changes(changes, known)
+        return [(change.at, change.kind, change.text) for change in changes]
+
+    watch = ChangeWatch(workspace.alert_rules, history.known())
+    # What there is at the first look was not changed then.
+    assert look(watch, NOON) == []
+    save_settings(Settings(theme="llmops-light"))
+    os.utime(settings_path(), (NOON + 5, NOON + 5))
+    save_rules(workspace.alert_rules, "- {name: slow answers, series: 'latency.*.first.p95', above: 900}")
+    os.utime(workspace.alert_rules, (NOON + 6, NOON + 6))
+    seen = look(watch, NOON + 9)
+    assert [(at - NOON, kind) for at, kind, _ in seen[:1]] == [(5, "settings")]
+    assert "llmops-light" in seen[0][2]
+    rules = {text for _, kind, text in seen if kind == "rules"}
+    assert "full disk is gone" in rules
+    assert "slow answers: above 5000.0 → 900.0, clear is gone, for_seconds is gone" in rules
+    assert look(watch, NOON + 10) == []
+    # Changed while nobody looked: seen by the next, with the time of the file; never one that is to come.
+    save_settings(Settings())
+    os.utime(settings_path(), (NOON + 9999, NOON + 9999))
+    again = ChangeWatch(workspace.alert_rules, history.known())
+    assert [at for at, _, _ in look(again, NOON + 20)] == [NOON + 20]
+    # What cannot be read is not in use.
+    workspace.alert_rules.write_text("- [")
+    assert look(again, NOON + 30) == []
+    assert [change.kind for change in history.changes_between(NOON, NOON + 100)].count("settings") == 2
+    (owner,) = {change.who for change in history.changes_between(NOON, NOON + 100)}
+    assert owner == Path(workspace.root).owner()
+    history.close()
+
+
+def test_models_that_come_go_and_die_are_seen(workspace: Workspace) -> None:
+    watch = ChangeWatch(workspace.alert_rules, {})
+
+    def look(*engines: EngineLoad) -> list[str]:
+        return [change.text for change in watch.look(NOON, engines)[0]]
+
+    assert look(EngineLoad("m", 1, 10)) == []
+    assert look(EngineLoad("m", 1, 10), EngineLoad("n", 2, None, state="loading")) == ["n was loaded"]
+    assert look(EngineLoad("m", 1, 10), EngineLoad("n", 2, 20)) == []
+    assert look(EngineLoad("m", 1, 11, failure="killed"), EngineLoad("n", 2, 20)) == [
+        "m: its engine was started again: killed"
+    ]
+    assert look(EngineLoad("m", 5, 12), EngineLoad("n", 2, state="dead")) == [
+        "m was loaded",
+        "n: its server ended without a word",
+    ]
+    assert look(EngineLoad("n", 2, state="dead")) == ["m was unloaded"]
+    assert look(EngineLoad("n", 2, state="dead")) == []
+
+
+def test_the_command_line_tells_an_incident(workspace: Workspace, journal: Journal) -> None:
+    save_rules(workspace.alert_rules, "- {name: busy, series: host.memory, above: 0, for_seconds: 0}")
+    watch = Watch(workspace)
+    ask(journal, "run_1", NOON)
+    watch.go(2)
+    watch.recorder.stop()
+    llmops = Llmops(workspace)
+    (alert,) = llmops.run("monitor", "alerts")["alerts"]
+    assert alert["state"] == "raised"
+    found = llmops.run("monitor", "incident", str(alert["alert"]))
+    assert found["alert"]["rule"] == "busy"
+    assert [entry["kind"] for entry in found["entries"] if entry["of"] == "run_1"] == ["request"]
+    assert found["traffic"][0]["who"] == "here"
+    assert found["total"] == len(found["entries"])
+    llmops.run("monitor", "incident", "99", code=3)
