@@ -32,7 +32,7 @@ HOSTILE = {
     "aliases of aliases": BOMB,
     "merged aliases": MERGED,
     "aliases nested deep": "a0: &a0 [1]\n" + lined(400, lambda n: f"a{n + 1}: &a{n + 1} [*a{n}]"),
-    "brackets": "[" * 5000,
+    "brackets": "[" * 300,
     "indented": lined(2000, lambda n: " " * n + "a:"),
     "itself": "a: &a [*a]",
     "digits": "a: " + "9" * 5000,

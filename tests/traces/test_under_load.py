@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -37,6 +38,7 @@ class Load:
         self.answers: Counter[str] = Counter()
         self.found: ServerHandle | None = None
         self.starting = asyncio.Lock()
+        self.until = math.inf
 
     async def server(self) -> ServerHandle:
         """The live server; started again by whoever first finds it gone."""
@@ -46,9 +48,9 @@ class Load:
                 self.found = await asyncio.to_thread(self.supervisor.ensure, self.model, options)
             return self.found
 
-    async def client(self, number: int, until: float) -> None:
+    async def client(self, number: int) -> None:
         count = 0
-        while time.monotonic() < until:
+        while time.monotonic() < self.until:
             count += 1
             run = f"run_c{number:03d}n{count:05d}"
             try:
@@ -79,10 +81,13 @@ class Load:
 
     async def go(self, clients: int, seconds: float) -> None:
         first = await self.server()
-        until = time.monotonic() + seconds
-        tasks = [asyncio.create_task(self.client(n, until)) for n in range(clients)]
+        tasks = [asyncio.create_task(self.client(n)) for n in range(clients)]
+        # However busy the machine is: some were answered before, and others are in the middle.
+        while not self.answers:
+            await asyncio.sleep(0.02)
         await asyncio.sleep(seconds / 2)
         os.kill(first.process.pid, signal.SIGKILL)
+        self.until = time.monotonic() + seconds / 2
         await asyncio.gather(*tasks)
 
     def settled(self) -> None:
