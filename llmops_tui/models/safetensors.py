@@ -74,7 +74,8 @@ class ModelFolder:
                 return file.read_text(encoding="utf-8", errors="replace")
         value = self.tokenizer_config.get("chat_template")
         if isinstance(value, list):
-            value = next((t.get("template") for t in value if t.get("name") == "default"), None)
+            named = [t for t in value if isinstance(t, dict)]
+            value = next((t.get("template") for t in named if t.get("name") == "default"), None)
         return str(value) if value is not None else None
 
     def special(self, name: str) -> str:
@@ -139,7 +140,10 @@ def read_folder(path: Path) -> ModelFolder:
         tensors |= read_tensors(file)
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        missing = set(_read_json(index).get("weight_map", {})) - set(tensors)
+        parts = _read_json(index).get("weight_map", {})
+        if not isinstance(parts, dict):
+            raise InputRefusedError("model_damaged", f"{index} does not say which file has which tensor")
+        missing = set(parts) - set(tensors)
         if missing:
             raise InputRefusedError(
                 "model_damaged", f"{path} lacks {len(missing)} of its tensors, such as {min(missing)}",
@@ -176,7 +180,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
                 raise _damaged(file, f"tensor {name} has another size than its shape says")
             end = max(end, stop)
             tensors[str(name)] = Tensor(facts["dtype"], shape, file)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged(file, f"its header cannot be read ({type(error).__name__})") from error
     if 8 + length + end != size:
         raise _damaged(file, f"it has {size:,} bytes and its header speaks of {8 + length + end:,}")

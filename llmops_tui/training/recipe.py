@@ -316,7 +316,7 @@ def from_text(path: str, text: str) -> Any:
     """What was typed for a field, as its type: numbers, yes and no, lists with commas.
 
     Raises:
-        InputRefusedError: ``bad_recipe``: there is no such field.
+        InputRefusedError: ``bad_recipe``: there is no such field, or that is no value.
     """
     known = dict(fields())
     if path not in known:
@@ -329,4 +329,11 @@ def from_text(path: str, text: str) -> Any:
         return text.strip().lower() in {"1", "true", "yes", "on"}
     if getattr(kind, "__origin__", None) is list:
         return [part.strip() for part in text.split(",") if part.strip()]
-    return text.strip() if kind is str or get_args(kind) else parse_yaml(text) if text.strip() else text
+    if kind is str or get_args(kind):
+        return text.strip()
+    try:
+        return parse_yaml(text) if text.strip() else text
+    except yaml.YAMLError as error:
+        raise InputRefusedError(
+            "bad_recipe", f"{path}: {text[:60]!r} is no value: {' '.join(str(error).split())}"
+        ) from error

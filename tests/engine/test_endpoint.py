@@ -395,7 +395,7 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> N
     async def crowd() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=100)
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket, limits=limits), base_url="http://localhost", timeout=60,
+            transport=httpx.AsyncHTTPTransport(uds=handle.socket, limits=limits), base_url="http://localhost", timeout=600,
             headers={"Authorization": f"Bearer {handle.key}"},
         ) as client:  # fmt: skip
             body = {"messages": OPEN, "max_tokens": 200, "ignore_eos": True}

@@ -192,3 +192,29 @@ def test_a_safetensors_header_that_is_nested_deep_is_damaged(tmp_path: Path) -> 
     path.write_bytes(struct.pack("<Q", len(raw)) + raw)
     with pytest.raises(InputRefusedError, match="damaged"):
         read_tensors(path)
+
+
+def test_a_value_that_is_typed_for_a_field_is_one_or_is_refused() -> None:
+    from llmops_tui.training.recipe import from_text
+
+    assert from_text("optimizer.learning_rate", "1.5") == 1.5
+    for text in ("[" * 300, "a: b: c", "9" * 5000):
+        with pytest.raises(InputRefusedError, match=r"optimizer\.learning_rate"):
+            from_text("optimizer.learning_rate", text)
+
+
+def test_odd_parts_of_a_model_folder_are_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    body = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(struct.pack("<Q", len(body)) + body + b"\0" * 4)
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": [1, {"name": "default", "template": "x"}]}')
+    assert read_folder(tmp_path).chat_template == "x"
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": 5}')
+    with pytest.raises(InputRefusedError, match="which file has which tensor"):
+        read_folder(tmp_path)
+    for shape in (b"[Infinity]", b"[1e400]", b"[[1]]", b'"x"'):
+        odd = body.replace(b"[1]", shape)
+        weights.write_bytes(struct.pack("<Q", len(odd)) + odd + b"\0" * 4)
+        with pytest.raises(InputRefusedError, match="damaged"):
+            read_tensors(weights)
