@@ -116,15 +116,21 @@ def check_room(workspace: Workspace, name: str, files: list[RemoteFile]) -> None
     Raises:
         LlmopsError: ``disk_full``.
     """
-    folders = [staging_of(workspace, files)]
+    there = _bytes_in(staging_of(workspace, files))
     if (workspace.models / name / _RECORD).exists():
-        folders.append(workspace.models / name)
-    there = sum(path.stat().st_size for folder in folders if folder.is_dir() for path in folder.iterdir())
+        there += _bytes_in(workspace.models / name)
     needed, free = sum(file.size for file in files) - there, shutil.disk_usage(workspace.models).free
     if needed > free:
         raise download.disk_full(
             workspace.models, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
         )
+
+
+def _bytes_in(folder: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    except OSError:  # it is not there, or another job renames what is in it
+        return 0
 
 
 def _take_back(context: JobContext, final: Path, staging: Path, files: list[RemoteFile]) -> dict[str, str]:

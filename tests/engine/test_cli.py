@@ -244,7 +244,7 @@ def test_a_line_of_progress_is_ended_before_anything_else_is_said(
     session.say("another")
     show(1.0)
     assert capsys.readouterr().err == (
-        "\rgetting   0%\rgetting  50%\nllmops: it is away\n\rgetting  50%\na word\nanother\n\rgetting 100%\n"
+        "\rgetting   0%\rgetting  50%\nllmops: it is away.\n\rgetting  50%\na word\nanother\n\rgetting 100%\n"
     )
 
 

@@ -172,6 +172,7 @@ async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         dialog = pilot.app.screen
         choices = dialog.query_one(OptionList)
+        await until(pilot, lambda: choices.option_count > 0)
         assert "s-Q4_K_M.gguf" in str(choices.get_option_at_index(0).prompt)
         assert "fits" in str(choices.get_option_at_index(0).prompt)
         assert "mmproj-s.gguf" in str(dialog.query_one(".dialog-title", Static).render())
