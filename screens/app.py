@@ -104,11 +104,9 @@ class LlmopsApp(App[int]):
         self.set_keymap(textual_keymap(self.user_keymap))
         for problem in self._problems:
             self.say(problem, severity="warning")
-        from screens.scheduled import make_backups
-        from screens.status_feed import StatusFeed
+        from screens.background import begin
 
-        self.run_worker(StatusFeed(self).run(), group="status", exit_on_error=False)
-        self.run_worker(make_backups(self), group="scheduled", exit_on_error=False)
+        begin(self)
 
     def _factory(self, name: str) -> Callable[[], Screen[None]]:
         """A screen is imported when it is first shown."""

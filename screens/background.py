@@ -1,4 +1,4 @@
-"""What the app does unasked because the settings say so: a backup when one is due, as a job."""
+"""What the app does beside what it is asked: it feeds the status line, and makes a backup when the settings want one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ _FIRST_SECONDS = 30.0
 _SECONDS = 600.0
 # A backup that failed is tried again, and its trouble told, so often.
 _AGAIN_SECONDS = 3600.0
+
+
+def begin(app: LlmopsApp) -> None:
+    """Begin both, until the app ends."""
+    from screens.status_feed import StatusFeed
+
+    app.run_worker(StatusFeed(app).run(), group="status", exit_on_error=False)
+    app.run_worker(make_backups(app), group="scheduled", exit_on_error=False)
 
 
 async def make_backups(app: LlmopsApp, *, first: float = _FIRST_SECONDS) -> None:
