@@ -1,4 +1,4 @@
-"""Removing a run or a job from a screen: what goes and what depends on it is shown first, and asked about."""
+"""Removing a run, a job, a dataset or a prompt from a screen: what goes and what depends on it is shown before."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from llmops_tui.safe_text import safe_line
+from llmops_tui.workspace.layout import Workspace
 from screens.base import BaseScreen
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.keeping.removal_of_work import Work, WorkRemoval
+    from llmops_tui.keeping.removal_of_records import RecordRemoval
+    from llmops_tui.keeping.removal_of_work import WorkRemoval
+
+    Removal = RecordRemoval | WorkRemoval
 
 _SHOWN = 4
 
@@ -21,23 +25,39 @@ def offer_removal(screen: BaseScreen, kind: str, name: str, then: Callable[[], A
     screen.act("removal", _offer, screen, kind, name, then)
 
 
-async def _offer(screen: BaseScreen, kind: str, name: str, then: Callable[[], Awaitable[None]]) -> None:
-    from llmops_tui.keeping.removal_of_work import Work, plan_work_removal
+def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Removal], Callable[[bool], Removal]]:
+    """How to plan, and how to do, the removal of something of a kind, forced or not."""
+    from llmops_tui.keeping.removal_of_records import Kept, plan_record_removal, remove_record
+    from llmops_tui.keeping.removal_of_work import Work, plan_work_removal, remove_work
 
+    if kind in set(Kept):
+        kept = Kept(kind)
+        return (
+            lambda: plan_record_removal(workspace, kept, name),
+            lambda force: remove_record(workspace, kept, name, force=force),
+        )
     work = Work(kind)
-    planned = await asyncio.to_thread(plan_work_removal, screen.services.workspace, work, name)
+    return lambda: plan_work_removal(workspace, work, name), lambda force: remove_work(
+        workspace, work, name, force=force
+    )
+
+
+async def _offer(screen: BaseScreen, kind: str, name: str, then: Callable[[], Awaitable[None]]) -> None:
+    plan, remove = _ways(kind, screen.services.workspace, name)
+    planned = await asyncio.to_thread(plan)
     if planned.in_the_way:
         screen.app.say(f"{safe_line(name)} stays: {safe_line('; '.join(planned.in_the_way))}", severity="warning")
         return
 
     def answered(yes: bool | None) -> None:
         if yes:
-            screen.act("removal", _remove, screen, work, planned, then)
+            # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
+            screen.act("removal", _remove, screen, lambda: remove(bool(planned.uses)), then)
 
     screen.app.push_screen(ConfirmDialog(f"Delete {kind} {safe_line(planned.name)}?", consequence(planned)), answered)
 
 
-def consequence(planned: WorkRemoval) -> str:
+def consequence(planned: Removal) -> str:
     """What goes and what depends on it, in lines."""
     lines = [f"{planned.size / 1e6:,.1f} MB are deleted; this cannot be undone."]
     lines += [safe_line(str(path)) for path in planned.paths[:_SHOWN]]
@@ -47,10 +67,7 @@ def consequence(planned: WorkRemoval) -> str:
     return "\n".join(lines)
 
 
-async def _remove(screen: BaseScreen, kind: Work, planned: WorkRemoval, then: Callable[[], Awaitable[None]]) -> None:
-    from llmops_tui.keeping.removal_of_work import remove_work
-
-    # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
-    done = await asyncio.to_thread(remove_work, screen.services.workspace, kind, planned.name, force=bool(planned.uses))
+async def _remove(screen: BaseScreen, remove: Callable[[], Removal], then: Callable[[], Awaitable[None]]) -> None:
+    done = await asyncio.to_thread(remove)
     screen.app.say(f"{safe_line(done.name)} is deleted, {done.size / 1e6:,.1f} MB freed.")
     await then()

@@ -12,6 +12,7 @@ from screens import outside_editor
 from screens.actions import screen_place
 from screens.datasets.table import RowTable
 from screens.following import follow_job
+from screens.removing import offer_removal
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 
@@ -165,6 +166,12 @@ def remove_rows(screen: DatasetsScreen) -> None:
     rows = sorted(table.flagged) or ([table.row] if table.row is not None else [])
     if rows:
         start(screen, "edit", {"edits": {str(n): None for n in rows}})
+
+
+def delete(screen: DatasetsScreen) -> None:
+    """Delete the version that is shown."""
+    if screen.version is not None:
+        offer_removal(screen, "dataset", screen.version.ref, screen.refresh_data)
 
 
 def keep_shown(screen: DatasetsScreen) -> None:

@@ -336,6 +336,8 @@ class DatasetsScreen(BaseScreen):
         """Take rows out."""
         commands.remove_rows(self)
 
+    action_delete = commands.delete
+
     def action_label(self) -> None:
         """Label rows."""
         labelling.ask_for_task(self)

@@ -17,6 +17,7 @@ from screens.actions import screen_place
 from screens.playground.editors import TemplateEditor
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
+from screens.removing import offer_removal
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 from screens.widgets.stream_view import StreamView
@@ -221,6 +222,20 @@ def open_filter(screen: PlaygroundScreen) -> None:
     screen.reveal(screen.query_one("#prompts", Panel))
     screen.add_class("-finding")
     screen.query_one("#find", Input).focus()
+
+
+def delete(screen: PlaygroundScreen) -> None:
+    """Delete the prompt that is open, with all its versions."""
+    version = screen.query_one(VersionList).current or screen.state.matching
+    if version is None:
+        screen.app.say("Choose a prompt; what was only typed is no version yet.", severity="warning")
+        return
+
+    async def look_again() -> None:
+        # What was written stays in the editor, as a draft.
+        await screen.refresh_versions()
+
+    offer_removal(screen, "prompt", version.prompt, look_again)
 
 
 def label(screen: PlaygroundScreen) -> None:

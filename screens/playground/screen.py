@@ -311,9 +311,8 @@ class PlaygroundScreen(JudgingScreen):
         """Start a new prompt."""
         commands.new_prompt(self)
 
-    def action_label(self) -> None:
-        """Point a label at a version."""
-        commands.label(self)
+    action_label = commands.label
+    action_delete = commands.delete
 
     def action_mark(self) -> None:
         """Mark the version under the cursor, or unmark it."""

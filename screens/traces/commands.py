@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from llmops_tui.safe_text import safe_line
 from screens import outside_editor
-from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
     from llmops_tui.traces.store import Trace
@@ -65,6 +66,29 @@ def comment(screen: TracesScreen) -> None:
             give(screen, comment=text)
 
     screen.app.push_screen(LineDialog("What do you think of it?", "One line; what was said before is kept."), given)
+
+
+def delete(screen: TracesScreen) -> None:
+    """Ask, then delete the trace and what was said of it from every file of the workspace."""
+    line = screen.line
+    if line is None:
+        return
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            screen.act("load", _delete, screen, line.id)
+
+    told = "With what was said of it, from every file of the workspace. Backups and datasets made before still have it."
+    screen.app.push_screen(ConfirmDialog(f"Delete {safe_line(line.id)}?", told), answered)
+
+
+async def _delete(screen: TracesScreen, trace: str) -> None:
+    from llmops_tui.keeping.removal_of_records import remove_traces
+    from llmops_tui.traces.store import TraceFilter
+
+    await asyncio.to_thread(remove_traces, screen.services.workspace, TraceFilter(), trace)
+    screen.app.say(f"{safe_line(trace)} is deleted.")
+    await screen.refresh_all()
 
 
 def to_dataset(screen: TracesScreen) -> None:

@@ -193,6 +193,10 @@ class TracesScreen(LookingScreen):
         """Dismiss what was said: it goes into no dataset."""
         commands.give(self, verdict="dismissed")
 
+    def action_delete(self) -> None:
+        """Delete the trace."""
+        commands.delete(self)
+
     def action_to_dataset(self) -> None:
         """Make a dataset version of what is shown."""
         commands.to_dataset(self)

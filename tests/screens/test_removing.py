@@ -1,0 +1,69 @@
+"""Datasets, prompts and traces are deleted from their screens, after what goes was shown."""
+
+from __future__ import annotations
+
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from screens.widgets.dialogs import ConfirmDialog
+from tests.keeping.conftest import fill_traces
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+async def delete(pilot: Pilot[int]) -> str:
+    """Ask to delete what is under the cursor; returns what is told of it, and agrees."""
+    await pilot.press("D")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+    told = str(pilot.app.screen.query_one(".dialog-text", Static).content)
+    await pilot.press("y")
+    await until(pilot, lambda: "is deleted" in notices(pilot))
+    return told
+
+
+async def test_a_dataset_version(open_app: OpenApp, sample: Workspace) -> None:
+    store = DatasetStore(Catalogue(sample))
+    async with open_app() as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: getattr(pilot.app.screen, "version", None) is not None)
+        ref = pilot.app.screen.version.ref
+        pilot.app.screen.query_one("#row-table").focus()
+        await settle(pilot)
+        told = await delete(pilot)
+        assert "cannot be undone" in told
+        assert "parquet" in told or "datasets" in told
+        await settle(pilot)
+    assert ref not in [version.ref for log in store.logs().values() for version in log]
+
+
+async def test_a_prompt_whose_text_stays_in_the_editor(open_app: OpenApp, sample: Workspace) -> None:
+    store = PromptStore(Catalogue(sample))
+    async with open_app() as pilot:
+        screen = pilot.app.screen
+        await until(pilot, lambda: bool(screen.state.versions))
+        name = screen.state.prompt
+        screen.query_one("VersionList").focus()
+        await settle(pilot)
+        await delete(pilot)
+        await settle(pilot)
+        assert screen.query_one("#user").text
+    assert name not in [prompt.name for prompt in store.summaries()]
+
+
+async def test_a_trace(open_app: OpenApp, sample: Workspace) -> None:
+    fill_traces(sample, 3)
+    async with open_app() as pilot:
+        await pilot.press("7")
+        await until(pilot, lambda: bool(getattr(pilot.app.screen, "lines", [])))
+        await settle(pilot)
+        gone = pilot.app.screen.line.id
+        assert "from every file" in await delete(pilot)
+        await until(pilot, lambda: gone not in [line.id for line in pilot.app.screen.lines])
+    journal = Journal(sample)
+    assert TraceStore(Catalogue(sample), journal).page(TraceFilter(), 10)[1] == 2
+    journal.close()
