@@ -29,7 +29,7 @@ async def delete(pilot: Pilot[int]) -> str:
 async def test_a_dataset_version(open_app: OpenApp, sample: Workspace) -> None:
     store = DatasetStore(Catalogue(sample))
     async with open_app() as pilot:
-        await pilot.press("2")
+        await pilot.press("f9", "2")
         await until(pilot, lambda: getattr(pilot.app.screen, "version", None) is not None)
         ref = pilot.app.screen.version.ref
         pilot.app.screen.query_one("#row-table").focus()
@@ -58,7 +58,7 @@ async def test_a_prompt_whose_text_stays_in_the_editor(open_app: OpenApp, sample
 async def test_a_trace(open_app: OpenApp, sample: Workspace) -> None:
     fill_traces(sample, 3)
     async with open_app() as pilot:
-        await pilot.press("7")
+        await pilot.press("f9", "7")
         await until(pilot, lambda: bool(getattr(pilot.app.screen, "lines", [])))
         await settle(pilot)
         gone = pilot.app.screen.line.id
