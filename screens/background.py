@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,10 @@ async def make_backups(app: LlmopsApp, *, first: float = _FIRST_SECONDS) -> None
             try:
                 if await asyncio.to_thread(start_if_due, app.services):
                     tried = time.monotonic()
-            except LlmopsError as error:
+            except (LlmopsError, OSError, sqlite3.Error) as error:
                 tried = time.monotonic()
-                app.say(error.told, severity="warning")
+                told = error.told if isinstance(error, LlmopsError) else f"no backup can be made: {error}"
+                app.say(told, severity="warning")
         await asyncio.sleep(_SECONDS)
 
 

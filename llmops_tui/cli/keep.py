@@ -61,7 +61,7 @@ def backup(
         if not is_due(workspace, session.settings, time.time()):
             session.emit({"made": False}, lambda: "no backup is due")
             return
-        made = backup_as_set(workspace, session.settings, tell)
+        made = backup_as_set(workspace, tell)
     elif place is None:
         raise LlmopsError("usage", "where to?", "llmops backup FILE, or a FOLDER", exit_code=ExitCode.USAGE)
     elif folder:
@@ -88,7 +88,9 @@ def backup(
     def human() -> str:
         lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, read back and whole"]
         earlier = sorted(set(manifest.elsewhere.values()))
-        lines += [f"{len(manifest.elsewhere):,} of them lie in {', '.join(earlier)}"] if earlier else []
+        lines += (
+            [f"{len(manifest.elsewhere):,} of them lie in {', '.join(earlier)}, not read again now"] if earlier else []
+        )
         lines += [f"taken away: {path.name}" for path in made.removed]
         lines += [f"not in it: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
         lines += [f"not in it: {', '.join(manifest.left_out)}"] if manifest.left_out else []

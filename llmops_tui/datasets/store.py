@@ -84,7 +84,8 @@ class DatasetVersion:
     @cached_property
     def files(self) -> list[Path]:
         """Its Parquet files, in the order of the rows."""
-        found = sorted(self.folder.glob("part-*.parquet"))
+        # A pipe in the place of a file would be waited for.
+        found = sorted(path for path in self.folder.glob("part-*.parquet") if path.is_file())
         if not found:
             raise LlmopsError(
                 "dataset_missing", f"the files of {self.ref} are not in {self.folder}", "Restore a backup."

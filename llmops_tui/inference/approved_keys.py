@@ -6,7 +6,9 @@ pair is approved here, when a model is added or a workspace is trusted.
 
 from __future__ import annotations
 
+import errno
 import json
+import time
 from urllib.parse import urlsplit
 
 from llmops_tui.user_files import approved_keys_path
@@ -35,15 +37,29 @@ def approve(variable: str, url: str) -> None:
     """
     path = approved_keys_path()
     make_private_folder(path.parent)
-    with locked(path.with_name(path.name + ".lock"), _WAIT_SECONDS):
-        known = _read()
+    with locked(path.with_name(path.name + ".lock"), _WAIT_SECONDS) as alone:
+        if not alone:
+            raise OSError(errno.EAGAIN, "stayed locked by another process", str(path))
+        try:
+            known = _parsed()
+        except (ValueError, AttributeError, TypeError):
+            # What cannot be read approves nothing; it is kept for whoever wants to look.
+            path.replace(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
+            known = {}
         known[variable] = sorted({*known.get(variable, []), host_of(url)})
         write_atomic(path, json.dumps(known, indent=1))
 
 
 def _read() -> dict[str, list[str]]:
     try:
-        raw = json.loads(approved_keys_path().read_bytes())
-        return {str(name): [str(host) for host in hosts] for name, hosts in raw.items()}
+        return _parsed()
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
+
+
+def _parsed() -> dict[str, list[str]]:
+    try:
+        raw = json.loads(approved_keys_path().read_bytes())
+    except FileNotFoundError:
+        return {}
+    return {str(name): [str(host) for host in hosts] for name, hosts in raw.items()}

@@ -8,23 +8,32 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.keeping.taking import take_away
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import forget as forget_seals
 
 
 def erase_deleted(workspace: Workspace) -> list[str]:
     """Write the databases anew, and take away older copies of the book; returns the names of those copies.
+
+    The caller holds the keeping lock.
 
     What others have of it — backups, exports, datasets that were made of it — stays, and is not known here.
 
     Raises:
         LlmopsError: ``disk_full``; ``erasing_failed``: what was deleted is still in some pages; try again.
     """
+    # They are other files then, which no seal can be held against.
+    forget_seals(workspace, [workspace.book, workspace.journal])
     Catalogue(workspace).write_anew()
     connection = sqlite3.connect(workspace.journal, timeout=15.0, isolation_level=None)
     try:
         # Pages that were freed before deleting overwrote them, and the log's older frames.
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("VACUUM")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise LlmopsError(
+                "erasing_failed", f"the log of {workspace.journal} still has what was deleted: it is being read",
+                "Close what uses the workspace, and try again.",
+            )  # fmt: skip
     except sqlite3.Error as error:
         raise LlmopsError(
             "erasing_failed",

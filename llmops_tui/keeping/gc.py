@@ -214,6 +214,7 @@ def _forget_traces(workspace: Workspace, settings: Settings) -> None:
     store = TraceStore(Catalogue(workspace), Journal(workspace))
     if store.forget_before(time.time() - settings.trace_days * 86_400):
         # Until its pages are used again, what was deleted stays in them.
+        forget_seals(workspace, [workspace.book])
         store.catalogue.write_anew()
 
 

@@ -22,6 +22,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import wait_lock
+from llmops_tui.workspace.seals import forget as forget_seals
 
 if TYPE_CHECKING:
     import duckdb
@@ -119,6 +120,7 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
                     "Remove it all the same: --force",
                 )  # fmt: skip
             # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
+            forget_seals(workspace, planned.paths)
             with set_aside(planned.paths):
                 _forget(workspace, planned)
     return replace(planned, done=True)

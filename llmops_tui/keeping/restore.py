@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def refuse_if_used(workspace: Workspace) -> None:
     journal = Journal(workspace)
     try:
         users += [f"the job {job.title}" for job in JobStore(journal).all(100_000) if not job.state.final]
-    except LlmopsError:
+    except (LlmopsError, sqlite3.Error):
         # A journal that cannot be read is what a restore may be there to mend.
         users += []
     finally:

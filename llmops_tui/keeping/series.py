@@ -6,14 +6,14 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.keeping.archive import Manifest, read_manifest
 from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.encryption import SHORTEST
-from llmops_tui.settings import Settings
+from llmops_tui.settings import Settings, load_settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
 
@@ -57,23 +57,47 @@ def backup_into(
         raise InputRefusedError("no_such_folder", f"{folder} is no folder", "Make it, or name another.")
     end = ".tar.enc" if passphrase else ".tar"
     before = generations(workspace, folder)
-    target = folder / f"{_stem(workspace)}-{time.strftime(_STAMP)}{end}"
+    # In UTC: an hour that comes twice in a year must not come before itself.
+    target = folder / f"{_stem(workspace)}-{time.strftime(_STAMP, time.gmtime())}{end}"
     if target.exists():
         raise InputRefusedError("backup_exists", f"{target} was made within this second", "Try again.")
-    base = next((path for path in before if path.name.endswith(end)), None) if incremental else None
+    base, notes = _base(before, end, passphrase) if incremental else (None, [])
     manifest = backup(workspace, target, models=models, passphrase=passphrase, earlier=base, progress=progress)
-    removed = _thin(workspace, folder, keep, passphrase) if keep else []
-    return Made(target, manifest, removed)
+    removed: list[Path] = []
+    if keep:
+        try:
+            removed = _thin(workspace, folder, target, keep, passphrase)
+        except (InputRefusedError, OSError) as error:
+            # The backup is made; what may be needed by one that cannot be read is not taken away.
+            notes.append(f"no earlier backup was taken away: {error}")
+    return Made(target, replace(manifest, notes=[*manifest.notes, *notes]), removed)
 
 
-def _thin(workspace: Workspace, folder: Path, keep: int, passphrase: str) -> list[Path]:
-    """Take away what is older than the newest ones, where it is surely of this workspace and none that stays needs it."""
-    found = generations(workspace, folder)
-    needed = set()
-    for path in found[:keep]:
-        needed |= set(read_manifest(path, passphrase).elsewhere.values())
+def _base(before: list[Path], end: str, passphrase: str) -> tuple[Path | None, list[str]]:
+    """The newest earlier backup that can be read, and what is to be told of those that cannot."""
+    notes = []
+    for path in before:
+        if path.name.endswith(end):
+            try:
+                read_manifest(path, passphrase)
+            except InputRefusedError as error:
+                notes.append(f"{error}; nothing of it is used")
+            else:
+                return path, notes
+    return None, notes
+
+
+def _thin(workspace: Workspace, folder: Path, made: Path, keep: int, passphrase: str) -> list[Path]:
+    """Take away what is older than the newest ones, where it is surely of this workspace and none that stays needs it.
+
+    Raises:
+        InputRefusedError: one that stays cannot be read, so nobody knows what it needs.
+    """
+    earlier = [path for path in generations(workspace, folder) if path != made]
+    staying = [made, *earlier[: keep - 1]]
+    needed = {name for path in staying for name in read_manifest(path, passphrase).elsewhere.values()}
     removed = []
-    for path in found[keep:]:
+    for path in earlier[keep - 1 :]:
         # What cannot be read may be all that is left of something.
         with contextlib.suppress(InputRefusedError, OSError):
             if path.name not in needed and not path.is_symlink() and _is_of(workspace, path, passphrase):
@@ -101,16 +125,23 @@ def is_due(workspace: Workspace, settings: Settings, now: float) -> bool:
             f"no backup can be made: {folder} is no folder",
             "Mount or make it; settings, backup_folder.",
         )
-    newest = generations(workspace, folder)[:1]
-    return not newest or now - newest[0].stat().st_mtime >= settings.backup_hours * 3600
+    ages = [now - path.stat().st_mtime for path in generations(workspace, folder)]
+    # One of a clock that was ahead says nothing of now.
+    return not any(0 <= age < settings.backup_hours * 3600 for age in ages)
 
 
-def backup_as_set(workspace: Workspace, settings: Settings, progress: Progress | None = None) -> Made:
-    """Make the backup that the settings describe.
+def backup_as_set(workspace: Workspace, progress: Progress | None = None) -> Made:
+    """Make the backup that the settings describe, as they are now.
 
     Raises:
-        InputRefusedError, LlmopsError: as :func:`backup_into` and :func:`read_passphrase`.
+        InputRefusedError: ``settings_unclear``: what they say of backups cannot be read, so that one might go where, or as,
+            nobody wants it; or as :func:`backup_into` and :func:`read_passphrase`.
     """
+    settings, problems = load_settings()
+    unclear = [problem for problem in problems if "backup" in problem]
+    if unclear or not settings.backup_folder:
+        why = "; ".join(unclear or problems) or "backup_folder is not set"
+        raise InputRefusedError("settings_unclear", f"no backup is made: settings: {why}", "Mend the settings.")
     file = settings.backup_passphrase_file
     return backup_into(
         workspace, Path(settings.backup_folder), keep=settings.backup_keep, incremental=True,

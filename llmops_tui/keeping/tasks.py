@@ -6,10 +6,9 @@ from typing import Any
 
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.keeping.series import backup_as_set
-from llmops_tui.settings import load_settings
 
 
 def back_up(context: JobContext) -> dict[str, Any]:
     """Make the backup that the settings describe."""
-    made = backup_as_set(context.workspace, load_settings()[0], context.report)
+    made = backup_as_set(context.workspace, context.report)
     return {"file": str(made.path), "files": len(made.manifest.files), "removed": [str(path) for path in made.removed]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.approved_keys import approve, host_of, is_approved
-from llmops_tui.inference.remote import variable_of
+from llmops_tui.inference.remote import find_key, variable_of
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.rules import approve_rules, load_rules, may_run
 from llmops_tui.workspace.catalogue import Catalogue
@@ -89,7 +89,7 @@ def look(workspace: Workspace) -> Request:
         distrust(workspace),
         tuple(
             RemoteModel(
-                model.name, url := str(model.header["url"]), name := variable_of(model), name in os.environ,
+                model.name, url := str(model.header["url"]), name := variable_of(model), bool(find_key(model)),
                 is_approved(name, url),
             )
             for model in models
@@ -133,7 +133,8 @@ def describe(request: Request) -> list[str]:
         lines.append(f"its owner is the user {request.owner}")
     lines.append("Once trusted:")
     for model in request.models:
-        key = f"with the key in {model.variable}" if model.key_set else f"{model.variable} is not set: without a key"
+        there = "with the key" if model.key_set else "and the key, once there is one,"
+        key = f"{there} in {model.variable} or the keyring"
         lines.append(f"  {model.name} sends what it is asked to {host_of(model.url)}, {key}")
     lines += [f"  the alert {one.rule} runs: {one.command}" for one in request.commands]
     lines += [] if request.models or request.commands else ["  nothing leaves this machine, and nothing is run"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import stat
 from pathlib import Path
 
 _LENGTH = 8
@@ -30,10 +31,11 @@ def passed_over(path: Path) -> int:
     Raises:
         OSError: the file cannot be read.
     """
+    facts = path.stat()
+    size = facts.st_size
+    if not stat.S_ISREG(facts.st_mode) or not size:
+        return 0
     with path.open("rb") as file:
-        size = path.stat().st_size
-        if not size:
-            return 0
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
             end = _end_of_pieces(raw)
             return size - end if raw.find(_FINISHED, end) >= 0 else 0

@@ -114,19 +114,21 @@ class Catalogue:
             LlmopsError: as :meth:`write`; the book is as it was then.
         """
         self.workspace.refuse_if_read_only()
-        fresh = self.workspace.book.with_name(f".{self.workspace.book.name}.anew")
+        # The book may be a link to another disk: what is written anew is the file itself.
+        book = self.workspace.book.resolve()
+        fresh = book.with_name(f".{book.name}.anew")
         with self._opened() as connection:
             connection.execute("CHECKPOINT")
             connection.close()
             fresh.unlink(missing_ok=True)
-            write_anew(self.workspace.book, fresh)
+            write_anew(book, fresh)
             descriptor = os.open(fresh, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            fresh.replace(self.workspace.book)
-            sync_folder(self.workspace.root)
+            fresh.replace(book)
+            sync_folder(book.parent)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -173,7 +175,7 @@ class Catalogue:
     @contextlib.contextmanager
     def _queue(self, deadline: float) -> Iterator[None]:
         """Wait for our turn among our own processes."""
-        descriptor = os.open(book_lock(self.workspace), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(book_lock(self.workspace), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             while True:
                 try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -40,6 +42,18 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
             error.filename = str(path)
         raise
     sync_folder(path.parent)
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file; what is no file, such as a pipe that nobody writes to, is an error and not waited for.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return file.read()
 
 
 def append_bytes(path: Path) -> BinaryIO:

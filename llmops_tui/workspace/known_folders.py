@@ -6,8 +6,10 @@ same place nor is it the same folder, whatever is written in it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,15 @@ def forget(root: Path, own_id: str) -> None:
     _change(lambda known: [one for one in known if not one.is_same(here)])
 
 
+def state_of_known() -> tuple[int, int, int]:
+    """What changes whenever another process remembers or forgets a folder."""
+    try:
+        status = known_workspaces_path().stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
 def others_may_write(root: Path) -> bool:
     """Whether users other than its owner may change what is in a folder; a group of the user's own is no other."""
     status = root.stat()
@@ -86,13 +97,28 @@ def others_may_write(root: Path) -> bool:
 def _change(work: Any) -> None:
     path = known_workspaces_path()
     make_private_folder(path.parent)
-    with locked(path.with_name(path.name + ".lock"), _WAIT_SECONDS):
-        write_atomic(path, json.dumps([asdict(one) for one in work(_read())], indent=1))
+    with locked(path.with_name(path.name + ".lock"), _WAIT_SECONDS) as alone:
+        if not alone:
+            raise OSError(errno.EAGAIN, "stayed locked by another process", str(path))
+        try:
+            before = _parsed()
+        except (ValueError, TypeError):
+            # What cannot be read trusts nothing; it is kept for whoever wants to look.
+            path.replace(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
+            before = []
+        write_atomic(path, json.dumps([asdict(one) for one in work(before)], indent=1))
 
 
 def _read() -> list[Known]:
     """What is known; nothing where the file is missing or damaged, so that nothing is trusted by an accident."""
     try:
-        return [Known(**one) for one in json.loads(known_workspaces_path().read_bytes())]
+        return _parsed()
     except (OSError, ValueError, TypeError):
+        return []
+
+
+def _parsed() -> list[Known]:
+    try:
+        return [Known(**one) for one in json.loads(known_workspaces_path().read_bytes())]
+    except FileNotFoundError:
         return []

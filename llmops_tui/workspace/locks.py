@@ -21,7 +21,7 @@ _LOOK_SECONDS = 2.0
 def try_lock(path: Path) -> int | None:
     """Take a lock; returns the descriptor that holds it until it is closed, or none where somebody else does."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -184,13 +185,20 @@ def replace_lost(workspace: Workspace) -> list[str]:
 
 
 def _refuse_links(workspace: Workspace, marker: Marker) -> None:
-    """A link of a workspace that came from elsewhere leads where its maker wants: to other files of its user."""
-    folders = (workspace.models, workspace.datasets, workspace.runs, workspace.logs, workspace.backups)
-    for path in (*folders, *(workspace.root / name for name in _LOST), workspace.history):
-        if path.is_symlink() and not is_known(workspace.root, marker.id):
+    """A link of a workspace that came from elsewhere leads where its maker wants: to other files of its user.
+
+    All that is opened by a name of ours lies directly in the workspace, or among the records of servers.
+    """
+    for folder in (workspace.root, workspace.runs, workspace.runs / "servers"):
+        try:
+            with os.scandir(folder) as entries:
+                links = [entry.path for entry in entries if entry.is_symlink()]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if links and not is_known(workspace.root, marker.id):
             raise InputRefusedError(
                 "untrusted_link",
-                f"{path} is a link, and the workspace was not made here, or was moved, copied or restored",
+                f"{links[0]} is a link, and the workspace was not made here, or was moved, copied or restored",
                 "Take the link away, or put what it leads to in its place. Where it is yours: take it away, let llmops "
                 "trust look at the workspace, and put it back.",
             )

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.workspace.files import read_regular, sha256_text, write_atomic
 from llmops_tui.workspace.layout import MARKER, Workspace
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import lost_files, note, require
@@ -34,10 +35,9 @@ LARGE = 256 * 1024 * 1024
 # Live state, locks and what a process is just making; and what is beside a database while it is open.
 _PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE, MARKER)
 _PASSING_FOLDERS = ("runs/servers",)
-_PASSING_ENDS = (".lock", "-wal", "-shm", ".wal", ".tmp", ".sock")
-# Where files never go but by our own hand, which says so (:func:`forget`), and where they never change.
-_STAYING = ("models/", "datasets/")
-_NEVER_CHANGING = "datasets/"
+_PASSING_ENDS = (".lock", "-wal", "-shm", ".wal", ".tmp", ".part", ".sock")
+# Where files never change, and never go but by our own hand, which says so (:func:`forget`).
+_STAYING = "datasets/"
 _DUCKDB_HEADERS = (4096, 8192)
 
 
@@ -102,8 +102,15 @@ def sealed_files(root: Path) -> Iterator[str]:
         )
         for name in sorted(names):
             passing = name in _PASSING or name.startswith(".") or name.endswith(_PASSING_ENDS)
-            if not passing and not (Path(folder) / name).is_symlink():
+            if not passing and _is_regular(Path(folder) / name):
                 yield prefix + name
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether it is a file, and no link, pipe or device."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISREG(path.lstat().st_mode)
+    return False
 
 
 def links_in(root: Path) -> list[str]:
@@ -122,7 +129,7 @@ def load(workspace: Workspace) -> Seals:
     """The seals of a workspace; ``damaged`` says what is wrong with the file of seals itself."""
     path = workspace.root / FILE
     try:
-        raw = parse_json(path.read_bytes())
+        raw = parse_json(read_regular(path))
         body = raw["files"]
         if sha256_text(json.dumps(body, sort_keys=True)) != raw["sha256"]:
             return Seals(damaged=f"{FILE} itself was changed")
@@ -276,7 +283,7 @@ def _spoilt(workspace: Workspace, name: str, before: Seal, fresh: Seal) -> bool:
     if kind == "duckdb":
         # A checkpoint may make a book shorter, and then it counts itself.
         return fresh.size < before.size and fresh.writes == before.writes
-    replaced = before.inode != fresh.inode and not name.startswith(_NEVER_CHANGING)
+    replaced = before.inode != fresh.inode and not name.startswith(_STAYING)
     if kind == "sqlite" or replaced:
         return False
     return fresh.size < before.size or chunks_of(workspace.root / name, before.size) != before.chunks

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.known_folders import forget, is_known, others_may_write, remember
+from llmops_tui.workspace.known_folders import forget, is_known, others_may_write, remember, state_of_known
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
 
@@ -24,7 +24,7 @@ def distrust(workspace: Workspace) -> str:
         status = workspace.root.stat()
     except OSError as error:
         return f"{workspace.root} cannot be looked at: {error.strerror}"
-    marks = (status.st_dev, status.st_ino, status.st_uid, status.st_gid, status.st_mode)
+    marks = (status.st_dev, status.st_ino, status.st_uid, status.st_gid, status.st_mode, *state_of_known())
     return _distrust(workspace.root, read_marker(workspace).id, marks)
 
 

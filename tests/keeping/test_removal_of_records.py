@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from llmops_tui.workspace import opening
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal
 from tests.commands import Llmops
 
 MARK = "Zwiebelturmuhr"
@@ -57,6 +59,29 @@ def test_what_is_deleted_is_in_no_byte(lived: Workspace) -> None:
     assert files_with(lived.root, MARK) == []
     assert TraceStore(Catalogue(lived), Journal(lived)).page(EVERYTHING, 1)[1] == other
     assert check(lived).errors == []
+
+
+def test_erasing_again_and_again_is_no_damage(lived: Workspace) -> None:
+    ask(lived, 40)
+    seal(lived)
+    for number in range(4):
+        remove_traces(lived, EVERYTHING, f"run_x{number:05d}")
+        assert check(lived).errors == []
+        seal(lived)
+        assert check(lived).errors == []
+
+
+def test_a_log_that_is_being_read_is_not_called_erased(lived: Workspace) -> None:
+    ask(lived, 3)
+    reader = sqlite3.connect(lived.journal, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    with pytest.raises(LlmopsError, match="being read") as refused:
+        remove_traces(lived, TraceFilter.parse(MARK, 0.0))
+    assert refused.value.code == "erasing_failed"
+    reader.close()
+    assert remove_traces(lived, TraceFilter.parse(MARK, 0.0)).traces == 0
+    assert files_with(lived.root, MARK) == []
 
 
 def test_a_book_that_cannot_be_written_anew_stays_as_it_is(lived: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.check import check
 from llmops_tui.keeping.encryption import EncryptedReader, EncryptedWriter
 from llmops_tui.keeping.restore import restore
-from llmops_tui.keeping.series import backup_into, generations, is_due, read_passphrase
+from llmops_tui.keeping.series import backup_as_set, backup_into, generations, is_due, read_passphrase
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
 from screens.background import start_if_due
@@ -135,6 +135,55 @@ def test_of_the_earlier_ones_the_newest_stay_and_what_they_need(lived: Workspace
     assert len(stay) == 4
     restore(made.path, Workspace(tmp_path / "other"))
     assert check(Workspace(tmp_path / "other")).errors == []
+
+
+def test_a_clock_that_was_ahead_costs_no_backup(lived: Workspace, folder: Path) -> None:
+    first = backup_into(lived, folder)
+    ahead = first.path.with_name(first.path.name.replace("-2027", "-2099"))
+    first.path.rename(ahead)
+    made = backup_into(lived, folder, keep=1)
+    assert made.path.exists()
+    assert ahead in made.removed
+    wanted = Settings(backup_folder=str(folder))
+    assert is_due(lived, wanted, made.path.stat().st_mtime - 1)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_earlier_one_that_cannot_be_read_stops_no_series(lived: Workspace, folder: Path) -> None:
+    first = backup_into(lived, folder, incremental=True)
+    second = backup_into(lived, folder, incremental=True)
+    raw = bytearray(second.path.read_bytes())
+    raw[-4000:] = bytes(4000)
+    second.path.write_bytes(raw[: len(raw) // 2])
+    third = backup_into(lived, folder, incremental=True, keep=1)
+    assert set(third.manifest.elsewhere.values()) == {first.path.name}
+    assert any("nothing of it is used" in note for note in third.manifest.notes)
+    # Another passphrase, or none any more: a whole one is made, and what cannot be read stays.
+    fourth = backup_into(lived, folder, incremental=True, keep=2, passphrase=WORDS)
+    assert fourth.manifest.elsewhere == {}
+    assert first.path.exists()
+    assert any("no earlier backup was taken away" in note for note in fourth.manifest.notes) or not fourth.removed
+
+
+def test_settings_that_cannot_be_read_make_no_backup(
+    lived: Workspace, folder: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = own_home / ".config" / "llmops" / "settings.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for text in (
+        f'backup_folder = "{folder}"\nbackup_pasphrase_file = "/x"\n',
+        f'backup_folder = "{folder}"\nbackup_passphrase_file = 3\n',
+        f'backup_folder = "{folder}\n',
+        "",
+    ):
+        settings.write_text(text)
+        with pytest.raises(InputRefusedError, match="no backup is made"):
+            backup_as_set(lived)
+    assert list(folder.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 def test_a_backup_that_fails_takes_no_earlier_one_away(lived: Workspace, folder: Path) -> None:

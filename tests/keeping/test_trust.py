@@ -27,7 +27,6 @@ from llmops_tui.keeping.trusting import consent, describe, look
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.monitoring.rules import may_run
 from llmops_tui.user_files import approved_keys_path, known_workspaces_path
-from llmops_tui.workspace import trust as trusting
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
@@ -108,16 +107,20 @@ def test_damaged_files_of_the_users_own_trust_nothing(foreign: Workspace, worksp
     approve("AWS_SECRET_ACCESS_KEY", "https://maker.example")
     for path in (known_workspaces_path(), approved_keys_path()):
         path.write_text("{")
-    trusting._distrust.cache_clear()
     assert distrust(workspace)
     assert not is_approved("AWS_SECRET_ACCESS_KEY", "https://maker.example")
 
 
-def test_consent_is_to_what_was_shown(foreign: Workspace) -> None:
+def test_consent_is_to_what_was_shown(foreign: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     request = look(foreign)
     told = "\n".join(describe(request))
     assert "helpful sends what it is asked to https://maker.example, with the key in AWS_SECRET_ACCESS_KEY" in told
     assert "the alert planted runs: touch /tmp/planted" in told
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert "and the key, once there is one, in AWS_SECRET_ACCESS_KEY or the keyring" in "\n".join(
+        describe(look(foreign))
+    )
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the victim")
     assert "not trusted" in told
     foreign.alert_rules.write_text(RULES.replace("touch", "rm"))
     with pytest.raises(InputRefusedError, match="changed meanwhile"):
@@ -142,10 +145,8 @@ def test_the_command_asks_for_a_word(foreign: Workspace) -> None:
         assert refused.returncode == 3, refused.stderr
         assert "llmops trust" in refused.stderr
     assert json.loads(llmops(foreign, "trust", "--yes").stdout)["trusted"] is True
-    trusting._distrust.cache_clear()
     assert distrust(foreign) == ""
     assert llmops(foreign, "trust", "--withdraw").returncode == 0
-    trusting._distrust.cache_clear()
     assert distrust(foreign)
 
 
@@ -175,7 +176,21 @@ def link_journal(root: Path, victim: Path) -> None:
     (root / "journal.db").symlink_to(victim)
 
 
-@pytest.mark.parametrize("plant", [link_folder, link_journal])
+def link_lock(root: Path, victim: Path) -> None:
+    (root / "workspace.lock").unlink()
+    (root / "workspace.lock").symlink_to(victim)
+
+
+def link_log(root: Path, victim: Path) -> None:
+    (root / "workspace.duckdb.wal").symlink_to(victim)
+
+
+def link_server(root: Path, victim: Path) -> None:
+    (root / "runs" / "servers").mkdir(parents=True, exist_ok=True)
+    (root / "runs" / "servers" / "support-base.held").symlink_to(victim)
+
+
+@pytest.mark.parametrize("plant", [link_folder, link_journal, link_lock, link_log, link_server])
 def test_links_of_a_foreign_workspace_lead_nowhere(
     foreign: Workspace, tmp_path: Path, plant: Callable[[Path, Path], None]
 ) -> None:
