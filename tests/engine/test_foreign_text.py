@@ -86,7 +86,7 @@ def test_a_tag_that_does_not_fit_its_text_is_an_error_of_yaml_or_read(text: str)
         try:
             plain = yaml.safe_load(given)
         except Exception:  # noqa: BLE001 - what the library lets out is what this is about
-            with pytest.raises(yaml.YAMLError, match="."):
+            with pytest.raises(yaml.YAMLError, match=r"."):
                 parse_yaml(given)
         else:
             assert parse_yaml(given) == plain
