@@ -22,7 +22,7 @@ from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
+from llmops_tui.jobs.process import ProcessIdentity, boot_time, endings_put_off, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
@@ -229,7 +229,8 @@ class ServerSupervisor:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
         try:
-            with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed:
+            # Asked to end before it listens for that, the process does so when it is ready for it, in good order.
+            with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed, endings_put_off():
                 process = subprocess.Popen(
                     module_command("llmops_tui.inference.server", str(state)),
                     stdin=subprocess.DEVNULL,

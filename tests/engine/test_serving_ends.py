@@ -89,8 +89,22 @@ def test_a_server_in_the_foreground_ends_where_its_command_is_killed(
     assert not (sample.runs / "servers" / "support-base.json").exists()
 
 
+def test_a_server_that_is_asked_to_end_before_it_serves_takes_its_record_away(
+    sample: Workspace, supervisor: ServerSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It has a process, which is not even Python yet.
+    monkeypatch.setattr(supervisor, "_wait_ready", lambda handle, _waiting: handle.process.send(signal.SIGTERM))
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    handle = supervisor.ensure(model, LoadOptions(threads=1, parallel=1))
+    wait_for(lambda: not handle.process.alive())
+    assert not (sample.runs / "servers" / "support-base.json").exists()
+    assert not Path(handle.socket).exists()
+    assert supervisor.fallen() == []
+
+
+@pytest.mark.parametrize("often", [False, True])
 async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
-    sample: Workspace, supervisor: ServerSupervisor
+    often: bool, sample: Workspace, supervisor: ServerSupervisor
 ) -> None:
     model = ModelRegistry(Catalogue(sample)).get("support-base")
     handle = await asyncio.to_thread(supervisor.ensure, model, LoadOptions(threads=1, parallel=1))
@@ -107,9 +121,13 @@ async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
     asking = asyncio.create_task(ask())
     await asyncio.to_thread(wait_for, lambda: health(handle).get("active") == 1)
     handle.process.send(signal.SIGTERM)
+    if often:
+        # Asked again and again, it hurries, and still writes what is due.
+        await asyncio.to_thread(wait_for, lambda: not handle.process.send(signal.SIGTERM))
     with pytest.raises(LlmopsError):
         await asking
     await asyncio.to_thread(wait_for, lambda: not handle.process.alive())
+    assert supervisor.fallen() == []
     found = TraceStore(Catalogue(sample), Journal(sample)).get("run_cut")
     assert found.line.finish_reason in {"cancelled", "error"}
 
