@@ -103,8 +103,8 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader)  # noqa: S506  a subclass of the safe one
     except yaml.YAMLError:
         raise
-    except (ValueError, OverflowError, RecursionError) as error:
-        # A date that is none, a number with more digits than Python reads.
+    except (ValueError, OverflowError, RecursionError, LookupError, AttributeError, TypeError) as error:
+        # A date that is none, a number with more digits than Python reads, a tag that the text after it does not fit.
         raise yaml.YAMLError(f"a value cannot be read: {error}"[:300]) from error
 
 

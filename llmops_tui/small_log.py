@@ -13,6 +13,11 @@ MOST = 8_000_000
 _LOOK_SECONDS = 1.0
 
 
+def put_aside(log: Path) -> Path:
+    """Where the older part of a log is kept."""
+    return log.with_name(log.name + ".1")
+
+
 class SmallLog:
     """Looks after descriptors 1 and 2 of this process, as far as they lead to one file; a context manager.
 
@@ -56,7 +61,7 @@ class SmallLog:
         if ours and facts.st_size < self._most:
             return False
         if ours:
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            self._path.replace(put_aside(self._path))
         fresh = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         one = os.fstat(1)
         for descriptor in (1, 2) if (one.st_dev, one.st_ino) == (facts.st_dev, facts.st_ino) else (2,):

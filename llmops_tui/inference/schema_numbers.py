@@ -37,7 +37,8 @@ def inexact_number(schema: dict[str, Any]) -> str | None:
         step = part.get("multipleOf")
         if isinstance(step, int | float) and not isinstance(step, bool):
             steps.append((f"{place}/multipleOf", step))
-            if not math.isfinite(step) or not _counts([step]):
+            # A whole number may have more digits than floating point takes.
+            if (isinstance(step, float) and not math.isfinite(step)) or not _counts([step]):
                 return f"{place[:200]}/multipleOf is {str(step)[:60]}, whose multiples are not counted exactly"
     # Several are put together where they may say something of one value; alone, each is known to count.
     if len(steps) > 1 and _puts_together(schema) and not _counts([step for _, step in steps]):

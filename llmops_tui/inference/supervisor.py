@@ -22,7 +22,7 @@ from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.jobs.process import ProcessIdentity, boot_time, identify
+from llmops_tui.jobs.process import ProcessIdentity, boot_time, endings_put_off, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
@@ -80,12 +80,14 @@ class ServerSupervisor:
 
     def find(self, model: str) -> ServerHandle | None:
         """The live server of one model; one that was only just started is waited for until it says which process it is."""
-        deadline = time.monotonic() + _NAMED_SECONDS
-        while (handle := self._read(self._state(model))) is None and time.monotonic() < deadline:
-            if not (self._state(model).exists() and is_held(lock_of(self._folder, model))):
+        path = self._state(model)
+        # A record that was left so long ago, or that cannot be read, is not waited for: nobody will name a process there.
+        deadline = time.monotonic() + _NAMED_SECONDS - _age(path)
+        while (handle := _read_record(path)) is not None and not handle.process.pid:
+            if time.monotonic() > deadline or not is_held(lock_of(self._folder, model)):
                 return None
             time.sleep(_POLL_SECONDS)
-        return handle
+        return handle if handle is not None and self.alive(handle) else None
 
     def alive(self, handle: ServerHandle) -> bool:
         """Whether a server lives, in this container or in another one."""
@@ -226,18 +228,24 @@ class ServerSupervisor:
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
-        with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed:
-            process = subprocess.Popen(
-                module_command("llmops_tui.inference.server", str(state)),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(claimed.fileno(), lease_lock),
-                cwd="/",
-                env={**os.environ, **environment, "LLMOPS_SERVER": model},
-            )
-            claimed.write(str(process.pid).encode())
+        try:
+            # Asked to end before it listens for that, the process does so when it is ready for it, in good order.
+            with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed, endings_put_off():
+                process = subprocess.Popen(
+                    module_command("llmops_tui.inference.server", str(state)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=(claimed.fileno(), lease_lock),
+                    cwd="/",
+                    env={**os.environ, **environment, "LLMOPS_SERVER": model},
+                )
+                claimed.write(str(process.pid).encode())
+        except (LlmopsError, OSError):
+            # There is no process that others would have to wait for.
+            state.unlink(missing_ok=True)
+            raise
         identity = identify(process.pid)
         if identity is None:
             raise self._start_failed(model, "it ended at once")
@@ -308,6 +316,14 @@ def _read_record(path: Path) -> ServerHandle | None:
         return _handle(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; 0 where there is none, or it is of a time to come."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return 0.0
 
 
 def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:

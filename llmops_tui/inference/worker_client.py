@@ -30,6 +30,7 @@ _WORK = {"generate", "embed"}
 class EngineProcess:
     """One engine process, started again, after a pause, whenever it died.
 
+    ``hang_seconds`` is how long it may say nothing at work before it is ended.
     ``news`` is told when the engine had to be started in a safer way than asked for, once for each machine and build.
     """
 
@@ -43,7 +44,7 @@ class EngineProcess:
         pauses: tuple[float, ...] = _PAUSE_SECONDS,
     ) -> None:
         self._options = options
-        self._hang_seconds = hang_seconds
+        self.hang_seconds = hang_seconds
         self._news = news
         self._pauses = pauses
         self._heard_at = 0.0
@@ -143,7 +144,7 @@ class EngineProcess:
             self.loading = (phase, share)
 
         try:
-            engine = await launch(self._options, self._log, hang_seconds=self._hang_seconds, told=told)
+            engine = await launch(self._options, self._log, hang_seconds=self.hang_seconds, told=told)
         except LlmopsError as error:
             self._count_failure(error.message)
             raise
@@ -212,10 +213,10 @@ class EngineProcess:
     async def _watch(self, engine: Launched) -> None:
         """Kill an engine that has work and says nothing: a hang in native code ends no other way."""
         while engine.process.returncode is None:
-            await asyncio.sleep(min(1.0, self._hang_seconds / 4))
+            await asyncio.sleep(min(1.0, self.hang_seconds / 4))
             if not self._owed:
                 self._heard_at = time.monotonic()
-            elif time.monotonic() - self._heard_at > self._hang_seconds:
+            elif time.monotonic() - self._heard_at > self.hang_seconds:
                 self._hung = True
                 with contextlib.suppress(ProcessLookupError):
                     engine.process.kill()
@@ -251,7 +252,7 @@ class EngineProcess:
         if fault:
             told, name = fault, "engine_died"
         elif self._hung:
-            told, name = f"the engine said nothing for {self._hang_seconds:g} s and was ended", "engine_hung"
+            told, name = f"the engine said nothing for {self.hang_seconds:g} s and was ended", "engine_hung"
         else:
             cause = why_it_died(code, self._log, engine.log_start, engine.oom_before)
             told, name = f"the engine was {cause}", "engine_died"

@@ -6,9 +6,12 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# The signals that ask a process to end in good order.
+ENDING = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 # The kernel's mark of a process that is on its way out, and SIGKILL in a mask of signals.
 _PF_EXITING = 0x4
@@ -108,6 +111,19 @@ def die_with_parent(parent: int, by: int = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(1)
+
+
+@contextlib.contextmanager
+def endings_put_off() -> Iterator[None]:
+    """What asks to end waits, for this thread and for the processes that it starts, until they unblock those signals.
+
+    By default they would end a process that has not come so far as to listen, and nothing would be put in order.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def oom_kills() -> int | None:

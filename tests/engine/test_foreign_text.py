@@ -77,6 +77,27 @@ def test_why_is_told(what: str, why: str) -> None:
         parse_yaml(HOSTILE[what])
 
 
+@pytest.mark.parametrize("text", [
+    "!!bool foo", "!!int ''", "!!float ''", "!!timestamp foo", "!!null x", "!!int {}", "!!timestamp []", "!!binary é", "!!set [a]",
+    "!!omap x", "!!pairs {a: 1}", "? [a]\n: 1", "<<: 1", "!!int '0x'", "!!int '1:a'", "!!float '1:'", "!!merge a", "!!value a",
+])  # fmt: skip
+def test_a_tag_that_does_not_fit_its_text_is_an_error_of_yaml_or_read(text: str) -> None:
+    for given in (text, f"a: {text}" if "\n" not in text else text):
+        try:
+            plain = yaml.safe_load(given)
+        except Exception:  # noqa: BLE001 - what the library lets out is what this is about
+            with pytest.raises(yaml.YAMLError, match=r"."):
+                parse_yaml(given)
+        else:
+            assert parse_yaml(given) == plain
+
+
+@pytest.mark.parametrize("text", ["!!bool foo", "!!int ''", "!!timestamp foo"])
+def test_a_value_that_its_tag_does_not_allow_is_refused(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="cannot be read"):
+        parse_yaml(text)
+
+
 def test_plain_yaml_is_read_as_ever() -> None:
     for text in (
         "",

@@ -6,6 +6,7 @@ The whole application answers, with an engine that is a fake and keeps what it w
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import httpx
 import pydantic_core
 import pytest
 
+from llmops_tui.inference.server import connection
 from llmops_tui.inference.server.app import ModelServer
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.repeated import said_twice
@@ -396,11 +398,37 @@ async def test_a_seed_of_minus_one_is_any(plain: Server) -> None:
         (b'{"model": "a", "model": "b"}', "model"), (b'{"a": {"b": [1, {"c": 1, "d": 2, "c": 3}]}}', "a.b[1].c"),
         (b'{"a": 18446744073709551616, "b": 1, "b": 1}', "b"), (b'{"a": "x\\"y", "\\u0061": 1}', "a"),
         (b'{"\\u0022": 1, "b": "\\u0022"}', ""), (b'{"a": {"b": 1}, "c": {"b": 1}, "d": [{"b": 1}, {"b": 2}]}', ""),
+        (b'{"temperature": 0, "temperature": 1, "prompt": "\\u0022hi\\u0022"}', "temperature"),
+        (b'{"a": [{"b": "\\u0022"}, {"c": {"d": 1, "d": 2}}]}', "a[1].c.d"),
         (b'{"a": 36893488147419103232, "b": "\\ud83d\\ude00"}', ""), (b"[]", ""), (b'{"": 1, "x": ""}', ""),
     ],
 )  # fmt: skip
 def test_a_name_that_stands_twice_is_found(raw: bytes, place: str) -> None:
     assert said_twice(raw, pydantic_core.from_json(raw)) == place
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [('"temperature": 0, "temperature": 1', "temperature"), ('"temperature": NaN', "temperature"), ('"top_p": 1', None)],
+)  # fmt: skip
+async def test_a_large_body_is_looked_through_beside_the_streams(
+    plain: Server, more: str, param: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def looked(raw: bytes, value: Any) -> str:
+        threads.append(threading.get_ident())
+        return said_twice(raw, value)
+
+    monkeypatch.setattr(connection, "said_twice", looked)
+    for size in (10, 100_000):
+        raw = f'{{"prompt": "\\u0022{"x" * size}", {more}}}'
+        answer = await plain.http.post(TEXT, content=raw, headers={"Content-Type": "application/json"})
+        assert answer.status_code == (200 if param is None else 400), answer.text
+        if param is not None:
+            assert answer.json()["error"]["param"] == param
+    here, elsewhere = threads
+    assert here == threading.get_ident() != elsewhere
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "temperature", "top_p", "seed", "top_k"])

@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,7 +19,9 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.server.pulse import Pulse
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import start_time
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.engines import EngineLoad
@@ -213,6 +216,25 @@ async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes
             assert asyncio.get_running_loop().time() < deadline
         assert (await client.health())["state"]["slots"]
     await asyncio.to_thread(sampler.close)
+
+
+@pytest.mark.parametrize(
+    ("works", "silent", "standing"),
+    [(False, 2.0, "ok"), (False, 4.0, "silent"), (True, 4.0, "ok"), (True, 299.0, "ok"), (True, 301.0, "silent")],
+)
+async def test_an_engine_at_work_may_say_nothing_until_the_watchdog_ends_it(
+    works: bool, silent: float, standing: str, tmp_path: Path
+) -> None:
+    engine: Any = SimpleNamespace(
+        state="ok", pid=1, works=works, silent_for=silent, hang_seconds=EngineProcess({}, tmp_path / "log").hang_seconds
+    )
+
+    async def ask(_request: dict[str, Any]) -> dict[str, Any]:
+        return {"slots": []}
+
+    pulse = Pulse(engine, ask)
+    assert await pulse.look() == (standing, {"slots": []} if standing == "ok" else {})
+    await pulse.close()
 
 
 async def test_an_engine_that_keeps_dying_is_given_up_and_every_request_is_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference import holding
 from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.holding import lock_of
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor, health
@@ -26,6 +28,7 @@ from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import try_lock
 from tests.commands import Llmops
 from tests.engine.certificates import make_certificate
 from tests.waiting import wait_for
@@ -86,8 +89,22 @@ def test_a_server_in_the_foreground_ends_where_its_command_is_killed(
     assert not (sample.runs / "servers" / "support-base.json").exists()
 
 
+def test_a_server_that_is_asked_to_end_before_it_serves_takes_its_record_away(
+    sample: Workspace, supervisor: ServerSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It has a process, which is not even Python yet.
+    monkeypatch.setattr(supervisor, "_wait_ready", lambda handle, _waiting: handle.process.send(signal.SIGTERM))
+    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    handle = supervisor.ensure(model, LoadOptions(threads=1, parallel=1))
+    wait_for(lambda: not handle.process.alive())
+    assert not (sample.runs / "servers" / "support-base.json").exists()
+    assert not Path(handle.socket).exists()
+    assert supervisor.fallen() == []
+
+
+@pytest.mark.parametrize("often", [False, True])
 async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
-    sample: Workspace, supervisor: ServerSupervisor
+    often: bool, sample: Workspace, supervisor: ServerSupervisor
 ) -> None:
     model = ModelRegistry(Catalogue(sample)).get("support-base")
     handle = await asyncio.to_thread(supervisor.ensure, model, LoadOptions(threads=1, parallel=1))
@@ -104,9 +121,13 @@ async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
     asking = asyncio.create_task(ask())
     await asyncio.to_thread(wait_for, lambda: health(handle).get("active") == 1)
     handle.process.send(signal.SIGTERM)
+    if often:
+        # Asked again and again, it hurries, and still writes what is due.
+        await asyncio.to_thread(wait_for, lambda: not handle.process.send(signal.SIGTERM))
     with pytest.raises(LlmopsError):
         await asking
     await asyncio.to_thread(wait_for, lambda: not handle.process.alive())
+    assert supervisor.fallen() == []
     found = TraceStore(Catalogue(sample), Journal(sample)).get("run_cut")
     assert found.line.finish_reason in {"cancelled", "error"}
 
@@ -139,10 +160,49 @@ def test_a_detached_server_that_was_lost_sight_of_is_told_and_not_doubled(
     assert str(pid) in told["message"] + told["hint"]
     assert llmops.run("model", "stop", "support-base", code=1)["error"]["code"] == "server_lost"
     assert handle.process.alive()
+    # Nothing is left of the try that others would wait for.
+    assert not state.exists()
     state.write_bytes(kept)
     assert llmops.run(*SERVE, "--detach")["already"]
     llmops.run("model", "stop", "support-base")
     assert not handle.process.alive()
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"pid": 0}', b"started"])
+def test_a_record_in_which_nobody_will_name_a_process_is_not_waited_for(
+    left: bytes, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workspace.runs / "servers"
+    folder.mkdir(parents=True)
+    state = folder / "m.json"
+    options = {"model": "m", "sha256": "", "socket": "s", "key": "k"}
+    begun = json.dumps({"pid": 0, "started": 0, "options": options}).encode()
+    state.write_bytes(begun if left == b"started" else left)
+    if left == b"started":
+        os.utime(state, (1_700_000_000, 1_700_000_000))
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        # A record that was written just now is waited for, until it says which process it is.
+        me = {"pid": os.getpid(), "started": 1.0}
+        state.write_text(json.dumps(json.loads(state.read_bytes()) | me))
+
+    supervisor = ServerSupervisor(workspace)
+    lock = try_lock(lock_of(folder, "m"))
+    assert lock is not None
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("llmops_tui.inference.supervisor.time.sleep", sleep)
+            assert supervisor.find("m") is None
+            assert slept == []
+            state.write_bytes(begun)
+            found = supervisor.find("m")
+            assert found is not None
+            assert found.process.pid == os.getpid()
+            assert len(slept) == 1
+    finally:
+        os.close(lock)
 
 
 def test_a_detached_server_without_a_socket_is_not_replaced_unasked(

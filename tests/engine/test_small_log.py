@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from llmops_tui.inference.crash import is_for_memory, log_size, why_it_died
+
 # Prints lines with their numbers to both descriptors, and looks after each.
 PRINT = """
 import os
@@ -46,6 +50,36 @@ def test_a_log_that_was_put_aside_or_deleted_is_begun_anew(tmp_path: Path) -> No
     assert path.read_text().splitlines()[0] == "line 391" or path.read_text().splitlines()[0] == "line 392"
     printed(path, PRINT.format(gone=390, how=f"rename({str(path)!r}, {str(path) + '.2'!r})"))
     assert path.read_text().splitlines()[-1] == "the end"
+
+
+# An engine that prints until its log is begun anew, and then dies; what says why comes before that or after it.
+DIE = """
+import os
+from llmops_tui.small_log import SmallLog
+log = SmallLog(most=20_000)
+log.stop()
+said = b"CUDA error: out of memory\\n"
+if {before}:
+    os.write(2, said)
+while not log.look():
+    os.write(2, b"llama: working\\n")
+os.write(2, b"llama: more\\n" if {before} else said)
+os.abort()
+"""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_why_a_process_died_is_read_across_the_two_files_of_its_log(before: bool, tmp_path: Path) -> None:
+    path = tmp_path / "engine.log"
+    path.write_text("GGML_ASSERT(old) failed\n" * 300)
+    start = log_size(path)
+    with path.open("ab") as file:
+        done = subprocess.run([sys.executable, "-c", DIE.format(before=before)], stderr=file, check=False, timeout=60)
+    assert log_size(path) < start
+    cause = why_it_died(done.returncode, path, start, None)
+    assert "CUDA error: out of memory" in cause
+    assert is_for_memory(cause)
+    assert "old" not in cause
 
 
 def test_a_pipe_is_left_alone() -> None:

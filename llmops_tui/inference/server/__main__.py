@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.inference.server.ending import Ending
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.jobs.process import die_with_parent, identify
+from llmops_tui.jobs.process import die_with_parent, endings_put_off, identify
 from llmops_tui.models.engine_settings import from_json
 from llmops_tui.small_log import SmallLog
 from llmops_tui.workspace.files import write_atomic
@@ -21,11 +22,12 @@ from llmops_tui.workspace.files import write_atomic
 
 async def _run(options: ServerOptions, state: Path) -> None:
     """Start the engine, and only then load what serves: the one takes as long as the other."""
+    ending = Ending()
     engine = make_engine(options)
     starting = asyncio.create_task(engine.start())
     try:
         serving = await asyncio.to_thread(importlib.import_module, "llmops_tui.inference.server.serving")
-        await serving.serve(options, state, engine, starting)
+        await serving.serve(options, state, engine, starting, ending)
     finally:
         starting.cancel()
         await engine.stop()
@@ -44,13 +46,14 @@ def _noted(state: Path) -> dict[str, Any]:
 def main() -> None:
     """Serve with the options of the state file."""
     os.umask(0o077)
-    state = Path(sys.argv[1])
-    options = ServerOptions(**from_json(_noted(state)["options"]))
-    if options.starter:
-        # Asked to, it ends what it does and keeps its records, as when it is stopped.
-        die_with_parent(options.starter, signal.SIGTERM)
-    with SmallLog():
-        asyncio.run(_run(options, state))
+    with endings_put_off():
+        state = Path(sys.argv[1])
+        options = ServerOptions(**from_json(_noted(state)["options"]))
+        if options.starter:
+            # Asked to, it ends what it does and keeps its records, as when it is stopped.
+            die_with_parent(options.starter, signal.SIGTERM)
+        with SmallLog():
+            asyncio.run(_run(options, state))
 
 
 if __name__ == "__main__":

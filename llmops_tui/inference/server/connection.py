@@ -21,6 +21,8 @@ from llmops_tui.inference.server.repeated import said_twice
 
 # What may be read as a number that is not finite; most bodies have neither and need not be searched for it.
 _ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")
+# A body of more bytes is looked through in a thread, so that no stream waits for it.
+_LARGE = 64 * 1024
 _Body = TypeVar("_Body", bound=pydantic.BaseModel)
 _Result = TypeVar("_Result")
 
@@ -63,14 +65,22 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         raise InputRefusedError("invalid_request", f"the body is no JSON: {error}"[:500]) from error
     if not isinstance(given, dict):
         raise InputRefusedError("invalid_request", f"the body must be an object, not {type(given).__name__}")
-    if twice := said_twice(raw, given):
-        raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")
-    if _ODD_NUMBER.search(raw) and (place := _not_finite(given)):
-        raise FieldRefusedError(place.removeprefix("."), "NaN and Infinity are no numbers here", "Give a number.")
+    if len(raw) > _LARGE:
+        await asyncio.to_thread(_check_as_written, raw, given)
+    else:
+        _check_as_written(raw, given)
     try:
         return model.model_validate(given)
     except pydantic.ValidationError as error:
         raise invalid(error) from error
+
+
+def _check_as_written(raw: bytes, given: dict[str, Any]) -> None:
+    """Refuse what a parser passes over, or takes though it is no JSON."""
+    if twice := said_twice(raw, given):
+        raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")
+    if _ODD_NUMBER.search(raw) and (place := _not_finite(given)):
+        raise FieldRefusedError(place.removeprefix("."), "NaN and Infinity are no numbers here", "Give a number.")
 
 
 def invalid(error: pydantic.ValidationError) -> FieldRefusedError:

@@ -11,12 +11,10 @@ import asyncio
 import contextlib
 import json
 import resource
-import signal
 import socket
 import ssl
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -33,7 +31,6 @@ _OTHER_DESCRIPTORS = 128
 _DESCRIPTORS = 4096
 _AT_ONCE = 64
 _PAUSE_SECONDS = 1.0
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 _BUSY = json.dumps(
     error_body("too_many_connections", "too many connections are open", kind="rate_limit_error")
 ).encode()
@@ -194,23 +191,14 @@ class BoundedServer(uvicorn.Server):
         super().__init__(config)
         self._tls = tls
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """End in good order. uvicorn's own raises a signal again at the end, before what is due has been written."""
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        """None: uvicorn's own are gone before what is due at the end has been written, and raise a signal again."""
+        return contextlib.nullcontext()
 
-        def asked() -> None:
-            self.force_exit = self.should_exit
-            self.should_exit = True
-
-        loop = asyncio.get_running_loop()
-        numbers = _ENDING if threading.current_thread() is threading.main_thread() else ()
-        for number in numbers:
-            loop.add_signal_handler(number, asked)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
+    def ask_to_end(self) -> None:
+        """End in good order; asked again, without waiting for what is being answered."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open a door for each socket, which listens already."""

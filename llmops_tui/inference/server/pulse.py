@@ -11,9 +11,9 @@ from llmops_tui.inference.worker_client import EngineProcess
 
 # Whoever asks for the health of a server waits no longer than this for its engine.
 _PATIENCE_SECONDS = 0.7
-# So long an engine may say nothing: at rest, and while it works, when a step on a slow machine takes its time.
+# So long an engine at rest may say nothing. At work it says nothing before a step is done, which takes a large model on a
+# processor minutes: then the limit is that of the watchdog which ends it.
 _REST_SECONDS = 3.0
-_WORK_SECONDS = 15.0
 
 
 class Pulse:
@@ -38,7 +38,7 @@ class Pulse:
         standing, pid = self._engine.state, self._engine.pid
         if standing != "ok":
             return standing, {}
-        limit = _WORK_SECONDS if self._engine.works else _REST_SECONDS
+        limit = self._engine.hang_seconds if self._engine.works else _REST_SECONDS
         silent = self._engine.silent_for > limit
         return "silent" if silent else "ok", self._last[1] if self._last[0] == pid and not silent else {}
 

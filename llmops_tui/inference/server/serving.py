@@ -23,6 +23,7 @@ from llmops_tui.inference.server.doors import (
     listen_on,
     places,
 )
+from llmops_tui.inference.server.ending import Ending
 from llmops_tui.inference.server.guard import MAX_HEAD
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.worker_client import EngineProcess
@@ -30,8 +31,10 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal_at_end
 
 
-async def serve(options: ServerOptions, state: Path, engine: EngineProcess, starting: asyncio.Task[None]) -> None:
-    """Serve with an engine that is being started; ``state`` is removed at the end."""
+async def serve(
+    options: ServerOptions, state: Path, engine: EngineProcess, starting: asyncio.Task[None], ending: Ending
+) -> None:
+    """Serve with an engine that is being started, until ``ending`` hears of it; ``state`` is removed at the end."""
     server = ModelServer(options, engine)
     config = uvicorn.Config(
         server.app(), log_level="error", access_log=False, lifespan="off", http=PatientProtocol,
@@ -39,6 +42,7 @@ async def serve(options: ServerOptions, state: Path, engine: EngineProcess, star
         timeout_graceful_shutdown=2,
     )  # fmt: skip
     http = BoundedServer(config, encryption(options.tls_cert, options.tls_key))
+    ending.tell(http.ask_to_end)
     loading = asyncio.create_task(server.load(starting))
     idle = asyncio.create_task(_stop_when_idle(server, http))
     sockets = listen(options)
