@@ -29,7 +29,8 @@ class GpuLink:
     """What changes slowly or is slow to ask for: PCIe traffic in bytes/s, its generation and width, errors of memory.
 
     ``ecc_corrected`` and ``ecc_uncorrected`` count since the driver was loaded; ``xid`` is the last critical error and
-    ``xids`` how many were seen since this process looks; none where the driver does not tell of any.
+    ``fault`` the last that was the card's own fault, of which ``xids`` were seen since this process looks; none where the
+    driver does not tell of any.
     """
 
     received: float | None = None
@@ -39,6 +40,7 @@ class GpuLink:
     ecc_corrected: int | None = None
     ecc_uncorrected: int | None = None
     xid: int | None = None
+    fault: int | None = None
     xids: int | None = None
 
 

@@ -78,7 +78,7 @@ def notes_of(gpus: Iterable[Gpu], engines: Iterable[EngineLoad], failed: Iterabl
         card = " ".join(word for word in (f"GPU {gpu.index}", gpu.name if gpu.name != "GPU" else "", gpu.uuid) if word)
         found[f"gpu{gpu.index}.lost"] = f"{card}: {gpu.trouble}" if gpu.trouble else card
         found[f"gpu{gpu.index}.throttled"] = f"{card}: {', '.join(gpu.throttled or ())}"
-        found[f"gpu{gpu.index}.xid"] = f"{card}: Xid {gpu.link.xid}"
+        found[f"gpu{gpu.index}.xid"] = f"{card}: Xid {gpu.link.fault}"
         found[f"gpu{gpu.index}.ecc_uncorrected"] = card
     for engine in engines:
         found[f"engine.{engine.model}.up"] = f"{engine.model}: {engine.why_down}"
