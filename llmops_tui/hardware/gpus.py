@@ -70,6 +70,7 @@ class Gpu:
         throttled: why its clocks are held down, in words; empty where they are not.
         instances: its parts, where it is divided (MIG); it then tells no load of its own.
         trouble, remedy: set where this GPU does not answer.
+        foreign: it is listed and was never this process's to ask, as where it is given to others: it cannot be lost.
     """
 
     index: int
@@ -94,6 +95,7 @@ class Gpu:
     instances: tuple[GpuInstance, ...] = ()
     trouble: str = ""
     remedy: str = ""
+    foreign: bool = False
 
 
 @dataclass(frozen=True)

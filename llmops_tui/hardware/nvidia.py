@@ -55,7 +55,7 @@ class NvidiaSource:
                 gpus = tuple(self._gpu(index, processes=processes) for index in range(len(self._cards)))
             except Exception as error:  # noqa: BLE001  NVML's errors share no useful base, and none may stop the app
                 return self._failed(error)
-            lost = next((gpu for gpu in gpus if gpu.trouble), None)
+            lost = min((gpu for gpu in gpus if gpu.trouble), key=lambda gpu: gpu.foreign, default=None)
             if lost is not None and all(gpu.trouble for gpu in gpus):
                 # The library has to be made ready anew before a GPU that came back is seen.
                 self._shut()

@@ -70,7 +70,7 @@ def of_gpus(gpus: Iterable[Gpu]) -> dict[str, float | None]:
             f"gpu{gpu.index}.clock": gpu.clock,
             f"gpu{gpu.index}.received": gpu.link.received,
             f"gpu{gpu.index}.sent": gpu.link.sent,
-            f"gpu{gpu.index}.lost": float(bool(gpu.trouble)),
+            f"gpu{gpu.index}.lost": None if gpu.foreign else float(bool(gpu.trouble)),
             f"gpu{gpu.index}.throttled": None if gpu.throttled is None else float(bool(FAULTS & set(gpu.throttled))),
             f"gpu{gpu.index}.ecc_uncorrected": gpu.link.ecc_uncorrected,
         }

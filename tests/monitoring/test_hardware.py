@@ -203,6 +203,28 @@ def test_one_of_eight_that_is_lost_at_start_hides_no_other(name: str, card: int)
     assert [(gpu.uuid, gpu.trouble) for gpu in view.gpus] == [(f"GPU-{n}", "") for n in range(8)]
 
 
+@pytest.mark.parametrize("name", ["NO_PERMISSION", "IN_USE", "GPU_NOT_FOUND"])
+def test_a_card_that_is_given_to_others_is_listed_and_never_lost(name: str) -> None:
+    nvml, clock = EightCards(), FakeClock()
+    nvml.broken = {2: getattr(pynvml, f"NVML_ERROR_{name}")}
+    gpus = source(nvml, clock)
+    for _ in range(3):
+        view = gpus.look()
+        assert view.gpus[2].trouble
+        assert [of_gpus(view.gpus)[f"gpu{n}.lost"] for n in range(4)] == [0, 0, None, 0]
+        clock.advance(60)
+    # It becomes ours: from now on it can be lost, and so can one that answered before, whatever it says.
+    nvml.broken = {}
+    assert of_gpus(gpus.look().gpus)["gpu2.lost"] == 0
+    nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
+    gpus.look()
+    nvml.fails, nvml.broken = {}, {2: getattr(pynvml, f"NVML_ERROR_{name}")}
+    clock.advance(60)
+    view = gpus.look()
+    assert [of_gpus(view.gpus)[f"gpu{n}.lost"] for n in range(4)] == [0, 0, 1, 0]
+    assert view.gpus[2].uuid == "GPU-2"
+
+
 def test_a_gpu_keeps_its_place_whatever_becomes_of_the_others() -> None:
     nvml, clock = EightCards(), FakeClock()
     gpus = source(nvml, clock)
