@@ -200,7 +200,7 @@ class Recorder:
         view = self._gpus.look(processes=showing)
         host = self._host.sample()
         engines = tuple(self._engines.look())
-        known = self._jobs.all(50)
+        known = self._jobs.lately(50, self._failures.watched)
         jobs = tuple(job for job in known if job.state == JobState.RUNNING)
         failed = self._failures.lately(known, ticks, now)
         processes: tuple[ProcessLoad, ...] = ()

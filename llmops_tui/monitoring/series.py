@@ -21,6 +21,15 @@ UNITS = {
 }  # fmt: skip
 
 
+# Of these each one more is news: an alert that is raised already is told again.
+_COUNTED = {"failed", "xid", "ecc_uncorrected"}
+
+
+def counts_events(series: str) -> bool:
+    """Whether a series counts what happens one by one."""
+    return series.rpartition(".")[2] in _COUNTED
+
+
 def unit_of(series: str) -> str:
     """The unit of a series; a share for what has none."""
     if series.startswith("errors."):
