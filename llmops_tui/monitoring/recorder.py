@@ -132,6 +132,7 @@ class Recorder:
         self._alerts = AlertEngine(DEFAULT_RULES)
         self._costs = _Costs()
         self._lock_file: int | None = None
+        self._took_over = False
         self._cursor: tuple[str, int] | None = None
         self._counted_to = -math.inf
         self._stop = threading.Event()
@@ -245,17 +246,19 @@ class Recorder:
 
     def _claim(self) -> None:
         """Become the one that records, where nobody does."""
-        if self._lock_file is not None:
-            return
-        self._lock_file = try_lock(self.workspace.root / "recorder.lock")
         if self._lock_file is None:
-            return
-        with self._keeper.trying("kept alerts"):
-            self._keeper.told(
-                self._alerts.take_over(alert for alert in self.history.alerts() if alert.cleared_at is None)
-            )
-        # What was counted for show alone is counted again, from where whoever recorded before had kept it.
-        self._cursor, self._latencies = None, Latencies()
+            self._lock_file = try_lock(self.workspace.root / "recorder.lock")
+            if self._lock_file is None:
+                return
+            # What was counted for show alone is counted again, from where whoever recorded before had kept it.
+            self._cursor, self._latencies = None, Latencies()
+        if not self._took_over:
+            # Tried again until it worked: alerts of before that nobody goes on with would stay raised for ever.
+            with self._keeper.trying("kept alerts"):
+                raised = [alert for alert in self.history.alerts() if alert.cleared_at is None]
+                self._took_over = True
+                own = {alert.id for alert in self._alerts.active}
+                self._keeper.told(self._alerts.take_over(alert for alert in raised if alert.id not in own))
 
     def _count(self, now: float, ticks: float) -> None:
         """Take in the requests that ended since the last look."""

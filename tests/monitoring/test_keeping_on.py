@@ -133,6 +133,43 @@ def test_what_waits_for_a_full_disk_is_read_and_bounded(
     again.close()
 
 
+def test_alerts_of_before_are_gone_on_with_although_they_could_not_be_read_at_first(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = "- {name: busy, series: host.memory, above: 0, for_seconds: 0}"
+    save_rules(workspace.alert_rules, rules)
+    first = Watch(workspace)
+    first.go(2)
+    first.recorder.stop()
+    whole = History.alerts
+    monkeypatch.setattr(History, "alerts", lambda *_a: (_ for _ in ()).throw(LlmopsError("history_failed", "locked")))
+    save_rules(workspace.alert_rules, "[]")
+    watch = Watch(workspace)
+    assert watch.go(2).trouble == "locked."
+    monkeypatch.setattr(History, "alerts", whole)
+    assert watch.go(2).trouble == ""
+    assert [alert.ended for alert in watch.told] == ["its rule is gone"]
+    watch.recorder.stop()
+    assert [alert.state for alert in History(workspace.history).alerts()] == ["ended"]
+
+
+def test_an_alert_raised_before_those_of_before_could_be_read_is_one_with_them(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_rules(workspace.alert_rules, "- {name: busy, series: host.memory, above: 0, for_seconds: 0}")
+    first = Watch(workspace)
+    first.go(2)
+    first.recorder.stop()
+    whole = History.alerts
+    monkeypatch.setattr(History, "alerts", lambda *_a: (_ for _ in ()).throw(LlmopsError("history_failed", "locked")))
+    watch = Watch(workspace)
+    watch.go(2)
+    monkeypatch.setattr(History, "alerts", whole)
+    assert len(watch.go(2).alerts) == 1
+    watch.recorder.stop()
+    assert sorted(alert.state for alert in History(workspace.history).alerts()) == ["ended", "raised"]
+
+
 def test_rules_are_held_to_while_the_history_cannot_even_be_read(workspace: Workspace) -> None:
     workspace.history.write_bytes(b"no such file " * 1000)
     save_rules(workspace.alert_rules, "- {name: busy, series: host.memory, above: 0, for_seconds: 0}")
