@@ -11,7 +11,6 @@ import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.changes import Change
+from llmops_tui.monitoring.grains import GRAINS, Curve, Grain, Tail, values_of
 from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
 from llmops_tui.monitoring.latency import Minute
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
@@ -29,47 +29,6 @@ FLUSH_SECONDS = 10
 _MOST_WAITING = 10_000
 
 
-@dataclass(frozen=True)
-class Grain:
-    """One resolution: seconds a value stands for, how long it is kept, and how many values lie together."""
-
-    seconds: int
-    kept: int
-    together: int
-
-    @property
-    def span(self) -> int:
-        """Seconds that lie together."""
-        return self.seconds * self.together
-
-
-GRAINS = (Grain(1, 15 * 60, 60), Grain(10, 24 * 3600, 60), Grain(60, 90 * 24 * 3600, 120))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A series over time: begin of each value in seconds since the epoch, mean and largest value; NaN where unknown."""
-
-    grain: int
-    times: np.ndarray[Any, Any]
-    mean: np.ndarray[Any, Any]
-    largest: np.ndarray[Any, Any]
-
-
-class _Tail:
-    """The newest values of one series in one grain, not yet or only partly on the disk."""
-
-    def __init__(self, place: int, values: np.ndarray[Any, Any]) -> None:
-        self.place = place
-        self.values = values
-        self.bucket = -1
-        self.sum, self.count, self.top = 0.0, 0, -math.inf
-
-
-def _values(body: bytes) -> np.ndarray[Any, Any]:
-    return np.frombuffer(body, dtype=np.float32).reshape(-1, 2).copy()
-
-
 class History:
     """Append values and read curves. One process writes (see ``Recorder``); any number read. Safe between threads."""
 
@@ -77,7 +36,7 @@ class History:
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._tails: dict[tuple[str, int], _Tail] = {}
+        self._tails: dict[tuple[str, int], Tail] = {}
         self._dirty: set[tuple[str, int]] = set()
         # Tails that are full and not on the disk yet, by series, grain and place, the oldest first.
         self._waiting: dict[tuple[str, int, int], np.ndarray[Any, Any]] = {}
@@ -110,7 +69,7 @@ class History:
         place, offset = divmod(bucket, grain.together)
         tail = self._tails.get(key)
         if tail is None or tail.place != place:
-            fresh = _Tail(place, self._chunk(series, index, place))
+            fresh = Tail(place, self._chunk(series, index, place))
             if tail is not None and key in self._dirty:
                 # Not written here: a disk that takes nothing must hold up no look.
                 self._waiting[series, index, tail.place] = tail.values
@@ -254,7 +213,7 @@ class History:
                 "SELECT place, body FROM chunks WHERE series = ? AND grain = ? AND place BETWEEN ? AND ?",
                 (series, grain.seconds, places[0], places[-1]),
             )
-            chunks = {place: _values(body) for place, body in rows}
+            chunks = {place: values_of(body) for place, body in rows}
             chunks |= {
                 place: body for (name, grade, place), body in self._waiting.items() if (name, grade) == (series, index)
             }
@@ -296,7 +255,7 @@ class History:
             "SELECT body FROM chunks WHERE series = ? AND grain = ? AND place = ?",
             (series, GRAINS[index].seconds, place),
         )
-        return _values(rows[0][0]) if rows else np.full((GRAINS[index].together, 2), np.nan, dtype=np.float32)
+        return values_of(rows[0][0]) if rows else np.full((GRAINS[index].together, 2), np.nan, dtype=np.float32)
 
     def _rows(self, query: str, given: tuple[Any, ...] = ()) -> list[Any]:
         with self._lock:
