@@ -197,6 +197,7 @@ def incident(
 
     def human() -> str:
         head = f"{found.alert.text}\nfrom {_when(found.begin)} to {_when(found.end)}"
+        head += "; it went on, only its first hour is looked at" if found.cut else ""
         rows = [[_when(e.at)[11:], e.kind, e.text, e.who, e.of] for e in shown]
         lines = session.rows(["at", "what", "happened", "who", "id"], rows, len(found.entries))
         asked = [[t.model, t.who, t.requests, t.failed, round(t.slowest_ms)] for t in found.traffic]

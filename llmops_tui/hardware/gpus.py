@@ -29,7 +29,8 @@ class GpuLink:
     """What changes slowly or is slow to ask for: PCIe traffic in bytes/s, its generation and width, errors of memory.
 
     ``ecc_corrected`` and ``ecc_uncorrected`` count since the driver was loaded; ``xid`` is the last critical error and
-    ``xids`` how many were seen since this process looks; none where the driver does not tell of any.
+    ``fault`` the last that was the card's own fault, of which ``xids`` were seen since this process looks; none where the
+    driver does not tell of any.
     """
 
     received: float | None = None
@@ -39,6 +40,7 @@ class GpuLink:
     ecc_corrected: int | None = None
     ecc_uncorrected: int | None = None
     xid: int | None = None
+    fault: int | None = None
     xids: int | None = None
 
 
@@ -68,6 +70,7 @@ class Gpu:
         throttled: why its clocks are held down, in words; empty where they are not.
         instances: its parts, where it is divided (MIG); it then tells no load of its own.
         trouble, remedy: set where this GPU does not answer.
+        foreign: it is listed and was never this process's to ask, as where it is given to others: it cannot be lost.
     """
 
     index: int
@@ -92,6 +95,7 @@ class Gpu:
     instances: tuple[GpuInstance, ...] = ()
     trouble: str = ""
     remedy: str = ""
+    foreign: bool = False
 
 
 @dataclass(frozen=True)

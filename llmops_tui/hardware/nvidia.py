@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from llmops_tui.hardware.gpus import Gpu, GpuLink, GpuProcess, GpuView, Retry, ask, believed
 from llmops_tui.hardware.nvidia_cards import Card, find_cards, instances_of, kind_of, memory_of, trouble_of
+from llmops_tui.hardware.nvidia_events import XidEvents
 
 # A single value that is not supported is missing; these say that the whole GPU, or the driver, is in trouble.
 _FATAL = {
@@ -24,9 +24,6 @@ _REASONS = (
     (0x0000000000000002, "clocks set"), (0x0000000000000100, "display"),
 )  # fmt: skip
 _PROCESS_WINDOW_US = 1_000_000
-_XID_EVENT = 0x8
-# Critical errors that a program's own mistake, or its end, makes; the card is well.
-_OF_PROGRAMS = {13, 31, 43, 45, 68, 109}
 _COLDEST, _HOTTEST = -60.0, 200.0
 
 
@@ -42,8 +39,7 @@ class NvidiaSource:
         self._ready = False
         self._cards: list[Card] = []
         self._links: dict[int, GpuLink] = {}
-        self._events: Any = None
-        self._faults: dict[int, int] = {}
+        self._xids = XidEvents()
         self._lock = threading.Lock()
 
     def look(self, *, processes: bool = False) -> GpuView:
@@ -59,7 +55,7 @@ class NvidiaSource:
                 gpus = tuple(self._gpu(index, processes=processes) for index in range(len(self._cards)))
             except Exception as error:  # noqa: BLE001  NVML's errors share no useful base, and none may stop the app
                 return self._failed(error)
-            lost = next((gpu for gpu in gpus if gpu.trouble), None)
+            lost = min((gpu for gpu in gpus if gpu.trouble), key=lambda gpu: gpu.foreign, default=None)
             if lost is not None and all(gpu.trouble for gpu in gpus):
                 # The library has to be made ready anew before a GPU that came back is seen.
                 self._shut()
@@ -73,12 +69,13 @@ class NvidiaSource:
         nvml, cards = self._nvml, list(self._cards)
         if not self._ready:
             return
-        xids = self._new_xids(cards)
+        xids = self._xids
+        xids.read(nvml, cards)
         for index, card in enumerate(cards):
-            before = self._links.get(index, GpuLink())
+            known = {"xid": xids.last.get(index), "fault": xids.fault.get(index), "xids": xids.faults.get(index)}
             if card.handle is None:
                 # What it counted last is all that is known of it; what flows is not known.
-                self._links[index] = replace(before, received=None, sent=None, xid=xids.get(index, before.xid))
+                self._links[index] = replace(self._links.get(index, GpuLink()), received=None, sent=None, **known)
                 continue
             handle = card.handle
             received = _whole(
@@ -92,8 +89,7 @@ class NvidiaSource:
                 width=_whole(ask(nvml.nvmlDeviceGetCurrPcieLinkWidth, handle)),
                 ecc_corrected=_whole(ask(nvml.nvmlDeviceGetTotalEccErrors, handle, 0, 0)),
                 ecc_uncorrected=_whole(ask(nvml.nvmlDeviceGetTotalEccErrors, handle, 1, 0)),
-                xid=xids.get(index, before.xid),
-                xids=self._faults.get(index),
+                **known,
             )
 
     def close(self) -> None:
@@ -117,13 +113,12 @@ class NvidiaSource:
             self._lost.failed()
         else:
             self._lost.worked()
-        # Errors are told of the handles that were registered.
-        self._events = None
 
     def _shut(self) -> None:
         if self._ready:
+            self._xids.close(self._nvml)
             ask(self._nvml.nvmlShutdown)
-        self._ready, self._events = False, None
+        self._ready = False
 
     def _failed(self, error: Exception) -> GpuView:
         self._shut()
@@ -193,26 +188,6 @@ class NvidiaSource:
             if share is not None:
                 shares[int(sample.pid)] = share
         return tuple(GpuProcess(pid, used, shares.get(pid)) for pid, used in sorted(memory.items()))
-
-    def _new_xids(self, cards: list[Card]) -> dict[int, int]:
-        """The last critical error since the last look, by GPU; those that are the card's own fault are counted."""
-        nvml, found = self._nvml, {}
-        places = {card.number: place for place, card in enumerate(cards) if card.handle is not None}
-        with contextlib.suppress(Exception):
-            if self._events is None:
-                events = nvml.nvmlEventSetCreate()
-                for place, card in enumerate(cards):
-                    with contextlib.suppress(Exception):
-                        nvml.nvmlDeviceRegisterEvents(card.handle, _XID_EVENT, events)
-                        self._faults.setdefault(place, 0)
-                self._events = events
-            while True:
-                # Without an event the wait ends in an error at once.
-                event = nvml.nvmlEventSetWait_v2(self._events, 0)
-                place, xid = places[int(nvml.nvmlDeviceGetIndex(event.device))], int(event.eventData)
-                found[place] = xid
-                self._faults[place] = self._faults.get(place, 0) + (xid not in _OF_PROGRAMS)
-        return found
 
 
 def _scaled(value: Any, factor: float, high: float = math.inf) -> float | None:

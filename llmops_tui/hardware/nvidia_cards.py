@@ -33,6 +33,8 @@ STATES = {
 }  # fmt: skip
 # Of the driver as a whole: no GPU can be asked.
 _OF_ALL = {"LibraryNotFound", "DriverNotLoaded", "LibRmVersionMismatch", "Uninitialized"}
+# Of a card that is counted and given to others: on a shared machine, or in a container that has some of them.
+_NOT_OURS = {"NoPermission", "InUse", "GpuNotFound"}
 _GONE = ("gone", "It was there before and is not listed any more: look at dmesg, power and seat.")
 _MIG_ON = 1
 _MOST_BYTES = 2.0**50
@@ -40,7 +42,10 @@ _MOST_BYTES = 2.0**50
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU: its number with the driver now, and a handle to ask for it, or else what is wrong with it."""
+    """A GPU: its number with the driver now, and a handle to ask for it, or else what is wrong with it.
+
+    ``foreign``: it never answered, and what it says is that it is not given to this process.
+    """
 
     number: int
     name: str = "GPU"
@@ -49,10 +54,11 @@ class Card:
     bandwidth: float | None = None
     trouble: str = ""
     remedy: str = ""
+    foreign: bool = False
 
     def silent(self, index: int) -> Gpu:
         """It as one that cannot be asked."""
-        return Gpu(index, self.name, self.uuid, trouble=self.trouble, remedy=self.remedy)
+        return Gpu(index, self.name, self.uuid, trouble=self.trouble, remedy=self.remedy, foreign=self.foreign)
 
 
 def kind_of(error: Exception) -> str:
@@ -81,7 +87,7 @@ def find_cards(nvml: Any, before: Sequence[Card]) -> list[Card]:
                 raise
             first = first or error
             state, _, remedy = trouble_of(error)
-            found.append(Card(number, trouble=state, remedy=remedy))
+            found.append(Card(number, trouble=state, remedy=remedy, foreign=kind_of(error) in _NOT_OURS))
         else:
             name, uuid = _text(ask(nvml.nvmlDeviceGetName, handle)), _text(ask(nvml.nvmlDeviceGetUUID, handle))
             found.append(Card(number, name or "GPU", uuid, handle, _bandwidth(nvml, handle)))
@@ -93,10 +99,10 @@ def find_cards(nvml: Any, before: Sequence[Card]) -> list[Card]:
 def _placed(before: Sequence[Card], found: Sequence[Card]) -> list[Card]:
     """What was found, each where it was before; what was not found again stays, and is said to be gone."""
     places: list[Card | None] = [None] * len(before)
-    known = {card.uuid: place for place, card in enumerate(before) if card.uuid}
+    place_of = {card.uuid: place for place, card in enumerate(before) if card.uuid}
     rest = []
     for card in found:
-        place = known.get(card.uuid)
+        place = place_of.get(card.uuid)
         if place is None:
             rest.append(card)
         else:
@@ -113,7 +119,8 @@ def _placed(before: Sequence[Card], found: Sequence[Card]) -> list[Card]:
         elif card.uuid:
             places[place] = card
         else:
-            places[place] = replace(card, name=before[place].name, uuid=before[place].uuid)
+            known = before[place]
+            places[place] = replace(card, name=known.name, uuid=known.uuid, foreign=card.foreign and not known.uuid)
     gone = [replace(card, handle=None, trouble=_GONE[0], remedy=_GONE[1]) for card in before]
     return [card if card is not None else gone[place] for place, card in enumerate(places)]
 

@@ -125,6 +125,15 @@ class JobStore:
         cursor = self.journal.connection().execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (limit,))
         return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
 
+    def lately(self, limit: int, watched: Iterable[str] = ()) -> list[Job]:
+        """The newest jobs, all that are recorded as unfinished, and those with the given ids; the newest first."""
+        cursor = self.journal.connection().execute(
+            "SELECT * FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY id DESC LIMIT ?)"
+            " OR state IN ('queued', 'running') OR id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
+            (limit, json.dumps(list(watched))),
+        )
+        return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
+
     def newest_for(self, folders: Iterable[str], known: list[Job] | None = None) -> dict[str, Job]:
         """The newest job of each folder, by the id of its first job; those that have no record are left out.
 

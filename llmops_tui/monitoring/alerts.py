@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.monitoring.rules import Rule
-from llmops_tui.monitoring.series import why_silent
+from llmops_tui.monitoring.series import counts_events, why_silent
 
 _COMMAND_SECONDS = 20
 # A series is silent when it had no value for so long, or for its rule's own time where that is longer.
@@ -30,7 +30,7 @@ class Alert:
 
     Attributes:
         worst: the furthest value it reached; none where it was raised for want of any.
-        note: what the series stood for when it was raised: which job failed, how the engine ended.
+        note: what the series stood for when it was last told: which job failed, how the engine ended.
         ended: why it is over although the value did not come back; empty where it did.
         lasted: seconds from its beginning to its end by a clock that nobody sets; none while it is raised, or where
             it outlived its recorder.
@@ -102,11 +102,15 @@ class _Now:
 
 @dataclass
 class _Watch:
-    """How one series stands to one rule: since when it is on the other side, or silent, and the alert that is raised."""
+    """How one series stands to one rule: since when it is on the other side, or silent, and the alert that is raised.
+
+    ``last`` is the value it had last; of an alert that was taken over its worst.
+    """
 
     since: float | None = None
     silent: float | None = None
     worst: float = math.nan
+    last: float = math.nan
     alert: Alert | None = None
     raised: float | None = None
 
@@ -134,6 +138,7 @@ class AlertEngine:
                 twice.append(alert)
                 continue
             watch.alert = alert
+            watch.last = math.nan if alert.worst is None else alert.worst
         return twice
 
     def step(
@@ -145,6 +150,8 @@ class AlertEngine:
         notes: Mapping[str, str] | None = None,
     ) -> list[Alert]:
         """Take in the values of a moment; returns the alerts that were raised, or are over, by it.
+
+        One that is raised is returned again where its series counts what happens and one more happened.
 
         ``now`` counts waits and must only go on; ``at`` is what the clock on the wall shows, the same where it is not
         given. ``notes`` says of series what they stand for. A value that is missing for a moment changes nothing.
@@ -186,6 +193,8 @@ class AlertEngine:
     def _hold(self, rule: Rule, series: str, value: float, now: _Now, note: str) -> Alert | None:
         watch = self._watches.setdefault((rule.name, series), _Watch())
         watch.silent = None
+        grew = value > watch.last
+        watch.last = value
         if watch.alert is None:
             if not rule.beyond(value):
                 watch.since = None
@@ -203,7 +212,10 @@ class AlertEngine:
             alert.worst = value
         if not rule.back(value):
             watch.since = None
-            return None
+            if not (grew and rule.beyond(value) and counts_events(series)):
+                return None
+            alert.note = note or alert.note
+            return alert
         watch.since = now.ticks if watch.since is None else watch.since
         if now.ticks - watch.since < rule.for_seconds:
             return None

@@ -181,7 +181,8 @@ def _standing_of_gpus(gpus: Iterable[Gpu]) -> Iterator[Metric]:
     part_total = GaugeMetricFamily("llmops_gpu_instance_memory_total_bytes", "Memory of a part.", labels=_PART_LABELS)
     for gpu in gpus:
         labels = [str(gpu.index), gpu.name]
-        up.add_metric([*labels, gpu.uuid], float(not gpu.trouble))
+        if not gpu.foreign:
+            up.add_metric([*labels, gpu.uuid], float(not gpu.trouble))
         if gpu.link.xids is not None:
             faults.add_metric(labels, gpu.link.xids)
         for part in gpu.instances:

@@ -47,22 +47,33 @@ class Recent:
 
 
 class Failures:
-    """Jobs that failed lately, and that none goes on with."""
+    """Jobs that failed lately, and that none goes on with.
+
+    ``watched`` are the ids that are to be among the jobs of the next look, however many newer ones there are.
+    """
 
     def __init__(self) -> None:
+        self.watched: frozenset[str] = frozenset()
         self._since: dict[str, float] = {}
+        self._unfinished: set[str] = set()
 
     def lately(self, jobs: Iterable[Job], ticks: float, now: float) -> list[Job]:
         """Those of the given ones that failed, were killed or lost in the last ten minutes."""
         known = list(jobs)
         resumed = {job.resumes for job in known}
         bad = {job.id: job for job in known if job.state in _BAD and job.id not in resumed}
-        self._since = {
-            # How long ago one failed that had before we first looked, only the clock on the wall can say.
-            key: self._since.get(key, ticks - max(0.0, now - (job.finished_at or job.created_at)))
-            for key, job in bad.items()
-        }
-        return [job for key, job in bad.items() if ticks - self._since[key] < RECENT_SECONDS]
+        self._since = {key: self._since.get(key, self._begin(job, ticks, now)) for key, job in bad.items()}
+        self._unfinished = {job.id for job in known if not job.state.final}
+        found = [job for key, job in bad.items() if ticks - self._since[key] < RECENT_SECONDS]
+        self.watched = frozenset(self._unfinished | {job.id for job in found})
+        return found
+
+    def _begin(self, job: Job, ticks: float, now: float) -> float:
+        # A lost job's end is when it last wrote, perhaps long ago: one that was seen at work is news now.
+        if job.id in self._unfinished:
+            return ticks
+        # How long ago one failed that had before we first looked, only the clock on the wall can say.
+        return ticks - max(0.0, now - (job.finished_at or job.created_at))
 
 
 def of_jobs(jobs: Iterable[Job], failed: Iterable[Job]) -> dict[str, float | None]:
@@ -78,7 +89,7 @@ def notes_of(gpus: Iterable[Gpu], engines: Iterable[EngineLoad], failed: Iterabl
         card = " ".join(word for word in (f"GPU {gpu.index}", gpu.name if gpu.name != "GPU" else "", gpu.uuid) if word)
         found[f"gpu{gpu.index}.lost"] = f"{card}: {gpu.trouble}" if gpu.trouble else card
         found[f"gpu{gpu.index}.throttled"] = f"{card}: {', '.join(gpu.throttled or ())}"
-        found[f"gpu{gpu.index}.xid"] = f"{card}: Xid {gpu.link.xid}"
+        found[f"gpu{gpu.index}.xid"] = f"{card}: Xid {gpu.link.fault}"
         found[f"gpu{gpu.index}.ecc_uncorrected"] = card
     for engine in engines:
         found[f"engine.{engine.model}.up"] = f"{engine.model}: {engine.why_down}"

@@ -11,7 +11,6 @@ import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +19,14 @@ import numpy as np
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.changes import Change
+from llmops_tui.monitoring.grains import GRAINS, Curve, Grain, Tail, values_of
 from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
 from llmops_tui.monitoring.latency import Minute
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 FLUSH_SECONDS = 10
-
-
-@dataclass(frozen=True)
-class Grain:
-    """One resolution: seconds a value stands for, how long it is kept, and how many values lie together."""
-
-    seconds: int
-    kept: int
-    together: int
-
-    @property
-    def span(self) -> int:
-        """Seconds that lie together."""
-        return self.seconds * self.together
-
-
-GRAINS = (Grain(1, 15 * 60, 60), Grain(10, 24 * 3600, 60), Grain(60, 90 * 24 * 3600, 120))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A series over time: begin of each value in seconds since the epoch, mean and largest value; NaN where unknown."""
-
-    grain: int
-    times: np.ndarray[Any, Any]
-    mean: np.ndarray[Any, Any]
-    largest: np.ndarray[Any, Any]
-
-
-class _Tail:
-    """The newest values of one series in one grain, not yet or only partly on the disk."""
-
-    def __init__(self, place: int, values: np.ndarray[Any, Any]) -> None:
-        self.place = place
-        self.values = values
-        self.bucket = -1
-        self.sum, self.count, self.top = 0.0, 0, -math.inf
+# What waits for a disk that takes nothing: of a hundred series more than an hour, in some ten MB of memory.
+_MOST_WAITING = 10_000
 
 
 class History:
@@ -71,18 +36,32 @@ class History:
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._tails: dict[tuple[str, int], _Tail] = {}
+        self._tails: dict[tuple[str, int], Tail] = {}
         self._dirty: set[tuple[str, int]] = set()
+        # Tails that are full and not on the disk yet, by series, grain and place, the oldest first.
+        self._waiting: dict[tuple[str, int, int], np.ndarray[Any, Any]] = {}
 
     # ── writing ──
 
     def add(self, at: float, values: dict[str, float | None]) -> None:
-        """Take in values measured at a moment; what is None or not a number leaves a gap."""
+        """Take in values measured at a moment; what is None or not a number leaves a gap.
+
+        Writes nothing but where too much waits for :meth:`flush`; what then cannot be written is dropped, the oldest
+        first.
+
+        Raises:
+            LlmopsError: ``history_failed``: the file cannot be read.
+        """
         with self._lock:
             for series, value in values.items():
                 if value is not None and math.isfinite(value):
                     for index, grain in enumerate(GRAINS):
                         self._put(series, index, grain, int(at), value)
+            if len(self._waiting) > _MOST_WAITING:
+                with contextlib.suppress(LlmopsError):
+                    self.flush()
+                while len(self._waiting) > _MOST_WAITING:
+                    del self._waiting[next(iter(self._waiting))]
 
     def _put(self, series: str, index: int, grain: Grain, second: int, value: float) -> None:
         key = (series, index)
@@ -90,9 +69,12 @@ class History:
         place, offset = divmod(bucket, grain.together)
         tail = self._tails.get(key)
         if tail is None or tail.place != place:
+            fresh = Tail(place, self._chunk(series, index, place))
             if tail is not None and key in self._dirty:
-                self._write([key])
-            tail = self._tails[key] = _Tail(place, self._chunk(series, grain, place))
+                # Not written here: a disk that takes nothing must hold up no look.
+                self._waiting[series, index, tail.place] = tail.values
+                self._dirty.discard(key)
+            tail = self._tails[key] = fresh
         if tail.bucket != bucket:
             tail.bucket, tail.sum, tail.count, tail.top = bucket, 0.0, 0, -math.inf
         tail.sum += value
@@ -103,9 +85,19 @@ class History:
         self._dirty.add(key)
 
     def flush(self) -> None:
-        """Write what is new."""
+        """Write what is new; what cannot be written is kept for the next time."""
         with self._lock:
-            self._write(list(self._dirty))
+            chunks = dict(self._waiting)
+            chunks |= {(*key, self._tails[key].place): self._tails[key].values for key in self._dirty}
+            if not chunks:
+                return
+            with self._transaction() as connection:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO chunks (series, grain, place, body) VALUES (?, ?, ?, ?)",
+                    [(s, GRAINS[index].seconds, place, body.tobytes()) for (s, index, place), body in chunks.items()],
+                )
+            self._waiting.clear()
+            self._dirty.clear()
 
     def prune(self, now: float) -> None:
         """Drop what is older than its grain is kept."""
@@ -115,19 +107,6 @@ class History:
                 connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (grain.seconds, oldest))
             connection.execute("DELETE FROM minutes WHERE minute < ?", ((int(now) - GRAINS[-1].kept) // 60,))
             connection.execute("DELETE FROM changes WHERE at < ?", (now - GRAINS[-1].kept,))
-
-    def _write(self, keys: list[tuple[str, int]]) -> None:
-        if not keys:
-            return
-        with self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO chunks (series, grain, place, body) VALUES (?, ?, ?, ?)",
-                [
-                    (key[0], GRAINS[key[1]].seconds, self._tails[key].place, self._tails[key].values.tobytes())
-                    for key in keys
-                ],
-            )
-        self._dirty.difference_update(keys)
 
     def keep_minutes(self, fresh: list[tuple[str, int, Minute]], cursor: tuple[str, int]) -> None:
         """Add requests to those of their minutes, as (model, minute, what is new), and up to where in which journal they go."""
@@ -144,25 +123,26 @@ class History:
 
     def keep_alert(self, alert: Alert) -> None:
         """Keep an alert that was raised, or that it was cleared."""
+        worst = NO_WORST if alert.worst is None else alert.worst
+        number = alert.id
         with self._lock, self._transaction() as connection:
-            if alert.id is None:
+            if number is None:
                 # A column that may not be empty is older than alerts without a value: text stands for none there.
-                alert.id = connection.execute(
+                number = connection.execute(
                     "INSERT INTO alerts (rule, series, raised_at, cleared_at, worst, note, ended, lasted) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at,
-                        NO_WORST if alert.worst is None else alert.worst, alert.note, alert.ended, alert.lasted,
+                        alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at, worst, alert.note,
+                        alert.ended, alert.lasted,
                     ),
                 ).lastrowid  # fmt: skip
             else:
                 connection.execute(
-                    "UPDATE alerts SET cleared_at = ?, worst = ?, ended = ?, lasted = ? WHERE id = ?",
-                    (
-                        alert.cleared_at, NO_WORST if alert.worst is None else alert.worst, alert.ended, alert.lasted,
-                        alert.id,
-                    ),
-                )  # fmt: skip
+                    "UPDATE alerts SET cleared_at = ?, worst = ?, note = ?, ended = ?, lasted = ? WHERE id = ?",
+                    (alert.cleared_at, worst, alert.note, alert.ended, alert.lasted, number),
+                )
+        # Only what is written has a number: what was rolled back is inserted when it is tried again.
+        alert.id = number
 
     def keep_changes(self, changes: Iterable[Change], known: dict[str, str]) -> None:
         """Keep what changed, and how things are now, by kind, for whoever looks next."""
@@ -177,23 +157,18 @@ class History:
 
     def known(self) -> dict[str, str]:
         """How things were when they were last looked at, by kind."""
-        with self._lock:
-            return dict(self._opened().execute("SELECT kind, value FROM known").fetchall())
+        return dict(self._rows("SELECT kind, value FROM known"))
 
     def changes_between(self, begin: float, end: float) -> list[Change]:
         """What was changed between two moments, the oldest first."""
-        with self._lock:
-            rows = self._opened().execute(
-                "SELECT at, kind, told, who FROM changes WHERE at BETWEEN ? AND ? ORDER BY at", (begin, end)
-            ).fetchall()  # fmt: skip
+        rows = self._rows("SELECT at, kind, told, who FROM changes WHERE at BETWEEN ? AND ? ORDER BY at", (begin, end))
         return [Change(*row) for row in rows]
 
     def alerts(self, limit: int = 200) -> list[Alert]:
         """The newest alerts first, those that are not cleared before all others."""
-        with self._lock:
-            rows = self._opened().execute(
-                f"SELECT {ALERT_COLUMNS} FROM alerts ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?", (limit,)
-            ).fetchall()  # fmt: skip
+        rows = self._rows(
+            f"SELECT {ALERT_COLUMNS} FROM alerts ORDER BY cleared_at IS NULL DESC, raised_at DESC LIMIT ?", (limit,)
+        )
         return [alert_of(row) for row in rows]
 
     def alert(self, number: int) -> Alert:
@@ -202,31 +177,28 @@ class History:
         Raises:
             NotFoundError: there is no such alert.
         """
-        with self._lock:
-            row = self._opened().execute(f"SELECT {ALERT_COLUMNS} FROM alerts WHERE id = ?", (number,)).fetchone()
-        if row is None:
+        rows = self._rows(f"SELECT {ALERT_COLUMNS} FROM alerts WHERE id = ?", (number,))
+        if not rows:
             raise NotFoundError("alert", str(number), "llmops monitor alerts shows them.")
-        return alert_of(row)
+        return alert_of(rows[0])
 
     def alerts_between(self, begin: float, end: float) -> list[Alert]:
         """The alerts that were raised at some time between two moments, the oldest first."""
-        with self._lock:
-            rows = self._opened().execute(
-                f"SELECT {ALERT_COLUMNS} FROM alerts WHERE raised_at <= ? AND coalesce(cleared_at, ?) >= ? ORDER BY raised_at",
-                (end, end, begin),
-            ).fetchall()  # fmt: skip
+        rows = self._rows(
+            f"SELECT {ALERT_COLUMNS} FROM alerts WHERE raised_at <= ? AND coalesce(cleared_at, ?) >= ? ORDER BY raised_at",
+            (end, end, begin),
+        )
         return [alert_of(row) for row in rows]
 
     def cursor(self, journal: str) -> int:
         """Up to where in a journal its requests are in the kept minutes."""
-        with self._lock:
-            row = self._opened().execute("SELECT seq FROM cursors WHERE journal = ?", (journal,)).fetchone()
-        return 0 if row is None else int(row[0])
+        rows = self._rows("SELECT seq FROM cursors WHERE journal = ?", (journal,))
+        return int(rows[0][0]) if rows else 0
 
     def series(self) -> list[str]:
         """The names of all series."""
         with self._lock:
-            kept = {row[0] for row in self._opened().execute("SELECT DISTINCT series FROM chunks")}
+            kept = {row[0] for row in self._rows("SELECT DISTINCT series FROM chunks")}
             return sorted(kept | {series for series, _ in self._tails})
 
     def read(self, series: str, begin: float, end: float, now: float) -> Curve:
@@ -237,17 +209,20 @@ class History:
         places = range(first // grain.together, last // grain.together + 1)
         values = np.full((len(places) * grain.together, 2), np.nan, dtype=np.float32)
         with self._lock:
-            rows = self._opened().execute(
+            rows = self._rows(
                 "SELECT place, body FROM chunks WHERE series = ? AND grain = ? AND place BETWEEN ? AND ?",
                 (series, grain.seconds, places[0], places[-1]),
             )
-            for place, body in rows:
-                at = (place - places[0]) * grain.together
-                values[at : at + grain.together] = np.frombuffer(body, dtype=np.float32).reshape(-1, 2)
+            chunks = {place: values_of(body) for place, body in rows}
+            chunks |= {
+                place: body for (name, grade, place), body in self._waiting.items() if (name, grade) == (series, index)
+            }
             tail = self._tails.get((series, index))
-            if tail is not None and tail.place in places:
-                at = (tail.place - places[0]) * grain.together
-                values[at : at + grain.together] = tail.values
+            if tail is not None:
+                chunks[tail.place] = tail.values
+            for place in chunks.keys() & set(places):
+                at = (place - places[0]) * grain.together
+                values[at : at + grain.together] = chunks[place]
         skip = first - places[0] * grain.together
         values = values[skip : skip + last - first + 1]
         times = (np.arange(first, last + 1) * grain.seconds).astype(np.float64)
@@ -255,11 +230,10 @@ class History:
 
     def minutes(self, begin: float, end: float) -> list[tuple[str, int, str]]:
         """The kept minutes that had requests, as (model, minute, text)."""
-        with self._lock:
-            return self._opened().execute(
-                "SELECT model, minute, body FROM minutes WHERE minute BETWEEN ? AND ? ORDER BY minute, model",
-                (int(begin) // 60, int(end) // 60),
-            ).fetchall()  # fmt: skip
+        return self._rows(
+            "SELECT model, minute, body FROM minutes WHERE minute BETWEEN ? AND ? ORDER BY minute, model",
+            (int(begin) // 60, int(end) // 60),
+        )
 
     def close(self) -> None:
         """Write what is new and let go of the file."""
@@ -272,17 +246,23 @@ class History:
 
     # ── the file ──
 
-    def _chunk(self, series: str, grain: Grain, place: int) -> np.ndarray[Any, Any]:
-        row = (
-            self._opened()
-            .execute(
-                "SELECT body FROM chunks WHERE series = ? AND grain = ? AND place = ?", (series, grain.seconds, place)
-            )
-            .fetchone()
+    def _chunk(self, series: str, index: int, place: int) -> np.ndarray[Any, Any]:
+        # With the clock set back, one that waits is gone on with.
+        waiting = self._waiting.pop((series, index, place), None)
+        if waiting is not None:
+            return waiting
+        rows = self._rows(
+            "SELECT body FROM chunks WHERE series = ? AND grain = ? AND place = ?",
+            (series, GRAINS[index].seconds, place),
         )
-        if row is None:
-            return np.full((grain.together, 2), np.nan, dtype=np.float32)
-        return np.frombuffer(row[0], dtype=np.float32).reshape(-1, 2).copy()
+        return values_of(rows[0][0]) if rows else np.full((GRAINS[index].together, 2), np.nan, dtype=np.float32)
+
+    def _rows(self, query: str, given: tuple[Any, ...] = ()) -> list[Any]:
+        with self._lock:
+            try:
+                return self._opened().execute(query, given).fetchall()
+            except sqlite3.Error as error:
+                raise self._explain(error) from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,24 @@ if TYPE_CHECKING:
     import duckdb
 
 BEFORE_SECONDS = 600.0
+# Of an alert that lasts for days, how it began is what explains it.
+AFTER_SECONDS = 3600.0
 # Of requests some that failed, and the longest: the rest is counted.
 _FAILED = 20
 _LONG = 5
 _LONGEST_REQUEST = 3600.0
-_COLUMNS = ("id", "started_at", "model", "finish_reason", "error", "total_ms", "prompt", "prompt_version", "client")
+_SHOWN = """id, started_at, model, prompt, prompt_version,
+    CASE finish_reason WHEN 'error' THEN coalesce(nullif(error, ''), 'no cause was told') END, coalesce(total_ms, 0.0), who"""
+_THEN = "started_at BETWEEN ? AND ? AND started_at + coalesce(total_ms, 0) / 1000 >= ?"
+# Whose key a request came with: a name of it, never itself.
+_WHO = """CASE
+    WHEN client IS NULL THEN 'here'
+    WHEN NOT json_valid(client) THEN 'unknown'
+    WHEN json_type(client) = 'NULL' THEN 'here'
+    WHEN json_type(client) <> 'OBJECT' THEN 'unknown'
+    WHEN coalesce(client->>'$.key', '') = '' THEN 'no key'
+    ELSE 'key ' || (client->>'$.key')
+END"""
 _WRITTEN = "SELECT created_at, prompt || '@' || number || ' was written' || if(note = '', '', ': ' || note) FROM prompt_versions"
 _MOVED = """
     SELECT moved_at, 'label ' || label || ' of ' || prompt || ' moved from ' || coalesce(before::VARCHAR, 'nothing')
@@ -67,18 +79,22 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Incident:
-    """An alert with what was going on from ``begin`` to ``end``, in the order of time."""
+    """An alert with what was going on from ``begin`` to ``end``, in the order of time.
+
+    ``cut``: it went on after ``end``, of which nothing is told.
+    """
 
     alert: Alert
     begin: float
     end: float
     entries: tuple[Entry, ...]
     traffic: tuple[Traffic, ...]
+    cut: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "alert": self.alert.as_dict(), "begin": self.begin, "end": self.end,
+            "alert": self.alert.as_dict(), "begin": self.begin, "end": self.end, "cut": self.cut,
             "entries": [asdict(entry) for entry in self.entries], "traffic": [asdict(each) for each in self.traffic],
         }  # fmt: skip
 
@@ -86,20 +102,23 @@ class Incident:
 def incident_of(
     alert: Alert, history: History, catalogue: Catalogue, journal: Journal, now: float, before: float = BEFORE_SECONDS
 ) -> Incident:
-    """What was going on from ``before`` seconds before an alert to its end, or until now."""
+    """What was going on from ``before`` seconds before an alert to its end, or until now; at most its first hour."""
     begin = alert.raised_at - before
     # With the clock set back in it, an alert may end before it begins: both are looked at.
-    end = max(alert.raised_at, now if alert.cleared_at is None else alert.cleared_at)
+    over = max(alert.raised_at, now if alert.cleared_at is None else alert.cleared_at)
+    end = min(over, alert.raised_at + AFTER_SECONDS)
     fold(catalogue, journal)
-    changed, requests = catalogue.read(lambda book: (_changes(book, begin, end), _requests(book, begin, end)))
+    changed, (requests, traffic) = catalogue.read(
+        lambda book: (_changes(book, begin, end), _requests(book, begin, end))
+    )
     entries = [
         *_alerts(history.alerts_between(begin, end)),
         *_jobs(journal, begin, end),
         *(Entry(change.at, change.kind, change.text, change.who) for change in history.changes_between(begin, end)),
         *changed,
-        *_told_requests(requests),
+        *requests,
     ]
-    return Incident(alert, begin, end, tuple(sorted(entries, key=lambda entry: entry.at)), tuple(_traffic(requests)))
+    return Incident(alert, begin, end, tuple(sorted(entries, key=lambda entry: entry.at)), tuple(traffic), end < over)
 
 
 def _alerts(alerts: Iterable[Alert]) -> Iterable[Entry]:
@@ -130,43 +149,29 @@ def _changes(book: duckdb.DuckDBPyConnection, begin: float, end: float) -> list[
     ]
 
 
-def _requests(book: duckdb.DuckDBPyConnection, begin: float, end: float) -> list[dict[str, Any]]:
-    names = "|".join(_COLUMNS)
-    found = book.execute(
-        f"SELECT COLUMNS('^({names})$') FROM requests WHERE started_at BETWEEN ? AND ? "
-        "AND started_at + coalesce(total_ms, 0) / 1000 >= ? ORDER BY started_at",
-        [begin - _LONGEST_REQUEST, end, begin],
-    )
-    columns = [column[0] for column in found.description]
-    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+def _requests(book: duckdb.DuckDBPyConnection, begin: float, end: float) -> tuple[list[Entry], list[Traffic]]:
+    """Some of the requests of that time, and the count of all by who sent them; the book counts, however many there are."""
+    known = {row[0] for row in book.execute("DESCRIBE requests").fetchall()}
+    who = _WHO if "client" in known else "'here'"
+    there = f"FROM (SELECT *, {who} AS who FROM requests) WHERE {_THEN}"
+    then = [begin - _LONGEST_REQUEST, end, begin]
+    shown = book.execute(
+        f"(SELECT {_SHOWN} {there} AND finish_reason = 'error' ORDER BY started_at LIMIT {_FAILED}) "
+        f"UNION (SELECT {_SHOWN} {there} ORDER BY total_ms DESC NULLS LAST LIMIT {_LONG})",
+        [*then, *then],
+    ).fetchall()
+    traffic = book.execute(
+        "SELECT model, who, count(*), count(*) FILTER (finish_reason = 'error'), coalesce(max(total_ms), 0.0) "
+        f"{there} GROUP BY model, who ORDER BY count(*) DESC, model, who",
+        then,
+    ).fetchall()
+    return [_told_request(*row) for row in shown], [Traffic(*row) for row in traffic]
 
 
-def _who(request: dict[str, Any]) -> str:
-    """Whose key a request came with: a name of it, never itself."""
-    try:
-        client = json.loads(request.get("client") or "null")
-        return "here" if client is None else f"key {client['key']}" if client.get("key") else "no key"
-    except (ValueError, LookupError, AttributeError):
-        return "unknown"
-
-
-def _told_requests(requests: list[dict[str, Any]]) -> Iterable[Entry]:
-    failed = [request for request in requests if request["finish_reason"] == "error"]
-    longest = sorted(requests, key=lambda request: -(request["total_ms"] or 0.0))[:_LONG]
-    shown = {request["id"]: request for request in [*failed[:_FAILED], *longest]}
-    for request in shown.values():
-        prompt = f" of {request['prompt']}@{request['prompt_version']}" if request["prompt"] else ""
-        took = f"{request['total_ms'] or 0:,.0f} ms"
-        told = f"{request['model']}{prompt} took {took}"
-        if request["finish_reason"] == "error":
-            told = f"{request['model']}{prompt} failed after {took}: {request['error'] or 'no cause was told'}"
-        yield Entry(request["started_at"], "request", told, _who(request), request["id"])
-
-
-def _traffic(requests: list[dict[str, Any]]) -> Iterable[Traffic]:
-    by: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for request in requests:
-        by.setdefault((request["model"], _who(request)), []).append(request)
-    for (model, who), kept in sorted(by.items(), key=lambda item: -len(item[1])):
-        failed = sum(request["finish_reason"] == "error" for request in kept)
-        yield Traffic(model, who, len(kept), failed, max(request["total_ms"] or 0.0 for request in kept))
+def _told_request(
+    key: str, at: float, model: str, prompt: str | None, version: int | None, error: str | None, ms: float, who: str
+) -> Entry:
+    told = f"{model}{f' of {prompt}@{version}' if prompt else ''} took {ms:,.0f} ms"
+    if error is not None:
+        told = f"{model}{f' of {prompt}@{version}' if prompt else ''} failed after {ms:,.0f} ms: {error}"
+    return Entry(at, "request", told, who, key)

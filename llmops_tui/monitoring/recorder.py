@@ -6,7 +6,6 @@ shows it, and notes what it costs.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -27,6 +26,7 @@ from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
 from llmops_tui.monitoring.changes import ChangeWatch
 from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import FLUSH_SECONDS, History
+from llmops_tui.monitoring.keeper import Keeper
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
 from llmops_tui.monitoring.rules import DEFAULT_RULES, load_rules, may_run
 from llmops_tui.monitoring.under_way import RunSeries, ours
@@ -111,6 +111,7 @@ class Recorder:
     ) -> None:
         self.workspace = workspace
         self.history = History(workspace.history)
+        self._keeper = Keeper(self.history)
         self.moment: Moment | None = None
         self._clock = clock
         self._ticks = ticks
@@ -131,6 +132,7 @@ class Recorder:
         self._alerts = AlertEngine(DEFAULT_RULES)
         self._costs = _Costs()
         self._lock_file: int | None = None
+        self._took_over = False
         self._cursor: tuple[str, int] | None = None
         self._counted_to = -math.inf
         self._stop = threading.Event()
@@ -142,8 +144,8 @@ class Recorder:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with looking, or with the rules; nothing where all is well."""
-        return self._look_trouble or self._rules_trouble
+        """What is wrong with looking, with what is kept, or with the rules; nothing where all is well."""
+        return self._look_trouble or self._keeper.trouble or self._rules_trouble
 
     @property
     def recording(self) -> bool:
@@ -164,8 +166,7 @@ class Recorder:
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=3.0)
-        with contextlib.suppress(LlmopsError):
-            self._keep(self._clock(), self._ticks())
+        self._keep(self._clock(), self._ticks())
         self.history.close()
         self._engines.close()
         self._gpus.close()
@@ -200,14 +201,15 @@ class Recorder:
         view = self._gpus.look(processes=showing)
         host = self._host.sample()
         engines = tuple(self._engines.look())
-        known = self._jobs.all(50)
+        known = self._jobs.lately(50, self._failures.watched)
         jobs = tuple(job for job in known if job.state == JobState.RUNNING)
         failed = self._failures.lately(known, ticks, now)
         processes: tuple[ProcessLoad, ...] = ()
         if showing:
             self._processes = self._processes or ProcessSampler()
             processes = self._processes.look(view.gpus, ours(engines, jobs))
-        self._count(now, ticks)
+        with self._keeper.trying("requests"):
+            self._count(now, ticks)
         values = (
             series.of_host(host)
             | series.of_gpus(view.gpus)
@@ -218,9 +220,10 @@ class Recorder:
             | self._runs.of(jobs, self._jobs)
         )
         if self.recording:
-            self.history.add(now, values)
-            self._note_changes(now, engines)
+            # Told before anything is written: a disk that takes nothing is when alerts are needed.
             self._warn(now, ticks, values, happenings.notes_of(view.gpus, engines, failed))
+            self._keeper.measured(now, values)
+            self._note_changes(now, engines)
             if ticks - self._flushed >= FLUSH_SECONDS:
                 self._keep(now, ticks)
         cost = self._costs.add(time.thread_time() - began)
@@ -243,15 +246,19 @@ class Recorder:
 
     def _claim(self) -> None:
         """Become the one that records, where nobody does."""
-        if self._lock_file is not None:
-            return
-        self._lock_file = try_lock(self.workspace.root / "recorder.lock")
         if self._lock_file is None:
-            return
-        for twice in self._alerts.take_over(alert for alert in self.history.alerts() if alert.cleared_at is None):
-            self.history.keep_alert(twice)
-        # What was counted for show alone is counted again, from where whoever recorded before had kept it.
-        self._cursor, self._latencies = None, Latencies()
+            self._lock_file = try_lock(self.workspace.root / "recorder.lock")
+            if self._lock_file is None:
+                return
+            # What was counted for show alone is counted again, from where whoever recorded before had kept it.
+            self._cursor, self._latencies = None, Latencies()
+        if not self._took_over:
+            # Tried again until it worked: alerts of before that nobody goes on with would stay raised for ever.
+            with self._keeper.trying("kept alerts"):
+                raised = [alert for alert in self.history.alerts() if alert.cleared_at is None]
+                self._took_over = True
+                own = {alert.id for alert in self._alerts.active}
+                self._keeper.told(self._alerts.take_over(alert for alert in raised if alert.id not in own))
 
     def _count(self, now: float, ticks: float) -> None:
         """Take in the requests that ended since the last look."""
@@ -261,9 +268,9 @@ class Recorder:
         if self._cursor is None:
             longest = math.inf
             journal = str(self._journal.connection().execute("SELECT journal FROM identity").fetchone()[0])
-            kept = self.history.cursor(journal)
+            kept, minutes = self.history.cursor(journal), self.history.minutes(now - WINDOW_MINUTES * 60, now)
+            self._latencies.take_over(minutes, now, ticks)
             self._cursor = (journal, kept)
-            self._latencies.take_over(self.history.minutes(now - WINDOW_MINUTES * 60, now), now, ticks)
         journal, seq = self._cursor
         while timings := self._journal.timings_after(seq):
             for timing in timings:
@@ -280,10 +287,10 @@ class Recorder:
 
     def _note_changes(self, now: float, engines: tuple[EngineLoad, ...]) -> None:
         if self._changes is None:
-            self._changes = ChangeWatch(self.workspace.alert_rules, self.history.known())
-        changes, known = self._changes.look(now, engines)
-        if changes or known:
-            self.history.keep_changes(changes, known)
+            with self._keeper.trying("changes of before"):
+                self._changes = ChangeWatch(self.workspace.alert_rules, self.history.known())
+        if self._changes is not None:
+            self._keeper.changed(*self._changes.look(now, engines))
 
     def _warn(self, now: float, ticks: float, values: dict[str, float | None], notes: dict[str, str]) -> None:
         path = self.workspace.alert_rules
@@ -297,8 +304,14 @@ class Recorder:
                 # The rules that were used before go on.
                 self._rules_trouble = error.told
         alerts = self._alerts.step(ticks, values, at=now, notes=notes)
+        try:
+            self._tell(alerts)
+        finally:
+            self._keeper.told(alerts)
+
+    def _tell(self, alerts: list[Alert]) -> None:
+        path = self.workspace.alert_rules
         for alert in alerts:
-            self.history.keep_alert(alert)
             if alert.rule.command and not may_run(path):
                 self._rules_trouble = (
                     f"the command of {alert.rule.name!r} was not run: {path.name} was not kept by you. "
@@ -319,20 +332,25 @@ class Recorder:
         if ticks - self._flushed < FLUSH_SECONDS and self.moment is not None:
             return self.moment.alerts
         self._flushed = ticks
-        return tuple(alert for alert in self.history.alerts() if alert.cleared_at is None)
+        known = () if self.moment is None else self.moment.alerts
+        with self._keeper.trying("kept alerts"):
+            known = tuple(self.history.alerts())
+        return tuple(alert for alert in known if alert.cleared_at is None)
 
     def _keep(self, now: float, ticks: float) -> None:
         if not self.recording:
             return
         self._flushed = ticks
-        self.history.flush()
-        fresh = self._latencies.fresh()
-        if fresh and self._cursor is not None:
-            self.history.keep_minutes(fresh, self._cursor)
-        # Only now: what could not be kept is tried again with what came meanwhile.
-        self._latencies.settle(ticks)
+        self._keeper.flush()
+        with self._keeper.trying("minutes"):
+            fresh = self._latencies.fresh()
+            if fresh and self._cursor is not None:
+                self.history.keep_minutes(fresh, self._cursor)
+            # Only now: what could not be kept is tried again with what came meanwhile.
+            self._latencies.settle(ticks)
         if ticks - self._pruned >= _PRUNE_SECONDS:
-            self._pruned = ticks
-            self.history.prune(now)
-            if self._cursor is not None:
-                self._journal.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])
+            with self._keeper.trying("what is too old"):
+                self.history.prune(now)
+                self._pruned = ticks
+                if self._cursor is not None:
+                    self._journal.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])

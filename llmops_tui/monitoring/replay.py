@@ -27,5 +27,7 @@ def replay(history: History, rules: tuple[Rule, ...], begin: float, end: float) 
             moment: dict[str, float | None] = {
                 name: float(column[place]) for name, column in values.items() if not math.isnan(column[place])
             }
-            found += [alert for alert in engine.step(float(at), moment) if alert.cleared_at is None]
+            told = [alert for alert in engine.step(float(at), moment) if alert.cleared_at is None]
+            # One that counts what happens is told again as it grows.
+            found += [alert for alert in told if not any(alert is known for known in found)]
     return sorted(found, key=lambda a: -a.raised_at)

@@ -21,6 +21,15 @@ UNITS = {
 }  # fmt: skip
 
 
+# Of these each one more is news: an alert that is raised already is told again.
+_COUNTED = {"failed", "xid", "ecc_uncorrected"}
+
+
+def counts_events(series: str) -> bool:
+    """Whether a series counts what happens one by one."""
+    return series.rpartition(".")[2] in _COUNTED
+
+
 def unit_of(series: str) -> str:
     """The unit of a series; a share for what has none."""
     if series.startswith("errors."):
@@ -70,7 +79,7 @@ def of_gpus(gpus: Iterable[Gpu]) -> dict[str, float | None]:
             f"gpu{gpu.index}.clock": gpu.clock,
             f"gpu{gpu.index}.received": gpu.link.received,
             f"gpu{gpu.index}.sent": gpu.link.sent,
-            f"gpu{gpu.index}.lost": float(bool(gpu.trouble)),
+            f"gpu{gpu.index}.lost": None if gpu.foreign else float(bool(gpu.trouble)),
             f"gpu{gpu.index}.throttled": None if gpu.throttled is None else float(bool(FAULTS & set(gpu.throttled))),
             f"gpu{gpu.index}.ecc_uncorrected": gpu.link.ecc_uncorrected,
         }

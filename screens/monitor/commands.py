@@ -118,7 +118,11 @@ async def show_incident(screen: MonitorScreen, alert: Alert) -> None:
         incident_of, alert, services.recorder.history, Catalogue(services.workspace), services.journal, time.time()
     )
     begin = time.strftime("%b %d %H:%M", time.localtime(found.begin))
-    end = time.strftime("%H:%M", time.localtime(found.end)) if alert.cleared_at is not None else "now"
+    end = time.strftime("%H:%M", time.localtime(found.end))
+    if found.cut:
+        end += " (its first hour)"
+    elif alert.cleared_at is None:
+        end = "now"
     asked = [
         f"{each.requests:,} requests to {each.model} ({each.who}){f', {each.failed:,} failed' if each.failed else ''}"
         for each in found.traffic[:_SENDERS]

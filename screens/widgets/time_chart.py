@@ -16,7 +16,7 @@ from textual.widget import Widget
 from screens.widgets.chart import LABEL, Canvas, axis, axis_labels, short_number
 
 if TYPE_CHECKING:
-    from llmops_tui.monitoring.history import Curve
+    from llmops_tui.monitoring.grains import Curve
 
 STYLES = ("$accent", "$warning", "$success", "$error", "$foreground")
 

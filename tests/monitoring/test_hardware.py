@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
@@ -202,6 +203,28 @@ def test_one_of_eight_that_is_lost_at_start_hides_no_other(name: str, card: int)
     assert [(gpu.uuid, gpu.trouble) for gpu in view.gpus] == [(f"GPU-{n}", "") for n in range(8)]
 
 
+@pytest.mark.parametrize("name", ["NO_PERMISSION", "IN_USE", "GPU_NOT_FOUND"])
+def test_a_card_that_is_given_to_others_is_listed_and_never_lost(name: str) -> None:
+    nvml, clock = EightCards(), FakeClock()
+    nvml.broken = {2: getattr(pynvml, f"NVML_ERROR_{name}")}
+    gpus = source(nvml, clock)
+    for _ in range(3):
+        view = gpus.look()
+        assert view.gpus[2].trouble
+        assert [of_gpus(view.gpus)[f"gpu{n}.lost"] for n in range(4)] == [0, 0, None, 0]
+        clock.advance(60)
+    # It becomes ours: from now on it can be lost, and so can one that answered before, whatever it says.
+    nvml.broken = {}
+    assert of_gpus(gpus.look().gpus)["gpu2.lost"] == 0
+    nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
+    gpus.look()
+    nvml.fails, nvml.broken = {}, {2: getattr(pynvml, f"NVML_ERROR_{name}")}
+    clock.advance(60)
+    view = gpus.look()
+    assert [of_gpus(view.gpus)[f"gpu{n}.lost"] for n in range(4)] == [0, 0, 1, 0]
+    assert view.gpus[2].uuid == "GPU-2"
+
+
 def test_a_gpu_keeps_its_place_whatever_becomes_of_the_others() -> None:
     nvml, clock = EightCards(), FakeClock()
     gpus = source(nvml, clock)
@@ -321,6 +344,104 @@ def test_critical_errors_are_counted_but_for_those_that_programs_make(xid: int, 
     links = [gpu.link for gpu in gpus.look().gpus]
     assert [link.xid for link in links] == [None] * 5 + [xid] + [None] * 2
     assert [link.xids for link in links] == [0] * 5 + [counted] + [0] * 2
+
+
+class Telling(EightCards):
+    """Cards whose critical errors wait in the set they were registered with: ``waiting`` as (card, Xid), ``sets`` not freed.
+
+    Handles are pointers, a new object each time, as the library gives them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[tuple[int, int]] = []
+        self.sets: list[str] = []
+        self.made = 0
+        self._memory = [ctypes.create_string_buffer(8) for _ in range(8)]
+
+    def _pointer(self, card: int) -> Any:
+        return ctypes.cast(self._memory[card], pynvml.c_nvmlDevice_t)
+
+    def _answer(self, name: str, *arguments: Any) -> Any:
+        if name == "nvmlShutdown":
+            assert self.sets == []
+        if name == "nvmlEventSetCreate":
+            self.made += 1
+            self.sets.append(f"set {self.made}")
+            return self.sets[-1]
+        if name == "nvmlEventSetFree":
+            self.sets.remove(arguments[0])
+            self.waiting.clear()
+            return None
+        if name == "nvmlEventSetWait_v2":
+            assert arguments[0] in self.sets
+            if not self.waiting:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_TIMEOUT)
+            card, xid = self.waiting.pop(0)
+            return SimpleNamespace(device=self._pointer(card), eventData=xid)
+        if name == "nvmlDeviceGetHandleByIndex":
+            return self._pointer(super()._answer(name, *arguments))
+        known = [ctypes.addressof(memory) for memory in self._memory]
+        plain = [
+            known.index(ctypes.addressof(given.contents)) if isinstance(given, pynvml.c_nvmlDevice_t) else given
+            for given in arguments
+        ]
+        if name == "nvmlDeviceGetIndex" and plain[0] in self.broken:
+            raise pynvml.NVMLError(self.broken[plain[0]])
+        return super()._answer(name, *plain)
+
+
+def test_of_errors_that_follow_one_another_the_note_has_that_of_the_card() -> None:
+    nvml = Telling()
+    gpus = source(nvml)
+    gpus.look()
+    # The end of the program that the card took with it comes last.
+    nvml.waiting = [(5, 48), (5, 45), (2, 31), (6, 79)]
+    gpus.look_slowly()
+    view = gpus.look()
+    links = [view.gpus[place].link for place in (5, 2, 6)]
+    assert [(link.xid, link.fault, link.xids) for link in links] == [(45, 48, 1), (31, None, 0), (79, 79, 1)]
+    assert "Xid 48" in notes_of(view.gpus, [], [])["gpu5.xid"]
+
+
+def test_an_error_of_a_card_that_fell_off_the_bus_is_counted_and_those_after_it() -> None:
+    nvml = Telling()
+    gpus = source(nvml)
+    gpus.look()
+    gpus.look_slowly()
+    nvml.broken = {3: pynvml.NVML_ERROR_GPU_IS_LOST}
+    nvml.waiting = [(3, 79), (4, 48)]
+    gpus.look_slowly()
+    assert [gpu.link.xids for gpu in gpus.look().gpus] == [0, 0, 0, 1, 1, 0, 0, 0]
+
+
+def test_what_lies_unread_is_read_before_a_set_is_freed_and_none_is_left_behind() -> None:
+    nvml, clock = Telling(), FakeClock()
+    nvml.broken = {2: pynvml.NVML_ERROR_GPU_IS_LOST}
+    gpus = source(nvml, clock)
+    for _ in range(10):
+        gpus.look()
+        gpus.look_slowly()
+        clock.advance(60)
+    # It was asked for again and again; as long as the same cards answer, the set stays.
+    assert (nvml.made, len(nvml.sets)) == (1, 1)
+    nvml.broken, nvml.waiting = {}, [(1, 48)]
+    gpus.look()
+    gpus.look_slowly()
+    assert gpus.look().gpus[1].link.xids == 1
+    assert (nvml.made, len(nvml.sets)) == (2, 1)
+    # All fall off the bus: the library is shut down before the slow lane looks again.
+    nvml.waiting = [(0, 79)]
+    nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
+    assert gpus.look().state == "gpu lost"
+    assert nvml.sets == []
+    nvml.fails = {}
+    clock.advance(60)
+    gpus.look()
+    gpus.look_slowly()
+    assert [gpu.link.xids for gpu in gpus.look().gpus] == [1, 1, 0, 0, 0, 0, 0, 0]
+    gpus.close()
+    assert nvml.sets == []
 
 
 def test_what_counters_gained_counts_for_ten_minutes() -> None:

@@ -95,13 +95,60 @@ def test_an_alert_that_is_raised_goes_on_until_now(
     history.close()
 
 
-def test_whose_key_it_was_is_told_where_it_is_known() -> None:
-    from llmops_tui.monitoring.incident import _who
+def test_whose_key_it_was_is_told_where_it_is_known(
+    workspace: Workspace, journal: Journal, catalogue: Catalogue
+) -> None:
+    clients = {
+        "here": None, "no key": '{"key": null, "metadata": {}}', "unknown": "5",
+        "key ab12cd34": '{"key": "ab12cd34", "metadata": {"user": "somebody else"}}',
+    }  # fmt: skip
+    for who in clients:
+        ask(journal, who, NOON)
+    fold(catalogue, journal)
+    for who, client in clients.items():
+        catalogue.write(
+            lambda book, row=(client, who): book.execute("UPDATE requests SET client = ? WHERE id = ?", list(row))
+        )
+    history = History(workspace.history)
+    found = incident_of(Alert(SLOW, "x", NOON, 900.0), history, catalogue, journal, NOON + 50)
+    assert {entry.of: entry.who for entry in found.entries if entry.kind == "request"} == {who: who for who in clients}
+    assert {each.who: each.requests for each in found.traffic} == dict.fromkeys(clients, 1)
+    history.close()
 
-    assert _who({}) == _who({"client": None}) == _who({"client": "null"}) == "here"
-    assert _who({"client": '{"key": "ab12cd34", "metadata": {"user": "somebody else"}}'}) == "key ab12cd34"
-    assert _who({"client": '{"key": null, "metadata": {}}'}) == "no key"
-    assert _who({"client": "{"}) == _who({"client": "5"}) == "unknown"
+
+def test_of_an_alert_that_lasts_for_days_the_first_hour_is_told_and_said_to_be_that(
+    workspace: Workspace, journal: Journal, catalogue: Catalogue
+) -> None:
+    history = History(workspace.history)
+    for hour in range(30):
+        for number in range(5):
+            ask(journal, f"run_{hour}_{number}", NOON + hour * 3600 + 60 + number, finish_reason="error", error="e")
+    alert = Alert(SLOW, "x", NOON, 900.0)
+    found = incident_of(alert, history, catalogue, journal, NOON + 30 * 3600)
+    assert (found.end, found.cut, found.as_dict()["cut"]) == (NOON + 3600, True, True)
+    assert [each.requests for each in found.traffic] == [5]
+    assert {entry.of for entry in found.entries if entry.kind == "request"} == {f"run_0_{n}" for n in range(5)}
+    alert.cleared_at = NOON + 3600
+    assert not incident_of(alert, history, catalogue, journal, NOON + 30 * 3600).cut
+    history.close()
+
+
+def test_of_many_requests_those_that_failed_first_and_the_longest_are_shown_and_all_are_counted(
+    workspace: Workspace, journal: Journal, catalogue: Catalogue
+) -> None:
+    history = History(workspace.history)
+    for number in range(100):
+        failed = number % 2
+        ask(
+            journal, f"run_{number:03}", NOON + number, total_ms=float(number), error="e" if failed else None,
+            finish_reason="error" if failed else "stop",
+        )  # fmt: skip
+    found = incident_of(Alert(SLOW, "x", NOON, 900.0), history, catalogue, journal, NOON + 200)
+    shown = [entry.of for entry in found.entries if entry.kind == "request"]
+    assert shown == [f"run_{n:03}" for n in (*range(1, 40, 2), *range(95, 100))]
+    (all_of_them,) = found.traffic
+    assert (all_of_them.requests, all_of_them.failed, all_of_them.slowest_ms) == (100, 50, 99.0)
+    history.close()
 
 
 def test_changes_of_settings_and_rules_are_seen_with_their_time(workspace: Workspace) -> None:

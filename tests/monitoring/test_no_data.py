@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, parse_rules, save_r
 from llmops_tui.monitoring.series import of_engines
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import try_lock
 from tests.monitoring.test_watching import NOON, Watch, request
 
 HOT = Rule(name="hot", series="gpu*.temperature", above=80, clear=70, for_seconds=10)
@@ -343,8 +345,7 @@ def test_what_could_not_be_kept_is_kept_with_what_comes_later(
     monkeypatch.setattr(History, "keep_minutes", lambda *_a: (_ for _ in ()).throw(LlmopsError("disk_full", "full")))
     for _ in range(3):
         watch.ticks.advance(20)
-        with pytest.raises(LlmopsError, match="full"):
-            watch.go(1)
+        assert watch.go(1).trouble == "full."
     monkeypatch.setattr(History, "keep_minutes", whole)
     request(journal, "run_5", NOON)
     watch.go(12)
@@ -375,6 +376,73 @@ def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Works
     jobs.update(on.id, resumes=again.id, state="done", finished_at=watch.clock.now)
     assert watch.go(2).alerts == ()
     watch.recorder.stop()
+
+
+def test_a_job_that_was_seen_at_work_and_is_lost_is_news_however_long_ago_it_wrote(
+    workspace: Workspace, journal: Journal
+) -> None:
+    jobs = JobStore(journal)
+    job = jobs.add(kind="train", title="train a", spec={})
+    folder = jobs.folder(job)
+    folder.mkdir(parents=True)
+    lock = try_lock(jobs.lock_of(job.id))
+    assert lock is not None
+    jobs.update(job.id, state="running", started_at=NOON - 9000)
+    for path in folder.iterdir():
+        os.utime(path, (NOON - 5000, NOON - 5000))
+    watch = Watch(workspace)
+    assert watch.go(2).alerts == ()
+    # Many begin after it; it is among those that are looked at all the same, and stays as long as it is news.
+    for number in range(60):
+        jobs.update(jobs.add(kind="eval", title=f"eval {number}", spec={}).id, state="done", finished_at=NOON)
+    assert watch.go(2).jobs[-1].id == job.id
+    os.close(lock)
+    (alert,) = watch.go(2).alerts
+    assert alert.text.startswith("failed job: train a lost: ")
+    jobs.update(job.id, state="lost", finished_at=NOON - 5000)
+    assert watch.go(590).alerts
+    assert watch.go(20).alerts == ()
+    watch.recorder.stop()
+    # Whoever looks first now takes it for what it is: long ago.
+    again = Watch(workspace)
+    assert again.go(2).alerts == ()
+    again.recorder.stop()
+
+
+def test_one_more_job_that_fails_is_told_while_the_alert_of_the_first_is_raised(
+    workspace: Workspace, journal: Journal
+) -> None:
+    jobs = JobStore(journal)
+    watch = Watch(workspace)
+
+    def fail(title: str) -> list[str]:
+        before = len(watch.told)
+        jobs.update(jobs.add(kind="train", title=title, spec={}).id, state="failed", finished_at=watch.clock.now)
+        watch.go(5)
+        return [alert.note for alert in watch.told[before:]]
+
+    assert fail("a") == ["a failed"]
+    watch.go(300)
+    assert fail("b") == ["b failed; a failed"]
+    # The first is news no more; its count comes back to what it was, and one more is told all the same.
+    assert len(watch.go(300).alerts) == 1
+    assert fail("c") == ["c failed; b failed"]
+    assert len(watch.told) == 3
+    (kept,) = watch.recorder.history.alerts()
+    assert (kept.note, kept.worst, kept.state) == ("c failed; b failed", 2.0, "raised")
+    watch.recorder.stop()
+    again = Watch(workspace)
+    again.clock.now = watch.clock.now
+    assert len(again.go(3).alerts) == 1
+    assert again.told == []
+    again.recorder.stop()
+
+
+def test_only_what_counts_events_is_told_again_as_it_grows() -> None:
+    for series, told in (("gpu0.xid", 3), ("gpu0.ecc_uncorrected", 3), ("gpu0.temperature", 1)):
+        engine = AlertEngine((Rule(name="r", series="gpu*", above=80, for_seconds=0),))
+        steps = [engine.step(place, {series: value}) for place, value in enumerate([81.0, 82.0, 82.0, 81.5, 82.0])]
+        assert sum(len(alerts) for alerts in steps) == told
 
 
 def test_a_server_that_was_killed_is_down_until_its_model_is_stopped(workspace: Workspace) -> None:

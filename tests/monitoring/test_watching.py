@@ -19,7 +19,8 @@ from llmops_tui.hardware.gpus import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
 from llmops_tui.monitoring.energy import energy_between
-from llmops_tui.monitoring.history import GRAINS, History
+from llmops_tui.monitoring.grains import GRAINS
+from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.latency import Latencies, Minute
 from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.monitoring.replay import replay

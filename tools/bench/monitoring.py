@@ -32,7 +32,8 @@ from serving import GREEDY, random_prompt  # noqa: E402
 from llmops_tui.inference.options import LoadOptions  # noqa: E402
 from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor  # noqa: E402
 from llmops_tui.models.registry import ModelRegistry  # noqa: E402
-from llmops_tui.monitoring.history import GRAINS, History  # noqa: E402
+from llmops_tui.monitoring.grains import GRAINS  # noqa: E402
+from llmops_tui.monitoring.history import History  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.settings import Settings  # noqa: E402
 from llmops_tui.workspace.catalogue import Catalogue  # noqa: E402
