@@ -42,6 +42,9 @@ def open_file(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it is no such file, or its disk is full.
     """
+    if path.exists() and not path.is_file():
+        # SQLite would wait for a pipe for ever.
+        raise sqlite3.DatabaseError("it is no file")
     if not os.access(path.parent, os.W_OK):
         connection = copy_to_memory(path)
     else:
