@@ -191,7 +191,7 @@ def test_what_is_not_inside_the_workspaces_runs_is_never_deleted(sample: Workspa
     if job == "linked":
         (sample.runs / job).symlink_to(elsewhere)
     Catalogue(sample).write(lambda book: book.execute("UPDATE training_runs SET job = ?", [job]))
-    with pytest.raises(InputRefusedError, match="is no folder inside|is no name of anything"):
+    with pytest.raises(InputRefusedError, match=r"is no folder inside|is no name of anything"):
         remove_work(sample, Work.TRAINING, run.name, force=True)
     assert (elsewhere / "precious").exists()
 
