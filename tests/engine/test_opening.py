@@ -78,7 +78,7 @@ def test_a_log_without_rights_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     wal = leave_log(tmp_path / "ws", 3)
     attach = opening._attach
 
-    def refuse(connection: duckdb.DuckDBPyConnection, book: Path, memory: str) -> None:
+    def refuse(connection: duckdb.DuckDBPyConnection, book: Path, memory: str, *, read_only: bool) -> None:
         raise duckdb.IOException(f'IO Error: Failure while replaying WAL file "{book}.wal": No space left on device')
 
     monkeypatch.setattr(opening, "_attach", refuse)
