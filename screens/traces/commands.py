@@ -76,7 +76,7 @@ def delete(screen: TracesScreen) -> None:
 
     def answered(yes: bool | None) -> None:
         if yes:
-            screen.act("load", _delete, screen, line.id)
+            screen.act("removal", _delete, screen, line.id)
 
     told = "With what was said of it, from every file of the workspace. Backups and datasets made before still have it."
     screen.app.push_screen(ConfirmDialog(f"Delete {safe_line(line.id)}?", told), answered)
