@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.claims import wrong_configuration
 from llmops_tui.models.plain_file import check_plain_file
+from llmops_tui.workspace.files import read_regular
 
 _MAX_HEADER = 32_000_000
 _MAX_JSON = 64 * 1024 * 1024
@@ -71,7 +72,7 @@ class ModelFolder:
         """The Jinja template of conversations, where the folder has one."""
         for file in (self.path / "chat_template.jinja", self.path / "additional_chat_templates" / "default.jinja"):
             if file.is_file():
-                return file.read_text(encoding="utf-8", errors="replace")
+                return read_regular(file).decode("utf-8", "replace")
         value = self.tokenizer_config.get("chat_template")
         if isinstance(value, list):
             named = [t for t in value if isinstance(t, dict)]
@@ -191,7 +192,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_JSON:
         raise InputRefusedError("model_damaged", f"{path} is too large to be a configuration")
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_regular(path).decode("utf-8"))
     except ValueError as error:
         raise InputRefusedError("model_damaged", f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):

@@ -50,10 +50,17 @@ def read_regular(path: Path) -> bytes:
     Raises:
         OSError: it is no regular file, or cannot be read.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
+    with open_regular(path) as file:
         return file.read()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, as :func:`read_regular` does."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
 def append_bytes(path: Path) -> BinaryIO:
@@ -103,7 +110,7 @@ def sha256_file(path: Path, progress: Callable[[float], None] | None = None) -> 
     size = max(1, path.stat().st_size)
     digest = hashlib.sha256()
     done = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             done += len(chunk)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import make_private_folder, write_atomic
+from llmops_tui.workspace.files import make_private_folder, read_regular, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.known_folders import is_known, remember
 from llmops_tui.workspace.layout import MARKER, Workspace, nearby_text
@@ -120,7 +120,7 @@ def read_marker(workspace: Workspace) -> Marker:
 def _read(workspace: Workspace) -> Marker | None:
     path = _marker(workspace)
     try:
-        raw = parse_json(path.read_bytes())
+        raw = parse_json(read_regular(path))
         return Marker(str(raw["id"]), float(raw["made_at"]), tuple(str(name) for name in raw["has"]))
     except FileNotFoundError:
         return None
