@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.output import session_of
+from llmops_tui.cli.work_remove import show_removal
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
@@ -80,13 +81,4 @@ def _remove(context: typer.Context, kind: Kept, name: str, *, yes: bool, force: 
     workspace = session.workspace
     found = remove_record(workspace, kind, name, force=force) if yes else plan_record_removal(workspace, kind, name)
 
-    def human() -> str:
-        lines = [f"in the way: {what}" for what in found.in_the_way]
-        lines += [f"depends on it: {what}" for what in found.uses]
-        lines += [f"{'deleted' if yes else 'would be deleted'}: {one}" for one in (*found.versions, *found.paths)]
-        freed = f"{found.size / 1e6:,.1f} MB"
-        flags = "--yes --force" if found.uses else "--yes"
-        end = f"{found.name} is removed, {freed} freed" if yes else f"{freed} would be freed; {flags} does it"
-        return "\n".join([*lines, end])
-
-    session.emit(found.as_dict(), human)
+    show_removal(session, found, [*found.versions, *map(str, found.paths)], [], done=yes)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli.output import session_of
+from llmops_tui.cli.output import Session, session_of
 
 if TYPE_CHECKING:
-    from llmops_tui.keeping.removal_of_work import Work
+    from llmops_tui.keeping.removal_of_records import RecordRemoval
+    from llmops_tui.keeping.removal_of_work import Work, WorkRemoval
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")]
@@ -49,14 +50,22 @@ def _remove(context: typer.Context, kind: Work, name: str, *, yes: bool, force: 
     workspace = session.workspace
     found = remove_work(workspace, kind, name, force=force) if yes else plan_work_removal(workspace, kind, name)
 
+    lines = [f"{'forgotten' if yes else 'would be forgotten'}: {each}" for each in found.jobs]
+    show_removal(session, found, [str(path) for path in found.paths], lines, done=yes)
+
+
+def show_removal(
+    session: Session, found: WorkRemoval | RecordRemoval, going: list[str], more: list[str], *, done: bool
+) -> None:
+    """Print what a removal means, or did: what stands in its way, what depends on it, what goes."""
+
     def human() -> str:
         lines = [f"in the way: {what}" for what in found.in_the_way]
         lines += [f"depends on it: {what}" for what in found.uses]
-        lines += [f"{'deleted' if yes else 'would be deleted'}: {path}" for path in found.paths]
-        lines += [f"{'forgotten' if yes else 'would be forgotten'}: {each}" for each in found.jobs]
+        lines += [f"{'deleted' if done else 'would be deleted'}: {one}" for one in going]
         freed = f"{found.size / 1e6:,.1f} MB"
         flags = "--yes --force" if found.uses else "--yes"
-        end = f"{found.name} is removed, {freed} freed" if yes else f"{freed} would be freed; {flags} does it"
-        return "\n".join([*lines, end])
+        end = f"{found.name} is removed, {freed} freed" if done else f"{freed} would be freed; {flags} does it"
+        return "\n".join([*lines, *more, end])
 
     session.emit(found.as_dict(), human)

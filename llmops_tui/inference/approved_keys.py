@@ -6,16 +6,13 @@ pair is approved here, when a model is added or a workspace is trusted.
 
 from __future__ import annotations
 
-import errno
-import json
-import time
+from typing import Any
 from urllib.parse import urlsplit
 
 from llmops_tui.user_files import approved_keys_path
-from llmops_tui.workspace.files import make_private_folder, write_atomic
-from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.own_file import change_own, read_own
 
-_WAIT_SECONDS = 5.0
+_NONE: dict[str, list[str]] = {}
 
 
 def host_of(url: str) -> str:
@@ -35,31 +32,15 @@ def approve(variable: str, url: str) -> None:
     Raises:
         OSError: the user's own files cannot be written.
     """
-    path = approved_keys_path()
-    make_private_folder(path.parent)
-    with locked(path.with_name(path.name + ".lock"), _WAIT_SECONDS) as alone:
-        if not alone:
-            raise OSError(errno.EAGAIN, "stayed locked by another process", str(path))
-        try:
-            known = _parsed()
-        except (ValueError, AttributeError, TypeError):
-            # What cannot be read approves nothing; it is kept for whoever wants to look.
-            path.replace(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
-            known = {}
-        known[variable] = sorted({*known.get(variable, []), host_of(url)})
-        write_atomic(path, json.dumps(known, indent=1))
+    change_own(
+        approved_keys_path(), _parse, _NONE,
+        lambda known: known | {variable: sorted({*known.get(variable, []), host_of(url)})},
+    )  # fmt: skip
 
 
 def _read() -> dict[str, list[str]]:
-    try:
-        return _parsed()
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+    return read_own(approved_keys_path(), _parse, _NONE)
 
 
-def _parsed() -> dict[str, list[str]]:
-    try:
-        raw = json.loads(approved_keys_path().read_bytes())
-    except FileNotFoundError:
-        return {}
+def _parse(raw: Any) -> dict[str, list[str]]:
     return {str(name): [str(host) for host in hosts] for name, hosts in raw.items()}

@@ -6,20 +6,16 @@ same place nor is it the same folder, whatever is written in it.
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.user_files import known_workspaces_path
-from llmops_tui.workspace.files import make_private_folder, write_atomic
-from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.own_file import change_own, read_own
 
 _MOST = 1000
-_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -94,31 +90,16 @@ def others_may_write(root: Path) -> bool:
     return bool(status.st_mode & 0o002 or (status.st_mode & 0o020 and status.st_gid != os.getgid()))
 
 
-def _change(work: Any) -> None:
-    path = known_workspaces_path()
-    make_private_folder(path.parent)
-    with locked(path.with_name(path.name + ".lock"), _WAIT_SECONDS) as alone:
-        if not alone:
-            raise OSError(errno.EAGAIN, "stayed locked by another process", str(path))
-        try:
-            before = _parsed()
-        except (ValueError, TypeError):
-            # What cannot be read trusts nothing; it is kept for whoever wants to look.
-            path.replace(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
-            before = []
-        write_atomic(path, json.dumps([asdict(one) for one in work(before)], indent=1))
+_NONE: list[Known] = []
+
+
+def _change(work: Callable[[list[Known]], list[Known]]) -> None:
+    change_own(known_workspaces_path(), _parse, _NONE, lambda known: [asdict(one) for one in work(known)])
 
 
 def _read() -> list[Known]:
-    """What is known; nothing where the file is missing or damaged, so that nothing is trusted by an accident."""
-    try:
-        return _parsed()
-    except (OSError, ValueError, TypeError):
-        return []
+    return read_own(known_workspaces_path(), _parse, _NONE)
 
 
-def _parsed() -> list[Known]:
-    try:
-        return [Known(**one) for one in json.loads(known_workspaces_path().read_bytes())]
-    except FileNotFoundError:
-        return []
+def _parse(raw: Any) -> list[Known]:
+    return [Known(**one) for one in raw]
