@@ -19,7 +19,8 @@ class Action:
         help: one sentence, for help and the keys page.
         show: whether the footer shows it.
         priority: whether its ctrl keys work while text is being edited, before the editor sees them.
-        call: what Textual calls; without it the method ``action_NAME`` of the app or the screen.
+        call: what Textual calls; without it the method ``action_NAME`` of the app, the pane or the screen.
+        pane: the pane that does it, whose id is ``scope-pane``; without it the screen does.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Action:
     show: bool = False
     priority: bool = False
     call: str = ""
+    pane: str = ""
 
     @property
     def scope(self) -> str:
@@ -43,7 +45,11 @@ class Action:
     @property
     def target(self) -> str:
         """What Textual calls."""
-        return self.call or (f"app.{self.name}" if self.scope == "app" else self.name)
+        if self.call:
+            return self.call
+        if self.pane:
+            return f"in_pane('{self.scope}-{self.pane}', '{self.name}')"
+        return f"app.{self.name}" if self.scope == "app" else self.name
 
     def keys_by_reach(self, keys: str) -> tuple[str, str]:
         """Keys that editors of text must not lose, and keys that work in them too, each comma-separated.
@@ -69,16 +75,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.command", "c,ctrl+g", "Command", "The command that does what this screen would do now."),
     Action("app.undo", "z,ctrl+z", "Undo", "Undo the last change of state."),
     Action("app.lineage", "L,alt+h", "Lineage", "Where the thing under the cursor came from, and what was made of it."),
-    Action("app.screen_0", "0,f9 0", "Home", "Go to the home screen.", call="app.switch_mode('home')"),
-    Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground.", call="app.switch_mode('playground')"),
-    Action("app.screen_2", "2,f9 2", "Datasets", "Go to the datasets.", call="app.switch_mode('datasets')"),
-    Action("app.screen_3", "3,f9 3", "Training", "Go to the training.", call="app.switch_mode('training')"),
-    Action("app.screen_4", "4,f9 4", "Evaluation", "Go to the evaluation.", call="app.switch_mode('evaluation')"),
-    Action("app.screen_5", "5,f9 5", "Models", "Go to the models.", call="app.switch_mode('models')"),
-    Action("app.screen_6", "6,f9 6", "Monitor", "Go to the monitor.", call="app.switch_mode('monitor')"),
-    Action("app.screen_7", "7,f9 7", "Traces", "Go to the traces.", call="app.switch_mode('traces')"),
-    Action("app.screen_8", "8,f9 8", "Jobs", "Go to the jobs.", call="app.switch_mode('jobs')"),
-    Action("app.screen_9", "9,f9 9", "Settings", "Go to the settings.", call="app.switch_mode('settings')"),
+    Action("app.place_back", "left_square_bracket,alt+left", "Back", "The place where you were before, as it was."),
+    Action("app.place_forward", "right_square_bracket,alt+right", "Forward", "Again the place you came back from."),
+    Action("app.screen_0", "0,f9 0", "Home", "Go to the home screen.", call="app.go('home')"),
+    Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground.", call="app.go('playground')"),
+    Action("app.screen_2", "2,f9 2", "Datasets", "Go to the datasets.", call="app.go('datasets')"),
+    Action("app.screen_3", "3,f9 3", "Training", "Go to the training.", call="app.go('training')"),
+    Action("app.screen_4", "4,f9 4", "Evaluation", "Go to the evaluation.", call="app.go('evaluation')"),
+    Action("app.screen_5", "5,f9 5", "Models", "Go to the models.", call="app.go('models')"),
+    Action("app.screen_6", "6,f9 6", "Monitor", "Go to the monitor.", call="app.go('monitor')"),
+    Action("app.screen_7", "7,f9 7", "Traces", "Go to the traces.", call="app.go('traces')"),
+    Action("app.screen_8", "8,f9 8", "Jobs", "Go to the jobs.", call="app.go('jobs')"),
+    Action("app.screen_9", "9,f9 9", "Settings", "Go to the settings.", call="app.go('settings')"),
     Action("home.go", "enter,f4", "Go", "Go where the focus points.", show=True),
     Action("home.look", "f5,ctrl+r", "Refresh", "Read everything again.", show=True),
     Action("home.queue", "r,f6", "Queue", "Go to what waits in the review queue.", show=True),
@@ -96,22 +104,22 @@ ACTIONS: tuple[Action, ...] = (
     Action("monitor.rules", "e,ctrl+e", "Rules", "Change the alert rules in $EDITOR."),
     Action("monitor.dry_run", "d,ctrl+d", "Dry run", "What the rules would have raised in the last day."),
     Action("monitor.back", "escape,f13", "Back", "Take the crosshair away, let the picture go on, clear the filter."),
-    Action("traces.look", "f5,ctrl+r", "Refresh", "Read again."),
-    Action("traces.up", "u,plus", "Thumb up", "The answer is good.", show=True),
-    Action("traces.down", "d,minus", "Thumb down", "The answer is bad.", show=True),
-    Action("traces.correct", "e,ctrl+e", "Correct", "Write in $EDITOR the answer that would have been right.", show=True),
-    Action("traces.comment", "n,f7", "Comment", "Write what you think of it."),
-    Action("traces.filter", "slash,ctrl+f", "Filter", "Words, ~regex, and terms such as is:down or slow:2000.", show=True),
-    Action("traces.queue", "r,f3", "Queue", "What waits for a verdict, and everything again.", show=True),
-    Action("traces.accept", "a,f6", "Accept", "Accept what was said; it may go into a dataset."),
-    Action("traces.reject", "x,f8", "Dismiss", "Dismiss what was said; it goes into no dataset."),
-    Action("traces.to_dataset", "t,f2", "Dataset", "Make a dataset version of what is shown.", show=True),
-    Action("traces.use", "o,f4", "Playground", "Open what was asked in the playground."),
-    Action("traces.delete", "D,alt+x", "Delete", "Delete the trace and what was said of it, from every file, after asking."),
-    Action("traces.detail", "w,f12", "Next view", "Conversation, figures, JSON."),
-    Action("traces.older", "O,full_stop", "Older", "The next page."),
-    Action("traces.newer", "I,comma", "Newer", "The page before."),
-    Action("traces.back", "escape,f13", "Back", "Clear the filter."),
+    Action("traces.look", "f5,ctrl+r", "Refresh", "Read again.", pane="list"),
+    Action("traces.up", "u,plus", "Thumb up", "The answer is good.", show=True, pane="list"),
+    Action("traces.down", "d,minus", "Thumb down", "The answer is bad.", show=True, pane="list"),
+    Action("traces.correct", "e,ctrl+e", "Correct", "Write the right answer, in $EDITOR.", show=True, pane="one"),
+    Action("traces.comment", "n,f7", "Comment", "Write what you think of it.", pane="list"),
+    Action("traces.filter", "slash,ctrl+f", "Filter", "Words, ~regex, terms such as is:down slow:2000.", show=True, pane="list"),
+    Action("traces.queue", "r,f3", "Queue", "What waits for a verdict, and everything again.", show=True, pane="list"),
+    Action("traces.accept", "a,f6", "Accept", "Accept what was said; it may go into a dataset.", pane="list"),
+    Action("traces.reject", "x,f8", "Dismiss", "Dismiss what was said; it goes into no dataset.", pane="list"),
+    Action("traces.to_dataset", "t,f2", "Dataset", "Make a dataset version of what is shown.", show=True, pane="list"),
+    Action("traces.use", "o,f4", "Playground", "Open what was asked in the playground.", pane="one"),
+    Action("traces.delete", "D,alt+x", "Delete", "Delete the trace and what was said of it, after asking.", pane="list"),
+    Action("traces.detail", "w,f12", "Next view", "Conversation, figures, JSON.", pane="one"),
+    Action("traces.older", "O,full_stop", "Older", "The next page.", pane="list"),
+    Action("traces.newer", "I,comma", "Newer", "The page before.", pane="list"),
+    Action("traces.back", "escape,f13", "Back", "Clear the filter.", pane="list"),
     Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; new text is versioned.", show=True, priority=True),
     Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer; the text so far stays."),
     Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True),
@@ -192,9 +200,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("models.verify", "v,f5,ctrl+r", "Verify", "Hash the file again, as a job.", show=True),
     Action("models.stop", "x,f8", "Unload", "Stop the model's server and free its memory.", show=True),
     Action("models.use", "u,enter", "Use", "Use the model in the playground.", show=True),
-    Action("jobs.cancel_job", "x,f8", "Cancel job", "Ask the job to stop.", show=True),
-    Action("jobs.resume", "r,f7", "Resume", "Start the ended job's work again.", show=True),
-    Action("jobs.remove", "D,backspace", "Delete", "Delete the ended job with its log and folder, after asking."),
+    Action("jobs.cancel_job", "x,f8", "Cancel job", "Ask the job to stop.", show=True, pane="list"),
+    Action("jobs.resume", "r,f7", "Resume", "Start the ended job's work again.", show=True, pane="list"),
+    Action("jobs.remove", "D,backspace", "Delete", "Delete the ended job with its log and folder, after asking.", pane="list"),
     Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Look again.", show=True),
     Action("settings.save", "ctrl+s,f2", "Save", "Keep the settings.", show=True, priority=True),
     Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
@@ -203,7 +211,7 @@ ACTIONS: tuple[Action, ...] = (
 
 def screen_place(name: str) -> str:
     """How a screen is named to somebody who is to go there: its title and its digit."""
-    action = next(a for a in ACTIONS if a.call == f"app.switch_mode('{name}')")
+    action = next(a for a in ACTIONS if a.call == f"app.go('{name}')")
     return f"{action.title} ({action.keys.partition(',')[0]})"
 
 

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
-from textual.app import App
 from textual.binding import Binding
 from textual.command import CommandPalette
-from textual.content import Content
 from textual.events import DescendantFocus
 from textual.filter import LineFilter
-from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
-from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
 from screens.actions import bindings_of, textual_keymap
-from screens.base import BaseScreen
-from screens.copying import Copier
 from screens.frame_filter import FrameFilter
-from screens.going import Going
-from screens.notices import Notice
+from screens.navigation import ScreenPlace
 from screens.services import Services
+from screens.shell.base import BaseScreen
+from screens.shell.copying import Copier
+from screens.shell.lineage_screen import LineageScreen
+from screens.shell.shell import Shell
+from screens.shell.status_line import StatusPart
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
-from screens.widgets.status_line import Status, StatusPart
 
-if TYPE_CHECKING:
-    from llmops_tui.settings import Settings
-
-_log = logging.getLogger(__name__)
 # Modes in the order of their digits, with their names.
 SCREEN_KEYS = {
     "0": "home", "1": "playground", "2": "datasets", "3": "training", "4": "evaluation", "5": "models", "6": "monitor",
@@ -47,7 +38,7 @@ _STATUS_PLACES = {
 }  # fmt: skip
 
 
-class LlmopsApp(App[int]):
+class LlmopsApp(Shell):
     """The face of one workspace."""
 
     # The style sheet of the first screen is read with that of the app: reading it later parses everything again.
@@ -68,17 +59,10 @@ class LlmopsApp(App[int]):
         problems: list[str] | None = None,
         services: Services | None = None,
     ) -> None:
-        super().__init__()
-        self.profile = profile or terminal.detect()
-        self.services = services or Services(workspace)
-        self.user_keymap = keymap or {}
-        self.status = Status(workspace=workspace.name)
+        super().__init__(services or Services(workspace), profile or terminal.detect(), keymap or {})
         self._problems = problems or []
         self._frame_filter = FrameFilter()
         self._copier = Copier(self)
-        self.going = Going(self)
-        # What quitting would cut short, in words; empty where nothing would be lost.
-        self.unfinished = ""
         for own in THEMES:
             self.register_theme(own)
         known = theme in self.available_themes
@@ -104,7 +88,7 @@ class LlmopsApp(App[int]):
         self.set_keymap(textual_keymap(self.user_keymap))
         for problem in self._problems:
             self.say(problem, severity="warning")
-        from screens.background import begin
+        from screens.shell.background import begin
 
         begin(self)
 
@@ -126,51 +110,6 @@ class LlmopsApp(App[int]):
         if isinstance(event.widget, (Input, TextArea)):
             event.widget.cursor_blink = False
 
-    # ── what is told ──
-
-    def notify(
-        self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
-        markup: bool = False,
-    ) -> None:  # fmt: skip
-        """As Textual's, but never markup unless asked for."""
-        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
-        self.post_message(Notify(Notice(message, title, severity, seconds, markup)))
-
-    def say(self, text: str, *, title: str = "", severity: SeverityLevel = "information", seconds: float = 6.0) -> None:
-        """A notification; never markup."""
-        self.notify(safe_line(text), title=title, severity=severity, timeout=seconds)
-
-    def report(self, error: LlmopsError) -> None:
-        """Show a failure: what happened, and what to do next."""
-        if error.code == "closing":
-            return
-        _log.warning("%s: %s", error.code, error.message)
-        self.say(error.told, title="Failed", severity="error", seconds=12.0)
-
-    @on(Worker.StateChanged)
-    def _worker_failed(self, event: Worker.StateChanged) -> None:
-        """Every failure of a worker ends here."""
-        if event.state == WorkerState.ERROR and event.worker.error is not None:
-            error = event.worker.error
-            _log.error("worker %s failed", event.worker.name, exc_info=error)
-            self.report(
-                error
-                if isinstance(error, LlmopsError)
-                else LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
-            )
-
-    def terminal_writer(self) -> Callable[[str], None] | None:
-        """What writes a sequence to the terminal, or none where there is no terminal."""
-        driver = self._driver
-        return driver.write if driver is not None and not driver.is_headless else None
-
-    def show_status(self, status: Status) -> None:
-        """A new status, drawn by the screen that is in front."""
-        self.status = status
-        screen = self.screen
-        if isinstance(screen, BaseScreen):
-            screen.show_status(status)
-
     # ── actions that hold everywhere ──
 
     def _current(self) -> BaseScreen | None:
@@ -178,7 +117,7 @@ class LlmopsApp(App[int]):
 
     def action_help(self) -> None:
         """Help about where the focus is."""
-        from screens.help import HelpScreen
+        from screens.shell.help import HelpScreen
 
         screen = self._current()
         if screen is not None:
@@ -186,7 +125,7 @@ class LlmopsApp(App[int]):
 
     def action_jump(self) -> None:
         """Jump mode."""
-        from screens.jump import JumpScreen
+        from screens.shell.jump import JumpScreen
 
         screen = self._current()
         if screen is None:
@@ -194,7 +133,7 @@ class LlmopsApp(App[int]):
 
         def land(key: str | None) -> None:
             if key in SCREEN_KEYS:
-                self.switch_mode(SCREEN_KEYS[key])
+                self.go_to_screen(SCREEN_KEYS[key])
                 return
             for panel in screen.query(Panel):
                 if panel.jump_key == key:
@@ -205,7 +144,7 @@ class LlmopsApp(App[int]):
 
     def action_palette(self) -> None:
         """The command palette."""
-        from screens.palette import PaletteProvider
+        from screens.shell.palette import PaletteProvider
 
         if self._current() is not None:
             self.push_screen(CommandPalette(providers=[PaletteProvider], placeholder="action, prompt, model or theme"))
@@ -213,16 +152,8 @@ class LlmopsApp(App[int]):
     def action_maximise(self) -> None:
         """Fill the terminal with the pane that has the focus, and back."""
         screen = self._current()
-        if screen is None:
-            return
-        panel = screen.focused_panel()
-        if screen.has_class("-maximised"):
-            screen.remove_class("-maximised")
-            screen.query(".-filling").remove_class("-filling")
-        elif panel is not None:
-            screen.add_class("-maximised")
-            for filling in (panel, *(a for a in panel.ancestors if a.has_class("column"))):
-                filling.add_class("-filling")
+        if screen is not None:
+            screen.toggle_maximised()
 
     def action_copy(self) -> None:
         """Copy; pressed again at once, choose what."""
@@ -239,8 +170,11 @@ class LlmopsApp(App[int]):
     def action_lineage(self) -> None:
         """Where the thing under the cursor came from, and what was made of it."""
         screen = self._current()
-        if screen is not None:
-            self.going.lineage(screen.lineage_subject())
+        subject = screen.lineage_subject() if screen is not None else ""
+        if subject:
+            self.push_screen(LineageScreen(self.services, subject, utf8=self.profile.utf8))
+        else:
+            self.say("There is nothing under the cursor that came from somewhere.", severity="warning")
 
     async def action_undo(self) -> None:
         """Undo the last change of state."""
@@ -268,32 +202,28 @@ class LlmopsApp(App[int]):
 
         self.push_screen(ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept."), answered)
 
-    # ── what the palette and other screens ask for ──
+    # ── going ──
 
-    def choose_theme(self, name: str) -> None:
-        """Change the colours, and keep the choice."""
-        self.theme = name
-        self.keep_settings(self.services.settings.model_copy(update={"theme": name}))
+    def go_to_screen(self, name: str) -> None:
+        """Go to a screen, as it stands."""
+        self.open_place(ScreenPlace(name))
 
-    def keep_settings(self, settings: Settings) -> None:
-        """Use settings from now on, and write them."""
-        from llmops_tui.settings import save_settings
+    async def action_go(self, name: str) -> None:
+        """Go to a screen."""
+        await self.navigation.open(ScreenPlace(name))
 
-        try:
-            if (former := save_settings(settings)) is not None:
-                self.say(f"The file had settings that could not be read; it is kept as {former}", severity="warning")
-        except OSError as error:
-            self.report(LlmopsError("settings_unwritable", f"the settings cannot be written: {error}"))
-        self.services.settings = settings
+    async def action_place_back(self) -> None:
+        """Go to the place before."""
+        if not await self.navigation.back():
+            self.say("This is the first place you were at.", severity="warning")
+
+    async def action_place_forward(self) -> None:
+        """Go again to the place one came back from."""
+        if not await self.navigation.forward():
+            self.say("There is no place to go forward to: [ goes back first.", severity="warning")
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:
         place = _STATUS_PLACES.get(event.place)
         if place is not None:
-            self.switch_mode(place)
-
-    def about_line(self) -> Content:
-        """Name and version, for the settings screen."""
-        from llmops_tui import __version__
-
-        return Content(f"llmops {__version__} · {self.services.workspace.root}")
+            self.go_to_screen(place)

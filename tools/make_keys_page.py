@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from screens.actions import ACTIONS, Action
-from screens.help import show_keys
+from screens.shell.help import show_keys
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "keys.md"
 _HEAD = """# Keys

@@ -8,11 +8,11 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from screens import outside_editor
 from screens.actions import screen_place
 from screens.datasets.table import RowTable
-from screens.following import follow_job
-from screens.removing import offer_removal
+from screens.shell import outside_editor
+from screens.shell.job_progress import follow_job
+from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 
@@ -171,7 +171,7 @@ def remove_rows(screen: DatasetsScreen) -> None:
 def delete(screen: DatasetsScreen) -> None:
     """Delete the version that is shown."""
     if screen.version is not None:
-        offer_removal(screen, "dataset", screen.version.ref, screen.refresh_data)
+        screen.act("removal", offer_removal, screen.app, "dataset", screen.version.ref, screen.refresh_data)
 
 
 def keep_shown(screen: DatasetsScreen) -> None:

@@ -16,8 +16,8 @@ from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens import outside_editor
 from screens.datasets.record import record_content
+from screens.shell import outside_editor
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.modal import Modal
 

@@ -16,11 +16,11 @@ from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line
 from screens.actions import bindings_of
-from screens.base import BaseScreen
 from screens.datasets import commands, labelling, looking, operations
 from screens.datasets.panes import check_option, column_facts, dataset_option, panes, version_option
 from screens.datasets.record_pane import RecordPane
 from screens.datasets.table import RowTable
+from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from screens import outside_editor
 from screens.evaluation import views
-from screens.following import follow_job
+from screens.navigation import ModelInPlayground, PromptPlace
+from screens.shell import outside_editor
+from screens.shell.job_progress import follow_job
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.panel import Panel
 
@@ -241,11 +242,5 @@ def use(screen: EvaluationScreen) -> None:
     opened = screen.opened
     if opened is None:
         return
-    screen.act("use", _use, screen, opened.run.asked.prompt.partition("@")[0], opened.run.asked.model)
-
-
-async def _use(screen: EvaluationScreen, prompt: str, model: str) -> None:
-    if prompt:
-        await screen.app.going.prompt(prompt, model)
-    else:
-        await screen.app.going.model(model)
+    prompt, model = opened.run.asked.prompt.partition("@")[0], opened.run.asked.model
+    screen.app.open_place(PromptPlace(prompt, model) if prompt else ModelInPlayground(model))

@@ -19,8 +19,8 @@ from llmops_tui.safe_text import safe_line, safe_text
 from screens.actions import bindings_of
 from screens.evaluation import case_drawing, commands, drawing, views
 from screens.evaluation.looking import Looking, Opened, Shelf, compare_opened, is_among, open_run, pareto, read_lists
-from screens.looking_screen import LookingScreen
-from screens.removing import offer_removal
+from screens.shell.live_screen import LiveScreen
+from screens.shell.removal import offer_removal
 from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
 
@@ -39,7 +39,7 @@ def make(services: Services, profile: TerminalProfile) -> EvaluationScreen:
     return EvaluationScreen(services, profile)
 
 
-class EvaluationScreen(LookingScreen):
+class EvaluationScreen(LiveScreen):
     """Two lists, figures, and cases."""
 
     CSS_PATH = "screen.tcss"
@@ -367,7 +367,7 @@ class EvaluationScreen(LookingScreen):
     def action_remove(self) -> None:
         """Delete the run."""
         if self.state is not None:
-            offer_removal(self, "evaluation run", self.state.run.name, self.refresh_all)
+            self.act("removal", offer_removal, self.app, "evaluation run", self.state.run.name, self.refresh_all)
 
     # ── what the base asks ──
 

@@ -19,10 +19,11 @@ from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line
 from screens.actions import bindings_of, screen_place
-from screens.base import BaseScreen
 from screens.models import getting, making
 from screens.models.facts import Details, facts, read_details, size_text
 from screens.models.memory_panel import MemoryPanel, look
+from screens.navigation import ModelInPlayground
+from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -146,9 +147,9 @@ class ModelsScreen(BaseScreen):
             self.act("look", self._look)
 
     @on(OptionList.OptionSelected)
-    async def _chosen(self, event: OptionList.OptionSelected) -> None:
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        await self.action_use()
+        self.action_use()
 
     def action_add(self) -> None:
         """Ask for a file or an address and register it."""
@@ -207,11 +208,11 @@ class ModelsScreen(BaseScreen):
         self.app.say(f"{name} is unloaded.")
         await self.refresh_models()
 
-    async def action_use(self) -> None:
+    def action_use(self) -> None:
         """Use the model in the playground."""
         model = self.current
         if model is not None:
-            await self.app.going.model(model.name)
+            self.shell.open_place(ModelInPlayground(model.name))
 
     def lineage_subject(self) -> str:
         """The model."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens import outside_editor
 from screens.monitor import drawing
+from screens.navigation import JobPlace, TracePlace
+from screens.shell import outside_editor
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ async def _inspect(screen: MonitorScreen, crossed: tuple[float, float]) -> None:
     def chosen(what: str | None) -> None:
         kind, _, place = (what or "").partition(" ")
         if kind == "trace":
-            screen.act("go", screen.app.going.trace, place)
+            screen.app.open_place(TracePlace(place))
         elif kind == "job":
-            screen.app.switch_mode("jobs")
+            screen.app.open_place(JobPlace(place))
 
     screen.app.push_screen(
         ChoiceDialog(
@@ -139,9 +140,9 @@ async def show_incident(screen: MonitorScreen, alert: Alert) -> None:
     def chosen(what: str | None) -> None:
         kind, _, place = (what or "").partition(" ")
         if kind == "request":
-            screen.act("go", screen.app.going.trace, place)
+            screen.app.open_place(TracePlace(place))
         elif kind == "job":
-            screen.app.switch_mode("jobs")
+            screen.app.open_place(JobPlace(place))
 
     screen.app.push_screen(ChoiceDialog(title, choices, "Nothing of ours is known of that time."), chosen)
 

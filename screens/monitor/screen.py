@@ -15,9 +15,9 @@ from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line
 from screens.actions import bindings_of
-from screens.looking_screen import LookingScreen
 from screens.monitor import commands, drawing
 from screens.monitor.groups import FIRST_WINDOW, WINDOWS, Group, groups_of
+from screens.shell.live_screen import LiveScreen
 from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
 from screens.widgets.time_chart import TimeChart, TimeSeries
@@ -38,7 +38,7 @@ def make(services: Services, profile: TerminalProfile) -> MonitorScreen:
     return MonitorScreen(services, profile)
 
 
-class MonitorScreen(LookingScreen):
+class MonitorScreen(LiveScreen):
     """The machine above, its past in the middle, processes and engines below."""
 
     CSS_PATH = "screen.tcss"

@@ -12,12 +12,12 @@ from textual.widgets import Input, Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens import outside_editor
 from screens.actions import screen_place
 from screens.playground.editors import TemplateEditor
 from screens.playground.runs import RunList, figures
 from screens.playground.sidebar import PromptList, VersionList
-from screens.removing import offer_removal
+from screens.shell import outside_editor
+from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 from screens.widgets.stream_view import StreamView
@@ -235,7 +235,7 @@ def delete(screen: PlaygroundScreen) -> None:
         # What was written stays in the editor, as a draft.
         await screen.refresh_versions()
 
-    offer_removal(screen, "prompt", version.prompt, look_again)
+    screen.act("removal", offer_removal, screen.app, "prompt", version.prompt, look_again)
 
 
 def label(screen: PlaygroundScreen) -> None:

@@ -10,7 +10,7 @@ from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.drafts import Draft
-    from screens.base import BaseScreen
+    from screens.shell.base import BaseScreen
 
 
 class DraftKeeper:

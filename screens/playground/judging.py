@@ -6,9 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from screens.base import BaseScreen
 from screens.playground import catching
 from screens.playground.runs import RunList
+from screens.shell.base import BaseScreen
 from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:

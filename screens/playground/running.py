@@ -27,7 +27,7 @@ class Run:
         self._screen = screen
         self._answer = screen.query_one("#answer", StreamView)
         self.record: RunRecord | None = None
-        self.generating = True
+        self.generating = True  # from the key on, before the first word
 
     async def go(self) -> None:
         """Run to the end.
@@ -38,6 +38,7 @@ class Run:
         from llmops_tui.prompts.runs import RunRequest
 
         screen, state = self._screen, self._screen.state
+        self.generating = True  # it may be tried again, once there is room
         if not screen.opened.is_set():
             # A key pressed before the workspace was read means what will be seen then.
             screen.show_figures(Content.styled("opening the workspace …", "$muted"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from textual.worker import Worker
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.drafts import Draft, Session
 from screens.actions import bindings_of
+from screens.navigation import Destination, ModelInPlayground, PromptPlace
 from screens.playground import commands
 from screens.playground.drafting import DraftKeeper
 from screens.playground.editors import TemplateEditor, VariableFields
@@ -50,6 +50,7 @@ class PlaygroundScreen(JudgingScreen):
 
     BINDINGS: ClassVar[list[Binding]] = bindings_of("playground")  # type: ignore[assignment]
     AUTO_FOCUS = ""
+    opens = (PromptPlace, ModelInPlayground)
     scope = "playground"
     about = (
         "Write a system and a user template, fill in the variables, and run them on a local model. Each run of changed "
@@ -265,14 +266,7 @@ class PlaygroundScreen(JudgingScreen):
         if self.state.prompt is not None:
             self.edit(system=self._editors[0].text, template=self._editors[1].text)
         self.run = Run(self)
-        self._run_worker = self.run_worker(partial(self.guarded, "run", self.run.go), group="run", exit_on_error=False)
-
-    def try_again(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        """A run is begun anew, as by its key."""
-        if group == "run":
-            self.action_run()
-        else:
-            super().try_again(group, work, *arguments)
+        self._run_worker = self.run_worker(partial(self.guarded, self.run.go), group="run", exit_on_error=False)
 
     def action_cancel(self) -> None:
         """Out: stop the answer, then leave a filled pane, then the filter."""
@@ -280,7 +274,7 @@ class PlaygroundScreen(JudgingScreen):
             self.run.generating = False
             self._run_worker.cancel()
         elif self.has_class("-maximised"):
-            self.app.action_maximise()
+            self.toggle_maximised()
         elif self.has_class("-finding"):
             self.remove_class("-finding")
             self.query_one("#find", Input).value = ""
@@ -341,6 +335,17 @@ class PlaygroundScreen(JudgingScreen):
         self.state.model_name = name
         self.act("load", self.refresh_versions)
         self.act("session", self.keep_session)
+
+    async def go_to(self, destination: Destination) -> None:
+        """Open a prompt, or choose a model."""
+        if isinstance(destination, PromptPlace):
+            self.open_prompt(destination.prompt, destination.model)
+        elif isinstance(destination, ModelInPlayground):
+            self.use_model(destination.model)
+
+    def place(self) -> PromptPlace | None:
+        """The prompt and the model."""
+        return PromptPlace(self.state.prompt, self.state.model_name or "") if self.state.prompt else None
 
     # ── events of the lists ──
 

@@ -13,8 +13,8 @@ from textual.widgets import Static
 from llmops_tui.settings import Settings
 from llmops_tui.user_files import settings_path
 from screens.actions import bindings_of
-from screens.base import BaseScreen
 from screens.keymap import keymap_path
+from screens.shell.base import BaseScreen
 from screens.widgets.form import ModelForm
 from screens.widgets.panel import Panel
 

@@ -25,7 +25,6 @@ HELP_TRACE = (
 )
 NO_TRACES = "No requests yet.\nThey come from the playground, from evaluations, and through llmops serve."
 NO_MATCH = "No trace matches.\nesc clears the filter."
-VIEWS = ("Conversation", "Figures", "JSON")
 
 
 def trace_line(line: TraceLine, width: int, *, utf8: bool) -> Line:

@@ -11,10 +11,11 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.training import presets
 from llmops_tui.training.recipe import check, parse
 from llmops_tui.training.worker import PLAN_ENTRY
-from screens import outside_editor
 from screens.actions import screen_place
-from screens.following import follow_job
-from screens.removing import offer_removal
+from screens.navigation import ModelInPlayground
+from screens.shell import outside_editor
+from screens.shell.job_progress import follow_job
+from screens.shell.removal import offer_removal
 from screens.training.recipe_form import RecipeForm
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.panel import Panel
@@ -196,7 +197,7 @@ def remove(screen: TrainingScreen) -> None:
         screen.app.say(f"{run.name} is another program's run: x forgets it, and its files stay.", severity="warning")
         return
     screen.marked.discard(run.name)
-    offer_removal(screen, "training run", run.name, screen.refresh_all)
+    screen.act("removal", offer_removal, screen.app, "training run", run.name, screen.refresh_all)
 
 
 def steer(screen: TrainingScreen, what: str, **options: bool) -> None:
@@ -267,7 +268,7 @@ def use(screen: TrainingScreen) -> None:
     if not result or not result.get("model") or not result.get("serving"):
         screen.app.say("It has no GGUF adapter beside a GGUF base yet: E exports it.", severity="warning")
         return
-    screen.act("use", screen.app.going.model, f"{result['serving']}+{result['model']}")
+    screen.app.open_place(ModelInPlayground(f"{result['serving']}+{result['model']}"))
 
 
 def sweep(screen: TrainingScreen) -> None:

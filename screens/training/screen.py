@@ -15,7 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from screens.actions import bindings_of
-from screens.looking_screen import LookingScreen
+from screens.shell.live_screen import LiveScreen
 from screens.training import commands, drawing
 from screens.training.looking import Looking, Shown, read_all
 from screens.widgets.chart import LineChart
@@ -32,7 +32,7 @@ def make(services: Services, profile: TerminalProfile) -> TrainingScreen:
     return TrainingScreen(services, profile)
 
 
-class TrainingScreen(LookingScreen):
+class TrainingScreen(LiveScreen):
     """Two lists, a chart, and the details of what is under the cursor."""
 
     CSS_PATH = "screen.tcss"

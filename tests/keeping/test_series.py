@@ -20,8 +20,8 @@ from llmops_tui.keeping.restore import restore
 from llmops_tui.keeping.series import backup_as_set, backup_into, generations, is_due, read_passphrase
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
-from screens.background import start_if_due
 from screens.services import Services
+from screens.shell.background import start_if_due
 from tests.commands import Llmops
 from tests.keeping.conftest import fill_traces
 from tests.waiting import wait_for

@@ -17,20 +17,20 @@ from llmops_tui.workspace.notices import write_notice
 from screens import terminal
 from screens.actions import ACTIONS, bindings_of, check_keymap, textual_keymap
 from screens.app import SCREEN_KEYS
-from screens.base import BaseScreen
-from screens.help import HelpScreen
 from screens.jobs.screen import JobsScreen
-from screens.jump import JumpScreen
 from screens.keymap import load_keymap
 from screens.models.screen import ModelsScreen
-from screens.notices import Notice
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.version_graph import lanes
 from screens.settings.screen import SettingsScreen
-from screens.status_feed import StatusFeed
+from screens.shell.base import BaseScreen
+from screens.shell.help import HelpScreen
+from screens.shell.jump import JumpScreen
+from screens.shell.notices import Notice
+from screens.shell.status_feed import StatusFeed
+from screens.shell.status_line import gauge
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
-from screens.widgets.status_line import gauge
 from screens.widgets.wrapping import wrap_line
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import OpenApp, notices, settle, until

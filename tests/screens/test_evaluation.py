@@ -252,7 +252,7 @@ async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:
 async def test_a_suite_is_written_and_changed_in_the_editor(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:
-    from screens import outside_editor
+    from screens.shell import outside_editor
 
     seen: list[str] = []
 

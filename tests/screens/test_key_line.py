@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from screens.base import BaseScreen
-from screens.help import HelpScreen
-from screens.widgets.key_line import KeyLine
+from screens.shell.base import BaseScreen
+from screens.shell.help import HelpScreen
+from screens.shell.key_line import KeyLine
 from tests.screens.conftest import OpenApp, settle
 
 

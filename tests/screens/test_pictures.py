@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
-from screens.status_feed import StatusFeed
+from screens.shell.status_feed import StatusFeed
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import PROFILE, FakeServices, settle
 

@@ -29,9 +29,9 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from screens.home.screen import HomeScreen
-from screens.lineage_screen import LineageScreen
 from screens.monitor.screen import MonitorScreen
 from screens.services import Services
+from screens.shell.lineage_screen import LineageScreen
 from screens.traces.screen import TracesScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
@@ -270,12 +270,12 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
         )
         editor.chmod(0o755)
         monkeypatch.setenv("EDITOR", str(editor))
-        monkeypatch.setattr("screens.outside_editor.edit_outside", lambda _app, _text, _name: "- 5")
+        monkeypatch.setattr("screens.shell.outside_editor.edit_outside", lambda _app, _text, _name: "- 5")
         await pilot.press("e")
         await settle(pilot)
         assert "each rule is a mapping" in notices(pilot)
         monkeypatch.setattr(
-            "screens.outside_editor.edit_outside",
+            "screens.shell.outside_editor.edit_outside",
             lambda _app, text, _name: "- {name: a, series: gpu0.utilisation, above: 90, for_seconds: 5}",
         )
         await pilot.press("e")
@@ -391,7 +391,7 @@ async def test_one_key_says_what_one_thinks(
         await pilot.press("d")
         await settle(pilot)
         assert screen.trace.line.score == -1
-        monkeypatch.setattr("screens.outside_editor.edit_outside", lambda _app, _text, _name: "right answer")
+        monkeypatch.setattr("screens.shell.outside_editor.edit_outside", lambda _app, _text, _name: "right answer")
         await pilot.press("e")
         await settle(pilot)
         assert screen.trace.line.correction == "right answer"

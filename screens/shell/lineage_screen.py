@@ -25,7 +25,7 @@ _STYLES = {"title": "$muted", "here": "bold $accent"}
 class LineageScreen(Modal[None]):
     """The tree; escape closes it."""
 
-    CSS_PATH = "dialog.tcss"
+    CSS_PATH = "../dialog.tcss"
     BINDINGS = [Binding("escape,L,q", "close", "Close")]  # noqa: RUF012  declared so by Textual
 
     def __init__(self, services: Services, subject: str, *, utf8: bool) -> None:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, getters
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
-from textual.worker import Worker
 
-from llmops_tui.errors import LlmopsError
+from screens.navigation import PlaceScreen
 from screens.services import Services
-from screens.widgets.key_line import KeyLine
+from screens.shell.acting import Acting
+from screens.shell.key_line import KeyLine
+from screens.shell.pane import Pane
+from screens.shell.status_line import StatusLine
 from screens.widgets.panel import Panel
-from screens.widgets.status_line import Status, StatusLine
 
 if TYPE_CHECKING:
-    from screens.app import LlmopsApp
     from screens.terminal import TerminalProfile
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 
 
-class BaseScreen(Screen[None]):
+class BaseScreen(Acting, PlaceScreen):
     """A screen of the app. Subclasses give ``scope``, ``about`` and :meth:`compose_body`."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]  # noqa: RUF012  declared so by Textual
@@ -36,11 +33,13 @@ class BaseScreen(Screen[None]):
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__()
-        self.services = services
+        self._services = services
         self.profile = profile
 
-    if TYPE_CHECKING:
-        app = getters.app(LlmopsApp)
+    @property
+    def services(self) -> Services:
+        """The engine."""
+        return self._services
 
     def compose(self) -> ComposeResult:
         """The common frame around the body."""
@@ -66,18 +65,23 @@ class BaseScreen(Screen[None]):
             text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
             self.query_one("#too-small", Static).update(text)
 
-    def show_status(self, status: Status) -> None:
-        """Pass a new status on to the status line; one that is just being made gets the next."""
-        for line in self.query(StatusLine):
-            if line.children:
-                line.show(status)
-
     def focused_panel(self) -> Panel | None:
         """The pane that has the focus."""
         widget: Widget | None = self.focused
         while widget is not None and not isinstance(widget, Panel):
             widget = widget.parent if isinstance(widget.parent, Widget) else None
         return widget
+
+    def toggle_maximised(self) -> None:
+        """Fill the terminal with the pane that has the focus, and back."""
+        panel = self.focused_panel()
+        if self.has_class("-maximised"):
+            self.remove_class("-maximised")
+            self.query(".-filling").remove_class("-filling")
+        elif panel is not None:
+            self.add_class("-maximised")
+            for filling in (panel, *(a for a in panel.ancestors if a.has_class("column"))):
+                filling.add_class("-filling")
 
     def reveal(self, panel: Panel) -> None:
         """Make a folded pane visible before it gets the focus."""
@@ -98,25 +102,6 @@ class BaseScreen(Screen[None]):
         """Undo the last change of state; returns what was undone, or nothing."""
         return ""
 
-    def act(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        """Do something that takes time; a newer one of the same group replaces it; failures are shown in one place."""
-        worker: Worker[None] = self.run_worker(
-            partial(self.guarded, group, work, *arguments), group=group, exclusive=True, exit_on_error=False
-        )
-        worker.name = group
-
-    async def guarded(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        """Do something, and show its failure where it has one; where memory is short, ask what to do and try again."""
-        try:
-            await work(*arguments)
-        except LlmopsError as error:
-            if error.code != "memory_short":
-                self.app.report(error)
-                return
-            from screens.widgets.make_room import offer_room
-
-            offer_room(self, error, partial(self.try_again, group, work, *arguments))
-
-    def try_again(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        """Do again what failed for lack of memory, now that there is room."""
-        self.act(group, work, *arguments)
+    async def action_in_pane(self, pane: str, name: str) -> None:
+        """Do what lives in a pane, wherever on the screen the focus is."""
+        await self.app.run_action(name, default_namespace=self.query_one(f"#{pane}", Pane))

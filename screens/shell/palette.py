@@ -12,10 +12,11 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.actions import actions_of
-from screens.base import BaseScreen
+from screens.navigation import ModelInPlayground, PromptPlace
+from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
-    from screens.app import LlmopsApp
+    from screens.shell.shell import Shell
 
 
 class PaletteProvider(Provider):
@@ -24,7 +25,7 @@ class PaletteProvider(Provider):
     def _commands(self) -> list[tuple[str, str, Callable[[], object]]]:
         screen = self.screen
         assert isinstance(screen, BaseScreen)
-        app: LlmopsApp = screen.app
+        app: Shell = screen.app
         found: list[tuple[str, str, Callable[[], object]]] = []
         for action in actions_of(screen.scope, "app"):
             run = partial(app.run_action, action.target, default_namespace=screen)
@@ -36,7 +37,7 @@ class PaletteProvider(Provider):
     async def _things(self) -> list[tuple[str, str, Callable[[], object]]]:
         screen = self.screen
         assert isinstance(screen, BaseScreen)
-        app: LlmopsApp = screen.app
+        app: Shell = screen.app
         services = screen.services
         try:
             prompts = await asyncio.to_thread(lambda: services.prompts.summaries())
@@ -44,9 +45,12 @@ class PaletteProvider(Provider):
         except LlmopsError:
             return []
         found: list[tuple[str, str, Callable[[], object]]] = [
-            (f"Prompt: {p.name}", f"{p.versions} versions", partial(app.going.prompt, p.name)) for p in prompts
+            (f"Prompt: {p.name}", f"{p.versions} versions", partial(app.open_place, PromptPlace(p.name)))
+            for p in prompts
         ]
-        return found + [(f"Model: {m.name}", m.quantization, partial(app.going.model, m.name)) for m in models]
+        return found + [
+            (f"Model: {m.name}", m.quantization, partial(app.open_place, ModelInPlayground(m.name))) for m in models
+        ]
 
     async def discover(self) -> Hits:
         """What is shown before anything is typed."""

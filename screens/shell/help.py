@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_text
 from screens.actions import Action, actions_of
-from screens.base import BaseScreen
+from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
 
 
@@ -23,7 +23,7 @@ def show_keys(action: Action, keymap: dict[str, str]) -> str:
 class HelpScreen(Modal[None]):
     """Help about one screen and the pane that had the focus."""
 
-    CSS_PATH = "dialog.tcss"
+    CSS_PATH = "../dialog.tcss"
     BINDINGS = [Binding("escape,f1,q,question_mark", "close", "Close")]  # noqa: RUF012  declared so by Textual
 
     def __init__(self, about: BaseScreen, keymap: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from screens.app import LlmopsApp
+    from screens.shell.shell import Shell
 
 _AGAIN_SECONDS = 2.0
 
@@ -16,7 +16,7 @@ _AGAIN_SECONDS = 2.0
 class Copier:
     """Puts text on the clipboard for the app, and says which way it went."""
 
-    def __init__(self, app: LlmopsApp) -> None:
+    def __init__(self, app: Shell) -> None:
         self._app = app
         self._copied_at = float("-inf")
 

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from screens.base import BaseScreen
+from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
 from screens.widgets.panel import Panel
 

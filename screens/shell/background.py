@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
-    from screens.app import LlmopsApp
     from screens.services import Services
+    from screens.shell.shell import Shell
 
 _KIND = "backup"
 _ENTRY = "llmops_tui.keeping.tasks:back_up"
@@ -21,15 +21,15 @@ _SECONDS = 600.0
 _AGAIN_SECONDS = 3600.0
 
 
-def begin(app: LlmopsApp) -> None:
+def begin(app: Shell) -> None:
     """Begin both, until the app ends."""
-    from screens.status_feed import StatusFeed
+    from screens.shell.status_feed import StatusFeed
 
     app.run_worker(StatusFeed(app).run(), group="status", exit_on_error=False)
     app.run_worker(make_backups(app), group="scheduled", exit_on_error=False)
 
 
-async def make_backups(app: LlmopsApp, *, first: float = _FIRST_SECONDS) -> None:
+async def make_backups(app: Shell, *, first: float = _FIRST_SECONDS) -> None:
     """Look now and then whether a backup is due, until the app ends."""
     await asyncio.sleep(first)
     tried = float("-inf")

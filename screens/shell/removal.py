@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.layout import Workspace
-from screens.base import BaseScreen
+from screens.shell.shell import Shell
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     Removal = RecordRemoval | WorkRemoval
 
 _SHOWN = 4
-
-
-def offer_removal(screen: BaseScreen, kind: str, name: str, then: Callable[[], Awaitable[None]]) -> None:
-    """Say what would go, ask, remove it, and do ``then``; what is at work is not removed but named."""
-    screen.act("removal", _offer, screen, kind, name, then)
 
 
 def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Removal], Callable[[bool], Removal]]:
@@ -42,19 +37,22 @@ def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Remo
     )
 
 
-async def _offer(screen: BaseScreen, kind: str, name: str, then: Callable[[], Awaitable[None]]) -> None:
-    plan, remove = _ways(kind, screen.services.workspace, name)
+async def offer_removal(shell: Shell, kind: str, name: str, then: Callable[[], Awaitable[None]]) -> None:
+    """Say what would go, ask, remove it, and do ``then``; what is at work is not removed but named.
+
+    Act it in a group of its own: whoever looks again meanwhile must not cancel it.
+    """
+    plan, remove = _ways(kind, shell.services.workspace, name)
     planned = await asyncio.to_thread(plan)
     if planned.in_the_way:
-        screen.app.say(f"{safe_line(name)} stays: {safe_line('; '.join(planned.in_the_way))}", severity="warning")
+        shell.say(f"{safe_line(name)} stays: {safe_line('; '.join(planned.in_the_way))}", severity="warning")
         return
-
-    def answered(yes: bool | None) -> None:
-        if yes:
-            # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
-            screen.act("removal", _remove, screen, lambda: remove(bool(planned.uses)), then)
-
-    screen.app.push_screen(ConfirmDialog(f"Delete {kind} {safe_line(planned.name)}?", consequence(planned)), answered)
+    if not await shell.ask(ConfirmDialog(f"Delete {kind} {safe_line(planned.name)}?", consequence(planned))):
+        return
+    # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
+    done = await asyncio.to_thread(remove, bool(planned.uses))
+    shell.say(f"{safe_line(done.name)} is deleted, {done.size / 1e6:,.1f} MB freed.")
+    await then()
 
 
 def consequence(planned: Removal) -> str:
@@ -65,9 +63,3 @@ def consequence(planned: Removal) -> str:
     if len(planned.uses) > _SHOWN:
         lines.append(f"and {len(planned.uses) - _SHOWN} more depend on it")
     return "\n".join(lines)
-
-
-async def _remove(screen: BaseScreen, remove: Callable[[], Removal], then: Callable[[], Awaitable[None]]) -> None:
-    done = await asyncio.to_thread(remove)
-    screen.app.say(f"{safe_line(done.name)} is deleted, {done.size / 1e6:,.1f} MB freed.")
-    await then()

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from screens.widgets.status_line import LoadHistory
+from screens.shell.status_line import LoadHistory
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
     from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Moment
-    from screens.app import LlmopsApp
+    from screens.shell.shell import Shell
 
 _SECONDS = 2.0
 _FIRST_SECONDS = 0.5
@@ -29,7 +29,7 @@ _MOST_NOTICES = 3
 class StatusFeed:
     """Runs as one worker of the app; the recorder lives as long as it does."""
 
-    def __init__(self, app: LlmopsApp) -> None:
+    def __init__(self, app: Shell) -> None:
         self._app = app
         self._cpu = LoadHistory()
         self._gpu = LoadHistory()

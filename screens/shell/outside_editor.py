@@ -16,13 +16,13 @@ from textual.app import SuspendNotSupported
 from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
-    from screens.app import LlmopsApp
+    from screens.shell.shell import Shell
 
 # Where the user named none: the first that is here.
 _EDITORS = ("nano", "vim", "vi")
 
 
-def edit_outside(app: LlmopsApp, text: str, file_name: str) -> str | None:
+def edit_outside(app: Shell, text: str, file_name: str) -> str | None:
     """The text as $EDITOR left it; none where that failed, which is told."""
     found = next((name for name in _EDITORS if shutil.which(name)), _EDITORS[0])
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or found

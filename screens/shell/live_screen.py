@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from llmops_tui.errors import LlmopsError
-from screens.base import BaseScreen
+from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
     from screens.services import Services
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SECONDS = 1.0
 
 
-class LookingScreen(BaseScreen):
+class LiveScreen(BaseScreen):
     """Subclasses give :meth:`refresh_all`."""
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:

@@ -1,0 +1,131 @@
+"""The list of jobs, and what can be done with the one under the cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.safe_text import safe_line
+from screens.actions import screen_place
+from screens.shell.pane import Pane
+from screens.shell.removal import offer_removal
+from screens.widgets.dialogs import ConfirmDialog
+
+_EMPTY = f"No jobs yet.\nThey start where the work is: verify on {screen_place('models')}, for example."
+_MOST = 200
+_STYLES = {
+    JobState.QUEUED: "$muted", JobState.RUNNING: "$accent", JobState.DONE: "$success", JobState.FAILED: "$error",
+    JobState.CANCELLED: "$warning", JobState.KILLED: "$error", JobState.LOST: "$error",
+}  # fmt: skip
+
+
+class JobsPane(Pane):
+    """The newest first."""
+
+    class Looked(Message):
+        """Another job is under the cursor."""
+
+        def __init__(self, job: Job) -> None:
+            super().__init__()
+            self.job = job
+
+    class Changed(Message):
+        """Something was done with a job."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            title="Jobs",
+            jump_key="j",
+            id="jobs-list",
+            help_text="The newest first. x cancels, r starts again, D deletes.",
+        )
+        self.jobs: list[Job] = []
+        self._drawn: list[Job] = []
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield OptionList(id="job-list", markup=False, compact=True)
+
+    async def load(self, select: str = "") -> None:
+        """Read the jobs again; with ``select`` put the cursor on one."""
+        self.jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
+        if self.jobs != self._drawn or not self.jobs:
+            self._draw()
+        place = next((n for n, job in enumerate(self.jobs) if job.id == select), None)
+        if place is not None:
+            self._options.highlighted = place
+
+    @property
+    def _options(self) -> OptionList:
+        return self.query_one(OptionList)
+
+    @property
+    def current(self) -> Job | None:
+        """The job under the cursor."""
+        index = self._options.highlighted
+        return self.jobs[index] if index is not None and index < len(self.jobs) else None
+
+    def _draw(self) -> None:
+        self._drawn = self.jobs
+        options = self._options
+        kept = options.highlighted or 0
+        options.clear_options()
+        for job in self.jobs:
+            when = time.strftime("%H:%M", time.localtime(job.created_at))
+            share = f" {job.progress:.0%}" if job.state == JobState.RUNNING else ""
+            line = Content.assemble(
+                (f"{job.state.value:9}", _STYLES[job.state]),
+                f"{share} {safe_line(job.title)}",
+                (f"  {when}", "$muted"),
+            )
+            options.add_option(Option(line, id=job.id))
+        if not self.jobs:
+            options.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
+        else:
+            options.highlighted = min(kept, len(self.jobs) - 1)
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        if self.current is not None:
+            self.post_message(self.Looked(self.current))
+
+    # ── actions ──
+
+    def action_cancel_job(self) -> None:
+        """Ask, then ask the job to stop."""
+        job = self.current
+        if job is None or job.state.final:
+            self.shell.say("This job has ended already.", severity="warning")
+        else:
+            self.act("cancel", self._cancel, job)
+
+    async def _cancel(self, job: Job) -> None:
+        if await self.shell.ask(ConfirmDialog(f"Cancel {safe_line(job.title)}?", "It can be started again with r.")):
+            await asyncio.to_thread(self.services.jobs.cancel, job.id)
+            self.post_message(self.Changed())
+
+    def action_resume(self) -> None:
+        """Start the ended job's work again."""
+        if self.current is not None:
+            self.act("resume", self._resume, self.current.id)
+
+    async def _resume(self, job: str) -> None:
+        await asyncio.to_thread(self.services.jobs.resume, job)
+        self.post_message(self.Changed())
+
+    def action_remove(self) -> None:
+        """Ask, then delete the ended job."""
+        if self.current is not None:
+            self.act("removal", offer_removal, self.shell, "job", self.current.id, self._removed)
+
+    async def _removed(self) -> None:
+        self.post_message(self.Changed())

@@ -1,0 +1,49 @@
+"""The end of what a job printed, below its state and its cause."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from llmops_tui.jobs.store import Job
+from llmops_tui.safe_text import safe_line, safe_text
+from screens.shell.pane import Pane
+
+_LOG_BYTES = 20_000
+
+
+class LogPane(Pane):
+    """The log of one job."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Log", jump_key="g", id="log", help_text="The end of what the job printed.")
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(id="log-scroll"):
+            yield Static("", id="log-text", markup=False)
+
+    async def show(self, job: Job | None) -> None:
+        """Show the log of a job; what is shown stays where there is none."""
+        if job is None:
+            return
+        path = self.services.jobs.store.folder(job) / "output.log"
+        text = await asyncio.to_thread(_tail, path)
+        head: list[tuple[str, str] | str] = [(job.id, "bold"), f"  {job.state.value}"]
+        head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
+        head += [f"\n{safe_line(job.message)}"] if job.message else []
+        self.query_one("#log-text", Static).update(Content.assemble(*head, "\n\n", safe_text(text)))
+
+
+def _tail(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as reader:
+        size = reader.seek(0, 2)
+        reader.seek(max(0, size - _LOG_BYTES))
+        return reader.read().decode("utf-8", "replace")

@@ -1,0 +1,158 @@
+"""Where one can go in the app, typed; going there from anywhere; and the way back, as in an editor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.screen import Screen
+
+_MOST_PLACES = 100
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A thing on a screen. ``mode`` is the screen that shows such things."""
+
+    mode: ClassVar[str] = ""
+
+    @property
+    def screen(self) -> str:
+        """The screen it is on."""
+        return self.mode
+
+
+@dataclass(frozen=True)
+class ScreenPlace(Destination):
+    """A screen as it stands."""
+
+    name: str
+
+    @property
+    def screen(self) -> str:
+        """The screen."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class PromptPlace(Destination):
+    """A prompt in the playground, with a model to answer it where one is named."""
+
+    mode = "playground"
+    prompt: str
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class ModelInPlayground(Destination):
+    """The playground, with this model to answer."""
+
+    mode = "playground"
+    model: str
+
+
+@dataclass(frozen=True)
+class TracePlace(Destination):
+    """A trace."""
+
+    mode = "traces"
+    trace: str
+
+
+@dataclass(frozen=True)
+class TraceFilterPlace(Destination):
+    """The traces that a filter finds; all with an empty one."""
+
+    mode = "traces"
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class JobPlace(Destination):
+    """A job."""
+
+    mode = "jobs"
+    job: str
+
+
+@dataclass(frozen=True)
+class ModelPlace(Destination):
+    """A registered model."""
+
+    mode = "models"
+    model: str
+
+
+class PlaceScreen(Screen[None]):
+    """A screen that can show things, and say what it shows.
+
+    Attributes:
+        opens: the kinds of things it can be asked to show.
+    """
+
+    opens: ClassVar[tuple[type[Destination], ...]] = ()
+
+    async def go_to(self, destination: Destination) -> None:
+        """Show a thing; one of those in ``opens``."""
+
+    def place(self) -> Destination | None:
+        """What is shown now, so that one can come back to it; none where the screen alone says it."""
+        return None
+
+
+class Navigation:
+    """Goes to places, and remembers them."""
+
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+        self._places: list[Destination] = []
+        self._at = -1
+
+    async def open(self, destination: Destination) -> None:
+        """Go to a place; what was in front of the way back is forgotten, as in an editor."""
+        self._note_here()
+        if self._places[self._at] != destination:
+            del self._places[self._at + 1 :]
+            self._places.append(destination)
+            del self._places[:-_MOST_PLACES]
+            self._at = len(self._places) - 1
+        await self._show(destination)
+
+    async def back(self) -> bool:
+        """Go to the place before; whether there was one."""
+        return await self._step(-1)
+
+    async def forward(self) -> bool:
+        """Go again where one came back from; whether there was such a place."""
+        return await self._step(1)
+
+    async def _step(self, by: int) -> bool:
+        self._note_here()
+        if not 0 <= self._at + by < len(self._places):
+            return False
+        self._at += by
+        await self._show(self._places[self._at])
+        return True
+
+    def _note_here(self) -> None:
+        """The place one leaves is the one that is shown, wherever the cursor went since one came."""
+        screen = self._app.screen
+        here = screen.place() if isinstance(screen, PlaceScreen) else None
+        if here is None:
+            here = ScreenPlace(self._app.current_mode)
+        if not self._places:
+            self._places, self._at = [here], 0
+        elif self._places[self._at].screen == here.screen:
+            self._places[self._at] = here
+        else:
+            # Somebody went to another screen without asking here.
+            del self._places[self._at + 1 :]
+            self._places.append(here)
+            self._at += 1
+
+    async def _show(self, destination: Destination) -> None:
+        await self._app.switch_mode(destination.screen)
+        screen = self._app.screen
+        if isinstance(screen, PlaceScreen) and isinstance(destination, screen.opens):
+            await screen.go_to(destination)

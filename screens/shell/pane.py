@@ -1,0 +1,14 @@
+"""A pane: it owns what it shows and what can be done with it, and tells its screen by messages."""
+
+from __future__ import annotations
+
+from screens.shell.acting import Acting
+from screens.widgets.panel import Panel
+
+
+class Pane(Acting, Panel):
+    """A panel with state and actions of its own.
+
+    An action of the registry that names a pane calls ``action_NAME`` here. A pane knows no screen and no other pane: what
+    concerns them it posts.
+    """

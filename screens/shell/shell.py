@@ -1,0 +1,129 @@
+"""The app as screens, panes and flows see it: what it offers to all of them, and none of what it is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from textual import on
+from textual.app import App
+from textual.content import Content
+from textual.notifications import Notify, SeverityLevel
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens.navigation import Destination, Navigation
+from screens.services import Services
+from screens.shell.notices import Notice
+from screens.shell.status_line import Status, StatusLine
+
+if TYPE_CHECKING:
+    from llmops_tui.settings import Settings
+    from screens.terminal import TerminalProfile
+
+_log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+
+class Shell(App[int]):
+    """Services, notices, failures, dialogs and the way to other places.
+
+    Attributes:
+        services: the engine.
+        profile: what the terminal can do.
+        user_keymap: the user's own keys, by action id.
+        status: what the status line tells.
+        navigation: the way to a thing on any screen, and back.
+        unfinished: what quitting would cut short, in words; empty where nothing would be lost.
+    """
+
+    def __init__(self, services: Services, profile: TerminalProfile, keymap: dict[str, str]) -> None:
+        super().__init__()
+        self.services = services
+        self.profile = profile
+        self.user_keymap = keymap
+        self.status = Status(workspace=services.workspace.name)
+        self.navigation = Navigation(self)
+        self.unfinished = ""
+
+    # ── what is told ──
+
+    def notify(
+        self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:  # fmt: skip
+        """As Textual's, but never markup unless asked for."""
+        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
+        self.post_message(Notify(Notice(message, title, severity, seconds, markup)))
+
+    def say(self, text: str, *, title: str = "", severity: SeverityLevel = "information", seconds: float = 6.0) -> None:
+        """A notification; never markup."""
+        self.notify(safe_line(text), title=title, severity=severity, timeout=seconds)
+
+    def report(self, error: LlmopsError) -> None:
+        """Show a failure: what happened, and what to do next."""
+        if error.code == "closing":
+            return
+        _log.warning("%s: %s", error.code, error.message)
+        self.say(error.told, title="Failed", severity="error", seconds=12.0)
+
+    @on(Worker.StateChanged)
+    def _worker_failed(self, event: Worker.StateChanged) -> None:
+        """Every failure of a worker ends here."""
+        if event.state == WorkerState.ERROR and event.worker.error is not None:
+            error = event.worker.error
+            _log.error("worker %s failed", event.worker.name, exc_info=error)
+            self.report(
+                error
+                if isinstance(error, LlmopsError)
+                else LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
+            )
+
+    def show_status(self, status: Status) -> None:
+        """A new status, drawn by the screen that is in front; one that is just being made gets the next."""
+        self.status = status
+        for line in self.screen.query(StatusLine):
+            if line.children:
+                line.show(status)
+
+    # ── what is asked ──
+
+    async def ask(self, dialog: Screen[Answer]) -> Answer | None:
+        """A dialog's answer, none where it was left. For flows: what waits must run as a worker."""
+        return await self.push_screen_wait(dialog)
+
+    def open_place(self, place: Destination) -> None:
+        """Go to a place, after what is being done now."""
+        self.call_next(self.navigation.open, place)
+
+    # ── settings, and the terminal ──
+
+    def choose_theme(self, name: str) -> None:
+        """Change the colours, and keep the choice."""
+        self.theme = name
+        self.keep_settings(self.services.settings.model_copy(update={"theme": name}))
+
+    def keep_settings(self, settings: Settings) -> None:
+        """Use settings from now on, and write them."""
+        from llmops_tui.settings import save_settings
+
+        try:
+            if (former := save_settings(settings)) is not None:
+                self.say(f"The file had settings that could not be read; it is kept as {former}", severity="warning")
+        except OSError as error:
+            self.report(LlmopsError("settings_unwritable", f"the settings cannot be written: {error}"))
+        self.services.settings = settings
+
+    def terminal_writer(self) -> Callable[[str], None] | None:
+        """What writes a sequence to the terminal, or none where there is no terminal."""
+        driver = self._driver
+        return driver.write if driver is not None and not driver.is_headless else None
+
+    def about_line(self) -> Content:
+        """Name and version, for the settings screen."""
+        from llmops_tui import __version__
+
+        return Content(f"llmops {__version__} · {self.services.workspace.root}")

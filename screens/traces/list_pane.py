@@ -1,0 +1,214 @@
+"""The list of traces: which are shown, and what one says of the one under the cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens.shell.pane import Pane
+from screens.traces import drawing
+from screens.traces.make_dataset import make_dataset
+from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.widgets.line_list import LineList
+
+if TYPE_CHECKING:
+    from llmops_tui.traces.store import TraceLine
+
+PAGE = 500
+QUEUE = "is:queue"
+
+
+class TraceListPane(Pane):
+    """A page of the traces that a filter finds."""
+
+    class Looked(Message):
+        """The trace under the cursor is another one, or was read again."""
+
+        def __init__(self, line: TraceLine | None) -> None:
+            super().__init__()
+            self.line = line
+
+    def __init__(self) -> None:
+        super().__init__(title="Traces", jump_key="t", id="traces-list", help_text=drawing.HELP_LIST)
+        self.said = self._understood = ""
+        self.lines: list[TraceLine] = []
+        self.total = 0
+        self.start = 0
+        self._seen: tuple[object, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield LineList(id="trace-list")
+
+    def on_mount(self) -> None:
+        """What an empty list says."""
+        self._list.placeholder = drawing.NO_TRACES
+
+    @property
+    def _list(self) -> LineList:
+        return self.query_one(LineList)
+
+    @property
+    def line(self) -> TraceLine | None:
+        """The trace under the cursor."""
+        at = self._list.cursor
+        return self.lines[at] if at < len(self.lines) else None
+
+    async def load(self, select: str = "") -> None:
+        """Read again what has changed; with ``select`` put the cursor on a trace."""
+        stamp = await self._stamp()
+        if (stamp, self.said, self.start) == self._seen and not select:
+            return
+        try:
+            lines, total = await asyncio.to_thread(self._page)
+        except LlmopsError:
+            # A filter that cannot be understood leaves the one before.
+            self.said = self._understood
+            raise
+        self._understood = self.said
+        # Reading folds the journal into the book, which changes its stamp.
+        self._seen = (await self._stamp(), self.said, self.start)
+        wanted = select or (self.line.id if self.line is not None else "")
+        # Somebody who reads the newest goes on doing so; else the cursor stays on its trace.
+        if not select and self._list.cursor == 0 and self.start == 0:
+            wanted = ""
+        self.lines, self.total = lines, total
+        place = next((n for n, line in enumerate(lines) if line.id == wanted), 0)
+        self._list.placeholder = drawing.NO_MATCH if self.said else drawing.NO_TRACES
+        utf8 = self.shell.profile.utf8
+        self._list.show(len(lines), lambda n, width: drawing.trace_line(lines[n], width, utf8=utf8), place)
+        note = f"{self.start + 1:,}–{self.start + len(lines):,} of {total:,}" if total > PAGE else f"{total:,}"
+        self.set_title("Traces", note + (f" · {safe_line(self.said)}" if self.said else ""))
+        self.post_message(self.Looked(self.line))
+
+    async def _stamp(self) -> tuple[object, object]:
+        return await asyncio.to_thread(lambda: (self.services.catalogue.stamp(), self.services.journal.newest()))
+
+    def _page(self) -> tuple[list[TraceLine], int]:
+        from llmops_tui.traces.store import TraceFilter
+
+        return self.services.traces.page(TraceFilter.parse(self.said, time.time()), PAGE, self.start)
+
+    @on(LineList.Moved)
+    def _moved(self, event: LineList.Moved) -> None:
+        event.stop()
+        self.post_message(self.Looked(self.line))
+
+    def filter_by(self, said: str, select: str = "") -> None:
+        """Show the traces that match from now on."""
+        self.said, self.start = said, 0
+        self.act("load", self.load, select)
+
+    def show_trace(self, trace: str) -> None:
+        """Show one trace, whatever the filter."""
+        self.filter_by("" if any(line.id == trace for line in self.lines) else trace, trace)
+
+    # ── which are shown ──
+
+    def action_look(self) -> None:
+        """Read again."""
+        self._seen = ()
+        self.act("load", self.load)
+
+    def action_filter(self) -> None:
+        """Ask which traces to show."""
+        self.act("filter", self._ask_filter)
+
+    async def _ask_filter(self) -> None:
+        hint = "Words, ~regex, model:M prompt:P@3 is:down is:failed slow:2000 since:24h."
+        said = await self.shell.ask(LineDialog("Show traces with …", hint, self.said))
+        if said is not None:
+            self.filter_by(said)
+
+    def action_queue(self) -> None:
+        """Show what waits for a verdict, or everything again."""
+        self.filter_by("" if self.said == QUEUE else QUEUE)
+
+    def action_older(self) -> None:
+        """The next page."""
+        if self.start + PAGE < self.total:
+            self.start += PAGE
+            self.act("load", self.load)
+
+    def action_newer(self) -> None:
+        """The page before."""
+        if self.start:
+            self.start -= PAGE
+            self.act("load", self.load)
+
+    def action_back(self) -> None:
+        """Clear the filter."""
+        if self.said:
+            self.filter_by("")
+
+    # ── what one says of a trace ──
+
+    def say_of(self, trace: str, **what: str) -> None:
+        """Keep what is said of a trace: a score, a verdict, a comment or a correction."""
+        self.act("give", self._say_of, trace, what)
+
+    async def _say_of(self, trace: str, what: dict[str, str]) -> None:
+        from llmops_tui.traces.feedback import give
+
+        await asyncio.to_thread(lambda: give(self.services.traces, trace, **what))
+        await self.load(trace)
+
+    def _say(self, **what: str) -> None:
+        if self.line is not None:
+            self.say_of(self.line.id, **what)
+
+    def action_up(self) -> None:
+        """A thumb up."""
+        self._say(score="up")
+
+    def action_down(self) -> None:
+        """A thumb down."""
+        self._say(score="down")
+
+    def action_accept(self) -> None:
+        """Accept what was said: it may go into a dataset."""
+        self._say(verdict="accepted")
+
+    def action_reject(self) -> None:
+        """Dismiss what was said: it goes into no dataset."""
+        self._say(verdict="dismissed")
+
+    def action_comment(self) -> None:
+        """Write what one thinks."""
+        if self.line is not None:
+            self.act("comment", self._ask_comment, self.line.id)
+
+    async def _ask_comment(self, trace: str) -> None:
+        text = await self.shell.ask(LineDialog("What do you think of it?", "One line; what was said before is kept."))
+        if text:
+            self.say_of(trace, comment=text)
+
+    # ── what is made of traces ──
+
+    def action_to_dataset(self) -> None:
+        """Make a dataset version of what is shown."""
+        self.act("dataset", make_dataset, self.shell, self.said)
+
+    def action_delete(self) -> None:
+        """Ask, then delete the trace and what was said of it from every file of the workspace."""
+        if self.line is not None:
+            # A group of its own: whoever looks again meanwhile must not cancel it.
+            self.act("removal", self._delete, self.line.id)
+
+    async def _delete(self, trace: str) -> None:
+        from llmops_tui.keeping.removal_of_records import remove_traces
+        from llmops_tui.traces.store import TraceFilter
+
+        told = "With what was said of it, from every file of the workspace. Backups and datasets made before still have it."
+        if not await self.shell.ask(ConfirmDialog(f"Delete {safe_line(trace)}?", told)):
+            return
+        await asyncio.to_thread(remove_traces, self.services.workspace, TraceFilter(), trace)
+        self.shell.say(f"{safe_line(trace)} is deleted.")
+        await self.load()

@@ -1,0 +1,80 @@
+"""One trace: its conversation, its figures, its record."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from screens.shell import outside_editor
+from screens.shell.pane import Pane
+from screens.traces import drawing
+from screens.traces.open_in_playground import open_in_playground
+
+if TYPE_CHECKING:
+    from llmops_tui.traces.store import Trace, TraceLine
+
+_VIEWS = {"Conversation": drawing.conversation, "Figures": drawing.figures, "JSON": drawing.as_json}
+
+
+class TracePane(Pane):
+    """The trace that is open, in one of three views."""
+
+    class Corrected(Message):
+        """The answer that would have been right was written."""
+
+        def __init__(self, trace: str, answer: str) -> None:
+            super().__init__()
+            self.trace = trace
+            self.answer = answer
+
+    def __init__(self) -> None:
+        super().__init__(title="Conversation", jump_key="v", id="traces-one", help_text=drawing.HELP_TRACE)
+        self.trace: Trace | None = None
+        self._view = 0
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(id="trace-scroll"):
+            yield Static("", id="trace-text", markup=False)
+
+    async def show(self, line: TraceLine | None) -> None:
+        """Open a trace; nothing where there is none."""
+        if line is None:
+            self.trace = None
+            self.query_one("#trace-text", Static).update("")
+            return
+        same = self.trace is not None and self.trace.line.id == line.id
+        self.trace = await asyncio.to_thread(self.services.traces.get, line.id)
+        self._draw(self.trace)
+        if not same:
+            self.query_one("#trace-scroll", VerticalScroll).scroll_home(animate=False)
+
+    def _draw(self, trace: Trace) -> None:
+        kind = list(_VIEWS)[self._view % len(_VIEWS)]
+        self.set_title(kind, trace.line.id)
+        self.query_one("#trace-text", Static).update(_VIEWS[kind](trace))
+
+    def action_detail(self) -> None:
+        """The next view."""
+        self._view += 1
+        if self.trace is not None:
+            self._draw(self.trace)
+
+    def action_correct(self) -> None:
+        """Write the right answer in $EDITOR, beginning with the one that was given."""
+        if self.trace is None:
+            return
+        before = self.trace.line.correction or self.trace.output
+        changed = outside_editor.edit_outside(self.shell, before, "answer.txt")
+        if changed is not None and changed.strip() and changed != before:
+            self.post_message(self.Corrected(self.trace.line.id, changed))
+
+    def action_use(self) -> None:
+        """Open what was asked in the playground, with the model that answered."""
+        if self.trace is not None:
+            self.act("use", open_in_playground, self.shell, self.trace)
