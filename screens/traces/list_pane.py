@@ -63,18 +63,21 @@ class TraceListPane(Pane):
 
     async def load(self, select: str = "") -> None:
         """Read again what has changed; with ``select`` put the cursor on a trace."""
-        stamp = await self._stamp()
-        if (stamp, self.said, self.start) == self._seen and not select:
+        said, start = self.said, self.start
+        if (await self._stamp(), said, start) == self._seen and not select:
             return
         try:
-            lines, total = await asyncio.to_thread(self._page)
+            lines, total = await asyncio.to_thread(self._page, said, start)
         except LlmopsError:
             # A filter that cannot be understood leaves the one before.
-            self.said = self._understood
+            if self.said == said:
+                self.said = self._understood
             raise
-        self._understood = self.said
+        if (said, start) != (self.said, self.start):
+            return  # something else was asked for meanwhile, and whoever asked reads it
+        self._understood = said
         # Reading folds the journal into the book, which changes its stamp.
-        self._seen = (await self._stamp(), self.said, self.start)
+        self._seen = (await self._stamp(), said, start)
         wanted = select or (self.line.id if self.line is not None else "")
         # Somebody who reads the newest goes on doing so; else the cursor stays on its trace.
         if not select and self._list.cursor == 0 and self.start == 0:
@@ -91,10 +94,10 @@ class TraceListPane(Pane):
     async def _stamp(self) -> tuple[object, object]:
         return await asyncio.to_thread(lambda: (self.services.catalogue.stamp(), self.services.journal.newest()))
 
-    def _page(self) -> tuple[list[TraceLine], int]:
+    def _page(self, said: str, start: int) -> tuple[list[TraceLine], int]:
         from llmops_tui.traces.store import TraceFilter
 
-        return self.services.traces.page(TraceFilter.parse(self.said, time.time()), PAGE, self.start)
+        return self.services.traces.page(TraceFilter.parse(said, time.time()), PAGE, start)
 
     @on(LineList.Moved)
     def _moved(self, event: LineList.Moved) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import TextArea
-from textual.worker import WorkerCancelled
+from textual.worker import Worker, WorkerState, get_current_worker
 
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.journal import Journal
@@ -31,6 +33,19 @@ def server(sample: Workspace) -> Iterator[FakeModelServer]:
         made = FakeModelServer(Path(folder) / "s", ["Hel", "lo ", "wor", "ld."], Journal(sample))
         yield made
         made.close()
+
+
+# Workers that wait for the answer to a dialog.
+_asking: set[Worker[Any]] = set()
+
+
+async def _ask(app: LlmopsApp, dialog: Any) -> Any:
+    worker = get_current_worker()
+    _asking.add(worker)
+    try:
+        return await LlmopsApp.ask(app, dialog)
+    finally:
+        _asking.discard(worker)
 
 
 class FakeServices(Services):
@@ -59,6 +74,7 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
         services.fake = server
         services.servers.find = lambda _name: None  # type: ignore[method-assign]
         app = LlmopsApp(sample, theme=services.settings.theme, profile=PROFILE, services=services, **options)  # type: ignore[arg-type]
+        app.ask = partial(_ask, app)  # type: ignore[method-assign]
         async with app.run_test(size=size, notifications=True) as pilot:
             if typed_early:
                 await pilot.pause()
@@ -73,16 +89,21 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
 
 
 async def settle(pilot: Pilot[int]) -> None:
-    """Wait until no worker but the endless ones of the status line and of backups is at work, and all is drawn."""
+    """Wait until no worker but the endless ones of the status line and of backups is at work, and all is drawn.
+
+    A worker that waits for the answer to a dialog is not at work.
+    """
     while True:
         await pilot.pause()
-        working = [w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running]
+        working = [
+            w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running and w not in _asking
+        ]
         if not working:
             break
-        # One that a newer one of its group replaced is not waited for any more; the newer one is.
-        with contextlib.suppress(WorkerCancelled):
-            await pilot.app.workers.wait_for_complete(working)
-    await pilot.pause()
+        await asyncio.wait([w._task for w in working if w._task is not None], timeout=0.05)
+        for worker in working:
+            if worker.state == WorkerState.ERROR and worker.error is not None:
+                raise worker.error
 
 
 async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:

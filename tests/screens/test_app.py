@@ -17,6 +17,7 @@ from llmops_tui.workspace.notices import write_notice
 from screens import terminal
 from screens.actions import ACTIONS, bindings_of, check_keymap, textual_keymap
 from screens.app import SCREEN_KEYS
+from screens.jobs.jobs_pane import JobsPane
 from screens.jobs.screen import JobsScreen
 from screens.keymap import load_keymap
 from screens.models.screen import ModelsScreen
@@ -153,12 +154,12 @@ async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: O
         await settle(pilot)
         jobs = pilot.app.screen
         assert isinstance(jobs, JobsScreen)
-        assert [job.state for job in jobs._jobs] == ["done"]
+        assert [job.state for job in jobs.query_one(JobsPane).jobs] == ["done"]
         await pilot.press("D")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: "is deleted" in notices(pilot))
-        await until(pilot, lambda: jobs._jobs == [])
+        await until(pilot, lambda: jobs.query_one(JobsPane).jobs == [])
 
 
 async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from screens.traces.list_pane import TraceListPane
 from screens.widgets.dialogs import ConfirmDialog
 from tests.keeping.conftest import fill_traces
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -59,11 +60,13 @@ async def test_a_trace(open_app: OpenApp, sample: Workspace) -> None:
     fill_traces(sample, 3)
     async with open_app() as pilot:
         await pilot.press("f9", "7")
-        await until(pilot, lambda: bool(getattr(pilot.app.screen, "lines", [])))
+        await until(pilot, lambda: any(pane.lines for pane in pilot.app.screen.query(TraceListPane)))
         await settle(pilot)
-        gone = pilot.app.screen.line.id
+        listed = pilot.app.screen.query_one(TraceListPane)
+        assert listed.line is not None
+        gone = listed.line.id
         assert "from every file" in await delete(pilot)
-        await until(pilot, lambda: gone not in [line.id for line in pilot.app.screen.lines])
+        await until(pilot, lambda: gone not in [line.id for line in listed.lines])
     journal = Journal(sample)
     assert TraceStore(Catalogue(sample), journal).page(TraceFilter(), 10)[1] == 2
     journal.close()

@@ -28,11 +28,14 @@ from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from screens.home.panes import StepsPane
 from screens.home.screen import HomeScreen
 from screens.monitor.screen import MonitorScreen
 from screens.services import Services
 from screens.shell.lineage_screen import LineageScreen
+from screens.traces.list_pane import TraceListPane
 from screens.traces.screen import TracesScreen
+from screens.traces.trace_pane import TracePane
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
 from screens.widgets.time_chart import TimeChart
@@ -150,8 +153,10 @@ async def test_a_spike_gets_its_name(open_app: OpenApp, sample: Workspace, recor
         await pilot.press("down", "enter")
         await settle(pilot)
         assert isinstance(pilot.app.screen, TracesScreen)
-        await until(pilot, lambda: pilot.app.screen.trace is not None)  # type: ignore[attr-defined]
-        assert pilot.app.screen.trace.line.id == "run_00000001"  # type: ignore[attr-defined]
+        opened = pilot.app.screen.query_one(TracePane)
+        await until(pilot, lambda: opened.trace is not None)
+        assert opened.trace is not None
+        assert opened.trace.line.id == "run_00000001"
 
 
 async def test_zoom_hold_and_the_next_series(open_app: OpenApp, recorder: Recorder) -> None:
@@ -384,32 +389,33 @@ async def test_one_key_says_what_one_thinks(
     ask(sample, 2, "other")
     async with open_app() as pilot:
         screen = await go(pilot, "7")
+        listed, one = screen.query_one(TraceListPane), screen.query_one(TracePane)
         await pilot.press("down")
         await settle(pilot)
         assert "Where" in shown(pilot, "#trace-text")
         assert "\x1b" not in shown(pilot, "#trace-text")
         await pilot.press("d")
         await settle(pilot)
-        assert screen.trace.line.score == -1
+        assert one.trace.line.score == -1
         monkeypatch.setattr("screens.shell.outside_editor.edit_outside", lambda _app, _text, _name: "right answer")
         await pilot.press("e")
         await settle(pilot)
-        assert screen.trace.line.correction == "right answer"
+        assert one.trace.line.correction == "right answer"
         await pilot.press("n")
         await pilot.press(*"late", "enter")
         await settle(pilot)
-        assert screen.trace.line.comment == "late"
-        assert screen.trace.line.id == key
+        assert one.trace.line.comment == "late"
+        assert one.trace.line.id == key
         # The review queue holds it until there is a verdict.
         await pilot.press("r")
         await settle(pilot)
-        assert [line.id for line in screen.lines] == [key]
+        assert [line.id for line in listed.lines] == [key]
         await pilot.press("a")
         await settle(pilot)
-        assert screen.lines == []
+        assert listed.lines == []
         await pilot.press("escape")
         await settle(pilot)
-        assert len(screen.lines) == 2
+        assert len(listed.lines) == 2
         await pilot.press("w")
         await settle(pilot)
         assert "whole answer" in shown(pilot, "#trace-text")
@@ -439,10 +445,10 @@ async def test_filters_that_cannot_be_understood_are_told(open_app: OpenApp, sam
         await settle(pilot)
         assert "no such state" in notices(pilot)
         # The filter before holds, and the trouble is told once, not each second.
-        assert screen.said == ""
+        assert screen.query_one(TraceListPane).said == ""
         await pilot.pause(1.3)
         assert notices(pilot).count("no such state") == 1
-        screen.filter_by("zzz")
+        screen.query_one(TraceListPane).filter_by("zzz")
         await settle(pilot)
         assert "No trace matches" in shown(pilot, "#trace-list")
 
@@ -525,11 +531,11 @@ async def test_the_next_sensible_step_goes_where_it_is_done(open_app: OpenApp, s
     async with open_app() as pilot:
         screen = await go(pilot, "0")
         await settle(pilot)
-        assert screen.steps[0].text == "One answer waits in the review queue"
+        assert screen.query_one(StepsPane).steps[0].text == "One answer waits in the review queue"
         await pilot.press("enter")
         await settle(pilot)
         assert isinstance(pilot.app.screen, TracesScreen)
-        assert pilot.app.screen.said == "is:queue"
+        assert pilot.app.screen.query_one(TraceListPane).said == "is:queue"
         await go(pilot, "0")
         await pilot.press("r")
         await settle(pilot)
