@@ -178,12 +178,16 @@ def gc(
         bool, typer.Option("--yes", help="Do it; without it only what would go, and why, is shown.")
     ] = False,
     days: Annotated[float, typer.Option(help="How long logs, folders of jobs and kept answers stay.", min=0)] = 30.0,
+    clock_is_right: Annotated[
+        bool,
+        typer.Option("--clock-is-right", help="Also where nothing was recorded here for so long that it may be wrong."),
+    ] = False,
 ) -> None:
     """Clear away what nothing refers to any more."""
     from llmops_tui.keeping.gc import collect, plan
 
     session = session_of(context)
-    removals = (collect if yes else plan)(session.workspace, session.settings, days)
+    removals = (collect if yes else plan)(session.workspace, session.settings, days, clock_is_right=clock_is_right)
     size = sum(r.size for r in removals)
 
     def human() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import re
 import time
@@ -35,6 +36,25 @@ def generations(workspace: Workspace, folder: Path) -> list[Path]:
     """The backups of this workspace in a folder by their names, newest first."""
     form = re.compile(re.escape(_stem(workspace)) + r"-(\d{8}-\d{6})\.tar(\.enc)?")
     return sorted((path for path in folder.iterdir() if form.fullmatch(path.name)), key=lambda p: p.name, reverse=True)
+
+
+def made_at(path: Path) -> float:
+    """When a backup of a series was made, by its name, in seconds since 1970."""
+    stamp = re.search(r"-(\d{8}-\d{6})\.tar", path.name)
+    assert stamp is not None
+    return float(calendar.timegm(time.strptime(stamp.group(1), _STAMP)))
+
+
+def series_of_settings(workspace: Workspace) -> list[tuple[Path, list[Path], str]]:
+    """The series that the settings describe: its folder, its backups, why they cannot be looked at; where one is set."""
+    settings, _ = load_settings()
+    if not settings.backup_folder:
+        return []
+    folder = Path(settings.backup_folder).expanduser()
+    try:
+        return [(folder, generations(workspace, folder), "")]
+    except OSError as error:
+        return [(folder, [], str(error.strerror))]
 
 
 def backup_into(

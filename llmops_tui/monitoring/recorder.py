@@ -350,7 +350,12 @@ class Recorder:
             self._latencies.settle(ticks)
         if ticks - self._pruned >= _PRUNE_SECONDS:
             with self._keeper.trying("what is too old"):
-                self.history.prune(now)
+                try:
+                    self.history.prune(now)
+                except LlmopsError as error:
+                    # A clock that is ahead is looked at again as seldom as all else.
+                    self._pruned = ticks if error.code == "clock_ahead" else self._pruned
+                    raise
                 self._pruned = ticks
                 if self._cursor is not None:
                     self._journal.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])

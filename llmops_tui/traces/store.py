@@ -266,20 +266,11 @@ class TraceStore:
         sql = f"SELECT count(*) FROM {TRACES} WHERE {_STATE_SQL['queue']}"
         return int(self.catalogue.read(lambda book: book.execute(sql).fetchall())[0][0])
 
-    def forget_before(self, moment: float) -> int:
-        """Delete traces that started before a moment and of which nobody said anything; returns how many.
-
-        What was made from them keeps its own copies, and lineage keeps their ids.
-        """
+    def before(self, moment: float) -> list[str]:
+        """The ids of the traces that started before a moment and of which nobody said anything, the oldest first."""
         fold(self.catalogue, self.journal)
-        condition = "started_at < ? AND id NOT IN (SELECT request FROM feedback)"
-
-        def work(book: duckdb.DuckDBPyConnection) -> int:
-            count = book.execute(f"SELECT count(*) FROM requests WHERE {condition}", [moment]).fetchall()[0][0]
-            book.execute(f"DELETE FROM requests WHERE {condition}", [moment])
-            return int(count)
-
-        return self.catalogue.write(work)
+        sql = "SELECT id FROM requests WHERE started_at < ? AND id NOT IN (SELECT request FROM feedback) ORDER BY started_at"
+        return [str(row[0]) for row in self.catalogue.read(lambda book: book.execute(sql, [moment]).fetchall())]
 
 
 def _number(text: str, term: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,24 @@ class AnswerCache:
         except sqlite3.Error as error:
             raise _failed(self._path, error) from error
         self._waiting.clear()
+
+    def forget(self, meant: Callable[[bytes], bool]) -> int:
+        """Drop the replies that are meant, by their JSON, and overwrite their bytes; returns how many went.
+
+        Raises:
+            LlmopsError: ``cache_failed``.
+        """
+        self.flush()
+        try:
+            self._connection.execute("PRAGMA secure_delete = ON")
+            rows = self._connection.execute("SELECT key, reply FROM answers")
+            keys = [(key,) for key, reply in rows if meant(bytes(reply))]
+            if keys:
+                with counted_write(self._connection):
+                    self._connection.executemany("DELETE FROM answers WHERE key = ?", keys)
+        except sqlite3.Error as error:
+            raise _failed(self._path, error) from error
+        return len(keys)
 
     def close(self) -> None:
         """Write what waits and close the file."""
