@@ -15,7 +15,15 @@ import typer
 
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.cli.serve_address import announcement, check_encryption, free_port, in_the_clear, keys_of
+from llmops_tui.cli.serve_address import (
+    TlsCert,
+    TlsKey,
+    announcement,
+    check_encryption,
+    free_port,
+    in_the_clear,
+    keys_of,
+)
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
@@ -68,10 +76,8 @@ def serve(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
     ] = False,
-    tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", help="Encrypt the address: a certificate in PEM, with its chain.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="The key of that certificate, in PEM.")] = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A further Host to answer to.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="An Origin whose pages may ask.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for memory instead of refusing.")] = False,

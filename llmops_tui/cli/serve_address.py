@@ -8,7 +8,9 @@ import secrets
 import socket
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
 
 _KEY_WAIT_SECONDS = 5.0
+# What every command that listens on an address takes.
+TlsCert = Annotated[
+    Path | None, typer.Option("--tls-cert", help="Encrypt the address: a certificate in PEM, with its chain.")
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The key of that certificate, in PEM.")]
 
 
 def announcement(place: str, options: LoadOptions, key_file: Path | None, model: str) -> str:

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware.gpus import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
+from llmops_tui.hardware.processes import Ours
+from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
 from llmops_tui.monitoring.energy import energy_between
+from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.grains import GRAINS
 from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.latency import Latencies, Minute
@@ -27,6 +30,7 @@ from llmops_tui.monitoring.replay import replay
 from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, dump_rules, parse_rules, save_rules
 from llmops_tui.monitoring.series import of_latencies
 from llmops_tui.monitoring.sketch import ACCURACY, LatencySketch
+from llmops_tui.monitoring.under_way import ours
 from llmops_tui.monitoring.what_ran import what_ran
 from llmops_tui.workspace.journal import Journal, Timing
 from llmops_tui.workspace.layout import Workspace
@@ -482,3 +486,13 @@ def test_a_simulated_day() -> None:
 @pytest.mark.slow
 def test_a_simulated_day_of_a_million_requests() -> None:
     simulate(1_000_000, 2)
+
+
+def test_a_server_is_its_process_only_where_number_and_start_agree() -> None:
+    there = identify(os.getppid())
+    assert there is not None
+    assert ours((EngineLoad("m", there, state="silent"),), ())[there.pid] == Ours("m", "server")
+    # One of another container that has the number of a process here, and one that has ended.
+    assert there.pid not in ours((EngineLoad("m", ProcessIdentity(there.pid, there.started + 1)),), ())
+    told = EngineLoad("m", there, ProcessIdentity(7, 1.0)).as_dict()
+    assert (told["pid"], told["engine_pid"]) == (there.pid, 7)
