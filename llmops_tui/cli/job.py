@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,20 +50,17 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
     """What a job printed."""
+    from llmops_tui.jobs.output import read_output
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
     store = JobStore(session.journal)
     job = store.get(job_id)
-    path = store.folder(job) / "output.log"
-    seen = 0
+    parts = read_output(store.folder(job))
     while True:
         ended = job.state.final
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(seen)
-                part = file.read()
-            seen += len(part)
+        # What was kept of before comes in parts; nothing new is an empty one, or a log that is not there yet.
+        for part in itertools.takewhile(bool, parts):
             text = part.decode("utf-8", "replace")
             if session.options.json:
                 for line in text.splitlines():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Texts of so many traces are in memory at once.
 _BATCH = 5000
-_LOG = re.compile(r"\.log(\.\d+)?$")
+_LOG = re.compile(r"\.log(\.\d+|\.head)?$")
 # What could not be replayed or folded, and what a database that was lost left behind.
 _SET_ASIDE = re.compile(r"(^|/)(refused-[^/]*|[^/]*\.(corrupt|lost)-[^/]*)$")
 _DAY = 86_400

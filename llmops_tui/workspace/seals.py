@@ -84,7 +84,7 @@ def kind_of(name: str) -> str:
         return "sqlite"
     if name.endswith(".duckdb"):
         return "duckdb"
-    return "log" if name.endswith((".log", ".jsonl")) or name.startswith("logs/") else "file"
+    return "log" if name.endswith((".log", ".log.1", ".log.head", ".jsonl")) or name.startswith("logs/") else "file"
 
 
 def sealed_files(root: Path) -> Iterator[str]:
