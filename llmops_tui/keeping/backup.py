@@ -128,6 +128,7 @@ class _Known:
 
     files: dict[str, tuple[str, int]]
     places: dict[str, str]
+    increments: int = 0
 
     def place_of(self, name: str, path: Path) -> tuple[str, tuple[str, int]] | None:
         """The backup that has a file as it is now, and its hash and size; none where it is to be copied."""
@@ -153,7 +154,7 @@ def _known(earlier: Path | None, target: Path, passphrase: str) -> _Known:
     manifest = read_manifest(earlier, passphrase)
     places = {name: manifest.elsewhere.get(name, earlier.name) for name in manifest.files}
     there = {place for place in set(places.values()) if earlier.with_name(place).exists()}
-    return _Known({n: f for n, f in manifest.files.items() if places[n] in there}, places)
+    return _Known({n: f for n, f in manifest.files.items() if places[n] in there}, places, manifest.increments + 1)
 
 
 def _write(
@@ -199,6 +200,7 @@ def _write(
                 left_out,
                 own_id,
                 elsewhere,
+                known.increments if elsewhere else 0,
             )
             body = json.dumps(manifest.as_dict(), indent=1).encode()
             info = tarfile.TarInfo(MANIFEST)

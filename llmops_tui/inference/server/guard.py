@@ -132,7 +132,7 @@ class Guard:
         # A name can be rebound; an address cannot.
         return self._any_address and _is_address(name)
 
-    def _caller(self, given: list[bytes], address: str, *, over_tcp: bool) -> Caller | None:
+    def _caller(self, given: list[bytes], address: str = "", *, over_tcp: bool) -> Caller | None:
         """Whose key it is; none where it is nobody's."""
         right, name = [], ""
         if len(given) == 1 and given[0].startswith(b"Bearer "):
