@@ -113,6 +113,12 @@ def erase_traces(
     if found.files and not keep_files:
         forget_seals(workspace, found.files)
         take_away(found.files)
+    # From here on nothing more is said of them without a look into the book.
+    journal = Journal(workspace)
+    try:
+        journal.forget_ids(ids)
+    finally:
+        journal.close()
 
     def work(book: duckdb.DuckDBPyConnection) -> int:
         chosen = "list_contains(?::VARCHAR[], {})"

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,24 @@ class Journal:
             (begin, end, limit),
         )
         return [Timing(*row) for row in rows]
+
+    def knows_request(self, key: str) -> bool:
+        """Whether a request of just this id ended lately, and was not deleted; the book is not asked, which may be busy."""
+        row = (
+            self.connection()
+            .execute(
+                "SELECT EXISTS (SELECT 1 FROM events WHERE key = ? AND kind = 'request') "
+                "OR EXISTS (SELECT 1 FROM timings WHERE id = ?)",
+                (key, key),
+            )
+            .fetchone()
+        )
+        return bool(row[0])
+
+    def forget_ids(self, keys: Iterable[str]) -> None:
+        """Keep of requests that are deleted only how long they took."""
+        with self.transaction() as connection:
+            connection.executemany("UPDATE timings SET id = '' WHERE id = ?", [(key,) for key in keys])
 
     def forget_timings(self, before: float, counted: int) -> int:
         """Drop the timings of requests that ended before a moment and were counted, up to the one of that number.

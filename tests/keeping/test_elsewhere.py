@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.evaluation.running.cache import AnswerCache
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.keeping.check import check
@@ -86,6 +86,17 @@ def test_what_is_deleted_is_in_no_byte_wherever_it_was(lived: Workspace) -> None
     assert kept(lived) == {"other", "short"}
     assert (lived.logs / "innocent.log").exists()
     assert check(lived).errors == []
+
+
+def test_nothing_more_is_said_of_what_was_deleted(lived: Workspace) -> None:
+    ask(lived, 2)
+    store = TraceStore(Catalogue(lived), Journal(lived))
+    remove_traces(lived, TraceFilter(), "run_x00001")
+    with pytest.raises(NotFoundError):
+        give(store, "run_x00001", comment=f"of {MARK}")
+    assert store.journal.knows_request("run_x00000")
+    give(store, "run_x00000", score="up")
+    store.journal.close()
 
 
 def test_files_stay_where_that_is_asked_and_are_named(lived: Workspace) -> None:
