@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.hardware.gpus import GpuSampler
+from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
 from llmops_tui.monitoring.energy import energy_between
