@@ -22,6 +22,8 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
 _PROGRESS_SECONDS = 0.2
+# Where modules went that recorded jobs of earlier versions name, so that those can be resumed.
+_MOVED = {"llmops_tui.training.finish.exporting": "llmops_tui.training.worker.exporting"}
 
 
 class JobCancelledError(Exception):
@@ -90,6 +92,7 @@ def run(workspace: Workspace, job_id: str) -> int:
 
 def _entry(name: str) -> Callable[..., dict[str, Any]]:
     module, _, function = name.partition(":")
+    module = _MOVED.get(module, module)
     if not module.startswith("llmops_tui."):
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
     entry: Any = getattr(importlib.import_module(module), function, None)

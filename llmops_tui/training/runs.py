@@ -84,7 +84,7 @@ class RunState:
 
 
 class RunStore:
-    """Start, find, steer and finish training runs."""
+    """Start, find and steer training runs, and keep what they came to."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -278,18 +278,14 @@ class RunStore:
             _launch(launcher, name, place)
         return self.state(self.get(name))
 
-    def finish(self, run: Run, adapter: Path, facts: dict[str, Any]) -> dict[str, Any]:
-        """Make what is to be made of a trained adapter, and record the run as done; returns its result."""
-        from llmops_tui.training.finish.adapter import finish_adapter
-
-        result = facts | finish_adapter(self, run, adapter)
+    def keep_result(self, run: Run, result: dict[str, Any]) -> None:
+        """Record what a run came to; it is done then."""
         self.catalogue.write(
             lambda book: book.execute(
                 "UPDATE training_runs SET result = ?, finished_at = ? WHERE name = ?",
                 [json.dumps(result), time.time(), run.name],
             )
         )
-        return {"run": run.name, **result}
 
     # ── measurements ──
 

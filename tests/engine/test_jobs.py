@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
+from llmops_tui.jobs.worker import _entry
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.waiting import wait_for
@@ -73,6 +75,24 @@ def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:
     failed = ended(launcher, launcher.start(kind="x", title="x", entry="os:system", arguments={"command": "true"}))
     assert failed.state == JobState.FAILED
     assert "not a part of llmops" in failed.cause
+
+
+def test_every_entry_that_the_code_names_is_there() -> None:
+    named = {
+        found
+        for wing in ("llmops_tui", "screens")
+        for path in Path(wing).rglob("*.py")
+        for found in re.findall(r'"(llmops_tui\.[\w.]+:\w+)"', path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 10
+    for name in named:
+        assert callable(_entry(name)), name
+
+
+def test_a_job_recorded_before_its_module_moved_can_be_resumed() -> None:
+    assert _entry("llmops_tui.training.finish.exporting:export") is _entry(
+        "llmops_tui.training.worker.exporting:export"
+    )
 
 
 def test_a_cancelled_job_ends_and_can_be_resumed(launcher: JobLauncher, endless: Job) -> None:

@@ -10,8 +10,8 @@ from llmops_tui.models.quantize import TYPES
 if TYPE_CHECKING:
     from llmops_tui.training.runs import Run, RunStore
 
-ENTRY = "llmops_tui.training.finish.exporting:export"
-CONVERT_ENTRY = "llmops_tui.training.finish.exporting:convert_model"
+ENTRY = "llmops_tui.training.worker.exporting:export"
+CONVERT_ENTRY = "llmops_tui.training.worker.exporting:convert_model"
 
 
 def check_export(store: RunStore, name: str, quantize: str | None) -> Run:

@@ -27,6 +27,7 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
     try:
         with turns.turn(context, found.recipe, beside=found.beside), _room(context, found):
             context.report(0, "loading the training libraries")
+            from llmops_tui.training.finish.adapter import finish_adapter
             from llmops_tui.training.worker.loop import train
             from llmops_tui.training.worker.recording import StoppedAfterSaveError
 
@@ -45,7 +46,9 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
                 state = stopped.state
                 return {"run": run_name, "state": state}
             state = "done"
-            return store.finish(found, outcome.adapter, _facts(outcome))
+            result = _facts(outcome) | finish_adapter(store, found, outcome.adapter)
+            store.keep_result(found, result)
+            return {"run": run_name, **result}
     except JobCancelledError:
         state = "stopped"
         raise
