@@ -15,8 +15,9 @@ from typing import IO, Any
 from llmops_tui.datasets.formats.reading import RowRefusedError
 from llmops_tui.datasets.formats.writing import formats_for, writer
 from llmops_tui.datasets.importing import read_files
-from llmops_tui.datasets.operations.base import Report, hash_of, no_report
+from llmops_tui.datasets.operations.base import hash_of
 from llmops_tui.datasets.parts import PartWriter, typed_projection
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
 from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion

@@ -12,8 +12,8 @@ import numpy as np
 
 from llmops_tui.datasets.checks.sets import label_column
 from llmops_tui.datasets.near_duplicates import normal
-from llmops_tui.datasets.operations.base import Report, no_report
 from llmops_tui.datasets.operations.selecting import shuffled
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Row, content_text, conversation, whole_text
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.datasets.tokens import ModelText

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from llmops_tui.datasets.operations.base import Report, no_report
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.errors import InputRefusedError

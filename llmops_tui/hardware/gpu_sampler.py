@@ -14,7 +14,7 @@ class GpuSampler:
     """The GPUs of this machine, whoever made them. ``look_slowly`` may be called from another thread."""
 
     def __init__(self, sources: list[GpuSource] | None = None) -> None:
-        self._sources = [NvidiaSource(), AmdSource()] if sources is None else sources
+        self._sources: list[GpuSource] = [NvidiaSource(), AmdSource()] if sources is None else sources
 
     def look(self, *, processes: bool = False) -> GpuView:
         """All GPUs now, numbered through. Trouble of one vendor does not hide the GPUs of the other."""

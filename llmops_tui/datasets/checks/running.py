@@ -22,8 +22,8 @@ from llmops_tui.datasets.checks.texts import (
     PersonalData,
     TemplateMarks,
 )
-from llmops_tui.datasets.operations.base import Report, no_report
 from llmops_tui.datasets.overlap import Overlap, find_overlap
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
 

@@ -7,7 +7,8 @@ from hashlib import blake2b
 from typing import Any
 
 from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
-from llmops_tui.datasets.operations.base import Made, Report, Work, apply
+from llmops_tui.datasets.operations.base import Made, Work, apply
+from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.records import dump_json, question_text, whole_text
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, check_name
 from llmops_tui.errors import InputRefusedError

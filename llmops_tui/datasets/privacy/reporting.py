@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from llmops_tui.datasets.operations.base import Report, no_report
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.privacy.recognising import KINDS, find_personal, not_searched

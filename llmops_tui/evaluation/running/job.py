@@ -11,12 +11,12 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
-from llmops_tui.evaluation.contamination import overlap_of
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.registry import ALWAYS
 from llmops_tui.evaluation.running.asking import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.running.cache import AnswerCache
+from llmops_tui.evaluation.running.contamination import overlap_of
 from llmops_tui.evaluation.running.manifest import manifest_of
 from llmops_tui.evaluation.running.rendering import TEXT, choices_request, render_all, request_of, sampling
 from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
