@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -90,7 +90,7 @@ def run(workspace: Workspace, job_id: str) -> int:
     return 0
 
 
-def _entry(name: str) -> Callable[..., dict[str, Any]]:
+def _entry(name: str) -> Callable[..., Mapping[str, object]]:
     module, _, function = name.partition(":")
     module = _MOVED.get(module, module)
     if not module.startswith("llmops_tui."):
@@ -99,7 +99,7 @@ def _entry(name: str) -> Callable[..., dict[str, Any]]:
     # What a module merely imports is no part of it.
     if getattr(entry, "__module__", "") != module:
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
-    return cast("Callable[..., dict[str, Any]]", entry)
+    return cast("Callable[..., Mapping[str, object]]", entry)
 
 
 if __name__ == "__main__":
