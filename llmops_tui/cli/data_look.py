@@ -9,6 +9,7 @@ import typer
 from llmops_tui.cli.output import LIMIT, Session, session_of
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.reports import CheckReport
     from llmops_tui.datasets.store import DatasetStore
 
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
@@ -122,7 +123,7 @@ def check(
     session.emit(report, lambda: _check_text(version.ref, report))
 
 
-def _check_text(ref: str, report: dict[str, Any]) -> str:
+def _check_text(ref: str, report: CheckReport) -> str:
     lines = [f"{ref}: {report['of']:,} rows"]
     for problem in report["problems"]:
         count = f"{problem['rows']:,} rows" if problem["rows"] else problem["note"]

@@ -15,6 +15,7 @@ from llmops_tui.datasets.near_duplicates import normal
 from llmops_tui.datasets.operations.selecting import shuffled
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Row, content_text, conversation, whole_text
+from llmops_tui.datasets.reports import Profiled
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import LlmopsError
@@ -33,7 +34,7 @@ def column_statistics(version: DatasetVersion) -> list[dict[str, Any]]:
     try:
         for column in version.columns:
             name = quote_name(column.name)
-            facts: dict[str, Any] = column.as_dict()
+            facts: dict[str, Any] = {**column.as_dict()}
             row = connection.execute(
                 f"SELECT count({name}), approx_count_distinct({name}) FROM {version.source}"
             ).fetchone()
@@ -311,7 +312,7 @@ def wilson(hits: int, total: int) -> list[float]:
     return [max(0.0, (centre - width) / (1 + z * z / total)), min(1.0, (centre + width) / (1 + z * z / total))]
 
 
-def run_profile_job(context: Any, ref: str, model: str = "", max_length: int = 2048) -> dict[str, Any]:
+def run_profile_job(context: Any, ref: str, model: str = "", max_length: int = 2048) -> Profiled:
     """The job: the profile of all rows, kept beside the version."""
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.models.registry import ModelRegistry
