@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from llmops_tui.datasets.agreement import cohen_kappa
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.records import Facts
 
 
 class Asking(Protocol):
@@ -165,7 +166,7 @@ class Judge(AskingMetric):
             score if person in (None, "") else Score(score.value, score.reason, {**score.detail, "human": str(person)})
         )
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """How far the judge agrees with people, by Cohen's kappa, and on how many answers."""
         both = [(str(round(s.value)), s.detail["human"]) for s in scores if s.value is not None and "human" in s.detail]
         kappa = cohen_kappa([a for a, _ in both], [b for _, b in both]) if both else None

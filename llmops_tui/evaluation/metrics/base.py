@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, bca, clustered_sums, mean_of, rows_of
 from llmops_tui.evaluation.statistics.intervals import mean_interval
 
@@ -90,7 +91,7 @@ class Summary:
     interval: Interval
     n: int
     unusable: int
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
 
 
 class Metric(BaseModel):
@@ -133,7 +134,7 @@ class Metric(BaseModel):
         """The figure from sums of shape (resamples, columns): shape (resamples,)."""
         return mean_of(sums)
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """What else there is to say of a run, such as a confusion matrix."""
         del scores
         return {}

@@ -14,6 +14,7 @@ from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.running.asking import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.running.cache import AnswerCache
 from llmops_tui.evaluation.running.contamination import overlap_of
@@ -36,14 +37,14 @@ _LOOK_EVERY = 25
 _FLUSH_SECONDS = 0.5
 
 
-def run(context: JobContext, runs: list[str]) -> dict[str, Any]:
+def run(context: JobContext, runs: list[str]) -> Evaluated:
     """Do the runs one after another; what is done already stays. Returns their names and figures."""
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
     renderer = TemplateRenderer()
     try:
-        found = []
+        found: list[RunFigures] = []
         known = {entry.name for entry in store.all()}
         if removed := [name for name in runs if name not in known]:
             sys.stderr.write(f"removed meanwhile, and left out: {', '.join(removed)}\n")
@@ -309,10 +310,8 @@ class _Runner:
         results = read_results(self._results)
         seconds = time.monotonic() - self._began
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
-        summary = summarise(results, self._metrics, seconds, swaps) | {
-            "of": len(cases.cases),
-            "stopped_early": self._enough,
-        }
+        summary = summarise(results, self._metrics, seconds, swaps)
+        summary |= {"of": len(cases.cases), "stopped_early": self._enough}
         self._context.report(self._share(0.99), "comparing the cases with what the model was trained on")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
