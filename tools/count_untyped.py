@@ -1,4 +1,7 @@
-"""Count ``dict[str, Any]`` in the signatures of the engine: records without a type, by room or one by one."""
+"""Count ``dict[str, Any]`` in the signatures of the engine: records without a type, by room or one by one.
+
+``Mapping[str, Any]`` is the same under another name, and counts as well.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def untyped(folder: Path) -> Iterator[tuple[Path, int, str, int]]:
                 a = node.args
                 every = [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg))]
                 told = [ast.unparse(each) for each in (*(arg.annotation for arg in every), node.returns) if each]
-                count = sum(text.count("dict[str, Any]") for text in told)
+                count = sum(text.count(f"{kind}[str, Any]") for text in told for kind in ("dict", "Mapping"))
                 if count:
                     yield path, node.lineno, node.name, count
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
     from llmops_tui.inference.server_record import ServerHandle
     from llmops_tui.inference.supervisor import ServerSupervisor
+    from llmops_tui.inference.wire import Reply
     from llmops_tui.models.registry import Model
 
 _POLL_SECONDS = 0.2
@@ -234,7 +235,7 @@ def embed(
     session = session_of(context)
     endpoint = endpoint_of(session, model)
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> Reply:
         from llmops_tui.inference.client import ModelClient
 
         async with ModelClient(endpoint) as client:

@@ -25,6 +25,7 @@ from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.wire import Reply
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.settings import load_settings
@@ -102,7 +103,7 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
     return Decision(*found)
 
 
-def _share(reply: dict[str, Any], wanted: str) -> float | None:
+def _share(reply: Reply, wanted: str) -> float | None:
     try:
         masses = grade_masses(reply, ("1", "2"))
     except LlmopsError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.records import PerplexityRecord
 from llmops_tui.evaluation.statistics.bootstrap import Interval, bca
 from llmops_tui.inference.client import ModelClient
@@ -122,6 +122,8 @@ async def _span(
     body = {
         "prompt": [prompt], "echo": True, "logprobs": 0, "max_tokens": 0, "temperature": 0.0, "logprob_start_len": at,
     }  # fmt: skip
-    told = (await client.complete("/v1/completions", body))["choices"][0]["logprobs"]
+    told = (await client.complete("/v1/completions", body))["choices"][0].get("logprobs")
+    if not told:
+        raise LlmopsError("no_logprobs", f"{client.model!r} tells no log-probabilities", "Choose another model.")
     tokens, values = told["tokens"][-(end - done) :], told["token_logprobs"][-(end - done) :]
     return list(zip(tokens, values, strict=True))

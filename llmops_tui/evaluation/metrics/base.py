@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, bca, clustered_sums, mean_of, rows_of
 from llmops_tui.evaluation.statistics.intervals import mean_interval
+from llmops_tui.inference.wire import ChatMessage
 
 # Figures of a whole set, such as BLEU, are computed anew for each resample.
 _SET_RESAMPLES = 1000
@@ -34,7 +35,7 @@ class Case:
     index: int
     key: str
     variables: dict[str, Any] = field(default_factory=dict)
-    messages: tuple[dict[str, Any], ...] = ()
+    messages: tuple[ChatMessage, ...] = ()
     expected: Any = None
     context: str = ""
     choices: tuple[str, ...] = ()

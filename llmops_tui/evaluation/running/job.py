@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.files import sha256_file
@@ -124,7 +126,7 @@ class _Runner:
                 log.close()
         await asyncio.to_thread(self._finish, cases, rendered)
 
-    async def _rendered(self, cases: CaseSet) -> list[list[dict[str, Any]]]:
+    async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
         """The messages of each case; of a chain, those of its first step."""
         first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
         prompt = self._store.prompts.get(first) if first else None
@@ -132,9 +134,7 @@ class _Runner:
 
     # ── asking ──
 
-    async def _ask_all(
-        self, cases: CaseSet, rendered: list[list[dict[str, Any]]], asker: Asker, log: ResultLog
-    ) -> None:
+    async def _ask_all(self, cases: CaseSet, rendered: list[list[ChatMessage]], asker: Asker, log: ResultLog) -> None:
         left = [
             (case, messages, repeat)
             for repeat in range(self._suite.repeats)
@@ -172,7 +172,7 @@ class _Runner:
             raise first_error[0]
 
     async def _from_cache(
-        self, left: list[Any], identity: dict[str, Any], asker: Asker, log: ResultLog, total: int
+        self, left: list[Any], identity: Mapping[str, object], asker: Asker, log: ResultLog, total: int
     ) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
         keys = [self._key(messages, repeat, identity, asker)[0] for _, messages, repeat in left]
@@ -187,16 +187,16 @@ class _Runner:
         return rest
 
     def _key(
-        self, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> tuple[str, Request]:
         parameters = sampling(self._entry.asked.parameters, repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
         return asker.key(
-            identity, request.path, request.body | {"sampling": parameters.model_dump(mode="json")}
+            identity, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
         ), request
 
     async def _answer(
-        self, case: Case, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         """The answer to a case; a request that is refused is an answer with an error.
 
@@ -213,7 +213,7 @@ class _Runner:
             return Answer(error=f"{error.code}: {error.message}")
 
     async def _chained(
-        self, case: Case, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         """The answer, or of a chain the last one, each step given the answers before it."""
         answer = await self._generate(messages, repeat, identity, asker)
@@ -225,7 +225,7 @@ class _Runner:
         return answer
 
     async def _generate(
-        self, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         key, request = self._key(messages, repeat, identity, asker)
         known = asker.cache.find([key]) if self._suite.chain else {}
@@ -235,7 +235,7 @@ class _Runner:
         return read_answer(reply, trace=trace)
 
     async def _choose(
-        self, case: Case, messages: list[dict[str, Any]], identity: dict[str, Any], asker: Asker
+        self, case: Case, messages: list[ChatMessage], identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         if len(case.choices) < 2:
             return Answer(error="the case has no choices")
@@ -305,7 +305,7 @@ class _Runner:
         _, half = _running(log, metric)
         self._enough = half is not None and half <= until.half_width
 
-    def _finish(self, cases: CaseSet, rendered: list[list[dict[str, Any]]]) -> None:
+    def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]]) -> None:
         """Summarise, and record the run as done."""
         results = read_results(self._results)
         seconds = time.monotonic() - self._began

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
@@ -14,11 +13,12 @@ from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.workspace.files import sha256_text
 
 
 def manifest_of(
-    store: EvaluationStore, suite: Suite, entry: EvalRun, cases: CaseSet, rendered: list[list[dict[str, Any]]],
+    store: EvaluationStore, suite: Suite, entry: EvalRun, cases: CaseSet, rendered: list[list[ChatMessage]],
     metrics: list[Metric], options: LoadOptions,
 ) -> Manifest:  # fmt: skip
     """The manifest of a run."""
