@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmops_tui.datasets.checks.base import Check, Finding
+from llmops_tui.datasets.checks.base import Check, CheckOptions, Finding
 from llmops_tui.datasets.checks.conversations import (
     BrokenTurns,
     Phrases,
@@ -50,7 +50,7 @@ def find_check(name: str) -> type[Check]:
 
 def run_checks(
     version: DatasetVersion,
-    parameters: dict[str, Any] | None = None,
+    parameters: CheckOptions | None = None,
     *,
     only: tuple[str, ...] = (),
     sample: int | None = None,
@@ -58,7 +58,7 @@ def run_checks(
 ) -> dict[str, Finding]:
     """What each check found, by its id; on the first ``sample`` rows where that is given."""
     classes = [c for c in CHECKS if version.kind in c.kinds and (not only or c.id in only)]
-    checks = [check(version.kind, version.columns, parameters or {}) for check in classes]
+    checks = [check(version.kind, version.columns, parameters or CheckOptions()) for check in classes]
     total = min(version.rows, sample or version.rows)
     done = 0
     for batch in version.read(limit=sample):
@@ -98,7 +98,7 @@ def overlaps_with(store: DatasetStore, version: DatasetVersion, others: list[str
     return [find_overlap(version, store.get(ref)) for ref in others]
 
 
-def run_check_job(context: Any, ref: str, parameters: dict[str, Any], model: str = "") -> Checked:
+def run_check_job(context: Any, ref: str, parameters: CheckOptions, model: str = "") -> Checked:
     """The job: run all checks over all rows, and keep the report beside the version."""
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.workspace.catalogue import Catalogue
