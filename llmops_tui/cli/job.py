@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast, overload
 
 import typer
 
@@ -12,6 +13,7 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
+    from llmops_tui.jobs.entries import JobEntry
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.jobs.store import Job
 
@@ -19,6 +21,7 @@ app = typer.Typer(help="Jobs in the background.", no_args_is_help=True, rich_mar
 
 _Id = Annotated[str, typer.Argument(help="The job's id, or its beginning.")]
 _FOLLOW_SECONDS = 0.3
+Result = TypeVar("Result", bound=Mapping[str, object])
 
 
 @app.command("list")
@@ -93,9 +96,35 @@ def resume(context: typer.Context, job_id: _Id) -> None:
     session.emit(job.as_dict(), lambda: f"started {job.id}")
 
 
+@overload
 def run_job(
-    session: Session, *, kind: str, title: str, entry: str, arguments: dict[str, Any], detach: bool = False
-) -> dict[str, Any] | None:
+    session: Session,
+    *,
+    kind: str,
+    title: str,
+    entry: JobEntry[Result],
+    arguments: Mapping[str, object],
+    detach: Literal[False] = False,
+) -> Result: ...
+@overload
+def run_job(
+    session: Session,
+    *,
+    kind: str,
+    title: str,
+    entry: JobEntry[Result],
+    arguments: Mapping[str, object],
+    detach: bool,
+) -> Result | None: ...
+def run_job(
+    session: Session,
+    *,
+    kind: str,
+    title: str,
+    entry: JobEntry[Result],
+    arguments: Mapping[str, object],
+    detach: bool = False,
+) -> Result | None:
     """Start a job and wait for its result; detached, tell which it is and return none.
 
     Raises:
@@ -108,7 +137,7 @@ def run_job(
     if detach:
         session.emit(job.as_dict(), lambda: f"started {job.id}; llmops job show {job.id}")
         return None
-    return follow_to_end(session, launcher, job.id).result or {}
+    return cast("Result", follow_to_end(session, launcher, job.id).result or {})
 
 
 def follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:

@@ -82,7 +82,7 @@ def _serve(
     tls: tuple[Path | None, Path | None],
 ) -> None:  # fmt: skip
     from llmops_tui.inference.server.options import ServerOptions
-    from llmops_tui.inference.supervisor import address_of
+    from llmops_tui.inference.server_record import address_of
     from llmops_tui.monitoring.endpoint import serve
 
     certificate, key_of_it = check_encryption(*tls, address=True)

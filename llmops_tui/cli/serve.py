@@ -29,7 +29,9 @@ from llmops_tui.errors import ExitCode, LlmopsError
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.options import LoadOptions
-    from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+    from llmops_tui.inference.server_record import ServerHandle
+    from llmops_tui.inference.supervisor import ServerSupervisor
+    from llmops_tui.inference.wire import Reply
     from llmops_tui.models.registry import Model
 
 _POLL_SECONDS = 0.2
@@ -191,7 +193,7 @@ def _port_for(supervisor: ServerSupervisor, running: ServerHandle | None, host: 
     Raises:
         LlmopsError: as :func:`free_port`; another server of ours is named.
     """
-    from llmops_tui.inference.supervisor import address_of
+    from llmops_tui.inference.server_record import address_of
 
     address = {address_of(host, port, encrypted=encrypted) for encrypted in (False, True)}
     if running is not None and running.address in address:
@@ -239,7 +241,7 @@ def embed(
     session = session_of(context)
     endpoint = endpoint_of(session, model)
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> Reply:
         from llmops_tui.inference.client import ModelClient
 
         async with ModelClient(endpoint) as client:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.parts import content_hash, read_rows, source_sql
 from llmops_tui.datasets.records import Column, Row
+from llmops_tui.datasets.reports import RecipeRecord, VersionRecord, ViewRecord
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text, sync_folder
@@ -42,7 +43,7 @@ class Recipe:
     parameters: dict[str, Any]
     inputs: tuple[tuple[str, str], ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RecipeRecord:
         """The recipe as JSON."""
         return {
             "operation": self.operation, "parameters": self.parameters,
@@ -109,7 +110,7 @@ class DatasetVersion:
         found = {n: row for batch in self.read(f"_row IN ({wanted})") for n, row in batch}
         return [found[n] for n in numbers if n in found]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
         return {
             "dataset": self.dataset, "version": self.number, "id": self.id, "sha256": self.sha256, "parent": self.parent,
@@ -293,7 +294,7 @@ class DatasetStore:
         )
         return json.loads(row[0]) if row else None
 
-    def keep_report(self, sha256: str, what: str, report: dict[str, Any]) -> None:
+    def keep_report(self, sha256: str, what: str, report: Mapping[str, object]) -> None:
         """Keep a report of some content; a newer one replaces it."""
         text = json.dumps(report)
         self.catalogue.write(
@@ -302,7 +303,7 @@ class DatasetStore:
             )
         )
 
-    def views(self, name: str) -> dict[str, dict[str, Any]]:
+    def views(self, name: str) -> dict[str, ViewRecord]:
         """The saved views of a dataset."""
         rows = self.catalogue.read(
             lambda book: book.execute(
@@ -311,7 +312,7 @@ class DatasetStore:
         )
         return {str(n): json.loads(v) for n, v in rows}
 
-    def save_view(self, name: str, view_name: str, view: dict[str, Any]) -> None:
+    def save_view(self, name: str, view_name: str, view: ViewRecord) -> None:
         """Keep a view: its filter, sort and search."""
         text = json.dumps(view)
         self.catalogue.write(

@@ -65,7 +65,7 @@ def _lm_eval(run: EvalRun) -> dict[str, Any]:
     better = {}
     for name, figure in summary["metrics"].items():
         figures[f"{name},none"] = figure["mean"]
-        if figure["low"] is not None:
+        if figure["low"] is not None and figure["high"] is not None:
             # Half the interval over the normal quantile: what a standard error would have to be.
             figures[f"{name}_stderr,none"] = (figure["high"] - figure["low"]) / (2 * 1.959964)
         better[name] = figure["better"] > 0

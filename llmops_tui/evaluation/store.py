@@ -12,7 +12,9 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
 from llmops_tui.evaluation.metrics.asking import AskingMetric
+from llmops_tui.evaluation.records import AskedRecord, Evaluated, Manifest, RunRecord, RunSummary, SuiteRecord
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
 from llmops_tui.models.registry import ModelRegistry
@@ -25,7 +27,7 @@ from llmops_tui.workspace.lineage import record_edges
 if TYPE_CHECKING:
     import duckdb
 
-ENTRY = "llmops_tui.evaluation.running.job:run"
+ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.running.job:run")
 RESULTS = "results.jsonl"
 _COLUMNS = "name, suite, suite_number, job, asked, manifest, summary, results_sha256, created_at, finished_at"
 
@@ -44,7 +46,7 @@ class SuiteVersion:
         """How to name it: ``triage@2``."""
         return f"{self.suite.name}@{self.number}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SuiteRecord:
         """The version as the command line's JSON shows it."""
         return {
             "suite": self.suite.name, "version": self.number, "sha256": self.suite.sha256, "note": self.note,
@@ -61,7 +63,7 @@ class Asked:
     parameters: dict[str, Any] = field(default_factory=dict)
     parallel: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AskedRecord:
         """For JSON."""
         return {"prompt": self.prompt, "model": self.model, "parameters": self.parameters, "parallel": self.parallel}
 
@@ -75,8 +77,8 @@ class EvalRun:
     suite_number: int
     job: str
     asked: Asked
-    manifest: dict[str, Any]
-    summary: dict[str, Any] | None
+    manifest: Manifest
+    summary: RunSummary | None
     results_sha256: str
     created_at: float
     finished_at: float | None
@@ -118,7 +120,7 @@ class EvalState:
         """Why it ended, or what it does."""
         return self.cause or (self.job.message if self.job is not None else "")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RunRecord:
         """The run as the command line's JSON shows it."""
         run, summary = self.run, self.run.summary or {}
         return {
@@ -324,7 +326,7 @@ class EvaluationStore:
             _launch(launcher, state.run.suite_ref, names, place)
         return self.state(self.get(name))
 
-    def finish(self, name: str, manifest: dict[str, Any], summary: dict[str, Any], results_sha256: str) -> None:
+    def finish(self, name: str, manifest: Manifest, summary: RunSummary, results_sha256: str) -> None:
         """Record a run as done, and what its results come from."""
         inputs = [manifest.get("model_sha256"), manifest.get("adapter_sha256"), manifest.get("dataset_sha256")]
         inputs += manifest.get("prompt_sha256") or []

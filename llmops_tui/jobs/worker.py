@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -22,6 +22,8 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
 _PROGRESS_SECONDS = 0.2
+# Where modules went that recorded jobs of earlier versions name, so that those can be resumed.
+_MOVED = {"llmops_tui.training.finish.exporting": "llmops_tui.training.worker.exporting"}
 
 
 class JobCancelledError(Exception):
@@ -88,15 +90,16 @@ def run(workspace: Workspace, job_id: str) -> int:
     return 0
 
 
-def _entry(name: str) -> Callable[..., dict[str, Any]]:
+def _entry(name: str) -> Callable[..., Mapping[str, object]]:
     module, _, function = name.partition(":")
+    module = _MOVED.get(module, module)
     if not module.startswith("llmops_tui."):
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
     entry: Any = getattr(importlib.import_module(module), function, None)
     # What a module merely imports is no part of it.
     if getattr(entry, "__module__", "") != module:
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
-    return cast("Callable[..., dict[str, Any]]", entry)
+    return cast("Callable[..., Mapping[str, object]]", entry)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp
 from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, encryption, listen_at
 from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.monitoring.exporter import page
 from llmops_tui.monitoring.recorder import Recorder
 

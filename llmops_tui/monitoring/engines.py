@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import sentences
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.process import ProcessIdentity
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.hardware.gpus import GpuSampler, GpuView
+from llmops_tui.hardware.gpu_sampler import GpuSampler
+from llmops_tui.hardware.gpus import GpuView
 from llmops_tui.hardware.host import HostLoad, HostSampler
 from llmops_tui.hardware.processes import ProcessLoad, ProcessSampler
 from llmops_tui.inference.supervisor import ServerSupervisor

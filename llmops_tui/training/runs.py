@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobStore
 from llmops_tui.models.registry import Model, ModelRegistry
@@ -17,6 +18,7 @@ from llmops_tui.training import control
 from llmops_tui.training.examples import sources
 from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
+from llmops_tui.training.records import RunRecord, RunResult
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, within
@@ -24,7 +26,7 @@ from llmops_tui.workspace.layout import Workspace, within
 if TYPE_CHECKING:
     import duckdb
 
-ENTRY = "llmops_tui.training.worker.job:run"
+ENTRY: JobEntry[RunResult] = JobEntry("llmops_tui.training.worker.job:run")
 _COLUMNS = "name, recipe, job, base_sha256, data, options, result, created_at, finished_at"
 
 
@@ -46,7 +48,7 @@ class Run:
     beside: bool
     make_room: bool
     force: bool
-    result: dict[str, Any] | None
+    result: RunResult | None
     created_at: float
     finished_at: float | None
     folder: Path
@@ -67,7 +69,7 @@ class RunState:
             return self.job.cause
         return NEVER_BEGAN if self.state == "lost" else ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RunRecord:
         """The run as the command line's JSON shows it."""
         history = read_history(self.run.folder)
         left = history.remaining() if self.state == "running" else None
@@ -84,7 +86,7 @@ class RunState:
 
 
 class RunStore:
-    """Start, find, steer and finish training runs."""
+    """Start, find and steer training runs, and keep what they came to."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -278,18 +280,14 @@ class RunStore:
             _launch(launcher, name, place)
         return self.state(self.get(name))
 
-    def finish(self, run: Run, adapter: Path, facts: dict[str, Any]) -> dict[str, Any]:
-        """Make what is to be made of a trained adapter, and record the run as done; returns its result."""
-        from llmops_tui.training.finish.adapter import finish_adapter
-
-        result = facts | finish_adapter(self, run, adapter)
+    def keep_result(self, run: Run, result: RunResult) -> None:
+        """Record what a run came to; it is done then."""
         self.catalogue.write(
             lambda book: book.execute(
                 "UPDATE training_runs SET result = ?, finished_at = ? WHERE name = ?",
                 [json.dumps(result), time.time(), run.name],
             )
         )
-        return {"run": run.name, **result}
 
     # ── measurements ──
 

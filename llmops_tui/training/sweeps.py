@@ -17,19 +17,21 @@ import yaml
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_yaml, text_of
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.output import NAME as OUTPUT
 from llmops_tui.jobs.output import piped
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training import turns
 from llmops_tui.training.history import HistoryReader
 from llmops_tui.training.recipe import Recipe, changed, check, fields
+from llmops_tui.training.records import SweepResult
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.files import write_atomic
 
 if TYPE_CHECKING:
     import optuna
 
-ENTRY = "llmops_tui.training.sweeps:search"
+ENTRY: JobEntry[SweepResult] = JobEntry("llmops_tui.training.sweeps:search")
 Sampler = Literal["tpe", "random", "grid"]
 Space = dict[str, dict[str, Any]]
 _POLL_SECONDS = 0.2
@@ -102,7 +104,7 @@ def search(
     sampler: Sampler = "tpe",
     *,
     prune: bool = True,
-) -> dict[str, Any]:
+) -> SweepResult:
     """The job: run trials one after another; goes on where it was stopped."""
     import optuna
 
@@ -216,7 +218,7 @@ def _words(chosen: dict[str, Any]) -> str:
     return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())
 
 
-def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> dict[str, Any]:
+def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> SweepResult:
     import optuna
 
     rows = [{"trial": t.number, "state": t.state.name.lower(), "loss": t.value, **t.params} for t in study.trials]

@@ -11,6 +11,7 @@ from textual.content import Content
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.training.records import ProofStep
 from screens.widgets.proof import proof_table
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Details:
     engine: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     key: str = ""
-    proof: list[dict[str, Any]] = field(default_factory=list)
+    proof: list[ProofStep] = field(default_factory=list)
 
 
 def size_text(size: int) -> str:

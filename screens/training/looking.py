@@ -11,6 +11,7 @@ from llmops_tui.training.history import History, HistoryReader
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.records import ProofStep
     from llmops_tui.training.runs import Run, RunState, RunStore
     from screens.services import Services
 
@@ -43,7 +44,7 @@ class Looking:
     runs: list[Shown] = field(default_factory=list)
     recipes: list[KeptRecipe] = field(default_factory=list)
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
-    proofs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    proofs: dict[str, list[ProofStep]] = field(default_factory=dict)
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     readers: dict[str, HistoryReader] = field(default_factory=dict)
     # What the book says, and the stamp it had then; the records of other programs' runs with the stamps of their files.

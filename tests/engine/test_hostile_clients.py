@@ -23,7 +23,8 @@ from llmops_tui.inference.server import doors, guard
 from llmops_tui.inference.server.callers import key_name
 from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, listen_at
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue

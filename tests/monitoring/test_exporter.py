@@ -15,7 +15,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmops_tui.hardware.gpus import GpuSampler
+from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.jobs.process import ProcessIdentity

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.hardware.gpus import GpuSampler
+from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.hardware.processes import Ours
 from llmops_tui.jobs.process import ProcessIdentity, identify

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.wire import Reply
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
@@ -21,7 +21,7 @@ _MANY = 500
 FILE = "answers.db"
 
 
-def answer_key(what: dict[str, Any]) -> str:
+def answer_key(what: Mapping[str, object]) -> str:
     """The key of a request: the SHA-256 of its canonical JSON."""
     return sha256_text(json.dumps(what, sort_keys=True, separators=(",", ":")))
 
@@ -45,10 +45,10 @@ class AnswerCache:
             raise _failed(path, error) from error
         self._path = path
 
-    def find(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def find(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The replies that are known."""
         wanted = list(keys)
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Reply] = {}
         for start in range(0, len(wanted), _MANY):
             part = wanted[start : start + _MANY]
             marks = ", ".join("?" for _ in part)
@@ -59,7 +59,7 @@ class AnswerCache:
                 found[key] = orjson.loads(self._waiting[key])
         return found
 
-    def keep(self, key: str, reply: dict[str, Any]) -> None:
+    def keep(self, key: str, reply: Reply) -> None:
         """Keep a reply; written with others at the next :meth:`flush`."""
         self._waiting[key] = orjson.dumps(reply)
 

@@ -15,6 +15,7 @@ from llmops_tui.models.safetensors import read_tensors
 from llmops_tui.training.finish.families import Delta, Family, deltas
 from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.finish.tensors import read
+from llmops_tui.training.records import RunResult
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.lineage import record_edges
 
@@ -71,14 +72,14 @@ def write_adapter_gguf(family: Family, changes: list[Delta], target: Path, name:
     writer.close()
 
 
-def finish_adapter(store: RunStore, run: Run, adapter: Path) -> dict[str, Any]:
+def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
     """Write recipe and card beside an adapter, its GGUF form, and register that with its lineage."""
     base = store.base_of(run.recipe)
     write_atomic(adapter / "recipe.yaml", run.recipe.to_yaml())
     write_atomic(adapter / "README.md", _card(run, base))
     for leftover in ("training_args.bin",):
         (adapter / leftover).unlink(missing_ok=True)
-    result: dict[str, Any] = {"adapter": str(adapter)}
+    result: RunResult = {"adapter": str(adapter)}
     try:
         family = Family(str(base.header["architecture"]), _config(base.path))
         scratch = store.workspace.models / f".{run.name}.gguf.part"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
+from llmops_tui.training.records import ProofStep
 from llmops_tui.workspace.catalogue import Catalogue
 
 
-def keep_proof(catalogue: Catalogue, sha256: str, proof: list[dict[str, Any]]) -> None:
+def keep_proof(catalogue: Catalogue, sha256: str, proof: list[ProofStep]) -> None:
     """Keep the table of a model."""
     catalogue.write(
         lambda book: book.execute(
@@ -19,7 +19,7 @@ def keep_proof(catalogue: Catalogue, sha256: str, proof: list[dict[str, Any]]) -
     )
 
 
-def read_proof(catalogue: Catalogue, sha256: str) -> list[dict[str, Any]]:
+def read_proof(catalogue: Catalogue, sha256: str) -> list[ProofStep]:
     """The newest table of a model; empty where there is none."""
     rows = catalogue.read(
         lambda book: book.execute(

@@ -25,6 +25,7 @@ from llmops_tui.training.finish.proof import LOSSLESS, QUANTIZED, Case, Step, as
 from llmops_tui.training.finish.proofs import keep_proof
 from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.recipe import changed
+from llmops_tui.training.records import Converted, ExportResult
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.lineage import record_edges
 
@@ -39,12 +40,12 @@ def export(
     quantize: str | None = None,
     safetensors: str | None = None,
     serving: str = "",
-) -> dict[str, Any]:
+) -> ExportResult:
     """Make what was asked for of a run's adapter, and prove each step."""
     store = RunStore(context.workspace)
     run = check_export(store, run_name, quantize)
     maker = _Maker(context, store, run)
-    result: dict[str, Any] = {"run": run_name, "models": []}
+    result: ExportResult = {"run": run_name, "models": []}
     if safetensors is not None:
         maker.folder(Path(safetensors))
         result["safetensors"] = safetensors
@@ -67,7 +68,7 @@ def export(
     return result
 
 
-def convert_model(context: JobContext, name: str, target: str) -> dict[str, Any]:
+def convert_model(context: JobContext, name: str, target: str) -> Converted:
     """The job that writes a registered model folder as GGUF and registers that."""
     store = RunStore(context.workspace)
     model = store.registry.get(name)
