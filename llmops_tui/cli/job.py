@@ -9,6 +9,7 @@ import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.files import open_regular
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.launcher import JobLauncher
@@ -59,7 +60,7 @@ def logs(
     while True:
         ended = job.state.final
         if path.exists():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(seen)
                 part = file.read()
             seen += len(part)

@@ -26,7 +26,7 @@ from llmops_tui.jobs.process import ProcessIdentity, boot_time, endings_put_off,
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.files import append_bytes, write_atomic
+from llmops_tui.workspace.files import append_bytes, read_regular, read_regular_text, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
@@ -285,7 +285,7 @@ class ServerSupervisor:
         log = self.log(model)
         last = ""
         with contextlib.suppress(OSError, IndexError):
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+            last = read_regular_text(log, "replace").strip().splitlines()[-1]
         told = sentences(f"the server of {model!r} did not start: {cause}", last)
         return LlmopsError("server_start_failed", told[:500], f"Its log is {log}.")
 
@@ -312,7 +312,7 @@ def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
 def _read_record(path: Path) -> ServerHandle | None:
     """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
     try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        state: dict[str, Any] = json.loads(read_regular(path))
         return _handle(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -18,6 +18,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.safe_text import safe_line
+from llmops_tui.trouble import explained
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
@@ -82,7 +83,8 @@ def run(workspace: Workspace, job_id: str) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  the border of the job: every failure becomes a recorded cause
         traceback.print_exc()
-        store.update(job_id, cause=f"{type(error).__name__}: {error}"[:500])
+        told = explained(error)
+        store.update(job_id, cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
         return 1
     store.update(job_id, result=json.dumps(result))
     return 0

@@ -33,7 +33,7 @@ from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import existing, read_marker
 from llmops_tui.workspace.migrations import LATEST
 from llmops_tui.workspace.seals import keeping_lock, links_in, sealed_files
-from llmops_tui.workspace.sqlite_files import copy_to_memory
+from llmops_tui.workspace.sqlite_files import copy_to_memory, open_sqlite
 
 _DATABASES = ("journal.db", "history.db")
 _BOOK = "workspace.duckdb"
@@ -93,6 +93,10 @@ def backup(
                 sync_folder(target.parent)
         except OSError as error:
             raise _explain(target, error) from error
+        except sqlite3.Error as error:
+            raise LlmopsError(
+                "backup_failed", f"a database of {workspace.root} cannot be copied: {error}", "llmops check names it."
+            ) from error
     tell(1.0, "done")
     return replace(manifest, notes=notes)
 
@@ -243,7 +247,7 @@ class _Hashing:
 def _copy_sqlite(source: Path, target: Path) -> None:
     """A consistent copy of a SQLite file that others write."""
     writable = os.access(source.parent, os.W_OK)
-    reading = sqlite3.connect(source, timeout=15.0) if writable else copy_to_memory(source)
+    reading = open_sqlite(source, timeout=15.0) if writable else copy_to_memory(source)
     writing = sqlite3.connect(target)
     try:
         reading.backup(writing)

@@ -12,11 +12,12 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.findings import Report
 from llmops_tui.workspace import seals
 from llmops_tui.workspace.catalogue import LOCK_SECONDS, book_lock
+from llmops_tui.workspace.files import kind_of_place
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.seals import Seal
-from llmops_tui.workspace.sqlite_files import copy_to_memory
+from llmops_tui.workspace.sqlite_files import copy_to_memory, open_sqlite
 
 _DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it: llmops check --accept."
 
@@ -64,6 +65,12 @@ def _still_there(workspace: Workspace, name: str, seal: Seal, report: Report) ->
 
 
 def _missing(workspace: Workspace, name: str, report: Report) -> None:
+    kind = kind_of_place(workspace.root / name)
+    if kind:
+        report.error(
+            name, f"is {kind} now, and was a file", "Put the file back, or take it from a backup: llmops restore."
+        )
+        return
     rotated = (workspace.root / (name + ".1")).exists()
     if seals.kind_of(name) == "log" or rotated or name.startswith(("backups/", "logs/")):
         return
@@ -145,7 +152,7 @@ def _rotated(path: Path, seal: Seal) -> bool:
 def _structure(path: Path, name: str, report: Report) -> None:
     try:
         writable = os.access(path.parent, os.W_OK)
-        connection = sqlite3.connect(path, timeout=10.0) if writable else copy_to_memory(path)
+        connection = open_sqlite(path, timeout=10.0) if writable else copy_to_memory(path)
         try:
             answer = connection.execute("PRAGMA integrity_check(5)").fetchall()
         finally:

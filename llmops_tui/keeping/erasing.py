@@ -9,6 +9,7 @@ from llmops_tui.keeping.taking import take_away
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import forget as forget_seals
+from llmops_tui.workspace.sqlite_files import open_sqlite
 
 
 def erase_deleted(workspace: Workspace) -> list[str]:
@@ -24,7 +25,7 @@ def erase_deleted(workspace: Workspace) -> list[str]:
     # They are other files then, which no seal can be held against.
     forget_seals(workspace, [workspace.book, workspace.journal])
     Catalogue(workspace).write_anew()
-    connection = sqlite3.connect(workspace.journal, timeout=15.0, isolation_level=None)
+    connection = open_sqlite(workspace.journal, timeout=15.0, isolation_level=None)
     try:
         # Pages that were freed before deleting overwrote them, and the log's older frames.
         connection.execute("PRAGMA secure_delete = ON")

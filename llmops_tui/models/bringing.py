@@ -21,7 +21,14 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
 from llmops_tui.models.files import read_model_files
 from llmops_tui.models.remote_file import RemoteFile, shown
-from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, sync_folder, write_atomic
+from llmops_tui.workspace.files import (
+    make_private_folder,
+    read_regular,
+    sha256_file,
+    sha256_text,
+    sync_folder,
+    write_atomic,
+)
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
 
@@ -231,7 +238,7 @@ def _write_record(folder: Path, record: dict[str, dict[str, str]]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """A small file of ours; empty where there is none, or none that can be read."""
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(read_regular(path))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

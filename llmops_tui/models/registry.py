@@ -16,6 +16,7 @@ from llmops_tui.models.names import check_name
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.kept_json import kept
 from llmops_tui.workspace.layout import within
 
 if TYPE_CHECKING:
@@ -273,7 +274,8 @@ class ModelRegistry:
     def _model(self, row: tuple[Any, ...]) -> Model:
         # Logs, sockets and files are called after it.
         name = within(self._workspace.models, str(row[0])).name
-        path, header = Path(row[2]), json.loads(row[5])
+        path = Path(row[2])
+        header = kept("models", "header", name, row[5], kind=row[1])
         if row[1] != "remote" and not path.is_absolute():
             for part in path.parts:
                 within(self._workspace.root, part)

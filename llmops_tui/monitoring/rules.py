@@ -166,9 +166,9 @@ def unseen(rules: Iterable[Rule], recorded: Iterable[str]) -> list[str]:
 def may_run(path: Path) -> bool:
     """Whether this user kept these very rules: commands of a workspace that came from elsewhere are not run."""
     try:
-        digest = sha256_text(path.read_text(encoding="utf-8"))
+        digest = sha256_text(text_of(path))
         return digest in approved_rules_path().read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, InputRefusedError):
         return False
 
 
@@ -178,7 +178,7 @@ def approve_rules(path: Path) -> None:
     Raises:
         OSError: the rules cannot be read, or the user's own files cannot be written.
     """
-    _approve(path.read_text(encoding="utf-8"))
+    _approve(text_of(path))
 
 
 def _approve(text: str) -> None:

@@ -29,6 +29,7 @@ from llmops_tui.training.memory import (
     trainable_parameters,
 )
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.workspace.files import read_regular
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
@@ -277,7 +278,7 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         return set()
-    data = parse_json(file.read_text(encoding="utf-8"))
+    data = parse_json(read_regular(file))
     vocabulary = data["model"].get("vocab") or {}
     tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
     return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 _CHUNK = 4 * 1024 * 1024
+KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
 
 
 def make_private_folder(path: Path) -> Path:
@@ -54,6 +59,15 @@ def read_regular(path: Path) -> bytes:
         return file.read()
 
 
+def read_regular_text(path: Path, errors: str = "strict") -> str:
+    """As :func:`read_regular`, decoded as UTF-8.
+
+    Raises:
+        OSError, UnicodeDecodeError: it is no regular file, cannot be read, or is no UTF-8.
+    """
+    return read_regular(path).decode("utf-8", errors)
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading, as :func:`read_regular` does."""
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
@@ -63,13 +77,46 @@ def open_regular(path: Path) -> BinaryIO:
     raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
+def open_given(path: Path) -> BinaryIO:
+    """Open what a user names: a file, or a pipe, such as a shell's ``<(…)``, that somebody writes to.
+
+    Raises:
+        OSError: it cannot be read; of a pipe, nobody writes to it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            # Without a writer it is at its end at once; with one that wrote nothing yet it is not readable.
+            with contextlib.suppress(BlockingIOError):
+                if not (begin := os.read(descriptor, _CHUNK)):
+                    raise OSError(errno.EINVAL, "is a pipe that nobody writes to", str(path))
+                os.set_blocking(descriptor, True)
+                with os.fdopen(os.dup(descriptor), "rb") as rest:
+                    return io.BytesIO(begin + rest.read())
+            os.set_blocking(descriptor, True)
+        return os.fdopen(os.dup(descriptor), "rb")
+    finally:
+        os.close(descriptor)
+
+
+def kind_of_place(path: Path) -> str:
+    """What lies at a path, in words, where it is no regular file; empty where it is one or where nothing is."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "something else")
+
+
 def append_bytes(path: Path) -> BinaryIO:
     """Open a log for appending, private to its owner; never through a link, which may lead to another's file.
 
     Raises:
         OSError: it is a link, or cannot be written.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    # A pipe that nobody reads is refused, and not waited for.
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, how, 0o600)
     return os.fdopen(descriptor, "ab")
 
 

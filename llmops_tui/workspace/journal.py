@@ -18,7 +18,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, note, require
-from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full
+from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full, open_sqlite
 
 BUSY_SECONDS = 15.0
 # SQLite keeps text where a number should be, and whoever writes by hand has written it.
@@ -207,7 +207,7 @@ def _open(workspace: Workspace) -> sqlite3.Connection:
         _create_tables(connection)
         return connection
     fresh = not workspace.journal.exists()
-    connection = sqlite3.connect(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = open_sqlite(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
     workspace.journal.chmod(0o600)
     connection.execute("PRAGMA journal_mode = WAL")
     # What is deleted is overwritten: requests are content.

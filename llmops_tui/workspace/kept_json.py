@@ -69,29 +69,44 @@ SHAPES: dict[str, tuple[tuple[str, ...], dict[str, Shape]]] = {
         },
     ),
 }  # fmt: skip
+# What rows of one kind have to have beside, by the column that says the kind.
+KINDS: dict[str, tuple[str, dict[str, Shape]]] = {
+    "models": ("kind", {"remote": {"url": str, "remote_model": str}}),
+    "dataset_reports": ("what", {"checks": {"problems": [{"rows": int}]}}),
+}
+# Columns in which nothing may be said, as null of the database or of JSON.
+_MAY_BE_NULL = {
+    ("requests", "variables"), ("requests", "messages"), ("requests", "parameters"), ("requests", "client"),
+    ("training_runs", "result"), ("evaluation_runs", "manifest"), ("evaluation_runs", "summary"),
+}  # fmt: skip
 _REMEDY = (
-    "Nothing was changed. llmops check names all such rows; restore a backup (llmops restore FILE) from before it became so."
+    "Nothing was changed. llmops check names all such rows; a backup from before has it whole (llmops restore FILE)."
 )
 
 
-def kept(table: str, column: str, row: Any, text: str | None, *, extra: Shape | None = None) -> Any:
+def kept(table: str, column: str, row: Any, text: str | None, *, kind: str = "") -> Any:
     """The value of a column of JSON; none where the column is null.
 
     Args:
-        table: one of :data:`SHAPES`, as is ``column``.
+        table: one of :data:`SHAPES`.
+        column: one of its columns there.
         row: what names the row in the message.
         text: what the column holds.
-        extra: a shape that this row has to have beside the column's own.
+        kind: of a table in :data:`KINDS` the row's kind.
 
     Raises:
         LlmopsError: ``row_damaged``: it is no JSON, or of another shape.
     """
     if text is None:
         return None
-    shape = SHAPES[table][1][column]
+    shapes = [SHAPES[table][1][column]]
+    if kind and kind in KINDS[table][1]:
+        shapes.append(KINDS[table][1][kind])
     try:
         value = json.loads(text)
-        why = _misfit(value, shape) or (_misfit(value, extra) if extra is not None else "")
+        if value is None and (table, column) in _MAY_BE_NULL:
+            return None
+        why = next(filter(None, (_misfit(value, shape) for shape in shapes)), "")
     except (ValueError, TypeError, RecursionError) as error:
         why = str(error)
     if why:
@@ -115,7 +130,9 @@ def made_of(table: str, column: str, row: Any, text: str | None, make: Callable[
 def row_damaged(table: str, column: str, row: Any, why: str) -> LlmopsError:
     """The error of a row that does not hold what llmops writes there."""
     return LlmopsError(
-        "row_damaged", f"the book's table {table}, row {row}: {column} is not what llmops keeps there: {why[:300]}", _REMEDY
+        "row_damaged",
+        f"the book's table {table}, row {row}: {column} is not what llmops keeps there: {why[:300]}",
+        _REMEDY,
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import make_private_folder, read_regular, write_atomic
+from llmops_tui.workspace.files import kind_of_place, make_private_folder, read_regular, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.known_folders import is_known, remember
 from llmops_tui.workspace.layout import MARKER, Workspace, nearby_text
@@ -267,7 +267,7 @@ def _had_book(workspace: Workspace) -> bool:
     if book.exists() or book.with_name(book.name + ".wal").exists():
         return True
     with contextlib.suppress(OSError):
-        if f'"{book.name}"'.encode() in (workspace.root / "seals.json").read_bytes():
+        if f'"{book.name}"'.encode() in read_regular(workspace.root / "seals.json"):
             return True
     return any(
         not path.name.startswith(".")
@@ -279,7 +279,8 @@ def _had_book(workspace: Workspace) -> bool:
 
 def _lost(workspace: Workspace, name: str) -> InputRefusedError:
     path = workspace.root / name
-    how = "is empty" if path.exists() else "is gone"
+    kind = kind_of_place(path)
+    how = f"is {kind}, and no file" if kind else "is empty" if path.exists() else "is gone"
     return InputRefusedError("lost", f"{path} {how}: {_LOST.get(name, 'a file of the workspace')}", _REMEDY)
 
 

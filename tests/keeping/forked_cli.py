@@ -110,8 +110,8 @@ def _become(arguments: list[str], output: int, errors: int) -> None:
             os.dup2(nothing.fileno(), 0)
         os.dup2(output, 1)
         os.dup2(errors, 2)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         code = main.run(arguments)
         sys.stdout.flush()
     finally:

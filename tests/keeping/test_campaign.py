@@ -19,7 +19,13 @@ WORKERS = 2
 # What a check needs not name: files that are made again, and of which nobody misses anything.
 PASSING = (".lock", ".held", "-wal", "-shm", ".sock", "runs/servers/")
 # Root may read everything, but for a process that gave that right away.
-NO_RIGHTS = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-dac_override,-dac_read_search")
+NO_RIGHTS = (
+    "setpriv",
+    "--bounding-set",
+    "-dac_override,-dac_read_search",
+    "--inh-caps",
+    "-dac_override,-dac_read_search",
+)
 
 
 def names_of(root: Path) -> list[str]:
@@ -56,7 +62,11 @@ class Trial:
 
     def run(self, *command: str) -> Done:
         """One command; what it says must be clear, whatever it met."""
-        given = {"{out}": str(self.place / "out" / "out"), "{more}": str(self.place / "more.jsonl"), "{job}": self.whole.job}
+        given = {
+            "{out}": str(self.place / "out" / "out"),
+            "{more}": str(self.place / "more.jsonl"),
+            "{job}": self.whole.job,
+        }
         arguments = []
         for one in command:
             for sign, path in given.items():
@@ -73,7 +83,9 @@ class Trial:
             self.trouble(f"{said}: stands still")
         elif any(sign in done.errors + done.output for sign in ("Traceback", "should not have happened", "Error: ")):
             self.trouble(f"{said}: {(done.errors or done.output)[-400:]}")
-        elif done.code not in {0, 1, 2, 3} or (done.code and command[0] not in {"check", "doctor"} and len(failures) != 1):
+        elif done.code not in {0, 1, 2, 3} or (
+            done.code and command[0] not in {"check", "doctor"} and len(failures) != 1
+        ):
             if not (done.code == 1 and done.output):
                 self.trouble(f"{said}: exit {done.code}: {done.errors[-400:]}")
         self.counts["failures"] += bool(done.code)

@@ -57,7 +57,12 @@ def make_whole(folder: Path) -> Whole:
     cli.run("prompt", "save", "p", "--text", "say {{ what }}")
     cli.run("prompt", "save", "p", "--text", "tell {{ what }}")
     cli.run("prompt", "tag", "p@1", "production")
-    suite = {"cases": [{"vars": {"what": "hi"}, "expected": "hi"}], "prompt": "p", "metrics": ["exact"], "parameters": {"max_tokens": 2}}
+    suite = {
+        "cases": [{"vars": {"what": "hi"}, "expected": "hi"}],
+        "prompt": "p",
+        "metrics": ["exact"],
+        "parameters": {"max_tokens": 2},
+    }
     (folder / "tiny.yaml").write_text(json.dumps(suite), encoding="utf-8")
     for _ in range(2):
         cli.run("eval", "run", str(folder / "tiny.yaml"), "--model", "base")
@@ -74,7 +79,9 @@ def make_whole(folder: Path) -> Whole:
     shutil.copy(workspace.book, workspace.backups / "workspace-schema6-20260101-000000.duckdb")
     cli.run("check", "--accept")
     digest = Catalogue(workspace).read(
-        lambda book: book.execute("SELECT sha256 FROM dataset_versions WHERE dataset = 'small' AND number = 1").fetchall()
+        lambda book: book.execute(
+            "SELECT sha256 FROM dataset_versions WHERE dataset = 'small' AND number = 1"
+        ).fetchall()
     )[0][0]
     return Whole(workspace.root, job, str(digest))
 

@@ -18,6 +18,7 @@ from llmops_tui.training.finish import tensors
 from llmops_tui.training.finish.families import Family
 from llmops_tui.training.finish.merging import Progress, sixteen_bits, write
 from llmops_tui.training.finish.tensors import Array
+from llmops_tui.workspace.files import read_regular
 
 # How a tokenizer splits text before it looks for pairs, by a part of its pattern that others lack.
 _SPLITS = (
@@ -148,7 +149,7 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         raise InputRefusedError("no_tokenizer", f"{folder.path} has no tokenizer.json")
-    data = parse_json(file.read_text(encoding="utf-8"))
+    data = parse_json(read_regular(file))
     model = data["model"]
     if model.get("type") != "BPE":
         raise InputRefusedError(

@@ -26,6 +26,7 @@ from llmops_tui.training.finish.proofs import keep_proof
 from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.recipe import changed
 from llmops_tui.training.runs import Run, RunStore
+from llmops_tui.workspace.files import read_regular
 from llmops_tui.workspace.lineage import record_edges
 
 _CASES = 20
@@ -88,7 +89,7 @@ class _Maker:
     def __init__(self, context: JobContext, store: RunStore, run: Run) -> None:
         self._context, self._store, self._run = context, store, run
         self._base = store.base_of(run.recipe)
-        config = parse_json((self._base.path / "config.json").read_text(encoding="utf-8"))
+        config = parse_json(read_regular(self._base.path / "config.json"))
         self._family = Family(str(self._base.header["architecture"]), config)
         self._adapter = run.folder / "adapter"
 
