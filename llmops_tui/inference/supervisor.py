@@ -26,7 +26,7 @@ from llmops_tui.jobs.process import ProcessIdentity, boot_time, endings_put_off,
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.files import append_bytes, read_regular, read_regular_text, write_atomic
+from llmops_tui.workspace.files import append_bytes, make_folder_within, read_regular, read_regular_text, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
@@ -205,7 +205,7 @@ class ServerSupervisor:
     @contextlib.contextmanager
     def _start_lock(self, model: str) -> Iterator[None]:
         """Two apps that ask at once start one server."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder_within(self._folder)
         with (self._folder / f"{model}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

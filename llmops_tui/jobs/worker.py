@@ -21,6 +21,7 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.trouble import explained
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal_at_end, wrote_something
 
 _PROGRESS_SECONDS = 0.2
 
@@ -86,6 +87,9 @@ def run(workspace: Workspace, job_id: str) -> int:
         told = explained(error)
         store.update(job_id, cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
         return 1
+    if wrote_something():
+        # What was written outside of the job's folder, such as a model; that is left to the supervisor.
+        seal_at_end(workspace)
     store.update(job_id, result=json.dumps(result))
     return 0
 

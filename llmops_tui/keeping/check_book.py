@@ -108,10 +108,13 @@ def evaluations(workspace: Workspace, report: Report) -> None:
         if run.summary is None or not run.results_sha256:
             continue
         place = f"evaluation {run.name}"
-        if not run.results.exists():
+        try:
+            if sha256_file(run.results) != run.results_sha256:
+                report.error(place, f"{run.results.name} is not what the run wrote", _BACKUP)
+        except FileNotFoundError:
             report.error(place, f"{run.results.name} is gone", _BACKUP)
-        elif sha256_file(run.results) != run.results_sha256:
-            report.error(place, f"{run.results.name} is not what the run wrote", _BACKUP)
+        except OSError as error:
+            report.error(place, f"{run.results.name} cannot be read: {error.strerror}", _BACKUP)
         report.count("evaluation runs")
 
 

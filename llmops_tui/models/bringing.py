@@ -22,7 +22,7 @@ from llmops_tui.models import download, hub
 from llmops_tui.models.files import read_model_files
 from llmops_tui.models.remote_file import RemoteFile, shown
 from llmops_tui.workspace.files import (
-    make_private_folder,
+    make_folder_within,
     read_regular,
     sha256_file,
     sha256_text,
@@ -68,7 +68,7 @@ def keep_addresses(workspace: Workspace, files: list[RemoteFile]) -> list[Remote
     That file is readable by its owner alone, and goes with the work it is for.
     """
     if any(_MORE in file.url for file in files):
-        staging = make_private_folder(staging_of(workspace, files))
+        staging = make_folder_within(staging_of(workspace, files))
         write_atomic(staging / _ADDRESSES, json.dumps({file.name: file.url for file in files}))
     return [replace(file, url=shown(file.url) + (_MORE if _MORE in file.url else "")) for file in files]
 
@@ -81,7 +81,7 @@ def bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Path
         LlmopsError: they cannot be had, or are not what was announced.
     """
     final = context.workspace.models / name
-    staging = make_private_folder(staging_of(context.workspace, files))
+    staging = make_folder_within(staging_of(context.workspace, files))
     lock = try_lock(staging / _LOCK)
     if lock is None:
         raise InputRefusedError("being_fetched", f"another job fetches {files[0].name}", "llmops job list shows it.")

@@ -18,6 +18,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.kept_json import kept
 from llmops_tui.workspace.layout import within
+from llmops_tui.workspace.seals import wrote
 
 if TYPE_CHECKING:
     import duckdb
@@ -146,6 +147,8 @@ class ModelRegistry:
             return known
         stored = self._stored_path(path)
         self._insert(model, stored)
+        # Whatever lay there before: the book has the hash of what is there now.
+        wrote(path, *model.files)
         return replace(model, path=self._workspace.root / stored)
 
     def _read_file(self, path: Path, name: str, origin: dict[str, Any], digest: Callable[[list[Path]], str]) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.rules import kept_rule
+from llmops_tui.workspace.known_folders import may_write_in
 from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, open_sqlite
 
 ALERT_COLUMNS = "rule, series, raised_at, worst, cleared_at, id, note, ended, lasted"
@@ -42,7 +42,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it is no such file, or its disk is full.
     """
-    if not os.access(path.parent, os.W_OK):
+    if not may_write_in(path.parent):
         connection = copy_to_memory(path)
     else:
         connection = open_sqlite(path, timeout=10.0, isolation_level=None, check_same_thread=False)

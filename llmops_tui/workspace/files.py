@@ -25,6 +25,16 @@ def make_private_folder(path: Path) -> Path:
     return path
 
 
+def make_folder_within(path: Path) -> Path:
+    """Make a private folder in one that is there: a workspace that was moved away is not begun again in its old place.
+
+    Raises:
+        FileNotFoundError: the folder that it would be in is not there.
+    """
+    path.mkdir(exist_ok=True, mode=0o700)
+    return path
+
+
 def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
     """Write ``data`` so that a reader, or a crash, sees either the old file or the whole new one.
 
@@ -70,11 +80,16 @@ def read_regular_text(path: Path, errors: str = "strict") -> str:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading, as :func:`read_regular` does."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise OSError(errno.EINVAL, "is no regular file", str(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    _refuse_irregular(descriptor, path)
+    return os.fdopen(descriptor, "rb")
+
+
+def _refuse_irregular(descriptor: int, path: Path) -> None:
+    """Close what was opened and is no regular file, with an error that says so."""
+    if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"it is {KINDS.get(stat.S_IFMT(mode), 'something else')}, and no file", str(path))
 
 
 def open_given(path: Path) -> BinaryIO:
@@ -99,6 +114,15 @@ def open_given(path: Path) -> BinaryIO:
         os.close(descriptor)
 
 
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """What tells one file from another that has its name later; none where there is no file."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def kind_of_place(path: Path) -> str:
     """What lies at a path, in words, where it is no regular file; empty where it is one or where nothing is."""
     try:
@@ -117,12 +141,18 @@ def append_bytes(path: Path) -> BinaryIO:
     # A pipe that nobody reads is refused, and not waited for.
     how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, how, 0o600)
+    _refuse_irregular(descriptor, path)
     return os.fdopen(descriptor, "ab")
 
 
 def append_text(path: Path) -> TextIO:
     """As :func:`append_bytes`, for texts."""
     return io.TextIOWrapper(append_bytes(path), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def reason(error: Exception) -> str:
+    """Why something cannot be read, for a message that names the file itself."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def sync_folder(path: Path) -> None:

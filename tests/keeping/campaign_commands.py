@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tests.keeping.whole import Whole
 
+Command = tuple[str, ...]
 # Stand for paths of the place where a workspace is spoilt.
 OUT, MORE = "{out}", "{more}"
 
 
-def looks(whole: Whole) -> tuple[tuple[str, ...], ...]:
+def looks(whole: Whole) -> tuple[Command, ...]:
     """Commands that change nothing, cheap ones."""
     job = whole.job
     return (
@@ -33,11 +34,11 @@ def looks(whole: Whole) -> tuple[tuple[str, ...], ...]:
 
 
 # Looks that start processes or read everything: for the workspace's own files, datasets and models.
-DEAR_LOOKS: tuple[tuple[str, ...], ...] = (
+DEAR_LOOKS: tuple[Command, ...] = (
     ("doctor",), ("data", "profile", "small"), ("data", "privacy", "small"),
 )  # fmt: skip
 # Commands that write, if only that they looked.
-CHANGES: tuple[tuple[str, ...], ...] = (
+CHANGES: tuple[Command, ...] = (
     ("monitor", "--once"), ("train", "plan", "mine", "--no-dry-run"), ("data", "check", "small"),
     ("data", "search", "small", "order"), ("data", "filter", "small", "--where", "_row < 10"), ("data", "sample", "small", "-n", "5"),
     ("data", "dedup", "small"), ("data", "label", "small", "--labels", "a,b", "--row", "1", "--value", "a"),
@@ -48,7 +49,7 @@ CHANGES: tuple[tuple[str, ...], ...] = (
     ("train", "stop", "mine-1"), ("job", "cancel", "{job}"), ("gc", "--yes"), ("init",),
 )  # fmt: skip
 # With what loads the model: of files that a model is made of, and of the workspace's own.
-LOADS: tuple[tuple[str, ...], ...] = (
+LOADS: tuple[Command, ...] = (
     ("generate", "--model", "base", "--prompt", "hello", "--max-tokens", "1"), ("prompt", "run", "p", "--model", "base", "--var", "what=hi"),
     ("embed", "--model", "base", "--text", "hello"), ("eval", "run", "tiny", "--model", "base"), ("model", "stop", "base"),
 )  # fmt: skip

@@ -29,6 +29,8 @@ _ROOMS = (
     "cli", "workspace", "keeping", "monitoring", "traces", "evaluation", "training", "datasets", "prompts", "models", "jobs", "hardware",
 )  # fmt: skip
 _APART = ("worker", "inference.engine")
+# Root may read everything, but for a process that gave that right away.
+NO_RIGHTS = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
 _LIBRARIES = ("duckdb", "pydantic", "orjson", "sqlite_utils", "yaml", "httpx", "numpy", "rich.table", "huggingface_hub")
 
 

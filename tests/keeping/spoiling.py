@@ -11,6 +11,8 @@ from pathlib import Path
 
 import duckdb
 
+# What another program's file says, to which a link may lead.
+FOREIGN = "not of this workspace\n"
 Spoil = Callable[[Path], None]
 
 

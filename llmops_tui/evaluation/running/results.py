@@ -15,7 +15,7 @@ import orjson
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
-from llmops_tui.workspace.files import read_regular
+from llmops_tui.workspace.files import make_folder_within, read_regular
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class ResultLog:
     """Appends results to their file; what a killed run left unfinished in it is cut off."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder_within(path.parent)
         self.path = path
         self.done = {(r.case.index, r.repeat): r for r in _lines(path)}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
