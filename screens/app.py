@@ -20,6 +20,7 @@ from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.trouble import explained
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
 from screens.actions import bindings_of, textual_keymap
@@ -154,9 +155,8 @@ class LlmopsApp(App[int]):
             error = event.worker.error
             _log.error("worker %s failed", event.worker.name, exc_info=error)
             self.report(
-                error
-                if isinstance(error, LlmopsError)
-                else LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
+                explained(error)
+                or LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
             )
 
     def terminal_writer(self) -> Callable[[str], None] | None:

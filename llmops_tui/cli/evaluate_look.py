@@ -127,7 +127,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
     """One run: its figures, or with --failures its cases that went wrong."""
-    from llmops_tui.evaluation.running.results import read_results
+    from llmops_tui.evaluation.comparing import results_so_far
 
     session = session_of(context)
     store = store_of(session)
@@ -136,7 +136,7 @@ def show(
         session.emit(state.as_dict(), lambda: run_text(session, state))
         return
     binary = {n for n, f in (state.run.summary or {}).get("metrics", {}).items() if f["binary"]}
-    found = [r for r in read_results(state.run.results) if _failed(r, binary)]
+    found = [r for r in results_so_far(state.run) if _failed(r, binary)]
     data = {
         "run": name, "total": len(found),
         "failures": [

@@ -11,6 +11,7 @@ import typer
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import session_of
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.regular_files import read_regular_text
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.records import Judged, Rung
@@ -41,7 +42,7 @@ def perplexity(
 
     session = session_of(context)
     try:
-        text = file.expanduser().read_text(encoding="utf-8")
+        text = read_regular_text(file.expanduser())
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a text in UTF-8.") from error
     entry = ModelRegistry(session.catalogue).get(model)

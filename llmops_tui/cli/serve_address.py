@@ -14,6 +14,7 @@ import typer
 
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.regular_files import read_regular_text
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.trust import KEY_FILE, require_trust
@@ -116,7 +117,7 @@ def keys_of(
         _make_key(session, path)
     try:
         status = path.stat()
-        keys = read_keys(path.read_text(encoding="utf-8").splitlines())
+        keys = read_keys(read_regular_text(path).splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("key_file_unreadable", f"cannot read {path}: {error}") from error
     if stat.S_IMODE(status.st_mode) & 0o077:

@@ -27,6 +27,7 @@ from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, chec
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
+from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, write_atomic
 from llmops_tui.workspace.opening import connect_memory
@@ -138,7 +139,7 @@ class _State:
     @staticmethod
     def load(path: Path) -> _State:
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
+            facts = json.loads(read_regular(path))
         except FileNotFoundError:
             return _State([])
         return _State([Part(**part) for part in facts.pop("parts")], **facts)

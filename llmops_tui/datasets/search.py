@@ -10,7 +10,7 @@ from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import Indexed
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.files import make_private_folder
+from llmops_tui.workspace.files import make_folder_within
 
 _LIMIT = 100_000
 
@@ -31,7 +31,7 @@ class SearchIndex:
         """Make the index, unless it is there."""
         if self.ready:
             return self
-        make_private_folder(self.path.parent)
+        make_folder_within(self.path.parent)
         fresh = self.path.with_suffix(".part")
         fresh.unlink(missing_ok=True)
         connection = sqlite3.connect(fresh)

@@ -19,6 +19,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text, sync_folder
 from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.kept_json import kept
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 from llmops_tui.workspace.marker import existing
@@ -292,7 +293,7 @@ class DatasetStore:
                 "SELECT report FROM dataset_reports WHERE sha256 = ? AND what = ?", [sha256, what]
             ).fetchone()
         )
-        return json.loads(row[0]) if row else None
+        return kept("dataset_reports", "report", f"{sha256[:12]}… {what}", row[0], kind=what) if row else None
 
     def keep_report(self, sha256: str, what: str, report: Mapping[str, object]) -> None:
         """Keep a report of some content; a newer one replaces it."""
@@ -310,7 +311,7 @@ class DatasetStore:
                 "SELECT name, view FROM dataset_views WHERE dataset = ? ORDER BY name", [name]
             ).fetchall()
         )
-        return {str(n): json.loads(v) for n, v in rows}
+        return {str(n): kept("dataset_views", "view", f"{name} {n}", v) for n, v in rows}
 
     def save_view(self, name: str, view_name: str, view: ViewRecord) -> None:
         """Keep a view: its filter, sort and search."""
@@ -328,7 +329,7 @@ class DatasetStore:
                 "SELECT mapping FROM dataset_mappings WHERE columns = ?", [_signature(columns)]
             ).fetchone()
         )
-        return json.loads(row[0]) if row else {}
+        return kept("dataset_mappings", "mapping", _signature(columns)[:100], row[0]) if row else {}
 
     def keep_mapping(self, columns: tuple[str, ...], mapping: dict[str, str]) -> None:
         """Remember a mapping for the next table with these columns."""
@@ -340,10 +341,14 @@ class DatasetStore:
         )
 
     def _version(self, row: tuple[Any, ...], tags: dict[tuple[str, int], list[str]]) -> DatasetVersion:
-        recipe = json.loads(row[9])
+        ref = f"{row[1]}@{row[2]}"
+        recipe, columns = (
+            kept("dataset_versions", "recipe", ref, row[9]),
+            kept("dataset_versions", "columns", ref, row[8]),
+        )
         return DatasetVersion(
             id=row[0], dataset=row[1], number=int(row[2]), sha256=row[3], parent=row[4], kind=row[5], rows=int(row[6]),
-            rejected=int(row[7]), columns=tuple(Column(c["name"], c["type"]) for c in json.loads(row[8])),
+            rejected=int(row[7]), columns=tuple(Column(c["name"], c["type"]) for c in columns),
             recipe=Recipe(
                 recipe["operation"], recipe["parameters"], tuple((i["ref"], i["sha256"]) for i in recipe["inputs"])
             ),

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
@@ -21,6 +21,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept, made_of
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 
@@ -196,7 +197,7 @@ class EvaluationStore:
                 "SELECT name, number, body, note, created_at FROM evaluation_suites ORDER BY created_at DESC, number DESC"
             ).fetchall()
         )
-        return [SuiteVersion(check_suite(json.loads(b), name), int(n), note, at) for name, n, b, note, at in rows]
+        return [SuiteVersion(_suite(name, n, body), int(n), note, at) for name, n, body, note, at in rows]
 
     def suite(self, ref: str) -> SuiteVersion:
         """A suite by ``name`` or ``name@2``.
@@ -343,11 +344,17 @@ class EvaluationStore:
 
     def _run(self, row: tuple[Any, ...]) -> EvalRun:
         name, suite, number, job, asked, manifest, summary, digest, created, finished = row
+        how = kept("evaluation_runs", "asked", name, asked)
         return EvalRun(
-            name, suite, int(number), job, Asked(**json.loads(asked)), json.loads(manifest) if manifest else {},
-            json.loads(summary) if summary else None, digest or "", created, finished,
+            name, suite, int(number), job, Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
+            cast("Manifest", kept("evaluation_runs", "manifest", name, manifest) or {}), kept("evaluation_runs", "summary", name, summary),
+            digest or "", created, finished,
             within(within(self.workspace.runs, job or f"none-{name}"), name),
         )  # fmt: skip
+
+
+def _suite(name: str, number: int, body: str) -> Suite:
+    return made_of("evaluation_suites", "body", f"{name}@{number}", body, lambda value: check_suite(value, name))
 
 
 def _next_names(book: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:

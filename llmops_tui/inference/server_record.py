@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.jobs.process import ProcessIdentity
+from llmops_tui.regular_files import read_regular
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
 def read_record(path: Path) -> ServerHandle | None:
     """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
     try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        state: dict[str, Any] = json.loads(read_regular(path))
         return handle_of(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -27,7 +27,8 @@ from llmops_tui.jobs.process import boot_time, endings_put_off, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.files import append_bytes, write_atomic
+from llmops_tui.regular_files import read_regular_text
+from llmops_tui.workspace.files import append_bytes, make_folder_within, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
@@ -186,7 +187,7 @@ class ServerSupervisor:
     @contextlib.contextmanager
     def _start_lock(self, model: str) -> Iterator[None]:
         """Two apps that ask at once start one server."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder_within(self._folder)
         with (self._folder / f"{model}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -266,7 +267,7 @@ class ServerSupervisor:
         log = self.log(model)
         last = ""
         with contextlib.suppress(OSError, IndexError):
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+            last = read_regular_text(log, "replace").strip().splitlines()[-1]
         told = sentences(f"the server of {model!r} did not start: {cause}", last)
         return LlmopsError("server_start_failed", told[:500], f"Its log is {log}.")
 

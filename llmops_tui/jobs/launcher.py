@@ -19,7 +19,7 @@ from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.entries import JobSpec
 from llmops_tui.jobs.store import Job, JobState, JobStore
-from llmops_tui.workspace.files import append_bytes
+from llmops_tui.workspace.files import append_bytes, make_folder_within
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -56,7 +56,7 @@ class JobLauncher:
         found = job_id or new_id("job")
         path = self.store.lock_of(found)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder_within(path.parent)
             lock = wait_lock(path)
         except OSError as error:
             raise LlmopsError(

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmops_tui.regular_files import open_regular, read_regular
 from llmops_tui.small_log import MOST, put_aside
 from llmops_tui.workspace.files import append_bytes
 
@@ -120,10 +121,10 @@ def read_output(folder: Path) -> Iterator[bytes]:
     before: tuple[int, int] | None = None
     for part in (head_of(log), put_aside(log)):
         with contextlib.suppress(OSError):
-            yield part.read_bytes()
+            yield read_regular(part)
     while True:
         told = b""
-        with contextlib.suppress(OSError), log.open("rb") as file:
+        with contextlib.suppress(OSError), open_regular(log) as file:
             inode, seen = os.fstat(file.fileno()).st_ino, 0
             if before is not None and before[0] == inode:
                 seen = before[1]
@@ -138,7 +139,7 @@ def read_output(folder: Path) -> Iterator[bytes]:
 def _rest(log: Path, inode: int, seen: int) -> bytes:
     """What was not read yet of a file that was put aside."""
     for path in (head_of(log), put_aside(log)):
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        with contextlib.suppress(OSError), open_regular(path) as file:
             if os.fstat(file.fileno()).st_ino == inode:
                 file.seek(seen)
                 return file.read()
@@ -147,7 +148,7 @@ def _rest(log: Path, inode: int, seen: int) -> bytes:
 
 def _told_in(path: Path) -> tuple[int, int]:
     """How much the first line of a log says is left out before it, and how long that line is."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError), open_regular(path) as file:
         line = file.readline(_FIRST_LINE)
         if found := _LEFT_OUT.match(line):
             return int(found.group(1).replace(b",", b"")), len(line)

@@ -18,7 +18,7 @@ from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end
+from llmops_tui.workspace.seals import seal_at_end, wrote
 
 _KILL_AFTER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -47,6 +47,7 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
         job_id, state=JobState.RUNNING.value, pid=identity.pid, pid_started=identity.started, started_at=time.time()
     )
     folder = store.folder(job)
+    wrote(folder)
     oom_before = oom_kills()
     with piped(folder / NAME) as log:
         worker = subprocess.Popen(

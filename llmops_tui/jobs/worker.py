@@ -18,8 +18,10 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.safe_text import safe_line
+from llmops_tui.trouble import explained
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal_at_end, wrote_something
 
 _PROGRESS_SECONDS = 0.2
 # Where modules went that recorded jobs of earlier versions name, so that those can be resumed.
@@ -84,8 +86,12 @@ def run(workspace: Workspace, job_id: str) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  the border of the job: every failure becomes a recorded cause
         traceback.print_exc()
-        store.update(job_id, cause=f"{type(error).__name__}: {error}"[:500])
+        told = explained(error)
+        store.update(job_id, cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
         return 1
+    if wrote_something():
+        # What was written outside of the job's folder, such as a model; that is left to the supervisor.
+        seal_at_end(workspace)
     store.update(job_id, result=json.dumps(result))
     return 0
 

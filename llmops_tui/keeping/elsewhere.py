@@ -19,7 +19,8 @@ from llmops_tui.keeping.text_search import TextSearch
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import LARGE, sealed_files
+from llmops_tui.workspace.sealed_names import sealed_files
+from llmops_tui.workspace.seals import LARGE
 
 if TYPE_CHECKING:
     import duckdb

@@ -11,6 +11,7 @@ from llmops_tui.keeping.taking import take_away
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import forget as forget_seals
+from llmops_tui.workspace.sqlite_files import open_sqlite
 
 
 def erase_deleted(workspace: Workspace) -> list[str]:
@@ -36,7 +37,7 @@ def erase_deleted(workspace: Workspace) -> list[str]:
 
 def _write_anew(path: Path) -> None:
     """Write a SQLite file anew, and empty its log."""
-    connection = sqlite3.connect(path, timeout=15.0, isolation_level=None)
+    connection = open_sqlite(path, timeout=15.0, isolation_level=None)
     try:
         # Pages that were freed before deleting overwrote them, and the log's older frames.
         connection.execute("PRAGMA secure_delete = ON")

@@ -82,7 +82,7 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
                 "model_used", f"{name!r} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
             )
         # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
-        forget_seals(workspace, planned.paths)
+        forget_seals(workspace, [*planned.paths, *(file for file in planned.model.files if not file.exists())])
         with set_aside(planned.paths):
             ModelRegistry(Catalogue(workspace)).remove(name)
     return replace(planned, done=True)

@@ -15,7 +15,7 @@ from llmops_tui.monitoring.rules import approve_rules, load_rules, may_run
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
-from llmops_tui.workspace.seals import links_in
+from llmops_tui.workspace.sealed_names import links_in
 from llmops_tui.workspace.trust import distrust, trust
 
 if TYPE_CHECKING:

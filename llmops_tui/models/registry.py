@@ -17,7 +17,9 @@ from llmops_tui.models.records import ModelHeader, ModelRecord, Remote
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.kept_json import kept
 from llmops_tui.workspace.layout import within
+from llmops_tui.workspace.seals import wrote
 
 if TYPE_CHECKING:
     import duckdb
@@ -150,6 +152,8 @@ class ModelRegistry:
             return known
         stored = self._stored_path(path)
         self._insert(model, stored)
+        # Whatever lay there before: the book has the hash of what is there now.
+        wrote(path, *model.files)
         return replace(model, path=self._workspace.root / stored)
 
     def _read_file(self, path: Path, name: str, origin: ModelHeader, digest: Callable[[list[Path]], str]) -> Model:
@@ -278,7 +282,8 @@ class ModelRegistry:
     def _model(self, row: tuple[Any, ...]) -> Model:
         # Logs, sockets and files are called after it.
         name = within(self._workspace.models, str(row[0])).name
-        path, header = Path(row[2]), json.loads(row[5])
+        path = Path(row[2])
+        header = kept("models", "header", name, row[5], kind=row[1])
         if row[1] != "remote" and not path.is_absolute():
             for part in path.parts:
                 within(self._workspace.root, part)

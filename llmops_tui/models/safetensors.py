@@ -16,7 +16,7 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.claims import wrong_configuration
 from llmops_tui.models.plain_file import check_plain_file
 from llmops_tui.models.records import ModelHeader
-from llmops_tui.workspace.files import read_regular
+from llmops_tui.regular_files import read_regular
 
 _MAX_HEADER = 32_000_000
 _MAX_JSON = 64 * 1024 * 1024

@@ -22,6 +22,7 @@ from llmops_tui.monitoring.changes import Change
 from llmops_tui.monitoring.grains import GRAINS, Curve, Grain, Tail, values_of
 from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
 from llmops_tui.monitoring.latency import Minute
+from llmops_tui.workspace.files import identity_of
 from llmops_tui.workspace.lived_time import refuse_if_ahead
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
@@ -40,6 +41,7 @@ class History:
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self._tails: dict[tuple[str, int], Tail] = {}
         self._dirty: set[tuple[str, int]] = set()
         # Tails that are full and not on the disk yet, by series, grain and place, the oldest first.
@@ -289,11 +291,16 @@ class History:
             raise self._explain(error) from error
 
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and identity_of(self._path) != self._identity:
+            # The file is another one, or gone: what is written to the old one nobody would find.
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             try:
                 self._connection = open_file(self._path)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
+            self._identity = identity_of(self._path)
         return self._connection
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:

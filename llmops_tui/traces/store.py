@@ -12,6 +12,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import resolve_prefix
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -248,12 +249,15 @@ class TraceStore:
 
         row, said = self.catalogue.read(work)
         line, rest = TraceLine(*row[:18]), row[18:]
-        messages, variables, parameters = (json.loads(value or "null") for value in rest[:3])
-        output, reused, engine, digest, client = rest[3:]
+        output, reused, engine, digest, _ = rest[3:]
+        columns = ("messages", "variables", "parameters", "client")
+        messages, variables, parameters, client = (
+            kept("requests", name, line.id, value) for name, value in zip(columns, (*rest[:3], rest[-1]), strict=True)
+        )
         names = ("said_at", "source", "score", "correction", "comment", "verdict")
         return Trace(
             line, messages or [], variables or {}, parameters or {}, output, reused, engine, digest,
-            json.loads(client or "null"), [dict(zip(names, entry, strict=True)) for entry in said],
+            client, [dict(zip(names, entry, strict=True)) for entry in said],
         )  # fmt: skip
 
     def models(self) -> list[str]:

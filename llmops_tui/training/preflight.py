@@ -16,6 +16,7 @@ from llmops_tui.hardware import memory as devices
 from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training import turns
 from llmops_tui.training.examples import Examples, Report, sources
 from llmops_tui.training.finish.serving import serving_model
@@ -278,7 +279,7 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         return set()
-    data = parse_json(file.read_text(encoding="utf-8"))
+    data = parse_json(read_regular(file))
     vocabulary = data["model"].get("vocab") or {}
     tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
     return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}

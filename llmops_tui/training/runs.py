@@ -21,6 +21,7 @@ from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.records import RunRecord, RunResult
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept, made_of
 from llmops_tui.workspace.layout import Workspace, within
 
 if TYPE_CHECKING:
@@ -124,7 +125,10 @@ class RunStore:
                 "SELECT name, number, body, note, created_at FROM training_recipes ORDER BY created_at DESC"
             ).fetchall()
         )
-        return [(name, int(number), check(json.loads(body)), note, at) for name, number, body, note, at in rows]
+        return [
+            (name, int(number), made_of("training_recipes", "body", f"{name}@{number}", body, check), note, at)
+            for name, number, body, note, at in rows
+        ]
 
     def recipe(self, ref: str) -> Recipe:
         """A recipe by ``name`` or ``name@2``.
@@ -318,11 +322,12 @@ class RunStore:
 
     def _run(self, row: tuple[Any, ...]) -> Run:
         name, recipe, job, base, data, options, result, created, finished = row
-        chosen = json.loads(options)
+        chosen = kept("training_runs", "options", name, options)
+        pairs = kept("training_runs", "data", name, data)
         return Run(
-            name, check(json.loads(recipe)), job, base, tuple((a, b) for a, b in json.loads(data)), bool(chosen["beside"]),
-            bool(chosen["make_room"]), bool(chosen["force"]), json.loads(result) if result else None, created, finished,
-            within(self.workspace.runs, job or f"none-{name}"),
+            name, made_of("training_runs", "recipe", name, recipe, check), job, base, tuple((a, b) for a, b in pairs),
+            chosen["beside"], chosen["make_room"], chosen["force"], kept("training_runs", "result", name, result), created,
+            finished, within(self.workspace.runs, job or f"none-{name}"),
         )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from llmops_tui.training.history import HistoryReader
 from llmops_tui.training.recipe import Recipe, changed, check, fields
 from llmops_tui.training.records import SweepResult
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.files import make_folder_within, write_atomic
 
 if TYPE_CHECKING:
     import optuna
@@ -163,7 +163,8 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
         recipe, chosen | {"base": base, "trackers": [], "evaluation.samples": 0, "name": f"trial-{trial.number}"}
     )
     folder = context.folder / "trials" / str(trial.number)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder_within(folder.parent)
+    make_folder_within(folder)
     write_atomic(folder / "recipe.json", json.dumps(wanted.model_dump()))
     reader = HistoryReader(folder)
     (folder / OUTPUT).unlink(missing_ok=True)

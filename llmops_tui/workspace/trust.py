@@ -12,6 +12,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.known_folders import forget, is_known, others_may_write, remember, state_of_known
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
+from llmops_tui.workspace.seals import wrote
 
 HOW = "llmops trust shows what it would be allowed, and asks."
 # The key of the workspace's servers: whoever made the workspace may know it.
@@ -66,6 +67,7 @@ def trust(workspace: Workspace) -> Path | None:
     aside = None
     if distrust(workspace):
         key = workspace.root / KEY_FILE
+        wrote(key)
         with contextlib.suppress(FileNotFoundError):
             aside = key.rename(key.with_name(f"{KEY_FILE}.before-trust-{time.strftime('%Y%m%d-%H%M%S')}"))
     remember(workspace.root, read_marker(workspace).id)

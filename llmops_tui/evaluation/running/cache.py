@@ -14,7 +14,7 @@ from llmops_tui.inference.wire import Reply
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
-from llmops_tui.workspace.sqlite_files import counted_write, is_full
+from llmops_tui.workspace.sqlite_files import counted_write, is_full, open_sqlite
 
 _BUSY_SECONDS = 30.0
 _MANY = 500
@@ -33,7 +33,7 @@ class AnswerCache:
         path = existing(workspace).root / FILE
         self._waiting: dict[str, bytes] = {}
         try:
-            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._connection = open_sqlite(path, timeout=_BUSY_SECONDS, isolation_level=None)
             path.chmod(0o600)
             self._connection.execute("PRAGMA journal_mode = WAL")
             # What is lost in a power cut is asked again.

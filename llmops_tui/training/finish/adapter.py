@@ -12,6 +12,7 @@ import numpy as np
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_tensors
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training.finish.families import Delta, Family, deltas
 from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.finish.tensors import read
@@ -41,7 +42,7 @@ def read_adapter(folder: Path) -> list[Delta]:
                 "Save it as safetensors where you trust it.",
             )  # fmt: skip
         raise InputRefusedError("adapter_missing", f"{folder} has no {WEIGHTS}")
-    config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
+    config = parse_json(read_regular(folder / CONFIG))
     return deltas(config, {name: read(weights, name) for name in read_tensors(weights)})
 
 
@@ -101,7 +102,7 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = parse_json(read_regular(folder / "config.json"))
     return found
 
 

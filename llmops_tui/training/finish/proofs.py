@@ -7,6 +7,7 @@ import time
 
 from llmops_tui.training.records import ProofStep
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.kept_json import kept
 
 
 def keep_proof(catalogue: Catalogue, sha256: str, proof: list[ProofStep]) -> None:
@@ -26,4 +27,4 @@ def read_proof(catalogue: Catalogue, sha256: str) -> list[ProofStep]:
             "SELECT proof FROM model_proofs WHERE sha256 = ? ORDER BY made_at DESC LIMIT 1", [sha256]
         ).fetchall()
     )
-    return list(json.loads(rows[0][0])) if rows else []
+    return list(kept("model_proofs", "proof", sha256, rows[0][0])) if rows else []

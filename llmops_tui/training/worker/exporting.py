@@ -15,6 +15,7 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
 from llmops_tui.models.registry import Model
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training.examples import Example, build
 from llmops_tui.training.finish.adapter import read_adapter
 from llmops_tui.training.finish.checking import check_export
@@ -89,7 +90,7 @@ class _Maker:
     def __init__(self, context: JobContext, store: RunStore, run: Run) -> None:
         self._context, self._store, self._run = context, store, run
         self._base = store.base_of(run.recipe)
-        config = parse_json((self._base.path / "config.json").read_text(encoding="utf-8"))
+        config = parse_json(read_regular(self._base.path / "config.json"))
         self._family = Family(str(self._base.header["architecture"]), config)
         self._adapter = run.folder / "adapter"
 
