@@ -45,9 +45,12 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, variable_of
     from llmops_tui.inference.supervisor import health
+    from llmops_tui.workspace.trust import distrust
 
     if model.kind == "remote":
         variable = variable_of(model)
+        if distrust(services.workspace):
+            return Details(key="not looked for before the workspace is trusted")
         # A keyring may take its time, or ask its owner.
         if not find_key(model):
             return Details(key=f"none in {variable} or the keyring")

@@ -60,6 +60,7 @@ class Looking:
 def read_all(services: Services, before: Looking) -> Looking:
     """Read everything again; records go on from where they were read to."""
     from llmops_tui.training.foreign_runs import watched
+    from llmops_tui.workspace.trust import require_trust
 
     store = services.training
     looking = Looking(plans=before.plans, proofs=before.proofs, readers=before.readers)
@@ -79,6 +80,7 @@ def read_all(services: Services, before: Looking) -> Looking:
         looking.runs.append(Shown(state.run.name, state.run.folder, state.state, reader.history, state))
     for folder in watched(services.journal):
         try:
+            require_trust(services.workspace, f"{folder} is outside the workspace")
             history = _foreign(folder, looking, before)
             looking.runs.append(Shown(folder.name, folder, history.ended or "elsewhere", history))
         except (LlmopsError, OSError) as error:
