@@ -155,6 +155,14 @@ class LlmopsApp(Shell):
         if screen is not None:
             screen.toggle_maximised()
 
+    def action_trust(self) -> None:
+        """What this workspace is or would be allowed, and the word that allows it."""
+        from screens.shell.trusting import ask_for_trust
+
+        screen = self._current()
+        if screen is not None:
+            screen.act("trust", ask_for_trust, self)
+
     def action_copy(self) -> None:
         """Copy; pressed again at once, choose what."""
         screen = self._current()
@@ -224,6 +232,7 @@ class LlmopsApp(Shell):
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:
-        place = _STATUS_PLACES.get(event.place)
-        if place is not None:
+        if event.place == "standing":
+            self.action_trust()
+        elif (place := _STATUS_PLACES.get(event.place)) is not None:
             self.go_to_screen(place)

@@ -14,7 +14,8 @@ import yaml
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
-from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.workspace.files import reason, sha256_text, write_atomic
+from llmops_tui.workspace.seals import wrote
 
 _APPROVED = 200
 
@@ -92,7 +93,9 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     try:
         return parse_rules(text_of(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputRefusedError("bad_alerts", f"{path}: {error}", "Mend or delete it.") from error
+        raise InputRefusedError(
+            "bad_alerts", f"{path} cannot be read: {reason(error)}", "Mend or delete it."
+        ) from error
 
 
 def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
@@ -149,6 +152,7 @@ def save_rules(path: Path, text: str) -> tuple[Rule, ...]:
     """Check rules, then keep them."""
     rules = parse_rules(text, path.name)
     write_atomic(path, text)
+    wrote(path)
     if any(rule.command for rule in rules):
         _approve(text)
     return rules
@@ -166,9 +170,9 @@ def unseen(rules: Iterable[Rule], recorded: Iterable[str]) -> list[str]:
 def may_run(path: Path) -> bool:
     """Whether this user kept these very rules: commands of a workspace that came from elsewhere are not run."""
     try:
-        digest = sha256_text(path.read_text(encoding="utf-8"))
+        digest = sha256_text(text_of(path))
         return digest in approved_rules_path().read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, InputRefusedError):
         return False
 
 
@@ -178,7 +182,7 @@ def approve_rules(path: Path) -> None:
     Raises:
         OSError: the rules cannot be read, or the user's own files cannot be written.
     """
-    _approve(path.read_text(encoding="utf-8"))
+    _approve(text_of(path))
 
 
 def _approve(text: str) -> None:

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.jobs.store import Job
+from llmops_tui.regular_files import open_regular
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.shell.pane import Pane
 
@@ -41,9 +42,12 @@ class LogPane(Pane):
 
 
 def _tail(path: Path) -> str:
-    if not path.exists():
+    try:
+        with open_regular(path) as reader:
+            size = reader.seek(0, 2)
+            reader.seek(max(0, size - _LOG_BYTES))
+            return reader.read().decode("utf-8", "replace")
+    except FileNotFoundError:
         return ""
-    with path.open("rb") as reader:
-        size = reader.seek(0, 2)
-        reader.seek(max(0, size - _LOG_BYTES))
-        return reader.read().decode("utf-8", "replace")
+    except OSError as error:
+        return f"{path.name} cannot be read: {error.strerror}"

@@ -65,6 +65,10 @@ class BaseScreen(Acting, PlaceScreen):
             text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
             self.query_one("#too-small", Static).update(text)
 
+    def on_screen_resume(self) -> None:
+        """What the status became while another screen was in front."""
+        self.shell.show_status(self.shell.status)
+
     def focused_panel(self) -> Panel | None:
         """The pane that has the focus."""
         widget: Widget | None = self.focused

@@ -15,9 +15,11 @@ from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.trouble import explained
 from screens.navigation import Destination, Navigation
 from screens.services import Services
 from screens.shell.notices import Notice
+from screens.shell.standing import standing
 from screens.shell.status_line import Status, StatusLine
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Shell(App[int]):
         self.services = services
         self.profile = profile
         self.user_keymap = keymap
-        self.status = Status(workspace=services.workspace.name)
+        self.status = Status(workspace=services.workspace.name, standing=standing(services.workspace))
         self.navigation = Navigation(self)
         self.unfinished = ""
 
@@ -77,9 +79,8 @@ class Shell(App[int]):
             error = event.worker.error
             _log.error("worker %s failed", event.worker.name, exc_info=error)
             self.report(
-                error
-                if isinstance(error, LlmopsError)
-                else LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
+                explained(error)
+                or LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
             )
 
     def show_status(self, status: Status) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PAGE = 500
 QUEUE = "is:queue"
+# Lines of what else has a trace's texts that are shown before it is deleted.
+_SHOWN = 8
 
 
 class TraceListPane(Pane):
@@ -200,18 +202,26 @@ class TraceListPane(Pane):
         self.act("dataset", make_dataset, self.shell, self.said)
 
     def action_delete(self) -> None:
-        """Ask, then delete the trace and what was said of it from every file of the workspace."""
+        """Show what else has the trace's texts, ask, then delete it and what was said of it from every file."""
         if self.line is not None:
             # A group of its own: whoever looks again meanwhile must not cancel it.
             self.act("removal", self._delete, self.line.id)
 
     async def _delete(self, trace: str) -> None:
-        from llmops_tui.keeping.removal_of_records import remove_traces
+        from llmops_tui.keeping.removal_of_traces import plan_trace_removal, remove_traces
         from llmops_tui.traces.store import TraceFilter
 
-        told = "With what was said of it, from every file of the workspace. Backups and datasets made before still have it."
-        if not await self.shell.ask(ConfirmDialog(f"Delete {safe_line(trace)}?", told)):
+        planned = await asyncio.to_thread(plan_trace_removal, self.services.workspace, TraceFilter(), trace)
+        told = ["With what was said of it, from every file of the workspace."]
+        told += [f"Goes, too: {safe_line(name)}" for name in planned.files]
+        told += [f"Still has it: {safe_line(one)}" for one in planned.staying]
+        if len(told) > _SHOWN:
+            told[_SHOWN:] = [f"and {len(told) - _SHOWN} more: llmops traces remove {trace}"]
+        if not await self.shell.ask(ConfirmDialog(f"Delete {safe_line(trace)}?", "\n".join(told))):
             return
-        await asyncio.to_thread(remove_traces, self.services.workspace, TraceFilter(), trace)
-        self.shell.say(f"{safe_line(trace)} is deleted.")
+        done = await asyncio.to_thread(remove_traces, self.services.workspace, TraceFilter(), trace)
+        still = (
+            f" {len(done.staying)} places still have its texts: {safe_line(done.staying[0])}" if done.staying else ""
+        )
+        self.shell.say(f"{safe_line(trace)} is deleted.{still}")
         await self.load()
