@@ -17,7 +17,6 @@ OF_THE_FACE = (
     {"screens.monitor.commands", "screens.monitor.screen"},
     {"screens.playground.catching", "screens.playground.judging"},
     {"screens.evaluation.commands", "screens.evaluation.screen"},
-    {"screens.traces.commands", "screens.traces.screen"},
     {"screens.training.commands", "screens.training.drawing", "screens.training.screen"},
     {"screens.models.getting", "screens.models.making", "screens.models.screen"},
     {
@@ -36,18 +35,6 @@ OF_THE_FACE = (
         "screens.datasets.record_pane",
         "screens.datasets.rejects_screen",
         "screens.datasets.screen",
-    },
-    {
-        "screens.app",
-        "screens.shell.background",
-        "screens.shell.base",
-        "screens.shell.copying",
-        "screens.going",
-        "screens.shell.help",
-        "screens.shell.jump",
-        "screens.shell.palette",
-        "screens.shell.status_feed",
-        "screens.shell.memory_choice",
     },
 )
 
