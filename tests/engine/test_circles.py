@@ -18,7 +18,6 @@ OF_THE_FACE = (
     {"screens.playground.catching", "screens.playground.judging"},
     {"screens.evaluation.commands", "screens.evaluation.screen"},
     {"screens.training.commands", "screens.training.drawing", "screens.training.screen"},
-    {"screens.models.getting", "screens.models.making", "screens.models.screen"},
     {
         "screens.playground.commands",
         "screens.playground.layout",
