@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from os.path import expanduser
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
@@ -26,7 +25,7 @@ async def register_model(shell: Shell) -> bool:
         url, _, name = text.partition(" ")
         await _add_remote(shell, url, name.strip())
     else:
-        path = Path(expanduser(text))
+        path = await asyncio.to_thread(Path(text).expanduser)
         await add_file(shell, path, name_of_file(path.name))
     return True
 
