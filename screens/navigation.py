@@ -84,6 +84,14 @@ class ModelPlace(Destination):
     model: str
 
 
+@dataclass(frozen=True)
+class RunPlace(Destination):
+    """A training run."""
+
+    mode = "training"
+    run: str
+
+
 class PlaceScreen(Screen[None]):
     """A screen that can show things, and say what it shows.
 

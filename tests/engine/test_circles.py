@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 OF_THE_FACE = (
     {"screens.playground.catching", "screens.playground.judging"},
     {"screens.evaluation.commands", "screens.evaluation.screen"},
-    {"screens.training.commands", "screens.training.drawing", "screens.training.screen"},
     {
         "screens.playground.commands",
         "screens.playground.layout",
