@@ -92,6 +92,14 @@ class RunPlace(Destination):
     run: str
 
 
+@dataclass(frozen=True)
+class EvaluationPlace(Destination):
+    """A run of an evaluation."""
+
+    mode = "evaluation"
+    run: str
+
+
 class PlaceScreen(Screen[None]):
     """A screen that can show things, and say what it shows.
 

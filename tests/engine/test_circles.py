@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 # The circles that the face still has. The list may shrink, and is to be empty in the end.
 OF_THE_FACE = (
     {"screens.playground.catching", "screens.playground.judging"},
-    {"screens.evaluation.commands", "screens.evaluation.screen"},
     {
         "screens.playground.commands",
         "screens.playground.layout",
