@@ -37,7 +37,16 @@ ONE = f"an answer about {MARK} 1 " * 20
 def ask_again(workspace: Workspace, run: str, at: float) -> None:
     journal = Journal(workspace)
     journal.append(
-        "request", run, {"started_at": at, "model": "support-base", "output": "so", "messages": [], "parameters": {}}
+        "request",
+        run,
+        {
+            "started_at": at,
+            "model": "support-base",
+            "output": "so",
+            "messages": [],
+            "parameters": {},
+            "finish_reason": "stop",
+        },
     )
     journal.close()
 
