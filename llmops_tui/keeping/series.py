@@ -112,7 +112,7 @@ def backup_into(
 
 def _base(before: list[Path], end: str, passphrase: str) -> tuple[tuple[Path, Manifest] | None, list[str]]:
     """The newest earlier backup that can be read, with its manifest, and what is to be told of those that cannot."""
-    notes = []
+    notes: list[str] = []
     for path in before:
         if path.name.endswith(end):
             try:
