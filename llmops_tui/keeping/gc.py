@@ -22,6 +22,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lived_time import refuse_if_ahead
@@ -115,13 +116,13 @@ def collect(
 def _recorded_days(workspace: Workspace) -> set[int]:
     """The days since 1970 on which a request was answered or a job was started."""
     sql = "SELECT DISTINCT floor(started_at / ?)::BIGINT FROM requests WHERE started_at IS NOT NULL"
-    days = {int(row[0]) for row in Catalogue(workspace).read(lambda book: book.execute(sql, [_DAY]).fetchall())}
-    journal = Journal(workspace)
+    catalogue, journal = Catalogue(workspace), Journal(workspace)
     try:
-        days |= {int(job.created_at) // _DAY for job in JobStore(journal).all(100_000) if job.created_at}
+        fold(catalogue, journal)
+        days = {int(row[0]) for row in catalogue.read(lambda book: book.execute(sql, [_DAY]).fetchall())}
+        return days | {int(job.created_at) // _DAY for job in JobStore(journal).all(100_000) if job.created_at}
     finally:
         journal.close()
-    return days
 
 
 def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:

@@ -19,7 +19,10 @@ from tests.screens.conftest import OpenApp, notices, settle, until
 async def delete(pilot: Pilot[int]) -> str:
     """Ask to delete what is under the cursor; returns what is told of it, and agrees."""
     await pilot.press("D")
-    await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+    # What is asked in the background is there before what it shows is.
+    await until(
+        pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog) and bool(pilot.app.screen.query(".dialog-text"))
+    )
     told = str(pilot.app.screen.query_one(".dialog-text", Static).content)
     await pilot.press("y")
     await until(pilot, lambda: "is deleted" in notices(pilot))
