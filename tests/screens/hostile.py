@@ -76,7 +76,9 @@ def watched(folder: Path) -> Iterator[Watch]:
     victim = folder / "victim"
     victim.mkdir()
     (victim / "secret.txt").write_text(CANARY)
-    (victim / "trainer_state.json").write_text(json.dumps({"log_history": [{"step": 1, "loss": 1.0}], "secret": CANARY}))
+    (victim / "trainer_state.json").write_text(
+        json.dumps({"log_history": [{"step": 1, "loss": 1.0}], "secret": CANARY})
+    )
     with socket.create_server(("127.0.0.1", 0)) as server:
         watch = Watch(victim, folder / "sprung", server.getsockname()[1])
 
@@ -127,6 +129,10 @@ def _name_badly(made: Workspace, watch: Watch) -> None:
 
     def plant(book: Any) -> None:
         book.execute("UPDATE models SET path = ?, header = ? WHERE name = 'support-base-q4'", [secret, header])
+        book.execute(
+            "INSERT INTO models SELECT * REPLACE ('elsewhere' AS name, ? AS path, 'e' || sha256[2:] AS sha256) FROM models "
+            "WHERE name = 'support-base'", [secret],
+        )  # fmt: skip
         book.execute("UPDATE models SET name = ? WHERE name = 'support-base-hf'", [bad])
         for table, column, name in (
             ("prompts", "name", "triage"), ("prompt_versions", "prompt", "triage"), ("prompt_labels", "prompt", "triage"),
@@ -135,9 +141,7 @@ def _name_badly(made: Workspace, watch: Watch) -> None:
             book.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [bad, name])
         book.execute("UPDATE dataset_versions SET note = ?", [bad])
         view = {"filter": f"=question IN (SELECT content FROM read_text('{secret}'))", "sort": None, "where": bad}
-        book.execute(
-            "INSERT INTO dataset_views SELECT name, ?, ?, 0 FROM datasets", [f"view {bad}", json.dumps(view)]
-        )
+        book.execute("INSERT INTO dataset_views SELECT name, ?, ?, 0 FROM datasets", [f"view {bad}", json.dumps(view)])
         book.execute("UPDATE training_recipes SET note = ?", [bad])
 
     Catalogue(made).write(plant)
@@ -182,7 +186,9 @@ def seen_of(pilot: Pilot[int]) -> str:
     for strip in pilot.app.screen._compositor.render_strips():
         for segment in strip:
             style = segment.style
-            colours = {c.triplet for c in (style.color, style.bgcolor) if c is not None and c.triplet} if style else set()
+            colours = (
+                {c.triplet for c in (style.color, style.bgcolor) if c is not None and c.triplet} if style else set()
+            )
             assert not {tuple(c) for c in colours} & _COLOURS, f"markup acts: {segment.text!r}"
             assert style is None or not style.link, f"a link acts: {segment.text!r}"
             assert style is None or "exit" not in str(style.meta), f"an action hides in {segment.text!r}"
