@@ -34,7 +34,7 @@ CANARY = "CANARY-of-the-victim-7c1e"
 ACTING = "[#010203 on #030201]PWN[/][@click=app.exit]PWN[/][link=https://maker.example]PWN[/]"
 ESCAPING = "\x1b]52;c;UFdO\x07\x1b[2J\x9b31m\u202ePWN\u2066"
 _COLOURS = {(1, 2, 3), (3, 2, 1)}
-_FORBIDDEN = set("\x1b\x07\x9b\x9d\x90\u202a\u202b\u202d\u202e\u2066\u2067")
+FORBIDDEN = set("\x1b\x07\x9b\x9d\x90\u202a\u202b\u202d\u202e\u2066\u2067")
 
 
 @dataclass
@@ -194,7 +194,7 @@ def seen_of(pilot: Pilot[int]) -> str:
             assert style is None or "exit" not in str(style.meta), f"an action hides in {segment.text!r}"
         lines.append(strip.text)
     text = "\n".join(lines)
-    assert not set(text) & _FORBIDDEN
+    assert not set(text) & FORBIDDEN
     assert CANARY not in text
     return text
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from llmops_tui.child_python import module_command
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import distrust
@@ -17,8 +19,9 @@ from screens.app import SCREEN_KEYS, LlmopsApp
 from screens.base import BaseScreen
 from screens.widgets.panel import Panel
 from tests.fakes import FakeModelServer
+from tests.keeping.test_campaign import COMMANDS
 from tests.screens.conftest import PROFILE, FakeServices, settle, until
-from tests.screens.hostile import CANARY, Watch, make_hostile, no_job_starts, seen_of, watched
+from tests.screens.hostile import CANARY, FORBIDDEN, Watch, make_hostile, no_job_starts, seen_of, watched
 from tests.waiting import wait_for
 
 # What ends the app; and what only goes to where the test goes by itself.
@@ -127,3 +130,21 @@ def test_the_watch_sees_what_it_is_there_to_see(watch: Watch) -> None:
     with socket.create_connection(("127.0.0.1", watch.port)):
         wait_for(lambda: watch.connections == 1)
     assert len(watch.seen) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_command(hostile: Workspace, watch: Watch, tmp_path: Path) -> None:
+    """What they say has no escape in it and nothing of the victim's, and each ends in its own time."""
+    for arguments in COMMANDS:
+        given = [str(tmp_path / "out.tar") if word == "OUT" else word for word in arguments]
+        done = subprocess.run(
+            module_command("llmops_tui", "--workspace", str(hostile.root), *given),
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode in {0, 1, 3}, (arguments, said)
+        assert "Traceback" not in said, arguments
+        assert CANARY not in said, arguments
+        assert not set(said) & FORBIDDEN, arguments
+    nothing_happened(hostile, watch)
