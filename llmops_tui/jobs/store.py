@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from llmops_tui.errors import NotFoundError
-from llmops_tui.jobs.entries import JobSpec
+from llmops_tui.jobs.entries import JobRecord, JobSpec
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
@@ -68,7 +68,7 @@ class Job:
     exit_code: int | None
     resumes: str | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JobRecord:
         """The job as the command line's JSON shows it."""
         return {
             "job": self.id, "kind": self.kind, "title": self.title, "state": self.state.value, "cause": self.cause,
