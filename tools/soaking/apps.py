@@ -23,7 +23,14 @@ _PATIENCE = 300.0
 _KEPT_RAW = 1_000_000
 _NOTICE_BAR = "▌".encode()
 _NOTICE = re.compile(r"▌ (.*?)(?:[│╮╯─ ]*)$")
+_BUSY = re.compile(r"▌ the book .*stayed|stayed locked")
+# An error's notice stays so long; one that was read is not to be read again.
+_NOTICE_SECONDS = 13.0
 _BAD = re.compile(rb"Traceback \(most recent|ended by an error")
+
+
+class BusyError(Exception):
+    """The app said that the workspace is busy: an answer, after which one tries again."""
 
 
 class SoakedTerminal(Terminal):
@@ -58,8 +65,11 @@ class SoakedTerminal(Terminal):
         while True:
             if seen != self.written:
                 seen = self.written
-                if holds(self.text):
+                text = self.text
+                if holds(text):
                     return
+                if _BUSY.search(text):
+                    raise BusyError
             if time.monotonic() > deadline:
                 raise AssertionError(f"never saw {what!r}; the screen:\n{self.text}")
             if not self.pump(0.1) and seen == self.written:
@@ -112,6 +122,10 @@ class App(threading.Thread):
         try:
             step()
             self.ledger.count(f"{step.__name__.strip('_')} in an app")
+        except BusyError:
+            self.ledger.count("busy: in an app")
+            self._rest(_NOTICE_SECONDS)
+            self.terminal.press("escape", "escape", "escape")
         except Exception as error:  # noqa: BLE001  what did not happen is a finding, and the app is used on
             if not self.ended.is_set():
                 self.ledger.find(f"{self.name}: {step.__name__}: {str(error)[:6000]}")

@@ -162,7 +162,7 @@ class Auditor:
     def _runs(self, facts: dict[str, list[dict[str, Any]]], removing: set[str]) -> None:
         # Looking folds what the journal has into the book.
         self._ask("traces", "list", "--limit", "1")
-        rows = self._sql("SELECT id, prompt, version, output FROM requests ORDER BY id")
+        rows = self._sql("SELECT id, prompt, prompt_version, output FROM requests ORDER BY id")
         present = [row[0] for row in rows]
         texts = {row[0]: row[3] for row in rows}
         removing |= {fact["run"] for fact in self._ledger.facts("removing")}
