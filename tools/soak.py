@@ -30,7 +30,18 @@ from tools.soaking.watch import Auditor, Gauge  # noqa: E402
 _AUDIT_SECONDS = 300.0
 # What a process takes when it first does each thing is no growth.
 _WARM_UP_SHARE = 0.15
-_NOT_OURS = ("LLMOPS_WORKSPACE", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "VISUAL", "EDITOR", "DISPLAY", "WAYLAND_DISPLAY")
+_NOT_OURS = (
+    "LLMOPS_WORKSPACE",
+    "NO_COLOR",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "TMUX",
+    "STY",
+    "VISUAL",
+    "EDITOR",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+)
 
 
 def own_environment(folder: Path) -> None:
@@ -56,7 +67,8 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
         Llmops(root, ledger, "maker").ask("prompt", "save", name, "--text", "begin")
     apps = [App(root, ledger, name, seed, pause) for seed, name in enumerate(("app-one", "app-two"))]
     loops: list[Loop] = [
-        kind(Llmops(root, ledger, kind.__name__.lower()), pause, seed) for seed, kind in enumerate((Writer, Runner, Keeper))
+        kind(Llmops(root, ledger, kind.__name__.lower()), pause, seed)
+        for seed, kind in enumerate((Writer, Runner, Keeper))
     ]
     gauge = Gauge(root, ledger, {app.name: app.pid for app in apps})
     auditor = Auditor(Llmops(root, ledger, "auditor"))
@@ -67,6 +79,8 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
         while (left := began + 60 * minutes - time.time()) > 0:
             gauge.ended.wait(min(left, _AUDIT_SECONDS))
             auditor.audit()
+            if not all(thread.is_alive() for thread in (*apps, *loops)):
+                ledger.find("one of the five ended before its time")
             tell(folder, report(ledger, apps, gauge, began))
     finally:
         ended = time.time()

@@ -153,11 +153,21 @@ def serving(folder: Path) -> Measured:
         before, begun = spent(watched), time.perf_counter()
         for _ in range(REQUESTS):
             asyncio.run(ask(handle, 1, 1))
-        found["requests of one token"] = {"units": REQUESTS, "s": time.perf_counter() - begun, "cpu_s": spent(watched) - before}
+        found["requests of one token"] = {
+            "units": REQUESTS,
+            "s": time.perf_counter() - begun,
+            "cpu_s": spent(watched) - before,
+        }
     return found
 
 
-PIECES = {"opening": opening, "recording": recording, "importing": importing, "evaluating": evaluating, "serving": serving}
+PIECES = {
+    "opening": opening,
+    "recording": recording,
+    "importing": importing,
+    "evaluating": evaluating,
+    "serving": serving,
+}
 
 if __name__ == "__main__":
     print(json.dumps(PIECES[sys.argv[1]](Path(sys.argv[2]))))

@@ -28,7 +28,11 @@ from paired_work import PIECES, Measured  # noqa: E402
 
 from tests.e2e.terminal import Terminal  # noqa: E402
 
-COMMANDS = {"llmops --help": ("--help",), "llmops prompt list": ("prompt", "list", "--json"), "llmops traces list": ("traces", "list", "--json")}
+COMMANDS = {
+    "llmops --help": ("--help",),
+    "llmops prompt list": ("prompt", "list", "--json"),
+    "llmops traces list": ("traces", "list", "--json"),
+}
 KEYS, IDLE_SECONDS, SETTLE_SECONDS = 20, 10.0, 4.0
 _MAKE = """
 import sys

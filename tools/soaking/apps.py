@@ -104,7 +104,15 @@ class App(threading.Thread):
 
     def run(self) -> None:
         """Until it is told to end, then leave by the key for it."""
-        steps = [self._edit, self._walk, self._label_rows, self._run_and_stop, self._verify_and_cancel, self._evaluate, self._judge]
+        steps = [
+            self._edit,
+            self._walk,
+            self._label_rows,
+            self._run_and_stop,
+            self._verify_and_cancel,
+            self._evaluate,
+            self._judge,
+        ]
         self._try(self._open)
         while not self.ended.is_set() and self.terminal.child.isalive():
             self._try(steps[self._number % len(steps)])

@@ -31,9 +31,14 @@ class Answer:
     narration: str
 
     @property
+    def error(self) -> str:
+        """The name of its failure; empty where it did what it was asked."""
+        return "" if self.code == 0 else str((self.data.get("error") or {}).get("code", ""))
+
+    @property
     def busy(self) -> bool:
         """Whether it asks to be tried again."""
-        return self.code != 0 and self.data.get("error", {}).get("code") in BUSY
+        return self.error in BUSY
 
 
 class Llmops:
@@ -56,7 +61,7 @@ class Llmops:
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         answer = Answer(done.returncode, json.loads(lines[-1]) if lines else {}, done.stderr)
         seconds = round(time.monotonic() - started, 2)
-        error = answer.data.get("error", {}).get("code", "")
+        error = answer.error
         self.ledger.command(who=self.who, arguments=arguments, code=answer.code, error=error, seconds=seconds)
         if "Traceback" in done.stdout + done.stderr:
             self.ledger.find(f"{self.who}: {arguments} printed a traceback: {done.stderr[-3000:]}")
@@ -149,7 +154,9 @@ class Runner(Loop):
         return [self._run, self._feedback, self._run, self._remove, self._evaluate, self._look, self._run, self._jobs]
 
     def _run(self) -> None:
-        made = self.llmops.ask("prompt", "run", "support@2", "--model", MODEL, "--var", f"question=Are you open {self.number}?")
+        made = self.llmops.ask(
+            "prompt", "run", "support@2", "--model", MODEL, "--var", f"question=Are you open {self.number}?"
+        )
         if made.code == 0 and "run" in made.data:
             self.ledger.acknowledge("run", run=made.data["run"], text=made.data["text"])
 

@@ -89,7 +89,18 @@ class Auditor:
         """Everything that was acknowledged before now is there, once; ``check`` finds nothing."""
         facts = {
             kind: list(self._ledger.facts(kind))
-            for kind in ("version", "dataset", "run", "removed", "evaluation", "row", "label", "app run", "feedback", "backup")
+            for kind in (
+                "version",
+                "dataset",
+                "run",
+                "removed",
+                "evaluation",
+                "row",
+                "label",
+                "app run",
+                "feedback",
+                "backup",
+            )
         }
         removing = {fact["run"] for fact in self._ledger.facts("removing")}
         for look in (self._versions, self._datasets, self._evaluations, self._rows, self._backups):
@@ -149,7 +160,9 @@ class Auditor:
         for (prompt, label), number in last.items():
             # A label that moved on since was moved on by whoever told us so before.
             if labels.get((prompt, label), -1) < number:
-                self._ledger.find(f"label {label} of {prompt} was put at @{number} and is at @{labels.get((prompt, label))}")
+                self._ledger.find(
+                    f"label {label} of {prompt} was put at @{number} and is at @{labels.get((prompt, label))}"
+                )
 
     def _datasets(self, facts: dict[str, list[dict[str, Any]]]) -> None:
         present = []
