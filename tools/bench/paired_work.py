@@ -84,7 +84,19 @@ def importing(folder: Path) -> Measured:
 
     path = folder / f"chats-{time.time_ns()}.jsonl"
     chance = random.Random(1)
-    words = "order refund kettle lamp please delivery money customer service return exchange".split()
+    words = [
+        "order",
+        "refund",
+        "kettle",
+        "lamp",
+        "please",
+        "delivery",
+        "money",
+        "customer",
+        "service",
+        "return",
+        "exchange",
+    ]
     with path.open("w") as file:
         for number in range(ROWS):
             turns = [

@@ -1,7 +1,7 @@
 """Two trees of this project beside each other: what one costs over the other, in pairs that take turns.
 
-``python tools/bench/pairs.py BEFORE [NOW] [--pairs N] [--only WORDS] [--to FILE]``. The machine need not be idle: of each measure the
-processor time is told beside the time by the clock, as the median and the range of the ratios of pairs.
+``python tools/bench/pairs.py BEFORE [NOW] [--pairs N] [--only WORDS] [--to FILE]``. The machine need not be idle: of each
+measure the processor time is told beside the time by the clock, as the median and the range of the ratios of pairs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ COMMANDS = {
     "llmops prompt list": ("prompt", "list", "--json"),
     "llmops traces list": ("traces", "list", "--json"),
 }
-KEYS, IDLE_SECONDS, SETTLE_SECONDS = 20, 10.0, 4.0
+# What the app does half a minute after its start is no idling.
+KEYS, IDLE_SECONDS, SETTLE_SECONDS = 20, 25.0, 40.0
 _MAKE = """
 import sys
 from pathlib import Path

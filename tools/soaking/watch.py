@@ -18,9 +18,8 @@ _SECONDS = 10.0
 _GROWTH = 1.3
 # What grows by less than this grows by what any process does: caches of allocators, one more connection.
 _SLACK = {"rss_mb": 8.0, "files": 4.0, "threads": 4.0}
-_SIZES = (
-    "workspace.duckdb", "workspace.duckdb.wal", "journal.db", "journal.db-wal", "history.db", "history.db-wal", "answers.db", "answers.db-wal",
-)  # fmt: skip
+_DATABASES = ("journal.db", "history.db", "answers.db")
+_SIZES = ("workspace.duckdb", "workspace.duckdb.wal", *_DATABASES, *(f"{name}-wal" for name in _DATABASES))
 
 
 class Gauge(threading.Thread):
@@ -167,8 +166,8 @@ class Auditor:
     def _datasets(self, facts: dict[str, list[dict[str, Any]]]) -> None:
         present = []
         for name in {fact["name"] for fact in facts["dataset"]}:
-            for version in self._ask("data", "log", name).get("versions", []):
-                present.append((name, version["version"], version["sha256"], version["rows"]))
+            known = self._ask("data", "log", name).get("versions", [])
+            present += [(name, v["version"], v["sha256"], v["rows"]) for v in known]
         wanted = {(f["name"], f["version"], f["sha256"], f["rows"]) for f in facts["dataset"]}
         self._once("versions of datasets", wanted, present)
 
