@@ -98,7 +98,7 @@ def models(workspace: Workspace, report: Report) -> None:
         try:
             registry.verify(model.name)
         except LlmopsError as error:
-            report.error(f"model {model.name}", error.message, error.hint)
+            report.failed(f"model {model.name}", error)
         report.count("models")
 
 

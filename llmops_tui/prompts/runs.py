@@ -134,9 +134,18 @@ class PromptRunner:
             LlmopsError: whatever went wrong; text that came before is in the run's record.
         """
         messages = await asyncio.to_thread(self.render, request)
-        version, created = await asyncio.to_thread(self._save, request)
+        saving = asyncio.ensure_future(asyncio.to_thread(self._save, request))
+        stopped = None
+        try:
+            version, created = await asyncio.shield(saving)
+        except asyncio.CancelledError as cancelled:
+            # A thread goes on when its run is stopped: the version it saves is told first, or nobody would know of it.
+            stopped = cancelled
+            version, created = await saving
         run_id = new_id("run")
         yield RunProgress("saved", version=version, created=created, run_id=run_id)
+        if stopped is not None:
+            raise stopped
         handle = await asyncio.to_thread(self._ensure, model)
         yield RunProgress("loading", run_id=run_id)
         metadata = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +48,8 @@ def open_sqlite(path: Path, **how: Any) -> sqlite3.Connection:
 
 def copy_to_memory(path: Path) -> sqlite3.Connection:
     """What a file has that can only be read, log included, in memory: SQLite itself writes even to read such a file."""
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         for end in ("", "-wal"):
             with contextlib.suppress(FileNotFoundError):
