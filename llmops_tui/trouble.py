@@ -59,5 +59,6 @@ def _of_duckdb(text: str) -> LlmopsError | None:
     found = _NAMED.search(text)
     if found is None:
         return None
-    told = " ".join(text.replace(found.group(0), "it").split())[:300]
+    # Behind the first line is the query, which was ours.
+    told = " ".join(text.partition("\n")[0].replace(found.group(0), "it").split())[:300]
     return LlmopsError("file_unreadable", f"{found.group('path')} cannot be read: {told}", _LOOK)

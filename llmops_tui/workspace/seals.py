@@ -20,7 +20,7 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import read_regular, reason, sha256_text, write_atomic
+from llmops_tui.workspace.files import kind_of_place, read_regular, reason, sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held, locked
 from llmops_tui.workspace.marker import lost_files, note, require
@@ -138,7 +138,7 @@ def _renewed(workspace: Workspace, known: dict[str, Seal], *, large: bool) -> tu
             files[name] = fresh or before  # type: ignore[assignment]
     # What is gone though nobody of us took it away is evidence as well.
     gone = known.keys() - files.keys()
-    return files | {n: known[n] for n in gone if _stays(n) and not _by_us(workspace, n)}, changed
+    return files | {n: known[n] for n in gone if _stays(workspace, n)}, changed
 
 
 def wrote(*paths: Path) -> None:
@@ -154,9 +154,15 @@ def _by_us(workspace: Workspace, name: str) -> bool:
     return path in _WROTE or not _WROTE.isdisjoint(path.parents)
 
 
-def _stays(name: str) -> bool:
-    """Whether a file goes by our own hand alone, which says so (:func:`forget`, :func:`wrote`)."""
-    return kind_of(name) in {"file", "log"} and not name.startswith(_GOING_ON)
+def _stays(workspace: Workspace, name: str) -> bool:
+    """Whether the seal of a file that is gone stays: ours go by our own hand, which says so (:func:`forget`, :func:`wrote`).
+
+    Databases of what was only measured, logs and copies may be deleted, but nothing else may lie in their place.
+    """
+    if _by_us(workspace, name):
+        return False
+    missed = kind_of(name) in {"file", "log"} and not name.startswith(_GOING_ON)
+    return missed or bool(kind_of_place(workspace.root / name))
 
 
 def wrote_something() -> bool:

@@ -73,8 +73,7 @@ def test_databases_and_records_that_are_pipes_are_told(lived: Workspace, tmp_pat
         History(lived.history).alerts()
     with pytest.raises(LlmopsError, match=r"history\.db is a pipe now"):
         backup(lived, tmp_path / "b.tar")
-    with pytest.raises(LlmopsError, match="it is a pipe, and no file"):
-        backup(lived, tmp_path / "b.tar", damaged=True)
+    assert "history.db (it is a pipe, and no file)" in backup(lived, tmp_path / "b.tar", damaged=True).left_out
     fifo(lived.journal)
     with pytest.raises(LlmopsError, match=r"journal\.db is a pipe, and no file"):
         Journal(lived).draft_keys()
