@@ -27,6 +27,9 @@ _HINTS = {
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # How DuckDB names a file that it cannot read.
 _NAMED = re.compile(r"""[Ff]ile:? (?P<quote>["'])(?P<path>.+?)(?P=quote)""")
+# What its reader of Parquet says without a name.
+_OF_PARQUET = re.compile(r"TProtocolException|TTransportException|[Pp]arquet|[Dd]ecompress")
+_NAMES = "llmops check names it; what is damaged comes back from a backup (llmops restore FILE)."
 
 
 def explained(error: BaseException, place: str = "the system") -> LlmopsError | None:
@@ -57,6 +60,9 @@ def _of_the_system(error: OSError, place: str) -> LlmopsError:
 
 def _of_duckdb(text: str) -> LlmopsError | None:
     found = _NAMED.search(text)
+    if found is None and _OF_PARQUET.search(text):
+        told = text.partition("\n")[0][:200]
+        return LlmopsError("file_unreadable", f"a Parquet file of the workspace cannot be read: {told}", _NAMES)
     if found is None:
         return None
     # Behind the first line is the query, which was ours.

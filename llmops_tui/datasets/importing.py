@@ -26,7 +26,14 @@ from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, chec
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import make_private_folder, read_regular, sha256_file, sha256_text, write_atomic
+from llmops_tui.workspace.files import (
+    kind_of_place,
+    make_private_folder,
+    read_regular,
+    sha256_file,
+    sha256_text,
+    write_atomic,
+)
 from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import quote_text
 
@@ -373,13 +380,33 @@ def write_rejects(workspace: Workspace, version: DatasetVersion, lines: Path) ->
 
 
 def read_rejects(workspace: Workspace, version: DatasetVersion, limit: int = 1000) -> list[Reject]:
-    """The records that an import set apart, in the order of the files."""
+    """The records that an import set apart, in the order of the files.
+
+    Raises:
+        LlmopsError: ``rejects_damaged``: they cannot be read, or are gone.
+    """
+    import duckdb
+
     path = rejects_path(workspace, version)
-    if not path.exists():
+    if not version.rejected:
         return []
+    # A pipe in its place would be waited for.
+    why = "" if path.is_file() else f"it is {kind_of_place(path)}, and no file" if path.exists() else "it is gone"
+    if why:
+        raise _rejects_damaged(path, why)
     connection = connect_memory()
     try:
         rows = connection.execute(f"SELECT * FROM read_parquet({quote_text(str(path))}) LIMIT {limit}").fetchall()
+    except duckdb.Error as error:
+        raise _rejects_damaged(path, str(error).splitlines()[0][:200]) from error
     finally:
         connection.close()
     return [Reject(str(r[0]), int(r[1]), int(r[2]), int(r[3]), str(r[4]), bytes(r[5])) for r in rows]
+
+
+def _rejects_damaged(path: Path, why: str) -> LlmopsError:
+    return LlmopsError(
+        "rejects_damaged",
+        f"the records that were set apart, {path}, cannot be read: {why}",
+        "Take the file from a backup: llmops restore.",
+    )

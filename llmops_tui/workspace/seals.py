@@ -83,7 +83,7 @@ def load(workspace: Workspace) -> Seals:
         raw = parse_json(read_regular(path))
         body = raw["files"]
         if sha256_text(json.dumps(body, sort_keys=True)) != raw["sha256"]:
-            return Seals(damaged=f"{SEALS} itself was changed")
+            return Seals(damaged="itself was changed")
         return Seals({name: Seal.from_json(seal) for name, seal in body.items()})
     except FileNotFoundError:
         try:
@@ -93,7 +93,7 @@ def load(workspace: Workspace) -> Seals:
             return Seals(damaged=error.message)
         return Seals()
     except (ValueError, KeyError, TypeError, OSError) as error:
-        return Seals(damaged=f"{SEALS} cannot be read: {reason(error)}")
+        return Seals(damaged=f"cannot be read: {reason(error)}")
 
 
 def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> int:

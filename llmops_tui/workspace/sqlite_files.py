@@ -43,7 +43,8 @@ def open_sqlite(path: Path, **how: Any) -> sqlite3.Connection:
     kind = kind_of_place(path.resolve())
     if kind:
         raise sqlite3.DatabaseError(f"it is {kind}, and no file")
-    return sqlite3.connect(path, **how)
+    connection: sqlite3.Connection = sqlite3.connect(path, **how)
+    return connection
 
 
 def copy_to_memory(path: Path) -> sqlite3.Connection:
