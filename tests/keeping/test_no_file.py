@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.datasets.importing import import_now, read_rejects, rejects_path
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.rejects import read_rejects, rejects_path
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.running.results import read_results
