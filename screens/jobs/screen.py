@@ -18,8 +18,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.jobs.store import Job, JobState
-from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.regular_files import open_regular
+from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.notices import read_notices
 from screens.actions import bindings_of, screen_place
 from screens.base import BaseScreen
