@@ -192,13 +192,21 @@ def run_import(
     settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     parent = next(iter(store.logs().get(name, [])), None)
     context.report(0.95, "hashing the rows")
+    made: list[DatasetVersion] = []
+
+    def keep_rejects(fresh: DatasetVersion) -> None:
+        made.append(fresh)
+        done.keep_rejects(context.workspace, fresh)
+
     version = store.keep(
         done.folder, name, kind=kind, columns=columns, recipe=Recipe("import", settings, tuple(inputs)),
-        rejected=done.state.rejected, parent=parent.number if parent else None,
+        rejected=done.state.rejected, parent=parent.number if parent else None, beside=keep_rejects,
     )  # fmt: skip
+    if version.id != made[0].id:
+        # The newest version is the same, and has its own.
+        rejects_path(context.workspace, made[0]).unlink(missing_ok=True)
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
-    done.keep_rejects(context.workspace, version)
     return version.as_dict() | {"blank_lines": done.state.blank}
 
 

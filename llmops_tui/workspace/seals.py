@@ -25,7 +25,7 @@ from llmops_tui.workspace.files import read_regular, sha256_text, write_atomic
 from llmops_tui.workspace.layout import MARKER, Workspace
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import lost_files, note, require
-from llmops_tui.workspace.sqlite_files import COUNTER
+from llmops_tui.workspace.sqlite_files import COUNTER, open_raw
 
 FILE = "seals.json"
 _CHUNK = 1 << 16
@@ -242,7 +242,7 @@ def chunks_of(path: Path, size: int) -> tuple[str, ...]:
     found: list[str] = []
     part = chunk_size(size)
     blank = kind_of(path.name) == "sqlite"
-    with path.open("rb") as file:
+    with open_raw(path) if blank else path.open("rb") as file:
         left = size
         while left > 0:
             raw = file.read(min(part, left))
@@ -261,7 +261,7 @@ def writes_of(path: Path, kind: str) -> int | None:
     Of DuckDB the number of its newest checkpoint: two headers take turns, each a checksum and that number first.
     """
     if kind == "sqlite":
-        with path.open("rb") as file:
+        with open_raw(path) as file:
             return int.from_bytes(file.read(COUNTER.stop)[COUNTER], "big")
     if kind == "duckdb":
         with path.open("rb") as file:
