@@ -128,7 +128,7 @@ def _work_beside(kinds: dict[str, Any], order: Order, stop: int) -> None:
         kinds[order.kind].write(Place(Path(order.root), Path(order.folder)), ledger, Random(order.seed))
     except Enough:
         pass
-    except BaseException:
+    except Exception:  # noqa: BLE001  whatever it is, it is told to whoever asked
         ledger.failed()
         code = 1
     os._exit(code)
@@ -183,7 +183,7 @@ def _write(kinds: dict[str, Any], order: Order, target: int, counter: int) -> No
         kinds[order.kind].write(Place(Path(order.root), Path(order.folder)), ledger, Random(order.seed))
     except Enough:
         pass
-    except BaseException:
+    except Exception:  # noqa: BLE001  whatever it is, it is told to whoever asked
         ledger.failed()
         code = 1
     sys.settrace(None)

@@ -368,12 +368,12 @@ def verify_removals(place: Place, known: Known, _whole: bool) -> None:
     half = trying - {told.facts["job"] for told in known.acknowledged("removed")}
     strays = {job.resumes or job.id for job in store.jobs.all(100_000)} - kept.keys()
     # Of a removal that was killed the records of jobs may be left; asked for by the job, they go.
-    assert strays <= half | known_foreign(strays, known)
+    assert strays <= half | _of_others(strays, known)
     for folder in place.workspace.runs.glob("job_*"):
         assert folder.name in kept.keys() | strays or _bare(folder), folder
 
 
-def known_foreign(jobs: set[str], known: Known) -> set[str]:
+def _of_others(jobs: set[str], known: Known) -> set[str]:
     """Those of jobs that the other writer may be at."""
     mine = {(told.done or {})["job"] for told in known.acknowledged("started")}
     return jobs - mine
