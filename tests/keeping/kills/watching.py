@@ -14,6 +14,7 @@ from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.monitoring.rules import Rule, approve_rules, dump_rules, load_rules, may_run, save_rules
 from llmops_tui.settings import Settings, load_settings, save_settings
 from llmops_tui.user_files import settings_path
+from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
@@ -143,7 +144,7 @@ def write_settings(place: Place, tell: Ledger, chance: Random) -> None:
             save_settings(Settings(context=number, trace_content=("off", "redact")[number % 2]))  # type: ignore[arg-type]
         if chance.random() < 0.5:
             with tell.doing("slip"):
-                settings_path().write_text('trace_contents = "off"\n')
+                write_atomic(settings_path(), 'trace_contents = "off"\n')
 
 
 def verify_settings(_place: Place, known: Known, _whole: bool) -> None:
