@@ -30,7 +30,7 @@ from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.migrations import LATEST, MIGRATIONS
 from llmops_tui.workspace.seals import load, seal
 from llmops_tui.workspace.sqlite_files import open_raw
-from tests.keeping.kills.ledger import Kind, Known, Ledger, Place
+from tests.keeping.kills.ledger import Kind, Known, Ledger, Place, being_removed
 from tests.keeping.kills.records import lines, rows, trace
 
 WORD = "correct horse battery"
@@ -208,8 +208,8 @@ def verify_forgetting(place: Place, known: Known, _whole: bool) -> None:
 
 
 def dataset_half_removed(finding: Finding, known: Known) -> bool:
-    names = {told.facts["name"] for what in ("removed", "ended") for told in known.begun(what) if told.done is None}
-    return finding.place.startswith("datasets/") and any(f"({name}@" in finding.place for name in names)
+    name = finding.place.partition("(")[2].partition("@")[0]
+    return finding.place.startswith("datasets/") and being_removed(known, "removed", "ended")(name)
 
 
 def write_erasing(place: Place, tell: Ledger, chance: Random) -> None:

