@@ -100,13 +100,13 @@ def _engine(*, gpu: bool) -> Check:
 
 
 def _has_gpu() -> bool:
-    from llmops_tui.hardware.gpus import GpuSampler
+    from llmops_tui.hardware.gpu_sampler import GpuSampler
 
     return bool(GpuSampler().look().gpus)
 
 
 def _gpu(_workspace: Workspace) -> list[Check]:
-    from llmops_tui.hardware.gpus import GpuSampler
+    from llmops_tui.hardware.gpu_sampler import GpuSampler
 
     view = GpuSampler().look()
     found = [

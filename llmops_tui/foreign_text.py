@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.regular_files import open_given
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -31,7 +32,7 @@ def text_of(path: Path, most: int = MAX_BYTES, errors: str = "strict") -> str:
         InputRefusedError: ``file_too_large``.
         OSError, UnicodeDecodeError: it cannot be read, or is no UTF-8.
     """
-    with path.open("rb") as file:
+    with open_given(path) as file:
         raw = file.read(most + 1)
     if len(raw) > most:
         raise InputRefusedError(

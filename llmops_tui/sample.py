@@ -10,7 +10,7 @@ from llmops_tui.datasets.importing import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.evaluation.suite import read_suite
+from llmops_tui.evaluation.suite_file import read_suite
 from llmops_tui.models.known import known_model
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts import exchange

@@ -125,6 +125,12 @@ class Settings(BaseModel):
     ] = ""
     backup_hours: Annotated[int, Field(ge=1, le=8760, description="Hours between two backups.")] = 24
     backup_keep: Annotated[int, Field(ge=1, le=10_000, description="How many backups stay in that folder.")] = 14
+    backup_full_every: Annotated[
+        int,
+        Field(
+            ge=0, le=10_000, description="Each how many-th backup needs none of the earlier ones; 0: only the first."
+        ),
+    ] = 10
     backup_passphrase_file: Annotated[
         str, Field(max_length=4000, description="A file whose first line encrypts backups; none: not encrypted.")
     ] = ""

@@ -10,7 +10,6 @@ from textual import on
 from textual.app import App
 from textual.binding import Binding
 from textual.command import CommandPalette
-from textual.content import Content
 from textual.events import DescendantFocus
 from textual.filter import LineFilter
 from textual.notifications import Notify, SeverityLevel
@@ -20,6 +19,7 @@ from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.trouble import explained
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
 from screens.actions import bindings_of, textual_keymap
@@ -29,6 +29,7 @@ from screens.frame_filter import FrameFilter
 from screens.going import Going
 from screens.notices import Notice
 from screens.services import Services
+from screens.standing import standing
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
 from screens.widgets.status_line import Status, StatusPart
@@ -72,7 +73,7 @@ class LlmopsApp(App[int]):
         self.profile = profile or terminal.detect()
         self.services = services or Services(workspace)
         self.user_keymap = keymap or {}
-        self.status = Status(workspace=workspace.name)
+        self.status = Status(workspace=workspace.name, standing=standing(workspace))
         self._problems = problems or []
         self._frame_filter = FrameFilter()
         self._copier = Copier(self)
@@ -154,9 +155,8 @@ class LlmopsApp(App[int]):
             error = event.worker.error
             _log.error("worker %s failed", event.worker.name, exc_info=error)
             self.report(
-                error
-                if isinstance(error, LlmopsError)
-                else LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
+                explained(error)
+                or LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
             )
 
     def terminal_writer(self) -> Callable[[str], None] | None:
@@ -213,16 +213,16 @@ class LlmopsApp(App[int]):
     def action_maximise(self) -> None:
         """Fill the terminal with the pane that has the focus, and back."""
         screen = self._current()
-        if screen is None:
-            return
-        panel = screen.focused_panel()
-        if screen.has_class("-maximised"):
-            screen.remove_class("-maximised")
-            screen.query(".-filling").remove_class("-filling")
-        elif panel is not None:
-            screen.add_class("-maximised")
-            for filling in (panel, *(a for a in panel.ancestors if a.has_class("column"))):
-                filling.add_class("-filling")
+        if screen is not None:
+            screen.maximise_panel()
+
+    def action_trust(self) -> None:
+        """What this workspace is or would be allowed, and the word that allows it."""
+        from screens.trusting import ask_for_trust
+
+        screen = self._current()
+        if screen is not None:
+            ask_for_trust(screen)
 
     def action_copy(self) -> None:
         """Copy; pressed again at once, choose what."""
@@ -288,12 +288,7 @@ class LlmopsApp(App[int]):
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:
-        place = _STATUS_PLACES.get(event.place)
-        if place is not None:
+        if event.place == "standing":
+            self.action_trust()
+        elif (place := _STATUS_PLACES.get(event.place)) is not None:
             self.switch_mode(place)
-
-    def about_line(self) -> Content:
-        """Name and version, for the settings screen."""
-        from llmops_tui import __version__
-
-        return Content(f"llmops {__version__} · {self.services.workspace.root}")

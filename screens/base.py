@@ -66,6 +66,10 @@ class BaseScreen(Screen[None]):
             text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
             self.query_one("#too-small", Static).update(text)
 
+    def on_screen_resume(self) -> None:
+        """What the status became while another screen was in front."""
+        self.show_status(self.app.status)
+
     def show_status(self, status: Status) -> None:
         """Pass a new status on to the status line; one that is just being made gets the next."""
         for line in self.query(StatusLine):
@@ -78,6 +82,17 @@ class BaseScreen(Screen[None]):
         while widget is not None and not isinstance(widget, Panel):
             widget = widget.parent if isinstance(widget.parent, Widget) else None
         return widget
+
+    def maximise_panel(self) -> None:
+        """Fill the terminal with the pane that has the focus, and back."""
+        panel = self.focused_panel()
+        if self.has_class("-maximised"):
+            self.remove_class("-maximised")
+            self.query(".-filling").remove_class("-filling")
+        elif panel is not None:
+            self.add_class("-maximised")
+            for filling in (panel, *(a for a in panel.ancestors if a.has_class("column"))):
+                filling.add_class("-filling")
 
     def reveal(self, panel: Panel) -> None:
         """Make a folded pane visible before it gets the focus."""

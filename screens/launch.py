@@ -37,7 +37,7 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     """
     from llmops_tui.user_files import peek_settings
     from llmops_tui.workspace.seals import seal_at_end
-    from llmops_tui.workspace.trust import HOW, distrust
+    from llmops_tui.workspace.trust import HOW, distrust, refuse_links
     from screens.keymap import load_keymap
 
     profile = terminal.detect()
@@ -52,6 +52,7 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     # Nothing made while starting is garbage; collecting begins again with the first look at the machine.
     gc.disable()
     existing(workspace)
+    refuse_links(workspace)
     if why := distrust(workspace):
         notes = (*notes, f"This workspace is not trusted: {why}. Its remote models, keys and commands are off. {HOW}")
     _log_to(workspace.logs / "app.log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Where the user named none: the first that is here.
 _EDITORS = ("nano", "vim", "vi")
+_LONGEST_NAME = 60
 
 
 def edit_outside(app: LlmopsApp, text: str, file_name: str) -> str | None:
@@ -27,7 +29,8 @@ def edit_outside(app: LlmopsApp, text: str, file_name: str) -> str | None:
     found = next((name for name in _EDITORS if shutil.which(name)), _EDITORS[0])
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or found
     with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
-        path = Path(folder) / file_name
+        # Named after something of the workspace, whose maker may have meant it to lead elsewhere.
+        path = Path(folder) / re.sub(r"[^\w.-]", "_", file_name)[-_LONGEST_NAME:]
         path.write_text(text, encoding="utf-8")
         try:
             with app.suspend():

@@ -1,4 +1,4 @@
-"""Removing a run, a job, a dataset or a prompt from a screen: what goes and what depends on it is shown before."""
+"""Removing a run, a job, a dataset, a prompt or a model from a screen: what goes and what depends on it is shown before."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from screens.base import BaseScreen
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.keeping.removal import ModelRemoval
     from llmops_tui.keeping.removal_of_records import RecordRemoval
     from llmops_tui.keeping.removal_of_work import WorkRemoval
 
-    Removal = RecordRemoval | WorkRemoval
+    Removal = ModelRemoval | RecordRemoval | WorkRemoval
 
 _SHOWN = 4
 
@@ -27,9 +28,12 @@ def offer_removal(screen: BaseScreen, kind: str, name: str, then: Callable[[], A
 
 def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Removal], Callable[[bool], Removal]]:
     """How to plan, and how to do, the removal of something of a kind, forced or not."""
+    from llmops_tui.keeping.removal import plan_removal, remove_model
     from llmops_tui.keeping.removal_of_records import Kept, plan_record_removal, remove_record
     from llmops_tui.keeping.removal_of_work import Work, plan_work_removal, remove_work
 
+    if kind == "model":
+        return lambda: plan_removal(workspace, name), lambda force: remove_model(workspace, name, force=force)
     if kind in set(Kept):
         kept = Kept(kind)
         return (
@@ -59,8 +63,13 @@ async def _offer(screen: BaseScreen, kind: str, name: str, then: Callable[[], Aw
 
 def consequence(planned: Removal) -> str:
     """What goes and what depends on it, in lines."""
-    lines = [f"{planned.size / 1e6:,.1f} MB are deleted; this cannot be undone."]
+    from llmops_tui.keeping.removal import ModelRemoval
+
+    what = f"{planned.size / 1e6:,.1f} MB are" if planned.paths else "No file is"
+    lines = [f"{what} deleted; this cannot be undone."]
     lines += [safe_line(str(path)) for path in planned.paths[:_SHOWN]]
+    if isinstance(planned, ModelRemoval) and planned.stays:
+        lines.append(f"Stays where it is: {safe_line(str(planned.stays))}")
     lines += [f"Depends on it: {safe_line(use)}" for use in planned.uses[:_SHOWN]]
     if len(planned.uses) > _SHOWN:
         lines.append(f"and {len(planned.uses) - _SHOWN} more depend on it")

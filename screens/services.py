@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.settings import Settings
     from llmops_tui.traces.store import TraceStore
+    from llmops_tui.training.records import ProofStep
     from llmops_tui.training.runs import RunStore
     from llmops_tui.workspace.catalogue import Catalogue
     from llmops_tui.workspace.journal import Journal
@@ -45,7 +46,7 @@ class Services:
         # Whether a screen shows processes, which are dear to find; and whom an alert is told.
         self.shows_processes = False
         self.alerts_told: Callable[[list[Alert]], None] | None = None
-        self._proofs: dict[str, tuple[object, list[dict[str, Any]]]] = {}
+        self._proofs: dict[str, tuple[object, list[ProofStep]]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -169,7 +170,7 @@ class Services:
 
         return EvaluationStore(self.workspace)
 
-    def proof(self, model: Model) -> list[dict[str, Any]]:
+    def proof(self, model: Model) -> list[ProofStep]:
         """The newest proof of a model; read again only where the book has changed."""
         from llmops_tui.training.finish.proofs import read_proof
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
+from screens.standing import standing
 from screens.widgets.status_line import LoadHistory
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class StatusFeed:
                         seen = await asyncio.to_thread(self._fields, moment)
                         # Of now: a model chosen during the look stays chosen.
                         status = self._app.status
-                        loaded = status.model.partition("+")[0] in {
+                        loaded = (status.model or "").partition("+")[0] in {
                             engine.model for engine in moment.engines if engine.state != "dead"
                         }
                         self._app.show_status(replace(status, loaded=loaded, **seen))
@@ -105,6 +106,7 @@ class StatusFeed:
         if gpu is not None and gpu.memory_used is not None and gpu.memory_total:
             memory = f"{gpu.memory_used / 1e9:.0f}/{gpu.memory_total / 1e9:.0f}G"
         return {
+            "standing": standing(self._app.services.workspace),
             "cpu": self._cpu.add(moment.host.cpu),
             "gpu": self._gpu.add(gpu.utilisation if gpu else None),
             "gpu_memory": memory,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.supervisor import ServerHandle
+from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.models.registry import Model

@@ -15,6 +15,7 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.reports import ImportedRecord
     from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, rich_markup_mode=None)
@@ -111,7 +112,7 @@ def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
     return lines
 
 
-def _imported(made: dict[str, Any]) -> str:
+def _imported(made: ImportedRecord) -> str:
     rejected = f", {made['rejected']:,} set apart (llmops data rejects {made['dataset']})" if made["rejected"] else ""
     return f"{made['dataset']}@{made['version']}: {made['rows']:,} rows{rejected}, sha256 {made['sha256'][:16]}…"
 

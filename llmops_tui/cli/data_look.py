@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.checks.base import CheckOptions
+    from llmops_tui.datasets.profile_record import Profile
+    from llmops_tui.datasets.reports import CheckReport
     from llmops_tui.datasets.store import DatasetStore
 
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
@@ -55,7 +58,7 @@ def profile(
     session.emit(found, lambda: _profile_text(session, found))
 
 
-def _profile_text(session: Session, found: dict[str, Any]) -> str:
+def _profile_text(session: Session, found: Profile) -> str:
     of = f"{found['looked_at']:,} of {found['rows']:,} rows" if found["sampled"] else f"all {found['rows']:,} rows"
     lines = [f"{found['version']}: {found['format']}, {of}", ""]
     rows = []
@@ -110,7 +113,7 @@ def check(
     version = store.get(ref)
     names = tuple(find_check(name).id for name in only or ())
     show = session.progress(f"check {version.ref}")
-    parameters: dict[str, Any] = {"label": label, "max_tokens": max_tokens}
+    parameters: CheckOptions = {"label": label, "max_tokens": max_tokens}
     with ExitStack() as stack:
         if model:
             parameters["model_text"] = stack.enter_context(ModelText(ModelRegistry(session.catalogue).get(model)))
@@ -122,7 +125,7 @@ def check(
     session.emit(report, lambda: _check_text(version.ref, report))
 
 
-def _check_text(ref: str, report: dict[str, Any]) -> str:
+def _check_text(ref: str, report: CheckReport) -> str:
     lines = [f"{ref}: {report['of']:,} rows"]
     for problem in report["problems"]:
         count = f"{problem['rows']:,} rows" if problem["rows"] else problem["note"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
+    from llmops_tui.evaluation.records import Costs, Figure, RunSummary, VariationRecord
     from llmops_tui.evaluation.running.results import Result
     from llmops_tui.evaluation.store import EvalState
     from llmops_tui.evaluation.suite import Suite
@@ -34,7 +35,7 @@ def cases_text(suite: Suite) -> str:
     return suite.cases if isinstance(suite.cases, str) else f"{len(suite.cases)} written"
 
 
-def figure_text(figure: dict[str, Any]) -> str:
+def figure_text(figure: Figure) -> str:
     """A figure with its interval."""
     if figure["mean"] is None:
         return f"not to be had for {figure['unusable']:,} answers"
@@ -68,19 +69,18 @@ def run_text(session: Session, state: EvalState) -> str:
         session.rows(("metric", "figure, 95 %", "n", "unusable", "interval"), rows),
     ]
     lines += _judges(summary) + _overlap(summary)
-    if summary.get("agreement"):
-        a = summary["agreement"]
+    if a := summary.get("agreement"):
         lines.append(f"answers to one case agree: {a['mean']:.3g} [{a['low']:.3g}, {a['high']:.3g}], {a['n']:,} cases")
     if summary["variations"]:
         lines.append(_variations(session, summary["variations"]))
     return "\n".join(lines)
 
 
-def _costs(costs: dict[str, Any]) -> str:
+def _costs(costs: Costs) -> str:
     return f"{costs['prompt_tokens']:,} + {costs['completion_tokens']:,} tokens, {costs['seconds']:.1f} s"
 
 
-def _judges(summary: dict[str, Any]) -> list[str]:
+def _judges(summary: RunSummary) -> list[str]:
     lines = []
     for name, figure in summary["metrics"].items():
         facts = figure.get("facts") or {}
@@ -93,7 +93,7 @@ def _judges(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _overlap(summary: dict[str, Any]) -> list[str]:
+def _overlap(summary: RunSummary) -> list[str]:
     overlap = summary.get("overlap") or {}
     if not overlap.get("ancestors"):
         return [overlap["note"]] if overlap.get("note") else []
@@ -105,7 +105,7 @@ def _overlap(summary: dict[str, Any]) -> list[str]:
     return [f"{overlap['rows']:,} cases stand in what the model was trained on too ({told}){clean}"]
 
 
-def _variations(session: Session, variations: list[dict[str, Any]]) -> str:
+def _variations(session: Session, variations: list[VariationRecord]) -> str:
     names = list(dict.fromkeys(name for v in variations for name in v["metrics"]))
     names = [n for n in names if n not in {"latency", "tokens-per-s", "tokens"}]
     rows = []
@@ -127,7 +127,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
     """One run: its figures, or with --failures its cases that went wrong."""
-    from llmops_tui.evaluation.running.results import read_results
+    from llmops_tui.evaluation.comparing import results_so_far
 
     session = session_of(context)
     store = store_of(session)
@@ -136,7 +136,7 @@ def show(
         session.emit(state.as_dict(), lambda: run_text(session, state))
         return
     binary = {n for n, f in (state.run.summary or {}).get("metrics", {}).items() if f["binary"]}
-    found = [r for r in read_results(state.run.results) if _failed(r, binary)]
+    found = [r for r in results_so_far(state.run) if _failed(r, binary)]
     data = {
         "run": name, "total": len(found),
         "failures": [

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import session_of
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.regular_files import read_regular_text
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.records import Judged, Rung
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,7 +42,7 @@ def perplexity(
 
     session = session_of(context)
     try:
-        text = file.expanduser().read_text(encoding="utf-8")
+        text = read_regular_text(file.expanduser())
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a text in UTF-8.") from error
     entry = ModelRegistry(session.catalogue).get(model)
@@ -98,7 +102,7 @@ def ladder(
     session.emit(found, lambda: session.rows(headers, rows) + more)
 
 
-def _cells(step: dict[str, Any]) -> tuple[str, str, str, str]:
+def _cells(step: Rung) -> tuple[str, str, str, str]:
     ratio = f"×{step['ratio']:.4f} [{step['ratio_low']:.4f}, {step['ratio_high']:.4f}]"
     return f"{step['perplexity']:.4f}", ratio, f"{step['kl']:.5f}", f"{step['same_top']:.1%}"
 
@@ -132,7 +136,7 @@ def pairwise(
         session.emit(found, lambda: _pairwise_text(found))
 
 
-def _pairwise_text(found: dict[str, Any]) -> str:
+def _pairwise_text(found: Judged) -> str:
     head = (
         f"{found['candidate']} against {found['baseline']}, judged by {found['judge']}: {found['wins']} wins, "
         f"{found['ties']} ties, {found['losses']} losses; {found['unusable']} unusable"
@@ -140,8 +144,11 @@ def _pairwise_text(found: dict[str, Any]) -> str:
     if "preference" not in found:
         return head
     parts = [head]
-    for name, what in (("preference", "preferred with probability"), ("position_bias", "liking for the first place")):
-        f = found[name]
+    told = (
+        (found["preference"], "preferred with probability"),
+        (found["position_bias"], "liking for the first place"),
+    )
+    for f, what in told:
         ends = "" if f["low"] is None else f" [{f['low']:.3f}, {f['high']:.3f}]"
         parts.append(f"{what} {f['mean']:.3f}{ends}")
     return "\n".join(parts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast, overload
 
 import typer
 
@@ -11,6 +13,7 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
+    from llmops_tui.jobs.entries import JobEntry
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.jobs.store import Job
 
@@ -18,6 +21,7 @@ app = typer.Typer(help="Jobs in the background.", no_args_is_help=True, rich_mar
 
 _Id = Annotated[str, typer.Argument(help="The job's id, or its beginning.")]
 _FOLLOW_SECONDS = 0.3
+Result = TypeVar("Result", bound=Mapping[str, object])
 
 
 @app.command("list")
@@ -49,20 +53,17 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
     """What a job printed."""
+    from llmops_tui.jobs.output import read_output
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
     store = JobStore(session.journal)
     job = store.get(job_id)
-    path = store.folder(job) / "output.log"
-    seen = 0
+    parts = read_output(store.folder(job))
     while True:
         ended = job.state.final
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(seen)
-                part = file.read()
-            seen += len(part)
+        # What was kept of before comes in parts; nothing new is an empty one, or a log that is not there yet.
+        for part in itertools.takewhile(bool, parts):
             text = part.decode("utf-8", "replace")
             if session.options.json:
                 for line in text.splitlines():
@@ -95,9 +96,35 @@ def resume(context: typer.Context, job_id: _Id) -> None:
     session.emit(job.as_dict(), lambda: f"started {job.id}")
 
 
+@overload
 def run_job(
-    session: Session, *, kind: str, title: str, entry: str, arguments: dict[str, Any], detach: bool = False
-) -> dict[str, Any] | None:
+    session: Session,
+    *,
+    kind: str,
+    title: str,
+    entry: JobEntry[Result],
+    arguments: Mapping[str, object],
+    detach: Literal[False] = False,
+) -> Result: ...
+@overload
+def run_job(
+    session: Session,
+    *,
+    kind: str,
+    title: str,
+    entry: JobEntry[Result],
+    arguments: Mapping[str, object],
+    detach: bool,
+) -> Result | None: ...
+def run_job(
+    session: Session,
+    *,
+    kind: str,
+    title: str,
+    entry: JobEntry[Result],
+    arguments: Mapping[str, object],
+    detach: bool = False,
+) -> Result | None:
     """Start a job and wait for its result; detached, tell which it is and return none.
 
     Raises:
@@ -110,7 +137,7 @@ def run_job(
     if detach:
         session.emit(job.as_dict(), lambda: f"started {job.id}; llmops job show {job.id}")
         return None
-    return follow_to_end(session, launcher, job.id).result or {}
+    return cast("Result", follow_to_end(session, launcher, job.id).result or {})
 
 
 def follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:

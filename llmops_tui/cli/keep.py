@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmops_tui.cli.backup_verify import verify_backups
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import ExitCode, LlmopsError, sentences
 
@@ -35,28 +36,38 @@ def backup(
     incremental: Annotated[
         bool, typer.Option("--incremental", help="In a folder: what an earlier one has is not copied again.")
     ] = False,
+    full_every: Annotated[
+        int | None,
+        typer.Option(min=0, help="With --incremental: each how many-th needs no other; 10, and 0: only the first."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Make none: read back all of a file or a folder, the settings' own without one."),
+    ] = False,
     due: Annotated[
         bool, typer.Option("--due", help="As the settings say, and only when one is due; for cron.")
     ] = False,
 ) -> None:
     """Copy the workspace into one file, while others write, and read it back."""
     from llmops_tui.keeping.backup import backup as make
-    from llmops_tui.keeping.series import Made, backup_as_set, backup_into, is_due, read_passphrase
+    from llmops_tui.keeping.series import FULL_EVERY, Made, backup_as_set, backup_into, is_due, read_passphrase
 
     session = session_of(context)
-    workspace, tell = session.workspace, _progress(session)
     passphrase = read_passphrase(passphrase_file) if passphrase_file is not None else ""
     folder = place is not None and place.expanduser().is_dir()
-    unfit: dict[str, Any] = (
-        {"--keep": keep_last, "--incremental": incremental} if not folder else {"--damaged": damaged}
-    )
-    if due:
+    of_series = {"--keep": keep_last, "--incremental": incremental, "--full-every": full_every is not None}
+    unfit: dict[str, Any] = {"--damaged": damaged} if folder else of_series
+    if folder and not incremental:
+        unfit["--full-every"] = full_every is not None
+    if verify:
+        unfit = {**of_series, "--damaged": damaged, "--due": due, "--no-models": not models}
+    elif due:
         unfit = {"a place": place, "--passphrase-file": passphrase, "--damaged": damaged, **unfit}
-    for name, given in unfit.items():
-        if given:
-            raise LlmopsError(
-                "usage", f"{name} does not go with that", "See: llmops backup --help", exit_code=ExitCode.USAGE
-            )
+    _refuse(unfit)
+    if verify:
+        verify_backups(session, place, passphrase)
+        return
+    workspace, tell = session.workspace, _progress(session)
     if due:
         if not is_due(workspace, session.settings, time.time()):
             session.emit({"made": False}, lambda: "no backup is due")
@@ -70,6 +81,7 @@ def backup(
             place,
             keep=keep_last,
             incremental=incremental,
+            full_every=FULL_EVERY if full_every is None else full_every,
             models=models,
             passphrase=passphrase,
             progress=tell,
@@ -98,6 +110,15 @@ def backup(
         return "\n".join(lines)
 
     session.emit(data, human)
+
+
+def _refuse(unfit: dict[str, Any]) -> None:
+    """Refuse what was given and does not go with the rest, by name."""
+    for name, given in unfit.items():
+        if given:
+            raise LlmopsError(
+                "usage", f"{name} does not go with that", "See: llmops backup --help", exit_code=ExitCode.USAGE
+            )
 
 
 def restore(
@@ -178,12 +199,16 @@ def gc(
         bool, typer.Option("--yes", help="Do it; without it only what would go, and why, is shown.")
     ] = False,
     days: Annotated[float, typer.Option(help="How long logs, folders of jobs and kept answers stay.", min=0)] = 30.0,
+    clock_is_right: Annotated[
+        bool,
+        typer.Option("--clock-is-right", help="Also where nothing was recorded here for so long that it may be wrong."),
+    ] = False,
 ) -> None:
     """Clear away what nothing refers to any more."""
     from llmops_tui.keeping.gc import collect, plan
 
     session = session_of(context)
-    removals = (collect if yes else plan)(session.workspace, session.settings, days)
+    removals = (collect if yes else plan)(session.workspace, session.settings, days, clock_is_right=clock_is_right)
     size = sum(r.size for r in removals)
 
     def human() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of, unforeseen
 from llmops_tui.cli.start import need_terminal, offered, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.trouble import explained
 from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
 from llmops_tui.workspace.seals import seal_at_end
 
@@ -174,10 +174,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         return int(ExitCode.FAILED)
-    except OSError as error:
-        return report_error(options, _explain(error, find_workspace(options.workspace)))
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever nobody foresaw
-        return report_error(options, unforeseen(error))
+        return report_error(options, _explain(error, find_workspace(options.workspace)))
 
 
 def _call(session: Session, rest: list[str]) -> int:
@@ -192,15 +190,11 @@ def _call(session: Session, rest: list[str]) -> int:
     return int(ExitCode.DONE)
 
 
-def _explain(error: OSError, workspace: Workspace) -> LlmopsError:
-    """What the system refused, where nobody nearer to it said so."""
-    if workspace.read_only:
+def _explain(error: Exception, workspace: Workspace) -> LlmopsError:
+    """What was refused, where nobody nearer to it said so."""
+    if isinstance(error, OSError) and workspace.read_only:
         return read_only_error(workspace)
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LlmopsError(
-            "disk_full", f"no space left for {error.filename or workspace.root}", "Free some space and try again."
-        )
-    return LlmopsError("system_refused", f"{error.filename or 'the system'}: {error.strerror or error}")
+    return explained(error, str(workspace.root)) or unforeseen(error)
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -164,13 +164,13 @@ def quantize(
 ) -> None:
     """Make a smaller model, as a job; the new file is registered in the workspace."""
     from llmops_tui.models.names import derived_name
-    from llmops_tui.models.quantize import check_quantization
+    from llmops_tui.models.quantize import ENTRY, check_quantization
 
     session = session_of(context)
     made = target or derived_name(name, kind)
     check_quantization(_registry(session).get(name), kind, session.workspace.models, again=again)
     found = run_job(
-        session, kind="quantize", title=f"quantize {name} to {kind}", entry="llmops_tui.models.quantize:quantize",
+        session, kind="quantize", title=f"quantize {name} to {kind}", entry=ENTRY,
         arguments={"name": name, "kind": kind, "target": made, "again": again}, detach=detach,
     )  # fmt: skip
     if found is not None:
@@ -211,7 +211,7 @@ def merge(
     check_export(RunStore(session.workspace), adapter, quantize_to)
     arguments = {"run_name": adapter, "merge": True, "quantize": quantize_to, "serving": name}
     title = f"merge {adapter} into {name}"
-    found = run_job(session, kind="export", title=title, entry=ENTRY, arguments=arguments) or {}
+    found = run_job(session, kind="export", title=title, entry=ENTRY, arguments=arguments)
     session.emit(found, lambda: f"{', '.join(found.get('models') or [])}: registered")
 
 
@@ -252,9 +252,11 @@ def verify(
     """Hash the file again and compare."""
     session = session_of(context)
     if detach:
+        from llmops_tui.models.tasks import VERIFY
+
         _registry(session).get(name)
         run_job(
-            session, kind="verify", title=f"verify {name}", entry="llmops_tui.models.tasks:verify",
+            session, kind="verify", title=f"verify {name}", entry=VERIFY,
             arguments={"name": name}, detach=True,
         )  # fmt: skip
         return

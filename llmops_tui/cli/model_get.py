@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.fit import Room
     from llmops_tui.models.getting import Choices, Plan, Request
     from llmops_tui.models.hub import Offer, Repository
+    from llmops_tui.models.records import FetchedRecord
 
 
 def get(
@@ -53,7 +54,7 @@ def get(
         if detach:
             session.emit(job.as_dict(), lambda: f"llmops job show {job.id}")
             return
-        found: dict[str, Any] | None = follow_to_end(session, launcher, job.id).result or {}
+        found: FetchedRecord | None = cast("FetchedRecord", follow_to_end(session, launcher, job.id).result or {})
     else:
         check_disk(session.workspace, plan)
         _agree(session, plan, yes=yes)
@@ -147,7 +148,7 @@ def _nobody_to_ask(message: str) -> LlmopsError:
     return LlmopsError("nobody_to_ask", message, hint, ExitCode.USAGE)
 
 
-def _human(plan: Plan, found: dict[str, Any]) -> str:
+def _human(plan: Plan, found: FetchedRecord) -> str:
     lines = [f"{plan.name} is registered: {found['path']}"]
     if not plan.vouched:
         lines += [f"sha256 {digest}  {file}" for file, digest in found["files"].items()]

@@ -23,11 +23,10 @@ def remove(
     found = remove_model(workspace, name, force=force) if yes else plan_removal(workspace, name)
 
     def human() -> str:
-        lines = [f"in use: {what}" for what in found.busy]
+        lines = [f"in use: {what}" for what in found.in_the_way]
         lines += [f"used: {what}" for what in found.uses]
         lines += [f"{'deleted' if yes else 'would be deleted'}: {path}" for path in found.paths]
-        if found.model.kind != "remote" and not found.paths:
-            lines.append(f"stays where it is: {found.model.path}")
+        lines += [f"stays where it is: {found.stays}"] if found.stays else []
         freed = f"{found.size / 1e6:,.1f} MB"
         flags = "--yes --force" if found.uses else "--yes"
         end = f"{name} is removed, {freed} freed" if yes else f"{freed} would be freed; {flags} does it"

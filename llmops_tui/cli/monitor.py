@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.errors import InputRefusedError, sentences
+from llmops_tui.cli.serve_address import TlsCert, TlsKey, check_encryption, free_port, in_the_clear, keys_of
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, sentences
 
 if TYPE_CHECKING:
     from llmops_tui.monitoring.recorder import Moment, Recorder
@@ -31,6 +32,8 @@ def monitor(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
     ] = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Print a dashboard for Grafana.")] = False,
 ) -> None:
     """Show GPUs, host, engines and latency."""
@@ -45,9 +48,11 @@ def monitor(
         return
     from llmops_tui.monitoring.recorder import Recorder
 
+    if not serve and (tls_cert or tls_key):
+        raise LlmopsError("usage", "--tls-cert and --tls-key are for --serve", "Add --serve.", exit_code=ExitCode.USAGE)
     recorder = Recorder(session.workspace, wants_processes=lambda: not serve)
     if serve:
-        _serve(session, recorder, host, port, api_key_file, no_key=no_key)
+        _serve(session, recorder, host, port, api_key_file, no_key=no_key, tls=(tls_cert, tls_key))
         return
     try:
         _look(session, recorder, once=once)
@@ -72,23 +77,27 @@ def _look(session: Session, recorder: Recorder, *, once: bool) -> None:
         time.sleep(1.0)
 
 
-def _serve(session: Session, recorder: Recorder, host: str, port: int, key_file: Path | None, *, no_key: bool) -> None:
-    from llmops_tui.cli.serve_address import free_port, in_the_clear, keys_of
+def _serve(
+    session: Session, recorder: Recorder, host: str, port: int, key_file: Path | None, *, no_key: bool,
+    tls: tuple[Path | None, Path | None],
+) -> None:  # fmt: skip
     from llmops_tui.inference.server.options import ServerOptions
+    from llmops_tui.inference.server_record import address_of
     from llmops_tui.monitoring.endpoint import serve
 
+    certificate, key_of_it = check_encryption(*tls, address=True)
     keys, path = keys_of(session, key_file, no_key=no_key, host=host)
     options = ServerOptions(
         workspace=str(session.workspace.root), model="monitor", path="", sha256="", socket="", key="", chat_template=None,
-        host=host, port=free_port(host, port), keys=keys, open_access=no_key,
+        host=host, port=free_port(host, port), keys=keys, open_access=no_key, tls_cert=certificate, tls_key=key_of_it,
     )  # fmt: skip
-    shown = f"[{host}]" if ":" in host else host
-    data = {"url": f"http://{shown}:{options.port}/metrics", "api_key_file": str(path) if path else None}
+    url = f"{address_of(host, options.port, encrypted=bool(certificate))}/metrics"
+    data = {"url": url, "api_key_file": str(path) if path else None, "encrypted": bool(certificate)}
 
     def announce() -> None:
         session.emit(data, lambda: f"url   {data['url']}\nkey   {data['api_key_file'] or 'none asked for'}")
-        if told := in_the_clear(host, encrypted=False):
-            session.say(told.partition(" --tls-cert")[0])
+        if told := in_the_clear(host, encrypted=bool(certificate)):
+            session.say(told)
 
     serve(recorder, options, announce)
 

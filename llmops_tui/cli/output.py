@@ -23,6 +23,7 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.notices import read_notices
+from llmops_tui.workspace.trust import refuse_links
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
@@ -76,7 +77,13 @@ class Session:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace, which is there; only ``init`` makes one."""
+        """The workspace, which is there; only ``init`` makes one. Links of one that is not trusted are not followed."""
+        refuse_links(self.unvetted)
+        return self.unvetted
+
+    @property
+    def unvetted(self) -> Workspace:
+        """The workspace, for whoever asks whether it is to be trusted."""
         self.used = existing(self.place)
         return self.used
 

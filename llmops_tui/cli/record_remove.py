@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,9 +49,12 @@ def traces(
     said: Annotated[str, typer.Option("--filter", help="Which ones, as llmops traces list takes it.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every trace there is.")] = False,
     yes: _Yes = False,
+    keep_files: Annotated[
+        bool, typer.Option("--keep-files", help="Leave logs and set-aside files that have their texts where they are.")
+    ] = False,
 ) -> None:
-    """Delete traces with all feedback on them, so that no file of the workspace has their texts any more."""
-    from llmops_tui.keeping.removal_of_records import count_traces, remove_traces
+    """Delete traces with all feedback on them, and what else has their texts; what stays is named."""
+    from llmops_tui.keeping.removal_of_traces import plan_trace_removal, remove_traces
     from llmops_tui.traces.store import TraceFilter
 
     session = session_of(context)
@@ -58,20 +62,11 @@ def traces(
     if sum((bool(trace), bool(said), every)) != 1:
         raise LlmopsError("usage", "name one trace, or --filter, or --all", exit_code=ExitCode.USAGE)
     wanted = TraceFilter.parse(said, time.time())
-    if not yes:
-        count = 1 if trace else count_traces(workspace, wanted)
-        told = f"{count:,} traces would be deleted with their feedback, and the databases written anew; --yes does it"
-        session.emit({"done": False, "traces": count}, lambda: told)
-        return
-    erased = remove_traces(workspace, wanted, trace)
-    data = {"done": True, "traces": erased.traces, "feedback": erased.feedback, "copies_removed": list(erased.copies)}
-
-    def human() -> str:
-        lines = [f"{erased.traces:,} traces and {erased.feedback:,} pieces of feedback are deleted"]
-        lines += [f"with them an older copy of the book: {name}" for name in erased.copies]
-        return "\n".join([*lines, "Backups, exports and datasets that were made before still have them."])
-
-    session.emit(data, human)
+    if yes:
+        found = remove_traces(workspace, wanted, trace, keep_files=keep_files)
+    else:
+        found = replace(plan_trace_removal(workspace, wanted, trace), kept_files=keep_files)
+    session.emit(found.as_dict(), lambda: "\n".join([*found.told, *([] if yes else ["--yes does it"])]))
 
 
 def _remove(context: typer.Context, kind: Kept, name: str, *, yes: bool, force: bool) -> None:

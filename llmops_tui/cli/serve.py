@@ -15,13 +15,23 @@ import typer
 
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.cli.serve_address import announcement, check_encryption, free_port, in_the_clear, keys_of
+from llmops_tui.cli.serve_address import (
+    TlsCert,
+    TlsKey,
+    announcement,
+    check_encryption,
+    free_port,
+    in_the_clear,
+    keys_of,
+)
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.options import LoadOptions
-    from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+    from llmops_tui.inference.server_record import ServerHandle
+    from llmops_tui.inference.supervisor import ServerSupervisor
+    from llmops_tui.inference.wire import Reply
     from llmops_tui.models.registry import Model
 
 _POLL_SECONDS = 0.2
@@ -68,10 +78,8 @@ def serve(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
     ] = False,
-    tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", help="Encrypt the address: a certificate in PEM, with its chain.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="The key of that certificate, in PEM.")] = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A further Host to answer to.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="An Origin whose pages may ask.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for memory instead of refusing.")] = False,
@@ -185,7 +193,7 @@ def _port_for(supervisor: ServerSupervisor, running: ServerHandle | None, host: 
     Raises:
         LlmopsError: as :func:`free_port`; another server of ours is named.
     """
-    from llmops_tui.inference.supervisor import address_of
+    from llmops_tui.inference.server_record import address_of
 
     address = {address_of(host, port, encrypted=encrypted) for encrypted in (False, True)}
     if running is not None and running.address in address:
@@ -233,7 +241,7 @@ def embed(
     session = session_of(context)
     endpoint = endpoint_of(session, model)
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> Reply:
         from llmops_tui.inference.client import ModelClient
 
         async with ModelClient(endpoint) as client:

@@ -8,10 +8,13 @@ import secrets
 import socket
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.regular_files import read_regular_text
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.trust import KEY_FILE, require_trust
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
 
 _KEY_WAIT_SECONDS = 5.0
+# What every command that listens on an address takes.
+TlsCert = Annotated[
+    Path | None, typer.Option("--tls-cert", help="Encrypt the address: a certificate in PEM, with its chain.")
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The key of that certificate, in PEM.")]
 
 
 def announcement(place: str, options: LoadOptions, key_file: Path | None, model: str) -> str:
@@ -109,7 +117,7 @@ def keys_of(
         _make_key(session, path)
     try:
         status = path.stat()
-        keys = read_keys(path.read_text(encoding="utf-8").splitlines())
+        keys = read_keys(read_regular_text(path).splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("key_file_unreadable", f"cannot read {path}: {error}") from error
     if stat.S_IMODE(status.st_mode) & 0o077:

@@ -12,6 +12,7 @@ from llmops_tui.cli import train_finish
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of, with_changes
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.regular_files import open_regular
 
 if TYPE_CHECKING:
     from llmops_tui.training.runs import RunState, RunStore
@@ -211,7 +212,7 @@ def _follow(session: Session, store: RunStore, name: str) -> None:
     while True:
         state = store.state(run)
         if path.exists():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(offset)
                 whole, newline, _ = file.read().rpartition(b"\n")
             offset += len(whole) + len(newline)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
 from llmops_tui.errors import ExitCode, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.training.records import ExportResult, MemoryPart, PlanRecord, SweepResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,15 +37,15 @@ def plan(
     session = session_of(context)
     recipe = recipe_of(session, given, changes)
     arguments = {"recipe": recipe.model_dump(), "dry_run": dry_run}
-    found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments) or {}
+    found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments)
     session.emit(found, lambda: _plan_text(found))
     if not found.get("ok"):
         raise typer.Exit(int(ExitCode.FAILED))
 
 
-def _plan_text(plan: dict[str, Any]) -> str:
+def _plan_text(plan: PlanRecord) -> str:
     data, memory, timing = plan["data"], plan["memory"], plan["time"]
-    parts = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
+    parts: tuple[MemoryPart, ...] = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
     lines = [f"{p['level']:5} {p['message']}" + (f"\n      {p['hint']}" if p["hint"] else "") for p in plan["problems"]]
     seconds = timing["seconds"]
     speed = "" if seconds is None else f"about {seconds / 60:.1f} min at {timing['tokens_per_s']:,.0f} tokens/s"
@@ -119,7 +122,7 @@ def export(
         session.emit(found, lambda: _proof_table(session, found))
 
 
-def _proof_table(session: Session, result: dict[str, Any]) -> str:
+def _proof_table(session: Session, result: ExportResult) -> str:
     from llmops_tui.training.finish.proof_table import TABLE_HEADERS, table
 
     made = ", ".join(result.get("models") or []) or "nothing new"
@@ -158,7 +161,7 @@ def sweep(
         session.emit(found, lambda: _sweep_text(session, found))
 
 
-def _sweep_text(session: Session, found: dict[str, Any]) -> str:
+def _sweep_text(session: Session, found: SweepResult) -> str:
     names = list(found["best"])
     ordered = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
     rows = [(row["trial"], row["state"], row["loss"], *(row.get(name) for name in names)) for row in ordered]

@@ -24,7 +24,7 @@ def trust(
     from llmops_tui.workspace.trust import withdraw as stop
 
     session = session_of(context)
-    workspace = session.workspace
+    workspace = session.unvetted
     if withdraw:
         stop(workspace)
         session.emit({"trusted": False}, lambda: f"{workspace.root} is not trusted any more")

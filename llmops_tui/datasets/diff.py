@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
 
 from llmops_tui.datasets.records import ROW, Row, whole_text
+from llmops_tui.datasets.reports import DiffRecord
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name
 
@@ -33,7 +33,7 @@ class VersionDiff:
     changed: list[tuple[int, int]]
     same: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> DiffRecord:
         """The difference as JSON."""
         return {
             "left": self.left, "right": self.right, "key": self.key, "added": len(self.added), "removed": len(self.removed),

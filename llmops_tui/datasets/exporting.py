@@ -15,9 +15,11 @@ from typing import IO, Any
 from llmops_tui.datasets.formats.reading import RowRefusedError
 from llmops_tui.datasets.formats.writing import formats_for, writer
 from llmops_tui.datasets.importing import read_files
-from llmops_tui.datasets.operations.base import Report, hash_of, no_report
+from llmops_tui.datasets.operations.base import hash_of
 from llmops_tui.datasets.parts import PartWriter, typed_projection
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
+from llmops_tui.datasets.reports import ExportedRecord
 from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -39,7 +41,7 @@ def export(
     file_type: str | None = None,
     overwrite: bool = False,
     report: Report = no_report,
-) -> dict[str, Any]:
+) -> ExportedRecord:
     """Write a version to a file or folder.
 
     ``form`` is the shape of its rows, the kind's own where none is given; ``file_type`` follows from the suffix. The
@@ -372,7 +374,7 @@ _WRITERS: dict[str, Callable[[DatasetVersion, Iterator[Row], Path], None]] = {
 
 def run_export_job(
     context: Any, ref: str, target: str, form: str | None, file_type: str | None, *, overwrite: bool = False
-) -> dict[str, Any]:
+) -> ExportedRecord:
     """The job: export a version."""
     from llmops_tui.workspace.catalogue import Catalogue
 

@@ -19,12 +19,15 @@ from llmops_tui.datasets.formats.recognising import Proposal, recognise
 from llmops_tui.datasets.parts import Part, PartWriter, part_path, sync_file
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
+from llmops_tui.datasets.reports import ImportArguments, ImportedRecord
 from llmops_tui.datasets.sources.base import BATCH_BYTES, KEPT_RAW, Batch, Reject, Source
 from llmops_tui.datasets.sources.finding import find_sources, read_batches
 from llmops_tui.datasets.sources.json_lines import parse_object
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
+from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, write_atomic
 from llmops_tui.workspace.opening import connect_memory
@@ -33,7 +36,7 @@ from llmops_tui.workspace.sandbox import quote_text
 if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
 
-ENTRY = "llmops_tui.datasets.importing:run_import"
+ENTRY: JobEntry[ImportedRecord] = JobEntry("llmops_tui.datasets.importing:run_import")
 _LOOK_ROWS = 200
 # A part is so many rows, or what so many bytes of input gave.
 _PART_ROWS = 500_000
@@ -136,7 +139,7 @@ class _State:
     @staticmethod
     def load(path: Path) -> _State:
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
+            facts = json.loads(read_regular(path))
         except FileNotFoundError:
             return _State([])
         return _State([Part(**part) for part in facts.pop("parts")], **facts)
@@ -155,7 +158,7 @@ def start_arguments(
     *,
     table: str = "",
     unit: str = "line",
-) -> dict[str, Any]:
+) -> ImportArguments:
     """The arguments of an import job, checked before it starts.
 
     Raises:
@@ -180,7 +183,7 @@ def run_import(
     mapping: dict[str, str],
     table: str,
     unit: str,
-) -> dict[str, Any]:
+) -> ImportedRecord:
     """The job: read the files into a new version of a dataset. Started again in its folder, it goes on where it was."""
     store = DatasetStore(Catalogue(context.workspace))
     sources = [s for path in paths for s in find_sources(Path(path), table=table, unit=unit)]
@@ -207,7 +210,7 @@ def run_import(
         rejects_path(context.workspace, made[0]).unlink(missing_ok=True)
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
-    return version.as_dict() | {"blank_lines": done.state.blank}
+    return {**version.as_dict(), "blank_lines": done.state.blank}
 
 
 def digest_of(path: Path) -> str:

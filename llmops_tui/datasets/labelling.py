@@ -14,6 +14,7 @@ from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.kept_json import kept
 
 TaskKind = Literal["classify", "review", "prefer"]
 # What each kind of task may say; a classification names its own.
@@ -92,7 +93,7 @@ class Labelling:
         )
         out = []
         for name, row, annotator, turn, value, made_at in rows:
-            said = json.loads(value)
+            said = kept("annotations", "value", name, value)
             out.append(Annotation(name, int(row), annotator, int(turn), said["value"], said.get("corrected"), made_at))
         return out
 

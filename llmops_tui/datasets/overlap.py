@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, normal
 from llmops_tui.datasets.records import question_text
+from llmops_tui.datasets.reports import OverlapRecord
 from llmops_tui.datasets.store import DatasetVersion
 
 # The length that published decontamination uses (Brown et al., "Language Models are Few-Shot Learners", 2020, app. C).
@@ -35,7 +35,7 @@ class Overlap:
         """All rows of ``left`` that overlap."""
         return sorted({a for pairs in (self.exact, self.ngram, self.near) for a, _ in pairs})
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> OverlapRecord:
         """The overlap as JSON."""
         return {
             "left": self.left, "right": self.right, "left_rows": self.left_rows, "right_rows": self.right_rows,

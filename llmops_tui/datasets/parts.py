@@ -17,7 +17,7 @@ import numpy as np
 
 from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row, dump_json
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace.files import sync_folder
+from llmops_tui.workspace.files import make_folder_within, sync_folder
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class PartWriter:
 
     def __init__(self, folder: Path, parts: list[Part] | None = None, *, read_texts: bool = False) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder_within(folder)
         self.parts = parts or []
         self.rows = sum(part.rows for part in self.parts)
         self._read_texts = read_texts

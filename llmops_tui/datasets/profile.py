@@ -6,15 +6,28 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from llmops_tui.datasets.checks.sets import label_column
 from llmops_tui.datasets.near_duplicates import normal
-from llmops_tui.datasets.operations.base import Report, no_report
 from llmops_tui.datasets.operations.selecting import shuffled
+from llmops_tui.datasets.profile_record import (
+    ColumnStatistics,
+    Duplicates,
+    Languages,
+    Mean,
+    Numbers,
+    Outliers,
+    Profile,
+    Share,
+    TokenFigures,
+    Turns,
+)
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Row, content_text, conversation, whole_text
+from llmops_tui.datasets.reports import Profiled
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import LlmopsError
@@ -26,14 +39,14 @@ _LANGUAGE_ROWS = 1000
 _BINS = 24
 
 
-def column_statistics(version: DatasetVersion) -> list[dict[str, Any]]:
+def column_statistics(version: DatasetVersion) -> list[ColumnStatistics]:
     """Of each column: values, missing, different ones, and the common ones or a histogram. Whole, by DuckDB."""
     connection = open_sandbox(version.files, memory="512MB")
-    found = []
+    found: list[ColumnStatistics] = []
     try:
         for column in version.columns:
             name = quote_name(column.name)
-            facts: dict[str, Any] = column.as_dict()
+            facts: ColumnStatistics = {"name": column.name, "type": column.type}
             row = connection.execute(
                 f"SELECT count({name}), approx_count_distinct({name}) FROM {version.source}"
             ).fetchone()
@@ -44,7 +57,7 @@ def column_statistics(version: DatasetVersion) -> list[dict[str, Any]]:
                 "distinct": min(int(row[0]), int(row[1])),
             }
             if column.type in {"integer", "number"}:
-                facts |= _numeric(connection, version, name, name)
+                facts = cast("ColumnStatistics", {**facts, **_numeric(connection, version, name, name)})
             elif column.type in {"text", "json"}:
                 facts["length"] = _numeric(connection, version, f"length({name})", name)
             if column.type in {"text", "boolean", "integer"} and 0 < facts["distinct"] <= 200:
@@ -62,7 +75,7 @@ def column_statistics(version: DatasetVersion) -> list[dict[str, Any]]:
     return found
 
 
-def _numeric(connection: Any, version: DatasetVersion, value: str, name: str) -> dict[str, Any]:
+def _numeric(connection: Any, version: DatasetVersion, value: str, name: str) -> Numbers:
     row = connection.execute(
         f"SELECT min({value}), max({value}), avg({value}), approx_quantile({value}, [0.5, 0.95]) FROM {version.source}"
         f" WHERE {name} IS NOT NULL AND isfinite(({value})::DOUBLE)"
@@ -70,7 +83,7 @@ def _numeric(connection: Any, version: DatasetVersion, value: str, name: str) ->
     if row is None or row[0] is None:
         return {}
     low, high = float(row[0]), float(row[1])
-    out: dict[str, Any] = {
+    out: Numbers = {
         "min": low,
         "max": high,
         "mean": float(row[2]),
@@ -98,7 +111,7 @@ def profile(
     max_length: int = 2048,
     tokens_per_second: float | None = None,
     report: Report = no_report,
-) -> dict[str, Any]:
+) -> Profile:
     """Everything about a version; what is counted in tokens needs a model's text.
 
     ``sample`` rows are drawn by lot, or all taken where it is none. Of a sample, shares and means carry the half width
@@ -107,12 +120,15 @@ def profile(
     """
     rows = _drawn(version, sample)
     looked = len(rows)
-    result: dict[str, Any] = {
+    result: Profile = {
         "version": version.ref, "sha256": version.sha256, "format": version.kind, "rows": version.rows, "looked_at": looked,
         "sampled": looked < version.rows, "columns": column_statistics(version),
     }  # fmt: skip
     report(0.2, "columns counted")
-    result |= _turns(version, rows) | _duplicates(version, rows)
+    turns = _turns(version, rows)
+    if turns is not None:
+        result["turns"] = turns
+    result["duplicates"] = _duplicates(version, rows)
     label = label_column(version.columns)
     if label:
         result["labels"] = {
@@ -162,7 +178,7 @@ def _drawn(version: DatasetVersion, sample: int | None) -> Rows:
     return version.rows_at([int(n) for (n,) in found])
 
 
-def _turns(version: DatasetVersion, rows: Rows) -> dict[str, Any]:
+def _turns(version: DatasetVersion, rows: Rows) -> Turns | None:
     counts: Counter[int] = Counter()
     roles: Counter[str] = Counter()
     for row in rows:
@@ -170,23 +186,21 @@ def _turns(version: DatasetVersion, rows: Rows) -> dict[str, Any]:
         counts[len(turns)] += 1
         roles.update(str(turn.get("role")) for turn in turns)
     if not roles:
-        return {}
+        return None
     return {
-        "turns": {
-            "counts": sorted(counts.items()),
-            "roles": dict(roles),
-            **mean_with_interval([n for n, c in counts.items() for _ in range(c)]),
-        }
+        "counts": sorted(counts.items()),
+        "roles": dict(roles),
+        **mean_with_interval([n for n, c in counts.items() for _ in range(c)]),
     }
 
 
-def _duplicates(version: DatasetVersion, rows: Rows) -> dict[str, Any]:
+def _duplicates(version: DatasetVersion, rows: Rows) -> Duplicates:
     different = len({hash(normal(whole_text(version.kind, row))) for row in rows})
     # A sample sees fewer pairs than there are, so its share of duplicates is a lower bound.
-    return {"duplicates": {"rows": len(rows) - different, "of": len(rows), "lower_bound": len(rows) < version.rows}}
+    return {"rows": len(rows) - different, "of": len(rows), "lower_bound": len(rows) < version.rows}
 
 
-def _languages(version: DatasetVersion, rows: Rows) -> dict[str, Any]:
+def _languages(version: DatasetVersion, rows: Rows) -> Languages:
     """Languages by share; texts under 20 letters are too short to tell."""
     import py3langid
 
@@ -200,7 +214,7 @@ def _languages(version: DatasetVersion, rows: Rows) -> dict[str, Any]:
         else:
             counts[str(py3langid.classify(text)[0])] += 1
     total = counts.total()
-    shares = (
+    shares: dict[str, Share] = (
         {lang: {"share": n / total, "interval": wilson(n, total)} for lang, n in counts.most_common(12)}
         if total
         else {}
@@ -208,7 +222,7 @@ def _languages(version: DatasetVersion, rows: Rows) -> dict[str, Any]:
     return {"shares": shares, "looked_at": total, "too_short": short}
 
 
-def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: int, report: Report) -> dict[str, Any]:
+def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: int, report: Report) -> TokenFigures:
     lengths: list[int] = []
     trained: list[int] = []
     by_role: Counter[str] = Counter()
@@ -255,11 +269,11 @@ def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: in
     }  # fmt: skip
 
 
-def _share(hits: Any) -> dict[str, Any]:
+def _share(hits: Any) -> Share:
     return {"share": float(hits.mean()), "interval": wilson(int(hits.sum()), len(hits))}
 
 
-def _outliers(values: Any) -> dict[str, Any]:
+def _outliers(values: Any) -> Outliers:
     """Lengths far outside of the others: beyond three interquartile ranges of their logarithms (Tukey, 1977)."""
     logs = np.log(np.maximum(1, values))
     low, high = np.percentile(logs, [25, 75])
@@ -289,7 +303,7 @@ def packing_efficiency(lengths: Sequence[int], size: int) -> float:
     return total / (len(free) * size) if free else 0.0
 
 
-def mean_with_interval(values: Sequence[float], population: int | None = None) -> dict[str, float]:
+def mean_with_interval(values: Sequence[float], population: int | None = None) -> Mean:
     """The mean and the half width of its 95 % interval, narrower the more of a finite population was looked at."""
     n = len(values)
     mean = sum(values) / n
@@ -311,7 +325,7 @@ def wilson(hits: int, total: int) -> list[float]:
     return [max(0.0, (centre - width) / (1 + z * z / total)), min(1.0, (centre + width) / (1 + z * z / total))]
 
 
-def run_profile_job(context: Any, ref: str, model: str = "", max_length: int = 2048) -> dict[str, Any]:
+def run_profile_job(context: Any, ref: str, model: str = "", max_length: int = 2048) -> Profiled:
     """The job: the profile of all rows, kept beside the version."""
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.models.registry import ModelRegistry

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from llmops_tui.datasets.reports import ColumnRecord
 from llmops_tui.foreign_text import parse_json
 
 Kind = Literal["messages", "prompt-completion", "preference", "kto", "text", "tabular"]
@@ -52,7 +53,7 @@ class Column:
     name: str
     type: Type
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> ColumnRecord:
         """The column as JSON."""
         return {"name": self.name, "type": self.type}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from llmops_tui.datasets.operations.base import Report, no_report
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
+from llmops_tui.datasets.reports import Indexed
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.files import make_private_folder
+from llmops_tui.workspace.files import make_folder_within
 
 _LIMIT = 100_000
 
@@ -30,7 +31,7 @@ class SearchIndex:
         """Make the index, unless it is there."""
         if self.ready:
             return self
-        make_private_folder(self.path.parent)
+        make_folder_within(self.path.parent)
         fresh = self.path.with_suffix(".part")
         fresh.unlink(missing_ok=True)
         connection = sqlite3.connect(fresh)
@@ -82,7 +83,7 @@ def _quoted(path: Path) -> str:
     return quote(str(path))
 
 
-def run_index_job(context: object, ref: str) -> dict[str, object]:
+def run_index_job(context: object, ref: str) -> Indexed:
     """The job: make the full-text index of a version."""
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.workspace.catalogue import Catalogue

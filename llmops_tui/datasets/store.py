@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.parts import content_hash, read_rows, source_sql
 from llmops_tui.datasets.records import Column, Row
+from llmops_tui.datasets.reports import RecipeRecord, VersionRecord, ViewRecord
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text, sync_folder
 from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.kept_json import kept
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 from llmops_tui.workspace.marker import existing
@@ -42,7 +44,7 @@ class Recipe:
     parameters: dict[str, Any]
     inputs: tuple[tuple[str, str], ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RecipeRecord:
         """The recipe as JSON."""
         return {
             "operation": self.operation, "parameters": self.parameters,
@@ -109,7 +111,7 @@ class DatasetVersion:
         found = {n: row for batch in self.read(f"_row IN ({wanted})") for n, row in batch}
         return [found[n] for n in numbers if n in found]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
         return {
             "dataset": self.dataset, "version": self.number, "id": self.id, "sha256": self.sha256, "parent": self.parent,
@@ -298,9 +300,9 @@ class DatasetStore:
                 "SELECT report FROM dataset_reports WHERE sha256 = ? AND what = ?", [sha256, what]
             ).fetchone()
         )
-        return json.loads(row[0]) if row else None
+        return kept("dataset_reports", "report", f"{sha256[:12]}… {what}", row[0], kind=what) if row else None
 
-    def keep_report(self, sha256: str, what: str, report: dict[str, Any]) -> None:
+    def keep_report(self, sha256: str, what: str, report: Mapping[str, object]) -> None:
         """Keep a report of some content; a newer one replaces it."""
         text = json.dumps(report)
         self.catalogue.write(
@@ -309,16 +311,16 @@ class DatasetStore:
             )
         )
 
-    def views(self, name: str) -> dict[str, dict[str, Any]]:
+    def views(self, name: str) -> dict[str, ViewRecord]:
         """The saved views of a dataset."""
         rows = self.catalogue.read(
             lambda book: book.execute(
                 "SELECT name, view FROM dataset_views WHERE dataset = ? ORDER BY name", [name]
             ).fetchall()
         )
-        return {str(n): json.loads(v) for n, v in rows}
+        return {str(n): kept("dataset_views", "view", f"{name} {n}", v) for n, v in rows}
 
-    def save_view(self, name: str, view_name: str, view: dict[str, Any]) -> None:
+    def save_view(self, name: str, view_name: str, view: ViewRecord) -> None:
         """Keep a view: its filter, sort and search."""
         text = json.dumps(view)
         self.catalogue.write(
@@ -334,7 +336,7 @@ class DatasetStore:
                 "SELECT mapping FROM dataset_mappings WHERE columns = ?", [_signature(columns)]
             ).fetchone()
         )
-        return json.loads(row[0]) if row else {}
+        return kept("dataset_mappings", "mapping", _signature(columns)[:100], row[0]) if row else {}
 
     def keep_mapping(self, columns: tuple[str, ...], mapping: dict[str, str]) -> None:
         """Remember a mapping for the next table with these columns."""
@@ -346,10 +348,14 @@ class DatasetStore:
         )
 
     def _version(self, row: tuple[Any, ...], tags: dict[tuple[str, int], list[str]]) -> DatasetVersion:
-        recipe = json.loads(row[9])
+        ref = f"{row[1]}@{row[2]}"
+        recipe, columns = (
+            kept("dataset_versions", "recipe", ref, row[9]),
+            kept("dataset_versions", "columns", ref, row[8]),
+        )
         return DatasetVersion(
             id=row[0], dataset=row[1], number=int(row[2]), sha256=row[3], parent=row[4], kind=row[5], rows=int(row[6]),
-            rejected=int(row[7]), columns=tuple(Column(c["name"], c["type"]) for c in json.loads(row[8])),
+            rejected=int(row[7]), columns=tuple(Column(c["name"], c["type"]) for c in columns),
             recipe=Recipe(
                 recipe["operation"], recipe["parameters"], tuple((i["ref"], i["sha256"]) for i in recipe["inputs"])
             ),

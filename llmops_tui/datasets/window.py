@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from llmops_tui.datasets.parts import typed_projection
 from llmops_tui.datasets.records import CONTENT_COLUMNS, ROW, Row, answer_text, input_text, load_json
+from llmops_tui.datasets.reports import ViewRecord
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -40,9 +41,9 @@ class View:
     sort: str = ""
     descending: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ViewRecord:
         """The view as JSON."""
-        return asdict(self)
+        return {"filter": self.filter, "sort": self.sort, "descending": self.descending}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,15 @@ def results_of(run: EvalRun) -> list[Result]:
     return read_results(run.results)
 
 
+def results_so_far(run: EvalRun) -> list[Result]:
+    """The results of a run: of a finished one as :func:`results_of`, of another what there is by now.
+
+    Raises:
+        LlmopsError: ``results_damaged``: a finished run's file is gone, or is not what the run wrote.
+    """
+    return read_results(run.results) if run.summary is None else results_of(run)
+
+
 def metrics_of_run(store: EvaluationStore, run: EvalRun, results: Sequence[Result]) -> list[Metric]:
     """The metrics of a run's suite, and those of single cases."""
     found = store.suite(run.suite_ref).suite.made_metrics()

@@ -6,13 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from llmops_tui.evaluation.comparability import Comparable, comparable
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.running.summarising import case_scores
 from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, Interval, bca_levels, clustered_sums
@@ -70,7 +70,7 @@ class Difference:
             return "differs"
         return "better" if self.interval.value * self.better > 0 else "worse"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> DifferenceRecord:
         """For JSON."""
         i = self.interval
         return {
@@ -97,7 +97,7 @@ class Slice:
         """Whether there are so few cases that hardly anything can be said."""
         return self.n < FEW
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SliceRecord:
         """For JSON."""
         return {
             "by": self.by, "value": self.value, "n": self.n, "few": self.few, "baseline": self.baseline,
@@ -141,7 +141,7 @@ class Comparison:
         """Cases on which the candidate is worse."""
         return [pair for pair in self.pairs if pair.change is not None and pair.change < 0]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ComparisonRecord:
         """For JSON; cases are named by their place in the suite."""
         return {
             "baseline": self.baseline.name, "candidate": self.candidate.name, "metric": self.metric,

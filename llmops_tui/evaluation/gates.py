@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.comparison import Comparison, Difference, points
+from llmops_tui.evaluation.records import RulingRecord, RunSummary
 
 _METRIC = r"(?P<metric>[\w.+~-]+(?: [\w.+~-]+)*?)"
 _RELATIVE = re.compile(
@@ -52,9 +53,9 @@ class Ruling:
     outcome: Outcome
     why: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RulingRecord:
         """For JSON."""
-        return asdict(self)
+        return {"rule": self.rule, "outcome": self.outcome, "why": self.why}
 
 
 def parse_rule(text: str) -> Rule:
@@ -84,7 +85,7 @@ def parse_rule(text: str) -> Rule:
     )  # fmt: skip
 
 
-def judge(rules: Sequence[Rule], summary: dict[str, Any], comparison: Comparison | None) -> list[Ruling]:
+def judge(rules: Sequence[Rule], summary: RunSummary, comparison: Comparison | None) -> list[Ruling]:
     """What the rules say of a run with this summary, compared with its baseline.
 
     ``not worse`` fails only where it is shown, at 5 % one-sided, that the candidate is worse by more than the margin, so
@@ -94,7 +95,7 @@ def judge(rules: Sequence[Rule], summary: dict[str, Any], comparison: Comparison
     return [_judge(rule, summary, comparison) for rule in rules]
 
 
-def _judge(rule: Rule, summary: dict[str, Any], comparison: Comparison | None) -> Ruling:
+def _judge(rule: Rule, summary: RunSummary, comparison: Comparison | None) -> Ruling:
     if rule.kind == "absolute":
         return _absolute(rule, summary)
     if comparison is None:
@@ -124,22 +125,24 @@ def _told(d: Difference) -> str:
     return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}{unit}, 95 % {low} to {high}, n {d.n:,}"
 
 
-def _absolute(rule: Rule, summary: dict[str, Any]) -> Ruling:
+def _absolute(rule: Rule, summary: RunSummary) -> Ruling:
     figure = summary.get("metrics", {}).get(rule.metric)
     if figure is None or figure["mean"] is None:
         return Ruling(rule.text, "fail", f"{rule.metric} was not measured")
+    low: float | None
+    high: float | None
     if rule.percentile:
-        value = (figure.get("facts") or {}).get(rule.percentile)
-        if value is None:
+        given = figure.get("facts", {}).get(rule.percentile)
+        if not isinstance(given, int | float):
             return Ruling(rule.text, "fail", f"{rule.metric} has no {rule.percentile}")
-        low = high = value
+        value, low, high = given, given, given
     else:
         value, low, high = figure["mean"], figure["low"], figure["high"]
     told = f"{rule.metric} {rule.percentile} is {value:.4g}".replace("  ", " ")
     if not rule.percentile and low is not None:
         told += f" (95 % {low:.4g} to {high:.4g}, n {figure['n']:,})"
     checked = value
-    if rule.surely and low is not None:
+    if rule.surely and low is not None and high is not None:
         checked = low if rule.sign.startswith(">") else high
     holds = {
         ">=": checked >= rule.limit,

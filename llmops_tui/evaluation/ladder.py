@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.records import Ladder, Measured, Rung
 from llmops_tui.inference.native_process import run_native
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.quantize import TYPES, quantize
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 
-ENTRY = "llmops_tui.evaluation.ladder:run"
+ENTRY: JobEntry[Ladder] = JobEntry("llmops_tui.evaluation.ladder:run")
 STEPS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
 WINDOW, LIMIT = 512, 20_000
 
@@ -36,11 +38,11 @@ def check_ladder(registry: ModelRegistry, name: str, kinds: list[str], file: Pat
         raise InputRefusedError("file_missing", f"{file} is no file", "Give a text that the model should be good at.")
 
 
-def run(context: JobContext, model: str, kinds: list[str], file: str) -> dict[str, Any]:
+def run(context: JobContext, model: str, kinds: list[str], file: str) -> Ladder:
     """The job: quantize where a type is not there yet, and measure each against the model it was made of."""
     registry = ModelRegistry(Catalogue(context.workspace))
     reference = registry.get(model)
-    steps: list[dict[str, Any]] = [_step(reference, None)]
+    steps: list[Rung] = [_step(reference, None)]
     for number, kind in enumerate(kinds):
         name = f"{model}-ladder-{kind}"
         if name not in {m.name for m in registry.all()}:
@@ -54,12 +56,12 @@ def run(context: JobContext, model: str, kinds: list[str], file: str) -> dict[st
     return {"model": model, "file": file, "steps": steps}
 
 
-def _step(model: Model, measured: dict[str, Any] | None) -> dict[str, Any]:
+def _step(model: Model, measured: Measured | None) -> Rung:
     return {"model": model.name, "type": model.quantization, "size_bytes": model.size_bytes, **(measured or {})}
 
 
-def _measure(reference: Model, model: Model, file: Path, told: Callable[[float], None]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _measure(reference: Model, model: Model, file: Path, told: Callable[[float], None]) -> Measured:
+    result: Measured = {}
 
     def heard(message: dict[str, Any]) -> None:
         result.update(message.get("result", {}))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from llmops_tui.evaluation.records import Measured
 from llmops_tui.training.finish.gguf_worker import GgufModel
 
 
@@ -24,7 +25,7 @@ def _log_softmax(logits: Any) -> Any:
     return rows - top - np.log(np.exp(rows - top).sum(axis=1, keepdims=True))
 
 
-def measure(reference: GgufModel, model: GgufModel, text: str, window: int, limit: int) -> dict[str, Any]:
+def measure(reference: GgufModel, model: GgufModel, text: str, window: int, limit: int) -> Measured:
     """Perplexities of both, KL of the model from the reference in nats a token, and how often both like the same token best.
 
     As llama.cpp's own comparison does, over windows that begin anew.

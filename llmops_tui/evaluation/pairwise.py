@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.comparing import results_of
 from llmops_tui.evaluation.comparison import Pair, pairs_of
 from llmops_tui.evaluation.metrics.asking import Asking, grade_masses
+from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
 from llmops_tui.evaluation.running.asking import Asker
 from llmops_tui.evaluation.running.cache import AnswerCache
 from llmops_tui.evaluation.statistics.intervals import mean_interval
@@ -23,10 +25,12 @@ from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.wire import Reply
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.settings import load_settings
 
-ENTRY = "llmops_tui.evaluation.pairwise:run"
+ENTRY: JobEntry[Judged] = JobEntry("llmops_tui.evaluation.pairwise:run")
 SYSTEM = "You compare two answers. You reply with 1 or 2 and nothing else."
 TEMPLATE = """Which of the two answers is better by this rubric?
 {{ rubric }}
@@ -99,7 +103,7 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
     return Decision(*found)
 
 
-def _share(reply: dict[str, Any], wanted: str) -> float | None:
+def _share(reply: Reply, wanted: str) -> float | None:
     try:
         masses = grade_masses(reply, ("1", "2"))
     except LlmopsError:
@@ -110,11 +114,11 @@ def _share(reply: dict[str, Any], wanted: str) -> float | None:
     return float(said == wanted) if said in {"1", "2"} else None
 
 
-def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) -> dict[str, Any]:
+def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) -> Preference:
     """Wins, ties and losses of the candidate, its preference with an interval, and the judge's bias for the first place."""
     usable = [(p, d) for p, d in zip(pairs, decisions, strict=True) if d.preference is not None]
     verdicts = [d.verdict for d in decisions]
-    result: dict[str, Any] = {
+    result: Preference = {
         "judge": model, "n": len(usable), "unusable": verdicts.count("unusable"), "wins": verdicts.count("win"),
         "ties": verdicts.count("tie"), "losses": verdicts.count("loss"),
     }  # fmt: skip
@@ -123,12 +127,7 @@ def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) ->
         values = np.array([d.preference for _, d in usable], np.float64)
         # Above 0: whatever stands first is preferred.
         bias = np.array([((d.first or 0.0) + 1 - (d.second or 0.0)) / 2 - 0.5 for _, d in usable])
-        for name, array in (("preference", values), ("position_bias", bias)):
-            interval = mean_interval(array, clusters, resamples=2000)
-            result[name] = {
-                "mean": interval.value, "low": interval.low if math.isfinite(interval.low) else None,
-                "high": interval.high if math.isfinite(interval.high) else None,
-            }  # fmt: skip
+        result["preference"], result["position_bias"] = _mean(values, clusters), _mean(bias, clusters)
     result["cases"] = [
         {"case": p.candidate.case.index, "verdict": d.verdict, "preference": d.preference}
         for p, d in zip(pairs, decisions, strict=True)
@@ -136,7 +135,16 @@ def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) ->
     return result
 
 
-def run(context: JobContext, baseline: str, candidate: str, model: str, rubric: str) -> dict[str, Any]:
+def _mean(values: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64] | None) -> MeanRecord:
+    interval = mean_interval(values, clusters, resamples=2000)
+    return {
+        "mean": interval.value,
+        "low": interval.low if math.isfinite(interval.low) else None,
+        "high": interval.high if math.isfinite(interval.high) else None,
+    }
+
+
+def run(context: JobContext, baseline: str, candidate: str, model: str, rubric: str) -> Judged:
     """The job: judge every case that two runs have in common."""
     store = EvaluationStore(context.workspace)
     a, b = store.get(baseline), store.get(candidate)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.evaluation.records import PerplexityRecord
 from llmops_tui.evaluation.statistics.bootstrap import Interval, bca
 from llmops_tui.inference.client import ModelClient
 
@@ -55,14 +55,17 @@ class Perplexity:
         rows = np.array([[part.sum(), len(part)] for part in parts])
         return bca(rows, lambda sums: np.exp(-sums[:, 0] / sums[:, 1]), resamples=2000)
 
-    def as_dict(self, *, tokens: bool = False) -> dict[str, Any]:
+    def as_dict(self, *, tokens: bool = False) -> PerplexityRecord:
         """For JSON; with the tokens on request."""
         i = self.interval()
-        return {
+        record: PerplexityRecord = {
             "perplexity": self.value, "low": i.low, "high": i.high, "bits_per_byte": self.bits_per_byte,
             "log_likelihood": self.total, "tokens": self.scored, "bytes": self.bytes, "window": self.window,
-            "stride": self.stride, **({"each": [[t, p] for t, p in self.tokens]} if tokens else {}),
+            "stride": self.stride,
         }  # fmt: skip
+        if tokens:
+            record["each"] = [[t, p] for t, p in self.tokens]
+        return record
 
 
 async def perplexity(
@@ -119,6 +122,8 @@ async def _span(
     body = {
         "prompt": [prompt], "echo": True, "logprobs": 0, "max_tokens": 0, "temperature": 0.0, "logprob_start_len": at,
     }  # fmt: skip
-    told = (await client.complete("/v1/completions", body))["choices"][0]["logprobs"]
+    told = (await client.complete("/v1/completions", body))["choices"][0].get("logprobs")
+    if not told:
+        raise LlmopsError("no_logprobs", f"{client.model!r} tells no log-probabilities", "Choose another model.")
     tokens, values = told["tokens"][-(end - done) :], told["token_logprobs"][-(end - done) :]
     return list(zip(tokens, values, strict=True))

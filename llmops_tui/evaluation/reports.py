@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.comparing import results_so_far
 from llmops_tui.evaluation.gates import Ruling
-from llmops_tui.evaluation.running.results import Result, read_results
+from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.store import EvalRun
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.bulk import insert_rows
@@ -46,7 +47,7 @@ def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> Non
         raise InputRefusedError(
             "bad_suffix", f"{target.name}: the suffix says the form", f"Take one of {', '.join(FORMS)}."
         )
-    results = read_results(run.results)
+    results = results_so_far(run)
     if form == "Parquet":
         _parquet(run, results, target)
         return
@@ -65,7 +66,7 @@ def _lm_eval(run: EvalRun) -> dict[str, Any]:
     better = {}
     for name, figure in summary["metrics"].items():
         figures[f"{name},none"] = figure["mean"]
-        if figure["low"] is not None:
+        if figure["low"] is not None and figure["high"] is not None:
             # Half the interval over the normal quantile: what a standard error would have to be.
             figures[f"{name}_stderr,none"] = (figure["high"] - figure["low"]) / (2 * 1.959964)
         better[name] = figure["better"] > 0

@@ -6,26 +6,29 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
 from llmops_tui.evaluation.metrics.asking import AskingMetric
+from llmops_tui.evaluation.records import AskedRecord, Evaluated, Manifest, RunRecord, RunSummary, SuiteRecord
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept, made_of
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
     import duckdb
 
-ENTRY = "llmops_tui.evaluation.running.job:run"
+ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.running.job:run")
 RESULTS = "results.jsonl"
 _COLUMNS = "name, suite, suite_number, job, asked, manifest, summary, results_sha256, created_at, finished_at"
 
@@ -44,7 +47,7 @@ class SuiteVersion:
         """How to name it: ``triage@2``."""
         return f"{self.suite.name}@{self.number}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SuiteRecord:
         """The version as the command line's JSON shows it."""
         return {
             "suite": self.suite.name, "version": self.number, "sha256": self.suite.sha256, "note": self.note,
@@ -61,7 +64,7 @@ class Asked:
     parameters: dict[str, Any] = field(default_factory=dict)
     parallel: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AskedRecord:
         """For JSON."""
         return {"prompt": self.prompt, "model": self.model, "parameters": self.parameters, "parallel": self.parallel}
 
@@ -75,8 +78,8 @@ class EvalRun:
     suite_number: int
     job: str
     asked: Asked
-    manifest: dict[str, Any]
-    summary: dict[str, Any] | None
+    manifest: Manifest
+    summary: RunSummary | None
     results_sha256: str
     created_at: float
     finished_at: float | None
@@ -118,7 +121,7 @@ class EvalState:
         """Why it ended, or what it does."""
         return self.cause or (self.job.message if self.job is not None else "")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RunRecord:
         """The run as the command line's JSON shows it."""
         run, summary = self.run, self.run.summary or {}
         return {
@@ -194,7 +197,7 @@ class EvaluationStore:
                 "SELECT name, number, body, note, created_at FROM evaluation_suites ORDER BY created_at DESC, number DESC"
             ).fetchall()
         )
-        return [SuiteVersion(check_suite(json.loads(b), name), int(n), note, at) for name, n, b, note, at in rows]
+        return [SuiteVersion(_suite(name, n, body), int(n), note, at) for name, n, body, note, at in rows]
 
     def suite(self, ref: str) -> SuiteVersion:
         """A suite by ``name`` or ``name@2``.
@@ -326,7 +329,7 @@ class EvaluationStore:
             _launch(launcher, state.run.suite_ref, names, place)
         return self.state(self.get(name))
 
-    def finish(self, name: str, manifest: dict[str, Any], summary: dict[str, Any], results_sha256: str) -> None:
+    def finish(self, name: str, manifest: Manifest, summary: RunSummary, results_sha256: str) -> None:
         """Record a run as done, and what its results come from."""
         inputs = [manifest.get("model_sha256"), manifest.get("adapter_sha256"), manifest.get("dataset_sha256")]
         inputs += manifest.get("prompt_sha256") or []
@@ -343,11 +346,18 @@ class EvaluationStore:
 
     def _run(self, row: tuple[Any, ...]) -> EvalRun:
         name, suite, number, job, asked, manifest, summary, digest, created, finished = row
+        how = kept("evaluation_runs", "asked", name, asked)
+        made_of = cast("Manifest", kept("evaluation_runs", "manifest", name, manifest) or {})
         return EvalRun(
-            name, suite, int(number), job, Asked(**json.loads(asked)), json.loads(manifest) if manifest else {},
-            json.loads(summary) if summary else None, digest or "", created, finished,
+            name, suite, int(number), job, Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
+            made_of, kept("evaluation_runs", "summary", name, summary),
+            digest or "", created, finished,
             within(within(self.workspace.runs, job or f"none-{name}"), name),
         )  # fmt: skip
+
+
+def _suite(name: str, number: int, body: str) -> Suite:
+    return made_of("evaluation_suites", "body", f"{name}@{number}", body, lambda value: check_suite(value, name))
 
 
 def _next_names(book: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -16,7 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.paths import check_path
-from llmops_tui.foreign_text import parse_yaml, text_of
+from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_text
 
@@ -187,23 +186,3 @@ def parse_suite(text: str, name: str = "") -> Suite:
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_suite", f"the suite is no YAML: {error}") from error
     return check_suite(body, name)
-
-
-def read_suite(path: Path) -> Suite:
-    """A suite from a file; the name of a data file in it is taken from the suite's folder.
-
-    Raises:
-        InputRefusedError: ``bad_suite``, ``file_missing``.
-    """
-    from llmops_tui.evaluation.promptfoo import is_promptfoo, read_promptfoo
-
-    try:
-        text = text_of(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefusedError("file_missing", f"{path} cannot be read: {error}") from error
-    if is_promptfoo(text):
-        return read_promptfoo(path)
-    suite = parse_suite(text, path.stem)
-    if isinstance(suite.cases, str) and (path.parent / suite.cases).is_file():
-        return suite.model_copy(update={"cases": str((path.parent / suite.cases).resolve())})
-    return suite

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from llmops_tui.hardware.gpus import Gpu, GpuProcess, GpuView, Retry, ask, believed
+from llmops_tui.hardware.gpu_source import Retry, ask, believed
+from llmops_tui.hardware.gpus import Gpu, GpuProcess, GpuView
 
 _AGAIN = "It is asked again."
 _NO_SHORT = 2**16 - 1

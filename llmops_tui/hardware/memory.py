@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.hardware.cuda_devices import cuda_devices, open_nvml
-from llmops_tui.hardware.gpus import ask
+from llmops_tui.hardware.gpu_source import ask
 
 HOST = "host"
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from llmops_tui.hardware.gpus import Gpu, GpuLink, GpuProcess, GpuView, Retry, ask, believed
+from llmops_tui.hardware.gpu_source import Retry, ask, believed
+from llmops_tui.hardware.gpus import Gpu, GpuLink, GpuProcess, GpuView
 from llmops_tui.hardware.nvidia_cards import Card, find_cards, instances_of, kind_of, memory_of, trouble_of
 from llmops_tui.hardware.nvidia_events import XidEvents
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmops_tui.hardware.gpus import Gpu, GpuInstance, ask, believed
+from llmops_tui.hardware.gpu_source import ask, believed
+from llmops_tui.hardware.gpus import Gpu, GpuInstance
 
 _REBOOT = "Load the driver again (sudo nvidia-smi -r), or restart the machine."
 # By the name of NVML's error: state, cause, remedy. The names are those of nvidia-ml-py's exceptions.

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from llmops_tui.hardware.gpus import ask
+from llmops_tui.hardware.gpu_source import ask
 from llmops_tui.hardware.nvidia_cards import Card
 
 _XID_EVENT = 0x8

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from llmops_tui.bounded_http import SHORT, lines, read_whole
 from llmops_tui.errors import LlmopsError
@@ -15,6 +15,7 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.wire import Reply, Timings
 
 if TYPE_CHECKING:
     import httpx
@@ -32,7 +33,7 @@ class StreamEnd:
     """The last event of a stream: why it ended, and the engine's figures (see ``GenerationResult``)."""
 
     finish_reason: str
-    timings: dict[str, Any] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
 
 
 class ModelClient:
@@ -70,10 +71,10 @@ class ModelClient:
 
     async def stream_chat(
         self,
-        messages: list[dict[str, str]],
+        messages: Sequence[Mapping[str, object]],
         parameters: SamplingParameters,
-        metadata: dict[str, Any] | None = None,
-        extra: dict[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
+        extra: Mapping[str, object] | None = None,
     ) -> AsyncIterator[str | StreamEnd]:
         """Stream an answer: pieces of text, then one :class:`StreamEnd`.
 
@@ -83,7 +84,7 @@ class ModelClient:
         Raises:
             LlmopsError: the server refused, failed, or died (``server_died``).
         """
-        body: dict[str, Any] = {"messages": messages, **(extra or {})}
+        body = {"messages": messages, **(extra or {})}
         async for event in self._stream("/v1/chat/completions", body, parameters, metadata):
             yield event
 
@@ -91,15 +92,15 @@ class ModelClient:
         self,
         prompt: str,
         parameters: SamplingParameters,
-        metadata: dict[str, Any] | None = None,
-        extra: dict[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
+        extra: Mapping[str, object] | None = None,
     ) -> AsyncIterator[str | StreamEnd]:
         """Stream the continuation of a raw text; as :meth:`stream_chat`."""
-        body: dict[str, Any] = {"prompt": prompt, **(extra or {})}
+        body = {"prompt": prompt, **(extra or {})}
         async for event in self._stream("/v1/completions", body, parameters, metadata):
             yield event
 
-    async def complete(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def complete(self, path: str, body: Mapping[str, object]) -> Reply:
         """One answer of any endpoint under ``/v1`` as it comes, for what needs more than text: scores, embeddings.
 
         Raises:
@@ -109,20 +110,24 @@ class ModelClient:
         return await self._post(path, {"model": name, **body})
 
     async def generate(
-        self, path: str, body: dict[str, Any], parameters: SamplingParameters, metadata: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+        self,
+        path: str,
+        body: Mapping[str, object],
+        parameters: SamplingParameters,
+        metadata: Mapping[str, object] | None = None,
+    ) -> Reply:
         """One whole answer of ``/v1/chat/completions`` or ``/v1/completions``, with the engine's figures where it is ours.
 
         Raises:
             LlmopsError: the server refused, failed, or died.
         """
-        given = body | self._request(parameters, metadata) | {"stream": False}
+        given = {**body, **self._request(parameters, metadata), "stream": False}
         given.pop("stream_options", None)
         return await self._post(path, given)
 
     async def tokenize(
-        self, *, content: str | None = None, messages: list[dict[str, str]] | None = None
-    ) -> dict[str, Any]:
+        self, *, content: str | None = None, messages: Sequence[Mapping[str, object]] | None = None
+    ) -> Reply:
         """Tokens of a text or of a rendered conversation: ``{"tokens", "pieces", "text"}``.
 
         Raises:
@@ -132,16 +137,16 @@ class ModelClient:
             raise LlmopsError("not_offered", f"the endpoint of {self.model!r} does not tell tokens apart")
         return await self._post("/tokenize", {"content": content, "messages": messages})
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, path: str, body: Mapping[str, object]) -> Reply:
         async with self._asking(path, body) as response:
             raw = await read_whole(response, self._who, until=self._until())
         try:
-            return dict(parse_json(raw))
+            return cast("Reply", dict(parse_json(raw)))
         except (ValueError, TypeError) as error:
             raise self._odd(error) from error
 
     @contextlib.asynccontextmanager
-    async def _asking(self, path: str, body: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+    async def _asking(self, path: str, body: Mapping[str, object]) -> AsyncIterator[httpx.Response]:
         """A good answer, its body not read yet."""
         try:
             async with self._http.stream("POST", path, json=body) as response:
@@ -162,12 +167,16 @@ class ModelClient:
         return LlmopsError("not_openai_compatible", told, "Is it the server that was meant?")
 
     async def _stream(
-        self, path: str, body: dict[str, Any], parameters: SamplingParameters, metadata: dict[str, Any] | None
+        self,
+        path: str,
+        body: Mapping[str, object],
+        parameters: SamplingParameters,
+        metadata: Mapping[str, object] | None,
     ) -> AsyncIterator[str | StreamEnd]:
-        body |= self._request(parameters, metadata)
+        given = {**body, **self._request(parameters, metadata)}
         clock = _Clock()
         end: StreamEnd | None = None
-        async with self._asking(path, body) as response:
+        async with self._asking(path, given) as response:
             async with contextlib.aclosing(lines(response, self._who, _most(parameters), self._until())) as told:
                 async for line in told:
                     if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
@@ -184,7 +193,7 @@ class ModelClient:
         # An endpoint that tells no figures is timed here.
         yield end if end.timings else StreamEnd(end.finish_reason, clock.figures())
 
-    def _request(self, parameters: SamplingParameters, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    def _request(self, parameters: SamplingParameters, metadata: Mapping[str, object] | None) -> dict[str, object]:
         """The part of a body that says how; a remote endpoint gets no name that OpenAI's API lacks, unless it was set."""
         if self._remote is None:
             return {
@@ -208,7 +217,7 @@ class _Clock:
         self._last = self._started
         self._usage: dict[str, Any] = {}
 
-    def see(self, event: dict[str, Any]) -> tuple[str, StreamEnd | None]:
+    def see(self, event: Mapping[str, Any]) -> tuple[str, StreamEnd | None]:
         """Take note of an event; returns its text, and the end that it may tell.
 
         Raises:
@@ -230,9 +239,9 @@ class _Clock:
         if not isinstance(text, str):
             raise TypeError("text")
         reason = choice.get("finish_reason")
-        return text, StreamEnd(str(reason)[:100], dict(event.get("timings") or {})) if reason else None
+        return text, StreamEnd(str(reason)[:100], cast("Timings", dict(event.get("timings") or {}))) if reason else None
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Timings:
         """In the form of the engine's own."""
         span = self._last - (self._first or self._last)
         details = self._usage.get("prompt_tokens_details")
@@ -262,7 +271,7 @@ def _refusal(status: int, raw: bytes) -> LlmopsError:
         return LlmopsError("server_refused", f"the server answered {status}: {raw[:200]!r}")
 
 
-def _from_body(body: dict[str, Any]) -> LlmopsError:
+def _from_body(body: Mapping[str, Any]) -> LlmopsError:
     error = body["error"]
     if isinstance(error, str):
         return LlmopsError("server_error", error[:_MESSAGE])

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.remote import RemoteHandle, open_remote
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import Model
 
 Endpoint = ServerHandle | RemoteHandle

@@ -52,8 +52,8 @@ class FormChecker:
         """Pid of the checking process, where one lives."""
         return self._process.pid
 
-    async def grammar_of(self, form: dict[str, Any] | None) -> str:
-        """The grammar that holds an answer to a form, for the engine; empty for plain text.
+    async def grammar_of(self, form: dict[str, Any] | None, client: str = "") -> str:
+        """The grammar that holds an answer to a form, for the engine; empty for plain text. ``client`` is whose turn it takes.
 
         Raises:
             InputRefusedError: ``grammar_invalid``, ``schema_invalid``, ``bad_response_format``: it cannot be held to;
@@ -70,7 +70,7 @@ class FormChecker:
             data, key = _read(form)
         verdict = self._known.get(key)
         if verdict is None:
-            verdict = await self._verdict(key, data)
+            verdict = await self._verdict(key, data, client)
             self._keep(key, verdict)
         else:
             self._known.move_to_end(key)
@@ -84,9 +84,9 @@ class FormChecker:
         self._queue.close()
         self._process.close()
 
-    async def _verdict(self, key: bytes, data: bytes) -> dict[str, Any]:
+    async def _verdict(self, key: bytes, data: bytes, client: str) -> dict[str, Any]:
         """What is found of a form; who asks for the same meanwhile waits for the same check."""
-        found, others = self._running.get(key) or (self._queue.check(data), 0)
+        found, others = self._running.get(key) or (self._queue.check(data, client), 0)
         self._running[key] = (found, others + 1)
         try:
             return await asyncio.shield(asyncio.wrap_future(found))

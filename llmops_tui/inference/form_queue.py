@@ -45,11 +45,16 @@ class Helper(Protocol):
 
 @dataclass(order=True)
 class Check:
-    """One form that is being checked, or waits for it; ``verdict`` is ``{"grammar"}`` or ``{"error"}``."""
+    """One form that is being checked, or waits for it; ``verdict`` is ``{"grammar"}`` or ``{"error"}``.
+
+    ``turn`` counts the forms of one client: the first of each come before the second of any.
+    """
 
     stage: int
+    turn: int
     number: int
     form: bytes = field(compare=False)
+    client: str = field(compare=False, default="")
     pauses: int = field(compare=False, default=0)
     kills: int = field(compare=False, default=0)
     verdict: Future[dict[str, Any]] = field(compare=False, default_factory=Future)
@@ -63,19 +68,31 @@ class FormQueue:
         self._waiting: list[Check] = []
         self._changed = threading.Condition()
         self._count = 0
+        # That of the form which was taken last: whoever comes now does not come before those that waited for theirs.
+        self._turn = 0
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def check(self, form: bytes) -> Future[dict[str, Any]]:
-        """Have a form checked; cancelling what is returned takes it out of the queue.
+    def check(self, form: bytes, client: str = "") -> Future[dict[str, Any]]:
+        """Have a form checked, in turn with those of other clients; cancelling what is returned takes it out of the queue.
+
+        Where too many wait, one of a client that has more of them gives way.
 
         Raises:
             LlmopsError: ``form_queue_full``.
         """
         with self._changed:
-            if sum(not check.verdict.cancelled() for check in self._waiting) >= _MAX_WAITING:
-                raise _full(_MAX_WAITING)
-            check = Check(0, self._count, form)
+            waiting = [check for check in self._waiting if not check.verdict.cancelled()]
+            turn = max((check.turn + 1 for check in waiting if check.client == client), default=self._turn)
+            check = Check(0, max(turn, self._turn), self._count, form, client)
+            if len(waiting) >= _MAX_WAITING:
+                last = max(waiting, key=lambda one: (one.turn, one.number))
+                if last.turn <= check.turn:
+                    raise _full(_MAX_WAITING)
+                self._waiting.remove(last)
+                heapq.heapify(self._waiting)
+                with contextlib.suppress(InvalidStateError):
+                    last.verdict.set_exception(_full(_MAX_WAITING))
             self._count += 1
             heapq.heappush(self._waiting, check)
             if self._thread is None:
@@ -99,6 +116,7 @@ class FormQueue:
                 if self._closed:
                     return
                 check = heapq.heappop(self._waiting)
+                self._turn = max(self._turn, check.turn)
             if not check.verdict.cancelled():
                 verdict = self._tried(check)
                 with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
@@ -143,9 +161,7 @@ class FormQueue:
         last = len(_SECONDS) - 1
         with self._changed:
             # One that was begun keeps its place.
-            ahead = sum(
-                c.stage == last and c.number < check.number and not c.verdict.cancelled() for c in self._waiting
-            )
+            ahead = sum(c.stage == last and c < check and not c.verdict.cancelled() for c in self._waiting)
             if self._closed or (check.stage == last and ahead >= _MAX_LONG):
                 return _full(ahead)
             heapq.heappush(self._waiting, check)

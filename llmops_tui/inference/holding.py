@@ -12,7 +12,7 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.locks import is_held, wait_lock
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.supervisor import ServerHandle
+    from llmops_tui.inference.server_record import ServerHandle
     from llmops_tui.jobs.process import ProcessIdentity
     from llmops_tui.models.registry import Model
 

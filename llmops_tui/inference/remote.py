@@ -14,6 +14,7 @@ from llmops_tui.bounded_http import read_short
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.approved_keys import host_of, is_approved
+from llmops_tui.models.records import Remote
 from llmops_tui.models.registry import Model
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import HOW, require_trust
@@ -123,7 +124,7 @@ def open_remote(workspace: Workspace, model: Model) -> RemoteHandle:
     return RemoteHandle(model.name, model.sha256, url, str(model.header["remote_model"]), key)
 
 
-def probe_remote(url: str, key: str, wanted: str | None = None) -> dict[str, Any]:
+def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
     """What an endpoint offers: ``{"models", "remote_model", "lacks", "latency_ms"}``.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.supervisor import ServerHandle, health
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import health
 
 # How one waits for memory is no trait of a server.
 _PASSING = {"wait"}

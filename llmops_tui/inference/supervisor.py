@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.jobs.process import ProcessIdentity, boot_time, endings_put_off, identify
+from llmops_tui.inference.server_record import ServerHandle, age_of, handle_of, read_record
+from llmops_tui.jobs.process import boot_time, endings_put_off, identify
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.files import append_bytes, write_atomic
+from llmops_tui.regular_files import read_regular_text
+from llmops_tui.workspace.files import append_bytes, make_folder_within, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
@@ -36,26 +38,6 @@ _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 # How long a process that was started may take to say which it is, where whoever started it cannot any more.
 _NAMED_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class ServerHandle:
-    """A running model server: where it listens, and the key it asks for."""
-
-    model: str
-    sha256: str
-    socket: str
-    key: str
-    process: ProcessIdentity
-    address: str = ""
-    # The options it was asked for with, as JSON has them, and what of them could not be had.
-    asked: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def private(self) -> bool:
-        """Whether it was started for the app or a command, and has no address that anybody else was told."""
-        return not self.asked.get("host") and not self.asked.get("socket")
 
 
 class ServerSupervisor:
@@ -82,8 +64,8 @@ class ServerSupervisor:
         """The live server of one model; one that was only just started is waited for until it says which process it is."""
         path = self._state(model)
         # A record that was left so long ago, or that cannot be read, is not waited for: nobody will name a process there.
-        deadline = time.monotonic() + _NAMED_SECONDS - _age(path)
-        while (handle := _read_record(path)) is not None and not handle.process.pid:
+        deadline = time.monotonic() + _NAMED_SECONDS - age_of(path)
+        while (handle := read_record(path)) is not None and not handle.process.pid:
             if time.monotonic() > deadline or not is_held(lock_of(self._folder, model)):
                 return None
             time.sleep(_POLL_SECONDS)
@@ -205,18 +187,18 @@ class ServerSupervisor:
     @contextlib.contextmanager
     def _start_lock(self, model: str) -> Iterator[None]:
         """Two apps that ask at once start one server."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder_within(self._folder)
         with (self._folder / f"{model}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _read(self, path: Path) -> ServerHandle | None:
-        handle = _read_record(path)
+        handle = read_record(path)
         # One that is being started has no pid yet.
         return handle if handle is not None and handle.process.pid and self.alive(handle) else None
 
     def _read_fallen(self, path: Path) -> ServerHandle | None:
-        handle = _read_record(path)
+        handle = read_record(path)
         # One that is being started has no pid yet.
         if handle is None or not handle.process.pid or self.alive(handle):
             return None
@@ -251,7 +233,7 @@ class ServerSupervisor:
             raise self._start_failed(model, "it ended at once")
         text = json.dumps({"pid": identity.pid, "started": identity.started, **record})
         write_atomic(state, text)
-        return _handle(json.loads(text), identity)
+        return handle_of(json.loads(text), identity)
 
     def _wait_ready(self, handle: ServerHandle, waiting: Callable[[float], None] | None) -> None:
         import httpx
@@ -285,7 +267,7 @@ class ServerSupervisor:
         log = self.log(model)
         last = ""
         with contextlib.suppress(OSError, IndexError):
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+            last = read_regular_text(log, "replace").strip().splitlines()[-1]
         told = sentences(f"the server of {model!r} did not start: {cause}", last)
         return LlmopsError("server_start_failed", told[:500], f"Its log is {log}.")
 
@@ -301,38 +283,6 @@ def health(handle: ServerHandle) -> dict[str, Any]:
             return dict(client.get("/health").json())
     except (httpx.TransportError, ValueError):
         return {}
-
-
-def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
-    """The address of a server that listens there; none without a host."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if encrypted else 'http'}://{shown}:{port}" if host else ""
-
-
-def _read_record(path: Path) -> ServerHandle | None:
-    """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
-    try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return _handle(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file was written; 0 where there is none, or it is of a time to come."""
-    try:
-        return max(0.0, time.time() - path.stat().st_mtime)
-    except OSError:
-        return 0.0
-
-
-def _handle(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
-    options = state["options"]
-    return ServerHandle(
-        options["model"], options["sha256"], options["socket"], options["key"], identity,
-        address_of(options.get("host", ""), options.get("port", 0), encrypted=bool(options.get("tls_cert"))),
-        state.get("asked", {}), tuple(state.get("notes", ())),
-    )  # fmt: skip
 
 
 def _check_file(model: Model) -> None:

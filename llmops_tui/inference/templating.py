@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from llmops_tui.errors import InputRefusedError
@@ -33,7 +34,7 @@ class TemplateRenderer:
             work="renders templates",
         )
 
-    def render(self, source: str, context: dict[str, Any], kind: Kind = "prompt") -> str:
+    def render(self, source: str, context: Mapping[str, object], kind: Kind = "prompt") -> str:
         """The rendered text.
 
         Raises:
@@ -42,14 +43,14 @@ class TemplateRenderer:
         """
         return str(self._ask({"op": "render", "source": source, "context": context, "kind": kind}))
 
-    def render_many(self, source: str, contexts: list[dict[str, Any]], kind: Kind = "prompt") -> list[str]:
+    def render_many(self, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind = "prompt") -> list[str]:
         """One template with many sets of values; much faster than one by one.
 
         Raises:
             InputRefusedError: as :meth:`render`, for the first set that fails.
         """
         rendered: list[str] = []
-        part: list[dict[str, Any]] = []
+        part: list[Mapping[str, object]] = []
         size = 0
         for context in contexts:
             length = len(json.dumps(context))
@@ -74,7 +75,7 @@ class TemplateRenderer:
         """End the process."""
         self._process.close()
 
-    def _ask(self, request: dict[str, Any]) -> Any:
+    def _ask(self, request: Mapping[str, object]) -> Any:
         line = json.dumps(request).encode() + b"\n"
         if len(line) > _MAX_REQUEST:
             raise _failed(f"the template and its values have {len(line):,} bytes, more than {_MAX_REQUEST:,}")

@@ -12,14 +12,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.entries import JobSpec
 from llmops_tui.jobs.store import Job, JobState, JobStore
-from llmops_tui.workspace.files import append_bytes
+from llmops_tui.workspace.files import append_bytes, make_folder_within
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -57,7 +57,7 @@ class JobLauncher:
         path = self.store.lock_of(found)
         try:
             with self.store.door():
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_folder_within(path.parent)
                 lock = wait_lock(path)
         except OSError as error:
             raise LlmopsError(
@@ -80,7 +80,7 @@ class JobLauncher:
             os.close(lock)
 
     def start(
-        self, *, kind: str, title: str, entry: str, arguments: dict[str, Any], place: JobPlace | None = None
+        self, *, kind: str, title: str, entry: str, arguments: Mapping[str, object], place: JobPlace | None = None
     ) -> Job:
         """Start ``entry``, given as ``module:function`` of the engine, detached; in a ``place`` where it was noted before.
 
@@ -93,7 +93,7 @@ class JobLauncher:
         if place is None:
             with self.place() as own:
                 return self.start(kind=kind, title=title, entry=entry, arguments=arguments, place=own)
-        spec = {"entry": entry, "arguments": arguments}
+        spec = JobSpec(entry=entry, arguments=dict(arguments))
         job = self.store.add(kind=kind, title=title, spec=spec, job_id=place.id)
         self._spawn(job, place.lock)
         return job

@@ -6,13 +6,14 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.jobs.entries import JobSpec
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.workspace.files import make_private_folder
 from llmops_tui.workspace.ids import new_id, resolve_prefix
@@ -57,7 +58,7 @@ class Job:
     id: str
     kind: str
     title: str
-    spec: dict[str, Any]
+    spec: JobSpec
     state: JobState
     cause: str
     process: ProcessIdentity | None
@@ -86,7 +87,7 @@ class JobStore:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def add(self, *, kind: str, title: str, spec: dict[str, Any], job_id: str | None = None) -> Job:
+    def add(self, *, kind: str, title: str, spec: JobSpec, job_id: str | None = None) -> Job:
         """Record a new job, queued; ``job_id`` where it has one already."""
         job_id = job_id or new_id("job")
         with self.journal.transaction() as connection:
@@ -248,13 +249,14 @@ def _job(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Job:
     except (ValueError, TypeError) as error:
         # It is shown as what it is, and keeps nobody from seeing the others.
         return Job(
-            id=str(record["id"]), kind=str(record["kind"]), title=str(record["title"]), spec={}, state=JobState.LOST,
-            cause=f"its record is damaged: {error}", process=None, progress=0.0, message="", result=None, created_at=0.0,
-            started_at=None, finished_at=0.0, exit_code=None, resumes=None,
+            id=str(record["id"]), kind=str(record["kind"]), title=str(record["title"]),
+            spec=JobSpec(entry="", arguments={}), state=JobState.LOST, cause=f"its record is damaged: {error}",
+            process=None, progress=0.0, message="", result=None, created_at=0.0, started_at=None, finished_at=0.0,
+            exit_code=None, resumes=None,
         )  # fmt: skip
 
 
-def _read(record: dict[str, Any]) -> Job:
+def _read(record: Mapping[str, Any]) -> Job:
     process = None
     if record["pid"] is not None and record["pid_started"] is not None:
         process = ProcessIdentity(int(record["pid"]), float(record["pid_started"]))
@@ -262,7 +264,7 @@ def _read(record: dict[str, Any]) -> Job:
         id=record["id"],
         kind=record["kind"],
         title=record["title"],
-        spec=dict(json.loads(record["spec"])),
+        spec=cast("JobSpec", dict(json.loads(record["spec"]))),
         state=JobState(record["state"]),
         cause=record["cause"] or "",
         process=process,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,12 +13,12 @@ from types import FrameType
 from typing import Any
 
 from llmops_tui.child_python import module_command
+from llmops_tui.jobs.output import NAME, piped
 from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
-from llmops_tui.workspace.files import append_bytes
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end
+from llmops_tui.workspace.seals import seal_at_end, wrote
 
 _KILL_AFTER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -46,8 +47,9 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
         job_id, state=JobState.RUNNING.value, pid=identity.pid, pid_started=identity.started, started_at=time.time()
     )
     folder = store.folder(job)
+    wrote(folder)
     oom_before = oom_kills()
-    with append_bytes(folder / "output.log") as log:
+    with piped(folder / NAME) as log:
         worker = subprocess.Popen(
             module_command("llmops_tui.jobs.worker", str(workspace.root), job_id, str(os.getpid()), str(lock)),
             stdin=subprocess.DEVNULL,
@@ -55,22 +57,20 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
             stderr=log,
             pass_fds=(lock,),
         )
-    terminated_at: float | None = None
-    looked_at = time.monotonic()
-    while worker.poll() is None:
-        # Whoever cancels sends a signal too; the record is for one that was lost, and is looked at seldom.
-        if terminated_at is None and not stop_asked and time.monotonic() - looked_at > _LOOK_SECONDS:
-            looked_at = time.monotonic()
-            stop_asked = store.cancel_requested(job_id)
-        if terminated_at is None and stop_asked:
-            worker.terminate()
-            terminated_at = time.monotonic()
-        elif terminated_at is not None and time.monotonic() - terminated_at > _KILL_AFTER_SECONDS:
-            worker.kill()
-        try:
-            worker.wait(_POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
+        terminated_at: float | None = None
+        looked_at = time.monotonic()
+        while worker.poll() is None:
+            # Whoever cancels sends a signal too; the record is for one that was lost, and is looked at seldom.
+            if terminated_at is None and not stop_asked and time.monotonic() - looked_at > _LOOK_SECONDS:
+                looked_at = time.monotonic()
+                stop_asked = store.cancel_requested(job_id)
+            if terminated_at is None and stop_asked:
+                worker.terminate()
+                terminated_at = time.monotonic()
+            elif terminated_at is not None and time.monotonic() - terminated_at > _KILL_AFTER_SECONDS:
+                worker.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(_POLL_SECONDS)
     _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
     # The end is recorded: from here on somebody else may go on in the folder, or remove it.
     os.close(lock)

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -18,10 +18,14 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.safe_text import safe_line
+from llmops_tui.trouble import explained
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.seals import seal_at_end, wrote_something
 
 _PROGRESS_SECONDS = 0.2
+# Where modules went that recorded jobs of earlier versions name, so that those can be resumed.
+_MOVED = {"llmops_tui.training.finish.exporting": "llmops_tui.training.worker.exporting"}
 
 
 class JobCancelledError(Exception):
@@ -82,21 +86,26 @@ def run(workspace: Workspace, job_id: str) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  the border of the job: every failure becomes a recorded cause
         traceback.print_exc()
-        store.update(job_id, cause=f"{type(error).__name__}: {error}"[:500])
+        told = explained(error)
+        store.update(job_id, cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
         return 1
+    if wrote_something():
+        # What was written outside of the job's folder, such as a model; that is left to the supervisor.
+        seal_at_end(workspace)
     store.update(job_id, result=json.dumps(result))
     return 0
 
 
-def _entry(name: str) -> Callable[..., dict[str, Any]]:
+def _entry(name: str) -> Callable[..., Mapping[str, object]]:
     module, _, function = name.partition(":")
+    module = _MOVED.get(module, module)
     if not module.startswith("llmops_tui."):
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
     entry: Any = getattr(importlib.import_module(module), function, None)
     # What a module merely imports is no part of it.
     if getattr(entry, "__module__", "") != module:
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
-    return cast("Callable[..., dict[str, Any]]", entry)
+    return cast("Callable[..., Mapping[str, object]]", entry)
 
 
 if __name__ == "__main__":

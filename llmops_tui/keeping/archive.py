@@ -39,6 +39,8 @@ class Manifest:
     id: str = ""
     # Files whose bytes are in an earlier backup of the same folder, by that one's name.
     elsewhere: dict[str, str] = field(default_factory=dict)
+    # How many backups were made since one that needs no other, this one among them; 0 for one that needs none.
+    increments: int = 0
     # What was noticed when it was made; not kept in it.
     notes: list[str] = field(default_factory=list)
 
@@ -52,7 +54,7 @@ class Manifest:
         return {
             "format": FORMAT, "made_at": self.made_at, "version": self.version, "schema": self.schema,
             "workspace": self.workspace, "files": self.files, "outside": self.outside, "left_out": self.left_out,
-            "id": self.id, "elsewhere": self.elsewhere,
+            "id": self.id, "elsewhere": self.elsewhere, "increments": self.increments,
         }  # fmt: skip
 
 
@@ -94,6 +96,7 @@ def read_manifest(path: Path, passphrase: str = "") -> Manifest:
         return Manifest(
             float(raw["made_at"]), str(raw["version"]), int(raw["schema"]), str(raw["workspace"]), files,
             list(raw["outside"]), list(raw["left_out"]), str(raw.get("id", "")), elsewhere,
+            int(raw.get("increments", bool(elsewhere))),
         )  # fmt: skip
     except FileNotFoundError as error:
         raise InputRefusedError("no_such_file", f"{path} does not exist", "Which backup is meant?") from error
@@ -112,7 +115,8 @@ def verify(
     manifest = read_manifest(path, passphrase)
     for done, (name, _source, digest) in enumerate(members(path, manifest, passphrase=passphrase, own=own)):
         if digest != manifest.files[name][0]:
-            raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Take another backup.")
+            place = path.with_name(manifest.elsewhere.get(name, path.name)) if not own else path
+            raise InputRefusedError("backup_damaged", f"{place}: {name} is damaged", "Take another backup.")
         if progress is not None:
             progress((done + 1) / len(manifest.files))
     return manifest

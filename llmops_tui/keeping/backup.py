@@ -28,12 +28,14 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_file, sync_folder
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.known_folders import may_write_in
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import existing, read_marker
 from llmops_tui.workspace.migrations import LATEST
-from llmops_tui.workspace.seals import keeping_lock, links_in, sealed_files
-from llmops_tui.workspace.sqlite_files import copy_to_memory
+from llmops_tui.workspace.sealed_names import links_in, sealed_files
+from llmops_tui.workspace.seals import keeping_lock
+from llmops_tui.workspace.sqlite_files import copy_to_memory, open_sqlite
 
 _DATABASES = ("journal.db", "history.db")
 _BOOK = "workspace.duckdb"
@@ -93,6 +95,10 @@ def backup(
                 sync_folder(target.parent)
         except OSError as error:
             raise _explain(target, error) from error
+        except sqlite3.Error as error:
+            raise LlmopsError(
+                "backup_failed", f"a database of {workspace.root} cannot be copied: {error}", "llmops check names it."
+            ) from error
     tell(1.0, "done")
     return replace(manifest, notes=notes)
 
@@ -106,7 +112,7 @@ def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> list[
         try:
             look(workspace, report)
         except LlmopsError as error:
-            report.error(look.__name__, error.message)
+            report.error("", error.message)
     # People write it themselves, so that a change of it is none of the disk's.
     own = workspace.alert_rules.name
     errors = [error for error in report.errors if error.place != own]
@@ -115,7 +121,7 @@ def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> list[
         more = f" and {len(errors) - 1} more files" if len(errors) > 1 else ""
         raise InputRefusedError(
             "workspace_damaged",
-            f"{first.place} {first.text}{more}; no backup was made",
+            f"{first.place} {first.text}{more}; no backup was made".strip(),
             "llmops check tells all; older backups are as they were. Where you changed it yourself: llmops check --accept. "
             "llmops backup --damaged NEW-FILE copies what there is.",
         )
@@ -128,6 +134,7 @@ class _Known:
 
     files: dict[str, tuple[str, int]]
     places: dict[str, str]
+    increments: int = 0
 
     def place_of(self, name: str, path: Path) -> tuple[str, tuple[str, int]] | None:
         """The backup that has a file as it is now, and its hash and size; none where it is to be copied."""
@@ -153,7 +160,7 @@ def _known(earlier: Path | None, target: Path, passphrase: str) -> _Known:
     manifest = read_manifest(earlier, passphrase)
     places = {name: manifest.elsewhere.get(name, earlier.name) for name in manifest.files}
     there = {place for place in set(places.values()) if earlier.with_name(place).exists()}
-    return _Known({n: f for n, f in manifest.files.items() if places[n] in there}, places)
+    return _Known({n: f for n, f in manifest.files.items() if places[n] in there}, places, manifest.increments + 1)
 
 
 def _write(
@@ -199,6 +206,7 @@ def _write(
                 left_out,
                 own_id,
                 elsewhere,
+                known.increments if elsewhere else 0,
             )
             body = json.dumps(manifest.as_dict(), indent=1).encode()
             info = tarfile.TarInfo(MANIFEST)
@@ -242,8 +250,8 @@ class _Hashing:
 
 def _copy_sqlite(source: Path, target: Path) -> None:
     """A consistent copy of a SQLite file that others write."""
-    writable = os.access(source.parent, os.W_OK)
-    reading = sqlite3.connect(source, timeout=15.0) if writable else copy_to_memory(source)
+    writable = may_write_in(source.parent)
+    reading = open_sqlite(source, timeout=15.0) if writable else copy_to_memory(source)
     writing = sqlite3.connect(target)
     try:
         reading.backup(writing)

@@ -16,6 +16,7 @@ from llmops_tui.prompts.store import content_hash as prompt_hash
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_file, sha256_text
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import KINDS, SHAPES, kept
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.sandbox import open_sandbox
 
@@ -107,16 +108,20 @@ def evaluations(workspace: Workspace, report: Report) -> None:
         if run.summary is None or not run.results_sha256:
             continue
         place = f"evaluation {run.name}"
-        if not run.results.exists():
+        try:
+            if sha256_file(run.results) != run.results_sha256:
+                report.error(place, f"{run.results.name} is not what the run wrote", _BACKUP)
+        except FileNotFoundError:
             report.error(place, f"{run.results.name} is gone", _BACKUP)
-        elif sha256_file(run.results) != run.results_sha256:
-            report.error(place, f"{run.results.name} is not what the run wrote", _BACKUP)
+        except OSError as error:
+            report.error(place, f"{run.results.name} cannot be read: {error.strerror}", _BACKUP)
         report.count("evaluation runs")
 
 
 def references(workspace: Workspace, report: Report) -> None:
     """Prompts against their hashes; labels, tags, parents and runs against what they point to."""
     catalogue = Catalogue(workspace)
+    _kept_json(catalogue, report)
     prompts = "SELECT prompt, number, system, template, sha256 FROM prompt_versions"
     for name, number, system, template, digest in catalogue.read(lambda book: book.execute(prompts).fetchall()):
         report.count("prompt versions")
@@ -133,6 +138,20 @@ def references(workspace: Workspace, report: Report) -> None:
     _hashed_bodies(catalogue, report)
 
 
+def _kept_json(catalogue: Catalogue, report: Report) -> None:
+    """Every column of JSON against the shape in which its readers need it, row by row."""
+    for table, (key, columns) in SHAPES.items():
+        kind = KINDS[table][0] if table in KINDS else "''"
+        sql = f"SELECT concat_ws('@', {', '.join(key)}), {kind}, {', '.join(columns)} FROM {table}"
+        for row, which, *texts in catalogue.read(partial(_rows, sql)):
+            for column, text in zip(columns, texts, strict=True):
+                report.count("columns of JSON")
+                try:
+                    kept(table, column, row, text, kind=which)
+                except LlmopsError as error:
+                    report.error(f"workspace.duckdb: table {table}, row {row}", error.message, _BACKUP)
+
+
 def _hashed_bodies(catalogue: Catalogue, report: Report) -> None:
     """Recipes and suites, which carry the hash of their body."""
     # Which fields the hash leaves out: they decide nothing.
@@ -140,8 +159,12 @@ def _hashed_bodies(catalogue: Catalogue, report: Report) -> None:
         rows = catalogue.read(partial(_rows, f"SELECT name, number, sha256, body FROM {table}"))
         for name, number, digest, body in rows:
             report.count("recipes and suites")
-            kept = {key: value for key, value in json.loads(body).items() if key not in apart}
-            if sha256_text(json.dumps(kept, sort_keys=True)) != digest:
+            try:
+                fields = kept(table, "body", f"{name}@{number}", body)
+            except LlmopsError:
+                continue  # told with all columns of JSON
+            hashed = {key: value for key, value in fields.items() if key not in apart}
+            if sha256_text(json.dumps(hashed, sort_keys=True)) != digest:
                 report.error(f"{table}: {name}@{number}", "its body is not what was saved", _BACKUP)
 
 

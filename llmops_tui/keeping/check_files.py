@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,16 @@ from pathlib import Path
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.erasing import due_mark
 from llmops_tui.keeping.findings import Report
+from llmops_tui.regular_files import kind_of_place
 from llmops_tui.workspace import seals
 from llmops_tui.workspace.catalogue import LOCK_SECONDS, book_lock
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.known_folders import may_write_in
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.sealed_names import SEALS, kind_of, sealed_files
 from llmops_tui.workspace.seals import Seal
-from llmops_tui.workspace.sqlite_files import copy_to_memory
+from llmops_tui.workspace.sqlite_files import copy_to_memory, open_sqlite
 
 _DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it: llmops check --accept."
 
@@ -30,12 +32,12 @@ def against_seals(workspace: Workspace, report: Report, tell: Callable[[float, s
         )
     known = seals.load(workspace)
     if known.damaged:
-        report.error(seals.FILE, known.damaged, "Nothing can be compared with it. llmops check --accept makes it anew.")
+        report.error(SEALS, known.damaged, "Nothing can be compared with it. llmops check --accept makes it anew.")
         return
     if not known.files:
         report.note("files", "nothing was sealed yet, so files can only be held against the book")
         return
-    there = set(seals.sealed_files(workspace.root))
+    there = set(sealed_files(workspace.root))
     busy: set[str] | None = None
     for number, (name, seal) in enumerate(sorted(known.files.items())):
         tell(0.5 * number / len(known.files), name)
@@ -69,8 +71,14 @@ def _still_there(workspace: Workspace, name: str, seal: Seal, report: Report) ->
 
 
 def _missing(workspace: Workspace, name: str, report: Report) -> None:
+    kind = kind_of_place(workspace.root / name)
+    if kind:
+        report.error(
+            name, f"is {kind} now, and was a file", "Put the file back, or take it from a backup: llmops restore."
+        )
+        return
     rotated = (workspace.root / (name + ".1")).exists()
-    if seals.kind_of(name) == "log" or rotated or name.startswith(("backups/", "logs/")):
+    if rotated or name.startswith(("backups/", "logs/")):
         return
     if name in {"history.db", "answers.db"}:
         report.note(name, "was deleted; only what was measured or kept to save time was in it")
@@ -80,7 +88,7 @@ def _missing(workspace: Workspace, name: str, report: Report) -> None:
 
 def _compare(workspace: Workspace, name: str, seal: Seal, report: Report) -> None:
     path = workspace.root / name
-    kind = seals.kind_of(name)
+    kind = kind_of(name)
     size, writes, wrong = _look(path, kind, seal)
     if path == workspace.book and writes == seal.writes and (wrong or size < seal.size):
         # Its pages change before its count of writes does: only while nobody has it open they belong together.
@@ -149,8 +157,8 @@ def _rotated(path: Path, seal: Seal) -> bool:
 
 def _structure(path: Path, name: str, report: Report) -> None:
     try:
-        writable = os.access(path.parent, os.W_OK)
-        connection = sqlite3.connect(path, timeout=10.0) if writable else copy_to_memory(path)
+        writable = may_write_in(path.parent)
+        connection = open_sqlite(path, timeout=10.0) if writable else copy_to_memory(path)
         try:
             answer = connection.execute("PRAGMA integrity_check(5)").fetchall()
         finally:

@@ -6,11 +6,13 @@ import sqlite3
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.keeping.taking import take_away
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import forget as forget_seals
+from llmops_tui.workspace.sqlite_files import open_sqlite
 
 
 def note_erasing(workspace: Workspace) -> None:
@@ -28,33 +30,38 @@ def erase_deleted(workspace: Workspace) -> list[str]:
 
     The caller holds the keeping lock.
 
-    What others have of it — backups, exports, datasets that were made of it — stays, and is not known here.
+    What others have of it — backups, exports, datasets that were made of it — stays; see :mod:`llmops_tui.keeping.elsewhere`.
 
     Raises:
         LlmopsError: ``disk_full``; ``erasing_failed``: what was deleted is still in some pages; try again.
     """
     # They are other files then, which no seal can be held against.
-    forget_seals(workspace, [workspace.book, workspace.journal])
+    databases = [path for path in (workspace.journal, workspace.root / ANSWERS) if path.exists()]
+    forget_seals(workspace, [workspace.book, *databases])
     Catalogue(workspace).write_anew()
-    connection = sqlite3.connect(workspace.journal, timeout=15.0, isolation_level=None)
+    for path in databases:
+        _write_anew(path)
+    copies = sorted(path for path in workspace.backups.glob("workspace-schema*.duckdb") if not path.is_symlink())
+    take_away(copies)
+    due_mark(workspace).unlink(missing_ok=True)
+    return [path.name for path in copies]
+
+
+def _write_anew(path: Path) -> None:
+    """Write a SQLite file anew, and empty its log."""
+    connection = open_sqlite(path, timeout=15.0, isolation_level=None)
     try:
         # Pages that were freed before deleting overwrote them, and the log's older frames.
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("VACUUM")
         if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise LlmopsError(
-                "erasing_failed", f"the log of {workspace.journal} still has what was deleted: it is being read",
+                "erasing_failed", f"the log of {path} still has what was deleted: it is being read",
                 "Close what uses the workspace, and try again.",
             )  # fmt: skip
     except sqlite3.Error as error:
         raise LlmopsError(
-            "erasing_failed",
-            f"{workspace.journal} could not be written anew: {error}",
-            "Close what uses it, and try again.",
+            "erasing_failed", f"{path} could not be written anew: {error}", "Close what uses it, and try again."
         ) from error
     finally:
         connection.close()
-    copies = sorted(path for path in workspace.backups.glob("workspace-schema*.duckdb") if not path.is_symlink())
-    take_away(copies)
-    due_mark(workspace).unlink(missing_ok=True)
-    return [path.name for path in copies]

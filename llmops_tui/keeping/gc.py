@@ -14,7 +14,9 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.elsewhere import look
 from llmops_tui.keeping.erasing import due_mark, erase_deleted
+from llmops_tui.keeping.removal_of_traces import erase_traces
 from llmops_tui.keeping.taking import BIN, take_away
 from llmops_tui.models.bringing import unfinished
 from llmops_tui.models.registry import ModelRegistry
@@ -23,6 +25,7 @@ from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lived_time import refuse_if_ahead
 from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.seals import forget as forget_seals
 
@@ -35,6 +38,10 @@ _FRESH_SECONDS = 3600
 _KEPT_BACKUPS = 3
 # How the names end of what is renamed once it is whole.
 _HALF = (".tmp", ".part", ".anew", ".anew.wal")
+_DAY = 86_400
+# A clock that is so many days ahead of what was recorded last is believed when something was recorded on so many.
+_LEAP_DAYS = 60
+_PROOF_DAYS = 3
 _KILLED = "left behind by a process that was killed"
 
 
@@ -52,23 +59,49 @@ class Removal:
         return {"what": self.what, "why": self.why, "size_bytes": self.size}
 
 
-def plan(workspace: Workspace, settings: Settings, days: float = DAYS, now: float | None = None) -> list[Removal]:
-    """What would go and why; changes nothing. ``days``: how long logs, folders of jobs and kept answers stay."""
+def plan(
+    workspace: Workspace,
+    settings: Settings,
+    days: float = DAYS,
+    now: float | None = None,
+    *,
+    clock_is_right: bool = False,
+) -> list[Removal]:
+    """What would go and why; changes nothing. ``days``: how long logs, folders of jobs and kept answers stay.
+
+    Raises:
+        InputRefusedError: ``book_younger``.
+        LlmopsError: ``clock_ahead``, but for ``clock_is_right``.
+    """
     moment = time.time() if now is None else now
+    if not clock_is_right:
+        refuse_if_ahead(
+            _recorded_days(workspace), moment, unit=_DAY, leap=_LEAP_DAYS, proof=_PROOF_DAYS,
+            hint="Set the clock; where it is right and nothing was done here for so long: llmops gc --clock-is-right.",
+        )  # fmt: skip
     found = list(_leftovers(workspace, moment))
-    unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * 86_400)]
+    unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * _DAY)]
     # A download that has not ended was never in any book.
     begun = set(unfinished(workspace))
     _refuse_younger_book(workspace, [removal for removal in unknown if removal.path not in begun])
     found += unknown
-    found += _job_folders(workspace, moment - days * 86_400)
-    found += _old_files(workspace, moment - days * 86_400)
+    found += _job_folders(workspace, moment - days * _DAY)
+    found += _old_files(workspace, moment - days * _DAY)
     if settings.trace_days:
-        found += _traces(workspace, moment - settings.trace_days * 86_400, settings.trace_days)
+        going = {removal.path for removal in found}
+        old = _traces(workspace, moment - settings.trace_days * _DAY, settings.trace_days)
+        found += [removal for removal in old if removal.path is None or removal.path not in going]
     return found
 
 
-def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> list[Removal]:
+def collect(
+    workspace: Workspace,
+    settings: Settings,
+    days: float = DAYS,
+    now: float | None = None,
+    *,
+    clock_is_right: bool = False,
+) -> list[Removal]:
     """Do what :func:`plan` says, thought through anew; returns what went.
 
     What a kill leaves goes the next time.
@@ -76,9 +109,11 @@ def collect(workspace: Workspace, settings: Settings, days: float = DAYS) -> lis
     workspace.refuse_if_read_only()
     # A job that goes on in a folder that is just cleared away would lose it.
     with only_keeper(existing(workspace)), JobStore(Journal(workspace)).door():
-        removals = plan(workspace, settings, days)
+        moment = time.time() if now is None else now
+        removals = plan(workspace, settings, days, moment, clock_is_right=clock_is_right)
         if any(removal.path is None for removal in removals):
-            _forget_traces(workspace, settings)
+            ids = _old_traces(workspace, moment - settings.trace_days * _DAY)
+            erase_traces(workspace, ids, look(workspace, ids))
         if due_mark(workspace).exists():
             erase_deleted(workspace)
         paths = [removal.path for removal in removals if removal.path is not None]
@@ -101,6 +136,18 @@ def _take_unneeded(workspace: Workspace, paths: list[Path]) -> set[Path]:
         return {path for path in paths if path.name in needed}
 
     return Catalogue(workspace).read(work) if paths else set()
+
+
+def _recorded_days(workspace: Workspace) -> set[int]:
+    """The days since 1970 on which a request was answered or a job was started."""
+    sql = "SELECT DISTINCT floor(started_at / ?)::BIGINT FROM requests WHERE started_at IS NOT NULL"
+    days = {int(row[0]) for row in Catalogue(workspace).read(lambda book: book.execute(sql, [_DAY]).fetchall())}
+    journal = Journal(workspace)
+    try:
+        days |= {int(job.created_at) // _DAY for job in JobStore(journal).all(100_000) if job.created_at}
+    finally:
+        journal.close()
+    return days
 
 
 def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:
@@ -233,21 +280,23 @@ def _old_files(workspace: Workspace, before: float) -> Iterator[Removal]:
 
 
 def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]:
-    condition = "started_at < ? AND id NOT IN (SELECT request FROM feedback)"
-    sql = (
-        f"SELECT count(*), coalesce(sum(strlen(output) + strlen(messages::VARCHAR)), 0) FROM requests WHERE {condition}"
-    )
-    count, size = Catalogue(workspace).read(lambda book: book.execute(sql, [before]).fetchall())[0]
-    if count:
-        yield Removal(f"{count:,} traces", f"older than {days} days, and nobody said anything of them", int(size))
+    """Traces that grew too old, and what else has their texts and is needed by nobody."""
+    ids = _old_traces(workspace, before)
+    if not ids:
+        return
+    sql = "SELECT sum(strlen(output) + strlen(messages::VARCHAR)) FROM requests WHERE list_contains(?::VARCHAR[], id)"
+    size = int(Catalogue(workspace).read(lambda book: book.execute(sql, [ids]).fetchall())[0][0] or 0)
+    yield Removal(f"{len(ids):,} traces", f"older than {days} days, and nobody said anything of them", size)
+    for path in look(workspace, ids).files:
+        yield Removal(_name(workspace, path), "it has texts of those traces", _size(path), path)
 
 
-def _forget_traces(workspace: Workspace, settings: Settings) -> None:
-    store = TraceStore(Catalogue(workspace), Journal(workspace))
-    if store.forget_before(time.time() - settings.trace_days * 86_400):
-        # Until its pages are used again, what was deleted stays in them.
-        forget_seals(workspace, [workspace.book])
-        store.catalogue.write_anew()
+def _old_traces(workspace: Workspace, before: float) -> list[str]:
+    journal = Journal(workspace)
+    try:
+        return TraceStore(Catalogue(workspace), journal).before(before)
+    finally:
+        journal.close()
 
 
 def _inside(folder: Path, pattern: str = "*") -> list[Path]:

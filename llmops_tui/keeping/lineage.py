@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -91,8 +91,8 @@ class _Names:
             for digest, name in book.execute(sql).fetchall():
                 self._known.setdefault(str(digest), (kind, str(name)))
         # A file that a dataset was read from is known by what the recipe calls it.
-        for (recipe,) in book.execute("SELECT recipe FROM dataset_versions").fetchall():
-            for source in json.loads(recipe)["inputs"]:
+        for dataset, number, recipe in book.execute("SELECT dataset, number, recipe FROM dataset_versions").fetchall():
+            for source in kept("dataset_versions", "recipe", f"{dataset}@{number}", recipe)["inputs"]:
                 self._known.setdefault(str(source["sha256"]), ("file", str(source["ref"])))
 
     def of(self, digest: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ class ModelRemoval:
         paths: what of the workspace's ``models`` goes with it; nothing where its file lies elsewhere or another needs it.
         size: their bytes.
         uses: what was done with it, in words; all of that stays, and can no longer be gone on with.
-        busy: what uses it now, in words.
+        in_the_way: what uses it now, in words.
         done: whether it was removed.
     """
 
@@ -37,14 +37,24 @@ class ModelRemoval:
     paths: tuple[Path, ...]
     size: int
     uses: tuple[str, ...]
-    busy: tuple[str, ...]
+    in_the_way: tuple[str, ...]
     done: bool = False
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def stays(self) -> Path | None:
+        """The model's file, where it is not the workspace's and stays; none where it goes, or where there is none."""
+        return None if self.model.kind == "remote" or self.paths else self.model.path
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "model": self.model.name, "path": str(self.model.path), "removed_paths": [str(path) for path in self.paths],
-            "size_bytes": self.size, "uses": list(self.uses), "busy": list(self.busy), "done": self.done,
+            "size_bytes": self.size, "uses": list(self.uses), "busy": list(self.in_the_way), "done": self.done,
         }  # fmt: skip
 
 
@@ -75,14 +85,16 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
     """
     with only_keeper(workspace):
         planned = plan_removal(workspace, name)
-        if planned.busy:
-            raise InputRefusedError("model_busy", f"{name!r} is in use: {'; '.join(planned.busy)}", "End that first.")
+        if planned.in_the_way:
+            raise InputRefusedError(
+                "model_busy", f"{name!r} is in use: {'; '.join(planned.in_the_way)}", "End that first."
+            )
         if planned.uses and not force:
             raise InputRefusedError(
                 "model_used", f"{name!r} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
             )
         # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
-        forget_seals(workspace, planned.paths)
+        forget_seals(workspace, [*planned.paths, *(file for file in planned.model.files if not file.exists())])
         with set_aside(planned.paths):
             ModelRegistry(Catalogue(workspace)).remove(name)
     return replace(planned, done=True)

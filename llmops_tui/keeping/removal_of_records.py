@@ -1,4 +1,4 @@
-"""Removing what the book holds itself: traces, prompts, datasets; what depends on each is told first."""
+"""Removing what the book holds itself: prompts and datasets; what depends on each is told first."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
-from llmops_tui.keeping.erasing import erase_deleted, note_erasing
 from llmops_tui.keeping.removal import mentions
 from llmops_tui.keeping.taking import set_aside
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -110,59 +108,6 @@ def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = 
         with set_aside(planned.paths):
             Catalogue(workspace).write(lambda book: forget(book, planned))
     return replace(planned, done=True)
-
-
-@dataclass(frozen=True)
-class Erased:
-    """Traces that were deleted with what was said of them, and the copies of the book that went because they had them."""
-
-    traces: int
-    feedback: int
-    copies: tuple[str, ...] = ()
-
-
-def count_traces(workspace: Workspace, wanted: TraceFilter) -> int:
-    """How many traces a filter finds."""
-    journal = Journal(workspace)
-    try:
-        return TraceStore(Catalogue(workspace), journal).page(wanted, 1)[1]
-    finally:
-        journal.close()
-
-
-def remove_traces(workspace: Workspace, wanted: TraceFilter, trace: str = "") -> Erased:
-    """Delete the traces that a filter finds, or one, with all feedback on them, so that no file has their texts any more.
-
-    What was made of them keeps its own copies, and lineage keeps their ids.
-
-    Raises:
-        NotFoundError: there is no such trace.
-        LlmopsError: as :func:`~llmops_tui.keeping.erasing.erase_deleted`: they are deleted, and erased when it is done again.
-    """
-    workspace.refuse_if_read_only()
-    with only_keeper(workspace):
-        journal = Journal(workspace)
-        try:
-            store = TraceStore(Catalogue(workspace), journal)
-            if trace:
-                ids = [store.get(trace).line.id]
-            else:
-                _, total = store.page(wanted, 1)
-                ids = [line.id for line in store.page(wanted, max(1, total))[0]]
-        finally:
-            journal.close()
-
-        def work(book: duckdb.DuckDBPyConnection) -> int:
-            chosen = "list_contains(?::VARCHAR[], {})"
-            said = book.execute(f"SELECT count(*) FROM feedback WHERE {chosen.format('request')}", [ids]).fetchall()
-            book.execute(f"DELETE FROM feedback WHERE {chosen.format('request')}", [ids])
-            book.execute(f"DELETE FROM requests WHERE {chosen.format('id')}", [ids])
-            return int(said[0][0])
-
-        note_erasing(workspace)
-        feedback = Catalogue(workspace).write(work) if ids else 0
-        copies = erase_deleted(workspace)
-    return Erased(len(ids), feedback, tuple(copies))
 
 
 def _dataset(workspace: Workspace, name: str) -> tuple[RecordRemoval, list[DatasetVersion]]:

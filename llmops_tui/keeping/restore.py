@@ -54,7 +54,7 @@ class Preview:
 
 def preview(path: Path, workspace: Workspace, passphrase: str = "") -> Preview:
     """What restoring a backup into a workspace would do; changes nothing."""
-    from llmops_tui.workspace.seals import sealed_files
+    from llmops_tui.workspace.sealed_names import sealed_files
 
     manifest = read_manifest(path, passphrase)
     there = set(sealed_files(workspace.root)) if workspace.root.is_dir() else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import re
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.keeping.archive import Manifest, read_manifest
 from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.encryption import SHORTEST
@@ -17,6 +18,8 @@ from llmops_tui.settings import Settings, load_settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
 
+# How many of a series stand on one that needs no other, that one among them.
+FULL_EVERY = 10
 _STAMP = "%Y%m%d-%H%M%S"
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 Progress = Callable[[float, str], None]
@@ -37,17 +40,40 @@ def generations(workspace: Workspace, folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if form.fullmatch(path.name)), key=lambda p: p.name, reverse=True)
 
 
+def made_at(path: Path) -> float:
+    """When a backup of a series was made, by its name, in seconds since 1970."""
+    stamp = re.search(r"-(\d{8}-\d{6})\.tar", path.name)
+    assert stamp is not None
+    return float(calendar.timegm(time.strptime(stamp.group(1), _STAMP)))
+
+
+def series_of_settings(workspace: Workspace) -> list[tuple[Path, list[Path], str]]:
+    """The series that the settings describe: its folder, its backups, why they cannot be looked at; where one is set."""
+    settings, _ = load_settings()
+    if not settings.backup_folder:
+        return []
+    folder = Path(settings.backup_folder).expanduser()
+    try:
+        return [(folder, generations(workspace, folder), "")]
+    except OSError as error:
+        return [(folder, [], str(error.strerror))]
+
+
 def backup_into(
     workspace: Workspace,
     folder: Path,
     *,
     keep: int = 0,
     incremental: bool = False,
+    full_every: int = FULL_EVERY,
     models: bool = True,
     passphrase: str = "",
     progress: Progress | None = None,
 ) -> Made:
     """Make one more backup in a folder; then of the earlier ones the newest ``keep`` stay, and what they need. 0 keeps all.
+
+    An ``incremental`` one takes over what an earlier one has, but each ``full_every``-th needs no other (0: none does), so that
+    a byte that rots does not spoil all that come after it. Where there is no space for such a one, it is incremental, too.
 
     Raises:
         InputRefusedError, LlmopsError: as :func:`~llmops_tui.keeping.backup.backup`; the earlier ones are as they were.
@@ -62,7 +88,15 @@ def backup_into(
     if target.exists():
         raise InputRefusedError("backup_exists", f"{target} was made within this second", "Try again.")
     base, notes = _base(before, end, passphrase) if incremental else (None, [])
-    manifest = backup(workspace, target, models=models, passphrase=passphrase, earlier=base, progress=progress)
+    full = base is not None and 0 < full_every <= base[1].increments + 1
+    try:
+        earlier = base[0] if base is not None and not full else None
+        manifest = backup(workspace, target, models=models, passphrase=passphrase, earlier=earlier, progress=progress)
+    except LlmopsError as error:
+        if base is None or not full or error.code != "disk_full":
+            raise
+        notes.append("there is no space for one that needs no other; it is due each time until there is")
+        manifest = backup(workspace, target, models=models, passphrase=passphrase, earlier=base[0], progress=progress)
     removed: list[Path] = []
     if keep:
         try:
@@ -73,17 +107,15 @@ def backup_into(
     return Made(target, replace(manifest, notes=[*manifest.notes, *notes]), removed)
 
 
-def _base(before: list[Path], end: str, passphrase: str) -> tuple[Path | None, list[str]]:
-    """The newest earlier backup that can be read, and what is to be told of those that cannot."""
-    notes = []
+def _base(before: list[Path], end: str, passphrase: str) -> tuple[tuple[Path, Manifest] | None, list[str]]:
+    """The newest earlier backup that can be read, with its manifest, and what is to be told of those that cannot."""
+    notes: list[str] = []
     for path in before:
         if path.name.endswith(end):
             try:
-                read_manifest(path, passphrase)
+                return (path, read_manifest(path, passphrase)), notes
             except InputRefusedError as error:
                 notes.append(f"{error}; nothing of it is used")
-            else:
-                return path, notes
     return None, notes
 
 
@@ -145,6 +177,7 @@ def backup_as_set(workspace: Workspace, progress: Progress | None = None) -> Mad
     file = settings.backup_passphrase_file
     return backup_into(
         workspace, Path(settings.backup_folder), keep=settings.backup_keep, incremental=True,
+        full_every=settings.backup_full_every,
         passphrase=read_passphrase(Path(file).expanduser()) if file else "", progress=progress,
     )  # fmt: skip
 

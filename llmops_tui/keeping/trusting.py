@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.approved_keys import approve, host_of, is_approved
 from llmops_tui.inference.remote import find_key, variable_of
+from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.rules import approve_rules, load_rules, may_run
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
-from llmops_tui.workspace.seals import links_in
+from llmops_tui.workspace.sealed_names import links_in
 from llmops_tui.workspace.trust import distrust, trust
 
 if TYPE_CHECKING:
     import duckdb
+
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Request:
     models: tuple[RemoteModel, ...]
     commands: tuple[Command, ...]
     links: tuple[str, ...]
+    jobs: tuple[str, ...] = ()
 
     @property
     def is_new(self) -> bool:
@@ -96,7 +101,18 @@ def look(workspace: Workspace) -> Request:
         ),
         tuple(Command(rule.name, rule.command, may) for rule in rules if rule.command),
         tuple(links_in(workspace.root)),
+        _unfinished(workspace),
     )  # fmt: skip
+
+
+def _unfinished(workspace: Workspace) -> tuple[str, ...]:
+    """The titles of jobs that ended before they were done, which can be gone on with as their records say."""
+    journal = Journal(workspace)
+    try:
+        jobs = JobStore(journal).all()
+    finally:
+        journal.close()
+    return tuple(job.title for job in jobs if job.state.final and job.state != JobState.DONE)
 
 
 def consent(workspace: Workspace, request: Request) -> Path | None:
@@ -137,6 +153,13 @@ def describe(request: Request) -> list[str]:
         key = f"{there} in {model.variable} or the keyring"
         lines.append(f"  {model.name} sends what it is asked to {host_of(model.url)}, {key}")
     lines += [f"  the alert {one.rule} runs: {one.command}" for one in request.commands]
-    lines += [] if request.models or request.commands else ["  nothing leaves this machine, and nothing is run"]
+    if request.jobs:
+        more = f" and {len(request.jobs) - _SHOWN} more" if len(request.jobs) > _SHOWN else ""
+        lines.append(f"  jobs of it can be gone on with: {', '.join(request.jobs[:_SHOWN])}{more}")
+    lines += (
+        []
+        if request.models or request.commands or request.jobs
+        else ["  nothing leaves this machine, and nothing is run"]
+    )
     lines += [f"  a link of it is followed: {name}" for name in request.links]
     return lines

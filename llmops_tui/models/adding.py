@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from llmops_tui.models.records import AddedRecord
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.support import doubts
 
@@ -18,9 +18,9 @@ class Added:
     model: Model
     notes: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AddedRecord:
         """For JSON."""
-        return self.model.as_dict() | {"notes": list(self.notes)}
+        return {**self.model.as_dict(), "notes": list(self.notes)}
 
 
 def add_file(

@@ -21,7 +21,8 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
 from llmops_tui.models.files import read_model_files
 from llmops_tui.models.remote_file import RemoteFile, shown
-from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, sync_folder, write_atomic
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.files import make_folder_within, sha256_file, sha256_text, sync_folder, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
 
@@ -61,7 +62,7 @@ def keep_addresses(workspace: Workspace, files: list[RemoteFile]) -> list[Remote
     That file is readable by its owner alone, and goes with the work it is for.
     """
     if any(_MORE in file.url for file in files):
-        staging = make_private_folder(staging_of(workspace, files))
+        staging = make_folder_within(staging_of(workspace, files))
         write_atomic(staging / _ADDRESSES, json.dumps({file.name: file.url for file in files}))
     return [replace(file, url=shown(file.url) + (_MORE if _MORE in file.url else "")) for file in files]
 
@@ -74,7 +75,7 @@ def bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Path
         LlmopsError: they cannot be had, or are not what was announced.
     """
     final = context.workspace.models / name
-    staging = make_private_folder(staging_of(context.workspace, files))
+    staging = make_folder_within(staging_of(context.workspace, files))
     lock = try_lock(staging / _LOCK)
     if lock is None:
         raise InputRefusedError("being_fetched", f"another job fetches {files[0].name}", "llmops job list shows it.")
@@ -231,7 +232,7 @@ def _write_record(folder: Path, record: dict[str, dict[str, str]]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """A small file of ours; empty where there is none, or none that can be read."""
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(read_regular(path))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

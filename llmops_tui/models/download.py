@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.remote_file import CHUNK, MAGIC, CutShortError, RemoteFile, announced, answering, no_gguf, shown
+from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.files import write_atomic
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _prepare(file: RemoteFile, part: Path, *, anew: bool = False) -> bool:
     mine = {"sha256": file.sha256, "validator": file.validator, "size": file.size}
     state = _state(part)
     try:
-        same = parse_json(state.read_text(encoding="utf-8")) == mine
+        same = parse_json(read_regular(state)) == mine
     except (OSError, ValueError):
         same = False
     if same and not anew and (file.sha256 or file.validator) and 0 < _size(part) <= file.size:

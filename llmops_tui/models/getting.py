@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import hub
@@ -19,13 +20,14 @@ from llmops_tui.models.bringing import bring, check_room, files_key, give_up_nam
 from llmops_tui.models.files import joined_digest
 from llmops_tui.models.known import KNOWN, cached, check_cache_room, fetch_known, known_model
 from llmops_tui.models.names import check_name, name_of_file
+from llmops_tui.models.records import FetchedRecord, FileRecord, GetArguments, ModelHeader
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.remote_file import SHA256, RemoteFile, check_url, look, shown
 from llmops_tui.models.shards import ENDING, shard_of
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 
-ENTRY = "llmops_tui.models.getting:get"
+ENTRY: JobEntry[FetchedRecord] = JobEntry("llmops_tui.models.getting:get")
 KIND = "get"
 _REPOSITORY = re.compile(r"(?P<name>[^@:]+)(?:@(?P<revision>[^:]+))?(?::(?P<type>.+))?")
 
@@ -46,7 +48,7 @@ class Plan:
 
     name: str
     files: tuple[RemoteFile, ...]
-    origin: dict[str, str]
+    origin: ModelHeader
     known: str = ""
     size: int = 0
     notes: tuple[str, ...] = field(default=())
@@ -76,7 +78,7 @@ class Choices:
 
     def plan(self, offer: hub.Offer) -> Plan:
         """What would be fetched."""
-        origin = {
+        origin: ModelHeader = {
             "source": f"hf:{self.repository.name}", "revision": self.repository.revision, "source_file": offer.path,
             "source_hub": hub.endpoint(), "license": self.repository.licence,
         }  # fmt: skip
@@ -194,7 +196,7 @@ def check_disk(workspace: Workspace, plan: Plan) -> None:
         check_room(workspace, plan.name, list(plan.files))
 
 
-def job_arguments(workspace: Workspace, plan: Plan) -> dict[str, Any]:
+def job_arguments(workspace: Workspace, plan: Plan) -> GetArguments:
     """What the job :func:`get` is told. Its record is kept and backed up, so what may be a secret is not in it."""
     files = [file.as_dict() for file in keep_addresses(workspace, list(plan.files))]
     return {"name": plan.name, "files": files, "origin": plan.origin, "known": plan.known}
@@ -209,7 +211,7 @@ def running_job(store: JobStore, plan: Plan) -> Job | None:
     for job in store.all():
         if job.kind != KIND or job.state.final:
             continue
-        arguments = job.spec["arguments"]
+        arguments = cast("GetArguments", job.spec["arguments"])
         if not _same_files(arguments, plan):
             continue
         if arguments["name"] != plan.name:
@@ -222,15 +224,13 @@ def running_job(store: JobStore, plan: Plan) -> Job | None:
     return None
 
 
-def _same_files(arguments: dict[str, Any], plan: Plan) -> bool:
+def _same_files(arguments: GetArguments, plan: Plan) -> bool:
     if arguments["known"] or plan.known:
         return bool(arguments["known"] == plan.known)
     return files_key([RemoteFile(**file) for file in arguments["files"]]) == files_key(list(plan.files))
 
 
-def get(
-    context: JobContext, name: str, files: list[dict[str, Any]], origin: dict[str, str], known: str
-) -> dict[str, Any]:
+def get(context: JobContext, name: str, files: list[FileRecord], origin: ModelHeader, known: str) -> FetchedRecord:
     """The job: bring what :class:`Plan` says, check it, and register it. Killed and asked again, it goes on where it was.
 
     Raises:
@@ -246,12 +246,12 @@ def get(
         wanted = [RemoteFile(**file) for file in files]
         here = already(registry, Plan(name, tuple(wanted), origin, size=sum(file.size for file in wanted)))
         if here is not None:
-            return here.as_dict() | {"files": {}}
+            return _fetched(here, {})
         path, digests = bring(context, name, wanted)
         registry_digests = digests
     context.report(0.99, "registering")
     try:
-        model = registry.add(path, name, origin=told, digests=registry_digests)
+        model = registry.add(path, name, origin=cast("ModelHeader", told), digests=registry_digests)
     except InputRefusedError as error:
         if error.code == "name_taken":
             if not known:
@@ -260,7 +260,11 @@ def get(
         raise
     if not known:
         registered(path)
-    return model.as_dict() | {"files": digests}
+    return _fetched(model, digests)
+
+
+def _fetched(model: Model, digests: dict[str, str]) -> FetchedRecord:
+    return cast("FetchedRecord", {**model.as_dict(), "files": digests})
 
 
 def _bring_known(context: JobContext, name: str) -> Path:

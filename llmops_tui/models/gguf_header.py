@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmops_tui.models.records import ModelHeader
+
 # llama.cpp's file types, by the names users know.
 _FILE_TYPES: dict[int, str] = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
@@ -86,7 +88,7 @@ class GgufHeader:
         value = self.metadata.get("tokenizer.chat_template")
         return str(value) if value is not None else None
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ModelHeader:
         """The facts that are kept in the book and shown to people."""
         name = self.metadata.get("general.name")
         return {

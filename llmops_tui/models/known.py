@@ -17,6 +17,7 @@ from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.packaged import PackagedFile, take_out
+from llmops_tui.models.records import ModelHeader
 from llmops_tui.workspace.files import make_private_folder, sha256_file, sync_folder
 from llmops_tui.workspace.locks import try_lock
 
@@ -43,7 +44,7 @@ class KnownModel:
         return self.file.file_name.split(".")[-2]
 
     @property
-    def source(self) -> dict[str, str]:
+    def source(self) -> ModelHeader:
         """What is kept of where it came from when it is registered."""
         return {
             "source": f"package {self.file.package} {self.file.version}",

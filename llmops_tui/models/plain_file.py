@@ -6,11 +6,7 @@ import stat
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
-
-_KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}  # fmt: skip
+from llmops_tui.regular_files import KINDS
 
 
 def check_plain_file(path: Path) -> None:
@@ -24,5 +20,5 @@ def check_plain_file(path: Path) -> None:
     except OSError as error:
         raise InputRefusedError("model_unreadable", f"cannot read {path}: {error.strerror}") from error
     if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        kind = KINDS.get(stat.S_IFMT(mode), "something else")
         raise InputRefusedError("not_a_file", f"{path} is {kind}, and no file", "Give the path of a GGUF file.")

@@ -8,14 +8,16 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.process import describe_exit, oom_kills
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
+from llmops_tui.models.records import Written
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.lineage import record_edges
@@ -31,6 +33,7 @@ TYPES: dict[str, tuple[int, float]] = {
     "Q3_K_M": (12, 3.91), "Q3_K_S": (11, 3.5), "Q2_K": (10, 2.96), "TQ1_0": (36, 1.69), "TQ2_0": (37, 2.06),
 }  # fmt: skip
 _WHOLE = {"F32", "F16", "BF16"}
+ENTRY: JobEntry[Written] = JobEntry("llmops_tui.models.quantize:quantize")
 
 
 def check_quantization(model: Model, kind: str, folder: Path, *, again: bool) -> None:
@@ -62,7 +65,7 @@ def check_quantization(model: Model, kind: str, folder: Path, *, again: bool) ->
         )
 
 
-def quantize(context: JobContext, name: str, kind: str, target: str, *, again: bool = False) -> dict[str, Any]:
+def quantize(context: JobContext, name: str, kind: str, target: str, *, again: bool = False) -> Written:
     """The job: write ``target`` into the workspace and register it; a file that is not whole never has its name."""
     catalogue = Catalogue(context.workspace)
     registry = ModelRegistry(catalogue)

@@ -13,10 +13,13 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.models.files import digest_of, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
+from llmops_tui.models.records import ModelHeader, ModelRecord, Remote
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.kept_json import kept
 from llmops_tui.workspace.layout import within
+from llmops_tui.workspace.seals import wrote
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +36,7 @@ class Model:
     path: Path
     sha256: str
     size_bytes: int
-    header: dict[str, Any]
+    header: ModelHeader
     added_at: float
     verified_at: float | None
     # A model that is another one with an adapter beside it.
@@ -85,14 +88,18 @@ class Model:
         """Whether its files are there, with the size they had; a remote model is taken to be."""
         return not self.trouble
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ModelRecord:
         """The model as the command line's JSON shows it."""
-        place = {"url": self.header.get("url")} if self.kind == "remote" else {"path": str(self.path)}
-        return {
-            "model": self.name, "kind": self.kind, **place, "sha256": self.sha256,
-            "size_bytes": self.size_bytes, "added_at": self.added_at, "verified_at": self.verified_at,
-            "present": self.present, "trouble": self.trouble, **self.header,
+        record: ModelRecord = {"model": self.name, "kind": self.kind}
+        if self.kind == "remote":
+            record["url"] = self.header["url"]
+        else:
+            record["path"] = str(self.path)
+        record |= {
+            "sha256": self.sha256, "size_bytes": self.size_bytes, "added_at": self.added_at,
+            "verified_at": self.verified_at, "present": self.present, "trouble": self.trouble,
         }  # fmt: skip
+        return {**record, **self.header}
 
 
 def with_adapter(model: Model, adapter: Model) -> Model:
@@ -114,7 +121,7 @@ class ModelRegistry:
         path: Path,
         name: str,
         progress: Callable[[float], None] | None = None,
-        origin: dict[str, Any] | None = None,
+        origin: ModelHeader | None = None,
         *,
         move: bool = True,
         digests: Mapping[str, str] | None = None,
@@ -145,9 +152,11 @@ class ModelRegistry:
             return known
         stored = self._stored_path(path)
         self._insert(model, stored)
+        # Whatever lay there before: the book has the hash of what is there now.
+        wrote(path, *model.files)
         return replace(model, path=self._workspace.root / stored)
 
-    def _read_file(self, path: Path, name: str, origin: dict[str, Any], digest: Callable[[list[Path]], str]) -> Model:
+    def _read_file(self, path: Path, name: str, origin: ModelHeader, digest: Callable[[list[Path]], str]) -> Model:
         files, headers = read_model_files(path)
         header, found = headers[0], digest(files)
         summary = header.summary() | {"parameters": sum(h.parameter_count for h in headers)}
@@ -162,14 +171,14 @@ class ModelRegistry:
         size = sum(file.stat().st_size for file in folder.files)
         return Model(name, "safetensors", path, digest, size, folder.summary(), time.time(), time.time())
 
-    def add_remote(self, url: str, name: str, facts: dict[str, Any], key_env: str | None = None) -> Model:
+    def add_remote(self, url: str, name: str, facts: Remote, key_env: str | None = None) -> Model:
         """Register a model behind a URL; ``facts`` are those of :func:`llmops_tui.inference.remote.probe_remote`.
 
         Raises:
             InputRefusedError: the name is taken or unfit.
         """
         check_name(name)
-        header = {
+        header: ModelHeader = {
             "url": url, "remote_model": facts["remote_model"], "lacks": facts["lacks"], "key_env": key_env,
             "architecture": "remote", "quantization": "remote", "type": "model",
         }  # fmt: skip
@@ -273,7 +282,8 @@ class ModelRegistry:
     def _model(self, row: tuple[Any, ...]) -> Model:
         # Logs, sockets and files are called after it.
         name = within(self._workspace.models, str(row[0])).name
-        path, header = Path(row[2]), json.loads(row[5])
+        path = Path(row[2])
+        header = kept("models", "header", name, row[5], kind=row[1])
         if row[1] != "remote" and not path.is_absolute():
             for part in path.parts:
                 within(self._workspace.root, part)

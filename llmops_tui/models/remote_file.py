@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.models.records import FileRecord
 from llmops_tui.models.shards import loadable_name
 from llmops_tui.safe_text import safe_line
 
@@ -40,9 +41,11 @@ class RemoteFile:
     sha256: str = ""
     validator: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> FileRecord:
         """For JSON."""
-        return asdict(self)
+        return {
+            "url": self.url, "name": self.name, "size": self.size, "sha256": self.sha256, "validator": self.validator,
+        }  # fmt: skip
 
 
 class CutShortError(Exception):

@@ -15,7 +15,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.claims import wrong_configuration
 from llmops_tui.models.plain_file import check_plain_file
-from llmops_tui.workspace.files import read_regular
+from llmops_tui.models.records import ModelHeader
+from llmops_tui.regular_files import read_regular
 
 _MAX_HEADER = 32_000_000
 _MAX_JSON = 64 * 1024 * 1024
@@ -92,7 +93,7 @@ class ModelFolder:
         weights = sorted({tensor.file for tensor in self.tensors.values()})
         return [*weights, *(self.path / name for name in _OTHER_FILES if (self.path / name).is_file())]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ModelHeader:
         """The facts that are kept in the book and shown to people."""
         return {
             "architecture": self.family, "name": self.path.name, "quantization": self.dtype,

@@ -8,7 +8,8 @@ import importlib.util
 import mmap
 import os
 from pathlib import Path
-from typing import Any
+
+from llmops_tui.models.records import ModelHeader
 
 _LIBRARY = "libllama."
 
@@ -38,7 +39,7 @@ def knows_architecture(name: str) -> bool:
     return not libraries
 
 
-def doubts(kind: str, header: dict[str, Any]) -> list[str]:
+def doubts(kind: str, header: ModelHeader) -> list[str]:
     """Why llama.cpp will not load a registered file of this kind, by the summary of its header; empty where it may."""
     if kind not in {"gguf", "adapter"}:
         return []

@@ -74,11 +74,11 @@ class ChangeWatch:
         found = []
         for model, engine in engines.items():
             old = before.get(model)
-            if old is None or (old.pid != engine.pid and engine.state != "dead"):
+            if old is None or (old.process != engine.process and engine.state != "dead"):
                 found.append(Change(now, "model", f"{model} was loaded"))
             elif engine.state == "dead" and old.state != "dead":
                 found.append(Change(now, "model", f"{model}: {engine.why_down}"))
-            elif None not in (old.engine_pid, engine.engine_pid) and old.engine_pid != engine.engine_pid:
+            elif None not in (old.engine, engine.engine) and old.engine != engine.engine:
                 found.append(
                     Change(now, "model", f"{model}: its engine was started again: {engine.failure or 'it ended'}")
                 )

@@ -15,10 +15,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, listen_at
+from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, encryption, listen_at
 from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.monitoring.exporter import page
 from llmops_tui.monitoring.recorder import Recorder
 
@@ -68,7 +69,7 @@ def serve(recorder: Recorder, options: ServerOptions, ready: Callable[[], None])
         application(recorder, options), log_level="error", access_log=False, lifespan="off", http=PatientProtocol,
         server_header=False, timeout_graceful_shutdown=2,
     )  # fmt: skip
-    server = BoundedServer(config)
+    server = BoundedServer(config, encryption(options.tls_cert, options.tls_key))
 
     async def run() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):

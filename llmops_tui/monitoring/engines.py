@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import sentences
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.process import ProcessIdentity
 
 if TYPE_CHECKING:
     import httpx
@@ -21,6 +23,8 @@ class EngineLoad:
     """One engine at one moment.
 
     Attributes:
+        process, engine: the server and its engine, each by number and start: a number alone is somebody else's in another
+            container, or later.
         state: ``ok``; ``loading``; ``restarting``, ``failing`` or ``failed`` as its server tells; ``silent`` where the
             server or its engine does not answer; ``dead`` where the server ended without a word.
         running, waiting, slots: requests in the batch, in the queue, and how many fit into the batch.
@@ -33,8 +37,8 @@ class EngineLoad:
     """
 
     model: str
-    pid: int
-    engine_pid: int | None = None
+    process: ProcessIdentity
+    engine: ProcessIdentity | None = None
     state: str = "ok"
     running: int = 0
     waiting: int = 0
@@ -47,6 +51,12 @@ class EngineLoad:
     weights: int | None = None
     address: str = ""
     failure: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; its processes by their numbers."""
+        engine_pid = self.engine.pid if self.engine is not None else None
+        rest = {name: value for name, value in asdict(self).items() if name not in {"process", "engine"}}
+        return {"pid": self.process.pid, "engine_pid": engine_pid, **rest}
 
     @property
     def up(self) -> bool:
@@ -77,7 +87,7 @@ class EngineSampler:
     def __init__(self, supervisor: ServerSupervisor) -> None:
         self._supervisor = supervisor
         self._clients: dict[str, httpx.Client] = {}
-        self._before: dict[str, tuple[int | None, dict[str, Any]]] = {}
+        self._before: dict[str, tuple[ProcessIdentity | None, dict[str, Any]]] = {}
         self._rates: dict[str, dict[str, float | None]] = {}
         self._loads: list[EngineLoad] = []
         self._due = 0.0
@@ -90,7 +100,7 @@ class EngineSampler:
             handles = self._supervisor.running()
             self._forget({handle.socket for handle in handles})
             fallen = [
-                EngineLoad(handle.model, handle.process.pid, state="dead", address=handle.address)
+                EngineLoad(handle.model, handle.process, state="dead", address=handle.address)
                 for handle in self._supervisor.fallen()
             ]
             self._loads = [self._look(handle) for handle in handles] + fallen
@@ -122,14 +132,16 @@ class EngineSampler:
         except (httpx.TransportError, ValueError):
             with contextlib.suppress(KeyError):
                 self._clients.pop(handle.socket).close()
-            return EngineLoad(handle.model, handle.process.pid, state="silent", address=handle.address)
+            return EngineLoad(handle.model, handle.process, state="silent", address=handle.address)
         state: dict[str, Any] = facts.get("state") or {}
-        rates = self._rates_of(handle.model, facts.get("engine_pid"), state)
+        pid, started = facts.get("engine_pid"), facts.get("engine_started")
+        engine = ProcessIdentity(int(pid), float(started)) if pid and started is not None else None
+        rates = self._rates_of(handle.model, engine, state)
         capacity = state.get("cache_capacity") or 0
         return EngineLoad(
             model=handle.model,
-            pid=handle.process.pid,
-            engine_pid=facts.get("engine_pid"),
+            process=handle.process,
+            engine=engine,
             state=str(facts.get("status", "silent")),
             running=int(state.get("running", 0)),
             # The server counts all that it passed on beyond the slots, the engine those it took: the same ones.
@@ -142,14 +154,14 @@ class EngineSampler:
             **rates,
         )
 
-    def _rates_of(self, model: str, pid: int | None, state: dict[str, Any]) -> dict[str, float | None]:
+    def _rates_of(self, model: str, engine: ProcessIdentity | None, state: dict[str, Any]) -> dict[str, float | None]:
         """Rates since the last look that saw any work; kept while the engine rests."""
-        before_pid, before = self._before.get(model, (None, {}))
-        self._before[model] = (pid, state)
+        engine_before, before = self._before.get(model, (None, {}))
+        self._before[model] = (engine, state)
         rates = self._rates.setdefault(
             model, {"prefix_hits": None, "prompt_rate": None, "decode_rate": None, "steps_rate": None}
         )
-        if not state or not before or pid != before_pid:
+        if not state or not before or engine != engine_before:
             return rates
 
         def more(name: str) -> float:

@@ -22,11 +22,16 @@ from llmops_tui.monitoring.changes import Change
 from llmops_tui.monitoring.grains import GRAINS, Curve, Grain, Tail, values_of
 from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
 from llmops_tui.monitoring.latency import Minute
+from llmops_tui.workspace.files import identity_of
+from llmops_tui.workspace.lived_time import refuse_if_ahead
 from llmops_tui.workspace.sqlite_files import counted_write, is_full
 
 FLUSH_SECONDS = 10
 # What waits for a disk that takes nothing: of a hundred series more than an hour, in some ten MB of memory.
 _MOST_WAITING = 10_000
+# A clock that is so far ahead of what was measured last is believed when so much was measured by it.
+_LEAP_SECONDS = 7 * 86_400
+_PROOF_SECONDS = 86_400
 
 
 class History:
@@ -36,6 +41,7 @@ class History:
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self._tails: dict[tuple[str, int], Tail] = {}
         self._dirty: set[tuple[str, int]] = set()
         # Tails that are full and not on the disk yet, by series, grain and place, the oldest first.
@@ -100,8 +106,19 @@ class History:
             self._dirty.clear()
 
     def prune(self, now: float) -> None:
-        """Drop what is older than its grain is kept."""
+        """Drop what is older than its grain is kept.
+
+        Raises:
+            LlmopsError: ``clock_ahead``: the clock is far ahead of what was measured last, and nothing was dropped.
+        """
+        coarsest = GRAINS[-1]
         with self._lock, self._transaction() as connection:
+            places = connection.execute("SELECT DISTINCT place FROM chunks WHERE grain = ?", (coarsest.seconds,))
+            refuse_if_ahead(
+                (int(row[0]) for row in places), now, unit=coarsest.span, leap=_LEAP_SECONDS // coarsest.span,
+                proof=_PROOF_SECONDS // coarsest.span,
+                hint="Set the clock; where it is right, a day of measuring shows it.",
+            )  # fmt: skip
             for grain in GRAINS:
                 oldest = (int(now) - grain.kept) // grain.span
                 connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (grain.seconds, oldest))
@@ -274,11 +291,16 @@ class History:
             raise self._explain(error) from error
 
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and identity_of(self._path) != self._identity:
+            # The file is another one, or gone: what is written to the old one nobody would find.
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             try:
                 self._connection = open_file(self._path)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
+            self._identity = identity_of(self._path)
         return self._connection
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:

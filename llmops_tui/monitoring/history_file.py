@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.rules import kept_rule
-from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write
+from llmops_tui.workspace.known_folders import may_write_in
+from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, open_sqlite
 
 ALERT_COLUMNS = "rule, series, raised_at, worst, cleared_at, id, note, ended, lasted"
 # The column may not be empty, which is older than alerts without a value: text stands for none there.
@@ -42,13 +42,10 @@ def open_file(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it is no such file, or its disk is full.
     """
-    if path.exists() and not path.is_file():
-        # SQLite would wait for a pipe for ever.
-        raise sqlite3.DatabaseError("it is no file")
-    if not os.access(path.parent, os.W_OK):
+    if not may_write_in(path.parent):
         connection = copy_to_memory(path)
     else:
-        connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+        connection = open_sqlite(path, timeout=10.0, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
     connection.execute("PRAGMA journal_mode = WAL")
     # NORMAL: a power cut may take the last seconds with it, and never harms what is older.

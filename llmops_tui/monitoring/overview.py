@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -104,7 +104,10 @@ def read_overview(catalogue: Catalogue, journal: Journal, jobs: list[Job], now: 
 
     traces = TraceStore(catalogue, journal)
     found = catalogue.read(work)
-    problems = [(name, sum(p["rows"] for p in json.loads(report)["problems"])) for name, report in found["problems"]]
+    problems = [
+        (name, sum(p["rows"] for p in kept("dataset_reports", "report", name, report, kind="checks")["problems"]))
+        for name, report in found["problems"]
+    ]
     return Overview(
         datasets=[(str(a), int(b)) for a, b in found["datasets"]],
         problems=[(name, count) for name, count in problems if count],
@@ -125,7 +128,7 @@ def _scores(rows: list[Any]) -> list[Score]:
     """Of each suite the newest run, beside the newest earlier one of another or the same column."""
     by_suite: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for name, suite, summary in rows:
-        by_suite.setdefault(str(suite), []).append((str(name), json.loads(summary)))
+        by_suite.setdefault(str(suite), []).append((str(name), kept("evaluation_runs", "summary", name, summary)))
     found = []
     for suite, runs in by_suite.items():
         name, summary = runs[0]

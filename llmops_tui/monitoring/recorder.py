@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.hardware.gpus import GpuSampler, GpuView
+from llmops_tui.hardware.gpu_sampler import GpuSampler
+from llmops_tui.hardware.gpus import GpuView
 from llmops_tui.hardware.host import HostLoad, HostSampler
 from llmops_tui.hardware.processes import ProcessLoad, ProcessSampler
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -66,7 +67,7 @@ class Moment:
         return {
             "at": self.at, "host": asdict(self.host),
             "gpu": {"state": view.state, "cause": view.cause, "remedy": view.remedy, "gpus": [asdict(g) for g in view.gpus]},
-            "engines": [asdict(engine) for engine in self.engines],
+            "engines": [engine.as_dict() for engine in self.engines],
             "latency": {window.model: window.as_dict() for window in self.latencies},
             "processes": [asdict(p) for p in self.processes if p.role or p.gpu_memory is not None],
             "jobs": [job.as_dict() for job in self.jobs], "alerts": [alert.as_dict() for alert in self.alerts],
@@ -350,7 +351,12 @@ class Recorder:
             self._latencies.settle(ticks)
         if ticks - self._pruned >= _PRUNE_SECONDS:
             with self._keeper.trying("what is too old"):
-                self.history.prune(now)
+                try:
+                    self.history.prune(now)
+                except LlmopsError as error:
+                    # A clock that is ahead is looked at again as seldom as all else.
+                    self._pruned = ticks if error.code == "clock_ahead" else self._pruned
+                    raise
                 self._pruned = ticks
                 if self._cursor is not None:
                     self._journal.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])

@@ -14,8 +14,9 @@ import yaml
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
-from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.workspace.files import reason, sha256_text, write_atomic
 from llmops_tui.workspace.own_file import change_own, read_own
+from llmops_tui.workspace.seals import wrote
 
 _APPROVED = 200
 
@@ -93,7 +94,9 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     try:
         return parse_rules(text_of(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputRefusedError("bad_alerts", f"{path}: {error}", "Mend or delete it.") from error
+        raise InputRefusedError(
+            "bad_alerts", f"{path} cannot be read: {reason(error)}", "Mend or delete it."
+        ) from error
 
 
 def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
@@ -150,6 +153,7 @@ def save_rules(path: Path, text: str) -> tuple[Rule, ...]:
     """Check rules, then keep them."""
     rules = parse_rules(text, path.name)
     write_atomic(path, text)
+    wrote(path)
     if any(rule.command for rule in rules):
         _approve(text)
     return rules
@@ -167,8 +171,8 @@ def unseen(rules: Iterable[Rule], recorded: Iterable[str]) -> list[str]:
 def may_run(path: Path) -> bool:
     """Whether this user kept these very rules: commands of a workspace that came from elsewhere are not run."""
     try:
-        digest = sha256_text(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        digest = sha256_text(text_of(path))
+    except (OSError, UnicodeDecodeError, InputRefusedError):
         return False
     return digest in read_own(approved_rules_path(), list, [], _words)
 
@@ -179,7 +183,7 @@ def approve_rules(path: Path) -> None:
     Raises:
         OSError: the rules cannot be read, or the user's own files cannot be written.
     """
-    _approve(path.read_text(encoding="utf-8"))
+    _approve(text_of(path))
 
 
 def _approve(text: str) -> None:

@@ -14,12 +14,10 @@ def ours(engines: tuple[EngineLoad, ...], jobs: tuple[Job, ...]) -> dict[int, Ou
     """The processes of this workspace by pid, and this app itself."""
     found = {os.getpid(): Ours("llmops", "app")}
     for engine in engines:
-        # The number of one that is dead may be somebody else's by now.
-        if engine.state == "dead":
-            continue
-        found[engine.pid] = Ours(engine.model, "server")
+        # The number of one that has ended, or is in another container, is somebody else's.
+        if engine.process.alive():
+            found[engine.process.pid] = Ours(engine.model, "server")
     for job in jobs:
-        # In another container its number is somebody else's.
         if job.process is not None and job.process.alive():
             found[job.process.pid] = Ours(job.title, "run" if job.kind in {"train", "eval"} else "job")
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -213,5 +213,5 @@ class RunHistory:
 def _record(row: tuple[Any, ...]) -> RunRecord:
     fields = dict(zip(_RUN_FIELDS, row, strict=True))
     for name, empty in (("variables", {}), ("messages", []), ("parameters", {})):
-        fields[name] = json.loads(fields[name] or "null") or empty
+        fields[name] = kept("requests", name, fields["id"], fields[name]) or empty
     return RunRecord(**fields)

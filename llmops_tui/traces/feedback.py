@@ -10,9 +10,13 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.content import feedback_as_kept
 from llmops_tui.settings import load_settings
 from llmops_tui.traces.store import TraceStore
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id
 
+# How long a crowd that says something at once is waited for, where the book has to be asked; and how long to fold what was said.
+_CROWD_SECONDS = 60.0
+_FOLD_SECONDS = 0.5
 SCORES = {"up": 1, "down": -1}
 VERDICTS = ("accepted", "dismissed")
 
@@ -39,9 +43,9 @@ def give(
         raise InputRefusedError("bad_feedback", f"{verdict!r} is no verdict", " or ".join(VERDICTS) + ".")
     if score is None and not correction and not comment and verdict is None:
         raise InputRefusedError("empty_feedback", "nothing is said", "Give a score, a correction or a comment.")
-    found = store.get(trace)
+    request = _request_of(store, trace)
     entry = {
-        "request": found.line.id, "score": SCORES.get(score or ""), "correction": correction or None,
+        "request": request, "score": SCORES.get(score or ""), "correction": correction or None,
         "comment": comment or None, "verdict": verdict, "source": source, "said_at": time.time(),
     }  # fmt: skip
     policy = load_settings()[0].trace_content
@@ -56,6 +60,14 @@ def give(
     store.journal.append("feedback", key, entry)
     with contextlib.suppress(LlmopsError):
         # It is durable in the journal; a book that is busy takes it with the next look.
-        fold(store.catalogue, store.journal)
-    return {"feedback": key, "trace": found.line.id, "score": score, "correction": correction, "comment": comment,
+        fold(Catalogue(store.catalogue.workspace, lock_seconds=_FOLD_SECONDS), store.journal)
+    return {"feedback": key, "trace": request, "score": score, "correction": correction, "comment": comment,
             "verdict": verdict}  # fmt: skip
+
+
+def _request_of(store: TraceStore, trace: str) -> str:
+    """The whole id of a trace."""
+    if store.journal.knows_request(trace):
+        return trace
+    patient = Catalogue(store.catalogue.workspace, lock_seconds=_CROWD_SECONDS)
+    return TraceStore(patient, store.journal).get(trace).line.id

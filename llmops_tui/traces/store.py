@@ -12,6 +12,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import resolve_prefix
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -248,12 +249,15 @@ class TraceStore:
 
         row, said = self.catalogue.read(work)
         line, rest = TraceLine(*row[:18]), row[18:]
-        messages, variables, parameters = (json.loads(value or "null") for value in rest[:3])
-        output, reused, engine, digest, client = rest[3:]
+        output, reused, engine, digest, _ = rest[3:]
+        columns = ("messages", "variables", "parameters", "client")
+        messages, variables, parameters, client = (
+            kept("requests", name, line.id, value) for name, value in zip(columns, (*rest[:3], rest[-1]), strict=True)
+        )
         names = ("said_at", "source", "score", "correction", "comment", "verdict")
         return Trace(
             line, messages or [], variables or {}, parameters or {}, output, reused, engine, digest,
-            json.loads(client or "null"), [dict(zip(names, entry, strict=True)) for entry in said],
+            client, [dict(zip(names, entry, strict=True)) for entry in said],
         )  # fmt: skip
 
     def models(self) -> list[str]:
@@ -266,20 +270,11 @@ class TraceStore:
         sql = f"SELECT count(*) FROM {TRACES} WHERE {_STATE_SQL['queue']}"
         return int(self.catalogue.read(lambda book: book.execute(sql).fetchall())[0][0])
 
-    def forget_before(self, moment: float) -> int:
-        """Delete traces that started before a moment and of which nobody said anything; returns how many.
-
-        What was made from them keeps its own copies, and lineage keeps their ids.
-        """
+    def before(self, moment: float) -> list[str]:
+        """The ids of the traces that started before a moment and of which nobody said anything, the oldest first."""
         fold(self.catalogue, self.journal)
-        condition = "started_at < ? AND id NOT IN (SELECT request FROM feedback)"
-
-        def work(book: duckdb.DuckDBPyConnection) -> int:
-            count = book.execute(f"SELECT count(*) FROM requests WHERE {condition}", [moment]).fetchall()[0][0]
-            book.execute(f"DELETE FROM requests WHERE {condition}", [moment])
-            return int(count)
-
-        return self.catalogue.write(work)
+        sql = "SELECT id FROM requests WHERE started_at < ? AND id NOT IN (SELECT request FROM feedback) ORDER BY started_at"
+        return [str(row[0]) for row in self.catalogue.read(lambda book: book.execute(sql, [moment]).fetchall())]
 
 
 def _number(text: str, term: str) -> int:

@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.recognising import KINDS
 from llmops_tui.privacy.replacing import mark
 from llmops_tui.traces.store import TRACES, TraceFilter, TraceStore
+from llmops_tui.workspace.kept_json import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,7 +49,7 @@ def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> 
     gathered = Gathered()
     found = []
     for trace, messages, output, score, correction, content in _read(store, wanted):
-        turns = json.loads(messages or "[]")
+        turns = kept("requests", "messages", trace, messages) or []
         if content == "off" or not turns:
             gathered.left_out["its content was not kept"] += 1
         elif turns[0].get("role") == "prompt":

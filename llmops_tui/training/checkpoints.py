@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import parse_json
+from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.files import sha256_file, sync_folder, write_atomic
 
 MARKER = "complete.json"
@@ -74,7 +75,7 @@ def complete(folder: Path) -> list[Checkpoint]:
     found = []
     for path in folder.glob("checkpoint-*"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            marker = parse_json((path / MARKER).read_text(encoding="utf-8"))
+            marker = parse_json(read_regular(path / MARKER))
             loss = marker.get("eval_loss")
             found.append(Checkpoint(int(marker["step"]), path, None if loss is None else float(loss)))
     return sorted(found, key=lambda checkpoint: -checkpoint.step)
@@ -83,7 +84,7 @@ def complete(folder: Path) -> list[Checkpoint]:
 def verify(checkpoint: Checkpoint) -> str:
     """What is wrong with a checkpoint, by its hashes; empty where it is as it was written."""
     try:
-        hashes = parse_json((checkpoint.path / MARKER).read_text(encoding="utf-8"))["sha256"]
+        hashes = parse_json(read_regular(checkpoint.path / MARKER))["sha256"]
         for name, digest in hashes.items():
             if sha256_file(checkpoint.path / name) != digest:
                 return f"{name} is not what was written"

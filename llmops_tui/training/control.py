@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llmops_tui.regular_files import read_regular_text
 from llmops_tui.workspace.files import write_atomic
 
 PAUSE, STOP_AFTER_SAVE, SAVE = "pause", "stop-after-save", "save"
@@ -18,7 +19,7 @@ def ask(folder: Path, what: str) -> None:
 def asked(folder: Path) -> str:
     """What was asked and is not done yet; nothing where nothing was."""
     try:
-        return (folder / _FILE).read_text(encoding="ascii")
+        return read_regular_text(folder / _FILE)
     except OSError:
         return ""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.regular_files import open_regular
+
 FILE = "metrics.jsonl"
 
 
@@ -133,7 +135,7 @@ class HistoryReader:
     def poll(self) -> bool:
         """Read what came since; whether there was anything. A line that is not whole yet waits."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(self._offset)
                 raw = file.read()
         except FileNotFoundError:

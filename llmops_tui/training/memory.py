@@ -7,10 +7,11 @@ optimizer, what autograd keeps of a layer for the backward pass, and a tile of t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.models.safetensors import ModelFolder
 from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.records import MemoryParts
 
 _BLOCK, _BLOCK_OF_BLOCKS = 64, 256
 _OPTIMIZER_BYTES = {
@@ -66,9 +67,9 @@ class TrainingMemory:
         parts = self.weights + self.adapter + self.optimizer + self.activations + self.logits + self.overhead
         return int(parts * self.factor)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> MemoryParts:
         """For JSON."""
-        return asdict(self) | {"total": self.total}
+        return cast("MemoryParts", asdict(self) | {"total": self.total})
 
 
 def shape_of(folder: ModelFolder) -> Shape:

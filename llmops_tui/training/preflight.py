@@ -7,7 +7,7 @@ import shutil
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.errors import InputRefusedError, sentences
@@ -16,6 +16,7 @@ from llmops_tui.hardware import memory as devices
 from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training import turns
 from llmops_tui.training.examples import Examples, Report, sources
 from llmops_tui.training.finish.serving import serving_model
@@ -29,6 +30,7 @@ from llmops_tui.training.memory import (
     trainable_parameters,
 )
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.records import DataFacts, Difference, FindingRecord
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
@@ -64,7 +66,7 @@ class Parity:
     serving: str
     compared: int
     different: int
-    first: dict[str, Any] | None
+    first: Difference | None
 
 
 def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
@@ -149,7 +151,7 @@ def compare_with_serving(recipe: Recipe, training: ModelText, serving: Model, ro
     return Parity(serving.name, min(len(rows), _COMPARED), different, first)
 
 
-def _first_difference(ours: TokenView, theirs: TokenView) -> dict[str, Any]:
+def _first_difference(ours: TokenView, theirs: TokenView) -> Difference:
     pairs = zip(ours.tokens, theirs.tokens, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a.id != b.id), min(len(ours.tokens), len(theirs.tokens)))
     return {
@@ -277,7 +279,7 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         return set()
-    data = parse_json(file.read_text(encoding="utf-8"))
+    data = parse_json(read_regular(file))
     vocabulary = data["model"].get("vocab") or {}
     tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
     return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}
@@ -301,7 +303,7 @@ def disk_findings(needed: int, folder: Any) -> list[Finding]:
                     "Free some, or lower checkpoints.keep.")]  # fmt: skip
 
 
-def data_facts(report: Report, examples: Examples) -> dict[str, Any]:
+def data_facts(report: Report, examples: Examples) -> DataFacts:
     """The figures of the data, for JSON and the screen."""
     lengths = sorted(report.lengths)
     quantiles = statistics.quantiles(lengths, n=20) if len(lengths) > 1 else lengths * 19
@@ -347,7 +349,7 @@ def refuse(findings: list[Finding]) -> None:
         raise InputRefusedError("preflight", "; ".join(e.message for e in errors), sentences(*(e.hint for e in errors)))
 
 
-def as_dicts(findings: list[Finding]) -> list[dict[str, Any]]:
+def as_dicts(findings: list[Finding]) -> list[FindingRecord]:
     """Findings for JSON, errors first."""
     order = {"error": 0, "warn": 1, "info": 2}
-    return [asdict(f) for f in sorted(findings, key=lambda f: order[f.level])]
+    return [cast("FindingRecord", asdict(f)) for f in sorted(findings, key=lambda f: order[f.level])]

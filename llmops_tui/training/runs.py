@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobStore
 from llmops_tui.models.registry import Model, ModelRegistry
@@ -17,14 +18,16 @@ from llmops_tui.training import control
 from llmops_tui.training.examples import sources
 from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
+from llmops_tui.training.records import RunRecord, RunResult
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.kept_json import kept, made_of
 from llmops_tui.workspace.layout import Workspace, within
 
 if TYPE_CHECKING:
     import duckdb
 
-ENTRY = "llmops_tui.training.worker.job:run"
+ENTRY: JobEntry[RunResult] = JobEntry("llmops_tui.training.worker.job:run")
 _COLUMNS = "name, recipe, job, base_sha256, data, options, result, created_at, finished_at"
 
 
@@ -46,7 +49,7 @@ class Run:
     beside: bool
     make_room: bool
     force: bool
-    result: dict[str, Any] | None
+    result: RunResult | None
     created_at: float
     finished_at: float | None
     folder: Path
@@ -67,7 +70,7 @@ class RunState:
             return self.job.cause
         return NEVER_BEGAN if self.state == "lost" else ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RunRecord:
         """The run as the command line's JSON shows it."""
         history = read_history(self.run.folder)
         left = history.remaining() if self.state == "running" else None
@@ -84,7 +87,7 @@ class RunState:
 
 
 class RunStore:
-    """Start, find, steer and finish training runs."""
+    """Start, find and steer training runs, and keep what they came to."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -122,7 +125,10 @@ class RunStore:
                 "SELECT name, number, body, note, created_at FROM training_recipes ORDER BY created_at DESC"
             ).fetchall()
         )
-        return [(name, int(number), check(json.loads(body)), note, at) for name, number, body, note, at in rows]
+        return [
+            (name, int(number), made_of("training_recipes", "body", f"{name}@{number}", body, check), note, at)
+            for name, number, body, note, at in rows
+        ]
 
     def recipe(self, ref: str) -> Recipe:
         """A recipe by ``name`` or ``name@2``.
@@ -280,18 +286,14 @@ class RunStore:
             _launch(launcher, name, place)
         return self.state(self.get(name))
 
-    def finish(self, run: Run, adapter: Path, facts: dict[str, Any]) -> dict[str, Any]:
-        """Make what is to be made of a trained adapter, and record the run as done; returns its result."""
-        from llmops_tui.training.finish.adapter import finish_adapter
-
-        result = facts | finish_adapter(self, run, adapter)
+    def keep_result(self, run: Run, result: RunResult) -> None:
+        """Record what a run came to; it is done then."""
         self.catalogue.write(
             lambda book: book.execute(
                 "UPDATE training_runs SET result = ?, finished_at = ? WHERE name = ?",
                 [json.dumps(result), time.time(), run.name],
             )
         )
-        return {"run": run.name, **result}
 
     # ── measurements ──
 
@@ -322,11 +324,12 @@ class RunStore:
 
     def _run(self, row: tuple[Any, ...]) -> Run:
         name, recipe, job, base, data, options, result, created, finished = row
-        chosen = json.loads(options)
+        chosen = kept("training_runs", "options", name, options)
+        pairs = kept("training_runs", "data", name, data)
         return Run(
-            name, check(json.loads(recipe)), job, base, tuple((a, b) for a, b in json.loads(data)), bool(chosen["beside"]),
-            bool(chosen["make_room"]), bool(chosen["force"]), json.loads(result) if result else None, created, finished,
-            within(self.workspace.runs, job or f"none-{name}"),
+            name, made_of("training_runs", "recipe", name, recipe, check), job, base, tuple((a, b) for a, b in pairs),
+            chosen["beside"], chosen["make_room"], chosen["force"], kept("training_runs", "result", name, result), created,
+            finished, within(self.workspace.runs, job or f"none-{name}"),
         )  # fmt: skip
 
 

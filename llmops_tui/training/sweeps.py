@@ -17,17 +17,21 @@ import yaml
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_yaml, text_of
+from llmops_tui.jobs.entries import JobEntry
+from llmops_tui.jobs.output import NAME as OUTPUT
+from llmops_tui.jobs.output import piped
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training import turns
 from llmops_tui.training.history import HistoryReader
 from llmops_tui.training.recipe import Recipe, changed, check, fields
+from llmops_tui.training.records import SweepResult
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.files import make_folder_within, write_atomic
 
 if TYPE_CHECKING:
     import optuna
 
-ENTRY = "llmops_tui.training.sweeps:search"
+ENTRY: JobEntry[SweepResult] = JobEntry("llmops_tui.training.sweeps:search")
 Sampler = Literal["tpe", "random", "grid"]
 Space = dict[str, dict[str, Any]]
 _POLL_SECONDS = 0.2
@@ -100,7 +104,7 @@ def search(
     sampler: Sampler = "tpe",
     *,
     prune: bool = True,
-) -> dict[str, Any]:
+) -> SweepResult:
     """The job: run trials one after another; goes on where it was stopped."""
     import optuna
 
@@ -159,28 +163,30 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
         recipe, chosen | {"base": base, "trackers": [], "evaluation.samples": 0, "name": f"trial-{trial.number}"}
     )
     folder = context.folder / "trials" / str(trial.number)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder_within(folder.parent)
+    make_folder_within(folder)
     write_atomic(folder / "recipe.json", json.dumps(wanted.model_dump()))
     reader = HistoryReader(folder)
-    with (folder / "output.log").open("wb") as log:
+    (folder / OUTPUT).unlink(missing_ok=True)
+    told: set[int] = set()
+    with piped(folder / OUTPUT) as log:
         process = subprocess.Popen(
             module_command("llmops_tui.training.worker.trial", str(context.workspace.root), str(folder), str(os.getpid())),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
-    told: set[int] = set()
-    try:
-        while process.poll() is None:
-            _poll(reader, trial, told, lambda: _end(process))
-            share = (trial.number + reader.history.step / max(1, reader.history.total)) / max(1, trials)
-            context.report(min(1.0, share), f"trial {trial.number + 1} of {trials}: {_words(chosen)}")
-            time.sleep(_POLL_SECONDS)
-    finally:
-        _end(process)
+        try:
+            while process.poll() is None:
+                _poll(reader, trial, told, lambda: _end(process))
+                share = (trial.number + reader.history.step / max(1, reader.history.total)) / max(1, trials)
+                context.report(min(1.0, share), f"trial {trial.number + 1} of {trials}: {_words(chosen)}")
+                time.sleep(_POLL_SECONDS)
+        finally:
+            _end(process)
     reader.poll()
     losses = reader.history.series.get("eval_loss") or {}
     value = min(losses.values(), default=None) if losses else reader.history.last("loss")
     if process.returncode != 0 or value is None or math.isnan(value):
-        last = (folder / "output.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        last = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise LlmopsError("trial_failed", f"trial {trial.number} failed: {''.join(last)[:300]}")
     return value
 
@@ -213,7 +219,7 @@ def _words(chosen: dict[str, Any]) -> str:
     return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())
 
 
-def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> dict[str, Any]:
+def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> SweepResult:
     import optuna
 
     rows = [{"trial": t.number, "state": t.state.name.lower(), "loss": t.value, **t.params} for t in study.trials]

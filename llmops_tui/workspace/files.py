@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TextIO
+
+from llmops_tui.regular_files import open_regular, refuse_irregular
 
 _CHUNK = 4 * 1024 * 1024
 
@@ -17,6 +17,16 @@ _CHUNK = 4 * 1024 * 1024
 def make_private_folder(path: Path) -> Path:
     """Make ``path`` and its parents where missing; ``path`` itself is readable by its owner alone."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def make_folder_within(path: Path) -> Path:
+    """Make a private folder in one that is there: a workspace that was moved away is not begun again in its old place.
+
+    Raises:
+        FileNotFoundError: the folder that it would be in is not there.
+    """
+    path.mkdir(exist_ok=True, mode=0o700)
     return path
 
 
@@ -44,23 +54,13 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
-def read_regular(path: Path) -> bytes:
-    """The bytes of a file; what is no file, such as a pipe that nobody writes to, is an error and not waited for.
-
-    Raises:
-        OSError: it is no regular file, or cannot be read.
-    """
-    with open_regular(path) as file:
-        return file.read()
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, as :func:`read_regular` does."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise OSError(errno.EINVAL, "is no regular file", str(path))
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """What tells one file from another that has its name later; none where there is no file."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def append_bytes(path: Path) -> BinaryIO:
@@ -69,13 +69,21 @@ def append_bytes(path: Path) -> BinaryIO:
     Raises:
         OSError: it is a link, or cannot be written.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    # A pipe that nobody reads is refused, and not waited for.
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, how, 0o600)
+    refuse_irregular(descriptor, path)
     return os.fdopen(descriptor, "ab")
 
 
 def append_text(path: Path) -> TextIO:
     """As :func:`append_bytes`, for texts."""
     return io.TextIOWrapper(append_bytes(path), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def reason(error: Exception) -> str:
+    """Why something cannot be read, for a message that names the file itself."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def sync_folder(path: Path) -> None:

@@ -10,15 +10,15 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.files import identity_of, sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, note, require
-from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full
+from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full, open_sqlite
 
 BUSY_SECONDS = 15.0
 # SQLite keeps text where a number should be, and whoever writes by hand has written it.
@@ -121,6 +121,24 @@ class Journal:
         )
         return [Timing(*row) for row in rows]
 
+    def knows_request(self, key: str) -> bool:
+        """Whether a request of just this id ended lately, and was not deleted; the book is not asked, which may be busy."""
+        row = (
+            self.connection()
+            .execute(
+                "SELECT EXISTS (SELECT 1 FROM events WHERE key = ? AND kind = 'request') "
+                "OR EXISTS (SELECT 1 FROM timings WHERE id = ?)",
+                (key, key),
+            )
+            .fetchone()
+        )
+        return bool(row[0])
+
+    def forget_ids(self, keys: Iterable[str]) -> None:
+        """Keep of requests that are deleted only how long they took."""
+        with self.transaction() as connection:
+            connection.executemany("UPDATE timings SET id = '' WHERE id = ?", [(key,) for key in keys])
+
     def forget_timings(self, before: float, counted: int) -> int:
         """Drop the timings of requests that ended before a moment and were counted, up to the one of that number.
 
@@ -164,6 +182,10 @@ class Journal:
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, opened on first use."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and identity_of(self.workspace.journal) != self._local.identity:
+            # The workspace was moved away, deleted or restored meanwhile: what is written there now, nobody would find.
+            self.close()
+            connection = None
         if connection is None:
             existing(self.workspace)
             known = require(self.workspace, self.workspace.journal)
@@ -174,6 +196,7 @@ class Journal:
             if not known and not self.workspace.read_only:
                 note(self.workspace, self.workspace.journal)
             self._local.connection = connection
+            self._local.identity = identity_of(self.workspace.journal)
         return connection
 
     def close(self) -> None:
@@ -207,7 +230,7 @@ def _open(workspace: Workspace) -> sqlite3.Connection:
         _create_tables(connection)
         return connection
     fresh = not workspace.journal.exists()
-    connection = sqlite3.connect(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = open_sqlite(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
     workspace.journal.chmod(0o600)
     connection.execute("PRAGMA journal_mode = WAL")
     # What is deleted is overwritten: requests are content.

@@ -55,6 +55,23 @@ def is_known(root: Path, own_id: str) -> bool:
     return bool(own_id) and any(here.is_same(known) for known in _read())
 
 
+def may_write_in(root: Path) -> bool:
+    """Whether this user may write in a folder that is there: not in another user's, unless it was trusted.
+
+    Root could everywhere, but what it leaves there its owner could not read. Looks at nothing but the folder itself.
+    """
+    if not os.access(root, os.W_OK):
+        return False
+    status = root.stat()
+    if status.st_uid == os.geteuid():
+        return True
+    return any(
+        (known.owner, known.inode) == (status.st_uid, status.st_ino)
+        and (known.device == status.st_dev or known.root == str(root.resolve()))
+        for known in _read()
+    )
+
+
 def remember(root: Path, own_id: str) -> None:
     """Keep a folder as known.
 

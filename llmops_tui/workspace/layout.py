@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import make_private_folder
+from llmops_tui.workspace.known_folders import may_write_in
 
 FOLDER_NAME = ".llmops"
 ENVIRONMENT_VARIABLE = "LLMOPS_WORKSPACE"
@@ -36,7 +37,7 @@ class Workspace:
     @property
     def read_only(self) -> bool:
         """Whether it is there and nothing can be written in it: a read-only mount, or another owner's folder."""
-        return self.root.is_dir() and not os.access(self.root, os.W_OK)
+        return self.root.is_dir() and not may_write_in(self.root)
 
     def refuse_if_read_only(self) -> None:
         """Refuse to change a workspace that can only be read.
@@ -140,10 +141,12 @@ def within(folder: Path, name: str) -> Path:
 
 def read_only_error(workspace: Workspace) -> InputRefusedError:
     """The error of whoever would change a workspace that can only be read."""
+    hint = "Copy it to where you may write, or restore a backup of it there (llmops backup works)."
+    another = os.access(workspace.root, os.W_OK)
     return InputRefusedError(
         "workspace_read_only",
-        f"the workspace {workspace.root} can only be read",
-        "Copy it to where you may write, or restore a backup of it there (llmops backup works).",
+        f"the workspace {workspace.root} can only be read" + (": it belongs to another user" if another else ""),
+        f"{hint} Where it is meant to be yours as well: llmops trust." if another else hint,
     )
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import make_private_folder, read_regular, write_atomic
+from llmops_tui.regular_files import kind_of_place, read_regular
+from llmops_tui.workspace.files import make_folder_within, make_private_folder, reason, write_atomic
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.known_folders import is_known, remember
 from llmops_tui.workspace.layout import MARKER, Workspace, nearby_text
@@ -36,6 +37,7 @@ _REMEDY = (
     "Restore a backup (llmops restore FILE), or put the file back. Where it is gone for good, llmops init --replace-lost "
     "begins an empty one. Until then nothing is changed."
 )
+_ASK = "Ask its owner, or name another with --workspace DIR."
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def existing(workspace: Workspace) -> Workspace:
         return workspace
     try:
         for folder in (workspace.models, workspace.datasets, workspace.runs, workspace.logs, workspace.backups):
-            make_private_folder(folder)
+            make_folder_within(folder)
     except OSError as error:
         raise _unusable(workspace, error) from error
     return workspace
@@ -97,6 +99,8 @@ def read_marker(workspace: Workspace) -> Marker:
     found = _read(workspace)
     if found is not None:
         return found
+    if (closed := _closed(workspace.root)) is not None:
+        raise InputRefusedError("workspace_closed", f"{closed} cannot be read: {os.strerror(errno.EACCES)}", _ASK)
     if not _had_book(workspace):
         near = nearby_text(workspace)
         raise InputRefusedError(
@@ -124,12 +128,24 @@ def _read(workspace: Workspace) -> Marker | None:
         return Marker(str(raw["id"]), float(raw["made_at"]), tuple(str(name) for name in raw["has"]))
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        place = _closed(workspace.root) or path
+        raise InputRefusedError("workspace_closed", f"{place} cannot be read: {error.strerror}", _ASK) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputRefusedError(
             "workspace_damaged",
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {reason(error)}",
             "Restore a backup (llmops restore FILE), or remove this one file: it is made again from the book.",
         ) from error
+
+
+def _closed(root: Path) -> Path | None:
+    """The folder at or above a path that is there and does not let this user in; none where all do."""
+    for folder in (root, *root.parents):
+        with contextlib.suppress(FileNotFoundError, PermissionError, NotADirectoryError):
+            if folder.is_dir():
+                return None if os.access(folder, os.R_OK | os.X_OK) else folder
+    return None
 
 
 def require(workspace: Workspace, path: Path) -> bool:
@@ -267,7 +283,7 @@ def _had_book(workspace: Workspace) -> bool:
     if book.exists() or book.with_name(book.name + ".wal").exists():
         return True
     with contextlib.suppress(OSError):
-        if f'"{book.name}"'.encode() in (workspace.root / "seals.json").read_bytes():
+        if f'"{book.name}"'.encode() in read_regular(workspace.root / "seals.json"):
             return True
     return any(
         not path.name.startswith(".")
@@ -279,7 +295,8 @@ def _had_book(workspace: Workspace) -> bool:
 
 def _lost(workspace: Workspace, name: str) -> InputRefusedError:
     path = workspace.root / name
-    how = "is empty" if path.exists() else "is gone"
+    kind = kind_of_place(path)
+    how = f"is {kind}, and no file" if kind else "is empty" if path.exists() else "is gone"
     return InputRefusedError("lost", f"{path} {how}: {_LOST.get(name, 'a file of the workspace')}", _REMEDY)
 
 

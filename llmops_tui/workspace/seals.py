@@ -12,32 +12,31 @@ import hashlib
 import json
 import os
 import sqlite3
-import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import read_regular, sha256_text, write_atomic
-from llmops_tui.workspace.layout import MARKER, Workspace
-from llmops_tui.workspace.locks import locked
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.files import reason, sha256_text, write_atomic
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import is_held, locked
 from llmops_tui.workspace.marker import lost_files, note, require
+from llmops_tui.workspace.sealed_names import SEALS, kind_of, sealed_files
 from llmops_tui.workspace.sqlite_files import COUNTER, open_raw
 
-FILE = "seals.json"
 _CHUNK = 1 << 16
 _MOST_CHUNKS = 4096
+_WAIT_SECONDS = 10.0
 # Larger files are hashed when somebody checks: the book, or a checkpoint's own list, has their hashes already.
 LARGE = 256 * 1024 * 1024
-# Live state, locks and what a process is just making; and what is beside a database while it is open.
-_PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", FILE, MARKER)
-_PASSING_FOLDERS = ("runs/servers",)
-_PASSING_ENDS = (".lock", "-wal", "-shm", ".wal", ".tmp", ".part", ".sock")
-# Where files never change, and never go but by our own hand, which says so (:func:`forget`).
-_STAYING = "datasets/"
+# Where others go on in new files: what is printed, copies of the book.
+_GOING_ON = ("logs/", "backups/")
+# Files and folders that this process wrote, by their whole path: it may renew their seals.
+_WROTE: set[Path] = set()
 _DUCKDB_HEADERS = (4096, 8192)
 
 
@@ -78,61 +77,14 @@ def keeping_lock(workspace: Workspace) -> Path:
     return workspace.root / "keeping.lock"
 
 
-def kind_of(name: str) -> str:
-    """What kind of file a name says: ``sqlite``, ``duckdb``, ``log`` (only grows), or ``file``."""
-    if name.endswith(".db"):
-        return "sqlite"
-    if name.endswith(".duckdb"):
-        return "duckdb"
-    return "log" if name.endswith((".log", ".jsonl")) or name.startswith("logs/") else "file"
-
-
-def sealed_files(root: Path) -> Iterator[str]:
-    """The paths below a workspace that are sealed: everything but what is live or on its way."""
-    for folder, folders, names in os.walk(root, followlinks=True):
-        below = Path(folder).relative_to(root).as_posix()
-        prefix = "" if below == "." else below + "/"
-        folders[:] = sorted(
-            f
-            for f in folders
-            if not f.startswith(".")
-            and prefix + f not in _PASSING_FOLDERS
-            # A folder of the workspace may be on another disk; what is linked inside of it is not the workspace's.
-            and (not prefix or not (Path(folder) / f).is_symlink())
-        )
-        for name in sorted(names):
-            passing = name in _PASSING or name.startswith(".") or name.endswith(_PASSING_ENDS)
-            if not passing and _is_regular(Path(folder) / name):
-                yield prefix + name
-
-
-def _is_regular(path: Path) -> bool:
-    """Whether it is a file, and no link, pipe or device."""
-    with contextlib.suppress(OSError):
-        return stat.S_ISREG(path.lstat().st_mode)
-    return False
-
-
-def links_in(root: Path) -> list[str]:
-    """The paths below a workspace that are links, and so no files of its own: other programs' files, or broken ones."""
-    found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        below = Path(folder).relative_to(root).as_posix()
-        prefix = "" if below == "." else below + "/"
-        linked = [n for n in (*folders, *names) if (Path(folder) / n).is_symlink()]
-        found += [prefix + n for n in linked if prefix or not (Path(folder) / n).is_dir()]
-        folders[:] = [f for f in folders if not prefix or f not in linked]
-    return sorted(found)
-
-
 def load(workspace: Workspace) -> Seals:
     """The seals of a workspace; ``damaged`` says what is wrong with the file of seals itself."""
-    path = workspace.root / FILE
+    path = workspace.root / SEALS
     try:
         raw = parse_json(read_regular(path))
         body = raw["files"]
         if sha256_text(json.dumps(body, sort_keys=True)) != raw["sha256"]:
-            return Seals(damaged=f"{FILE} itself was changed")
+            return Seals(damaged=f"{SEALS} itself was changed")
         return Seals({name: Seal.from_json(seal) for name, seal in body.items()})
     except FileNotFoundError:
         try:
@@ -142,7 +94,7 @@ def load(workspace: Workspace) -> Seals:
             return Seals(damaged=error.message)
         return Seals()
     except (ValueError, KeyError, TypeError, OSError) as error:
-        return Seals(damaged=f"{FILE} cannot be read: {error}")
+        return Seals(damaged=f"{SEALS} cannot be read: {reason(error)}")
 
 
 def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> int:
@@ -156,31 +108,78 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
     if not again and not _nothing_lost(workspace):
         # What is left is evidence, too.
         return 0
-    with locked(keeping_lock(workspace)) as alone:
+    # What this process wrote nobody else may seal.
+    with locked(keeping_lock(workspace), _WAIT_SECONDS if _WROTE else 0.0) as alone:
         if not alone:
             return 0
         known = load(workspace)
         if known.damaged and not again:
             # The old hashes are evidence: only somebody who looked may replace them.
             return 0
-        files: dict[str, Seal] = {}
-        changed = 0
-        for name in sealed_files(workspace.root):
-            before = known.files.get(name)
-            fresh = before if before is not None and not again and _untouched(workspace, name, before) else None
-            if fresh is None and (large or _size(workspace.root / name) <= LARGE):
-                fresh = seal_file(workspace, name)
-                if fresh is not None and before is not None and not again and _spoilt(workspace, name, before, fresh):
-                    fresh = None
-                changed += fresh is not None
-            if fresh is not None or before is not None:
-                files[name] = fresh or before  # type: ignore[assignment]
-        # What is gone though nobody of us took it away is evidence as well.
-        lost = {} if again else {n: s for n, s in known.files.items() if n not in files and n.startswith(_STAYING)}
-        files |= lost
+        files, changed = _renewed(workspace, {} if again else known.files, large=large)
         if changed or files.keys() != known.files.keys():
             _keep(workspace, files)
     return changed
+
+
+def _renewed(workspace: Workspace, known: dict[str, Seal], *, large: bool) -> tuple[dict[str, Seal], int]:
+    """The seals of all files as they are to be kept, and how many are new."""
+    at_work = _folders_at_work(workspace)
+    files: dict[str, Seal] = {}
+    changed = 0
+    for name in sealed_files(workspace.root):
+        before = known.get(name)
+        if before is not None and _by_us(workspace, name) and not _untouched(workspace, name, before):
+            before = None
+        fresh = None
+        if not (name.startswith(at_work) or (before is not None and _untouched(workspace, name, before))):
+            fresh = _fresh(workspace, name, before, large=large)
+            changed += fresh is not None
+        if fresh is not None or before is not None:
+            files[name] = fresh or before  # type: ignore[assignment]
+    # What is gone though nobody of us took it away is evidence as well.
+    gone = known.keys() - files.keys()
+    return files | {n: known[n] for n in gone if _stays(n) and not _by_us(workspace, n)}, changed
+
+
+def wrote(*paths: Path) -> None:
+    """Note that this process writes or takes away these files, or what is in these folders: its seal is of what it leaves.
+
+    A file that was replaced as a whole by anybody else keeps its old seal, as evidence.
+    """
+    _WROTE.update(path.absolute() for path in paths)
+
+
+def _by_us(workspace: Workspace, name: str) -> bool:
+    path = (workspace.root / name).absolute()
+    return path in _WROTE or not _WROTE.isdisjoint(path.parents)
+
+
+def _stays(name: str) -> bool:
+    """Whether a file goes by our own hand alone, which says so (:func:`forget`, :func:`wrote`)."""
+    return kind_of(name) in {"file", "log"} and not name.startswith(_GOING_ON)
+
+
+def wrote_something() -> bool:
+    """Whether this process noted any (:func:`wrote`)."""
+    return bool(_WROTE)
+
+
+def _fresh(workspace: Workspace, name: str, before: Seal | None, *, large: bool) -> Seal | None:
+    """The seal of a file as it is now; none where the old one is evidence, or where it cannot be sealed now."""
+    if not large and _size(workspace.root / name) > LARGE:
+        return None
+    found = seal_file(workspace, name)
+    return None if found is not None and before is not None and _spoilt(workspace, name, before, found) else found
+
+
+def _folders_at_work(workspace: Workspace) -> tuple[str, ...]:
+    """The folders of jobs that somebody else is at work in, who seals them at the end."""
+    return tuple(
+        f"runs/{lock.parent.name}/"
+        for lock in workspace.runs.glob("*/work.lock")
+        if lock.parent.absolute() not in _WROTE and is_held(lock)
+    )
 
 
 def forget(workspace: Workspace, paths: Iterable[Path]) -> None:
@@ -197,8 +196,8 @@ def forget(workspace: Workspace, paths: Iterable[Path]) -> None:
 def _keep(workspace: Workspace, files: dict[str, Seal]) -> None:
     body = {name: one.as_json() for name, one in files.items()}
     text = json.dumps({"files": body, "sha256": sha256_text(json.dumps(body, sort_keys=True))})
-    write_atomic(workspace.root / FILE, text)
-    note(workspace, workspace.root / FILE)
+    write_atomic(workspace.root / SEALS, text)
+    note(workspace, workspace.root / SEALS)
 
 
 def _nothing_lost(workspace: Workspace) -> bool:
@@ -283,8 +282,7 @@ def _spoilt(workspace: Workspace, name: str, before: Seal, fresh: Seal) -> bool:
     if kind == "duckdb":
         # A checkpoint may make a book shorter, and then it counts itself.
         return fresh.size < before.size and fresh.writes == before.writes
-    replaced = before.inode != fresh.inode and not name.startswith(_STAYING)
-    if kind == "sqlite" or replaced:
+    if kind == "sqlite" or (before.inode != fresh.inode and name.startswith(_GOING_ON)):
         return False
     return fresh.size < before.size or chunks_of(workspace.root / name, before.size) != before.chunks
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from llmops_tui.regular_files import kind_of_place
+
 # Where SQLite keeps ``user_version``: four bytes, the highest first. https://www.sqlite.org/fileformat.html#user_version_number
 COUNTER = slice(60, 64)
 _LARGEST = 2**31
@@ -77,6 +79,19 @@ def counted_write(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def open_sqlite(path: Path, **how: Any) -> sqlite3.Connection:
+    """Open a file of SQLite, or make it; what lies there and is no file is refused: a pipe would be waited for for ever.
+
+    Raises:
+        sqlite3.DatabaseError: it is no file, or cannot be opened.
+    """
+    kind = kind_of_place(path.resolve())
+    if kind:
+        raise sqlite3.DatabaseError(f"it is {kind}, and no file")
+    connection: sqlite3.Connection = sqlite3.connect(path, **how)
+    return connection
 
 
 def copy_to_memory(path: Path) -> sqlite3.Connection:

@@ -12,8 +12,11 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.known_folders import forget, is_known, others_may_write, remember, state_of_known
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
+from llmops_tui.workspace.sealed_names import links_in
+from llmops_tui.workspace.seals import wrote
 
-HOW = "llmops trust shows what it would be allowed, and asks."
+HOW = "llmops trust, or T in the app, shows what it would be allowed, and asks."
+_LINKS = "llmops trust shows its links and all that it would be allowed, and asks."
 # The key of the workspace's servers: whoever made the workspace may know it.
 KEY_FILE = "api-key"
 
@@ -50,6 +53,18 @@ def require_trust(workspace: Workspace, what: str) -> None:
         )
 
 
+def refuse_links(workspace: Workspace) -> None:
+    """Refuse a workspace that is not trusted and has links anywhere: what they lead to would be shown as its own.
+
+    Raises:
+        InputRefusedError: ``untrusted_link``.
+    """
+    if (why := distrust(workspace)) and (links := links_in(workspace.root)):
+        raise InputRefusedError(
+            "untrusted_link", f"{workspace.root / links[0]} is a link, and the workspace is not trusted: {why}", _LINKS
+        )
+
+
 def trust(workspace: Workspace) -> Path | None:
     """Trust a workspace from now on; returns where a key of its servers was put, which somebody else may know.
 
@@ -66,6 +81,7 @@ def trust(workspace: Workspace) -> Path | None:
     aside = None
     if distrust(workspace):
         key = workspace.root / KEY_FILE
+        wrote(key)
         with contextlib.suppress(FileNotFoundError):
             aside = key.rename(key.with_name(f"{KEY_FILE}.before-trust-{time.strftime('%Y%m%d-%H%M%S')}"))
     remember(workspace.root, read_marker(workspace).id)

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from llmops_tui.datasets.profile_record import ColumnStatistics
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.safe_text import safe_line
 from screens.datasets.table import RowTable
@@ -101,7 +102,7 @@ def short_count(count: int) -> str:
     return f"{count / 1e3:.1f}k" if count < 1e6 else f"{count / 1e6:.1f}M"
 
 
-def column_facts(columns: list[dict[str, Any]], current: str, *, blocks: bool) -> Content:
+def column_facts(columns: list[ColumnStatistics], current: str, *, blocks: bool) -> Content:
     """The columns, and more about the current one."""
     parts: list[str | tuple[str, str]] = []
     for column in columns:
@@ -120,7 +121,7 @@ def column_facts(columns: list[dict[str, Any]], current: str, *, blocks: bool) -
     return Content.assemble(*parts)
 
 
-def _facts_of(column: dict[str, Any]) -> list[str | tuple[str, str]]:
+def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
     facts = column if "p50" in column else column.get("length", {})
     what = "" if "p50" in column else "length "
     lines = [f"{column['type']}, {column['distinct']:,} different"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -17,6 +17,7 @@ from screens.datasets.panes import spark
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.profile_record import Profile, TokenFigures
     from llmops_tui.datasets.store import DatasetVersion
     from screens.services import Services
 
@@ -61,11 +62,11 @@ class ProfileScreen(Modal[None]):
             kept = await asyncio.to_thread(
                 self._services.datasets.report, self._version.sha256, f"profile:{self._model}"
             )
-            self._show(kept if kept is not None else await asyncio.to_thread(self._sample))
+            self._show(cast("Profile", kept) if kept is not None else await asyncio.to_thread(self._sample))
         except LlmopsError as error:
             self.query_one("#profile-text", Static).update(Content.styled(safe_line(error.message, 400), "$error"))
 
-    def _sample(self) -> dict[str, Any]:
+    def _sample(self) -> Profile:
         from contextlib import ExitStack
 
         from llmops_tui.datasets.profile import profile
@@ -95,7 +96,7 @@ class ProfileScreen(Modal[None]):
             job = await asyncio.to_thread(self._services.jobs.store.get, job.id)
         await self._read()
 
-    def _show(self, found: dict[str, Any]) -> None:
+    def _show(self, found: Profile) -> None:
         of = (
             f"{found['looked_at']:,} of {found['rows']:,} rows, drawn by lot"
             if found["sampled"]
@@ -137,7 +138,7 @@ class ProfileScreen(Modal[None]):
         self.dismiss(None)
 
 
-def _token_parts(tokens: dict[str, Any] | None, *, sampled: bool, blocks: bool) -> list[Part]:
+def _token_parts(tokens: TokenFigures | None, *, sampled: bool, blocks: bool) -> list[Part]:
     if tokens is None:
         return [
             ("Tokens\n", "bold"),

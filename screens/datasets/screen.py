@@ -24,6 +24,7 @@ from screens.datasets.table import RowTable
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.profile_record import ColumnStatistics
     from llmops_tui.datasets.store import DatasetVersion
     from llmops_tui.datasets.window import RowWindow
     from screens.services import Services
@@ -60,7 +61,7 @@ class DatasetsScreen(BaseScreen):
         self.window: RowWindow | None = None
         self.record = RecordPane(self)
         self.report: dict[str, Any] = {}
-        self.column_stats: list[dict[str, Any]] = []
+        self.column_stats: list[ColumnStatistics] = []
         self._settle: Timer | None = None
         # What the last operation here made, for z.
         self.made: list[DatasetVersion] = []

@@ -13,6 +13,7 @@ from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
+    from llmops_tui.evaluation.records import Figure, RunSummary
     from llmops_tui.evaluation.store import EvalState
     from screens.evaluation.looking import KeptSuite, Opened
 
@@ -110,15 +111,15 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
     parts: list[Any] = [_headline(summary), "\n"]
     width = max((len(safe_line(n)) for n in summary["metrics"]), default=6)
     for name, f in summary["metrics"].items():
-        share = f["mean"] is not None and f["low"] is not None and f["low"] >= 0 and f["high"] <= 1 and not f["unit"]
+        mean, low, high = f["mean"], f["low"], f["high"]
         chosen = "bold" if name == opened.metric else ""
         parts += [(f"{safe_line(name):{width}}  ", chosen or ("$muted" if name in COSTS else ""))]
-        if f["mean"] is None:
+        if mean is None:
             parts += [("not to be had", "$warning"), (f"  {f['unusable']:,} answers without a score\n", "$muted")]
             continue
-        parts += [(f"{number(f['mean']):>8}", "bold"), f" {ends(f['low'], f['high']):<18}"]
-        if share:
-            parts += [(bar(f["mean"], f["low"], f["high"], utf8=utf8), "$accent"), " "]
+        parts += [(f"{number(mean):>8}", "bold"), f" {ends(low, high):<18}"]
+        if low is not None and high is not None and low >= 0 and high <= 1 and not f["unit"]:
+            parts += [(bar(mean, low, high, utf8=utf8), "$accent"), " "]
         parts += [(f" {f['unit']}" if f["unit"] else "", "$muted"), (f" n {f['n']:,}", "$muted")]
         if f["unusable"]:
             parts += [(f"  {f['unusable']:,} without a score", "$warning")]
@@ -128,7 +129,7 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
     return Content.assemble(*parts)
 
 
-def _headline(summary: dict[str, Any]) -> Content:
+def _headline(summary: RunSummary) -> Content:
     costs = summary["costs"]
     parts: list[Any] = [f"{summary['cases']:,} cases"]
     if summary["answers"] != summary["cases"]:
@@ -144,7 +145,7 @@ def _headline(summary: dict[str, Any]) -> Content:
     return Content.assemble(*parts)
 
 
-def _facts(figure: dict[str, Any]) -> list[Any]:
+def _facts(figure: Figure) -> list[Any]:
     facts = figure.get("facts") or {}
     if "human_labels" in facts:
         kappa = f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}" if facts["kappa"] is not None else (
@@ -162,7 +163,7 @@ def _facts(figure: dict[str, Any]) -> list[Any]:
     return []
 
 
-def _overlap(summary: dict[str, Any]) -> list[Any]:
+def _overlap(summary: RunSummary) -> list[Any]:
     overlap = summary.get("overlap") or {}
     if not overlap.get("ancestors"):
         return [(f"{overlap.get('note', '')}\n", "$muted")]

@@ -128,8 +128,9 @@ def _read(shelf: Shelf, opened: Opened) -> None:
         names = list(run.summary["metrics"])
         opened.metric = metric if metric in names else names[0] if names else ""
         if baseline is not None and baseline.summary is not None:
-            better = run.summary["metrics"].get(opened.metric, {}).get("better", 1)
-            opened.pairs = pairs_of(shelf.results(baseline), opened.results, opened.metric, better)
+            better = run.summary["metrics"].get(opened.metric)
+            sign = better["better"] if better else 1
+            opened.pairs = pairs_of(shelf.results(baseline), opened.results, opened.metric, sign)
         else:
             opened.results = sorted(opened.results, key=lambda r: _order(r, opened.metric))
     except LlmopsError as error:
@@ -161,13 +162,13 @@ def pareto(states: list[EvalState], run: EvalRun, metric: str) -> list[dict[str,
         if other.suite != run.suite or other.summary is None or metric not in other.summary["metrics"]:
             continue
         figure = other.summary["metrics"][metric]
-        latency = other.summary["metrics"].get("latency", {})
+        latency = other.summary["metrics"].get("latency")
         if figure["mean"] is None:
             continue
         found.append({
             "run": other.name, "column": other.column, "quality": figure["mean"], "low": figure["low"], "high": figure["high"],
-            "latency": latency.get("mean"), "size": other.manifest.get("size_bytes"), "better": figure["better"] or 1,
-            "type": other.manifest.get("quantization") or "",
+            "latency": latency["mean"] if latency else None, "size": other.manifest.get("size_bytes"),
+            "better": figure["better"] or 1, "type": other.manifest.get("quantization") or "",
         })  # fmt: skip
 
     def beaten(a: dict[str, Any], b: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from screens.widgets.line_list import cell
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.gates import Ruling
+    from llmops_tui.evaluation.records import Facts
     from llmops_tui.evaluation.store import EvalRun
     from screens.evaluation.looking import Opened
 
@@ -47,7 +48,7 @@ def classes(opened: Opened, *, utf8: bool) -> Content:
     return Content("No classes: a metric of type classification or calibration has something to show here.")
 
 
-def _confusion(name: str, facts: dict[str, Any], *, utf8: bool) -> Content:
+def _confusion(name: str, facts: Facts, *, utf8: bool) -> Content:
     most = sorted(facts["classes"], key=lambda c: -c["n"])
     names = [c["class"] for c in most][:8]
     counts = {(a, b): n for a, b, n in facts["confusion"]}
@@ -70,14 +71,14 @@ def _confusion(name: str, facts: dict[str, Any], *, utf8: bool) -> Content:
     return Content.assemble(*parts)
 
 
-def _reliability(name: str, facts: dict[str, Any], *, utf8: bool) -> Content:
+def _reliability(name: str, facts: Facts, *, utf8: bool) -> Content:
     full, mark = ("█", "│") if utf8 else ("#", "|")
     parts: list[Any] = [
         (f"{safe_line(name)}: how often answers of a confidence are right · Brier {facts['brier']:.3g}\n", "$muted")
     ]
     for place, one in enumerate(facts["bins"]):
         head = f"{place / 10:.1f}–{(place + 1) / 10:.1f} "
-        if not one["n"]:
+        if one["right"] is None or one["confidence"] is None:
             parts.append((f"{head}no answers\n", "$muted"))
             continue
         right, at = round(one["right"] * 40), min(39, round(one["confidence"] * 40))
@@ -105,7 +106,7 @@ def variations(opened: Opened) -> Content:
         for name, m in v["metrics"].items():
             if name in COSTS:
                 continue
-            clear = m["low"] * m["high"] > 0
+            clear = m["low"] is not None and m["high"] is not None and m["low"] * m["high"] > 0
             parts.append(
                 (
                     f"  {safe_line(name)} {m['difference']:+.3g} {ends(m['low'], m['high'])}",
@@ -116,7 +117,7 @@ def variations(opened: Opened) -> Content:
     for gap in (opened.run.summary or {}).get("gaps") or []:
         parts.append((f"{safe_line(gap['first'])} and {safe_line(gap['second'])}", "bold"))
         for name, m in gap["metrics"].items():
-            clear = m["low"] is not None and m["low"] * m["high"] > 0
+            clear = m["low"] is not None and m["high"] is not None and m["low"] * m["high"] > 0
             parts.append(
                 (
                     f"  {safe_line(name)} {m['difference']:+.3g} {ends(m['low'], m['high'])}",

@@ -19,6 +19,7 @@ from textual.widgets.option_list import Option
 
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.workspace.files import open_regular
 from llmops_tui.workspace.notices import read_notices
 from screens.actions import bindings_of, screen_place
 from screens.base import BaseScreen
@@ -203,9 +204,12 @@ class JobsScreen(BaseScreen):
 
 
 def _tail(path: Path) -> str:
-    if not path.exists():
+    try:
+        with open_regular(path) as reader:
+            size = reader.seek(0, 2)
+            reader.seek(max(0, size - _LOG_BYTES))
+            return reader.read().decode("utf-8", "replace")
+    except FileNotFoundError:
         return ""
-    with path.open("rb") as reader:
-        size = reader.seek(0, 2)
-        reader.seek(max(0, size - _LOG_BYTES))
-        return reader.read().decode("utf-8", "replace")
+    except OSError as error:
+        return f"{path.name} cannot be read: {error.strerror}"

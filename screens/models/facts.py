@@ -11,6 +11,7 @@ from textual.content import Content
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.training.records import ProofStep
 from screens.widgets.proof import proof_table
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Details:
     engine: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     key: str = ""
-    proof: list[dict[str, Any]] = field(default_factory=list)
+    proof: list[ProofStep] = field(default_factory=list)
 
 
 def size_text(size: int) -> str:
@@ -44,9 +45,12 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, variable_of
     from llmops_tui.inference.supervisor import health
+    from llmops_tui.workspace.trust import distrust
 
     if model.kind == "remote":
         variable = variable_of(model)
+        if distrust(services.workspace):
+            return Details(key="not looked for before the workspace is trusted")
         # A keyring may take its time, or ask its owner.
         if not find_key(model):
             return Details(key=f"none in {variable} or the keyring")

@@ -23,6 +23,7 @@ from screens.base import BaseScreen
 from screens.models import getting, making
 from screens.models.facts import Details, facts, read_details, size_text
 from screens.models.memory_panel import MemoryPanel, look
+from screens.removing import offer_removal
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ class ModelsScreen(BaseScreen):
         with Horizontal(id="columns"):
             with Vertical(id="model-side"):
                 with Panel(
-                    title="Models", jump_key="m", id="models", help_text="Enter uses a model in the playground."
+                    title="Models",
+                    jump_key="m",
+                    id="models",
+                    help_text="Enter uses a model in the playground, D deletes it.",
                 ):
                     yield OptionList(id="model-list", markup=False, compact=True)
                 with Panel(title="Memory", jump_key="e", id="memory", help_text="Who holds the memory of each device."):
@@ -84,7 +88,9 @@ class ModelsScreen(BaseScreen):
         self.act("load", self.refresh_models)
 
     def _look_again(self) -> None:
-        if self.is_current:
+        # A look that takes longer than that is not begun anew: on a busy machine it would never end.
+        looking = any(worker.group in {"look", "load"} and worker.is_running for worker in self.workers)
+        if self.is_current and not looking:
             self.act("look", self._look)
 
     async def _look(self) -> None:
@@ -206,6 +212,12 @@ class ModelsScreen(BaseScreen):
         await asyncio.to_thread(self.services.servers.stop, name)
         self.app.say(f"{name} is unloaded.")
         await self.refresh_models()
+
+    def action_remove(self) -> None:
+        """Ask, then forget the model and delete what the workspace has of it."""
+        model = self.current
+        if model is not None:
+            offer_removal(self, "model", model.name, self.refresh_models)
 
     async def action_use(self) -> None:
         """Use the model in the playground."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
@@ -100,7 +100,7 @@ class Run:
             screen.show_figures(Content.styled("generating …  esc stops", "$muted"))
         elif step.end is not None and self.record is not None:
             self._answer.flush()
-            known = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
+            known: dict[str, Any] = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
             known["finish_reason"] = step.end.finish_reason
             self.record = replace(self.record, output=self._answer.text, **known)
             screen.show_figures(figures(self.record))

@@ -10,6 +10,8 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui import __version__
+from llmops_tui.safe_text import safe_line
 from llmops_tui.settings import Settings
 from llmops_tui.user_files import settings_path
 from screens.actions import bindings_of
@@ -62,7 +64,7 @@ class SettingsScreen(BaseScreen):
             if true
         ]
         return Content.assemble(
-            self.app.about_line(), "\n",
+            f"llmops {__version__} · {safe_line(str(self.services.workspace.root))}\n",
             (f"Settings: {settings_path()}   Keys: {keymap_path()}\n", "$muted"),
             (f"Terminal: {', '.join(terminal) or 'local'}", "$muted"),
         )  # fmt: skip

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from llmops_tui.traces.store import Trace
     from screens.traces.screen import TracesScreen
 
+# Lines of what else has a trace's texts that are shown before it is deleted.
+_SHOWN = 8
+
 
 def ask_filter(screen: TracesScreen) -> None:
     """Ask which traces to show."""
@@ -69,25 +72,35 @@ def comment(screen: TracesScreen) -> None:
 
 
 def delete(screen: TracesScreen) -> None:
-    """Ask, then delete the trace and what was said of it from every file of the workspace."""
-    line = screen.line
-    if line is None:
-        return
+    """Show what else has the trace's texts, ask, then delete it and what was said of it from every file of the workspace."""
+    if screen.line is not None:
+        screen.act("removal", _offer_delete, screen, screen.line.id)
+
+
+async def _offer_delete(screen: TracesScreen, trace: str) -> None:
+    from llmops_tui.keeping.removal_of_traces import plan_trace_removal
+    from llmops_tui.traces.store import TraceFilter
+
+    planned = await asyncio.to_thread(plan_trace_removal, screen.services.workspace, TraceFilter(), trace)
 
     def answered(yes: bool | None) -> None:
         if yes:
-            screen.act("removal", _delete, screen, line.id)
+            screen.act("removal", _delete, screen, trace)
 
-    told = "With what was said of it, from every file of the workspace. Backups and datasets made before still have it."
-    screen.app.push_screen(ConfirmDialog(f"Delete {safe_line(line.id)}?", told), answered)
+    told = ["With what was said of it, from every file of the workspace."]
+    told += [f"Goes, too: {safe_line(name)}" for name in planned.files]
+    told += [f"Still has it: {safe_line(one)}" for one in planned.staying]
+    shown = told[:_SHOWN] + ([f"and {len(told) - _SHOWN} more: llmops traces remove {trace}"] if told[_SHOWN:] else [])
+    screen.app.push_screen(ConfirmDialog(f"Delete {safe_line(trace)}?", "\n".join(shown)), answered)
 
 
 async def _delete(screen: TracesScreen, trace: str) -> None:
-    from llmops_tui.keeping.removal_of_records import remove_traces
+    from llmops_tui.keeping.removal_of_traces import remove_traces
     from llmops_tui.traces.store import TraceFilter
 
-    await asyncio.to_thread(remove_traces, screen.services.workspace, TraceFilter(), trace)
-    screen.app.say(f"{safe_line(trace)} is deleted.")
+    done = await asyncio.to_thread(remove_traces, screen.services.workspace, TraceFilter(), trace)
+    still = f" {len(done.staying)} places still have its texts: {safe_line(done.staying[0])}" if done.staying else ""
+    screen.app.say(f"{safe_line(trace)} is deleted.{still}")
     await screen.refresh_all()
 
 

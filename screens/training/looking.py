@@ -11,6 +11,7 @@ from llmops_tui.training.history import History, HistoryReader
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.records import ProofStep
     from llmops_tui.training.runs import Run, RunState, RunStore
     from screens.services import Services
 
@@ -43,7 +44,7 @@ class Looking:
     runs: list[Shown] = field(default_factory=list)
     recipes: list[KeptRecipe] = field(default_factory=list)
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
-    proofs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    proofs: dict[str, list[ProofStep]] = field(default_factory=dict)
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     readers: dict[str, HistoryReader] = field(default_factory=dict)
     # What the book says, and the stamp it had then; the records of other programs' runs with the stamps of their files.
@@ -59,6 +60,7 @@ class Looking:
 def read_all(services: Services, before: Looking) -> Looking:
     """Read everything again; records go on from where they were read to."""
     from llmops_tui.training.foreign_runs import watched
+    from llmops_tui.workspace.trust import require_trust
 
     store = services.training
     looking = Looking(plans=before.plans, proofs=before.proofs, readers=before.readers)
@@ -78,6 +80,7 @@ def read_all(services: Services, before: Looking) -> Looking:
         looking.runs.append(Shown(state.run.name, state.run.folder, state.state, reader.history, state))
     for folder in watched(services.journal):
         try:
+            require_trust(services.workspace, f"{folder} is outside the workspace")
             history = _foreign(folder, looking, before)
             looking.runs.append(Shown(folder.name, folder, history.ended or "elsewhere", history))
         except (LlmopsError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Small modal dialogs: confirm, write a line, choose from a list."""
+"""Small modal dialogs: confirm, write a line, choose from a list. What they are told is foreign text in part, and shown harmless."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from llmops_tui.safe_text import safe_line
+from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
 
@@ -35,8 +35,8 @@ class ConfirmDialog(Modal[bool]):
     def compose(self) -> ComposeResult:
         """The question and the two keys."""
         with Vertical(classes="dialog"):
-            yield Static(Content(self._question), classes="dialog-title")
-            yield Static(Content(self._consequence), classes="dialog-text")
+            yield Static(Content(safe_text(self._question)), classes="dialog-title")
+            yield Static(Content(safe_text(self._consequence)), classes="dialog-text")
             with Horizontal(classes="dialog-keys"):
                 yield Static(Content.assemble(("y", "$accent bold"), " yes   ", ("n", "$accent bold"), " no"))
 
@@ -60,9 +60,9 @@ class LineDialog(Modal[str | None]):
     def compose(self) -> ComposeResult:
         """The title, the field, and what to write."""
         with Vertical(classes="dialog"):
-            yield Static(Content(self._title), classes="dialog-title")
+            yield Static(Content(safe_text(self._title)), classes="dialog-title")
             yield Field(self._value, id="line", compact=True)
-            yield Static(Content(self._hint), classes="dialog-text")
+            yield Static(Content(safe_text(self._hint)), classes="dialog-text")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -102,7 +102,7 @@ class ChoiceDialog(Modal[str | None]):
     def compose(self) -> ComposeResult:
         """The title, the filter and the list."""
         with Vertical(classes="dialog dialog-tall"):
-            yield Static(Content(self._title), classes="dialog-title")
+            yield Static(Content(safe_text(self._title)), classes="dialog-title")
             yield Field(placeholder="type to narrow", id="narrow", compact=True)
             yield OptionList(id="choices", markup=False, compact=True)
 
@@ -151,4 +151,4 @@ class ChoiceDialog(Modal[str | None]):
         if options.option_count:
             options.highlighted = 0
         else:
-            options.add_option(Option(Content.styled(self._empty, "$muted"), disabled=True))
+            options.add_option(Option(Content.styled(safe_text(self._empty), "$muted"), disabled=True))

@@ -8,9 +8,10 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.finish.proof_table import TABLE_HEADERS, table
+from llmops_tui.training.records import ProofStep
 
 
-def proof_table(steps: list[dict[str, Any]]) -> Content:
+def proof_table(steps: list[ProofStep]) -> Content:
     """The proof of what was exported."""
     rows = [TABLE_HEADERS, *table(steps)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(TABLE_HEADERS))]

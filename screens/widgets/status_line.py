@@ -1,4 +1,4 @@
-"""The one status line of every screen: workspace, model, load, jobs, alerts; each part is a place to go."""
+"""The one status line of every screen: workspace and its trust, model, load, jobs, alerts; each part is a place to go."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from llmops_tui.safe_text import safe_line
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
 _GAUGE_SAMPLES = 5
+# Names may be long; what stands behind them matters more.
+_MODEL, _NAME, _SHORT_NAME = 40, 24, 12
+# Between two parts, and so much that all parts together have at the ends of the line.
+_GAP = 2
+_LEANEST = 4
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the status line shows. Loads in percent; none where they cannot be known."""
+    """What the status line shows. Loads in percent, none where they cannot be known; no model before it is known."""
 
     workspace: str = ""
-    model: str = ""
+    standing: str = ""
+    model: str | None = None
     loaded: bool = False
     tokens_per_s: float | None = None
     cpu: tuple[float, ...] = ()
@@ -78,34 +84,51 @@ class StatusLine(Horizontal):
     def __init__(self, *, utf8: bool) -> None:
         super().__init__(id="status-line")
         self._utf8 = utf8
+        self._status = Status()
 
     def compose(self) -> ComposeResult:
         """The parts, left to right."""
-        for place in ("workspace", "model", "gpu", "cpu", "jobs", "alerts"):
+        for place in ("workspace", "standing", "model", "gpu", "cpu", "jobs", "alerts"):
             yield StatusPart(place)
 
     def show(self, status: Status) -> None:
-        """Show a new status."""
-        mark = ("▣" if status.loaded else "□") if self._utf8 else ("[x]" if status.loaded else "[ ]")
-        speed = f" · {status.tokens_per_s:,.0f} tok/s" if status.tokens_per_s else ""
-        parts = {
-            "workspace": Content(safe_line(status.workspace)),
-            "model": Content.assemble(
-                (mark, "$success" if status.loaded else "$muted"), " ", safe_line(status.model or "no model"),
-                (speed, "$muted"),
-            ),
-            "gpu": self._load("GPU", status.gpu, status.gpu_memory),
-            "cpu": self._load("CPU", status.cpu, ""),
-            "jobs": Content(f"⛭ {status.jobs} {safe_line(status.job_title, 40)}".strip()) if status.jobs else Content(""),
-            "alerts": Content.styled(f"⚠ {status.notices}", "$warning") if status.notices else Content(""),
-        }  # fmt: skip
+        """Show a new status: as much of it as fits, what can be looked up elsewhere going first."""
+        self._status = status
+        for leanness in range(_LEANEST + 1):
+            parts = self._parts(status, leanness)
+            if sum(part.cell_length + _GAP for part in parts.values() if part.plain) <= self.size.width:
+                break
         for place, content in parts.items():
             self.query_one(f"#status-{place}", StatusPart).show(content)
 
-    def _load(self, name: str, values: tuple[float, ...], note: str) -> Content:
-        if not values:
+    def on_resize(self) -> None:
+        """More fits now, or less."""
+        self.show(self._status)
+
+    def _parts(self, status: Status, leanness: int) -> dict[str, Content]:
+        """What is said in each place; with ``leanness`` first bars go, then titles and speed, then figures, then loads."""
+        mark = ("▣" if status.loaded else "□") if self._utf8 else ("[x]" if status.loaded else "[ ]")
+        warning, wheel = ("⚠", "⛭") if self._utf8 else ("!", "jobs")
+        speed = f" · {status.tokens_per_s:,.0f} tok/s" if status.tokens_per_s and leanness < 2 else ""
+        title = f" {safe_line(status.job_title, 40)}" if status.job_title and leanness < 2 else ""
+        return {
+            "workspace": Content(safe_line(status.workspace, _NAME if leanness < 3 else _SHORT_NAME)),
+            "standing": Content.styled(status.standing and f"{warning} {status.standing}", "$warning bold"),
+            "model": Content("") if status.model is None else Content.assemble(
+                (mark, "$success" if status.loaded else "$muted"), " ",
+                safe_line(status.model or "no model", _MODEL if leanness < 3 else _NAME), (speed, "$muted"),
+            ),
+            "gpu": self._load("GPU", status.gpu, status.gpu_memory if leanness < 3 else "", leanness),
+            "cpu": self._load("CPU", status.cpu, "", leanness),
+            "jobs": Content(f"{wheel} {status.jobs}{title}") if status.jobs else Content(""),
+            "alerts": Content.styled(f"{warning} {status.notices}", "$warning") if status.notices else Content(""),
+        }  # fmt: skip
+
+    def _load(self, name: str, values: tuple[float, ...], note: str, leanness: int) -> Content:
+        if not values or leanness == _LEANEST:
             return Content("")
-        return Content.assemble((f"{name} ", "$muted"), gauge(values, utf8=self._utf8), f" {note}".rstrip())
+        figures = gauge(values, utf8=self._utf8) if leanness < 1 else f"{values[-1]:3.0f}%"
+        return Content.assemble((f"{name} ", "$muted"), figures, f" {note}".rstrip())
 
 
 class LoadHistory:

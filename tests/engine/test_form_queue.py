@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -28,6 +29,10 @@ INNOCENT = {"type": "json_object"}
 
 def costly(number: int, comment: str = "") -> dict[str, Any]:
     return {"type": "grammar", "grammar": f'root ::= "costly {number}"{comment}\n'}
+
+
+def innocent(number: int) -> dict[str, Any]:
+    return {"type": "grammar", "grammar": f'root ::= "plain {number}"\n'}
 
 
 class Checks:
@@ -63,9 +68,9 @@ class Checks:
         return sum(asked == form for _, asked in self.asked)
 
 
-async def outcome(checker: FormChecker, form: dict[str, Any]) -> str:
+async def outcome(checker: FormChecker, form: dict[str, Any], client: str = "") -> str:
     try:
-        return await checker.grammar_of(form)
+        return await checker.grammar_of(form, client)
     except LlmopsError as error:
         return error.code
 
@@ -127,6 +132,25 @@ async def test_more_costly_forms_than_may_wait_are_told_so_and_an_innocent_one_i
     assert await outcome(checker, INNOCENT) == "start: /x/"
     # Not having been tried says nothing of a form.
     assert await outcome(checker, costly(29)) == "grammar_too_costly"
+    checker.close()
+
+
+async def test_forms_of_clients_take_turns_and_one_that_fills_the_queue_gives_way() -> None:
+    checks = Checks()
+    checker = FormChecker("", [], checks)
+    many = [asyncio.create_task(outcome(checker, innocent(0), "many"))]
+    await asked(checks)
+    many += [asyncio.create_task(outcome(checker, innocent(n), "many")) for n in range(1, 71)]
+    await asyncio.sleep(0)
+    few = [asyncio.create_task(outcome(checker, innocent(100 + n), "few")) for n in range(5)]
+    await asyncio.sleep(0)
+    checks.permits.release(1000)
+    assert [await one for one in few] == ["start: /x/"] * 5
+    codes = Counter([await one for one in many])
+    # The queue takes 64 beside the one that is being tried, and five of those had to go.
+    assert codes == {"start: /x/": 60, "form_queue_full": 11}
+    order = [form["grammar"] for _, form in checks.asked]
+    assert max(order.index(innocent(100 + n)["grammar"]) for n in range(5)) <= 1 + 2 * 5
     checker.close()
 
 

@@ -19,7 +19,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server import doors, guard
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace

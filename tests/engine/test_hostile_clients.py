@@ -23,7 +23,8 @@ from llmops_tui.inference.server import doors, guard
 from llmops_tui.inference.server.callers import key_name
 from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, listen_at
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
@@ -241,6 +242,53 @@ async def test_where_every_place_is_at_work_a_newcomer_is_told_so_and_the_others
         go_on.set()
         for reader, writer in open_ones:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+
+
+async def test_an_address_that_has_taken_all_places_gives_some_up_and_answers_that_began_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go_on, begun = asyncio.Event(), 0
+
+    async def working(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal begun
+        begun += 1
+        if begun <= 2:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+            await send({"type": "http.response.body", "body": b"so far", "more_body": True})
+            await go_on.wait()
+            await send({"type": "http.response.body", "body": b" and whole"})
+            return
+        await go_on.wait()
+        await guard.answer(send, 200, {})
+
+    async with small_server(monkeypatch, working) as (_, port):
+        request = HEAD.replace(b"POST", b"GET") + b"\r\n"
+
+        async def come(address: str, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+            made, before = [], begun
+            for _ in range(count):
+                pair = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+                pair[1].write(request)
+                made.append(pair)
+                while begun == before:
+                    await asyncio.sleep(0)
+                before = begun
+            return made
+
+        greedy = await come("127.0.0.1", 8)
+        others = await come("127.0.0.2", 4)
+        # Equal now: one more of either is turned away, and nobody else is.
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        writer.close()
+        go_on.set()
+        answers = [(await reader.read()) for reader, _ in greedy]
+        assert [b"so far" in answer for answer in answers] == [True] * 2 + [False] * 6
+        assert all(b"and whole" in answer for answer in answers[:2])
+        assert [answer[9:12] for answer in answers] == [b"200"] * 4 + [b"503"] * 4
+        assert all([(await reader.readline()).startswith(b"HTTP/1.1 200 ") for reader, _ in others])
+        for _, writer in (*greedy, *others):
             writer.close()
 
 

@@ -13,6 +13,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
+from llmops_tui.jobs.worker import _entry
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.waiting import wait_for
@@ -73,6 +74,12 @@ def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:
     failed = ended(launcher, launcher.start(kind="x", title="x", entry="os:system", arguments={"command": "true"}))
     assert failed.state == JobState.FAILED
     assert "not a part of llmops" in failed.cause
+
+
+def test_a_job_recorded_before_its_module_moved_can_be_resumed() -> None:
+    assert _entry("llmops_tui.training.finish.exporting:export") is _entry(
+        "llmops_tui.training.worker.exporting:export"
+    )
 
 
 def test_a_cancelled_job_ends_and_can_be_resumed(launcher: JobLauncher, endless: Job) -> None:

@@ -20,7 +20,8 @@ from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server.pulse import Pulse
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import start_time
 from llmops_tui.models.registry import ModelRegistry

@@ -12,7 +12,8 @@ import pytest
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.holding import lock_of
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace

@@ -22,7 +22,8 @@ from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.holding import lock_of
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor, health
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor, health
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue

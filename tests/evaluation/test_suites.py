@@ -18,7 +18,8 @@ from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.shipped import shipped
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.evaluation.suite import Variation, check_suite, parse_suite, read_suite
+from llmops_tui.evaluation.suite import Variation, check_suite, parse_suite
+from llmops_tui.evaluation.suite_file import read_suite
 from llmops_tui.evaluation.variations import vary
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.workspace.catalogue import Catalogue

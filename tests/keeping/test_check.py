@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 from pathlib import Path
@@ -10,13 +11,19 @@ import pytest
 
 from llmops_tui.keeping.check import check
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.monitoring.rules import save_rules
 from llmops_tui.workspace import seals
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import try_lock
+from llmops_tui.workspace.sealed_names import SEALS, sealed_files
 from llmops_tui.workspace.seals import load, seal
 from tests.commands import Llmops
 from tests.keeping.conftest import fill_traces
+from tests.keeping.spoiling import replaced
+from tests.keeping.whole import RULE
 
 
 def flip(path: Path, bit: int) -> None:
@@ -29,9 +36,7 @@ def flip(path: Path, bit: int) -> None:
 
 
 def names(workspace: Workspace) -> list[str]:
-    return [
-        name for name in [*seals.sealed_files(workspace.root), seals.FILE] if (workspace.root / name).stat().st_size
-    ]
+    return [name for name in [*sealed_files(workspace.root), SEALS] if (workspace.root / name).stat().st_size]
 
 
 def test_a_workspace_at_rest_is_clean_and_a_check_changes_nothing_it_keeps(lived: Workspace) -> None:
@@ -220,3 +225,66 @@ def test_a_dataset_that_is_replaced_as_a_whole_is_not_sealed_as_right(lived: Wor
     seal(lived)
     assert load(lived).files[name] == before
     assert any(error.place == name for error in check(lived).errors)
+
+
+@pytest.fixture
+def nobody_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process wrote is its own to seal; here another one is played."""
+    monkeypatch.setattr(seals, "_WROTE", set())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "models/support-base-Q4_K_M.gguf",
+        "models/support-base-hf/config.json",
+        "runs/job_old/state.json",
+        "runs/job_old/output.log",
+        "alerts.yaml",
+    ],
+)
+def test_a_file_that_is_replaced_as_a_whole_keeps_its_seal(lived: Workspace, name: str, nobody_wrote: None) -> None:
+    path = lived.root / name
+    if name == "alerts.yaml":
+        path.write_text(RULE)
+        seal(lived, again=True)
+    before = load(lived).files[name]
+    replaced(path)
+    seal(lived)
+    assert load(lived).files[name] == before
+    assert any(error.place == name for error in check(lived).errors)
+    check(lived, accept=True)
+    assert not check(lived).errors
+
+
+def test_whoever_writes_a_file_renews_its_seal(lived: Workspace, nobody_wrote: None) -> None:
+    save_rules(lived.alert_rules, RULE)
+    seal(lived)
+    save_rules(lived.alert_rules, RULE.replace("errors,", "failures,"))
+    seal(lived)
+    assert not check(lived).errors
+    # A model that is made again under its name is registered anew.
+    registry = ModelRegistry(Catalogue(lived))
+    path = registry.get("support-base-q4").path
+    registry.remove("support-base-q4")
+    path.with_name("beside").write_bytes(registry.get("support-base").path.read_bytes())
+    path.with_name("beside").replace(path)
+    registry.add(path, "support-base-q4")
+    seal(lived)
+    assert not check(lived).errors
+
+
+def test_the_folder_of_a_job_at_work_is_left_to_whoever_is_at_work(lived: Workspace, nobody_wrote: None) -> None:
+    folder = lived.runs / "job_old"
+    name = "runs/job_old/state.json"
+    lock = try_lock(folder / "work.lock")
+    assert lock is not None
+    before = load(lived).files[name]
+    write_atomic(folder / "state.json", '{"step": 4}')
+    seal(lived)
+    assert load(lived).files[name] == before
+    seals.wrote(folder)
+    os.close(lock)
+    seal(lived)
+    assert load(lived).files[name] != before
+    assert not check(lived).errors

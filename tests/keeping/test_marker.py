@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.check import check
 from llmops_tui.keeping.gc import collect, plan
 from llmops_tui.keeping.restore import restore
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.monitoring.history import History
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
@@ -138,6 +140,46 @@ def test_a_workspace_that_was_moved_away_leaves_no_ghost(sample: Workspace) -> N
     assert not sample.root.exists()
     moved = Workspace(sample.root.with_name("elsewhere"))
     assert ModelRegistry(Catalogue(moved)).get("support-base")
+
+
+@pytest.mark.parametrize(
+    "away", [lambda root: shutil.move(root, root.with_name("elsewhere")), shutil.rmtree], ids=["moved", "deleted"]
+)
+def test_whoever_has_it_open_when_it_goes_is_told_and_makes_no_ghost(
+    sample: Workspace, away: Callable[[Path], None]
+) -> None:
+    """SQLite itself would go on in the file that nobody finds."""
+    catalogue, journal, history = Catalogue(sample), Journal(sample), History(sample.history)
+    catalogue.read(lambda _book: None)
+    journal.save_draft("d", {"text": "before"})
+    history.add(1.0, {"host.cpu": 1.0})
+    history.flush()
+    away(sample.root)
+    event = {"started_at": 1.0, "model": "m", "output": "", "finish_reason": "stop"}
+    for use in (
+        journal.draft_keys, lambda: journal.save_draft("d", {"text": "after"}), lambda: journal.append("request", "r", event),
+        lambda: catalogue.read(lambda _book: None), lambda: catalogue.write(lambda book: book.execute("SELECT 1")),
+        lambda: JobLauncher(sample).place().__enter__(), history.alerts, lambda: note_and_flush(history),
+    ):  # fmt: skip
+        with pytest.raises(LlmopsError):
+            use()
+        assert not sample.root.exists()
+
+
+def note_and_flush(history: History) -> None:
+    history.add(2.0, {"host.cpu": 2.0})
+    history.flush()
+
+
+def test_a_workspace_that_was_exchanged_is_gone_on_with(sample: Workspace, filled_once: Path) -> None:
+    """As a restore does under an open app."""
+    journal = Journal(sample)
+    journal.save_draft("mine", {"text": "old"})
+    sample.root.rename(sample.root.with_name("old"))
+    shutil.copytree(filled_once, sample.root)
+    assert "mine" not in journal.draft_keys()
+    journal.save_draft("mine", {"text": "new"})
+    assert Journal(sample).load_draft("mine") == {"text": "new"}
 
 
 def test_a_book_of_another_workspace_is_not_taken_for_this_ones(sample: Workspace, tmp_path: Path) -> None:

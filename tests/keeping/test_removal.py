@@ -10,7 +10,8 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import identify
 from llmops_tui.keeping.check import check

@@ -12,7 +12,8 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.keeping import erasing
 from llmops_tui.keeping.check import check
-from llmops_tui.keeping.removal_of_records import Kept, plan_record_removal, remove_record, remove_traces
+from llmops_tui.keeping.removal_of_records import Kept, plan_record_removal, remove_record
+from llmops_tui.keeping.removal_of_traces import remove_traces
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.feedback import give
 from llmops_tui.traces.store import TraceFilter, TraceStore
@@ -27,11 +28,11 @@ MARK = "Zwiebelturmuhr"
 EVERYTHING = TraceFilter.parse("", 0.0)
 
 
-def ask(workspace: Workspace, count: int) -> None:
+def ask(workspace: Workspace, count: int, at: float = 1_796_000_000.0) -> None:
     journal = Journal(workspace)
     journal.append_many([
         ("request", f"run_x{n:05d}", {
-            "started_at": 1_796_000_000.0 + n, "model": "support-base", "finish_reason": "stop", "total_ms": 5.0, "parameters": {},
+            "started_at": at + n, "model": "support-base", "finish_reason": "stop", "total_ms": 5.0, "parameters": {},
             "messages": [{"role": "user", "content": f"{MARK} {n}"}], "output": f"an answer about {MARK} {n} " * 20,
         }) for n in range(count)
     ])  # fmt: skip
@@ -98,7 +99,7 @@ def test_one_trace_goes_and_the_others_stay(lived: Workspace) -> None:
     llmops = Llmops(lived)
     ask(lived, 3)
     shown = llmops.run("traces", "remove", "run_x00001")
-    assert shown == {"done": False, "traces": 1}
+    assert (shown["done"], shown["traces"], shown["files"]) == (False, 1, [])
     llmops.run("traces", "remove", "run_x00001", "--yes")
     left = [line["trace"] for line in llmops.run("traces", "list", "--filter", MARK)["traces"]]
     assert left == ["run_x00002", "run_x00000"]

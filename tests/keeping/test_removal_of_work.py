@@ -329,8 +329,8 @@ def test_a_jobs_folder_is_not_cleared_away_from_whoever_goes_on_in_it(
     monkeypatch.setattr("llmops_tui.jobs.store._DOOR_SECONDS", 0.0)
     planned, refusals = gc.plan, []
 
-    def meanwhile(*given: Any) -> Any:
-        found = planned(*given)
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        found = planned(*given, **named)
         with pytest.raises(LlmopsError) as caught:
             launcher.resume(job.id)
         refusals.append(caught.value.code)

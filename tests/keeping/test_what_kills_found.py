@@ -16,10 +16,11 @@ from llmops_tui import settings as settings_module
 from llmops_tui.datasets.importing import import_now, read_rejects, rejects_path
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.keeping import gc, removal_of_records
+from llmops_tui.keeping import gc, removal_of_records, removal_of_traces
 from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.check import check
-from llmops_tui.keeping.removal_of_records import Kept, remove_record, remove_traces
+from llmops_tui.keeping.removal_of_records import Kept, remove_record
+from llmops_tui.keeping.removal_of_traces import remove_traces
 from llmops_tui.keeping.restore import restore
 from llmops_tui.monitoring import rules
 from llmops_tui.prompts.store import PromptStore
@@ -148,8 +149,8 @@ def test_rows_that_another_dataset_just_took_for_its_own_are_not_removed(
     import_now(store, [file], "one", "messages")
     planned = removal_of_records.plan_record_removal
 
-    def meanwhile(*given: Any) -> Any:
-        found = planned(*given)
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        found = planned(*given, **named)
         import_now(store, [file], "two", "messages")
         return found
 
@@ -194,8 +195,8 @@ def test_rows_that_nobody_needed_are_not_cleared_away_from_whoever_needs_them_no
     store.catalogue.write(lambda book: book.execute("UPDATE workspace SET made_at = 0"))
     planned = gc.plan
 
-    def meanwhile(*given: Any) -> Any:
-        found = planned(*given)
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        found = planned(*given, **named)
         import_now(store, [file], "two", "messages")
         return found
 
@@ -209,7 +210,7 @@ def test_rows_that_nobody_needed_are_not_cleared_away_from_whoever_needs_them_no
 
 def test_an_erasure_that_was_cut_off_is_told_and_ended(lived: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(removal_of_records, "erase_deleted", die)
+        patch.setattr(removal_of_traces, "erase_deleted", die)
         with pytest.raises(Killed):
             remove_traces(lived, TraceFilter(), "run_000005")
     store = TraceStore(Catalogue(lived), Journal(lived))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -14,9 +15,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmops_tui.hardware.gpus import GpuSampler
+from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.inference.server.metrics import ServerMetrics
+from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.monitoring.dashboard import dashboard_json, queries
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.exporter import page
@@ -25,6 +27,8 @@ from llmops_tui.monitoring.rules import save_rules
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
+from tests.engine.certificates import make_certificate
+from tests.engine.test_guard import free_port
 from tests.fakes import FakeClock, FakeNvml
 from tests.monitoring.test_watching import NOON, request
 
@@ -46,7 +50,16 @@ def moment(workspace: Workspace, journal: Journal) -> Moment:
     job = JobStore(journal).add(kind="train", title="t", spec={})
     found = recorder.look()
     recorder.stop()
-    engine = EngineLoad("m", 1, running=2, slots=4, cache=0.5, prefix_hits=0.1, prompt_rate=100.0, decode_rate=50.0)
+    engine = EngineLoad(
+        "m",
+        ProcessIdentity(1, 1.0),
+        running=2,
+        slots=4,
+        cache=0.5,
+        prefix_hits=0.1,
+        prompt_rate=100.0,
+        decode_rate=50.0,
+    )
     return replace(found, engines=(engine,), jobs=(job,))
 
 
@@ -88,7 +101,7 @@ def test_an_engine_is_up_only_where_a_request_would_be_answered(moment: Moment) 
     from dataclasses import replace
 
     states = ["ok", "loading", "restarting", "failing", "failed", "silent", "dead"]
-    engines = tuple(EngineLoad(f"m-{state}", 1, state=state) for state in states)
+    engines = tuple(EngineLoad(f"m-{state}", ProcessIdentity(1, 1.0), state=state) for state in states)
     found = samples(page(replace(moment, engines=engines), []).decode())
     for state in states:
         assert found[f'llmops_engine_up{{"model_name": "m-{state}"}}'] == float(state == "ok")
@@ -164,6 +177,32 @@ def test_the_address_asks_for_a_key_and_answers_prometheus(workspace: Workspace)
         assert "llmops_host_cpu_percent{}" in samples(answer.text)
         rebound = httpx.get(told["url"], headers={"Authorization": f"Bearer {key}", "Host": "evil.example"})
         assert rebound.status_code == 403
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+
+
+def test_the_address_is_encrypted_where_a_certificate_is_given(workspace: Workspace, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    port = free_port()
+    llmops = Llmops(workspace)
+    llmops.run("monitor", "--once", "--tls-cert", str(certificate), "--tls-key", str(key), code=2)
+    alone = llmops.run("monitor", "--serve", "--port", str(port), "--tls-cert", str(certificate), code=3)
+    assert alone["error"]["code"] == "bad_certificate"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", "monitor", "--serve",
+         "--port", str(port), "--tls-cert", str(certificate), "--tls-key", str(key)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert told["url"] == f"https://127.0.0.1:{port}/metrics"
+        assert told["encrypted"]
+        context = ssl.create_default_context(cafile=str(certificate))
+        assert httpx.get(told["url"], verify=context).status_code == 401
+        with pytest.raises(httpx.TransportError):
+            httpx.get(told["url"].replace("https", "http"))
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == 0

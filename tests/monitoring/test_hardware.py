@@ -11,7 +11,9 @@ import pynvml
 import pytest
 
 from llmops_tui.hardware.amd import AmdSource
-from llmops_tui.hardware.gpus import RETRY_SECONDS, Gpu, GpuLink, GpuSampler
+from llmops_tui.hardware.gpu_sampler import GpuSampler
+from llmops_tui.hardware.gpu_source import RETRY_SECONDS
+from llmops_tui.hardware.gpus import Gpu, GpuLink
 from llmops_tui.hardware.host import HostSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.hardware.processes import Ours, ProcessSampler

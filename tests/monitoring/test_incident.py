@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.errors import NotFoundError
+from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.changes import ChangeWatch
@@ -193,18 +194,31 @@ def test_models_that_come_go_and_die_are_seen(workspace: Workspace) -> None:
     def look(*engines: EngineLoad) -> list[str]:
         return [change.text for change in watch.look(NOON, engines)[0]]
 
-    assert look(EngineLoad("m", 1, 10)) == []
-    assert look(EngineLoad("m", 1, 10), EngineLoad("n", 2, None, state="loading")) == ["n was loaded"]
-    assert look(EngineLoad("m", 1, 10), EngineLoad("n", 2, 20)) == []
-    assert look(EngineLoad("m", 1, 11, failure="killed"), EngineLoad("n", 2, 20)) == [
-        "m: its engine was started again: killed"
-    ]
-    assert look(EngineLoad("m", 5, 12), EngineLoad("n", 2, state="dead")) == [
+    assert look(EngineLoad("m", ProcessIdentity(1, 1.0), ProcessIdentity(10, 1.0))) == []
+    assert look(
+        EngineLoad("m", ProcessIdentity(1, 1.0), ProcessIdentity(10, 1.0)),
+        EngineLoad("n", ProcessIdentity(2, 1.0), None, state="loading"),
+    ) == ["n was loaded"]
+    assert (
+        look(
+            EngineLoad("m", ProcessIdentity(1, 1.0), ProcessIdentity(10, 1.0)),
+            EngineLoad("n", ProcessIdentity(2, 1.0), ProcessIdentity(20, 1.0)),
+        )
+        == []
+    )
+    assert look(
+        EngineLoad("m", ProcessIdentity(1, 1.0), ProcessIdentity(11, 1.0), failure="killed"),
+        EngineLoad("n", ProcessIdentity(2, 1.0), ProcessIdentity(20, 1.0)),
+    ) == ["m: its engine was started again: killed"]
+    assert look(
+        EngineLoad("m", ProcessIdentity(5, 1.0), ProcessIdentity(12, 1.0)),
+        EngineLoad("n", ProcessIdentity(2, 1.0), state="dead"),
+    ) == [
         "m was loaded",
         "n: its server ended without a word",
     ]
-    assert look(EngineLoad("n", 2, state="dead")) == ["m was unloaded"]
-    assert look(EngineLoad("n", 2, state="dead")) == []
+    assert look(EngineLoad("n", ProcessIdentity(2, 1.0), state="dead")) == ["m was unloaded"]
+    assert look(EngineLoad("n", ProcessIdentity(2, 1.0), state="dead")) == []
 
 
 def test_the_command_line_tells_an_incident(workspace: Workspace, journal: Journal) -> None:

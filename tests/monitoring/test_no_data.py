@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.jobs.process import identify
+from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import SILENT_SECONDS, Alert, AlertEngine, run_command
 from llmops_tui.monitoring.engines import EngineLoad
@@ -482,10 +482,10 @@ def test_a_server_that_was_killed_is_down_until_its_model_is_stopped(workspace: 
 
 
 def test_of_an_engine_that_says_nothing_only_that_is_known() -> None:
-    silent = EngineLoad("m", 1, state="silent")
+    silent = EngineLoad("m", ProcessIdentity(1, 1.0), state="silent")
     assert of_engines([silent]) == {"engine.m.up": 0.0}
-    assert of_engines([EngineLoad("m", 1, state="loading")])["engine.m.up"] is None
-    assert of_engines([EngineLoad("m", 1)])["engine.m.up"] == 1.0
+    assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0), state="loading")])["engine.m.up"] is None
+    assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])["engine.m.up"] == 1.0
     assert "does not answer" in silent.why_down
 
 
@@ -512,7 +512,7 @@ def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspa
     latencies = Latencies()
     latencies.observe(journal.timings_after(0)[0], 5.0)
     known = (
-        series.of_host(moment.host) | series.of_gpus(moment.gpus.gpus) | series.of_engines([EngineLoad("m", 1)])
+        series.of_host(moment.host) | series.of_gpus(moment.gpus.gpus) | series.of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])
         | happenings.Recent().of_gpus(moment.gpus.gpus, 0.0) | series.of_latencies(latencies, 5.0)
         | happenings.of_jobs(JobStore(journal).all(), [])
     )  # fmt: skip

@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.hardware.gpus import GpuSampler
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
+from llmops_tui.hardware.processes import Ours
+from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
 from llmops_tui.monitoring.energy import energy_between
+from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.grains import GRAINS
 from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.latency import Latencies, Minute
@@ -27,6 +30,7 @@ from llmops_tui.monitoring.replay import replay
 from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, dump_rules, parse_rules, save_rules
 from llmops_tui.monitoring.series import of_latencies
 from llmops_tui.monitoring.sketch import ACCURACY, LatencySketch
+from llmops_tui.monitoring.under_way import ours
 from llmops_tui.monitoring.what_ran import what_ran
 from llmops_tui.workspace.journal import Journal, Timing
 from llmops_tui.workspace.layout import Workspace
@@ -125,8 +129,45 @@ def test_what_is_too_old_is_dropped_grain_by_grain(tmp_path: Path) -> None:
     rows = history._opened().execute("SELECT grain, count(*) FROM chunks GROUP BY grain").fetchall()
     # Seconds and tens of seconds of two days ago are gone, the minute is kept for 90 days.
     assert dict(rows) == {1: 1, 10: 1, 60: 2}
+    for day in range(3, 92, 4):
+        history.add(NOON + day * 86_400, {"b": 1.0})
+    history.flush()
     history.prune(NOON + 91 * 86_400)
-    assert history._opened().execute("SELECT count(*) FROM chunks WHERE grain = 60").fetchone()[0] == 1
+    kept = "SELECT count(*) FROM chunks WHERE grain = 60 AND series = 'a'"
+    assert history._opened().execute(kept).fetchone()[0] == 1
+    history.close()
+
+
+def test_a_clock_that_leaps_drops_nothing_until_it_is_shown_to_be_right(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.db")
+
+    def count() -> int:
+        return int(history._opened().execute("SELECT count(*) FROM chunks WHERE series = 'a'").fetchone()[0])
+
+    for hour in range(0, 72, 2):
+        history.add(NOON + hour * 3600, {"a": 1.0})
+    history.flush()
+    before = count()
+    ahead = NOON + 10 * 365 * 86_400
+    # Also while what is measured by the wrong clock is kept already.
+    for hour in range(0, 12, 2):
+        with pytest.raises(LlmopsError, match=r"the clock is 3,64\d days ahead") as refused:
+            history.prune(ahead + hour * 3600)
+        assert refused.value.code == "clock_ahead"
+        history.add(ahead + hour * 3600, {"b": 1.0})
+        history.flush()
+    assert count() == before
+    # Set right again, time goes on as it did; what is of a time to come is no witness.
+    history.prune(NOON + 73 * 3600)
+    assert history.read("a", NOON, NOON + 73 * 3600, NOON + 73 * 3600).grain == 60
+    with pytest.raises(LlmopsError, match="the clock is"):
+        history.prune(ahead + 12 * 3600)
+    # A day of measuring shows that it is right.
+    for hour in range(12, 30, 2):
+        history.add(ahead + hour * 3600, {"b": 1.0})
+    history.flush()
+    history.prune(ahead + 30 * 3600)
+    assert count() == 0
     history.close()
 
 
@@ -445,3 +486,13 @@ def test_a_simulated_day() -> None:
 @pytest.mark.slow
 def test_a_simulated_day_of_a_million_requests() -> None:
     simulate(1_000_000, 2)
+
+
+def test_a_server_is_its_process_only_where_number_and_start_agree() -> None:
+    there = identify(os.getppid())
+    assert there is not None
+    assert ours((EngineLoad("m", there, state="silent"),), ())[there.pid] == Ours("m", "server")
+    # One of another container that has the number of a process here, and one that has ended.
+    assert there.pid not in ours((EngineLoad("m", ProcessIdentity(there.pid, there.started + 1)),), ())
+    told = EngineLoad("m", there, ProcessIdentity(7, 1.0)).as_dict()
+    assert (told["pid"], told["engine_pid"]) == (there.pid, 7)

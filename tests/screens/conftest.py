@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import TextArea
+from textual.worker import WorkerCancelled
 
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.journal import Journal
@@ -77,7 +79,9 @@ async def settle(pilot: Pilot[int]) -> None:
         working = [w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running]
         if not working:
             break
-        await pilot.app.workers.wait_for_complete(working)
+        # One that a newer look of its group replaced has ended, too.
+        with contextlib.suppress(WorkerCancelled):
+            await pilot.app.workers.wait_for_complete(working)
     await pilot.pause()
 
 

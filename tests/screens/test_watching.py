@@ -15,7 +15,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from llmops_tui.hardware.gpus import GpuSampler
+from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import Alert

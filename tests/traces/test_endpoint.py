@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from llmops_tui.traces.feedback import give
 from llmops_tui.traces.otlp import export, span
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.traces.to_dataset import gather, make_version
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalogue import Catalogue, book_lock
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from tests.commands import Llmops
 from tests.datasets.conftest import rows_of
 
@@ -260,12 +262,43 @@ def test_comments_and_errors_go_to_a_collector_only_with_content(store: TraceSto
         assert ("between us" in sent) is ("quotes the question" in sent) is content
 
 
-def test_old_traces_go_but_not_those_that_somebody_spoke_of(store: TraceStore, journal: Journal) -> None:
+def test_what_sixty_say_at_once_is_there_once_each_and_nothing_else(store: TraceStore, journal: Journal) -> None:
+    trace = ask(journal, 1)
+    store.page(TraceFilter(), 1)
+    begin, told = threading.Barrier(60), Queue[str]()
+
+    def say(number: int) -> None:
+        own = TraceStore(Catalogue(store.catalogue.workspace), Journal(store.catalogue.workspace))
+        begin.wait()
+        try:
+            give(own, trace, comment=f"said by {number}", source=f"person {number}")
+            told.put(f"person {number}")
+        finally:
+            own.journal.close()
+
+    people = [threading.Thread(target=say, args=(number,)) for number in range(60)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    there = sorted(said["source"] for said in store.get(trace).said)
+    assert there == sorted(told.get() for _ in range(told.qsize()))
+    assert len(there) == 60
+
+
+def test_what_is_said_does_not_wait_for_a_busy_book(store: TraceStore, journal: Journal) -> None:
+    trace = ask(journal, 1)
+    with locked(book_lock(store.catalogue.workspace)) as busy:
+        assert busy
+        give(store, trace, comment="while it is busy")
+    assert [said["comment"] for said in store.get(trace).said] == ["while it is busy"]
+
+
+def test_old_traces_are_those_that_nobody_spoke_of(store: TraceStore, journal: Journal) -> None:
     for number in range(4):
         ask(journal, number)
     give(store, "run_00000001", score="up")
-    assert store.forget_before(1_795_000_003.0) == 2
-    assert [line.id[-1] for line in store.page(TraceFilter(), 9)[0]] == ["3", "1"]
+    assert store.before(1_795_000_003.0) == ["run_00000000", "run_00000002"]
 
 
 # ── export ──

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from serving import SAMPLE, served
 
-from llmops_tui.inference.supervisor import ServerHandle
+from llmops_tui.inference.server_record import ServerHandle
 from tests.engine.engines import Bench
 from tests.engine.forms import HOSTILE, hostile_form
 

@@ -30,7 +30,8 @@ from make_random_model import SHAPES, write_model  # noqa: E402
 from serving import GREEDY, random_prompt  # noqa: E402
 
 from llmops_tui.inference.options import LoadOptions  # noqa: E402
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor  # noqa: E402
+from llmops_tui.inference.server_record import ServerHandle  # noqa: E402
+from llmops_tui.inference.supervisor import ServerSupervisor  # noqa: E402
 from llmops_tui.models.registry import ModelRegistry  # noqa: E402
 from llmops_tui.monitoring.grains import GRAINS  # noqa: E402
 from llmops_tui.monitoring.history import History  # noqa: E402

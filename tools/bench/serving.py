@@ -23,7 +23,8 @@ from make_random_model import write_model
 
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.supervisor import ServerHandle, ServerSupervisor
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace

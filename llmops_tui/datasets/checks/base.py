@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from llmops_tui.datasets.records import Column, Row
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.tokens import ModelText
 
 CONVERSATIONS = frozenset({"messages", "prompt-completion", "preference", "kto"})
 EVERYTHING = CONVERSATIONS | {"text", "tabular"}
@@ -29,6 +32,15 @@ class Finding:
     note: str = ""
 
 
+class CheckOptions(TypedDict, total=False):
+    """What checks may be told: the column of labels, how near is near from 0 to 1, how many tokens are too many of what model."""
+
+    label: str | None
+    threshold: float | None
+    max_tokens: int | None
+    model_text: ModelText
+
+
 class Check:
     """A check. Subclasses say what they are and override :meth:`look`, and :meth:`finish` or :meth:`mend` as needed.
 
@@ -42,7 +54,7 @@ class Check:
     fix: ClassVar[str] = ""
     kinds: ClassVar[frozenset[str]] = EVERYTHING
 
-    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         self.kind = kind
         self.columns = columns
         self.parameters = parameters

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
 
-from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, Finding
+from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
 from llmops_tui.datasets.records import ROLES, Column, Message, Row, answer_text, content_text, conversation
 
 
@@ -94,7 +93,7 @@ class SystemPrompts(Check):
     why = "One prompt for all rows binds the model to it; a few rare ones among many are often mistakes."
     kinds = CONVERSATIONS
 
-    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
         self._seen: dict[str, list[int]] = {}
 

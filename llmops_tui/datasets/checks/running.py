@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmops_tui.datasets.checks.base import Check, Finding
+from llmops_tui.datasets.checks.base import Check, CheckOptions, Finding
 from llmops_tui.datasets.checks.conversations import (
     BrokenTurns,
     Phrases,
@@ -22,8 +22,9 @@ from llmops_tui.datasets.checks.texts import (
     PersonalData,
     TemplateMarks,
 )
-from llmops_tui.datasets.operations.base import Report, no_report
 from llmops_tui.datasets.overlap import Overlap, find_overlap
+from llmops_tui.datasets.progress import Report, no_report
+from llmops_tui.datasets.reports import Checked, CheckReport, Example, Problem
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
 
@@ -49,7 +50,7 @@ def find_check(name: str) -> type[Check]:
 
 def run_checks(
     version: DatasetVersion,
-    parameters: dict[str, Any] | None = None,
+    parameters: CheckOptions | None = None,
     *,
     only: tuple[str, ...] = (),
     sample: int | None = None,
@@ -57,7 +58,7 @@ def run_checks(
 ) -> dict[str, Finding]:
     """What each check found, by its id; on the first ``sample`` rows where that is given."""
     classes = [c for c in CHECKS if version.kind in c.kinds and (not only or c.id in only)]
-    checks = [check(version.kind, version.columns, parameters or {}) for check in classes]
+    checks = [check(version.kind, version.columns, parameters or CheckOptions()) for check in classes]
     total = min(version.rows, sample or version.rows)
     done = 0
     for batch in version.read(limit=sample):
@@ -69,14 +70,14 @@ def run_checks(
     return {check.id: check.finish() for check in checks}
 
 
-def as_report(version: DatasetVersion, findings: dict[str, Finding], sample: int | None = None) -> dict[str, Any]:
+def as_report(version: DatasetVersion, findings: dict[str, Finding], sample: int | None = None) -> CheckReport:
     """Findings as JSON: the problems, and the checks that found nothing."""
-    problems = []
+    problems: list[Problem] = []
     for name, finding in findings.items():
         check = find_check(name)
         if not finding.rows and not finding.note:
             continue
-        examples = [{"row": row, "reason": reason} for row, reason in finding.reasons.items()]
+        examples: list[Example] = [{"row": row, "reason": reason} for row, reason in finding.reasons.items()]
         problems.append(
             {
                 "kind": name, "title": check.title, "why": check.why, "fix": check.fix if finding.rows else "",
@@ -85,7 +86,7 @@ def as_report(version: DatasetVersion, findings: dict[str, Finding], sample: int
                 "group_count": len(finding.groups),
             }
         )  # fmt: skip
-    problems.sort(key=lambda p: -int(p["rows"]))  # type: ignore[call-overload]
+    problems.sort(key=lambda p: -p["rows"])
     clean = [name for name, finding in findings.items() if not finding.rows]
     looked = min(version.rows, sample) if sample else version.rows
     return {"version": version.ref, "sha256": version.sha256, "looked_at": looked, "of": version.rows,
@@ -97,7 +98,7 @@ def overlaps_with(store: DatasetStore, version: DatasetVersion, others: list[str
     return [find_overlap(version, store.get(ref)) for ref in others]
 
 
-def run_check_job(context: Any, ref: str, parameters: dict[str, Any], model: str = "") -> dict[str, Any]:
+def run_check_job(context: Any, ref: str, parameters: CheckOptions, model: str = "") -> Checked:
     """The job: run all checks over all rows, and keep the report beside the version."""
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.workspace.catalogue import Catalogue
@@ -114,4 +115,4 @@ def run_check_job(context: Any, ref: str, parameters: dict[str, Any], model: str
         findings = run_checks(version, parameters, report=context.report)
     report = as_report(version, findings)
     store.keep_report(version.sha256, "checks", report)
-    return {"version": version.ref, "problems": [{k: p[k] for k in ("kind", "rows")} for p in report["problems"]]}
+    return {"version": version.ref, "problems": [{"kind": p["kind"], "rows": p["rows"]} for p in report["problems"]]}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from hashlib import blake2b
-from typing import Any
 
-from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, Finding
+from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
 from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
 from llmops_tui.datasets.records import Column, Row, answer_text, dump_json, input_text, whole_text
 
@@ -25,7 +24,7 @@ class ExactDuplicates(Check):
     why = "A row that stands twice counts twice, and may stand in training and evaluation at once."
     fix = "keep the first of each"
 
-    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
         self._first: dict[bytes, int] = {}
         self._groups: dict[int, list[int]] = {}
@@ -53,7 +52,7 @@ class NearDuplicates(Check):
     why = "Rows of which four in five five-word sequences are the same add little, and leak between splits."
     fix = "keep the first of each cluster"
 
-    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
         self._sketches = Sketches()
         self._numbers: list[int] = []
@@ -91,7 +90,7 @@ class ConflictingLabels(Check):
     fix = "leave all rows of each conflict out"
     kinds = CONVERSATIONS | {"tabular"}
 
-    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
         self._label = str(parameters.get("label") or "")
         self._answers: dict[bytes, dict[str, list[int]]] = {}
@@ -136,7 +135,7 @@ class SkewedLabels(Check):
     why = "A label with few rows is learned badly and measured worse; one with most is guessed."
     kinds = frozenset({"tabular", "kto", "messages", "text", "prompt-completion"})
 
-    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
         self._counts: Counter[str] = Counter()
         self._rows: dict[str, list[int]] = {}
@@ -170,7 +169,7 @@ class TooLong(Check):
     why = "What is behind the maximum length is cut, and with it often the answer."
     fix = "leave these rows out"
 
-    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: dict[str, Any]) -> None:
+    def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
         self._text = parameters.get("model_text")
         self._limit = int(parameters.get("max_tokens") or 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from llmops_tui.datasets.formats.reading import RowRefusedError, mapped_kind, reader
 from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.reports import Proposed
 
 _QUESTION = ("question", "query", "instruction", "prompt", "user", "problem", "input")
 _ANSWER = ("answer", "response", "output", "completion", "assistant", "solution", "target", "reply")
@@ -34,7 +34,7 @@ class Proposal:
     others: dict[str, float] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Proposed:
         """The proposal as JSON."""
         return {
             "format": self.format, "share": self.share, "evidence": list(self.evidence), "mapping": self.mapping,

@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.datasets.parts import PartWriter, content_hash, source_sql, typed_projection, write_select
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Column, Row
+from llmops_tui.datasets.reports import VersionRecord
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import limited, lock, open_sandbox, quote_name
 
-Report = Callable[[float, str], None]
 OPERATION_SECONDS = 3600.0
-
-
-def no_report(_share: float, _message: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +198,7 @@ def _function(operation: str) -> Callable[[Work], Made]:
 
 def run_job(
     context: Any, operation: str, refs: list[str], parameters: dict[str, Any], name: str | None = None
-) -> dict[str, Any]:
+) -> VersionRecord:
     """The job: apply an operation, with progress; cancelled between rows."""
     from llmops_tui.workspace.catalogue import Catalogue
 

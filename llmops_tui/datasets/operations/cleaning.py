@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
+from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.running import find_check
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
@@ -35,7 +37,7 @@ def dedup(work: Work) -> Made:
 
 def _found(work: Work, name: str) -> set[int]:
     version = work.first
-    check = find_check(name)(version.kind, version.columns, work.parameters)
+    check = find_check(name)(version.kind, version.columns, cast("CheckOptions", work.parameters))
     done = 0
     for batch in version.read():
         for number, row in batch:
@@ -52,7 +54,7 @@ def fix(work: Work) -> Made:
     if not check.fix:
         raise InputRefusedError("no_fix", f"{check.title}: only a person can decide what to do")
     hits = _found(work, name)
-    mender = check(work.first.kind, work.first.columns, work.parameters)
+    mender = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
     made = work.rewrite(lambda number, row: mender.mend(row) if number in hits else row)
     return Made(made.columns, made.kind, f"{name}: {len(hits):,} rows")
 

@@ -7,8 +7,10 @@ from hashlib import blake2b
 from typing import Any
 
 from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
-from llmops_tui.datasets.operations.base import Made, Report, Work, apply
+from llmops_tui.datasets.operations.base import Made, Work, apply
+from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.records import dump_json, question_text, whole_text
+from llmops_tui.datasets.reports import SplitRecord
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, check_name
 from llmops_tui.errors import InputRefusedError
 
@@ -129,7 +131,7 @@ def split_into(
     ]  # fmt: skip
 
 
-def run_split(context: Any, ref: str, parts: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
+def run_split(context: Any, ref: str, parts: dict[str, float], options: dict[str, Any]) -> SplitRecord:
     """The job: all parts of a split."""
     from llmops_tui.workspace.catalogue import Catalogue
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
-from llmops_tui.datasets.operations.base import Report, no_report
+from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
+from llmops_tui.datasets.reports import PersonalData, PersonalExample
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.privacy.recognising import KINDS, find_personal, not_searched
 
@@ -15,11 +15,11 @@ _EXAMPLES = 5
 
 def find_in_version(
     version: DatasetVersion, kinds: tuple[str, ...] = KINDS, report: Report = no_report
-) -> dict[str, Any]:
+) -> PersonalData:
     """Counts by kind, some places of each, and the number of rows that hold any; values are shown half hidden."""
     counts: Counter[str] = Counter()
     rows_with: Counter[str] = Counter()
-    examples: dict[str, list[dict[str, Any]]] = {}
+    examples: dict[str, list[PersonalExample]] = {}
     touched = 0
     done = 0
     for batch in version.read():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
@@ -12,15 +12,17 @@ from pydantic import Field, model_validator
 from llmops_tui.datasets.agreement import cohen_kappa
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.records import Facts
+from llmops_tui.inference.wire import Reply
 
 
 class Asking(Protocol):
     """What such a metric is given to ask with; everything asked is cached like answers are."""
 
-    async def reply(self, model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
         """What the endpoint of a model answers."""
 
-    async def render(self, template: str, variables: dict[str, Any]) -> str:
+    async def render(self, template: str, variables: Mapping[str, object]) -> str:
         """A prompt template with its values."""
 
     def held_to_grammar(self, model: str) -> bool:
@@ -52,7 +54,7 @@ Answer to grade:
 Grade ({{ low }} to {{ high }}):"""
 
 
-def grade_masses(reply: dict[str, Any], points: Sequence[str]) -> dict[str, float] | None:
+def grade_masses(reply: Reply, points: Sequence[str]) -> dict[str, float] | None:
     """The probability of each point at a reply's first token; none where it tells no probabilities.
 
     Raises:
@@ -114,7 +116,7 @@ class Judge(AskingMetric):
         """The points of the scale."""
         return [str(n) for n in range(self.low, self.high + 1)]
 
-    def variables(self, case: Case, answer: Answer) -> dict[str, Any]:
+    def variables(self, case: Case, answer: Answer) -> Mapping[str, object]:
         """What the judge's prompt can use."""
         turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
         question = "\n".join(turns or map(str, case.variables.values()))
@@ -123,7 +125,7 @@ class Judge(AskingMetric):
             "expected": case.expected_text if case.expected is not None else "", "answer": answer.text,
         }  # fmt: skip
 
-    def body(self, messages: list[dict[str, str]], *, ours: bool) -> dict[str, Any]:
+    def body(self, messages: list[dict[str, str]], *, ours: bool) -> Mapping[str, object]:
         """The request for a grade. An endpoint of ours is held to the scale; any other is only asked."""
         body: dict[str, Any] = {
             "messages": messages, "temperature": 0.0, "max_tokens": 4, "seed": 1, "logprobs": True,
@@ -134,7 +136,7 @@ class Judge(AskingMetric):
             body |= {"grammar": f"root ::= {points}", "max_tokens": 2}
         return body
 
-    def read(self, reply: dict[str, Any]) -> Score:
+    def read(self, reply: Reply) -> Score:
         """The grade in a reply."""
         choice = reply["choices"][0]
         said = str((choice.get("message") or {}).get("content") or "").strip()
@@ -165,7 +167,7 @@ class Judge(AskingMetric):
             score if person in (None, "") else Score(score.value, score.reason, {**score.detail, "human": str(person)})
         )
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """How far the judge agrees with people, by Cohen's kappa, and on how many answers."""
         both = [(str(round(s.value)), s.detail["human"]) for s in scores if s.value is not None and "human" in s.detail]
         kappa = cohen_kappa([a for a, _ in both], [b for _, b in both]) if both else None

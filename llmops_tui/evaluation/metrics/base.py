@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, bca, clustered_sums, mean_of, rows_of
 from llmops_tui.evaluation.statistics.intervals import mean_interval
+from llmops_tui.inference.wire import ChatMessage
 
 # Figures of a whole set, such as BLEU, are computed anew for each resample.
 _SET_RESAMPLES = 1000
@@ -33,7 +35,7 @@ class Case:
     index: int
     key: str
     variables: dict[str, Any] = field(default_factory=dict)
-    messages: tuple[dict[str, Any], ...] = ()
+    messages: tuple[ChatMessage, ...] = ()
     expected: Any = None
     context: str = ""
     choices: tuple[str, ...] = ()
@@ -90,7 +92,7 @@ class Summary:
     interval: Interval
     n: int
     unusable: int
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
 
 
 class Metric(BaseModel):
@@ -133,7 +135,7 @@ class Metric(BaseModel):
         """The figure from sums of shape (resamples, columns): shape (resamples,)."""
         return mean_of(sums)
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """What else there is to say of a run, such as a confusion matrix."""
         del scores
         return {}

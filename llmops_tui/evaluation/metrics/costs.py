@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.records import Facts
 
 
 class Latency(Metric):
@@ -25,10 +26,11 @@ class Latency(Metric):
         del case
         return Score(None if answer.cached else answer.total_ms, "from the cache" if answer.cached else "")
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """Percentiles."""
         values = [s.value for s in scores if s.value is not None]
-        return {f"p{q}": float(np.percentile(values, q)) for q in (50, 95, 99)}
+        p50, p95, p99 = (float(np.percentile(values, q)) for q in (50, 95, 99))
+        return {"p50": p50, "p95": p95, "p99": p99}
 
 
 class TokensPerSecond(Metric):

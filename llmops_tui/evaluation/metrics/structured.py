@@ -9,6 +9,7 @@ from pydantic import field_validator
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
 from llmops_tui.evaluation.metrics.texts import short
+from llmops_tui.evaluation.records import Facts
 from llmops_tui.foreign_text import parse_json
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?```\s*$", re.DOTALL)
@@ -86,7 +87,7 @@ class JsonFields(Metric):
         parts = [f"{n} differs: {short(str(value.get(n)))} is not {short(str(expected.get(n)))}" for n in wrong]
         return Score(1 - len(wrong) / max(1, len(names)), "; ".join(parts), {"wrong": wrong})
 
-    def facts(self, scores: Any) -> dict[str, Any]:
+    def facts(self, scores: Any) -> Facts:
         """How often each field was wrong."""
         counts: dict[str, int] = {}
         for score in scores:

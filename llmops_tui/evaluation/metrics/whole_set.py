@@ -15,6 +15,7 @@ from pydantic import Field
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.structured import json_of
 from llmops_tui.evaluation.paths import value_at
+from llmops_tui.evaluation.records import ClassFigures, Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats
 
 Average = Literal["accuracy", "f1-macro", "f1-micro", "precision-macro", "recall-macro", "mcc"]
@@ -104,11 +105,11 @@ class Classification(Metric):
             there = answered + expected > 0
             return np.asarray((each * there).sum(axis=1) / there.sum(axis=1))
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """All averages, each class, and the confusion matrix as (expected, answered, count)."""
         sums = self.rows(scores).sum(axis=0, keepdims=True)
         averages: tuple[Average, ...] = ("accuracy", "f1-macro", "f1-micro", "precision-macro", "recall-macro", "mcc")
-        classes = []
+        classes: list[ClassFigures] = []
         for i, name in enumerate(self._classes(scores)):
             right, answered, expected = (float(v) for v in sums[0, 3 * i : 3 * i + 3])
             classes.append({
@@ -159,7 +160,7 @@ class Bleu(Metric):
             ).score
         return found
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """The signature."""
         del scores
         metric = _bleu(self.tokenize, self.lowercase, sentence=False)
@@ -201,7 +202,7 @@ class Chrf(Metric):
         metric = _chrf(self.words)
         return np.array([metric._compute_f_score([int(v) for v in row]) for row in sums])  # noqa: SLF001
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """The signature."""
         del scores
         metric = _chrf(self.words)
@@ -255,7 +256,7 @@ class Calibration(Metric):
         """The sum over the bins of |right − confidence|, over the number of cases."""
         return np.asarray(np.abs(sums[:, 2::3] - sums[:, 1::3]).sum(axis=1) / sums[:, 0::3].sum(axis=1))
 
-    def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def facts(self, scores: Sequence[Score]) -> Facts:
         """The Brier score, and the bins of the reliability diagram."""
         sums = self.rows(scores).sum(axis=0).reshape(self.bins, 3)
         return {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.evaluation.metrics.base import Answer
@@ -19,6 +19,7 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.fallback import RUNGS, apply_known
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.wire import ChatMessage, Reply
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.ids import new_id
@@ -45,7 +46,7 @@ class Request:
     """One request for an answer: the endpoint's path, its body without sampling, and the sampling."""
 
     path: str
-    body: dict[str, Any]
+    body: Mapping[str, object]
     parameters: SamplingParameters
 
 
@@ -81,7 +82,7 @@ class Asker:
             self._models[name] = self._registry.get(name)
         return self._models[name]
 
-    def identity(self, name: str) -> dict[str, Any]:
+    def identity(self, name: str) -> Mapping[str, object]:
         """What of a model decides its answers."""
         model = self._model(name)
         if model.kind == "remote":
@@ -91,11 +92,11 @@ class Asker:
             self._engines[name] = engine_name(self._options, model.base.path)
         return {"model": model.base.sha256, "adapter": adapter, "engine": self._engines[name]}
 
-    def key(self, identity: dict[str, Any], path: str, body: dict[str, Any]) -> str:
+    def key(self, identity: Mapping[str, object], path: str, body: Mapping[str, object]) -> str:
         """The key of a request to a model."""
         return answer_key({"asked": identity, "path": path, "body": body})
 
-    async def answer(self, name: str, key: str, request: Request) -> tuple[dict[str, Any], str]:
+    async def answer(self, name: str, key: str, request: Request) -> tuple[Reply, str]:
         """A reply that is not known yet, and the id under which the request is kept.
 
         Raises:
@@ -106,12 +107,12 @@ class Asker:
             reply = await self._with_tries(
                 name, lambda client: client.generate(request.path, request.body, request.parameters, {"run_id": trace})
             )  # fmt: skip
-        kept: dict[str, Any] = {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}}
+        kept = cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}})
         if name not in self._otherwise:
             self.cache.keep(key, kept)
         return kept, trace
 
-    async def reply(self, model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
         """What an endpoint answers to a whole body, from the cache where it is known."""
         key = self.key(self.identity(model), path, body)
         known = self.cache.find([key])
@@ -123,7 +124,7 @@ class Asker:
             self.cache.keep(key, reply)
         return reply
 
-    async def render(self, template: str, variables: dict[str, Any]) -> str:
+    async def render(self, template: str, variables: Mapping[str, object]) -> str:
         """A prompt template with its values."""
         return await asyncio.to_thread(self._renderer.render, template, variables)
 
@@ -131,7 +132,7 @@ class Asker:
         """Whether the model's endpoint holds answers to a grammar."""
         return self._model(model).kind != "remote"
 
-    async def chat_text(self, name: str, messages: list[dict[str, Any]]) -> str:
+    async def chat_text(self, name: str, messages: Sequence[ChatMessage]) -> str:
         """The text that a conversation becomes for a model of ours."""
         return str((await self._with_tries(name, lambda client: client.tokenize(messages=messages)))["text"])
 
@@ -157,7 +158,7 @@ class Asker:
             sizes.append(len(ids) - same)
         return whole, sizes
 
-    async def _with_tries(self, name: str, work: Callable[[ModelClient], Any]) -> dict[str, Any]:
+    async def _with_tries(self, name: str, work: Callable[[ModelClient], Awaitable[Reply]]) -> Reply:
         """Do something with a model's client; where its server died, start it again a few times."""
         for attempt in range(_TRIES):
             try:
@@ -165,7 +166,7 @@ class Asker:
             except LlmopsError as error:
                 raise _gone(name, error) from error
             try:
-                return dict(await work(client))
+                return await work(client)
             except LlmopsError as error:
                 if error.code not in _GONE:
                     raise
@@ -195,7 +196,7 @@ def _gone(name: str, error: LlmopsError) -> LlmopsError:
     return LlmopsError("model_gone", f"the model {name!r} is gone: {error.message}", hint)
 
 
-def read_answer(reply: dict[str, Any], *, trace: str = "", cached: bool = False) -> Answer:
+def read_answer(reply: Reply, *, trace: str = "", cached: bool = False) -> Answer:
     """An answer from a reply of chat or text."""
     choice = reply["choices"][0]
     text = (choice.get("message") or {}).get("content") or choice.get("text") or ""
@@ -209,12 +210,13 @@ def read_answer(reply: dict[str, Any], *, trace: str = "", cached: bool = False)
     )  # fmt: skip
 
 
-def read_choices(reply: dict[str, Any], sizes: list[int], *, trace: str = "", cached: bool = False) -> Answer:
+def read_choices(reply: Reply, sizes: list[int], *, trace: str = "", cached: bool = False) -> Answer:
     """The log-probabilities of choices from a reply to their texts; ``sizes`` are their numbers of tokens."""
     sums = []
     for choice, size in zip(sorted(reply["choices"], key=lambda c: c["index"]), sizes, strict=True):
-        found = choice["logprobs"]["token_logprobs"][-size:] if size else []
-        if not found or any(p is None or not math.isfinite(p) for p in found):
+        told = (choice.get("logprobs") or {}).get("token_logprobs", [])[-size:] if size else []
+        found = [p for p in told if p is not None and math.isfinite(p)]
+        if not found or len(found) < len(told):
             return Answer(error="the model told no log-probabilities for a choice", trace=trace, cached=cached)
         sums.append(sum(found))
     timings = reply.get("timings") or {}

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.wire import Reply
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
-from llmops_tui.workspace.sqlite_files import counted_write, is_full
+from llmops_tui.workspace.sqlite_files import counted_write, is_full, open_sqlite
 
 _BUSY_SECONDS = 30.0
 _MANY = 500
 FILE = "answers.db"
 
 
-def answer_key(what: dict[str, Any]) -> str:
+def answer_key(what: Mapping[str, object]) -> str:
     """The key of a request: the SHA-256 of its canonical JSON."""
     return sha256_text(json.dumps(what, sort_keys=True, separators=(",", ":")))
 
@@ -33,7 +33,7 @@ class AnswerCache:
         path = existing(workspace).root / FILE
         self._waiting: dict[str, bytes] = {}
         try:
-            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._connection = open_sqlite(path, timeout=_BUSY_SECONDS, isolation_level=None)
             path.chmod(0o600)
             self._connection.execute("PRAGMA journal_mode = WAL")
             # What is lost in a power cut is asked again.
@@ -45,10 +45,10 @@ class AnswerCache:
             raise _failed(path, error) from error
         self._path = path
 
-    def find(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def find(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The replies that are known."""
         wanted = list(keys)
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Reply] = {}
         for start in range(0, len(wanted), _MANY):
             part = wanted[start : start + _MANY]
             marks = ", ".join("?" for _ in part)
@@ -59,7 +59,7 @@ class AnswerCache:
                 found[key] = orjson.loads(self._waiting[key])
         return found
 
-    def keep(self, key: str, reply: dict[str, Any]) -> None:
+    def keep(self, key: str, reply: Reply) -> None:
         """Keep a reply; written with others at the next :meth:`flush`."""
         self._waiting[key] = orjson.dumps(reply)
 
@@ -77,6 +77,24 @@ class AnswerCache:
         except sqlite3.Error as error:
             raise _failed(self._path, error) from error
         self._waiting.clear()
+
+    def forget(self, meant: Callable[[bytes], bool]) -> int:
+        """Drop the replies that are meant, by their JSON, and overwrite their bytes; returns how many went.
+
+        Raises:
+            LlmopsError: ``cache_failed``.
+        """
+        self.flush()
+        try:
+            self._connection.execute("PRAGMA secure_delete = ON")
+            rows = self._connection.execute("SELECT key, reply FROM answers")
+            keys = [(key,) for key, reply in rows if meant(bytes(reply))]
+            if keys:
+                with counted_write(self._connection):
+                    self._connection.executemany("DELETE FROM answers WHERE key = ?", keys)
+        except sqlite3.Error as error:
+            raise _failed(self._path, error) from error
+        return len(keys)
 
     def close(self) -> None:
         """Write what waits and close the file."""

@@ -6,17 +6,19 @@ import asyncio
 import gc
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
-from llmops_tui.evaluation.contamination import overlap_of
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.running.asking import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.running.cache import AnswerCache
+from llmops_tui.evaluation.running.contamination import overlap_of
 from llmops_tui.evaluation.running.manifest import manifest_of
 from llmops_tui.evaluation.running.rendering import TEXT, choices_request, render_all, request_of, sampling
 from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
@@ -28,6 +30,7 @@ from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.files import sha256_file
@@ -36,14 +39,14 @@ _LOOK_EVERY = 25
 _FLUSH_SECONDS = 0.5
 
 
-def run(context: JobContext, runs: list[str]) -> dict[str, Any]:
+def run(context: JobContext, runs: list[str]) -> Evaluated:
     """Do the runs one after another; what is done already stays. Returns their names and figures."""
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
     renderer = TemplateRenderer()
     try:
-        found = []
+        found: list[RunFigures] = []
         known = {entry.name for entry in store.all()}
         if removed := [name for name in runs if name not in known]:
             sys.stderr.write(f"removed meanwhile, and left out: {', '.join(removed)}\n")
@@ -123,7 +126,7 @@ class _Runner:
                 log.close()
         await asyncio.to_thread(self._finish, cases, rendered)
 
-    async def _rendered(self, cases: CaseSet) -> list[list[dict[str, Any]]]:
+    async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
         """The messages of each case; of a chain, those of its first step."""
         first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
         prompt = self._store.prompts.get(first) if first else None
@@ -131,9 +134,7 @@ class _Runner:
 
     # ── asking ──
 
-    async def _ask_all(
-        self, cases: CaseSet, rendered: list[list[dict[str, Any]]], asker: Asker, log: ResultLog
-    ) -> None:
+    async def _ask_all(self, cases: CaseSet, rendered: list[list[ChatMessage]], asker: Asker, log: ResultLog) -> None:
         left = [
             (case, messages, repeat)
             for repeat in range(self._suite.repeats)
@@ -171,7 +172,7 @@ class _Runner:
             raise first_error[0]
 
     async def _from_cache(
-        self, left: list[Any], identity: dict[str, Any], asker: Asker, log: ResultLog, total: int
+        self, left: list[Any], identity: Mapping[str, object], asker: Asker, log: ResultLog, total: int
     ) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
         keys = [self._key(messages, repeat, identity, asker)[0] for _, messages, repeat in left]
@@ -186,16 +187,16 @@ class _Runner:
         return rest
 
     def _key(
-        self, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> tuple[str, Request]:
         parameters = sampling(self._entry.asked.parameters, repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
         return asker.key(
-            identity, request.path, request.body | {"sampling": parameters.model_dump(mode="json")}
+            identity, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
         ), request
 
     async def _answer(
-        self, case: Case, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         """The answer to a case; a request that is refused is an answer with an error.
 
@@ -212,7 +213,7 @@ class _Runner:
             return Answer(error=f"{error.code}: {error.message}")
 
     async def _chained(
-        self, case: Case, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         """The answer, or of a chain the last one, each step given the answers before it."""
         answer = await self._generate(messages, repeat, identity, asker)
@@ -224,7 +225,7 @@ class _Runner:
         return answer
 
     async def _generate(
-        self, messages: list[dict[str, Any]], repeat: int, identity: dict[str, Any], asker: Asker
+        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         key, request = self._key(messages, repeat, identity, asker)
         known = asker.cache.find([key]) if self._suite.chain else {}
@@ -234,7 +235,7 @@ class _Runner:
         return read_answer(reply, trace=trace)
 
     async def _choose(
-        self, case: Case, messages: list[dict[str, Any]], identity: dict[str, Any], asker: Asker
+        self, case: Case, messages: list[ChatMessage], identity: Mapping[str, object], asker: Asker
     ) -> Answer:
         if len(case.choices) < 2:
             return Answer(error="the case has no choices")
@@ -304,15 +305,13 @@ class _Runner:
         _, half = _running(log, metric)
         self._enough = half is not None and half <= until.half_width
 
-    def _finish(self, cases: CaseSet, rendered: list[list[dict[str, Any]]]) -> None:
+    def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]]) -> None:
         """Summarise, and record the run as done."""
         results = read_results(self._results)
         seconds = time.monotonic() - self._began
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
-        summary = summarise(results, self._metrics, seconds, swaps) | {
-            "of": len(cases.cases),
-            "stopped_early": self._enough,
-        }
+        summary = summarise(results, self._metrics, seconds, swaps)
+        summary |= {"of": len(cases.cases), "stopped_early": self._enough}
         self._context.report(self._share(0.99), "comparing the cases with what the model was trained on")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.records import JudgeFacts, Manifest
 from llmops_tui.evaluation.running.asking import engine_name
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.workspace.files import sha256_text
 
 
 def manifest_of(
-    store: EvaluationStore, suite: Suite, entry: EvalRun, cases: CaseSet, rendered: list[list[dict[str, Any]]],
+    store: EvaluationStore, suite: Suite, entry: EvalRun, cases: CaseSet, rendered: list[list[ChatMessage]],
     metrics: list[Metric], options: LoadOptions,
-) -> dict[str, Any]:  # fmt: skip
+) -> Manifest:  # fmt: skip
     """The manifest of a run."""
     model = store.registry.get(entry.asked.model)
     remote = model.kind == "remote"
     adapter = store.registry.get(str(model.header["adapter"])) if model.origin is not None else None
     refs = [step.prompt for step in suite.chain] or [entry.asked.prompt]
     versions = [store.prompts.get(ref) for ref in refs if ref]
-    judges = {}
+    judges: dict[str, JudgeFacts] = {}
     for metric in metrics:
         if isinstance(metric, AskingMetric):
             judge = store.registry.get(metric.model)

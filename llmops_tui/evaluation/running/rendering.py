@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
@@ -10,14 +11,13 @@ from llmops_tui.evaluation.running.asking import Request
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.store import PromptVersion
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
-def render_all(
-    cases: list[Case], prompt: PromptVersion | None, renderer: TemplateRenderer
-) -> list[list[dict[str, Any]]]:
+def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: TemplateRenderer) -> list[list[ChatMessage]]:
     """The messages of each case.
 
     Raises:
@@ -36,19 +36,19 @@ def render_all(
     users = renderer.render_many(prompt.template, values)
     systems = renderer.render_many(prompt.system, values) if prompt.system.strip() else [""] * len(cases)
     return [
-        ([{"role": "system", "content": s}] if s else []) + [{"role": "user", "content": u}]
+        [ChatMessage(role="system", content=s)] * bool(s) + [ChatMessage(role="user", content=u)]
         for s, u in zip(systems, users, strict=True)
     ]
 
 
-def sampling(given: dict[str, Any], repeat: int) -> SamplingParameters:
+def sampling(given: Mapping[str, object], repeat: int) -> SamplingParameters:
     """The sampling parameters of a repeat: each has a seed of its own."""
     parameters = SamplingParameters.model_validate(given)
     return parameters.model_copy(update={"seed": parameters.seed + repeat})
 
 
 def request_of(
-    suite: Suite, messages: list[dict[str, Any]], parameters: SamplingParameters, *, logprobs: bool
+    suite: Suite, messages: Sequence[ChatMessage], parameters: SamplingParameters, *, logprobs: bool
 ) -> Request:
     """The request for an answer."""
     extra: dict[str, Any] = {}

@@ -15,6 +15,8 @@ import orjson
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.files import make_folder_within
 
 T = TypeVar("T")
 
@@ -114,21 +116,29 @@ def read_results(path: Path) -> list[Result]:
 def _lines(path: Path) -> Iterator[Result]:
     if not path.is_file():
         return
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    for line in whole.split(b"\n"):
-        if line:
+    whole, _, _ = read_regular(path).rpartition(b"\n")
+    for number, line in enumerate(whole.split(b"\n"), 1):
+        if not line:
+            continue
+        try:
             yield read_line(line)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LlmopsError(
+                "results_damaged",
+                f"{path}, line {number}: not what a run writes: {error}",
+                "Take it from a backup (llmops restore), or run the suite again: answers that are known are not asked again.",
+            ) from error
 
 
 class ResultLog:
     """Appends results to their file; what a killed run left unfinished in it is cut off."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder_within(path.parent)
         self.path = path
         self.done = {(r.case.index, r.repeat): r for r in _lines(path)}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        data = path.read_bytes()
+        data = read_regular(path)
         os.ftruncate(self._file, len(data.rpartition(b"\n")[0]) + 1 if b"\n" in data else 0)
         os.lseek(self._file, 0, os.SEEK_END)
 

@@ -6,12 +6,12 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from llmops_tui.evaluation.metrics.base import Case, Metric, Score, Summary
 from llmops_tui.evaluation.metrics.registry import ALWAYS, make_metric
+from llmops_tui.evaluation.records import Agreement, Figure, GapRecord, PairedFigure, RunSummary, VariationRecord
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.statistics.intervals import difference_interval, mean_interval
 from llmops_tui.evaluation.statistics.numbering import numbered
@@ -24,7 +24,7 @@ def metrics_of(case: Case, common: Sequence[Metric]) -> list[Metric]:
 
 def summarise(
     results: Sequence[Result], metrics: Sequence[Metric], seconds: float, swaps: Sequence[Sequence[str]] = ()
-) -> dict[str, Any]:
+) -> RunSummary:
     """The summary of a run as it is kept: JSON. ``swaps`` are the names of the groups of each swap."""
     base = [r for r in results if not r.case.variation]
     costs = {metric.called for metric in ALWAYS}
@@ -83,25 +83,28 @@ def figure_of(metric: Metric, results: Sequence[Result]) -> Summary:
     return metric.summarise(kept, numbered([case.group for case, _ in scores]))
 
 
-def as_dict(metric: Metric, summary: Summary) -> dict[str, Any]:
+def as_dict(metric: Metric, summary: Summary) -> Figure:
     """A figure for JSON; what is no number becomes null."""
     i = summary.interval
-    return {
+    figure: Figure = {
         "mean": _number(i.value), "low": _number(i.low), "high": _number(i.high), "n": summary.n,
         "unusable": summary.unusable, "method": i.method, "better": metric.better, "unit": metric.unit, "type": metric.type,
-        "binary": metric.binary, **({"facts": summary.facts} if summary.facts else {}),
+        "binary": metric.binary,
     }  # fmt: skip
+    if summary.facts:
+        figure["facts"] = summary.facts
+    return figure
 
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _variations(results: Sequence[Result], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+def _variations(results: Sequence[Result], metrics: Sequence[Metric]) -> list[VariationRecord]:
     """For each variation what it changes, paired with the case it was made of; the difference is variation less original."""
     names = sorted({r.case.variation for r in results if r.case.variation})
     originals = {r.case.key: r for r in results if not r.case.variation and r.repeat == 0}
-    found = []
+    found: list[VariationRecord] = []
     for name in names:
         pairs = [
             (originals[r.case.origin], r)
@@ -116,13 +119,13 @@ def _variations(results: Sequence[Result], metrics: Sequence[Metric]) -> list[di
     return found
 
 
-def gaps(results: Sequence[Result], metrics: Sequence[Metric], swaps: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+def gaps(results: Sequence[Result], metrics: Sequence[Metric], swaps: Sequence[Sequence[str]]) -> list[GapRecord]:
     """What swapping one group for another changes: each two groups of a swap, paired by the case that both were made of.
 
     The difference is the second group's figure less the first's. Counterfactual fairness after Kusner et al. 2017; Garg et
     al., "Counterfactual Fairness in Text Classification through Robustness", 2019.
     """
-    found = []
+    found: list[GapRecord] = []
     for groups in swaps:
         for first, second in itertools.combinations(groups, 2):
             one = {r.case.origin: r for r in results if r.case.variation == first and r.repeat == 0}
@@ -134,9 +137,9 @@ def gaps(results: Sequence[Result], metrics: Sequence[Metric], swaps: Sequence[S
     return found
 
 
-def _paired_figures(pairs: Sequence[tuple[Result, Result]], metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+def _paired_figures(pairs: Sequence[tuple[Result, Result]], metrics: Sequence[Metric]) -> dict[str, PairedFigure]:
     """For each metric that is a mean: the second's mean, and the difference from the first with its interval."""
-    found = {}
+    found: dict[str, PairedFigure] = {}
     for metric in metrics:
         both = [(a.scores.get(metric.called), b.scores.get(metric.called)) for a, b in pairs]
         usable = [(a.value, b.value) for a, b in both if a and b and a.value is not None and b.value is not None]
@@ -150,7 +153,7 @@ def _paired_figures(pairs: Sequence[tuple[Result, Result]], metrics: Sequence[Me
     return found
 
 
-def _agreement(results: Sequence[Result]) -> dict[str, Any] | None:
+def _agreement(results: Sequence[Result]) -> Agreement | None:
     """How often two answers to one case are the same text: self-consistency.
 
     Manakul et al., "SelfCheckGPT", 2023: what a model does not know it tells differently each time.

@@ -36,6 +36,7 @@ from llmops_tui.inference.server.pulse import Pulse
 from llmops_tui.inference.server.records import JournalWriter
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -125,8 +126,10 @@ class ModelServer:
         if standing == "failing":
             facts["retry_in_s"] = round(self.engine.retry_in, 1)
         if trusted:
+            engine = identify(self.engine.pid) if self.engine.pid is not None else None
             facts |= {
-                "model": self.options.model, "engine_pid": self.engine.pid, "active": self.generator.active,
+                "model": self.options.model, "engine_pid": self.engine.pid,
+                "engine_started": engine.started if engine is not None else None, "active": self.generator.active,
                 "waiting": self.generator.queued, "last_failure": self.engine.last_failure,
                 "fallback": self.engine.fallback, **self.engine.info,
                 "state": state,

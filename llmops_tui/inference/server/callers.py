@@ -11,11 +11,13 @@ from typing import Any
 class Caller:
     """The sender of one request. ``own``: it has the workspace's own key, and came over its socket.
 
-    ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for.
+    ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for. ``client`` is who takes
+    its turn among others: a program of ours, a key where there are several, else an address.
     """
 
     own: bool
     key: str = ""
+    client: str = ""
 
     def facts(self, metadata: dict[str, Any] | None) -> dict[str, Any]:
         """What a record knows of where its request came from.

@@ -74,7 +74,7 @@ class Completions:
             form = tool_constraint(self._chat.format, tools, body.demanded, several=body.parallel_tool_calls)
         turns = turns_of(self._chat.format, body.messages)
         extra = variables_of(self._chat.format, body.chat_template_kwargs, body.reasoning_effort)
-        grammar = await self._forms.grammar_of(form)
+        grammar = await self._forms.grammar_of(form, caller.client)
         prompt = await self._chat.render(turns, tools or None, extra)
         dropped = 0
         if body.truncate == "oldest":
@@ -96,7 +96,7 @@ class Completions:
         """``POST /v1/completions``."""
         body = await read_body(request, schemas.CompletionRequest)
         adapter = await self._adapters.of(body.model, body.adapter)
-        grammar = await self._forms.grammar_of(body.constraint())
+        grammar = await self._forms.grammar_of(body.constraint(), request.scope["caller"].client)
         # Each record names the engine.
         await self._engine.facts()
         choices: list[Choice] = []
@@ -163,22 +163,24 @@ class Completions:
     ) -> Response:
         teller = events.Teller(kind, choices[0].record.id, self.named(choices[0].call["adapter"]), body.n)
         if body.stream:
-            stream = self._stream(teller, choices, usage=body.include_usage)
+            stream = self._stream(teller, choices, request.scope["caller"], usage=body.include_usage)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
             first = await while_connected(request, anext(stream))
             return StreamingResponse(chain(first, stream), media_type="text/event-stream")
-        await while_connected(request, self._run_all(choices))
+        await while_connected(request, self._run_all(choices, request.scope["caller"]))
         return JSONResponse(teller.whole(choices))
 
-    async def _run_all(self, choices: list[Choice]) -> None:
-        with self._generator.admitted(choices):
+    async def _run_all(self, choices: list[Choice], caller: Caller) -> None:
+        with self._generator.admitted(caller.client, choices):
             await self._generator.run_all(choices)
 
-    async def _stream(self, teller: events.Teller, choices: list[Choice], *, usage: bool) -> AsyncIterator[bytes]:
+    async def _stream(
+        self, teller: events.Teller, choices: list[Choice], caller: Caller, *, usage: bool
+    ) -> AsyncIterator[bytes]:
         """Server-sent events; all that is there is written at once, so a slow reader costs few writes."""
         begun = False
         try:
-            with self._generator.admitted(choices):
+            with self._generator.admitted(caller.client, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
                         if out := teller.stream(choice, messages):
@@ -200,16 +202,18 @@ class Completions:
         response_id = choice.record.id.replace("run_", "resp_")
         teller = events.ResponseTeller(response_id, self.named(choice.call["adapter"]), body.echoed())
         if body.stream:
-            stream = self._stream_response(teller, choice)
+            stream = self._stream_response(teller, choice, request.scope["caller"])
             first = await while_connected(request, anext(stream))
             return StreamingResponse(chain(first, stream), media_type="text/event-stream")
-        await while_connected(request, self._run_all([choice]))
+        await while_connected(request, self._run_all([choice], request.scope["caller"]))
         return JSONResponse(teller.whole(choice))
 
-    async def _stream_response(self, teller: events.ResponseTeller, choice: Choice) -> AsyncIterator[bytes]:
+    async def _stream_response(
+        self, teller: events.ResponseTeller, choice: Choice, caller: Caller
+    ) -> AsyncIterator[bytes]:
         begun = False
         try:
-            with self._generator.admitted([choice]):
+            with self._generator.admitted(caller.client, [choice]):
                 async with contextlib.aclosing(self._generator.run(choice)) as run:
                     async for messages in run:
                         if not begun:

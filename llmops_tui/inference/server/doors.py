@@ -2,7 +2,8 @@
 
 asyncio's own way to accept takes all that come before it counts any, and writes a traceback for each one that it has no
 descriptor for. Here each socket has so many places; where they are taken, the oldest connection goes that has no request
-of somebody who was let in, so that no number of half-open heads keeps anybody out or ends a stream.
+of somebody who was let in, so that no number of half-open heads keeps anybody out or ends a stream. Where there is none, an
+address that has more of them than the newcomer's gives one up whose answer has not begun.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import socket
 import ssl
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +58,11 @@ class PatientProtocol(H11Protocol):
         scope: Any = cycle.scope
         return scope.get("caller") is None or bool(scope.get("answered"))
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing of an answer was sent yet."""
+        return self.cycle is None or not self.cycle.response_started
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A head is due now."""
         super().connection_made(transport)
@@ -81,6 +88,11 @@ class PatientProtocol(H11Protocol):
         """Close at once."""
         if self.transport is not None:
             self.transport.abort()
+
+    def turn_away(self) -> None:
+        """Say that there are too many, and close."""
+        self.transport.write(_TURNED_AWAY)
+        self.transport.close()
 
     def _stop_clock(self) -> None:
         if self._head_timer is not None:
@@ -109,6 +121,8 @@ class Door:
         self._loop = asyncio.get_running_loop()
         # In the order they came; a connection that is being encrypted has no transport yet, and goes with its task.
         self._open: dict[PatientProtocol, asyncio.Task[None]] = {}
+        # Where each comes from; those of a Unix socket are all the same.
+        self._from: dict[PatientProtocol, str] = {}
         self._short_of_descriptors = False
         self._closed = False
         listening.setblocking(False)
@@ -131,19 +145,20 @@ class Door:
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
             try:
-                connection, _address = self.socket.accept()
+                connection, address = self.socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
                 self._without_descriptors(error)
                 return
             connection.setblocking(False)
-            if len(self._open) >= self._most and not self._one_gives_way():
+            host = str(address[0]) if isinstance(address, tuple) else ""
+            if len(self._open) >= self._most and not (self._one_gives_way() or self._one_of_many_goes(host)):
                 self._turn_away(connection)
                 continue
             protocol = self._make()
             task = self._loop.create_task(self._take(connection, protocol))
-            self._open[protocol] = task
+            self._open[protocol], self._from[protocol] = task, host
             protocol.left = self._left
 
     async def _take(self, connection: socket.socket, protocol: PatientProtocol) -> None:
@@ -154,10 +169,11 @@ class Door:
         except (OSError, asyncio.CancelledError):
             # It left, did not speak TLS, or had to make way; none of that is worth a line.
             connection.close()
-            self._open.pop(protocol, None)
+            self._left(protocol)
 
     def _left(self, gone: PatientProtocol) -> None:
         self._open.pop(gone, None)
+        self._from.pop(gone, None)
 
     def _one_gives_way(self) -> bool:
         oldest = next((p for p in self._open if p.gives_way), None)
@@ -165,7 +181,21 @@ class Door:
             return False
         # Its place is free now, whenever the transport tells of its end.
         self._open.pop(oldest).cancel()
+        self._from.pop(oldest, None)
         oldest.make_way()
+        return True
+
+    def _one_of_many_goes(self, host: str) -> bool:
+        """Turn away the newest unanswered request of the address with most places, where it has more than ``host`` would."""
+        held = Counter(self._from[protocol] for protocol in self._open)
+        (most, count), *_ = held.most_common(1)
+        if count <= held[host] + 1:
+            return False
+        newest = next((p for p in reversed(self._open) if self._from[p] == most and p.unanswered), None)
+        if newest is None:
+            return False
+        self._left(newest)
+        newest.turn_away()
         return True
 
     def _turn_away(self, connection: socket.socket) -> None:

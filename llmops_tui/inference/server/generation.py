@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.server.admission import Admission, QueueFullError, Ticket
 from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import JournalWriter, Record
 from llmops_tui.inference.worker_client import EngineProcess
 
-MAX_WAITING = 64
 Messages = list[dict[str, Any]]
 
 
@@ -35,10 +35,9 @@ class Choice:
     tokens: list[list[Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
-
-
-class QueueFullError(LlmopsError):
-    """As many requests wait as may."""
+    ticket: Ticket | None = None
+    # Whether what became of it is in the journal.
+    kept: bool = False
 
 
 class Generator:
@@ -49,33 +48,42 @@ class Generator:
         self._writer = writer
         self._metrics = metrics
         self._parallel = parallel
-        self.active = 0
+        self._admission = Admission(parallel)
         self.last_used = time.monotonic()
+
+    @property
+    def active(self) -> int:
+        """How many requests are let in."""
+        return self._admission.active
 
     @property
     def queued(self) -> int:
         """How many requests wait, as far as can be told from outside the engine."""
-        return max(0, self.active - self._parallel)
+        return self._admission.queued
 
     @contextlib.contextmanager
-    def admitted(self, choices: Sequence[Choice] = ()) -> Iterator[None]:
-        """Hold a place for one request; one that is turned away is recorded as such.
+    def admitted(self, client: str, choices: Sequence[Choice] = ()) -> Iterator[Ticket]:
+        """Hold a place for one request; one that is turned away, now or before it began, is recorded as such.
 
         Raises:
             QueueFullError: too many requests wait already.
         """
-        if self.queued >= MAX_WAITING:
-            told = f"{self.queued} requests are waiting already"
-            for choice in choices:
-                ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {told}"})
-                self._writer.enqueue(choice.record.id, ended)
-            raise QueueFullError("queue_full", told, "Try again in a moment.")
-        self.active += 1
         try:
-            yield
+            with self._admission.let_in(client) as ticket:
+                for choice in choices:
+                    choice.ticket = ticket
+                yield ticket
+        except QueueFullError as error:
+            for choice in choices:
+                ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {error.message}"})
+                self._writer.enqueue(choice.record.id, ended)
+            raise
         finally:
-            self.active -= 1
             self.last_used = time.monotonic()
+
+    def turn(self, ticket: Ticket) -> contextlib.AbstractAsyncContextManager[None]:
+        """Hold one of the engine's places, when it is the request's turn; see :meth:`Admission.turn`."""
+        return self._admission.turn(ticket)
 
     async def run_all(self, choices: list[Choice]) -> None:
         """Run choices to their ends, no more at once than the engine runs; raises the first error."""
@@ -135,37 +143,42 @@ class Generator:
 
         Leaving the iteration early cancels the work.
         """
-        record = choice.record
-        kept = False
+        assert choice.ticket is not None
         try:
-            async with contextlib.aclosing(self._engine.call(choice.call)) as calls:
-                async for messages in calls:
-                    self.last_used = time.monotonic()
-                    last = messages[-1]
-                    self._take(choice, messages)
-                    if last["event"] == "error":
-                        error = LlmopsError(**last["error"])
-                        kept = True
-                        await self._keep(record, {"finish_reason": "error", "error": error.message})
-                        if len(messages) > 1:
-                            yield messages[:-1]
-                        raise error
-                    if last["event"] == "done":
-                        # Its text is not kept waiting for the disk; that it is whole is told after the record is.
-                        if len(messages) > 1:
-                            yield messages[:-1]
-                        choice.result = last["result"]
-                        kept = True
-                        await self._keep(record, last["result"])
-                        yield [last]
-                        return
+            async with self._admission.turn(choice.ticket), contextlib.aclosing(self._run(choice)) as run:
+                async for messages in run:
                     yield messages
         finally:
-            if not kept:
+            if not choice.kept and choice.ticket.refused is None:
                 # Nobody waits for this answer any more; whoever left is not kept for the disk either.
-                ended = record.ended({"finish_reason": "cancelled"})
+                ended = choice.record.ended({"finish_reason": "cancelled"})
                 self._metrics.ended(ended)
-                self._writer.enqueue(record.id, ended)
+                self._writer.enqueue(choice.record.id, ended)
+
+    async def _run(self, choice: Choice) -> AsyncGenerator[Messages]:
+        record = choice.record
+        async with contextlib.aclosing(self._engine.call(choice.call)) as calls:
+            async for messages in calls:
+                self.last_used = time.monotonic()
+                last = messages[-1]
+                self._take(choice, messages)
+                if last["event"] == "error":
+                    error = LlmopsError(**last["error"])
+                    choice.kept = True
+                    await self._keep(record, {"finish_reason": "error", "error": error.message})
+                    if len(messages) > 1:
+                        yield messages[:-1]
+                    raise error
+                if last["event"] == "done":
+                    # Its text is not kept waiting for the disk; that it is whole is told after the record is.
+                    if len(messages) > 1:
+                        yield messages[:-1]
+                    choice.result = last["result"]
+                    choice.kept = True
+                    await self._keep(record, last["result"])
+                    yield [last]
+                    return
+                yield messages
 
     def _take(self, choice: Choice, messages: Messages) -> None:
         record = choice.record

@@ -93,7 +93,8 @@ class Guard:
         origins = headers.get(b"origin", [])
         if any(o.decode("latin-1") not in self._origins for o in origins):
             raise RefusedError(403, "origin_refused", "requests from web pages are not allowed")
-        caller = self._caller(headers.get(b"authorization", []), over_tcp=over_tcp)
+        address = (scope.get("client") or ("",))[0] or ""
+        caller = self._caller(headers.get(b"authorization", []), address, over_tcp=over_tcp)
         scope["caller"] = caller
         scope["trusted"] = caller is not None or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:
@@ -131,7 +132,7 @@ class Guard:
         # A name can be rebound; an address cannot.
         return self._any_address and _is_address(name)
 
-    def _caller(self, given: list[bytes], *, over_tcp: bool) -> Caller | None:
+    def _caller(self, given: list[bytes], address: str = "", *, over_tcp: bool) -> Caller | None:
         """Whose key it is; none where it is nobody's."""
         right, name = [], ""
         if len(given) == 1 and given[0].startswith(b"Bearer "):
@@ -141,7 +142,8 @@ class Guard:
             name = "".join(called for (_, called), fits in zip(self._keys, right[1:], strict=True) if fits)[:8]
         if not any(right) and not self._open:
             return None
-        return Caller(own=bool(right and right[0]) and not over_tcp, key=name)
+        own = bool(right and right[0]) and not over_tcp
+        return Caller(own, name, "own" if own else name if len(self._keys) > 1 else address)
 
 
 class _Bounded:

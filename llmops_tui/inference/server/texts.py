@@ -20,6 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.admission import Ticket
 from llmops_tui.inference.server.connection import chain, read_body, while_connected
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
@@ -83,17 +84,18 @@ class Texts:
                 at = f"input[{place}]" if len(body.input) > 1 else "input"
                 check_vocabulary(given, self._engine.info.get("n_vocab", 0), at)
         call = {"op": "embed", "inputs": body.input, "adapter": adapter, "dimensions": body.dimensions}
-        with self._generator.admitted():
-            vectors, result = await while_connected(request, self._embed(call))
+        with self._generator.admitted(request.scope["caller"].client) as ticket:
+            vectors, result = await while_connected(request, self._embed(call, ticket))
         named = f"{self._model}+{adapter}" if adapter else self._model
         return StreamingResponse(_vectors(vectors, result, named, body.encoding_format), media_type=_JSON)
 
-    async def _embed(self, call: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    async def _embed(self, call: dict[str, Any], ticket: Ticket) -> tuple[list[str], dict[str, Any]]:
         found: dict[int, str] = {}
-        async for part in self._parts(call):
-            if "embedding" not in part:
-                return [found[n] for n in range(len(found))], part
-            found[part["index"]] = part["embedding"]
+        async with self._generator.turn(ticket), aclosing(self._parts(call)) as parts:
+            async for part in parts:
+                if "embedding" not in part:
+                    return [found[n] for n in range(len(found))], part
+                found[part["index"]] = part["embedding"]
         raise LlmopsError("engine_died", "the engine gave no answer")
 
     async def _tokens(self, call: dict[str, Any], facts: dict[str, Any]) -> AsyncIterator[bytes]:

@@ -12,9 +12,11 @@ import numpy as np
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_tensors
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training.finish.families import Delta, Family, deltas
 from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.finish.tensors import read
+from llmops_tui.training.records import RunResult
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.lineage import record_edges
 
@@ -40,7 +42,7 @@ def read_adapter(folder: Path) -> list[Delta]:
                 "Save it as safetensors where you trust it.",
             )  # fmt: skip
         raise InputRefusedError("adapter_missing", f"{folder} has no {WEIGHTS}")
-    config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
+    config = parse_json(read_regular(folder / CONFIG))
     return deltas(config, {name: read(weights, name) for name in read_tensors(weights)})
 
 
@@ -71,14 +73,14 @@ def write_adapter_gguf(family: Family, changes: list[Delta], target: Path, name:
     writer.close()
 
 
-def finish_adapter(store: RunStore, run: Run, adapter: Path) -> dict[str, Any]:
+def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
     """Write recipe and card beside an adapter, its GGUF form, and register that with its lineage."""
     base = store.base_of(run.recipe)
     write_atomic(adapter / "recipe.yaml", run.recipe.to_yaml())
     write_atomic(adapter / "README.md", _card(run, base))
     for leftover in ("training_args.bin",):
         (adapter / leftover).unlink(missing_ok=True)
-    result: dict[str, Any] = {"adapter": str(adapter)}
+    result: RunResult = {"adapter": str(adapter)}
     try:
         family = Family(str(base.header["architecture"]), _config(base.path))
         scratch = store.workspace.models / f".{run.name}.gguf.part"
@@ -100,7 +102,7 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> dict[str, Any]:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = parse_json(read_regular(folder / "config.json"))
     return found
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.models.quantize import TYPES
+from llmops_tui.training.records import Converted, ExportResult
 
 if TYPE_CHECKING:
     from llmops_tui.training.runs import Run, RunStore
 
-ENTRY = "llmops_tui.training.finish.exporting:export"
-CONVERT_ENTRY = "llmops_tui.training.finish.exporting:convert_model"
+ENTRY: JobEntry[ExportResult] = JobEntry("llmops_tui.training.worker.exporting:export")
+CONVERT_ENTRY: JobEntry[Converted] = JobEntry("llmops_tui.training.worker.exporting:convert_model")
 
 
 def check_export(store: RunStore, name: str, quantize: str | None) -> Run:

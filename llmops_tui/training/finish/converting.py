@@ -14,6 +14,7 @@ import numpy as np
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import ModelFolder, read_folder
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training.finish import tensors
 from llmops_tui.training.finish.families import Family
 from llmops_tui.training.finish.merging import Progress, sixteen_bits, write
@@ -148,7 +149,7 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         raise InputRefusedError("no_tokenizer", f"{folder.path} has no tokenizer.json")
-    data = parse_json(file.read_text(encoding="utf-8"))
+    data = parse_json(read_regular(file))
     model = data["model"]
     if model.get("type") != "BPE":
         raise InputRefusedError(

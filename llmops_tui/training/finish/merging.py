@@ -15,6 +15,7 @@ from gguf.quants import dequantize
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_folder
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training.finish import tensors
 from llmops_tui.training.finish.families import Delta, Family
 from llmops_tui.training.finish.tensors import Array
@@ -147,5 +148,5 @@ def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: 
     for file in folder.files:
         if file.suffix != ".safetensors":
             shutil.copyfile(file, target / file.name)
-    config = parse_json((target / "config.json").read_text(encoding="utf-8"))
+    config = parse_json(read_regular(target / "config.json"))
     (target / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}, indent=2), encoding="utf-8")

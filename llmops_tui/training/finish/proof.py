@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from llmops_tui.inference.native_process import run_native
+from llmops_tui.training.records import ProofStep
 
 _LIMIT = 64
 
@@ -57,9 +58,9 @@ class Step:
         """Whether nothing is outside its limit."""
         return not self.problems
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ProofStep:
         """For JSON."""
-        return asdict(self) | {"good": self.good}
+        return cast("ProofStep", asdict(self) | {"good": self.good})
 
 
 @dataclass(frozen=True)

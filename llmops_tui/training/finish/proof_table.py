@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from llmops_tui.training.records import ProofStep
 
 
-def table(steps: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+def table(steps: list[ProofStep]) -> list[tuple[str, ...]]:
     """The steps as rows of text."""
     return [
         (

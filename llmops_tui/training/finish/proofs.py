@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
+from llmops_tui.training.records import ProofStep
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.kept_json import kept
 
 
-def keep_proof(catalogue: Catalogue, sha256: str, proof: list[dict[str, Any]]) -> None:
+def keep_proof(catalogue: Catalogue, sha256: str, proof: list[ProofStep]) -> None:
     """Keep the table of a model."""
     catalogue.write(
         lambda book: book.execute(
@@ -19,11 +20,11 @@ def keep_proof(catalogue: Catalogue, sha256: str, proof: list[dict[str, Any]]) -
     )
 
 
-def read_proof(catalogue: Catalogue, sha256: str) -> list[dict[str, Any]]:
+def read_proof(catalogue: Catalogue, sha256: str) -> list[ProofStep]:
     """The newest table of a model; empty where there is none."""
     rows = catalogue.read(
         lambda book: book.execute(
             "SELECT proof FROM model_proofs WHERE sha256 = ? ORDER BY made_at DESC LIMIT 1", [sha256]
         ).fetchall()
     )
-    return list(json.loads(rows[0][0])) if rows else []
+    return list(kept("model_proofs", "proof", sha256, rows[0][0])) if rows else []

@@ -12,9 +12,10 @@ from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.training import preflight, runs, turns
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
+from llmops_tui.training.records import RunResult
 
 
-def run(context: JobContext, run_name: str) -> dict[str, Any]:
+def run(context: JobContext, run_name: str) -> RunResult:
     """Train one run of the workspace; goes on from its last checkpoint where it has one."""
     # Before torch is imported, which reads them.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -27,6 +28,7 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
     try:
         with turns.turn(context, found.recipe, beside=found.beside), _room(context, found):
             context.report(0, "loading the training libraries")
+            from llmops_tui.training.finish.adapter import finish_adapter
             from llmops_tui.training.worker.loop import train
             from llmops_tui.training.worker.recording import StoppedAfterSaveError
 
@@ -45,7 +47,9 @@ def run(context: JobContext, run_name: str) -> dict[str, Any]:
                 state = stopped.state
                 return {"run": run_name, "state": state}
             state = "done"
-            return store.finish(found, outcome.adapter, _facts(outcome))
+            result = _facts(outcome) | finish_adapter(store, found, outcome.adapter)
+            store.keep_result(found, result)
+            return {"run": run_name, **result}
     except JobCancelledError:
         state = "stopped"
         raise
@@ -65,7 +69,7 @@ def _preflight(found: runs.Run, looked: preflight.Looked, recorder: Recorder) ->
         preflight.refuse(looked.findings)
 
 
-def _facts(outcome: Any) -> dict[str, Any]:
+def _facts(outcome: Any) -> RunResult:
     return {
         "steps": outcome.steps, "loss": outcome.loss, "eval_loss": outcome.eval_loss,
         "peak_bytes": outcome.peak_bytes, "batch": [outcome.recipe.batch.size, outcome.recipe.batch.accumulation],

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobContext
@@ -17,12 +17,13 @@ from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
 from llmops_tui.training.recipe import Recipe, changed, check
+from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
 
 _DRY_STEPS = 2
 
 
-def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> PlanRecord:
     """Look at a recipe from all sides; returns the plan."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     wanted = check(recipe)
@@ -54,8 +55,9 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         "recipe": wanted.model_dump(), "base": base.name, "serving": looked.parity.serving if looked.parity else None,
         "problems": preflight.as_dicts(findings), "data": preflight.data_facts(examples.report, examples),
         "examples": preflight.shown_tokens(examples.report.shown),
-        "parity": None if looked.parity is None else dataclasses.asdict(looked.parity),
-        "memory": room.needed.as_dict() | {
+        "parity": None if looked.parity is None else cast("ParityRecord", dataclasses.asdict(looked.parity)),
+        "memory": {
+            **room.needed.as_dict(),
             "device": room.device, "available": room.available, "device_total": room.total, "fits": room.fits,
             "measured_runs": measured, "nearest": None if room.nearest is None else room.nearest.changes,
         },
@@ -74,7 +76,7 @@ def _energy(device: str, seconds: float | None) -> float | None:
     return None if watts is None or seconds is None else watts * seconds / 3.6e6
 
 
-def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext) -> dict[str, Any]:
+def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext) -> DryRun:
     """Two optimizer steps on the longest rows; the peak of memory and the time of the second step."""
     from llmops_tui.training.worker import trainers
     from llmops_tui.training.worker.loading import load_base, load_tokenizer

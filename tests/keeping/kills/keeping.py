@@ -15,7 +15,8 @@ from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.check import check
 from llmops_tui.keeping.findings import Finding
 from llmops_tui.keeping.gc import collect
-from llmops_tui.keeping.removal_of_records import Kept, remove_record, remove_traces
+from llmops_tui.keeping.removal_of_records import Kept, remove_record
+from llmops_tui.keeping.removal_of_traces import remove_traces
 from llmops_tui.keeping.restore import restore
 from llmops_tui.keeping.series import backup_into, generations
 from llmops_tui.models.registry import ModelRegistry

@@ -15,6 +15,7 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
 from llmops_tui.models.registry import Model
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training.examples import Example, build
 from llmops_tui.training.finish.adapter import read_adapter
 from llmops_tui.training.finish.checking import check_export
@@ -25,6 +26,7 @@ from llmops_tui.training.finish.proof import LOSSLESS, QUANTIZED, Case, Step, as
 from llmops_tui.training.finish.proofs import keep_proof
 from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.recipe import changed
+from llmops_tui.training.records import Converted, ExportResult
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.lineage import record_edges
 
@@ -39,12 +41,12 @@ def export(
     quantize: str | None = None,
     safetensors: str | None = None,
     serving: str = "",
-) -> dict[str, Any]:
+) -> ExportResult:
     """Make what was asked for of a run's adapter, and prove each step."""
     store = RunStore(context.workspace)
     run = check_export(store, run_name, quantize)
     maker = _Maker(context, store, run)
-    result: dict[str, Any] = {"run": run_name, "models": []}
+    result: ExportResult = {"run": run_name, "models": []}
     if safetensors is not None:
         maker.folder(Path(safetensors))
         result["safetensors"] = safetensors
@@ -67,7 +69,7 @@ def export(
     return result
 
 
-def convert_model(context: JobContext, name: str, target: str) -> dict[str, Any]:
+def convert_model(context: JobContext, name: str, target: str) -> Converted:
     """The job that writes a registered model folder as GGUF and registers that."""
     store = RunStore(context.workspace)
     model = store.registry.get(name)
@@ -88,7 +90,7 @@ class _Maker:
     def __init__(self, context: JobContext, store: RunStore, run: Run) -> None:
         self._context, self._store, self._run = context, store, run
         self._base = store.base_of(run.recipe)
-        config = parse_json((self._base.path / "config.json").read_text(encoding="utf-8"))
+        config = parse_json(read_regular(self._base.path / "config.json"))
         self._family = Family(str(self._base.header["architecture"]), config)
         self._adapter = run.folder / "adapter"
 

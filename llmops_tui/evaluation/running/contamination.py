@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 from llmops_tui.datasets.overlap import asked_texts, compare_texts
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.base import Case, Metric
+from llmops_tui.evaluation.records import Figure, OverlapFacts, TrainedOn
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.running.summarising import as_dict, figure_of
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
@@ -34,7 +35,7 @@ def training_data(store: EvaluationStore, model_name: str) -> list[DatasetVersio
 
 def overlap_of(
     store: EvaluationStore, run: EvalRun, cases: CaseSet, results: Sequence[Result], metrics: Sequence[Metric]
-) -> dict[str, Any]:
+) -> OverlapFacts:
     """Which cases stand in training data too, and the figures without them; a note where nothing is known of it."""
     versions = training_data(store, run.asked.model)
     if not versions:
@@ -42,7 +43,7 @@ def overlap_of(
     base = [case for case in cases.cases if not case.variation]
     texts = [_asked(case) for case in base]
     seen: set[str] = set()
-    told = []
+    told: list[TrainedOn] = []
     for version in versions:
         what = f"overlap:{cases.sha256}"
         report = store.datasets.report(version.sha256, what)
@@ -51,9 +52,9 @@ def overlap_of(
             report = {"rows": found.rows, "exact": len(found.exact), "ngram": len(found.ngram), "near": len(found.near)}
             store.datasets.keep_report(version.sha256, what, report)
         seen |= {base[row].key for row in report["rows"]}
-        told.append({"dataset": version.ref, **report, "rows": len(report["rows"])})
+        told.append(cast("TrainedOn", {"dataset": version.ref, **report, "rows": len(report["rows"])}))
     clean = [r for r in results if not r.case.variation and r.case.key not in seen]
-    figures: dict[str, Any] = {}
+    figures: dict[str, Figure] = {}
     if seen and clean:
         figures = {
             m.called: as_dict(m, figure_of(m, clean)) for m in metrics if any(m.called in r.scores for r in clean)

@@ -1,0 +1,47 @@
+"""``llmops backup --verify``: read a backup, or a series of them, back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from llmops_tui.cli.output import Session
+from llmops_tui.errors import ExitCode, LlmopsError
+
+
+def verify_backups(session: Session, place: Path | None, passphrase: str) -> None:
+    """Read a backup, or a series of them, back; exit 1 where anything is not whole."""
+    from llmops_tui.keeping.archive import verify
+    from llmops_tui.keeping.series import read_passphrase
+    from llmops_tui.keeping.series_check import Looked, verify_series
+
+    if place is None:
+        place = Path(session.settings.backup_folder) if session.settings.backup_folder else None
+        file = session.settings.backup_passphrase_file
+        passphrase = passphrase or (read_passphrase(Path(file).expanduser()) if file and place else "")
+    if place is None:
+        raise LlmopsError("usage", "which one?", "llmops backup FILE --verify, or a FOLDER", exit_code=ExitCode.USAGE)
+    place = place.expanduser()
+    if place.is_dir():
+        found = verify_series(place, passphrase, session.progress("reading"))
+    else:
+        found = [Looked(place, len(verify(place, session.progress("reading"), passphrase).files), ())]
+    first = next((one for one in found if not one.whole), None)
+    newest = next((one for one in reversed(found) if one.whole), None)
+    data = {
+        "backups": [one.as_dict() for one in found], "first_damaged": str(first.path) if first else None,
+        "newest_whole": str(newest.path) if newest else None,
+    }  # fmt: skip
+
+    def human() -> str:
+        lines = [f"{one.path.name}: {'; '.join(one.trouble) or f'whole, {one.files:,} files'}" for one in found]
+        if first is not None:
+            whole = f"the newest that is whole is {newest.path.name}" if newest else "none is whole"
+            lines.append(f"the first that is damaged is {first.path.name}; {whole}")
+            lines.append(f"one that needs no other: llmops backup {place}")
+        return "\n".join(lines)
+
+    session.emit(data, human)
+    if first is not None:
+        raise typer.Exit(int(ExitCode.FAILED))

@@ -1,0 +1,397 @@
+"""Records of evaluation as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+
+Intervals are of 95 %, their ends none where they are not known; shares are from 0 to 1, times in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+# ``class`` is a word of Python's.
+ClassFigures = TypedDict("ClassFigures", {"class": str, "n": int, "precision": float, "recall": float, "f1": float})
+
+
+class Bin(TypedDict):
+    """Answers of about one confidence, and how often they are right."""
+
+    n: int
+    confidence: float | None
+    right: float | None
+
+
+class Facts(TypedDict, total=False):
+    """What else a metric has to say of a run: of classes, of a judge, of a published score, of confidence, of latency."""
+
+    averages: dict[str, float]
+    classes: list[ClassFigures]
+    # As (expected, answered, count).
+    confusion: list[list[Any]]
+    wrong_fields: dict[str, int]
+    judge: str
+    kappa: float | None
+    human_labels: int
+    mass_on_scale: float | None
+    signature: str
+    brier: float
+    bins: list[Bin]
+    p50: float
+    p95: float
+    p99: float
+
+
+class _Figure(TypedDict):
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    unusable: int
+    method: str
+    better: int
+    unit: str
+    type: str
+    binary: bool
+
+
+class Figure(_Figure, total=False):
+    """One metric of a run, over ``n`` cases; ``method`` names the interval's, ``better`` is 1 where more is, -1 where less is."""
+
+    facts: Facts
+
+
+class PairedFigure(TypedDict):
+    """A metric of cases in another form: its mean, and the difference from the first form."""
+
+    mean: float
+    difference: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class VariationRecord(TypedDict):
+    """What a variation changes, paired with the cases it was made of."""
+
+    variation: str
+    n: int
+    same_answer: float
+    metrics: dict[str, PairedFigure]
+
+
+class GapRecord(TypedDict):
+    """What exchanging one group for another changes; the difference is the second's less the first's."""
+
+    first: str
+    second: str
+    n: int
+    metrics: dict[str, PairedFigure]
+
+
+class Agreement(TypedDict):
+    """How often two answers to one case are the same text."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+class Costs(TypedDict):
+    """What a run took; answers from the cache cost nothing."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+class TrainedOn(TypedDict):
+    """How many cases stand in a dataset that the model was trained on, by how they were found."""
+
+    dataset: str
+    rows: int
+    exact: int
+    ngram: int
+    near: int
+
+
+class OverlapFacts(TypedDict, total=False):
+    """Cases that stand in training data, by key, and the figures of the others; ``note`` where nothing is known of it."""
+
+    ancestors: list[TrainedOn]
+    rows: int
+    note: str
+    cases: list[str]
+    clean: int
+    metrics: dict[str, Figure]
+
+
+class RunSummary(TypedDict, total=False):
+    """The figures of a run, by metric."""
+
+    cases: int
+    of: int
+    answers: int
+    errors: int
+    cached: int
+    stopped_early: bool
+    metrics: dict[str, Figure]
+    variations: list[VariationRecord]
+    gaps: list[GapRecord]
+    agreement: Agreement | None
+    costs: Costs
+    overlap: OverlapFacts
+
+
+class JudgeFacts(TypedDict, total=False):
+    """The model that judges, and the hashes of what it is told."""
+
+    model: str
+    sha256: str
+    prompt: str
+    rubric_sha256: str
+    prompt_sha256: str
+
+
+class Manifest(TypedDict, total=False):
+    """All that the figures of a run depend on, mostly as SHA-256; empty until it has ended well."""
+
+    suite_sha256: str
+    cases_sha256: str
+    dataset: str | None
+    dataset_sha256: str | None
+    rendered_sha256: str
+    prompt: list[str]
+    prompt_sha256: list[str]
+    template_sha256: str | None
+    model: str
+    model_sha256: str
+    adapter_sha256: str | None
+    quantization: str
+    size_bytes: int
+    engine: str | None
+    parallel: int
+    parameters: dict[str, Any]
+    repeats: int
+    response_format_sha256: str
+    raw: bool
+    metrics: dict[str, str]
+    judges: dict[str, JudgeFacts]
+
+
+class SuiteRecord(TypedDict):
+    """A version of a suite; ``body`` is what its file would say."""
+
+    suite: str
+    version: int
+    sha256: str
+    note: str
+    created_at: float
+    body: dict[str, Any]
+
+
+class AskedRecord(TypedDict):
+    """One column of a suite's matrix; ``parallel`` 0 is as many requests at once as the server takes."""
+
+    prompt: str
+    model: str
+    parameters: dict[str, Any]
+    parallel: int
+
+
+class RunRecord(AskedRecord):
+    """A run as it is shown."""
+
+    run: str
+    state: str
+    suite: str
+    job: str | None
+    cause: str
+    message: str
+    cases: int | None
+    metrics: dict[str, Figure]
+    errors: int | None
+    cached: int | None
+    costs: Costs | None
+    variations: list[VariationRecord]
+    manifest: Manifest
+    created_at: float
+    finished_at: float | None
+    folder: str
+
+
+class RunFigures(TypedDict):
+    """A run that a job did, and its figures."""
+
+    run: str
+    metrics: dict[str, Figure]
+
+
+class Evaluated(TypedDict):
+    """What a job that evaluates comes to."""
+
+    runs: list[RunFigures]
+
+
+class Measured(TypedDict, total=False):
+    """A quantized model held against the one it was made of: perplexities, their paired ratio, KL in nats a token."""
+
+    tokens: int
+    reference_perplexity: float
+    perplexity: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    kl: float
+    kl_p99: float
+    same_top: float
+
+
+class _Rung(TypedDict):
+    model: str
+    type: str
+    size_bytes: int
+
+
+class Rung(_Rung, Measured, total=False):
+    """A step of a quantization ladder; the first has no measurements, the others are held against it."""
+
+
+class _Ladder(TypedDict):
+    model: str
+    file: str
+    steps: list[Rung]
+
+
+class Ladder(_Ladder, total=False):
+    """The quantization ladder of a model on a text, with the runs of a suite where one was asked for."""
+
+    runs: list[str]
+
+
+class MeanRecord(TypedDict):
+    """A mean with its interval."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class CaseVerdict(TypedDict):
+    """What a judge decided of a case; ``preference`` is the candidate's probability, none where it is unusable."""
+
+    case: int
+    verdict: str
+    preference: float | None
+
+
+class _Preference(TypedDict):
+    judge: str
+    n: int
+    unusable: int
+    wins: int
+    ties: int
+    losses: int
+
+
+class Preference(_Preference, total=False):
+    """A judge's decisions between two runs; ``position_bias`` above 0: whatever stands first is preferred."""
+
+    preference: MeanRecord
+    position_bias: MeanRecord
+    cases: list[CaseVerdict]
+
+
+class Judged(Preference):
+    """A judge's decisions, with the runs they are about."""
+
+    baseline: str
+    candidate: str
+
+
+class _PerplexityRecord(TypedDict):
+    perplexity: float
+    low: float
+    high: float
+    bits_per_byte: float
+    log_likelihood: float
+    tokens: int
+    bytes: int
+    window: int
+    stride: int
+
+
+class PerplexityRecord(_PerplexityRecord, total=False):
+    """The perplexity of a text; ``each`` is (token, log-probability), the first of a window having none."""
+
+    each: list[list[Any]]
+
+
+class DifferenceRecord(TypedDict):
+    """How a metric differs between two runs: as :class:`llmops_tui.evaluation.comparison.Difference`."""
+
+    metric: str
+    baseline: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+    level: float
+    method: str
+    p: float | None
+    p_holm: float | None
+    test: str
+    wins: int
+    ties: int
+    losses: int
+    n: int
+    smallest_effect: float
+    verdict: str
+    unit: str
+
+
+class SliceRecord(TypedDict):
+    """The first metric in a part of the cases; ``few``: hardly anything can be said of so few."""
+
+    by: str
+    value: str
+    n: int
+    few: bool
+    baseline: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+
+
+class Regressed(TypedDict):
+    """A case on which the candidate is worse."""
+
+    case: int
+    row: int | None
+    expected: Any
+    baseline: str
+    candidate: str
+    reason: str
+
+
+class ComparisonRecord(TypedDict):
+    """Two runs compared."""
+
+    baseline: str
+    candidate: str
+    metric: str
+    comparable: bool
+    refused: list[str]
+    notes: list[str]
+    changed: list[str]
+    verdict: str
+    metrics: list[DifferenceRecord]
+    slices: list[SliceRecord]
+    regressed: list[Regressed]
+
+
+class RulingRecord(TypedDict):
+    """What a rule says of a run: ``pass``, ``fail`` or ``unsure``, and why."""
+
+    rule: str
+    outcome: str
+    why: str

@@ -1,0 +1,65 @@
+"""The record of a model server: where it listens, the key it asks for, and which process it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.jobs.process import ProcessIdentity
+from llmops_tui.regular_files import read_regular
+
+
+@dataclass(frozen=True)
+class ServerHandle:
+    """A running model server: where it listens, and the key it asks for."""
+
+    model: str
+    sha256: str
+    socket: str
+    key: str
+    process: ProcessIdentity
+    address: str = ""
+    # The options it was asked for with, as JSON has them, and what of them could not be had.
+    asked: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def private(self) -> bool:
+        """Whether it was started for the app or a command, and has no address that anybody else was told."""
+        return not self.asked.get("host") and not self.asked.get("socket")
+
+
+def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
+    """The address of a server that listens there; none without a host."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if encrypted else 'http'}://{shown}:{port}" if host else ""
+
+
+def read_record(path: Path) -> ServerHandle | None:
+    """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
+    try:
+        state: dict[str, Any] = json.loads(read_regular(path))
+        return handle_of(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def handle_of(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
+    """A server by its record and the process that it is."""
+    options = state["options"]
+    return ServerHandle(
+        options["model"], options["sha256"], options["socket"], options["key"], identity,
+        address_of(options.get("host", ""), options.get("port", 0), encrypted=bool(options.get("tls_cert"))),
+        state.get("asked", {}), tuple(state.get("notes", ())),
+    )  # fmt: skip
+
+
+def age_of(path: Path) -> float:
+    """Seconds since a file was written; 0 where there is none, or it is of a time to come."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return 0.0

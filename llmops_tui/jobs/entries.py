@@ -1,0 +1,22 @@
+"""What a job is to do: the record of it, and its entry, a function of the engine, with the type of what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypedDict, TypeVar
+
+Result = TypeVar("Result", bound=Mapping[str, object])
+
+
+class JobSpec(TypedDict):
+    """What the record of a job says it is to do. It is kept whole, with what a newer version says beside."""
+
+    entry: str
+    # By name, as the entry's function takes them.
+    arguments: dict[str, Any]
+
+
+class JobEntry(str, Generic[Result]):
+    """A function of the engine as ``module:function``, which does a job's work and returns a ``Result``, as JSON has it."""
+
+    __slots__ = ()

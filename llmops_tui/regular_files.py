@@ -1,0 +1,81 @@
+"""Files of others that are opened for reading: what is no file is told, and never waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_CHUNK = 4 * 1024 * 1024
+KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file; what is no file, such as a pipe that nobody writes to, is an error and not waited for.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_regular_text(path: Path, errors: str = "strict") -> str:
+    """As :func:`read_regular`, decoded as UTF-8.
+
+    Raises:
+        OSError, UnicodeDecodeError: it is no regular file, cannot be read, or is no UTF-8.
+    """
+    return read_regular(path).decode("utf-8", errors)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, as :func:`read_regular` does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    refuse_irregular(descriptor, path)
+    return os.fdopen(descriptor, "rb")
+
+
+def refuse_irregular(descriptor: int, path: Path) -> None:
+    """Close what was opened and is no regular file, with an error that says so."""
+    if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"it is {KINDS.get(stat.S_IFMT(mode), 'something else')}, and no file", str(path))
+
+
+def open_given(path: Path) -> BinaryIO:
+    """Open what a user names: a file, or a pipe, such as a shell's ``<(…)``, that somebody writes to.
+
+    Raises:
+        OSError: it cannot be read; of a pipe, nobody writes to it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            # Without a writer it is at its end at once; with one that wrote nothing yet it is not readable.
+            with contextlib.suppress(BlockingIOError):
+                if not (begin := os.read(descriptor, _CHUNK)):
+                    raise OSError(errno.EINVAL, "is a pipe that nobody writes to", str(path))
+                os.set_blocking(descriptor, True)
+                with os.fdopen(os.dup(descriptor), "rb") as rest:
+                    return io.BytesIO(begin + rest.read())
+            os.set_blocking(descriptor, True)
+        return os.fdopen(os.dup(descriptor), "rb")
+    finally:
+        os.close(descriptor)
+
+
+def kind_of_place(path: Path) -> str:
+    """What lies at a path, in words, where it is no regular file; empty where it is one or where nothing is."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "something else")

@@ -1,0 +1,222 @@
+"""Records of training as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+
+Sizes are bytes, times seconds, shares from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+MemoryPart = Literal["weights", "adapter", "optimizer", "activations", "logits", "overhead"]
+
+
+class RunResult(TypedDict, total=False):
+    """What a run came to; a job that was stopped after a checkpoint has its ``state`` alone.
+
+    ``model`` and ``sha256`` are those of the adapter as GGUF, none where ``without_gguf`` says why there is none; ``serving``
+    is the model it goes beside. ``batch`` is the size and the accumulation it ended with.
+    """
+
+    run: str
+    state: str
+    steps: int
+    loss: float | None
+    eval_loss: float | None
+    peak_bytes: int
+    batch: list[int]
+    adapter: str
+    model: str | None
+    sha256: str
+    serving: str | None
+    without_gguf: str
+
+
+class RunRecord(TypedDict):
+    """A run as it is shown: where it is, and the newest figures of it; ``eta_s`` is exact to ``eta_error_s``."""
+
+    run: str
+    state: str
+    job: str | None
+    cause: str
+    message: str
+    method: str
+    base: str
+    data: list[str]
+    step: int
+    total: int
+    loss: float | None
+    eval_loss: float | None
+    tokens_per_s: float | None
+    eta_s: float | None
+    eta_error_s: float | None
+    created_at: float
+    finished_at: float | None
+    result: RunResult | None
+    folder: str
+
+
+class FindingRecord(TypedDict):
+    """Something to know before a run: ``error``, ``warn`` or ``info``."""
+
+    level: str
+    code: str
+    message: str
+    hint: str
+
+
+class Tokens(TypedDict):
+    """Lengths of examples, in tokens."""
+
+    p50: float
+    p95: float
+    max: int
+    total: int
+
+
+class RowsWith(TypedDict):
+    """How many rows have a problem, and the number of one of them."""
+
+    rows: int
+    such_as: Any
+
+
+class DataFacts(TypedDict):
+    """The figures of the data of a run, in examples and tokens; ``histogram`` counts examples by length."""
+
+    rows: dict[str, int]
+    examples: int
+    held_out: int
+    tokens: Tokens
+    trained_tokens: int
+    cut: int
+    without_target: int
+    problems: dict[str, RowsWith]
+    histogram: list[int]
+
+
+class MemoryParts(TypedDict):
+    """Memory by part, corrected by ``factor`` in ``total``."""
+
+    weights: int
+    adapter: int
+    optimizer: int
+    activations: int
+    logits: int
+    overhead: int
+    factor: float
+    total: int
+
+
+class MemoryFacts(MemoryParts):
+    """Memory of a run beside what there is; ``nearest`` are the least changes with which it would fit."""
+
+    device: str
+    available: int
+    device_total: int
+    fits: bool
+    measured_runs: int
+    nearest: dict[str, Any] | None
+
+
+class Difference(TypedDict):
+    """Where training and serving see other tokens: at which, with the text and the ids around it."""
+
+    token: int
+    training: str
+    serving: str
+    training_ids: list[int]
+    serving_ids: list[int]
+
+
+class ParityRecord(TypedDict):
+    """How many of the compared conversations are other tokens in the serving model, and the first difference."""
+
+    serving: str
+    compared: int
+    different: int
+    first: Difference | None
+
+
+class TimeFacts(TypedDict):
+    """How long a run takes; none where no speed was measured."""
+
+    steps: int
+    tokens: int
+    seconds: float | None
+    tokens_per_s: float | None
+
+
+class DiskFacts(TypedDict):
+    """What checkpoints need at the most, and what is free."""
+
+    needed: int
+    free: int
+
+
+class DryRun(TypedDict, total=False):
+    """Two real steps on the longest rows."""
+
+    steps: int
+    step_s: float
+    tokens_per_s: float
+    peak_bytes: int
+    estimated_bytes: int
+
+
+class PlanRecord(TypedDict):
+    """A recipe looked at from all sides. ``examples`` are a few of them as (text, state) pairs; ``ok``: no error stops it."""
+
+    recipe: dict[str, Any]
+    base: str
+    serving: str | None
+    problems: list[FindingRecord]
+    data: DataFacts
+    examples: list[list[tuple[str, str]]]
+    parity: ParityRecord | None
+    memory: MemoryFacts
+    time: TimeFacts
+    disk: DiskFacts
+    energy_kwh: float | None
+    dry_run: DryRun | None
+    ok: bool
+
+
+class ProofStep(TypedDict):
+    """One step of an export beside the adapter on its base: as :class:`llmops_tui.training.finish.proof.Step`."""
+
+    name: str
+    same_tokens: float
+    greedy: float
+    kl: float
+    perplexity_change: float
+    stops: int
+    n: int
+    problems: tuple[str, ...]
+    good: bool
+
+
+class ExportResult(TypedDict, total=False):
+    """What an export wrote: models by name, a folder where one was asked for, and the proof of each step."""
+
+    run: str
+    models: list[str]
+    safetensors: str
+    proof: list[ProofStep]
+
+
+class Converted(TypedDict):
+    """A model folder that was written as GGUF and registered."""
+
+    model: str
+    path: str
+    sha256: str
+
+
+class SweepResult(TypedDict):
+    """A search for better settings: the best with its loss, kept as ``recipe``; each trial has its settings beside its loss."""
+
+    best: dict[str, Any]
+    loss: float
+    recipe: str
+    trials: list[dict[str, Any]]
+    importance: dict[str, float]
