@@ -19,7 +19,7 @@ from llmops_tui.datasets.formats.recognising import Proposal, recognise
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
-from llmops_tui.datasets.rejects import write_rejects
+from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
 from llmops_tui.datasets.sources.finding import find_sources, read_batches
@@ -194,13 +194,21 @@ def run_import(
     settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     parent = next(iter(store.logs().get(name, [])), None)
     context.report(0.95, "hashing the rows")
+    made: list[DatasetVersion] = []
+
+    def keep_rejects(fresh: DatasetVersion) -> None:
+        made.append(fresh)
+        done.keep_rejects(context.workspace, fresh)
+
     version = store.keep(
         done.folder, name, kind=kind, columns=columns, recipe=Recipe("import", settings, tuple(inputs)),
-        rejected=done.state.rejected, parent=parent.number if parent else None,
+        rejected=done.state.rejected, parent=parent.number if parent else None, beside=keep_rejects,
     )  # fmt: skip
+    if version.id != made[0].id:
+        # The newest version is the same, and has its own.
+        rejects_path(context.workspace, made[0]).unlink(missing_ok=True)
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
-    done.keep_rejects(context.workspace, version)
     return {**version.as_dict(), "blank_lines": done.state.blank}
 
 

@@ -26,7 +26,7 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held, locked
 from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sealed_names import SEALS, kind_of, sealed_files
-from llmops_tui.workspace.sqlite_files import COUNTER
+from llmops_tui.workspace.sqlite_files import COUNTER, open_raw
 
 _CHUNK = 1 << 16
 _MOST_CHUNKS = 4096
@@ -247,7 +247,7 @@ def chunks_of(path: Path, size: int) -> tuple[str, ...]:
     found: list[str] = []
     part = chunk_size(size)
     blank = kind_of(path.name) == "sqlite"
-    with path.open("rb") as file:
+    with open_raw(path) if blank else path.open("rb") as file:
         left = size
         while left > 0:
             raw = file.read(min(part, left))
@@ -266,7 +266,7 @@ def writes_of(path: Path, kind: str) -> int | None:
     Of DuckDB the number of its newest checkpoint: two headers take turns, each a checksum and that number first.
     """
     if kind == "sqlite":
-        with path.open("rb") as file:
+        with open_raw(path) as file:
             return int.from_bytes(file.read(COUNTER.stop)[COUNTER], "big")
     if kind == "duckdb":
         with path.open("rb") as file:
