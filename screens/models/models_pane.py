@@ -47,7 +47,10 @@ class ModelsPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(
-            title="Models", jump_key="m", id="models-list", help_text="Enter uses a model in the playground."
+            title="Models",
+            jump_key="m",
+            id="models-list",
+            help_text="Enter uses a model in the playground, D deletes it.",
         )
         self.models: list[Model] = []
         self._loaded_names: set[str] = set()

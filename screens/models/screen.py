@@ -64,7 +64,9 @@ class ModelsScreen(BaseScreen):
         self.act("load", self._list.load)
 
     def _look_again(self) -> None:
-        if self.is_current:
+        # A look that takes longer than that is not begun anew: on a busy machine it would never end.
+        looking = any(worker.group in {"look", "load"} and worker.is_running for worker in self.workers)
+        if self.is_current and not looking:
             self.act("look", self._look)
 
     async def _look(self) -> None:
