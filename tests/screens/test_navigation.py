@@ -78,10 +78,13 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await until(pilot, lambda: shell.current_mode == "playground")
         await settle(pilot)
         assert shell.screen.place() == first  # type: ignore[attr-defined]
-        await pilot.press("right_square_bracket")
+        # In an editor a bracket is a bracket.
+        await pilot.press("alt+right")
         await until(pilot, lambda: shell.current_mode == "traces")
+        await settle(pilot)
         await pilot.press("alt+right")
         await until(pilot, lambda: shell.current_mode == "models")
+        await settle(pilot)
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: "no place to go forward" in notices(pilot))
 
