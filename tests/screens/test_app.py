@@ -286,7 +286,17 @@ def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
     for action in ACTIONS:
         keys = action.keys.split(",")
         assert len(keys) >= 2, action.id
-        names = ("slash", "question_mark", "space", "escape", "enter", "plus", "minus")
+        names = (
+            "slash",
+            "question_mark",
+            "space",
+            "escape",
+            "enter",
+            "plus",
+            "minus",
+            "left_square_bracket",
+            "right_square_bracket",
+        )
         assert any(len(k) == 1 or k in names or (k[0] == "f" and k[1:2].isdigit()) for k in keys), action.id
         assert action.help.endswith(".")
 
