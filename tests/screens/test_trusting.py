@@ -144,7 +144,7 @@ async def test_what_matters_is_not_pushed_out(open_app: OpenApp, width: int, mon
         screen = pilot.app.screen
         assert isinstance(screen, BaseScreen)
         for status in (FULL, replace(FULL, workspace="ws", model="support-base"), replace(FULL, standing="")):
-            screen.show_status(status)
+            pilot.app.show_status(status)  # type: ignore[attr-defined]
             await settle(pilot)
             assert shown(pilot, "standing") == (f"⚠ {status.standing}" if status.standing else "")
             parts = [part for part in screen.query_one(StatusLine).query(StatusPart) if part.display]
