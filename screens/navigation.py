@@ -128,6 +128,8 @@ class Navigation:
     async def open(self, destination: Destination) -> None:
         """Go to a place; what was in front of the way back is forgotten, as in an editor."""
         self._note_here()
+        if destination == ScreenPlace(self._places[self._at].screen):
+            return  # one is there: a second place would be a step back to the same
         if self._places[self._at] != destination:
             del self._places[self._at + 1 :]
             self._places.append(destination)
@@ -171,4 +173,5 @@ class Navigation:
         await self._app.switch_mode(destination.screen)
         screen = self._app.screen
         if isinstance(screen, PlaceScreen) and isinstance(destination, screen.opens):
-            await screen.go_to(destination)
+            # Behind what the screen does when it comes to the front: its own look would take the place of this one.
+            screen.call_later(screen.go_to, destination)

@@ -37,9 +37,13 @@ class FiguresPane(Pane):
         with VerticalScroll(id="figures-scroll"):
             yield Static("", id="figures-text", markup=False)
 
-    def show(self, opened: Opened | None, state: EvalState | None, model: EvaluationModel) -> None:
-        """Show the run that is open, ``state`` being that of the run under the cursor; nothing changes where none is."""
+    def know(self, opened: Opened | None, state: EvalState | None, model: EvaluationModel) -> None:
+        """What the next drawing is of: the run that is open, ``state`` being that of the run under the cursor."""
         self._opened, self._state, self._model = opened, state, model
+
+    def show(self, opened: Opened | None, state: EvalState | None, model: EvaluationModel) -> None:
+        """Draw these; nothing changes where no run is open."""
+        self.know(opened, state, model)
         self._draw()
 
     def show_suite(self, kept: KeptSuite | None) -> None:
@@ -109,7 +113,8 @@ class FiguresPane(Pane):
 
         baseline = opened.baseline.name if opened.baseline is not None else None
         found = await asyncio.to_thread(gate, self.services.evaluation, opened.run.name, baseline, [])
-        self._put("Gate", views.rulings(found, opens=passes(found)))
+        if self._opened is not None and self._opened.run.name == opened.run.name:
+            self._put("Gate", views.rulings(found, opens=passes(found)))
 
     def action_judge(self) -> None:
         """Have a judge decide between the run and its baseline."""

@@ -33,7 +33,7 @@ class RunsPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Runs", jump_key="r", id="evaluation-runs", help_text=drawing.HELP_RUNS)
-        self._states: list[EvalState] = []
+        self.states: list[EvalState] = []
         self._baseline = ""
 
     def compose(self) -> ComposeResult:
@@ -48,16 +48,16 @@ class RunsPane(Pane):
     def state(self) -> EvalState | None:
         """The run under the cursor."""
         index = self._list.highlighted
-        return self._states[index] if index is not None and index < len(self._states) else None
+        return self.states[index] if index is not None and index < len(self.states) else None
 
     @property
     def baseline(self) -> EvalRun | None:
         """The run that others are compared with."""
-        return next((s.run for s in self._states if s.run.name == self._baseline), None)
+        return next((s.run for s in self.states if s.run.name == self._baseline), None)
 
     def show(self, states: list[EvalState], select: str = "") -> None:
         """Show these runs; with ``select`` that one gets the cursor, and the list the focus."""
-        self._states = states
+        self.states = states
         runs = self._list
         names = [s.run.name for s in states]
         lines = [drawing.run_line(s, baseline=s.run.name == self._baseline) for s in states]
@@ -92,7 +92,7 @@ class RunsPane(Pane):
         if self.state is not None:
             name = self.state.run.name
             self._baseline = "" if self._baseline == name else name
-            self.show(self._states)
+            self.show(self.states)
             self.post_message(self.Looked())
 
     def action_stop(self) -> None:

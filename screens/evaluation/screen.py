@@ -88,7 +88,10 @@ class EvaluationScreen(LiveScreen):
             self._drawn = facts
             self._runs.show(self.model.runs, select)
             self._suites.show(self.model.suites)
+        else:
+            self._runs.states = self.model.runs
         current = self._runs.state
+        self._figures.know(self.opened, current, self.model)
         if current is not None and (
             self.opened is None
             or self.opened.run.name != current.run.name
@@ -149,8 +152,10 @@ class EvaluationScreen(LiveScreen):
         self.query_one(CasesPane).show(opened)
         if opened.comparable:
             self._figures.set_note("comparing …")
-            opened.comparison = await asyncio.to_thread(compare_opened, self.services, self._shelf, opened)
-            self._figures.set_note("")
+            try:
+                opened.comparison = await asyncio.to_thread(compare_opened, self.services, self._shelf, opened)
+            finally:
+                self._figures.set_note("")
             if self.opened is opened:
                 self._draw_figures()
 

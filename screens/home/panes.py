@@ -33,12 +33,12 @@ class TilePane(WayPane):
 
     def __init__(self, name: str, title: str, key: str, screen: str) -> None:
         super().__init__(title=title, jump_key=key, id=f"tile-{name}", help_text=drawing.HELP_TILE, classes="home-tile")
-        self._name = name
+        self._stage = name
         self._screen = screen
 
     def compose(self) -> ComposeResult:
         """The lines."""
-        yield LineList(id=f"lines-{self._name}", marks=False)
+        yield LineList(id=f"lines-{self._stage}", marks=False)
 
     def show(self, lines: list[Line]) -> None:
         """Draw what is new of these lines."""

@@ -23,6 +23,7 @@ class LogPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Log", jump_key="g", id="log", help_text="The end of what the job printed.")
+        self._wanted = ""
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -33,8 +34,11 @@ class LogPane(Pane):
         """Show the log of a job; what is shown stays where there is none."""
         if job is None:
             return
+        self._wanted = job.id
         path = self.services.jobs.store.folder(job) / "output.log"
         text = await asyncio.to_thread(_tail, path)
+        if self._wanted != job.id:
+            return  # another job is under the cursor by now
         head: list[tuple[str, str] | str] = [(job.id, "bold"), f"  {job.state.value}"]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
         head += [f"\n{safe_line(job.message)}"] if job.message else []

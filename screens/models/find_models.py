@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from screens.models.facts import size_text
+from screens.models.job_end import Begun
 from screens.models.register_model import add_file
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
@@ -12,8 +13,8 @@ from screens.widgets.dialogs import Choice, ChoiceDialog
 _EMPTY = "No GGUF file in the folders of Hugging Face, Ollama and LM Studio."
 
 
-async def add_found(shell: Shell) -> bool:
-    """Show what other programs keep here; the one chosen is registered where it lies. Whether one was."""
+async def add_found(shell: Shell) -> Begun | None:
+    """Show what other programs keep here; the one chosen is registered where it lies, as a job. None where it was left."""
     from llmops_tui.models.discovery import find_models
 
     found = await asyncio.to_thread(find_models)
@@ -28,6 +29,5 @@ async def add_found(shell: Shell) -> bool:
     ]
     value = await shell.ask(ChoiceDialog("Found on this machine", choices, _EMPTY))
     if value is None:
-        return False
-    await add_file(shell, found[int(value)].path, found[int(value)].name)
-    return True
+        return None
+    return await add_file(shell, found[int(value)].path, found[int(value)].name)

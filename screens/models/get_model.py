@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.models.known import KNOWN
 from screens.models.facts import size_text
-from screens.models.job_end import tell_end
+from screens.models.job_end import Begun
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 
@@ -24,16 +24,16 @@ _HINT = (
 )
 
 
-async def get_model(shell: Shell) -> bool:
-    """Ask for a known name, a repository or an address; the known one stands there already. Whether one was fetched."""
+async def get_model(shell: Shell) -> Begun | None:
+    """Ask for a known name, a repository or an address; the known one stands there already. The job that fetches."""
     text = await shell.ask(LineDialog("Get a model from the network", _HINT, _OFFERED.name))
     if not text:
-        return False
+        return None
     what, _, name = text.partition(" ")
     return await _get(shell, what, name.strip())
 
 
-async def _get(shell: Shell, what: str, name: str) -> bool:
+async def _get(shell: Shell, what: str, name: str) -> Begun | None:
     from llmops_tui.inference.fit import room
     from llmops_tui.models.getting import (
         ENTRY,
@@ -55,25 +55,23 @@ async def _get(shell: Shell, what: str, name: str) -> bool:
     else:
         offer = await _choose(shell, found, free)
         if offer is None:
-            return False
+            return None
         plan = found.plan(offer)
     running = await asyncio.to_thread(running_job, shell.services.jobs.store, plan)
     if running is not None:
-        await tell_end(shell, running, f"{plan.name} is registered.")
-        return True
+        return Begun(running, f"{plan.name} is registered.")
     here = await asyncio.to_thread(already, shell.services.models, plan)
     if here is not None:
         shell.say(f"{plan.name} is here already.")
-        return False
+        return None
     await asyncio.to_thread(check_disk, shell.services.workspace, plan)
     if plan.size and not await shell.ask(ConfirmDialog(*_question(plan, free))):
-        return False
+        return None
     arguments = await asyncio.to_thread(job_arguments, shell.services.workspace, plan)
     job = await asyncio.to_thread(
         lambda: shell.services.jobs.start(kind=KIND, title=f"get {plan.name}", entry=ENTRY, arguments=arguments)
     )
-    await tell_end(shell, job, f"{plan.name} is registered.")
-    return True
+    return Begun(job, f"{plan.name} is registered.")
 
 
 async def _choose(shell: Shell, found: Choices, free: Room) -> Offer | None:

@@ -18,7 +18,7 @@ from llmops_tui.safe_text import safe_line
 from screens.models.facts import size_text
 from screens.models.find_models import add_found
 from screens.models.get_model import get_model
-from screens.models.job_end import tell_end
+from screens.models.job_end import Begun, tell_end
 from screens.models.quantize_model import quantize_model
 from screens.models.register_model import register_model
 from screens.navigation import ModelInPlayground
@@ -29,6 +29,7 @@ _EMPTY = (
     "No models yet.\na registers a GGUF file or an address; o shows what other programs have here;\n"
     "g fetches one: a small one that is known, a repository's, or from an address."
 )
+Flow = Callable[..., Coroutine[Any, Any, Begun | None]]
 _MARKS = {"remote": ("◇ ", "$accent"), "adapter": ("+ ", "$warning")}
 
 
@@ -75,8 +76,10 @@ class ModelsPane(Pane):
 
     async def load(self, select: str = "") -> None:
         """Read the registry and the running servers; with ``select`` put the cursor on a model."""
-        self.models = await asyncio.to_thread(lambda: self.services.models.all())
+        models = await asyncio.to_thread(lambda: self.services.models.all())
         running = await asyncio.to_thread(lambda: self.services.servers.running())
+        # Not before both are there: the cursor is a place in the list that is shown.
+        self.models = models
         self._loaded_names = {handle.model for handle in running}
         options = self._options
         kept = options.highlighted or 0
@@ -111,13 +114,24 @@ class ModelsPane(Pane):
 
     # ── actions ──
 
-    def _do(self, group: str, flow: Callable[..., Coroutine[Any, Any, object]], *arguments: object) -> None:
-        """Go through a flow, then look at the registry again."""
+    def _do(self, group: str, flow: Flow, *arguments: object) -> None:
+        """Go through a flow, wait for the job that it began, and look at the registry again."""
         self.act(group, self._through, flow, *arguments)
 
-    async def _through(self, flow: Callable[..., Coroutine[Any, Any, object]], *arguments: object) -> None:
-        if await flow(self.shell, *arguments):
+    async def _through(self, flow: Flow, *arguments: object) -> None:
+        begun = await flow(self.shell, *arguments)
+        if begun is not None:
+            self._wait_for(begun)
+        else:
             await self.load()
+
+    def _wait_for(self, begun: Begun) -> None:
+        # A group of its own: another flow, begun meanwhile, must not end the wait.
+        self.act(begun.job.id, self._follow, begun)
+
+    async def _follow(self, begun: Begun) -> None:
+        await tell_end(self.shell, begun)
+        await self.load()
 
     def action_add(self) -> None:
         """Ask for a file or an address and register it."""
@@ -150,8 +164,7 @@ class ModelsPane(Pane):
                 kind="verify", title=f"verify {name}", entry="llmops_tui.models.tasks:verify", arguments={"name": name}
             )
         )
-        await tell_end(self.shell, job, f"{name} is intact.")
-        await self.load()
+        self._wait_for(Begun(job, f"{name} is intact."))
 
     def action_stop(self) -> None:
         """Stop the server of the model under the cursor."""

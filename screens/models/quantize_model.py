@@ -7,13 +7,13 @@ import asyncio
 from llmops_tui.models.names import derived_name
 from llmops_tui.models.registry import Model
 from screens.models.facts import size_text
-from screens.models.job_end import tell_end
+from screens.models.job_end import Begun
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog
 
 
-async def quantize_model(shell: Shell, model: Model) -> bool:
-    """Ask for the type, warn where the model is quantized already, and make it. Whether it was begun."""
+async def quantize_model(shell: Shell, model: Model) -> Begun | None:
+    """Ask for the type, warn where the model is quantized already, and make it. The job, where it was begun."""
     from llmops_tui.models.quantize import TYPES, check_quantization
 
     services, name = shell.services, model.name
@@ -25,14 +25,14 @@ async def quantize_model(shell: Shell, model: Model) -> bool:
     ]
     kind = await shell.ask(ChoiceDialog(f"Quantize {name} to", choices, "It is as small as it gets."))
     if kind is None:
-        return False
+        return None
     model = await asyncio.to_thread(services.models.get, name)
     again = model.quantization not in {"F32", "F16", "BF16"}
     await asyncio.to_thread(lambda: check_quantization(model, kind, services.workspace.models, again=True))
     if again:
         question = f"{name} is {model.quantization} already. Quantize it again?"
         if not await shell.ask(ConfirmDialog(question, "That loses more than quantizing the original.")):
-            return False
+            return None
     target = derived_name(name, kind)
     job = await asyncio.to_thread(
         lambda: services.jobs.start(
@@ -42,5 +42,4 @@ async def quantize_model(shell: Shell, model: Model) -> bool:
             arguments={"name": name, "kind": kind, "target": target, "again": again},
         )
     )
-    await tell_end(shell, job, f"{target} is registered.")
-    return True
+    return Begun(job, f"{target} is registered.")

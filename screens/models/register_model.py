@@ -9,28 +9,27 @@ from pathlib import Path
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.files import check_model_file
 from llmops_tui.models.names import name_of_file
-from screens.models.job_end import tell_end
+from screens.models.job_end import Begun
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 
 _HINT = "Path of a GGUF file, which stays where it is; or an address, such as http://127.0.0.1:11434, and a name"
 
 
-async def register_model(shell: Shell) -> bool:
-    """Ask for a file, or an address and a name behind it, and register it; whether anything was asked for."""
+async def register_model(shell: Shell) -> Begun | None:
+    """Ask for a file, or an address and a name behind it, and register it; the job that registers a file."""
     text = await shell.ask(LineDialog("Add a model", _HINT))
     if not text:
-        return False
+        return None
     if "://" in text:
         url, _, name = text.partition(" ")
         await _add_remote(shell, url, name.strip())
-    else:
-        path = await asyncio.to_thread(Path(text).expanduser)
-        await add_file(shell, path, name_of_file(path.name))
-    return True
+        return None
+    path = await asyncio.to_thread(Path(text).expanduser)
+    return await add_file(shell, path, name_of_file(path.name))
 
 
-async def add_file(shell: Shell, path: Path, name: str) -> None:
+async def add_file(shell: Shell, path: Path, name: str) -> Begun:
     """Register a file, as a job: a file that is no model is refused at once, hashing a large one takes long."""
     await asyncio.to_thread(check_model_file, path)
     job = await asyncio.to_thread(
@@ -41,7 +40,7 @@ async def add_file(shell: Shell, path: Path, name: str) -> None:
             arguments={"path": str(path), "name": name},
         )
     )
-    await tell_end(shell, job, f"{name} is registered.")
+    return Begun(job, f"{name} is registered.")
 
 
 async def _add_remote(shell: Shell, url: str, name: str) -> None:

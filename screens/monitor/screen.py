@@ -60,15 +60,15 @@ class MonitorScreen(LiveScreen):
                     yield EnginesPane()
                     yield AlertsPane()
 
+    # Textual calls what the base classes do on these events, too.
+
     def on_screen_resume(self) -> None:
         """Processes are looked for while they are seen."""
         self.services.shows_processes = True
-        super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
         """Nothing is drawn or looked for while the screen is hidden; recording goes on."""
         self.services.shows_processes = False
-        super().on_screen_suspend()
 
     def reveal(self, panel: Panel) -> None:
         """On small terminals engines and alerts share their place."""
@@ -113,9 +113,8 @@ class MonitorScreen(LiveScreen):
         if not self._history.let_go():
             self.query_one(ProcessesPane).clear()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: events.Resize) -> None:  # noqa: ARG002  the base needs it
         """Another size has other dots."""
-        super().on_resize(event)
         if self.is_current:
             self._history.draw_anew()
 

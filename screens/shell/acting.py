@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from textual import getters
+from textual import getters, on
 from textual.dom import DOMNode
 from textual.worker import Worker
 
@@ -39,6 +39,10 @@ class Acting(DOMNode):
             partial(self.guarded, work, *arguments), group=group, exclusive=True, exit_on_error=False
         )
         worker.name = group
+
+    @on(Worker.StateChanged)
+    def _worker_changed(self, event: Worker.StateChanged) -> None:
+        self.shell.worker_failed(event)
 
     async def guarded(self, work: Work, *arguments: object) -> None:
         """Do something, and show its failure; where memory is short, ask what to do and try again."""

@@ -20,11 +20,13 @@ async def wait_for_job(services: Services, job: Job, told: Callable[[str], objec
     Raises:
         LlmopsError: ``job_failed``.
     """
-    while not job.state.final:
-        told(f"{job.title} {job.progress:.0%} {job.message}")
-        await asyncio.sleep(_SECONDS)
-        job = await asyncio.to_thread(services.jobs.store.get, job.id)
-    told("")
+    try:
+        while not job.state.final:
+            told(f"{job.title} {job.progress:.0%} {job.message}")
+            await asyncio.sleep(_SECONDS)
+            job = await asyncio.to_thread(services.jobs.store.get, job.id)
+    finally:
+        told("")  # whoever waits no longer must not go on telling how far it was
     if job.state != JobState.DONE:
         raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log.")
     return job.result or {}

@@ -37,5 +37,9 @@ async def make_room(shell: Shell, error: LlmopsError) -> bool:
     elif chosen == "wait":
         shell.services.wait_for_memory = True
     else:
-        await asyncio.to_thread(shell.services.servers.stop, chosen.removeprefix(_UNLOAD))
+        try:
+            await asyncio.to_thread(shell.services.servers.stop, chosen.removeprefix(_UNLOAD))
+        except LlmopsError as trouble:
+            shell.report(trouble)
+            return False
     return True

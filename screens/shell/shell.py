@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from textual import on
 from textual.app import App
-from textual.content import Content
 from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -73,8 +72,8 @@ class Shell(App[int]):
         self.say(error.told, title="Failed", severity="error", seconds=12.0)
 
     @on(Worker.StateChanged)
-    def _worker_failed(self, event: Worker.StateChanged) -> None:
-        """Every failure of a worker ends here."""
+    def worker_failed(self, event: Worker.StateChanged) -> None:
+        """Every failure of a worker ends here; screens and panes pass on that of theirs, which does not bubble."""
         if event.state == WorkerState.ERROR and event.worker.error is not None:
             error = event.worker.error
             _log.error("worker %s failed", event.worker.name, exc_info=error)
@@ -122,9 +121,3 @@ class Shell(App[int]):
         """What writes a sequence to the terminal, or none where there is no terminal."""
         driver = self._driver
         return driver.write if driver is not None and not driver.is_headless else None
-
-    def about_line(self) -> Content:
-        """Name and version, for the settings screen."""
-        from llmops_tui import __version__
-
-        return Content(f"llmops {__version__} · {self.services.workspace.root}")

@@ -71,9 +71,10 @@ class TraceListPane(Pane):
         try:
             lines, total = await asyncio.to_thread(self._page, said, start)
         except LlmopsError:
+            if self.said != said:
+                return  # it was told already, or something else was asked for meanwhile
             # A filter that cannot be understood leaves the one before.
-            if self.said == said:
-                self.said = self._understood
+            self.said = self._understood
             raise
         if (said, start) != (self.said, self.start):
             return  # something else was asked for meanwhile, and whoever asked reads it

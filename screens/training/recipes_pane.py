@@ -16,7 +16,7 @@ from screens.training import drawing
 from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe, make_recipe
 from screens.training.messages import Changed, Looked, Progress
 from screens.training.model import KeptRecipe
-from screens.training.start_run import plan_run, start_run, sweep
+from screens.training.start_run import choose_trials, plan_run, start_run, sweep
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
@@ -141,8 +141,14 @@ class RecipesPane(Pane):
     def action_sweep(self) -> None:
         """Search for better settings around the recipe."""
         if self.recipe is not None:
-            self.act("sweep", self._sweep, self.recipe)
+            self.act("choose", self._choose_trials, self.recipe)
 
-    async def _sweep(self, recipe: Recipe) -> None:
-        if await sweep(self.shell, recipe, lambda text: self.post_message(Progress(text))):
-            self.post_message(Changed())
+    async def _choose_trials(self, recipe: Recipe) -> None:
+        trials = await choose_trials(self.shell, recipe)
+        if trials is not None:
+            # A group of its own: whoever is asked again must not end the wait for a sweep under way.
+            self.act("sweep", self._sweep, recipe, trials)
+
+    async def _sweep(self, recipe: Recipe, trials: int) -> None:
+        await sweep(self.shell, recipe, trials, lambda text: self.post_message(Progress(text)))
+        self.post_message(Changed())

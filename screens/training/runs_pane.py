@@ -19,7 +19,7 @@ from screens.navigation import ModelInPlayground
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.training import drawing
-from screens.training.export_run import export_run
+from screens.training.export_run import choose_form, export_run
 from screens.training.messages import Changed, Looked, Progress
 from screens.training.model import Shown
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
@@ -176,12 +176,17 @@ class RunsPane(Pane):
         """Merge, quantize, prove."""
         run = self._own()
         if run is not None:
-            self.act("export", self._export, run.name)
+            self.act("choose", self._choose_form, run.name)
 
-    async def _export(self, name: str) -> None:
-        proof = await export_run(self.shell, name, lambda text: self.post_message(Progress(text)))
-        if proof is not None:
-            self.post_message(self.Exported(name, proof))
+    async def _choose_form(self, name: str) -> None:
+        kind = await choose_form(self.shell, name)
+        if kind is not None:
+            # A group of its own: whoever is asked again must not end the wait for an export under way.
+            self.act("export", self._export, name, kind)
+
+    async def _export(self, name: str, kind: str) -> None:
+        proof = await export_run(self.shell, name, kind, lambda text: self.post_message(Progress(text)))
+        self.post_message(self.Exported(name, proof))
 
     def action_use(self) -> None:
         """Prompt the result in the playground, beside its base."""

@@ -44,21 +44,26 @@ async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -
     return run.name
 
 
-async def sweep(shell: Shell, recipe: Recipe, told: Callable[[str], object]) -> bool:
-    """Ask for trials, and search around a recipe as a job, whose progress is told; whether it was done."""
-    from llmops_tui.training.sweeps import ENTRY, default_space
-
+async def choose_trials(shell: Shell, recipe: Recipe) -> int | None:
+    """How many trials a sweep is to have; none where it was left, or is no number, which is told."""
     hint = "Trials. Learning rate, rank and epochs are searched; llmops train sweep takes any field."
     text = await shell.ask(LineDialog(f"Sweep around {recipe.name}", hint, "8"))
     if not text:
-        return False
+        return None
     if not text.isdigit():
         shell.say(f"{text!r} is no number of trials.", severity="warning")
-        return False
+        return None
+    return int(text)
+
+
+async def sweep(shell: Shell, recipe: Recipe, trials: int, told: Callable[[str], object]) -> None:
+    """Search around a recipe as a job, whose progress is told, and say what it found."""
+    from llmops_tui.training.sweeps import ENTRY, default_space
+
     arguments = {
         "recipe": recipe.model_dump(),
         "space": default_space(recipe),
-        "trials": int(text),
+        "trials": trials,
         "sampler": "tpe",
         "prune": True,
     }
@@ -67,4 +72,3 @@ async def sweep(shell: Shell, recipe: Recipe, told: Callable[[str], object]) -> 
     )
     found = await wait_for_job(shell.services, job, told)
     shell.say(f"The best of {len(found['trials'])} trials is kept as {found['recipe']}: {found['best']}")
-    return True

@@ -187,14 +187,20 @@ async def test_a_running_run_tells_its_figures_so_far(open_app: OpenApp, sample:
     jobs.update(job, state="running", progress=0.4, message="120/300 · exact 0.93 ± 0.03")
     with locked(jobs.lock_of(job)) as held:
         assert held
-        await see_figures(open_app)
+        await see_figures(open_app, jobs, job)
 
 
-async def see_figures(open_app: OpenApp) -> None:
+async def see_figures(open_app: OpenApp, jobs: JobStore, job: str) -> None:
     async with open_app() as pilot:
-        await open_evaluation(pilot)
+        screen = await open_evaluation(pilot)
         await until(pilot, lambda: "exact 0.93 ± 0.03  so far" in text(pilot, "#figures-text"))
         assert "40%" in text(pilot, "#figures-text")
+        jobs.update(job, progress=0.7)
+        await until(pilot, lambda: "70%" in text(pilot, "#figures-text"))
+        jobs.update(job, state="failed")
+        await until(pilot, lambda: [state.state for state in screen.model.runs] == ["failed"])
+        await pilot.press("w")
+        await until(pilot, lambda: "No slices" in text(pilot, "#figures-text"))
 
 
 async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show(

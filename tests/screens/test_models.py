@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 from textual.widgets import Input, OptionList, Static
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.leases import Holder, Lease, MemoryShortError
 from llmops_tui.models.discovery import FoundModel
 from llmops_tui.workspace.layout import Workspace
 from screens.models.facts import Details
 from screens.models.models_pane import ModelsPane
 from screens.models.screen import ModelsScreen
+from screens.shell.memory_choice import make_room
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from tests.engine.engines import write_adapter
 from tests.fakes import FakeModelServer
@@ -100,6 +103,12 @@ async def test_what_other_programs_keep_is_offered(
         await pilot.press("o")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("enter")
+        # What is asked for next, and left, does not end the wait for the first.
+        await until(pilot, lambda: "add llama-8b goes on in the background" in notices(pilot))
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: "llama-8b is registered." in notices(pilot))
         await until(pilot, lambda: any(m.name == "llama-8b" for m in screen.query_one(ModelsPane).models))
 
 
@@ -143,6 +152,17 @@ async def test_where_memory_is_short_one_chooses_and_the_run_goes_on(
         await pilot.press("enter")
         await until(pilot, lambda: len(server.requests) == 1)
         assert stopped == ["qwen"]
+
+
+async def test_where_a_model_cannot_be_unloaded_that_is_told_and_nothing_is_tried_again() -> None:
+    lease = Lease("l", {"gpu0": 9_000_000_000}, "qwen", "server", "w", 1, 1.0, 1.0)
+    short = MemoryShortError("support-base", "gpu0", 4_000_000_000, 0, [Holder("qwen", 9_000_000_000, lease)])
+    stuck = LlmopsError("stuck", "qwen does not end")
+    shell = MagicMock(ask=AsyncMock(return_value="unload qwen"))
+    shell.services.servers.stop.side_effect = stuck
+    assert not await make_room(shell, short)
+    shell.services.servers.stop.assert_called_once_with("qwen")
+    shell.report.assert_called_once_with(stuck)
 
 
 async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(

@@ -7,20 +7,26 @@ from importlib import import_module
 
 import pytest
 
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.training.recipe import check
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from screens.app import SCREEN_KEYS
+from screens.jobs.jobs_pane import JobsPane
 from screens.navigation import (
     Destination,
     JobPlace,
     ModelInPlayground,
     ModelPlace,
     PromptPlace,
+    RunPlace,
     ScreenPlace,
     TracePlace,
 )
 from screens.shell.base import BaseScreen
 from screens.traces.list_pane import TraceListPane
+from tests.fakes import start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
@@ -99,3 +105,57 @@ async def test_a_model_is_used_in_the_playground_and_a_job_that_is_gone_is_no_tr
         await until(pilot, lambda: shell.current_mode == "playground")
         await settle(pilot)
         assert shell.screen.place().model == "support-base-q4"  # type: ignore[attr-defined]
+
+
+async def test_what_one_goes_to_gets_the_cursor_on_a_screen_that_was_seen_before(
+    open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_no_processes(monkeypatch)
+    jobs = JobStore(Journal(sample))
+    places = [JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3)]
+    runs = [RunPlace(name) for name in pretend_runs(sample)]
+    others = [ModelPlace("support-base"), ModelPlace("support-base-q4")]
+    async with open_app() as pilot:
+        shell = pilot.app
+        # Twice: what is seen for the first time reads before it is gone to, what was seen before afterwards.
+        for place in (*places, *runs, *others, *places, *runs, *others):
+            shell.open_place(place)  # type: ignore[attr-defined]
+            await until(pilot, lambda wanted=place: shell.current_mode == wanted.mode)  # type: ignore[misc]
+            await until(pilot, lambda wanted=place: shell.screen.place() == wanted)  # type: ignore[misc]
+            await pilot.press("f9", "0")
+            await settle(pilot)
+
+
+def pretend_runs(workspace: Workspace) -> list[str]:
+    """Two runs that nothing works at."""
+    store = RunStore(workspace)
+    recipe = check({"name": "mine", "base": "support-base-hf", "data": ["triage"]})
+    return [store.start(recipe).name for _ in range(2)]
+
+
+async def test_going_to_the_screen_one_is_on_is_no_step_on_the_way_back(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        shell = pilot.app
+        for digit in "555":
+            await pilot.press("f9", digit)
+            await settle(pilot)
+        assert shell.current_mode == "models"
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: shell.current_mode == "playground")
+
+
+async def test_what_goes_wrong_in_a_pane_is_told(open_app: OpenApp) -> None:
+    async def denied() -> None:
+        raise PermissionError(13, "Permission denied", "/x/y")
+
+    async def a_fault() -> None:
+        raise KeyError("x")
+
+    async with open_app() as pilot:
+        await pilot.press("f9", "8")
+        await settle(pilot)
+        pane = pilot.app.screen.query_one(JobsPane)
+        pane.act("work", denied)
+        await until(pilot, lambda: "/x/y: Permission denied" in notices(pilot))
+        pilot.app.screen.act("work", a_fault)  # type: ignore[attr-defined]
+        await until(pilot, lambda: "KeyError: 'x'" in notices(pilot))
