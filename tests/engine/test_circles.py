@@ -21,17 +21,6 @@ OF_THE_FACE = (
         "screens.playground.running",
         "screens.playground.screen",
     },
-    {
-        "screens.datasets.commands",
-        "screens.datasets.console_screen",
-        "screens.datasets.import_screen",
-        "screens.datasets.labelling",
-        "screens.datasets.looking",
-        "screens.datasets.operations",
-        "screens.datasets.record_pane",
-        "screens.datasets.rejects_screen",
-        "screens.datasets.screen",
-    },
 )
 
 
