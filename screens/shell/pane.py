@@ -6,7 +6,7 @@ from screens.shell.acting import Acting
 from screens.widgets.panel import Panel
 
 
-class Pane(Acting, Panel):
+class Pane(Panel, Acting):
     """A panel with state and actions of its own.
 
     An action of the registry that names a pane calls ``action_NAME`` here. A pane knows no screen and no other pane: what
