@@ -97,13 +97,13 @@ async def test_the_palette_finds_actions_prompts_and_models(open_app: OpenApp) -
 
 async def test_a_pane_fills_the_terminal_and_goes_back(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        before = pilot.app.screen.query_one("#user-panel").region
+        before = pilot.app.screen.query_one("#playground-user").region
         await pilot.press("f11")
         await settle(pilot)
-        assert pilot.app.screen.query_one("#user-panel").region.area > 3 * before.area
+        assert pilot.app.screen.query_one("#playground-user").region.area > 3 * before.area
         await pilot.press("f11")
         await settle(pilot)
-        assert pilot.app.screen.query_one("#user-panel").region == before
+        assert pilot.app.screen.query_one("#playground-user").region == before
 
 
 async def test_quit_asks_only_where_work_would_be_lost(open_app: OpenApp, server: FakeModelServer) -> None:
