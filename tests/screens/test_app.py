@@ -48,7 +48,9 @@ async def test_every_screen_opens_by_its_digit(open_app: OpenApp) -> None:
 
 async def test_jump_mode_reaches_every_pane(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        for panel in list(pilot.app.screen.query(Panel)):
+        panels = list(pilot.app.screen.walk_children(Panel))
+        assert len(panels) == 7
+        for panel in panels:
             await pilot.press("ctrl+o")
             assert isinstance(pilot.app.screen, JumpScreen)
             await pilot.press(panel.jump_key)
@@ -65,7 +67,10 @@ async def test_jump_keys_are_told_apart(open_app: OpenApp) -> None:
         for name in SCREEN_KEYS.values():
             await pilot.app.switch_mode(name)
             await settle(pilot)
-            keys = [panel.jump_key for panel in pilot.app.screen.query(Panel)]
+            panels = list(pilot.app.screen.walk_children(Panel))
+            # As jump mode and styles find them: by their type.
+            assert panels == list(pilot.app.screen.query(Panel))
+            keys = [panel.jump_key for panel in panels]
             assert len(keys) == len(set(keys))
             assert not set(keys) & set(SCREEN_KEYS)
 
@@ -97,13 +102,13 @@ async def test_the_palette_finds_actions_prompts_and_models(open_app: OpenApp) -
 
 async def test_a_pane_fills_the_terminal_and_goes_back(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        before = pilot.app.screen.query_one("#user-panel").region
+        before = pilot.app.screen.query_one("#playground-user").region
         await pilot.press("f11")
         await settle(pilot)
-        assert pilot.app.screen.query_one("#user-panel").region.area > 3 * before.area
+        assert pilot.app.screen.query_one("#playground-user").region.area > 3 * before.area
         await pilot.press("f11")
         await settle(pilot)
-        assert pilot.app.screen.query_one("#user-panel").region == before
+        assert pilot.app.screen.query_one("#playground-user").region == before
 
 
 async def test_quit_asks_only_where_work_would_be_lost(open_app: OpenApp, server: FakeModelServer) -> None:
