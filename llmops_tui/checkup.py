@@ -8,9 +8,9 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -23,6 +23,15 @@ _FEW_BYTES = 5_000_000_000
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "gpfs", "lustre", "afs", "9p"}
 
 
+class CheckRecord(TypedDict):
+    """A finding as ``--json`` has it."""
+
+    name: str
+    state: str
+    finding: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Check:
     """One finding. ``state`` is ok, warn or fail."""
@@ -32,9 +41,9 @@ class Check:
     finding: str
     remedy: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> CheckRecord:
         """The finding as JSON."""
-        return asdict(self)
+        return {"name": self.name, "state": self.state, "finding": self.finding, "remedy": self.remedy}
 
 
 def checkup(workspace: Workspace) -> list[Check]:

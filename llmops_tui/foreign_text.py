@@ -7,7 +7,6 @@ one that is made to take all memory or to end the interpreter.
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +63,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         tomllib.TOMLDecodeError: it is none, or is nested too deep.
     """
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -58,7 +58,10 @@ def open_given(path: Path) -> BinaryIO:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if stat.S_ISFIFO(mode):
             # Without a writer it is at its end at once; with one that wrote nothing yet it is not readable.
             with contextlib.suppress(BlockingIOError):
                 if not (begin := os.read(descriptor, _CHUNK)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.datasets.importing import import_now
 from llmops_tui.datasets.store import DatasetStore
@@ -42,7 +42,17 @@ _REAL = Session(prompt="tips", model=REAL_MODEL)
 _RECIPE = {"name": "triage-qlora", "base": "support-base-hf", "data": ["triage"]}
 
 
-def fill(workspace: Workspace, real: Path | None = None) -> dict[str, Any]:
+class Filled(TypedDict):
+    """What a workspace has after the sample was added to it, by name."""
+
+    workspace: str
+    models: list[str]
+    datasets: list[str]
+    prompts: list[str]
+    suites: list[str]
+
+
+def fill(workspace: Workspace, real: Path | None = None) -> Filled:
     """Add the sample's models, prompts and data files; what is there already stays as it is.
 
     ``real`` is the file of :data:`REAL_MODEL`, where it is in the cache: it is registered where it lies, since all

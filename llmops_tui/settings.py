@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import os
 import time
 import tomllib
 from pathlib import Path
@@ -202,6 +204,19 @@ def _meant(name: str) -> str | None:
     return near[0] if near else None
 
 
+def _keep_beside(path: Path) -> Path:
+    """Give a file a second name. It keeps its own until another takes its place: where there is none, traces keep all."""
+    stamp = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+    names = (stamp if number == 1 else stamp.with_name(f"{stamp.name}-{number}") for number in itertools.count(1))
+    kept = next(name for name in names if not os.path.lexists(name))
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except OSError:
+        # A disk that knows no second names.
+        write_atomic(kept, path.read_bytes())
+    return kept
+
+
 def save_settings(settings: Settings, path: Path | None = None) -> Path | None:
     """Write the settings that differ from the defaults.
 
@@ -214,7 +229,6 @@ def save_settings(settings: Settings, path: Path | None = None) -> Path | None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = None
     if load_settings(path)[1]:
-        kept = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-        path.rename(kept)
+        kept = _keep_beside(path)
     write_atomic(path, tomli_w.dumps(settings.model_dump(exclude_defaults=True)))
     return kept

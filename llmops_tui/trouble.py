@@ -27,6 +27,9 @@ _HINTS = {
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # How DuckDB names a file that it cannot read.
 _NAMED = re.compile(r"""[Ff]ile:? (?P<quote>["'])(?P<path>.+?)(?P=quote)""")
+# What its reader of Parquet says without a name.
+_OF_PARQUET = re.compile(r"TProtocolException|TTransportException|[Pp]arquet|[Dd]ecompress")
+_NAMES = "llmops check names it; what is damaged comes back from a backup (llmops restore FILE)."
 
 
 def explained(error: BaseException, place: str = "the system") -> LlmopsError | None:
@@ -57,7 +60,11 @@ def _of_the_system(error: OSError, place: str) -> LlmopsError:
 
 def _of_duckdb(text: str) -> LlmopsError | None:
     found = _NAMED.search(text)
+    if found is None and _OF_PARQUET.search(text):
+        told = text.partition("\n")[0][:200]
+        return LlmopsError("file_unreadable", f"a Parquet file of the workspace cannot be read: {told}", _NAMES)
     if found is None:
         return None
-    told = " ".join(text.replace(found.group(0), "it").split())[:300]
+    # Behind the first line is the query, which was ours.
+    told = " ".join(text.partition("\n")[0].replace(found.group(0), "it").split())[:300]
     return LlmopsError("file_unreadable", f"{found.group('path')} cannot be read: {told}", _LOOK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -47,5 +46,5 @@ def peek_settings() -> dict[str, Any]:
     """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
     try:
         return parse_toml(settings_path().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except (OSError, ValueError):  # no UTF-8 and no TOML are both ValueErrors
         return {}

@@ -84,6 +84,22 @@ class ModelPlace(Destination):
     model: str
 
 
+@dataclass(frozen=True)
+class RunPlace(Destination):
+    """A training run."""
+
+    mode = "training"
+    run: str
+
+
+@dataclass(frozen=True)
+class EvaluationPlace(Destination):
+    """A run of an evaluation."""
+
+    mode = "evaluation"
+    run: str
+
+
 class PlaceScreen(Screen[None]):
     """A screen that can show things, and say what it shows.
 

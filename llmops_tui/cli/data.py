@@ -186,8 +186,8 @@ def head(
 @app.command()
 def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
     """What an import set apart: where, why, and the bytes."""
-    from llmops_tui.datasets.importing import read_rejects
     from llmops_tui.datasets.raw import show_bytes
+    from llmops_tui.datasets.rejects import read_rejects
 
     session = session_of(context)
     store = store_of(session)

@@ -16,11 +16,12 @@ import orjson
 
 from llmops_tui.datasets.formats.reading import FORMATS, KIND_OF, RowRefusedError, mapped_kind, reader
 from llmops_tui.datasets.formats.recognising import Proposal, recognise
-from llmops_tui.datasets.parts import Part, PartWriter, part_path, sync_file
+from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
+from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord
-from llmops_tui.datasets.sources.base import BATCH_BYTES, KEPT_RAW, Batch, Reject, Source
+from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
 from llmops_tui.datasets.sources.finding import find_sources, read_batches
 from llmops_tui.datasets.sources.json_lines import parse_object
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
@@ -30,8 +31,6 @@ from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, write_atomic
-from llmops_tui.workspace.opening import connect_memory
-from llmops_tui.workspace.sandbox import quote_text
 
 if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
@@ -195,13 +194,21 @@ def run_import(
     settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     parent = next(iter(store.logs().get(name, [])), None)
     context.report(0.95, "hashing the rows")
+    made: list[DatasetVersion] = []
+
+    def keep_rejects(fresh: DatasetVersion) -> None:
+        made.append(fresh)
+        done.keep_rejects(context.workspace, fresh)
+
     version = store.keep(
         done.folder, name, kind=kind, columns=columns, recipe=Recipe("import", settings, tuple(inputs)),
-        rejected=done.state.rejected, parent=parent.number if parent else None,
+        rejected=done.state.rejected, parent=parent.number if parent else None, beside=keep_rejects,
     )  # fmt: skip
+    if version.id != made[0].id:
+        # The newest version is the same, and has its own.
+        rejects_path(context.workspace, made[0]).unlink(missing_ok=True)
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
-    done.keep_rejects(context.workspace, version)
     return {**version.as_dict(), "blank_lines": done.state.blank}
 
 
@@ -347,42 +354,3 @@ class _Import:
         """Keep what was set apart beside the version."""
         if self.state.rejected:
             write_rejects(workspace, version, self._rejects)
-
-
-def rejects_path(workspace: Workspace, version: DatasetVersion) -> Path:
-    """Where the records are that an import set apart."""
-    return workspace.datasets / "rejected" / f"{version.id}.parquet"
-
-
-def write_rejects(workspace: Workspace, version: DatasetVersion, lines: Path) -> None:
-    """Keep the records that were set apart, from lines of JSON with their bytes in base 64."""
-    path = rejects_path(workspace, version)
-    make_private_folder(path.parent)
-    fresh = path.with_suffix(".part")
-    columns = (
-        "{source: 'VARCHAR', line: 'BIGINT', \"offset\": 'BIGINT', length: 'BIGINT', reason: 'VARCHAR', raw: 'VARCHAR'}"
-    )
-    connection = connect_memory()
-    try:
-        connection.execute(
-            f"COPY (SELECT * REPLACE (from_base64(raw) AS raw) FROM read_json({quote_text(str(lines))}, columns = {columns},"
-            f" format = 'newline_delimited', maximum_object_size = {2 * BATCH_BYTES}))"
-            f" TO {quote_text(str(fresh))} (FORMAT parquet)"
-        )
-    finally:
-        connection.close()
-    sync_file(fresh)
-    fresh.replace(path)
-
-
-def read_rejects(workspace: Workspace, version: DatasetVersion, limit: int = 1000) -> list[Reject]:
-    """The records that an import set apart, in the order of the files."""
-    path = rejects_path(workspace, version)
-    if not path.exists():
-        return []
-    connection = connect_memory()
-    try:
-        rows = connection.execute(f"SELECT * FROM read_parquet({quote_text(str(path))}) LIMIT {limit}").fetchall()
-    finally:
-        connection.close()
-    return [Reject(str(r[0]), int(r[1]), int(r[2]), int(r[3]), str(r[4]), bytes(r[5])) for r in rows]

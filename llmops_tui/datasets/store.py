@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -196,10 +196,12 @@ class DatasetStore:
         rejected: int = 0,
         note: str = "",
         parent: int | None = None,
+        beside: Callable[[DatasetVersion], None] = lambda _version: None,
     ) -> DatasetVersion:
         """Make the files in a staging folder the next version of a dataset.
 
-        Where the newest version holds the same rows, made the same way, that version is returned.
+        Where the newest version holds the same rows, made the same way, that version is returned. ``beside`` keeps what
+        belongs to the version beside it, before anybody knows of it.
         """
         check_name(name)
         files = sorted(folder.glob("part-*.parquet"))
@@ -211,20 +213,25 @@ class DatasetStore:
             connection.close()
         assert found is not None
         final = self.workspace.datasets / digest
-        if final.is_dir():
-            shutil.rmtree(folder)
-        else:
-            shutil.rmtree(folder / "spill", ignore_errors=True)
-            folder.rename(final)
-            sync_folder(final.parent)
+        shutil.rmtree(folder / "spill", ignore_errors=True)
+        size = sum(f.stat().st_size for f in (final if final.is_dir() else folder).glob("part-*.parquet"))
         version = DatasetVersion(
             new_id("dsv"), name, 0, digest, parent, kind, int(found[0]), rejected, tuple(columns), recipe, note,
-            sum(f.stat().st_size for f in final.glob("part-*.parquet")), time.time(), final,
+            size, time.time(), final,
         )  # fmt: skip
-        return self._record(version)
+        beside(version)
+        kept = self._record(version, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return kept
 
-    def _record(self, version: DatasetVersion) -> DatasetVersion:
+    def _record(self, version: DatasetVersion, folder: Path | None = None) -> DatasetVersion:
+        """Put a version into the book, and the ``folder`` that was made for it in its place where there is none."""
+
         def work(book: duckdb.DuckDBPyConnection) -> DatasetVersion:
+            # With the book open: whoever takes such a folder away asks then whether it is needed.
+            if not version.folder.is_dir() and folder is not None:
+                folder.rename(version.folder)
+                sync_folder(version.folder.parent)
             book.execute("INSERT OR IGNORE INTO datasets VALUES (?, ?)", [version.dataset, version.created_at])
             newest = book.execute(
                 f"SELECT {_COLUMNS} FROM dataset_versions WHERE dataset = ? ORDER BY number DESC LIMIT 1",

@@ -62,6 +62,7 @@ def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> Non
 def _lm_eval(run: EvalRun) -> dict[str, Any]:
     """The result file of the LM Evaluation Harness, as far as its keys have a meaning here."""
     summary, manifest = run.summary or {}, run.manifest
+    parameters = manifest.get("parameters") or {}
     figures: dict[str, Any] = {"alias": run.suite}
     better = {}
     for name, figure in summary["metrics"].items():
@@ -74,9 +75,9 @@ def _lm_eval(run: EvalRun) -> dict[str, Any]:
         "results": {run.suite: figures}, "group_subtasks": {run.suite: []}, "versions": {run.suite: run.suite_number},
         "n-shot": {run.suite: 0}, "higher_is_better": {run.suite: better},
         "n-samples": {run.suite: {"original": summary.get("of"), "effective": summary["cases"]}},
-        "config": {"model": run.asked.model, "gen_kwargs": manifest["parameters"], "random_seed": manifest["parameters"]["seed"]},
-        "date": run.finished_at, "task_hashes": {run.suite: manifest["cases_sha256"]}, "model_name": run.asked.model,
-        "chat_template_sha": manifest["template_sha256"], "total_evaluation_time_seconds": summary["costs"]["seconds"],
+        "config": {"model": run.asked.model, "gen_kwargs": parameters, "random_seed": parameters.get("seed")},
+        "date": run.finished_at, "task_hashes": {run.suite: manifest.get("cases_sha256")}, "model_name": run.asked.model,
+        "chat_template_sha": manifest.get("template_sha256"), "total_evaluation_time_seconds": summary["costs"]["seconds"],
         "llmops": {"run": run.name, "manifest": manifest, "metrics": summary["metrics"]},
     }  # fmt: skip
 
@@ -166,8 +167,9 @@ def markdown(run: EvalRun) -> str:
         ends = "–" if f["low"] is None else f"{f['low']:.4g} to {f['high']:.4g}"
         lines.append(f"| {safe_line(name)} | {value} | {ends} | {f['n']:,} | {f['unusable']:,} |")
     measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.finished_at or 0))
-    cases, engine = run.manifest["cases_sha256"][:12], run.manifest["engine"]
-    lines += ["", f"Measured {measured}; cases {cases}, engine {engine}."]
+    # A manifest that another program wrote may lack anything.
+    cases, engine = (safe_line(str(run.manifest.get(name, "unknown"))) for name in ("cases_sha256", "engine"))
+    lines += ["", f"Measured {measured}; cases {cases[:12]}, engine {engine}."]
     return "\n".join(lines) + "\n"
 
 

@@ -306,7 +306,7 @@ class EvaluationStore:
         """Go on with a run that ended early, or start one that never began; what was answered is not asked again.
 
         Raises:
-            InputRefusedError: it runs, or it is done.
+            InputRefusedError: it runs, or it is done. NotFoundError: it was removed.
         """
         state = self.state(self.get(name))
         if state.run.summary is not None:
@@ -316,6 +316,8 @@ class EvaluationStore:
             launcher.resume(state.job.id)
             return self.state(state.run)
         with launcher.place(state.run.job) as place:
+            # It may have been removed before its folder was taken.
+            self.get(name)
             # All runs of the job, in the order in which they were asked for.
             names = [run.name for run in reversed(self._select("job = ?", [state.run.job]))]
             if place.id != state.run.job:

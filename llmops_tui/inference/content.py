@@ -5,6 +5,7 @@ Told by what may stay, not by what must go: a field that is added later is taken
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 # Texts of a record that name things of ours; numbers are figures whatever they are called.
@@ -18,7 +19,7 @@ _NOT_KEPT = "its message was not kept"
 SAID = ("correction", "comment")
 
 
-def as_kept(body: dict[str, Any], policy: str) -> dict[str, Any]:
+def as_kept(body: Mapping[str, Any], policy: str) -> dict[str, Any]:
     """The record of a request under a policy: ``keep``, ``redact`` or ``off``; it says which, where it is not ``keep``."""
     if policy == "off":
         error = {"error": _NOT_KEPT} if body.get("error") else {}
@@ -27,30 +28,30 @@ def as_kept(body: dict[str, Any], policy: str) -> dict[str, Any]:
     if policy == "redact":
         said = (body.get("client") or {}).get("metadata")
         return _without_personal(body) | _client(body, _redacted(said)) | {"content": "redacted"}
-    return body
+    return dict(body)
 
 
-def _client(body: dict[str, Any], metadata: Any) -> dict[str, Any]:
+def _client(body: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
     """What a client said beside the request, in another form; which key it had is kept."""
     client = body.get("client")
     return {"client": client | {"metadata": metadata}} if client else {}
 
 
-def feedback_as_kept(entry: dict[str, Any], policy: str) -> dict[str, Any]:
+def feedback_as_kept(entry: Mapping[str, Any], policy: str) -> dict[str, Any]:
     """Feedback under a policy: scores and verdicts stay, what was written is redacted or left out."""
     if policy == "off":
-        return entry | dict.fromkeys(SAID) | {"source": "not kept"}
+        return dict(entry) | dict.fromkeys(SAID) | {"source": "not kept"}
     if policy == "redact":
         return _without_personal(entry)
-    return entry
+    return dict(entry)
 
 
-def _figures(body: dict[str, Any]) -> dict[str, Any]:
+def _figures(body: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers, and names of ours."""
     return {n: v for n, v in body.items() if v is None or isinstance(v, (bool, int, float)) or n in _NAMES}
 
 
-def _without_personal(body: dict[str, Any]) -> dict[str, Any]:
+def _without_personal(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value if name in _NAMES else _redacted(value) for name, value in body.items()}
 
 

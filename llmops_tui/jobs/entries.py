@@ -16,6 +16,25 @@ class JobSpec(TypedDict):
     arguments: dict[str, Any]
 
 
+class JobRecord(TypedDict):
+    """A job as it is shown; ``progress`` from 0 to 1, ``result`` what its entry came to, moments in seconds since 1970."""
+
+    job: str
+    kind: str
+    title: str
+    state: str
+    cause: str
+    pid: int | None
+    progress: float
+    message: str
+    result: dict[str, Any] | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    exit_code: int | None
+    resumes: str | None
+
+
 class JobEntry(str, Generic[Result]):
     """A function of the engine as ``module:function``, which does a job's work and returns a ``Result``, as JSON has it."""
 

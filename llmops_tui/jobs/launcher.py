@@ -51,13 +51,14 @@ class JobLauncher:
 
         Raises:
             InputRefusedError: ``job_running``: some process is at work there.
-            LlmopsError: ``job_not_started``: the folder cannot be made or locked.
+            LlmopsError: ``job_not_started``: the folder cannot be made or locked; ``jobs_busy``: one is being removed.
         """
         found = job_id or new_id("job")
         path = self.store.lock_of(found)
         try:
-            make_folder_within(path.parent)
-            lock = wait_lock(path)
+            with self.store.door():
+                make_folder_within(path.parent)
+                lock = wait_lock(path)
         except OSError as error:
             raise LlmopsError(
                 "job_not_started", f"no job can be started in {path.parent}: {error.strerror}",

@@ -6,19 +6,20 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
-from llmops_tui.errors import NotFoundError
-from llmops_tui.jobs.entries import JobSpec
+from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.jobs.entries import JobRecord, JobSpec
 from llmops_tui.jobs.process import ProcessIdentity
+from llmops_tui.workspace.files import make_private_folder
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import within
-from llmops_tui.workspace.locks import is_held
+from llmops_tui.workspace.locks import is_held, locked
 
 
 class JobState(StrEnum):
@@ -44,6 +45,8 @@ _INSERT = (
 )
 # What a folder's jobs are found by: a resumed one goes on in the folder of the first.
 _FOLDER = "coalesce(resumes, id)"
+# Longer than a book may be waited for, by whoever removes something.
+_DOOR_SECONDS = 15.0
 NEVER_BEGAN = "whoever started it ended before its work began"
 _VANISHED = "its process vanished: it was killed, or the machine was restarted"
 
@@ -68,7 +71,7 @@ class Job:
     exit_code: int | None
     resumes: str | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JobRecord:
         """The job as the command line's JSON shows it."""
         return {
             "job": self.id, "kind": self.kind, "title": self.title, "state": self.state.value, "cause": self.cause,
@@ -183,6 +186,26 @@ class JobStore:
     def at_work(self, folder: str) -> bool:
         """Whether any process is at work in a job's folder, or about to be started there, wherever it runs."""
         return is_held(self.lock_of(folder))
+
+    @contextlib.contextmanager
+    def door(self) -> Iterator[None]:
+        """Keep others from taking any job's folder, or removing one, while the block runs.
+
+        The lock of a folder goes away with it, and a new folder of its name has a new lock: so whoever takes a folder's
+        lock does that in here, and whoever removes a folder stays in here until nothing of it is known any more.
+
+        Raises:
+            LlmopsError: ``jobs_busy`` or ``workspace_read_only``.
+        """
+        self.journal.workspace.refuse_if_read_only()
+        with locked(make_private_folder(self.journal.workspace.runs) / "jobs.lock", _DOOR_SECONDS) as alone:
+            if not alone:
+                raise LlmopsError(
+                    "jobs_busy",
+                    "a run or a job is just being removed, and that waits for something",
+                    "Try again later.",
+                )
+            yield
 
     def _recorded(self, job_id: str) -> Job:
         cursor = self.journal.connection().execute("SELECT * FROM jobs WHERE id = ?", (job_id,))

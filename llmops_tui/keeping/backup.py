@@ -25,6 +25,7 @@ from llmops_tui.keeping.check_files import against_seals
 from llmops_tui.keeping.encryption import EncryptedWriter, is_encrypted
 from llmops_tui.keeping.findings import Report
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.regular_files import kind_of_place
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_file, sync_folder
 from llmops_tui.workspace.journal import Journal
@@ -173,7 +174,9 @@ def _write(
         plain = EncryptedWriter(raw, passphrase) if passphrase else raw
         with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for name in _DATABASES:
-                if (workspace.root / name).exists():
+                if kind := kind_of_place((workspace.root / name).resolve()):
+                    left_out.append(f"{name} (it is {kind}, and no file)")
+                elif (workspace.root / name).exists():
                     _copy_sqlite(workspace.root / name, folder / name)
                     files[name] = _add(archive, folder / name, name)
             Catalogue(workspace).snapshot(folder / _BOOK)

@@ -34,7 +34,7 @@ def check(workspace: Workspace, *, accept: bool = False, progress: Progress | No
         try:
             look(workspace, report)
         except LlmopsError as error:
-            report.error(name, error.message, error.hint)
+            report.failed(name, error)
         except Exception as error:  # noqa: BLE001  whatever damage does to one look, the others are made
             report.error(name, f"cannot be looked at: {type(error).__name__}: {error}"[:400])
     tell(1.0, "done")

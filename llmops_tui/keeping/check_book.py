@@ -13,6 +13,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.keeping.findings import Report
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import content_hash as prompt_hash
+from llmops_tui.trouble import explained
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_file, sha256_text
 from llmops_tui.workspace.journal import Journal
@@ -23,6 +24,8 @@ from llmops_tui.workspace.sandbox import open_sandbox
 if TYPE_CHECKING:
     import duckdb
 
+# So many rows at once: requests can be large.
+_ROWS = 500
 _BACKUP = "Take it from a backup: llmops restore."
 
 
@@ -97,8 +100,8 @@ def models(workspace: Workspace, report: Report) -> None:
             continue
         try:
             registry.verify(model.name)
-        except LlmopsError as error:
-            report.error(f"model {model.name}", error.message, error.hint)
+        except (LlmopsError, OSError) as error:
+            report.failed(f"model {model.name}", explained(error) or LlmopsError("unreadable", str(error)))
         report.count("models")
 
 
@@ -140,16 +143,25 @@ def references(workspace: Workspace, report: Report) -> None:
 
 def _kept_json(catalogue: Catalogue, report: Report) -> None:
     """Every column of JSON against the shape in which its readers need it, row by row."""
-    for table, (key, columns) in SHAPES.items():
-        kind = KINDS[table][0] if table in KINDS else "''"
-        sql = f"SELECT concat_ws('@', {', '.join(key)}), {kind}, {', '.join(columns)} FROM {table}"
-        for row, which, *texts in catalogue.read(partial(_rows, sql)):
-            for column, text in zip(columns, texts, strict=True):
-                report.count("columns of JSON")
-                try:
-                    kept(table, column, row, text, kind=which)
-                except LlmopsError as error:
-                    report.error(f"workspace.duckdb: table {table}, row {row}", error.message, _BACKUP)
+
+    def work(book: duckdb.DuckDBPyConnection) -> None:
+        for table, (key, columns) in SHAPES.items():
+            kind = KINDS[table][0] if table in KINDS else "''"
+            rows = book.execute(f"SELECT concat_ws('@', {', '.join(key)}), {kind}, {', '.join(columns)} FROM {table}")
+            while some := rows.fetchmany(_ROWS):
+                for row, which, *texts in some:
+                    for column, text in zip(columns, texts, strict=True):
+                        _hold(report, table, column, row, text, which)
+
+    catalogue.read(work)
+
+
+def _hold(report: Report, table: str, column: str, row: str, text: str | None, kind: str) -> None:
+    report.count("columns of JSON")
+    try:
+        kept(table, column, row, text, kind=kind)
+    except LlmopsError as error:
+        report.error(f"workspace.duckdb: table {table}, row {row}", error.message, _BACKUP)
 
 
 def _hashed_bodies(catalogue: Catalogue, report: Report) -> None:

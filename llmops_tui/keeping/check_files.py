@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.keeping.erasing import due_mark
 from llmops_tui.keeping.findings import Report
 from llmops_tui.regular_files import kind_of_place
 from llmops_tui.workspace import seals
@@ -25,6 +26,10 @@ _DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it:
 
 def against_seals(workspace: Workspace, report: Report, tell: Callable[[float, str], None]) -> None:
     """Compare every sealed file, and name those that have no seal yet."""
+    if due_mark(workspace).exists():
+        report.note(
+            "what was deleted", "is in some files still, since its erasure was cut off: llmops gc --yes ends it"
+        )
     known = seals.load(workspace)
     if known.damaged:
         report.error(SEALS, known.damaged, "Nothing can be compared with it. llmops check --accept makes it anew.")

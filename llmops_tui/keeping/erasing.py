@@ -9,9 +9,20 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.keeping.taking import take_away
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import forget as forget_seals
 from llmops_tui.workspace.sqlite_files import open_sqlite
+
+
+def note_erasing(workspace: Workspace) -> None:
+    """Note that something is about to be deleted whose bytes are to go too, until :func:`erase_deleted` comes to its end."""
+    write_atomic(due_mark(workspace), "What was deleted is not erased yet: llmops gc --yes does it.\n")
+
+
+def due_mark(workspace: Workspace) -> Path:
+    """The file that is there as long as an erasure has not come to its end, whoever was killed in it."""
+    return workspace.root / ".erasing"
 
 
 def erase_deleted(workspace: Workspace) -> list[str]:
@@ -32,6 +43,7 @@ def erase_deleted(workspace: Workspace) -> list[str]:
         _write_anew(path)
     copies = sorted(path for path in workspace.backups.glob("workspace-schema*.duckdb") if not path.is_symlink())
     take_away(copies)
+    due_mark(workspace).unlink(missing_ok=True)
     return [path.name for path in copies]
 
 

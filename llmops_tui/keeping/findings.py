@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmops_tui.errors import LlmopsError
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -30,6 +32,16 @@ class Report:
     def error(self, place: str, text: str, remedy: str = "") -> None:
         """Something is wrong."""
         self.findings.append(Finding("error", place, text, remedy))
+
+    def failed(self, place: str, error: LlmopsError) -> None:
+        """A look failed with this.
+
+        Raises:
+            LlmopsError: ``workspace_locked``. Who was busy is not damaged, and who was not looked at is not clean: again.
+        """
+        if error.code == "workspace_locked":
+            raise error
+        self.error(place, error.message, error.hint)
 
     def note(self, place: str, text: str) -> None:
         """Something could not be looked at, and why."""

@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
 from llmops_tui.keeping.elsewhere import look
+from llmops_tui.keeping.erasing import due_mark, erase_deleted
 from llmops_tui.keeping.removal_of_traces import erase_traces
 from llmops_tui.keeping.taking import BIN, take_away
 from llmops_tui.models.bringing import unfinished
@@ -22,16 +23,22 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lived_time import refuse_if_ahead
 from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.seals import forget as forget_seals
 
+if TYPE_CHECKING:
+    import duckdb
+
 DAYS = 30
 # What was made so lately may belong to work that has not told the book yet.
 _FRESH_SECONDS = 3600
 _KEPT_BACKUPS = 3
+# How the names end of what is renamed once it is whole.
+_HALF = (".tmp", ".part", ".anew", ".anew.wal")
 _DAY = 86_400
 # A clock that is so many days ahead of what was recorded last is believed when something was recorded on so many.
 _LEAP_DAYS = 60
@@ -101,27 +108,47 @@ def collect(
     What a kill leaves goes the next time.
     """
     workspace.refuse_if_read_only()
-    with only_keeper(existing(workspace)):
+    # A job that goes on in a folder that is just cleared away would lose it.
+    with only_keeper(existing(workspace)), JobStore(Journal(workspace)).door():
         moment = time.time() if now is None else now
         removals = plan(workspace, settings, days, moment, clock_is_right=clock_is_right)
         if any(removal.path is None for removal in removals):
             ids = _old_traces(workspace, moment - settings.trace_days * _DAY)
             erase_traces(workspace, ids, look(workspace, ids))
-        forget_seals(workspace, [removal.path for removal in removals if removal.path is not None])
-        take_away([removal.path for removal in removals if removal.path is not None])
-    return removals
+        if due_mark(workspace).exists():
+            erase_deleted(workspace)
+        paths = [removal.path for removal in removals if removal.path is not None]
+        forget_seals(workspace, paths)
+        data = [path for path in paths if path.parent == workspace.datasets]
+        take_away([path for path in paths if path not in data])
+        kept = _take_unneeded(workspace, data)
+    return [removal for removal in removals if removal.path not in kept]
+
+
+def _take_unneeded(workspace: Workspace, paths: list[Path]) -> set[Path]:
+    """Take away folders of rows that no version has; returns those that one has got meanwhile.
+
+    With the book open, since whoever makes a version of the same rows takes such a folder for its own.
+    """
+
+    def work(book: duckdb.DuckDBPyConnection) -> set[Path]:
+        needed = {row[0] for row in book.execute("SELECT sha256 FROM dataset_versions").fetchall()}
+        take_away([path for path in paths if path.name not in needed])
+        return {path for path in paths if path.name in needed}
+
+    return Catalogue(workspace).read(work) if paths else set()
 
 
 def _recorded_days(workspace: Workspace) -> set[int]:
     """The days since 1970 on which a request was answered or a job was started."""
     sql = "SELECT DISTINCT floor(started_at / ?)::BIGINT FROM requests WHERE started_at IS NOT NULL"
-    days = {int(row[0]) for row in Catalogue(workspace).read(lambda book: book.execute(sql, [_DAY]).fetchall())}
-    journal = Journal(workspace)
+    catalogue, journal = Catalogue(workspace), Journal(workspace)
     try:
-        days |= {int(job.created_at) // _DAY for job in JobStore(journal).all(100_000) if job.created_at}
+        fold(catalogue, journal)
+        days = {int(row[0]) for row in catalogue.read(lambda book: book.execute(sql, [_DAY]).fetchall())}
+        return days | {int(job.created_at) // _DAY for job in JobStore(journal).all(100_000) if job.created_at}
     finally:
         journal.close()
-    return days
 
 
 def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:
@@ -145,12 +172,18 @@ def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:
 
 def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
     """What processes that were killed left behind."""
-    folders = (workspace.root, workspace.datasets, workspace.models, workspace.runs)
+    folders = (
+        workspace.root, workspace.datasets, workspace.models, workspace.runs, workspace.logs, workspace.backups,
+    )  # fmt: skip
     for folder in folders:
         for path in _inside(folder, ".*"):
-            mine = path.name.startswith((".staging-", ".query-")) or path.name.endswith(".tmp")
+            mine = path.name.startswith((".staging-", ".query-")) or path.name.endswith(_HALF)
             if mine and _age(path, now) > _FRESH_SECONDS:
                 yield Removal(_name(workspace, path), _KILLED, _size(path), path)
+    if due_mark(workspace).exists():
+        yield Removal(
+            "what was deleted", "its bytes are still in some files: their erasure was cut off", 0, due_mark(workspace)
+        )
     for path in _bins(workspace, now):
         yield Removal(_name(workspace, path), _KILLED, _size(path), path)
 
@@ -176,7 +209,7 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
     for path in _inside(workspace.datasets):
         if len(path.name) == 64 and path.name not in digests and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no dataset version refers to it", _size(path), path)
-    for path in _inside(workspace.datasets, "rejected/*.parquet"):
+    for path in _inside(workspace.datasets, "rejected/*"):
         if path.stem not in ids and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "its dataset version is gone", _size(path), path)
 

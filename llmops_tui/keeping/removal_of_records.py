@@ -168,10 +168,25 @@ def _forget_dataset(book: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> 
         book.execute("DELETE FROM dataset_versions WHERE dataset = ? AND number = ?", values)
         book.execute("DELETE FROM dataset_tags WHERE dataset = ? AND number = ?", values)
         book.execute("UPDATE dataset_versions SET parent = NULL WHERE dataset = ? AND parent = ?", values)
+    _refuse_if_needed(book, removal)
     book.execute("DELETE FROM datasets WHERE name NOT IN (SELECT dataset FROM dataset_versions)")
     book.execute("DELETE FROM dataset_views WHERE dataset NOT IN (SELECT name FROM datasets)")
     for table in ("dataset_reports", "annotations"):
         book.execute(f"DELETE FROM {table} WHERE sha256 NOT IN (SELECT sha256 FROM dataset_versions)")
+
+
+def _refuse_if_needed(book: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:
+    """Refuse where a version with the same rows was made since, and found the folder there that is away now.
+
+    Raises:
+        InputRefusedError: ``in_the_way``.
+    """
+    for path in removal.paths:
+        made = book.execute("SELECT dataset, number FROM dataset_versions WHERE sha256 = ?", [path.name]).fetchone()
+        if made is not None and not path.exists():
+            raise InputRefusedError(
+                "in_the_way", f"{removal.name} stays: {made[0]}@{made[1]} was just made of the same rows", "Try again."
+            )
 
 
 def _forget_prompt(book: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.keeping.backup import only_keeper
 from llmops_tui.keeping.elsewhere import Elsewhere, forget_answers, look
-from llmops_tui.keeping.erasing import erase_deleted
+from llmops_tui.keeping.erasing import erase_deleted, note_erasing
 from llmops_tui.keeping.taking import take_away
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
@@ -127,6 +127,7 @@ def erase_traces(
         book.execute(f"DELETE FROM requests WHERE {chosen.format('id')}", [ids])
         return int(said[0][0])
 
+    note_erasing(workspace)
     feedback = Catalogue(workspace).write(work) if ids else 0
     copies = erase_deleted(workspace)
     return TraceRemoval(

@@ -106,7 +106,8 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
             no ``force``.
         LlmopsError: ``not_taken_away``: a file cannot be removed; all is as before.
     """
-    with only_keeper(workspace):
+    # Nobody takes a folder for a job from here on, so what is seen now stays so.
+    with only_keeper(workspace), JobStore(Journal(workspace)).door():
         planned = plan_work_removal(workspace, kind, name)
         with _nobody_at_work(workspace, planned.folder) as alone:
             if planned.in_the_way or not alone:

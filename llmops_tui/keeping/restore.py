@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import shutil
 import sqlite3
@@ -104,9 +105,7 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None, 
     if not existed:
         shutil.rmtree(old, ignore_errors=True)
         return None
-    kept = root.with_name(f"{root.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
-    old.rename(kept)
-    return kept
+    return _kept(old, root)
 
 
 def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress, passphrase: str) -> None:
@@ -178,6 +177,14 @@ def _clear_leftovers(root: Path) -> None:
         if (path / ".unpacking").exists():
             shutil.rmtree(path, ignore_errors=True)
         elif Workspace(path).book.exists():
-            path.rename(
-                root.with_name(f"{root.name}.before-{time.strftime('%Y%m%d-%H%M%S')}-{path.name.rpartition('-')[2]}")
-            )
+            _kept(path, root)
+
+
+def _kept(old: Path, root: Path) -> Path:
+    """Give the workspace that was there before the name under which it is kept, which no other has yet."""
+    stem = f"{root.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
+    kept = next(path for name in names if not os.path.lexists(path := root.with_name(name)))
+    old.rename(kept)
+    sync_folder(root.parent)
+    return kept

@@ -87,7 +87,10 @@ def backup_into(
     target = folder / f"{_stem(workspace)}-{time.strftime(_STAMP, time.gmtime())}{end}"
     if target.exists():
         raise InputRefusedError("backup_exists", f"{target} was made within this second", "Try again.")
-    base, notes = _base(before, end, passphrase) if incremental else (None, [])
+    base: tuple[Path, Manifest] | None = None
+    notes: list[str] = []
+    if incremental:
+        base, notes = _base(before, end, passphrase)
     full = base is not None and 0 < full_every <= base[1].increments + 1
     try:
         earlier = base[0] if base is not None and not full else None

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import cast
 
 from llmops_tui.models.cache_shape import PAD, CacheShape, cache_shape, per_layer
 from llmops_tui.models.embedding_memory import embedding_memory
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf_header import GgufHeader
+from llmops_tui.models.records import MemoryRecord
 
 # What the server's two Python processes hold besides the model.
 PROCESS_BYTES = 180_000_000
@@ -73,10 +74,10 @@ class MemoryEstimate:
         }  # fmt: skip
         return found | ({"GPU runtime and copies": self.gpu_overhead} if self.gpus else {})
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> MemoryRecord:
         """For JSON."""
         sums = ("gpu_layers", "gpu", "processes", "gpu_overhead", "total")
-        return asdict(self) | {name: getattr(self, name) for name in sums}
+        return cast("MemoryRecord", asdict(self) | {name: getattr(self, name) for name in sums})
 
 
 def context_note(header: GgufHeader, context: int) -> str:

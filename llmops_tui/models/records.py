@@ -106,6 +106,26 @@ class FetchedRecord(TypedDict):
     files: dict[str, str]
 
 
+class MemoryRecord(TypedDict):
+    """Bytes that a model needs: as :class:`llmops_tui.models.memory.MemoryEstimate`, with its sums."""
+
+    context: int
+    parallel: int
+    layers: int
+    on: tuple[int, ...]
+    weights: int
+    kv_cache: int
+    compute: int
+    embedding: int
+    gpus: tuple[int, ...]
+    host: int
+    gpu_layers: int
+    gpu: int
+    processes: int
+    gpu_overhead: int
+    total: int
+
+
 class Remote(TypedDict):
     """What an endpoint offers: its models, the one that is meant, the fields it lacks, and milliseconds to its answer."""
 

@@ -14,8 +14,8 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from llmops_tui.monitoring.records import AlertRecord
 from llmops_tui.monitoring.rules import Rule
 from llmops_tui.monitoring.series import counts_events, why_silent
 
@@ -78,7 +78,7 @@ class Alert:
         """What became of it, in words; empty while it is raised and its series speaks."""
         return {"no data": "no data now", "ended": f"ended: {self.ended}"}.get(self.state, "")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AlertRecord:
         """For JSON."""
         return {
             "alert": self.id, "rule": self.rule.name, "series": self.series, "severity": self.rule.severity,

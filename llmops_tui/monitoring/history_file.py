@@ -42,6 +42,9 @@ def open_file(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it is no such file, or its disk is full.
     """
+    if not path.parent.is_dir():
+        # An empty one in memory would say that nothing was measured, and lose what is.
+        raise sqlite3.DatabaseError("the folder that it was in is gone")
     if not may_write_in(path.parent):
         connection = copy_to_memory(path)
     else:

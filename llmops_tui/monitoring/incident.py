@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.history import History
+from llmops_tui.monitoring.records import EntryRecord, IncidentRecord, TrafficRecord
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
@@ -91,11 +92,12 @@ class Incident:
     traffic: tuple[Traffic, ...]
     cut: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> IncidentRecord:
         """For JSON."""
         return {
             "alert": self.alert.as_dict(), "begin": self.begin, "end": self.end, "cut": self.cut,
-            "entries": [asdict(entry) for entry in self.entries], "traffic": [asdict(each) for each in self.traffic],
+            "entries": [cast("EntryRecord", asdict(entry)) for entry in self.entries],
+            "traffic": [cast("TrafficRecord", asdict(each)) for each in self.traffic],
         }  # fmt: skip
 
 

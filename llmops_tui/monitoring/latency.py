@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
+from llmops_tui.monitoring.records import LatencyRecord
 from llmops_tui.monitoring.sketch import LatencySketch
 from llmops_tui.workspace.journal import Timing
 
@@ -91,13 +91,15 @@ class Latency:
         """A percentile in milliseconds."""
         return self.sketches[kind].quantile(share)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> LatencyRecord:
         """For JSON."""
+
+        def percentiles(kind: str) -> dict[str, float | None]:
+            return {f"p{share}": self.percentile(kind, share / 100) for share in (50, 95, 99)}
+
         return {
             "requests": self.requests, "errors": self.failed, "tokens": self.tokens, "minutes": self.minutes,
-            **{
-                f"{kind}_ms": {f"p{share}": self.percentile(kind, share / 100) for share in (50, 95, 99)} for kind in KINDS
-            },
+            "first_ms": percentiles("first"), "token_ms": percentiles("token"), "total_ms": percentiles("total"),
         }  # fmt: skip
 
 

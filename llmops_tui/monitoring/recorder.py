@@ -29,6 +29,7 @@ from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import FLUSH_SECONDS, History
 from llmops_tui.monitoring.keeper import Keeper
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
+from llmops_tui.monitoring.records import MomentRecord
 from llmops_tui.monitoring.rules import DEFAULT_RULES, load_rules, may_run
 from llmops_tui.monitoring.under_way import RunSeries, ours
 from llmops_tui.workspace.journal import Journal
@@ -61,7 +62,7 @@ class Moment:
     recording: bool = False
     trouble: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> MomentRecord:
         """For JSON; of the processes ours and those on GPUs."""
         view = self.gpus
         return {

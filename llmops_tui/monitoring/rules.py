@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
+from llmops_tui.workspace.own_file import change_own, read_own
 from llmops_tui.workspace.seals import wrote
 
 _APPROVED = 200
@@ -171,9 +172,9 @@ def may_run(path: Path) -> bool:
     """Whether this user kept these very rules: commands of a workspace that came from elsewhere are not run."""
     try:
         digest = sha256_text(text_of(path))
-        return digest in approved_rules_path().read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError, InputRefusedError):
         return False
+    return digest in read_own(approved_rules_path(), list, [], _words)
 
 
 def approve_rules(path: Path) -> None:
@@ -186,8 +187,13 @@ def approve_rules(path: Path) -> None:
 
 
 def _approve(text: str) -> None:
-    path = approved_rules_path()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = path.read_text(encoding="utf-8").split() if path.exists() else []
     digest = sha256_text(text)
-    write_atomic(path, "\n".join([*(d for d in known if d != digest), digest][-_APPROVED:]) + "\n")
+
+    def with_it(known: list[str]) -> list[str]:
+        return [*(one for one in known if one != digest), digest][-_APPROVED:]
+
+    change_own(approved_rules_path(), list, [], with_it, load=_words, dump=lambda known: "\n".join(known) + "\n")
+
+
+def _words(raw: bytes) -> list[str]:
+    return raw.decode("ascii").split()

@@ -17,9 +17,11 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.templating import TemplateRenderer
 from llmops_tui.models.registry import Model
+from llmops_tui.prompts.records import RunShown
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.events import RequestRecord
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
@@ -85,7 +87,7 @@ class RunRecord:
     tokens_per_s: float | None = None
     context: int | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RunShown:
         """The run as the command line's JSON shows it."""
         return {
             "run": self.id, "started_at": self.started_at, "model": self.model, "prompt": self.prompt,
@@ -132,9 +134,18 @@ class PromptRunner:
             LlmopsError: whatever went wrong; text that came before is in the run's record.
         """
         messages = await asyncio.to_thread(self.render, request)
-        version, created = await asyncio.to_thread(self._save, request)
+        saving = asyncio.ensure_future(asyncio.to_thread(self._save, request))
+        stopped = None
+        try:
+            version, created = await asyncio.shield(saving)
+        except asyncio.CancelledError as cancelled:
+            # A thread goes on when its run is stopped: the version it saves is told first, or nobody would know of it.
+            stopped = cancelled
+            version, created = await saving
         run_id = new_id("run")
         yield RunProgress("saved", version=version, created=created, run_id=run_id)
+        if stopped is not None:
+            raise stopped
         handle = await asyncio.to_thread(self._ensure, model)
         yield RunProgress("loading", run_id=run_id)
         metadata = {
@@ -142,7 +153,7 @@ class PromptRunner:
             "variables": request.variables,
         }  # fmt: skip
         text: list[str] = []
-        body = {
+        body: RequestRecord = {
             "started_at": time.time(), "model": model.name, "model_sha256": model.sha256, "messages": messages,
             "parameters": request.parameters.model_dump(), "prompt": request.prompt,
             "prompt_version": version.number, "variables": request.variables,
@@ -156,20 +167,20 @@ class PromptRunner:
                         yield RunProgress("text", text=event, run_id=run_id)
                         continue
                     if isinstance(handle, RemoteHandle):
-                        told = event.timings | {"finish_reason": event.finish_reason, "output": "".join(text)}
-                        await asyncio.to_thread(self._keep, run_id, body | told)
+                        ended: RequestRecord = {"finish_reason": event.finish_reason, "output": "".join(text)}
+                        await asyncio.to_thread(self._keep, run_id, {**body, **event.timings, **ended})
                     yield RunProgress("finished", end=event, run_id=run_id)
         except LlmopsError as error:
             if error.code == "server_died" or isinstance(handle, RemoteHandle):
                 # A server of ours keeps the record of a run; where it died, or is none, its client keeps what it saw.
-                told = {
+                told: RequestRecord = {
                     "output": "".join(text), "finish_reason": "error", "error": error.message,
                     "total_ms": (time.monotonic() - clock) * 1000,
                 }  # fmt: skip
-                await asyncio.to_thread(self._keep, run_id, body | told)
+                await asyncio.to_thread(self._keep, run_id, {**body, **told})
             raise
 
-    def _keep(self, run_id: str, body: dict[str, Any]) -> None:
+    def _keep(self, run_id: str, body: RequestRecord) -> None:
         self._journal.append("request", run_id, as_kept(body, load_settings()[0].trace_content))
 
     def _save(self, request: RunRequest) -> tuple[PromptVersion, bool]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.prompts.records import SummaryRecord, VersionRecord
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
@@ -43,7 +44,7 @@ class PromptVersion:
         """How to name it: ``triage@12``."""
         return f"{self.prompt}@{self.number}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
         return {
             "prompt": self.prompt, "version": self.number, "id": self.id, "sha256": self.sha256, "parent": self.parent,
@@ -62,7 +63,7 @@ class PromptSummary:
     labels: dict[str, int]
     changed_at: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SummaryRecord:
         """The prompt as the command line's JSON shows it."""
         return {
             "prompt": self.name, "latest": self.latest, "versions": self.versions, "labels": self.labels,

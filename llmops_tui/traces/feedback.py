@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.content import feedback_as_kept
 from llmops_tui.settings import load_settings
+from llmops_tui.traces.records import Given
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.events import FeedbackRecord
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id
 
@@ -30,7 +31,7 @@ def give(
     comment: str | None = None,
     verdict: str | None = None,
     source: str = "me",
-) -> dict[str, Any]:
+) -> Given:
     """Say something of an answer; durable when this returns. What was said before is kept, and what is said last counts.
 
     Raises:
@@ -44,7 +45,7 @@ def give(
     if score is None and not correction and not comment and verdict is None:
         raise InputRefusedError("empty_feedback", "nothing is said", "Give a score, a correction or a comment.")
     request = _request_of(store, trace)
-    entry = {
+    entry: FeedbackRecord = {
         "request": request, "score": SCORES.get(score or ""), "correction": correction or None,
         "comment": comment or None, "verdict": verdict, "source": source, "said_at": time.time(),
     }  # fmt: skip
@@ -55,9 +56,8 @@ def give(
             "the setting trace_content is off: no texts are kept",
             "Give a score or a verdict, or change it.",
         )
-    entry = feedback_as_kept(entry, policy) | {"source": source}
     key = new_id("fb")
-    store.journal.append("feedback", key, entry)
+    store.journal.append("feedback", key, {**feedback_as_kept(entry, policy), "source": source})
     with contextlib.suppress(LlmopsError):
         # It is durable in the journal; a book that is busy takes it with the next look.
         fold(Catalogue(store.catalogue.workspace, lock_seconds=_FOLD_SECONDS), store.journal)

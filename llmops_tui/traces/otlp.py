@@ -13,6 +13,7 @@ from typing import Any
 
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.traces.records import Said
 from llmops_tui.traces.store import Trace, TraceFilter, TraceStore
 
 _BATCH = 200
@@ -78,10 +79,11 @@ def span(trace: Trace, *, content: bool) -> dict[str, Any]:
                   "finish_reason": line.finish_reason}  # fmt: skip
         values["gen_ai.input.messages"] = json.dumps(parts, ensure_ascii=False)
         values["gen_ai.output.messages"] = json.dumps([answer], ensure_ascii=False)
+    events = [_evaluation(said, score, content=content) for said in trace.said if (score := said["score"])]
     out: dict[str, Any] = {
         "traceId": digest[:32], "spanId": digest[32:48], "name": f"{operation} {line.model}", "kind": _CLIENT,
         "startTimeUnixNano": str(begin), "endTimeUnixNano": str(begin + int((line.total_ms or 0) * 1e6)),
-        "attributes": _attributes(values), "events": [_evaluation(said, content=content) for said in trace.said if said["score"]],
+        "attributes": _attributes(values), "events": events,
     }  # fmt: skip
     if line.error:
         # A message may quote what was asked.
@@ -95,10 +97,10 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
-def _evaluation(said: dict[str, Any], *, content: bool) -> dict[str, Any]:
+def _evaluation(said: Said, score: int, *, content: bool) -> dict[str, Any]:
     values = {
-        "gen_ai.evaluation.name": "user_feedback", "gen_ai.evaluation.score.value": float(said["score"]),
-        "gen_ai.evaluation.score.label": "up" if said["score"] > 0 else "down",
+        "gen_ai.evaluation.name": "user_feedback", "gen_ai.evaluation.score.value": float(score),
+        "gen_ai.evaluation.score.label": "up" if score > 0 else "down",
         # What somebody wrote is content, too.
         "gen_ai.evaluation.explanation": said["comment"] if content else None,
     }  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.traces.records import LineRecord, Said, TraceRecord
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import resolve_prefix
@@ -138,7 +139,7 @@ class TraceLine:
     verdict: str | None
     content: str | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> LineRecord:
         """For JSON."""
         return {
             "trace": self.id, "started_at": self.started_at, "model": self.model, "prompt": self.prompt,
@@ -165,7 +166,7 @@ class Trace:
     model_sha256: str | None
     # What a client of the endpoint said, and which key it had: {"key", "metadata"}; none for a run of this workspace.
     client: dict[str, Any] | None = None
-    said: list[dict[str, Any]] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
 
     @property
     def client_words(self) -> str:
@@ -175,9 +176,10 @@ class Trace:
         said, key = self.client.get("metadata"), self.client.get("key")
         return (f"key {key}" if key else "no key") + (f", says {json.dumps(said, ensure_ascii=False)}" if said else "")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TraceRecord:
         """For JSON."""
-        return self.line.as_dict() | {
+        return {
+            **self.line.as_dict(),
             "text": self.output, "messages": self.messages, "variables": self.variables, "parameters": self.parameters,
             "reused_tokens": self.reused_tokens, "engine": self.engine, "model_sha256": self.model_sha256,
             "client": self.client, "said": self.said,
@@ -257,7 +259,7 @@ class TraceStore:
         names = ("said_at", "source", "score", "correction", "comment", "verdict")
         return Trace(
             line, messages or [], variables or {}, parameters or {}, output, reused, engine, digest,
-            client, [dict(zip(names, entry, strict=True)) for entry in said],
+            client, [cast("Said", dict(zip(names, entry, strict=True))) for entry in said],
         )  # fmt: skip
 
     def models(self) -> list[str]:

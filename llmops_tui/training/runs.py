@@ -266,7 +266,7 @@ class RunStore:
         """Go on with a run that ended early, from its last complete checkpoint, or start one that never began.
 
         Raises:
-            InputRefusedError: it runs, or it is done.
+            InputRefusedError: it runs, or it is done. NotFoundError: it was removed.
         """
         state = self.state(self.get(name))
         if state.run.result is not None:
@@ -276,6 +276,8 @@ class RunStore:
             launcher.resume(state.job.id)
             return self.state(state.run)
         with launcher.place(state.run.job) as place:
+            # It may have been removed before its folder was taken.
+            self.get(name)
             if place.id != state.run.job:
                 # Earlier versions noted the job after it was started, and may not have come to that.
                 self.catalogue.write(

@@ -120,7 +120,9 @@ class Catalogue:
         with self._opened() as connection:
             connection.execute("CHECKPOINT")
             connection.close()
-            fresh.unlink(missing_ok=True)
+            # What one that was killed left is no part of it.
+            for left in (fresh, fresh.with_name(fresh.name + ".wal")):
+                left.unlink(missing_ok=True)
             write_anew(book, fresh)
             descriptor = os.open(fresh, os.O_RDONLY)
             try:

@@ -7,7 +7,7 @@ changes nothing; a crash after it, before the journal forgets the rows, is made 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
@@ -156,7 +156,7 @@ def _insert_requests(book: duckdb.DuckDBPyConnection, events: Sequence[Event]) -
     record_many(book, edges)
 
 
-def _request_row(key: str, body: dict[str, Any]) -> list[Any]:
+def _request_row(key: str, body: Mapping[str, object]) -> list[Any]:
     return [key] + [
         _json(body.get(name)) if kind == "JSON" else body.get(name) for name, kind in list(_REQUEST_COLUMNS.items())[1:]
     ]

@@ -10,11 +10,12 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.events import RequestRecord
 from llmops_tui.workspace.files import identity_of, sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, note, require
@@ -48,7 +49,7 @@ class Timing:
     failed: int
 
 
-def timing_of(key: str, body: dict[str, Any]) -> tuple[Any, ...]:
+def timing_of(key: str, body: RequestRecord) -> tuple[Any, ...]:
     """The row of a request's times."""
     total = float(body.get("total_ms") or 0.0)
     tokens = int(body.get("completion_tokens") or 0)
@@ -69,19 +70,19 @@ class Journal:
         self.workspace = workspace
         self._local = threading.local()
 
-    def append(self, kind: str, key: str, body: dict[str, Any]) -> bool:
+    def append(self, kind: str, key: str, body: Mapping[str, object]) -> bool:
         """Append one event; false where an event with this ``key`` is there already.
 
         Each event carries the hash of its body, since SQLite does not notice a flipped bit.
         """
         return self.append_many([(kind, key, body)]) == 1
 
-    def append_many(self, events: list[tuple[str, str, dict[str, Any]]]) -> int:
+    def append_many(self, events: Sequence[tuple[str, str, Mapping[str, object]]]) -> int:
         """Append events, each as (kind, key, body), in one transaction; returns how many were new."""
         rows = []
         for kind, key, body in events:
             text = json.dumps(body, ensure_ascii=True, sort_keys=True)
-            timing = timing_of(key, body) if kind == "request" else None
+            timing = timing_of(key, cast("RequestRecord", body)) if kind == "request" else None
             rows.append(((key, kind, time.time(), text, sha256_text(text)), timing))
         new = 0
         with self.transaction() as connection:
@@ -147,7 +148,7 @@ class Journal:
         with self.transaction() as connection:
             return connection.execute("DELETE FROM timings WHERE ended_at < ? AND seq <= ?", (before, counted)).rowcount
 
-    def save_draft(self, key: str, body: dict[str, Any]) -> None:
+    def save_draft(self, key: str, body: Mapping[str, object]) -> None:
         """Keep what is being typed; durable when this returns."""
         text = json.dumps(body, ensure_ascii=True)
         with self.transaction() as connection:

@@ -29,9 +29,8 @@ _SUMMARY = {
     "gaps?": [dict], "agreement?": dict, "overlap?": dict,
 }  # fmt: skip
 _HEADER = {
-    "files?": [str], "architecture?": str, "quantization?": str, "chat_template?": str, "name?": str, "parameters?": int,
-    "context_length?": int, "layers?": int, "vocabulary?": int, "lacks?": dict, "url?": str, "remote_model?": str,
-    "key_env?": str, "adapter?": str,
+    "files?": [str], "architecture?": str, "chat_template?": str, "parameters?": _NUMBER, "context_length?": _NUMBER,
+    "vocabulary?": _NUMBER, "lacks?": dict, "url?": str, "remote_model?": str, "key_env?": str, "adapter?": str,
 }  # fmt: skip
 
 # By table: the columns that name a row, and the shape of each column of JSON.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import make_private_folder
-from llmops_tui.workspace.known_folders import may_write_in
 
 FOLDER_NAME = ".llmops"
 ENVIRONMENT_VARIABLE = "LLMOPS_WORKSPACE"
@@ -37,6 +36,9 @@ class Workspace:
     @property
     def read_only(self) -> bool:
         """Whether it is there and nothing can be written in it: a read-only mount, or another owner's folder."""
+        # Not needed for the first frame.
+        from llmops_tui.workspace.known_folders import may_write_in
+
         return self.root.is_dir() and not may_write_in(self.root)
 
     def refuse_if_read_only(self) -> None:

@@ -1,4 +1,4 @@
-"""A small JSON file of the user's own that says what was allowed: read as allowing nothing where it cannot be read."""
+"""A small file of the user's own, mostly JSON, that says what was allowed: read as allowing nothing where it cannot be read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,27 @@ _WAIT_SECONDS = 5.0
 _UNFIT = (ValueError, TypeError, AttributeError)
 
 
-def read_own(path: Path, parse: Callable[[Any], T], empty: T) -> T:
+def read_own(path: Path, parse: Callable[[Any], T], empty: T, load: Callable[[bytes], Any] = json.loads) -> T:
     """What the file says; ``empty`` where it is missing or damaged, so that nothing is allowed by an accident."""
     try:
-        return parse(json.loads(path.read_bytes()))
+        return parse(load(path.read_bytes()))
     except (OSError, *_UNFIT):
         return empty
 
 
-def change_own(path: Path, parse: Callable[[Any], T], empty: T, work: Callable[[T], Any]) -> None:
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=1)
+
+
+def change_own(
+    path: Path,
+    parse: Callable[[Any], T],
+    empty: T,
+    work: Callable[[T], Any],
+    *,
+    load: Callable[[bytes], Any] = json.loads,
+    dump: Callable[[Any], str] = _indented,
+) -> None:
     """Write what ``work`` makes of what the file says; one that is damaged is kept for whoever wants to look.
 
     Raises:
@@ -38,10 +50,10 @@ def change_own(path: Path, parse: Callable[[Any], T], empty: T, work: Callable[[
         if not alone:
             raise OSError(errno.EAGAIN, "stayed locked by another process", str(path))
         try:
-            before = parse(json.loads(path.read_bytes()))
+            before = parse(load(path.read_bytes()))
         except FileNotFoundError:
             before = empty
         except _UNFIT:
             path.replace(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
             before = empty
-        write_atomic(path, json.dumps(work(before), indent=1))
+        write_atomic(path, dump(work(before)))

@@ -20,13 +20,13 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.regular_files import read_regular
+from llmops_tui.regular_files import kind_of_place, read_regular
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held, locked
 from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sealed_names import SEALS, kind_of, sealed_files
-from llmops_tui.workspace.sqlite_files import COUNTER
+from llmops_tui.workspace.sqlite_files import COUNTER, open_raw
 
 _CHUNK = 1 << 16
 _MOST_CHUNKS = 4096
@@ -84,7 +84,7 @@ def load(workspace: Workspace) -> Seals:
         raw = parse_json(read_regular(path))
         body = raw["files"]
         if sha256_text(json.dumps(body, sort_keys=True)) != raw["sha256"]:
-            return Seals(damaged=f"{SEALS} itself was changed")
+            return Seals(damaged="itself was changed")
         return Seals({name: Seal.from_json(seal) for name, seal in body.items()})
     except FileNotFoundError:
         try:
@@ -94,7 +94,7 @@ def load(workspace: Workspace) -> Seals:
             return Seals(damaged=error.message)
         return Seals()
     except (ValueError, KeyError, TypeError, OSError) as error:
-        return Seals(damaged=f"{SEALS} cannot be read: {reason(error)}")
+        return Seals(damaged=f"cannot be read: {reason(error)}")
 
 
 def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> int:
@@ -139,7 +139,7 @@ def _renewed(workspace: Workspace, known: dict[str, Seal], *, large: bool) -> tu
             files[name] = fresh or before  # type: ignore[assignment]
     # What is gone though nobody of us took it away is evidence as well.
     gone = known.keys() - files.keys()
-    return files | {n: known[n] for n in gone if _stays(n) and not _by_us(workspace, n)}, changed
+    return files | {n: known[n] for n in gone if _stays(workspace, n)}, changed
 
 
 def wrote(*paths: Path) -> None:
@@ -155,9 +155,15 @@ def _by_us(workspace: Workspace, name: str) -> bool:
     return path in _WROTE or not _WROTE.isdisjoint(path.parents)
 
 
-def _stays(name: str) -> bool:
-    """Whether a file goes by our own hand alone, which says so (:func:`forget`, :func:`wrote`)."""
-    return kind_of(name) in {"file", "log"} and not name.startswith(_GOING_ON)
+def _stays(workspace: Workspace, name: str) -> bool:
+    """Whether the seal of a file that is gone stays: ours go by our own hand, which says so (:func:`forget`, :func:`wrote`).
+
+    Databases of what was only measured, logs and copies may be deleted, but nothing else may lie in their place.
+    """
+    if _by_us(workspace, name):
+        return False
+    missed = kind_of(name) in {"file", "log"} and not name.startswith(_GOING_ON)
+    return missed or bool(kind_of_place(workspace.root / name))
 
 
 def wrote_something() -> bool:
@@ -241,7 +247,7 @@ def chunks_of(path: Path, size: int) -> tuple[str, ...]:
     found: list[str] = []
     part = chunk_size(size)
     blank = kind_of(path.name) == "sqlite"
-    with path.open("rb") as file:
+    with open_raw(path) if blank else path.open("rb") as file:
         left = size
         while left > 0:
             raw = file.read(min(part, left))
@@ -260,7 +266,7 @@ def writes_of(path: Path, kind: str) -> int | None:
     Of DuckDB the number of its newest checkpoint: two headers take turns, each a checksum and that number first.
     """
     if kind == "sqlite":
-        with path.open("rb") as file:
+        with open_raw(path) as file:
             return int.from_bytes(file.read(COUNTER.stop)[COUNTER], "big")
     if kind == "duckdb":
         with path.open("rb") as file:

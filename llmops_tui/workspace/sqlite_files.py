@@ -1,14 +1,17 @@
-"""What all SQLite files of a workspace share: a counter of writes in their header, and how a full disk shows."""
+"""What all SQLite files of a workspace share: a counter of writes, reading their bytes, and how a full disk shows."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
+import os
 import shutil
 import sqlite3
-import tempfile
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from llmops_tui.regular_files import kind_of_place
 
@@ -17,6 +20,49 @@ COUNTER = slice(60, 64)
 _LARGEST = 2**31
 # What SQLite needs at least beside a file in WAL mode: the first piece of its shared index.
 _SHARED_INDEX = 32 * 1024
+
+
+# The descriptors of :func:`open_raw`, by device and inode.
+_RAW: dict[tuple[int, int], int] = {}
+
+
+class _Raw(io.RawIOBase):
+    """Reads through a descriptor that others use too, and leaves it open."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = os.preadv(self._descriptor, [buffer], self._place)
+        self._place += read
+        return read
+
+
+def open_raw(path: Path) -> BinaryIO:
+    """The bytes of a SQLite file as they lie on the disk, from the beginning.
+
+    Its descriptor stays open as long as the process lives, one for each file: where a process closes any descriptor of a
+    file, the system drops all its locks on it, SQLite's too. Others, each the last one as it believes, would then take the
+    log away from a connection of this process, which goes on to write into nothing.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    facts = path.stat()
+    descriptor = _RAW.get((facts.st_dev, facts.st_ino))
+    if descriptor is None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        facts = os.fstat(descriptor)
+        # One that was opened meanwhile by another thread stays open beside this one.
+        _RAW[facts.st_dev, facts.st_ino] = descriptor
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return io.BufferedReader(_Raw(descriptor))
 
 
 @contextlib.contextmanager
@@ -49,6 +95,8 @@ def open_sqlite(path: Path, **how: Any) -> sqlite3.Connection:
 
 def copy_to_memory(path: Path) -> sqlite3.Connection:
     """What a file has that can only be read, log included, in memory: SQLite itself writes even to read such a file."""
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         for end in ("", "-wal"):
             with contextlib.suppress(FileNotFoundError):

@@ -24,7 +24,7 @@ _SHOWN = 500
 
 async def open_rejects(screen: DatasetsScreen, version: DatasetVersion) -> None:
     """Show what the import that a version goes back to set apart."""
-    from llmops_tui.datasets.importing import read_rejects
+    from llmops_tui.datasets.rejects import read_rejects
 
     log = {v.number: v for v in screen.logs[version.dataset]}
     at: DatasetVersion = version

@@ -63,8 +63,7 @@ class DatasetsScreen(BaseScreen):
         self.report: dict[str, Any] = {}
         self.column_stats: list[ColumnStatistics] = []
         self._settle: Timer | None = None
-        # What the last operation here made, for z.
-        self.made: list[DatasetVersion] = []
+        self.made: list[DatasetVersion] = []  # what the last operation here made, for z
 
     def compose_body(self) -> ComposeResult:
         """The panes."""

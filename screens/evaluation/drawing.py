@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.records import Figure, RunSummary
     from llmops_tui.evaluation.store import EvalState
-    from screens.evaluation.looking import KeptSuite, Opened
+    from screens.evaluation.model import KeptSuite, Opened
 
 NO_RUNS = "No runs yet.\nF5 runs the suite below."
 NO_SUITES = "No suites yet.\nn writes one."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.gates import Ruling
     from llmops_tui.evaluation.records import Facts
     from llmops_tui.evaluation.store import EvalRun
-    from screens.evaluation.looking import Opened
+    from screens.evaluation.model import Opened
 
 
 def slices(found: Comparison | None) -> Content:

@@ -51,10 +51,13 @@ def start_if_due(services: Services) -> bool:
     Raises:
         LlmopsError: it cannot be made, and why.
     """
+    workspace = services.workspace
+    if workspace.read_only or not services.settings.backup_folder:
+        # Loading what makes backups takes a third of a second, for which keys would wait.
+        return False
     from llmops_tui.keeping.series import is_due
 
-    workspace = services.workspace
-    if workspace.read_only or not is_due(workspace, services.settings, time.time()):
+    if not is_due(workspace, services.settings, time.time()):
         return False
     if any(job.kind == _KIND for job in services.jobs.store.all(1000) if not job.state.final):
         return False

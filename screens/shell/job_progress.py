@@ -1,8 +1,9 @@
-"""Wait for a job on a screen, with its progress at the border of a pane."""
+"""Wait for a job, and tell how far it is meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
@@ -13,17 +14,22 @@ from screens.widgets.panel import Panel
 _SECONDS = 0.2
 
 
-async def follow_job(services: Services, panel: Panel, job: Job) -> dict[str, Any]:
-    """A job's result once it has ended; its progress is the pane's note until then.
+async def wait_for_job(services: Services, job: Job, told: Callable[[str], object]) -> dict[str, Any]:
+    """A job's result once it has ended; its progress is told until then, and nothing at the end.
 
     Raises:
         LlmopsError: ``job_failed``.
     """
     while not job.state.final:
-        panel.set_note(f"{job.title} {job.progress:.0%} {job.message}")
+        told(f"{job.title} {job.progress:.0%} {job.message}")
         await asyncio.sleep(_SECONDS)
         job = await asyncio.to_thread(services.jobs.store.get, job.id)
-    panel.set_note("")
+    told("")
     if job.state != JobState.DONE:
         raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log.")
     return job.result or {}
+
+
+async def follow_job(services: Services, panel: Panel, job: Job) -> dict[str, Any]:
+    """As :func:`wait_for_job`, with the progress as the pane's note."""
+    return await wait_for_job(services, job, panel.set_note)

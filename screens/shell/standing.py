@@ -9,6 +9,8 @@ from llmops_tui.workspace.trust import distrust
 
 def standing(workspace: Workspace) -> str:
     """In a word or two; empty where there is nothing to be told."""
+    if not workspace.root.is_dir():
+        return "missing"
     try:
         untrusted = bool(distrust(workspace))
     except LlmopsError:

@@ -1,4 +1,4 @@
-"""Small modal dialogs: confirm, write a line, choose from a list. Foreign text in what they are told is shown harmless."""
+"""Small modal dialogs: confirm, write a line, choose from a list; foreign text in what they say is made harmless."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from llmops_tui.datasets.importing import import_now, read_rejects
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.rejects import read_rejects
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.workspace.catalogue import Catalogue

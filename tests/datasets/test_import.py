@@ -11,8 +11,9 @@ import pytest
 import zstandard
 
 from llmops_tui.datasets import importing
-from llmops_tui.datasets.importing import import_now, preview, read_rejects, run_import, start_arguments
+from llmops_tui.datasets.importing import import_now, preview, run_import, start_arguments
 from llmops_tui.datasets.raw import RawFile
+from llmops_tui.datasets.rejects import read_rejects
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_tui.inference.server.admission import MAX_WAITING, Admission, QueueFullError, Ticket
+from llmops_tui.inference.server.admission import AHEAD, MAX_WAITING, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import key_name
+from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.records import Record
 
 OWN = "the-own-key-of-the-workspace"
 
@@ -23,6 +26,7 @@ class Crowd:
 
     def __init__(self, parallel: int) -> None:
         self.admission = Admission(parallel)
+        self.turns = Turns(parallel * AHEAD)
         self.begun: list[str] = []
         self.ends: dict[asyncio.Task[None], asyncio.Event] = {}
         self.refused: Counter[str] = Counter()
@@ -39,7 +43,7 @@ class Crowd:
     async def _one(self, client: str, end: asyncio.Event) -> None:
         try:
             with self.admission.let_in(client) as ticket:
-                async with self.admission.turn(ticket):
+                async with self.turns.turn(ticket):
                     self.begun.append(client)
                     await end.wait()
         except QueueFullError:
@@ -119,6 +123,7 @@ async def test_whoever_leaves_frees_its_place_waiting_or_not() -> None:
     await crowd.end_all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30)), max_size=8), st.integers(1, 3))
 def test_nothing_is_lost_or_held_twice(asked: list[tuple[str, int]], parallel: int) -> None:
     async def work() -> None:
@@ -131,19 +136,19 @@ def test_nothing_is_lost_or_held_twice(asked: list[tuple[str, int]], parallel: i
         sent = sum((Counter({client: count}) for client, count in asked), Counter[str]())
         assert Counter(crowd.begun) + crowd.refused == sent
         assert crowd.admission.active == 0
-        assert crowd.admission._free == parallel * 2
-        assert not crowd.admission._waiting
-        assert not crowd.admission._held
+        assert crowd.turns._free == parallel * AHEAD
+        assert not crowd.turns._waiting
+        assert not crowd.turns._held
 
     asyncio.run(work())
 
 
 async def test_a_request_that_gave_way_is_told_so_for_each_of_its_answers() -> None:
-    admission = Admission(1)
+    turns = Turns(1)
     ticket = Ticket("a")
     ticket.give_way(QueueFullError("queue_full", "x"))
     with pytest.raises(QueueFullError):
-        async with admission.turn(ticket):
+        async with turns.turn(ticket):
             raise AssertionError
 
 
@@ -170,3 +175,59 @@ async def test_a_client_is_a_key_where_there_are_several_else_an_address() -> No
     assert await clients_of((one,), one) == {"10.0.0.1", "10.0.0.2"}
     assert await clients_of((one, other), one) == {key_name(one)}
     assert await clients_of((one, other), OWN, own=True) == {"own"}
+
+
+class StandIn:
+    """An engine that answers when it is told to, and what is kept of its requests."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    async def call(self, call: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
+        await self.go_on.wait()
+        yield [{"id": call["id"], "event": "done", "result": {"finish_reason": "stop"}}]
+
+    async def write(self, key: str, body: dict[str, Any]) -> None:
+        self.kept[key] = body
+
+    def enqueue(self, key: str, body: dict[str, Any]) -> None:
+        self.kept[key] = body
+
+    def ended(self, _record: dict[str, Any]) -> None:
+        pass
+
+
+async def test_each_request_is_recorded_once_answered_turned_away_or_given_up() -> None:
+    engine = StandIn()
+    generator = Generator(engine, engine, engine, 1)  # type: ignore[arg-type]
+
+    async def ask(name: str, client: str, answers: int = 1) -> None:
+        choices = [Choice(n, Record(f"{name}.{n}", {}), {"id": f"{name}.{n}"}) for n in range(answers)]
+        with generator.admitted(client, choices):
+            await generator.run_all(choices)
+
+    many = [asyncio.create_task(ask(f"many{n}", "many", 2)) for n in range(1 + MAX_WAITING)]
+    await asyncio.sleep(0.0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    with pytest.raises(QueueFullError):
+        await ask("one more", "many")
+    few = asyncio.create_task(ask("few", "few"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    many[10].cancel()
+    engine.go_on.set()
+    ended = await asyncio.gather(*many, few, return_exceptions=True)
+    assert [type(one) for one in ended].count(QueueFullError) == 1
+    assert isinstance(ended[MAX_WAITING], QueueFullError), "the newest one gives way"
+    told = Counter(
+        (key.rstrip("0123456789.").strip(), body["finish_reason"], str(body.get("error", ""))[:11])
+        for key, body in engine.kept.items()
+    )
+    assert told[("few", "stop", "")] == 1
+    assert told[("one more", "error", "turned away")] == 1
+    assert told[("many", "error", "turned away")] == 2
+    assert told[("many", "cancelled", "")] == 1
+    assert told[("many", "stop", "")] == 2 * (MAX_WAITING - 1)
+    assert generator.active == 0

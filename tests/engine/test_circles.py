@@ -14,10 +14,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # The circles that the face still has. The list may shrink, and is to be empty in the end.
 OF_THE_FACE = (
-    {"screens.monitor.commands", "screens.monitor.screen"},
-    {"screens.evaluation.commands", "screens.evaluation.screen"},
-    {"screens.training.commands", "screens.training.drawing", "screens.training.screen"},
-    {"screens.models.getting", "screens.models.making", "screens.models.screen"},
     {
         "screens.datasets.commands",
         "screens.datasets.console_screen",

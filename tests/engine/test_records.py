@@ -25,7 +25,7 @@ from tools.count_untyped import untyped
 
 ROOT = Path(__file__).parents[2]
 # How often ``dict[str, Any]`` may stand in the engine's signatures. It may fall; where it has to rise, a type is missing.
-UNTYPED = 389
+UNTYPED = 292
 
 
 def sources() -> list[str]:

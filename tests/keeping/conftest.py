@@ -17,6 +17,8 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal
 from llmops_tui.workspace.trust import trust
 
+pytest.register_assert_rewrite(*(f"tests.keeping.kills.{name}" for name in ("records", "watching", "work", "keeping")))
+
 
 def fill_traces(workspace: Workspace, count: int, start: int = 0) -> None:
     journal = Journal(workspace)

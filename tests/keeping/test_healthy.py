@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping import backup as backing
-from llmops_tui.keeping import check_files
+from llmops_tui.keeping import check_book, check_files
 from llmops_tui.keeping.backup import backup
 from llmops_tui.keeping.beside import clear_leftovers, made_beside
 from llmops_tui.keeping.check import check
@@ -110,6 +111,18 @@ def test_pages_that_change_before_the_count_are_compared_again_while_nobody_writ
         busy = compared(lived)
     assert busy.errors == []
     assert any(f.place == lived.book.name and "in use" in f.text for f in busy.findings)
+
+
+def test_a_check_that_finds_the_workspace_busy_says_so_and_calls_nothing_damaged(
+    lived: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_files, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(check_book, "Catalogue", partial(Catalogue, lock_seconds=0.0))
+    with locked(book_lock(lived)) as alone, pytest.raises(LlmopsError, match="stayed locked") as told:
+        assert alone
+        check(lived)
+    assert told.value.code == "workspace_locked"
+    assert check(lived).errors == []
 
 
 def test_a_file_that_goes_while_files_are_compared(lived: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.rejects import read_rejects, rejects_path
+from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.running.results import read_results
 from llmops_tui.foreign_text import text_of
@@ -20,11 +23,12 @@ from llmops_tui.monitoring.rules import load_rules, may_run
 from llmops_tui.regular_files import kind_of_place, open_given, open_regular
 from llmops_tui.training.history import read_history
 from llmops_tui.trouble import explained
+from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import append_bytes
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.sqlite_files import open_sqlite
-from tests.keeping.spoiling import fifo, folder
+from tests.keeping.spoiling import fifo, flipped, folder, gone
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
@@ -74,8 +78,7 @@ def test_databases_and_records_that_are_pipes_are_told(lived: Workspace, tmp_pat
         History(lived.history).alerts()
     with pytest.raises(LlmopsError, match=r"history\.db is a pipe now"):
         backup(lived, tmp_path / "b.tar")
-    with pytest.raises(LlmopsError, match="it is a pipe, and no file"):
-        backup(lived, tmp_path / "b.tar", damaged=True)
+    assert "history.db (it is a pipe, and no file)" in backup(lived, tmp_path / "b.tar", damaged=True).left_out
     fifo(lived.journal)
     with pytest.raises(LlmopsError, match=r"journal\.db is a pipe, and no file"):
         Journal(lived).draft_keys()
@@ -83,6 +86,19 @@ def test_databases_and_records_that_are_pipes_are_told(lived: Workspace, tmp_pat
     os.mkfifo(tmp_path / "run" / "metrics.jsonl")
     with pytest.raises(OSError, match="it is a pipe"):
         read_history(tmp_path / "run")
+
+
+@pytest.mark.parametrize("spoil", [fifo, folder, flipped, gone], ids=lambda spoil: spoil.__name__)
+def test_records_set_apart_that_cannot_be_read_are_not_none(
+    workspace: Workspace, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\nno row\n')
+    store = DatasetStore(Catalogue(workspace))
+    version = import_now(store, [tmp_path / "rows.jsonl"], "rows", "text")
+    assert [reject.line for reject in read_rejects(workspace, version)] == [2]
+    spoil(rejects_path(workspace, version))
+    with pytest.raises(LlmopsError, match=r"set apart, .*parquet, cannot be read"):
+        read_rejects(workspace, version)
 
 
 def test_a_result_that_no_run_wrote_is_told_by_its_line(tmp_path: Path) -> None:
@@ -103,6 +119,9 @@ def test_what_a_library_says_of_a_file_is_told_by_the_file(tmp_path: Path) -> No
     assert told is not None
     assert str(tmp_path / "odd.parquet") in told.message
     assert "llmops restore" in told.hint
+    told = explained(duckdb.Error("TProtocolException: Invalid data\nLINE 1: SELECT"))
+    assert told is not None
+    assert told.message == "a Parquet file of the workspace cannot be read: TProtocolException: Invalid data"
     with pytest.raises(duckdb.Error) as of_the_query:
         duckdb.sql("SELECT nothing")
     assert explained(of_the_query.value) is None

@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.store import Asked, EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.launcher import JobLauncher
-from llmops_tui.jobs.store import JobState
+from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.keeping import gc
 from llmops_tui.keeping.check import check as check_all
 from llmops_tui.keeping.removal_of_work import Work, plan_work_removal, remove_work
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.settings import Settings
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.catalogue import Catalogue
@@ -61,7 +64,8 @@ def evaluated(workspace: Workspace, columns: int) -> list[str]:
     for run in runs:
         run.folder.mkdir(parents=True)
         run.results.write_text("x" * 5)
-        store.finish(run.name, {"model_sha256": "m"}, {"metrics": {}}, f"results of {run.name}")
+        summary = {"metrics": {}, "cases": 1, "answers": 1, "cached": 0, "errors": 0, "costs": {}, "variations": []}
+        store.finish(run.name, {"model_sha256": "m"}, summary, f"results of {run.name}")
     return [run.name for run in runs]
 
 
@@ -236,3 +240,104 @@ def test_a_removal_that_is_killed_is_ended_by_the_next(sample: Workspace, step: 
     assert [each.name for each in RunStore(sample).all()] == [other.name]
     assert [job.id for job in RunStore(sample).jobs.all()] == [other.job]
     assert (other.folder / "adapter" / "weights").exists()
+
+
+def strays(workspace: Workspace) -> list[str]:
+    """What is left in the folder of runs, and of records of jobs."""
+    jobs = [job.id for job in RunStore(workspace).jobs.all()]
+    return jobs + [path.name for path in workspace.runs.iterdir() if path.name != "jobs.lock"]
+
+
+@pytest.mark.parametrize("began", [True, False], ids=["gone on with", "begun again"])
+def test_nobody_goes_on_with_a_run_that_is_being_removed(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch, began: bool
+) -> None:
+    run = trained(sample)
+    store = RunStore(sample)
+    if began:
+        store.jobs.update(run.job, state="failed")
+    else:
+        store.jobs.forget(run.job)
+    store.catalogue.write(lambda book: book.execute("UPDATE training_runs SET result = NULL"))
+    monkeypatch.setattr("llmops_tui.jobs.store._DOOR_SECONDS", 0.0)
+    written, refusals = Catalogue.write, []
+
+    def busy(catalogue: Catalogue, work: Any) -> Any:
+        # The folder is away, and the book is waited for.
+        assert not run.folder.exists()
+        with pytest.raises(LlmopsError) as caught:
+            RunStore(sample).resume(run.name)
+        refusals.append(caught.value.code)
+        assert not run.folder.exists()
+        return written(catalogue, work)
+
+    monkeypatch.setattr(Catalogue, "write", busy)
+    assert remove_work(sample, Work.TRAINING, run.name).done
+    assert refusals == ["jobs_busy"]
+    assert strays(sample) == []
+
+
+def test_a_run_that_is_just_gone_on_with_is_not_removed(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(sample)
+    RunStore(sample).catalogue.write(lambda book: book.execute("UPDATE training_runs SET result = NULL"))
+    recorded, refusals = JobStore.add_resumed, []
+
+    def meanwhile(store: JobStore, old: Any) -> Any:
+        with pytest.raises(InputRefusedError) as caught:
+            remove_work(sample, Work.TRAINING, run.name, force=True)
+        refusals.append(caught.value.code)
+        return recorded(store, old)
+
+    monkeypatch.setattr(JobStore, "add_resumed", meanwhile)
+    RunStore(sample).resume(run.name)
+    assert refusals == ["in_the_way"]
+    assert (run.folder / "adapter" / "weights").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("kind", [Work.TRAINING, Work.EVALUATION])
+@pytest.mark.parametrize("began", [True, False], ids=["gone on with", "begun again"])
+def test_what_was_removed_before_its_folder_was_taken_is_not_begun_again(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch, kind: Work, began: bool
+) -> None:
+    if kind is Work.TRAINING:
+        store: Any = RunStore(sample)
+        name = trained(sample).name
+        store.catalogue.write(lambda book: book.execute("UPDATE training_runs SET result = NULL"))
+    else:
+        store = EvaluationStore(sample)
+        (name,) = evaluated(sample, 1)
+        store.catalogue.write(lambda book: book.execute("UPDATE evaluation_runs SET summary = NULL"))
+    if not began:
+        store.jobs.forget(store.get(name).job)
+    place = JobLauncher.place
+
+    def later(launcher: JobLauncher, job_id: str | None = None) -> Any:
+        remove_work(sample, kind, name, force=True)
+        return place(launcher, job_id)
+
+    monkeypatch.setattr(JobLauncher, "place", later)
+    with pytest.raises(NotFoundError):
+        store.resume(name)
+    assert strays(sample) == []
+
+
+def test_a_jobs_folder_is_not_cleared_away_from_whoever_goes_on_in_it(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = JobLauncher(sample)
+    job = launcher.start(kind="verify", title="v", entry="llmops_tui.models.tasks:verify", arguments={})
+    launcher.store.update(job.id, state="failed", finished_at=1.0)
+    monkeypatch.setattr("llmops_tui.jobs.store._DOOR_SECONDS", 0.0)
+    planned, refusals = gc.plan, []
+
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        found = planned(*given, **named)
+        with pytest.raises(LlmopsError) as caught:
+            launcher.resume(job.id)
+        refusals.append(caught.value.code)
+        return found
+
+    monkeypatch.setattr(gc, "plan", meanwhile)
+    assert [removal.path for removal in gc.collect(sample, Settings())] == [launcher.store.folder(job)]
+    assert refusals == ["jobs_busy"]
+    assert launcher.store.get(launcher.resume(job.id).id).state == JobState.DONE

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.keeping import series
+from llmops_tui.keeping import encryption, series
 from llmops_tui.keeping.archive import verify
 from llmops_tui.keeping.series import backup_into
 from llmops_tui.keeping.series_check import verify_series
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.keeping.conftest import fill_traces
-from tests.keeping.test_series import WORDS, folder, quick
+from tests.keeping.test_series import WORDS, folder
 
-__all__ = ["folder", "quick"]
+__all__ = ["folder"]
 
 
 def rot(path: Path, of: Path) -> None:
@@ -52,26 +52,28 @@ def test_a_byte_that_rots_is_found_with_all_that_need_it(lived: Workspace, folde
 
 
 def test_the_command_line_names_the_first_damaged_and_the_newest_whole_one(lived: Workspace, folder: Path) -> None:
-    llmops = Llmops(lived)
-    made = [Path(llmops.run("backup", str(folder), "--incremental", "--full-every", "2")["file"]) for _ in range(3)]
-    assert llmops.run("backup", str(folder), "--verify")["first_damaged"] is None
+    made = [backup_into(lived, folder, incremental=True, full_every=2).path for _ in range(3)]
     rot(made[0], a_model(lived))
-    told = llmops.run("backup", str(folder), "--verify", code=1)
-    assert (told["first_damaged"], told["newest_whole"]) == (str(made[0]), str(made[2]))
-    assert llmops.run("backup", str(made[2]), "--verify")["newest_whole"] == str(made[2])
-    assert llmops.run("backup", str(made[1]), "--verify", code=3)["error"]["code"] == "backup_damaged"
     # What is lost is no reason not to look.
     nowhere = Llmops(Workspace(folder.parent / "lost"))
-    assert nowhere.run("backup", str(folder), "--verify", code=1)["first_damaged"] == str(made[0])
-    for unfit in (["--keep", "3"], ["--due"], ["--incremental"]):
-        llmops.run("backup", str(folder), "--verify", *unfit, code=2)
-    llmops.run("backup", str(folder), "--full-every", "3", code=2)
-    (folder.parent / "empty").mkdir()
-    assert llmops.run("backup", str(folder.parent / "empty"), "--verify", code=3)["error"]["code"] == "no_backups"
+    told = nowhere.run("backup", str(folder), "--verify", code=1)
+    assert (told["first_damaged"], told["newest_whole"]) == (str(made[0]), str(made[2]))
+    assert [one["whole"] for one in told["backups"]] == [False, False, True]
+    assert nowhere.run("backup", str(made[1]), "--verify", code=3)["error"]["code"] == "backup_damaged"
+    nowhere.run("backup", str(folder), "--verify", "--keep", "3", code=2)
+    Llmops(lived).run("backup", str(folder), "--full-every", "3", code=2)
 
 
-@pytest.mark.usefixtures("quick")
-def test_encrypted_ones_are_read_back_and_what_is_gone_or_cut_is_told(lived: Workspace, folder: Path) -> None:
+def test_a_folder_without_a_series_is_no_whole_series(tmp_path: Path) -> None:
+    with pytest.raises(LlmopsError) as refused:
+        verify_series(tmp_path)
+    assert refused.value.code == "no_backups"
+
+
+def test_encrypted_ones_are_read_back_and_what_is_gone_or_cut_is_told(
+    lived: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encryption, "_COST", 1 << 4)
     made = [backup_into(lived, folder, incremental=True, passphrase=WORDS) for _ in range(3)]
     assert all(one.whole for one in verify_series(folder, WORDS))
     with pytest.raises(LlmopsError) as refused:

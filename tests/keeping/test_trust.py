@@ -256,3 +256,29 @@ def test_a_job_of_a_foreign_workspace_is_not_gone_on_with(foreign: Workspace, tm
 def test_a_job_runs_nothing_but_what_is_a_job(entry: str) -> None:
     with pytest.raises(LlmopsError, match="is not a part of llmops"):
         _entry(entry)
+
+
+def test_what_lies_behind_a_link_is_not_shown_before_it_is_trusted(foreign: Workspace, tmp_path: Path) -> None:
+    """However deep the link lies; the one command that may look tells of it."""
+    (tmp_path / "secret").write_text("CANARY")
+    folder = foreign.runs / "job_x"
+    folder.mkdir(parents=True)
+    (folder / "output.log").symlink_to(tmp_path / "secret")
+    for arguments in (["job", "list"], ["model", "list"], ["check"], ["backup", str(tmp_path / "b.tar")]):
+        refused = llmops(foreign, *arguments)
+        assert refused.returncode == 3, arguments
+        assert "output.log is a link, and the workspace is not trusted" in refused.stderr
+    assert not (tmp_path / "b.tar").exists()
+    assert "runs/job_x/output.log" in json.loads(llmops(foreign, "trust").stdout)["links"]
+    assert llmops(foreign, "trust", "--yes").returncode == 0
+    assert llmops(foreign, "job", "list").returncode == 0
+
+
+def test_jobs_that_can_be_gone_on_with_are_told(foreign: Workspace) -> None:
+    store = JobLauncher(foreign).store
+    for number in range(5):
+        job = store.add(kind="add", title=f"harmless {number}", spec={})
+        store.update(job.id, state=JobState.FAILED.value if number else JobState.DONE.value)
+    told = describe(look(foreign))
+    assert any("jobs of it can be gone on with" in line and "and 1 more" in line for line in told)
+    assert "harmless 0" not in "\n".join(told)

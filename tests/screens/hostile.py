@@ -34,7 +34,7 @@ CANARY = "CANARY-of-the-victim-7c1e"
 ACTING = "[#010203 on #030201]PWN[/][@click=app.exit]PWN[/][link=https://maker.example]PWN[/]"
 ESCAPING = "\x1b]52;c;UFdO\x07\x1b[2J\x9b31m\u202ePWN\u2066"
 _COLOURS = {(1, 2, 3), (3, 2, 1)}
-_FORBIDDEN = set("\x1b\x07\x9b\x9d\x90\u202a\u202b\u202d\u202e\u2066\u2067")
+FORBIDDEN = set("\x1b\x07\x9b\x9d\x90\u202a\u202b\u202d\u202e\u2066\u2067")
 
 
 @dataclass
@@ -129,6 +129,10 @@ def _name_badly(made: Workspace, watch: Watch) -> None:
 
     def plant(book: Any) -> None:
         book.execute("UPDATE models SET path = ?, header = ? WHERE name = 'support-base-q4'", [secret, header])
+        book.execute(
+            "INSERT INTO models SELECT * REPLACE ('elsewhere' AS name, ? AS path, 'e' || sha256[2:] AS sha256) FROM models "
+            "WHERE name = 'support-base'", [secret],
+        )  # fmt: skip
         book.execute("UPDATE models SET name = ? WHERE name = 'support-base-hf'", [bad])
         for table, column, name in (
             ("prompts", "name", "triage"), ("prompt_versions", "prompt", "triage"), ("prompt_labels", "prompt", "triage"),
@@ -190,7 +194,7 @@ def seen_of(pilot: Pilot[int]) -> str:
             assert style is None or "exit" not in str(style.meta), f"an action hides in {segment.text!r}"
         lines.append(strip.text)
     text = "\n".join(lines)
-    assert not set(text) & _FORBIDDEN
+    assert not set(text) & FORBIDDEN
     assert CANARY not in text
     return text
 

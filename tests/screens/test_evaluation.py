@@ -21,6 +21,7 @@ from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from screens.evaluation.cases_pane import CasesPane
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
@@ -85,7 +86,7 @@ async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Worksp
         assert "F5 runs the suite" in str(screen.query_one("#eval-run-list", OptionList).get_option_at_index(0).prompt)
         # The suite under the cursor is shown as its file, and what ships with the app can be run at once.
         assert "metrics:" in text(pilot, "#figures-text")
-        assert "injection" in [kept.ref for kept in screen.looking.suites]
+        assert "injection" in [kept.ref for kept in screen.model.suites]
         assert screen.cli_command().startswith("llmops eval run")
         await pilot.press("g")
         await until(pilot, lambda: "Choose a run" in notices(pilot))
@@ -103,9 +104,9 @@ async def test_a_run_shows_figures_and_its_wrong_cases_first(open_app: OpenApp, 
         assert "\x1b" not in text(pilot, "#case-text")
         assert screen.cli_command() == f"llmops eval show {name}"
         await pilot.press("f")
-        assert len(screen._shown) == 1
+        assert len(screen.query_one(CasesPane).shown) == 1
         await pilot.press("f")
-        assert len(screen._shown) == 3
+        assert len(screen.query_one(CasesPane).shown) == 3
         assert "| exact |" in dict(screen.copy_choices())["table"]
 
 
@@ -168,7 +169,7 @@ async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspa
         screen = await open_evaluation(pilot)
         await until(pilot, lambda: "R goes on" in text(pilot, "#figures-text"))
         # What was answered can be looked at already.
-        assert len(screen._shown) == 3
+        assert len(screen.query_one(CasesPane).shown) == 3
         await pilot.press("R")
         await until(pilot, lambda: "goes on; what was answered" in notices(pilot))
         jobs = JobStore(Journal(sample)).all()
@@ -202,14 +203,14 @@ async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show
     name = pretend(sample, [1.0, 0.0])
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
-        await until(pilot, lambda: len(screen._shown) == 2)
+        await until(pilot, lambda: len(screen.query_one(CasesPane).shown) == 2)
         await pilot.press("D")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
         await until(pilot, lambda: screen.opened is None)
         assert EvaluationStore(sample).all() == []
-        assert screen._shown == []
+        assert screen.query_one(CasesPane).shown == []
 
 
 async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Workspace) -> None:
@@ -245,8 +246,8 @@ async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:
         await pilot.press("f5")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("enter")
-        await until(pilot, lambda: len(screen.looking.runs) == 1)
-        assert screen.looking.runs[0].run.asked.model in {"support-base", "support-base-q4"}
+        await until(pilot, lambda: len(screen.model.runs) == 1)
+        assert screen.model.runs[0].run.asked.model in {"support-base", "support-base-q4"}
 
 
 async def test_a_suite_is_written_and_changed_in_the_editor(
@@ -266,7 +267,7 @@ async def test_a_suite_is_written_and_changed_in_the_editor(
         await pilot.press("n")
         await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
         await pilot.press(*"mine", "enter")
-        await until(pilot, lambda: "mine@1" in [k.ref for k in screen.looking.suites])
+        await until(pilot, lambda: "mine@1" in [k.ref for k in screen.model.suites])
         assert "cases: triage" in seen[0]
         screen.query_one("#suite-list", OptionList).focus()
         await pilot.press("e", "e")

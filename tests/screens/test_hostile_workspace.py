@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from llmops_tui.child_python import module_command
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import distrust
@@ -16,11 +19,15 @@ from screens.app import SCREEN_KEYS, LlmopsApp
 from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 from tests.fakes import FakeModelServer
+from tests.keeping.test_campaign import COMMANDS
 from tests.screens.conftest import PROFILE, FakeServices, settle, until
-from tests.screens.hostile import CANARY, Watch, make_hostile, no_job_starts, seen_of, watched
+from tests.screens.hostile import CANARY, FORBIDDEN, Watch, make_hostile, no_job_starts, seen_of, watched
+from tests.waiting import wait_for
 
 # What ends the app; and what only goes to where the test goes by itself.
-_NOT_TRIED = {"app.quit_app"}
+_NOT_TRIED = {"app.quit_app", *(f"app.screen_{digit}" for digit in SCREEN_KEYS)}
+# Where nothing is shown that somebody else wrote.
+_OURS_ALONE = {"settings"}
 
 
 class LocalServices(FakeServices):
@@ -62,9 +69,9 @@ async def close_all(pilot: Pilot[int]) -> None:
     await settle(pilot)
 
 
-async def try_everything(pilot: Pilot[int], name: str) -> None:
-    """Every pane of a screen, some rows of it, and every action that the registry has for it."""
-    app = pilot.app
+async def try_everything(pilot: Pilot[int], name: str) -> str:
+    """Every pane of a screen, some rows of it, and every action that the registry has for it; all that was shown."""
+    app, shown = pilot.app, []
     await app.switch_mode(name)
     await calm(pilot)
     screen = app.screen
@@ -74,18 +81,19 @@ async def try_everything(pilot: Pilot[int], name: str) -> None:
         panel.focus_inside()
         for key in ("down", "down", "end", "up", "home"):
             await pilot.press(key)
-            await calm(pilot)
-    next(iter(screen.query(Panel))).focus_inside()
+            shown.append(await calm(pilot))
+    screen.query(Panel).first().focus_inside()
     for action in actions_of(screen.scope, "app"):
         if action.id in _NOT_TRIED:
             continue
         await app.run_action(action.target, default_namespace=screen)
         await pilot.pause()
-        seen_of(pilot)
+        shown.append(seen_of(pilot))
         await close_all(pilot)
         if app.screen is not screen:
             await app.switch_mode(name)
             await calm(pilot)
+    return "\n".join(shown)
 
 
 def nothing_happened(workspace: Workspace, watch: Watch) -> None:
@@ -97,6 +105,8 @@ def nothing_happened(workspace: Workspace, watch: Watch) -> None:
     assert held == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SCREEN_KEYS.values())
 async def test_every_action_of_every_screen(
     hostile: Workspace, watch: Watch, server: FakeModelServer, name: str
@@ -108,7 +118,33 @@ async def test_every_action_of_every_screen(
     with no_job_starts():
         async with app.run_test(size=(120, 40), notifications=True) as pilot:
             await until(pilot, lambda: "untrusted" in seen_of(pilot))
-            await try_everything(pilot, name)
+            shown = await try_everything(pilot, name)
             assert "untrusted" in seen_of(pilot)
+            assert "PWN" in shown or name in _OURS_ALONE
         services.close()
+    nothing_happened(hostile, watch)
+
+
+def test_the_watch_sees_what_it_is_there_to_see(watch: Watch) -> None:
+    assert (watch.victim / "secret.txt").read_text() == CANARY
+    with socket.create_connection(("127.0.0.1", watch.port)):
+        wait_for(lambda: watch.connections == 1)
+    assert len(watch.seen) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_command(hostile: Workspace, watch: Watch, tmp_path: Path) -> None:
+    """What they say has no escape in it and nothing of the victim's, and each ends in its own time."""
+    for arguments in COMMANDS:
+        given = [str(tmp_path / "out.tar") if word == "OUT" else word for word in arguments]
+        done = subprocess.run(
+            module_command("llmops_tui", "--workspace", str(hostile.root), *given),
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode in {0, 1, 3}, (arguments, said)
+        assert "Traceback" not in said, arguments
+        assert CANARY not in said, arguments
+        assert not set(said) & FORBIDDEN, arguments
     nothing_happened(hostile, watch)

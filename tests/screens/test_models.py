@@ -9,6 +9,7 @@ from llmops_tui.jobs.leases import Holder, Lease, MemoryShortError
 from llmops_tui.models.discovery import FoundModel
 from llmops_tui.workspace.layout import Workspace
 from screens.models.facts import Details
+from screens.models.models_pane import ModelsPane
 from screens.models.screen import ModelsScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from tests.engine.engines import write_adapter
@@ -20,7 +21,10 @@ from tests.screens.conftest import OpenApp, notices, settle, until
 async def opened(pilot) -> ModelsScreen:  # type: ignore[no-untyped-def]
     await pilot.press("f9")
     await pilot.press("5")
-    await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen) and bool(pilot.app.screen._models))
+    await until(
+        pilot,
+        lambda: isinstance(pilot.app.screen, ModelsScreen) and bool(pilot.app.screen.query_one(ModelsPane).models),
+    )
     await settle(pilot)
     return pilot.app.screen
 
@@ -46,7 +50,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
               "on": (), "layers": 5, "device": "host", "sizes": {"host": 200_000_000}, "fits": True,
                   "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": ("context: less",),
                   "draft": 10_000_000, "processes": 180_000_000, "gpu_overhead": 0}  # fmt: skip
-    monkeypatch.setattr("screens.models.screen.read_details", lambda _s, _m, _a: Details(memory, engine))
+    monkeypatch.setattr("screens.models.facts_pane.read_details", lambda _s, _m, _a: Details(memory, engine))
     async with open_app() as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "87%" in text_of(screen, "#facts-text"))
@@ -96,7 +100,7 @@ async def test_what_other_programs_keep_is_offered(
         await pilot.press("o")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("enter")
-        await until(pilot, lambda: any(m.name == "llama-8b" for m in screen._models))
+        await until(pilot, lambda: any(m.name == "llama-8b" for m in screen.query_one(ModelsPane).models))
 
 
 async def test_a_model_is_quantized_from_the_screen_after_a_warning(open_app: OpenApp) -> None:
@@ -110,7 +114,7 @@ async def test_a_model_is_quantized_from_the_screen_after_a_warning(open_app: Op
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
-        await until(pilot, lambda: any(m.name == "support-base-Q4_0" for m in screen._models))
+        await until(pilot, lambda: any(m.name == "support-base-Q4_0" for m in screen.query_one(ModelsPane).models))
 
 
 async def test_where_memory_is_short_one_chooses_and_the_run_goes_on(
@@ -180,9 +184,11 @@ async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
-        await until(pilot, lambda: "mine" in {m.name for m in screen._models})
+        await until(pilot, lambda: "mine" in {m.name for m in screen.query_one(ModelsPane).models})
         assert hub.bytes_sent() == len(data)
-        screen.query_one("#model-list", OptionList).highlighted = [m.name for m in screen._models].index("mine")
+        screen.query_one("#model-list", OptionList).highlighted = [
+            m.name for m in screen.query_one(ModelsPane).models
+        ].index("mine")
         await until(pilot, lambda: "hf:maker/small" in text_of(screen, "#facts-text"))
         # Of several of one type, those are offered.
         hub.repos["maker/two"] = Repo({"a/s-Q8_0.gguf": data, "b/s-Q8_0.gguf": data, "s-Q4_K_M.gguf": data})

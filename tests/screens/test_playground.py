@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -9,7 +10,7 @@ from textual.widgets import Input, Static, TextArea
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.drafts import Drafts
-from llmops_tui.prompts.store import PromptStore
+from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -131,6 +132,33 @@ async def test_escape_stops_the_answer_and_keeps_its_text(open_app: OpenApp, ser
         server.gated = False
         await run(pilot)
         assert answer(pilot) == "Hello world."
+
+
+async def test_a_version_that_was_being_saved_when_its_run_was_stopped_is_told(
+    open_app: OpenApp, sample: Workspace, server: FakeModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, slow = threading.Event(), threading.Event()
+    save = PromptStore.save
+
+    def held(self: PromptStore, *arguments: Any, **named: Any) -> tuple[PromptVersion, bool]:
+        begun.set()
+        slow.wait(20)
+        return save(self, *arguments, **named)
+
+    async with open_app() as pilot:
+        await write(pilot, " more")
+        monkeypatch.setattr(PromptStore, "save", held)
+        await pilot.press("f5")
+        await until(pilot, begun.is_set)
+        await pilot.press("escape")
+        await pilot.pause()
+        slow.set()
+        state = playground(pilot).state
+        await until(pilot, lambda: not state.dirty)
+        assert "cancelled" in figures(pilot)
+        # What is written next comes of this version, and no model was asked.
+        assert state.draft.base == 3
+        assert server.requests == []
 
 
 async def test_a_server_that_dies_is_told_and_its_text_kept(open_app: OpenApp, server: FakeModelServer) -> None:

@@ -1,11 +1,14 @@
-"""Datasets, prompts and traces are deleted from their screens, after what goes was shown."""
+"""Datasets, prompts, traces and models are deleted from their screens, after what goes was shown."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import OptionList, Static
 
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
@@ -13,6 +16,7 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from screens.traces.list_pane import TraceListPane
 from screens.widgets.dialogs import ConfirmDialog
+from tests.engine.engines import write_adapter
 from tests.keeping.conftest import fill_traces
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -20,7 +24,10 @@ from tests.screens.conftest import OpenApp, notices, settle, until
 async def delete(pilot: Pilot[int]) -> str:
     """Ask to delete what is under the cursor; returns what is told of it, and agrees."""
     await pilot.press("D")
-    await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+    # What is asked in the background is there before what it shows is.
+    await until(
+        pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog) and bool(pilot.app.screen.query(".dialog-text"))
+    )
     told = str(pilot.app.screen.query_one(".dialog-text", Static).content)
     await pilot.press("y")
     await until(pilot, lambda: "is deleted" in notices(pilot))
@@ -70,3 +77,43 @@ async def test_a_trace(open_app: OpenApp, sample: Workspace) -> None:
     journal = Journal(sample)
     assert TraceStore(Catalogue(sample), journal).page(TraceFilter(), 10)[1] == 2
     journal.close()
+
+
+async def test_a_model_and_what_was_made_of_it_is_told(open_app: OpenApp, sample: Workspace) -> None:
+    registry = ModelRegistry(Catalogue(sample))
+    Catalogue(sample).write(
+        lambda book: book.execute(
+            "INSERT INTO lineage SELECT q.sha256, 'quantize', 'r', b.sha256, 0 FROM models q, models b "
+            "WHERE q.name = 'support-base-q4' AND b.name = 'support-base'"
+        )
+    )
+    async with open_app() as pilot:
+        await pilot.press("f9", "5")
+        await until(pilot, lambda: bool(getattr(pilot.app.screen, "_models", [])))
+        await settle(pilot)
+        pilot.app.screen.query_one("#model-list", OptionList).highlighted = 0
+        await settle(pilot)
+        model = pilot.app.screen.current
+        told = await delete(pilot)
+        assert "Depends on it: model made of it support-base-q4" in told
+        assert str(model.path) in told
+        await until(pilot, lambda: model.name not in [one.name for one in pilot.app.screen._models])
+    assert model.name not in [one.name for one in registry.all()]
+    assert not model.path.exists()
+
+
+async def test_a_model_whose_file_lies_elsewhere_goes_without_it(
+    open_app: OpenApp, sample: Workspace, tmp_path: Path
+) -> None:
+    elsewhere = write_adapter(tmp_path / "tone.gguf", seed=1)
+    registry = ModelRegistry(Catalogue(sample))
+    registry.add(elsewhere, "a-tone")
+    async with open_app() as pilot:
+        await pilot.press("f9", "5")
+        await until(pilot, lambda: bool(getattr(pilot.app.screen, "_models", [])))
+        await settle(pilot)
+        told = await delete(pilot)
+        assert f"Stays where it is: {elsewhere}" in told
+        assert "No file is deleted" in told
+    assert elsewhere.exists()
+    assert "a-tone" not in [one.name for one in registry.all()]

@@ -18,6 +18,8 @@ from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from screens.training.recipe_form import RecipeForm
+from screens.training.recipes_pane import RecipesPane
+from screens.training.runs_pane import RunsPane
 from screens.training.screen import TrainingScreen
 from screens.widgets.chart import LineChart
 from screens.widgets.dialogs import ConfirmDialog
@@ -74,6 +76,12 @@ async def open_training(pilot: Pilot[int]) -> TrainingScreen:
     return screen
 
 
+def run_of(screen: TrainingScreen) -> str:
+    """The name of the run under the cursor."""
+    run = screen.query_one(RunsPane).run
+    return run.name if run is not None else ""
+
+
 async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
     RunStore(sample).catalogue.write(lambda book: book.execute("DELETE FROM training_recipes"))
     async with open_app() as pilot:
@@ -106,7 +114,7 @@ async def test_a_recipe_is_made_from_a_preset_changed_and_kept(open_app: OpenApp
         await settle(pilot)
         kept = RunStore(sample).recipe("triage-tiny")
         assert kept.lora.rank == 64
-        assert screen.recipe == kept
+        assert screen.query_one(RecipesPane).recipe == kept
         assert "64" in text(pilot, "#details-text")
         assert screen.cli_command() == "llmops train start triage-tiny"
 
@@ -136,16 +144,12 @@ async def test_a_run_is_drawn_with_its_figures_samples_and_events(
         await pilot.press("plus")
         assert chart.zoom == 0.5
         await pilot.press("space")
-        assert screen.marked == {name}
+        assert screen.query_one(RunsPane).marked == {name}
         used: list[str] = []
-        monkeypatch.setattr(type(pilot.app.going), "model", lambda _app, model: _note(used, model))
+        monkeypatch.setattr(pilot.app, "open_place", lambda place: used.append(place.model))
         await pilot.press("u")
         await settle(pilot)
         assert used == [f"support-base+{name}"]
-
-
-async def _note(used: list[str], model: str) -> None:
-    used.append(model)
 
 
 async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace, monkeypatch: Any) -> None:
@@ -160,7 +164,7 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         await pilot.press("n")
         await settle(pilot)
         assert store.all() == []
-        screen.looking.plans[recipe().sha256] = {
+        screen.model.plans[recipe().sha256] = {
             "ok": False,
             "problems": [{"level": "error", "message": "no memory", "hint": ""}],
         }
@@ -168,15 +172,14 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         await settle(pilot)
         assert "no memory" in notices(pilot)
         assert store.all() == []
-        screen.looking.plans.clear()
+        screen.model.plans.clear()
         await pilot.press("f5")
         await pilot.pause()
         await pilot.press("y")
         await settle(pilot)
-        await until(pilot, lambda: screen.run is not None)
+        await until(pilot, lambda: bool(run_of(screen)))
         run = store.all()[0]
-        assert screen.run is not None
-        assert screen.run.name == run.name == "mine-1"
+        assert run_of(screen) == run.name == "mine-1"
         run.folder.mkdir(parents=True, exist_ok=True)
         await pilot.press("P")
         await settle(pilot)
@@ -202,12 +205,12 @@ async def test_a_run_is_deleted_after_its_consequence_was_shown(
         screen = await open_training(pilot)
         runs = screen.query_one("#run-rows", OptionList)
         runs.focus()
-        await until(pilot, lambda: screen.run is not None and screen.run.name == other)
+        await until(pilot, lambda: run_of(screen) == other)
         await pilot.press("D")
         await until(pilot, lambda: f"llmops train stop {other}" in notices(pilot))
         assert not isinstance(pilot.app.screen, ConfirmDialog)
         await pilot.press("down")
-        await until(pilot, lambda: screen.run is not None and screen.run.name == name)
+        await until(pilot, lambda: run_of(screen) == name)
         await pilot.press("backspace")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         assert f"model {name} was made by it" in shown_in_dialog(pilot)
@@ -247,15 +250,15 @@ async def test_two_runs_share_a_chart_and_a_foreign_one_is_watched(
         pilot.app.screen.query_one(Input).value = str(foreign)
         await pilot.press("enter")
         await settle(pilot)
-        assert [shown.name for shown in screen.looking.runs] == ["mine-2", "mine-1", "factory-run"]
-        assert screen.looking.runs[2].history.series["loss"] == {10: 2.0, 20: 1.0}
+        assert [shown.name for shown in screen.model.runs] == ["mine-2", "mine-1", "factory-run"]
+        assert screen.model.runs[2].history.series["loss"] == {10: 2.0, 20: 1.0}
 
 
 async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp, sample: Workspace) -> None:
     RunStore(sample).save_recipe(recipe())
     async with open_app() as pilot:
         screen = await open_training(pilot)
-        screen.looking.plans[recipe().sha256] = {
+        screen.model.plans[recipe().sha256] = {
             "ok": True, "problems": [{"level": "warn", "message": "3 rows are cut", "hint": "Raise it."}],
             "data": {"examples": 10, "held_out": 2, "trained_tokens": 99, "histogram": [1, 5, 2],
                      "tokens": {"p50": 10, "p95": 20, "max": 30, "total": 300}},

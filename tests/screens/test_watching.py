@@ -30,6 +30,9 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from screens.home.panes import StepsPane
 from screens.home.screen import HomeScreen
+from screens.monitor.alerts_pane import AlertsPane
+from screens.monitor.history_pane import HistoryPane
+from screens.monitor.processes_pane import ProcessesPane
 from screens.monitor.screen import MonitorScreen
 from screens.services import Services
 from screens.shell.lineage_screen import LineageScreen
@@ -132,7 +135,7 @@ async def test_a_spike_gets_its_name(open_app: OpenApp, sample: Workspace, recor
     async with open_app() as pilot:
         screen = await go(pilot, "6")
         chart = screen.query_one(TimeChart)
-        await screen.draw_chart(anew=True)
+        await screen.query_one(HistoryPane).draw(anew=True)
         chart.focus()
         for _ in range(200):
             await pilot.press("left")
@@ -221,7 +224,7 @@ async def test_a_process_is_signalled_only_after_asking_and_never_when_read_only
             assert isinstance(pilot.app.screen, LineDialog)
             await pilot.press(*str(child.pid), "enter")
             await settle(pilot)
-            assert [row.pid for row in screen.rows] == [child.pid]
+            assert [row.pid for row in screen.query_one(ProcessesPane).rows] == [child.pid]
             await pilot.press("r", "x")
             await settle(pilot)
             assert pilot.app.screen is screen
@@ -322,7 +325,7 @@ async def test_an_alert_tells_what_was_going_on_around_it(
         assert "1 requests to support-base (here), 1 failed" in dialog._title
         told = [choice.label[10:].split(maxsplit=1) for choice in dialog._choices]
         assert ["job", "train qlora-03 failed: out of memory"] in told
-        assert ["alert", screen.alerts[0].text] in told
+        assert ["alert", screen.query_one(AlertsPane).alerts[0].text] in told
         (failed,) = [choice for choice in dialog._choices if choice.value == "request run_00000001"]
         assert "the engine" in failed.label
         assert failed.note == "here"

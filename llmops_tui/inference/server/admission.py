@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Generator
 from llmops_tui.errors import LlmopsError
 
 MAX_WAITING = 64
-# Answers that the engine is given beyond those it runs: it has the next at hand when one ends, and sees which begin alike.
-_AHEAD = 2
+# Answers that the engine is given for each that it runs: it has the next at hand when one ends, and sees which begin alike.
+AHEAD = 2
 
 
 class QueueFullError(LlmopsError):
@@ -36,19 +36,14 @@ class Ticket:
 
 
 class Admission:
-    """The requests of all clients: those let in, and of each client in order those that wait for the engine.
+    """The requests of all clients that are let in.
 
-    A free place goes to the client with the fewest, among equals to the one that had none for longest. Where as many
-    requests wait as may, a client that holds fewer than another takes a place of that one.
+    Where as many wait as may, a client that holds fewer than another takes a place of that one.
     """
 
     def __init__(self, parallel: int) -> None:
         self._parallel = parallel
-        self._free = parallel * _AHEAD
         self._tickets: list[Ticket] = []
-        self._held: Counter[str] = Counter()
-        # In the order of their turns; a client is here as long as something of it waits.
-        self._waiting: dict[str, deque[tuple[Ticket, asyncio.Future[None]]]] = {}
 
     @property
     def active(self) -> int:
@@ -77,9 +72,35 @@ class Admission:
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
 
+    def _one_gives_way(self, client: str) -> bool:
+        """Turn away the newest request of the client that holds most, where that is more than this one would hold."""
+        held = Counter(ticket.client for ticket in self._tickets)
+        most = max(held.values(), default=0)
+        if held[client] + 1 >= most:
+            return False
+        for ticket in reversed(self._tickets):
+            if held[ticket.client] == most and not ticket.begun:
+                self._tickets.remove(ticket)
+                ticket.give_way(_full(f"{self.queued} requests are waiting, most of them of this client"))
+                return True
+        return False
+
+
+class Turns:
+    """Places at the engine, and of each client in order what waits for one.
+
+    A free place goes to the client with the fewest, among equals to the one that had none for longest.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._held: Counter[str] = Counter()
+        # In the order of their turns; a client is here as long as something of it waits.
+        self._waiting: dict[str, deque[tuple[Ticket, asyncio.Future[None]]]] = {}
+
     @contextlib.asynccontextmanager
     async def turn(self, ticket: Ticket) -> AsyncGenerator[None]:
-        """Wait for one of the engine's places, and hold it.
+        """Wait for a place, and hold it.
 
         Raises:
             QueueFullError: the request had to give way to another client's.
@@ -139,19 +160,6 @@ class Admission:
                 self._waiting[client].remove(entry)
             if not self._waiting[client]:
                 del self._waiting[client]
-
-    def _one_gives_way(self, client: str) -> bool:
-        """Turn away the newest request of the client that holds most, where that is more than this one would hold."""
-        held = Counter(ticket.client for ticket in self._tickets)
-        most = max(held.values(), default=0)
-        if held[client] + 1 >= most:
-            return False
-        for ticket in reversed(self._tickets):
-            if held[ticket.client] == most and not ticket.begun:
-                self._tickets.remove(ticket)
-                ticket.give_way(_full(f"{self.queued} requests are waiting, most of them of this client"))
-                return True
-        return False
 
 
 def _full(told: str) -> QueueFullError:

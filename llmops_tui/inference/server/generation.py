@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.server.admission import Admission, QueueFullError, Ticket
+from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import JournalWriter, Record
 from llmops_tui.inference.worker_client import EngineProcess
 
+_EMBEDDING = 32
 Messages = list[dict[str, Any]]
 
 
@@ -49,6 +50,9 @@ class Generator:
         self._metrics = metrics
         self._parallel = parallel
         self._admission = Admission(parallel)
+        self._turns = Turns(parallel * AHEAD)
+        # Texts of many requests share the steps of embedding, which is done beside all generating.
+        self._embedding = Turns(_EMBEDDING)
         self.last_used = time.monotonic()
 
     @property
@@ -81,9 +85,9 @@ class Generator:
         finally:
             self.last_used = time.monotonic()
 
-    def turn(self, ticket: Ticket) -> contextlib.AbstractAsyncContextManager[None]:
-        """Hold one of the engine's places, when it is the request's turn; see :meth:`Admission.turn`."""
-        return self._admission.turn(ticket)
+    def embedding_turn(self, ticket: Ticket) -> contextlib.AbstractAsyncContextManager[None]:
+        """Hold one of the places for embedding, when it is the request's turn; see :meth:`Turns.turn`."""
+        return self._embedding.turn(ticket)
 
     async def run_all(self, choices: list[Choice]) -> None:
         """Run choices to their ends, no more at once than the engine runs; raises the first error."""
@@ -145,7 +149,7 @@ class Generator:
         """
         assert choice.ticket is not None
         try:
-            async with self._admission.turn(choice.ticket), contextlib.aclosing(self._run(choice)) as run:
+            async with self._turns.turn(choice.ticket), contextlib.aclosing(self._run(choice)) as run:
                 async for messages in run:
                     yield messages
         finally:

@@ -91,7 +91,7 @@ class Texts:
 
     async def _embed(self, call: dict[str, Any], ticket: Ticket) -> tuple[list[str], dict[str, Any]]:
         found: dict[int, str] = {}
-        async with self._generator.turn(ticket), aclosing(self._parts(call)) as parts:
+        async with self._generator.embedding_turn(ticket), aclosing(self._parts(call)) as parts:
             async for part in parts:
                 if "embedding" not in part:
                     return [found[n] for n in range(len(found))], part

@@ -38,7 +38,7 @@ class Shown:
 
 
 @dataclass
-class Looking:
+class TrainingModel:
     """All that was read at last."""
 
     runs: list[Shown] = field(default_factory=list)
@@ -57,35 +57,35 @@ class Looking:
         return runs, tuple(recipe.ref for recipe in self.recipes)
 
 
-def read_all(services: Services, before: Looking) -> Looking:
+def read_all(services: Services, before: TrainingModel) -> TrainingModel:
     """Read everything again; records go on from where they were read to."""
     from llmops_tui.training.foreign_runs import watched
     from llmops_tui.workspace.trust import require_trust
 
     store = services.training
-    looking = Looking(plans=before.plans, proofs=before.proofs, readers=before.readers)
+    model = TrainingModel(plans=before.plans, proofs=before.proofs, readers=before.readers)
     jobs = store.jobs.all()
     for job in reversed(jobs):
         if job.kind == "sweep" and job.result:
-            looking.sweeps[job.spec["arguments"]["recipe"]["name"]] = job.result
+            model.sweeps[job.spec["arguments"]["recipe"]["name"]] = job.result
     stamp = store.catalogue.stamp()
     if before.book is not None and before.book[0] == stamp:
-        looking.book, looking.recipes = before.book, before.recipes
+        model.book, model.recipes = before.book, before.recipes
     else:
         # The stamp is older than what is read, so that a change meanwhile is seen the next time.
-        looking.book, looking.recipes = (stamp, store.all()), _newest_recipes(store)
-    for state in store.states(looking.book[1], jobs):
-        reader = looking.readers.setdefault(str(state.run.folder), HistoryReader(state.run.folder))
+        model.book, model.recipes = (stamp, store.all()), _newest_recipes(store)
+    for state in store.states(model.book[1], jobs):
+        reader = model.readers.setdefault(str(state.run.folder), HistoryReader(state.run.folder))
         reader.poll()
-        looking.runs.append(Shown(state.run.name, state.run.folder, state.state, reader.history, state))
+        model.runs.append(Shown(state.run.name, state.run.folder, state.state, reader.history, state))
     for folder in watched(services.journal):
         try:
             require_trust(services.workspace, f"{folder} is outside the workspace")
-            history = _foreign(folder, looking, before)
-            looking.runs.append(Shown(folder.name, folder, history.ended or "elsewhere", history))
+            history = _foreign(folder, model, before)
+            model.runs.append(Shown(folder.name, folder, history.ended or "elsewhere", history))
         except (LlmopsError, OSError) as error:
-            looking.runs.append(Shown(folder.name, folder, "unreadable", History(), trouble=str(error)))
-    return looking
+            model.runs.append(Shown(folder.name, folder, "unreadable", History(), trouble=str(error)))
+    return model
 
 
 def _newest_recipes(store: RunStore) -> list[KeptRecipe]:
@@ -95,11 +95,11 @@ def _newest_recipes(store: RunStore) -> list[KeptRecipe]:
     return list(newest.values())
 
 
-def _foreign(folder: Path, looking: Looking, before: Looking) -> History:
+def _foreign(folder: Path, model: TrainingModel, before: TrainingModel) -> History:
     """The record of another program's run; read again only where its files have changed."""
     from llmops_tui.training.foreign_runs import read_foreign, stamp
 
     found = stamp(folder)
     known = before.foreign.get(folder)
-    looking.foreign[folder] = known if known is not None and known[0] == found else (found, read_foreign(folder))
-    return looking.foreign[folder][1]
+    model.foreign[folder] = known if known is not None and known[0] == found else (found, read_foreign(folder))
+    return model.foreign[folder][1]

@@ -1,4 +1,4 @@
-"""Getting a model on the models screen: what is asked for, what it would be, a yes, and the job that brings it."""
+"""Fetch a model: what is asked for, what it would be, a yes, and the job that brings it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.models.known import KNOWN
 from screens.models.facts import size_text
+from screens.models.job_end import tell_end
+from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
     from llmops_tui.inference.fit import Room
     from llmops_tui.models.getting import Choices, Plan
     from llmops_tui.models.hub import Offer
-    from screens.models.screen import ModelsScreen
 
 _OFFERED = next(iter(KNOWN.values()))
 _HINT = (
@@ -23,18 +24,16 @@ _HINT = (
 )
 
 
-def ask_what_to_get(screen: ModelsScreen) -> None:
-    """Ask for a known name, a repository or an address; the known one stands there already."""
-
-    def answered(text: str | None) -> None:
-        if text:
-            what, _, name = text.partition(" ")
-            screen.act("get", _get, screen, what, name.strip())
-
-    screen.app.push_screen(LineDialog("Get a model from the network", _HINT, _OFFERED.name), answered)
+async def get_model(shell: Shell) -> bool:
+    """Ask for a known name, a repository or an address; the known one stands there already. Whether one was fetched."""
+    text = await shell.ask(LineDialog("Get a model from the network", _HINT, _OFFERED.name))
+    if not text:
+        return False
+    what, _, name = text.partition(" ")
+    return await _get(shell, what, name.strip())
 
 
-async def _get(screen: ModelsScreen, what: str, name: str) -> None:
+async def _get(shell: Shell, what: str, name: str) -> bool:
     from llmops_tui.inference.fit import room
     from llmops_tui.models.getting import (
         ENTRY,
@@ -54,29 +53,30 @@ async def _get(screen: ModelsScreen, what: str, name: str) -> None:
     if isinstance(found, Plan):
         plan = found
     else:
-        offer = await _choose(screen, found, free)
+        offer = await _choose(shell, found, free)
         if offer is None:
-            return
+            return False
         plan = found.plan(offer)
-    running = await asyncio.to_thread(running_job, screen.services.jobs.store, plan)
+    running = await asyncio.to_thread(running_job, shell.services.jobs.store, plan)
     if running is not None:
-        await screen.follow(running, f"{plan.name} is registered.")
-        return
-    here = await asyncio.to_thread(already, screen.services.models, plan)
+        await tell_end(shell, running, f"{plan.name} is registered.")
+        return True
+    here = await asyncio.to_thread(already, shell.services.models, plan)
     if here is not None:
-        screen.app.say(f"{plan.name} is here already.")
-        return
-    await asyncio.to_thread(check_disk, screen.services.workspace, plan)
-    if plan.size and not await screen.app.push_screen_wait(ConfirmDialog(*_question(plan, free))):
-        return
-    arguments = await asyncio.to_thread(job_arguments, screen.services.workspace, plan)
+        shell.say(f"{plan.name} is here already.")
+        return False
+    await asyncio.to_thread(check_disk, shell.services.workspace, plan)
+    if plan.size and not await shell.ask(ConfirmDialog(*_question(plan, free))):
+        return False
+    arguments = await asyncio.to_thread(job_arguments, shell.services.workspace, plan)
     job = await asyncio.to_thread(
-        lambda: screen.services.jobs.start(kind=KIND, title=f"get {plan.name}", entry=ENTRY, arguments=arguments)
+        lambda: shell.services.jobs.start(kind=KIND, title=f"get {plan.name}", entry=ENTRY, arguments=arguments)
     )
-    await screen.follow(job, f"{plan.name} is registered.")
+    await tell_end(shell, job, f"{plan.name} is registered.")
+    return True
 
 
-async def _choose(screen: ModelsScreen, found: Choices, free: Room) -> Offer | None:
+async def _choose(shell: Shell, found: Choices, free: Room) -> Offer | None:
     """Which of several; the usual one stands first, and what is no model is named below."""
     from llmops_tui.models.hub import sensible
 
@@ -91,7 +91,7 @@ async def _choose(screen: ModelsScreen, found: Choices, free: Room) -> Offer | N
     title = f"{repository.name}, {repository.licence or 'no licence named'}"
     if repository.left_out:
         title += f"; left out: {', '.join(repository.left_out)}"
-    chosen = await screen.app.push_screen_wait(ChoiceDialog(title, choices))
+    chosen = await shell.ask(ChoiceDialog(title, choices))
     return offers[int(chosen)] if chosen is not None else None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
+from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line
+from screens.shell.pane import Pane
 
 _BAR_CELLS = 12
 _MARKS = ("$accent", "$success", "$warning", "$secondary")
@@ -39,15 +42,25 @@ def look() -> list[DeviceUse]:
     return found
 
 
-class MemoryPanel(Static):
+class MemoryPane(Pane):
     """Draws :class:`DeviceUse` of every device, one bar each, with its holders beneath."""
 
-    def show(self, uses: list[DeviceUse], *, blocks: bool) -> None:
-        """Draw; ``blocks`` is whether the terminal has block characters."""
+    def __init__(self) -> None:
+        super().__init__(title="Memory", jump_key="e", id="memory", help_text="Who holds the memory of each device.")
+
+    def compose(self) -> ComposeResult:
+        """The bars."""
+        yield Static("", id="memory-bars", markup=False)
+
+    async def look(self) -> dict[str, int]:
+        """Look at all devices and draw them; returns what can be taken of each, in bytes."""
+        uses = await asyncio.to_thread(look)
+        blocks = self.shell.profile.utf8
         parts: list[str | tuple[str, str]] = []
         for use in uses:
             parts += self._bar(use, "█" if blocks else "#", "░" if blocks else ".")
-        self.update(Content.assemble(*parts))
+        self.query_one(Static).update(Content.assemble(*parts))
+        return {use.device: use.available for use in uses}
 
     @staticmethod
     def _bar(use: DeviceUse, full: str, empty: str) -> list[str | tuple[str, str]]:

@@ -28,7 +28,7 @@ class KeptSuite:
 
 
 @dataclass
-class Looking:
+class EvaluationModel:
     """The lists."""
 
     runs: list[EvalState] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Opened:
         return self.run.summary is not None and self.baseline is not None and self.baseline.summary is not None
 
 
-def read_lists(services: Services, before: Looking) -> Looking:
+def read_lists(services: Services, before: EvaluationModel) -> EvaluationModel:
     """Suites and runs; the book is only asked where it has changed."""
     from llmops_tui.evaluation.shipped import shipped
 
@@ -79,7 +79,7 @@ def read_lists(services: Services, before: Looking) -> Looking:
         for version in store.suites():
             newest.setdefault(version.suite.name, KeptSuite(version.ref, version.suite, kept=True))
         suites = [*newest.values(), *(KeptSuite(n, s, kept=False) for n, s in shipped().items() if n not in newest)]
-    return Looking(store.states(runs), suites, (stamp, runs))
+    return EvaluationModel(store.states(runs), suites, (stamp, runs))
 
 
 class Shelf:

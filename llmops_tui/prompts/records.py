@@ -1,0 +1,62 @@
+"""Records of prompts and their runs as ``--json`` has them. Moments are seconds since 1970, times milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class VersionRecord(TypedDict):
+    """A version of a prompt; ``parent`` is the number it was made of."""
+
+    prompt: str
+    version: int
+    id: str
+    sha256: str
+    parent: int | None
+    system: str
+    template: str
+    note: str
+    created_at: float
+    labels: list[str]
+
+
+class SummaryRecord(TypedDict):
+    """A prompt in a list, with the version of each label."""
+
+    prompt: str
+    latest: int
+    versions: int
+    labels: dict[str, int]
+    changed_at: float
+
+
+class TokenCounts(TypedDict):
+    """Tokens of a request, none where they are not known."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Times(TypedDict):
+    """Times of a request, none where they are not known."""
+
+    ttft_ms: float | None
+    total_ms: float | None
+    tokens_per_s: float | None
+
+
+class RunShown(TypedDict):
+    """A run of a prompt."""
+
+    run: str
+    started_at: float
+    model: str
+    prompt: str | None
+    version: int | None
+    variables: dict[str, str]
+    parameters: dict[str, Any]
+    text: str
+    finish_reason: str
+    error: str | None
+    usage: TokenCounts
+    timing: Times

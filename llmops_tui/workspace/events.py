@@ -1,0 +1,51 @@
+"""What the journal keeps of a request and of what is said of it, before the book has it. A newer version may say more.
+
+Times are milliseconds, moments seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+
+class RequestRecord(TypedDict, total=False):
+    """A request that has ended: who was asked what, what came, and the engine's figures, none where they are not known.
+
+    ``prompt`` and ``prompt_version`` name what it was rendered from; ``content`` says how much of it is kept, where that is
+    not all; ``client`` is what a client of the endpoint said, with the name of its key.
+    """
+
+    started_at: float
+    model: str
+    model_sha256: str | None
+    adapter_sha256: str | None
+    engine: str | None
+    prompt: str | None
+    prompt_version: int | None
+    variables: Mapping[str, object]
+    messages: Sequence[Mapping[str, object]]
+    parameters: dict[str, Any]
+    output: str
+    finish_reason: str
+    error: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    reused_tokens: int | None
+    ttft_ms: float | None
+    total_ms: float | None
+    tokens_per_s: float | None
+    content: str
+    client: dict[str, Any]
+
+
+class FeedbackRecord(TypedDict, total=False):
+    """What somebody said of a request; ``score`` is 1 or -1."""
+
+    request: str
+    score: int | None
+    correction: str | None
+    comment: str | None
+    verdict: str | None
+    source: str
+    said_at: float

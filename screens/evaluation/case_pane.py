@@ -1,0 +1,33 @@
+"""One case: what was asked and expected, what was answered, and why it scored as it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from screens.evaluation import case_drawing, drawing
+from screens.shell.pane import Pane
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.running.results import Result
+
+
+class CasePane(Pane):
+    """The case under the cursor."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Case", jump_key="a", id="evaluation-case", help_text=drawing.HELP_CASE)
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(id="case-scroll"):
+            yield Static("", id="case-text", markup=False)
+
+    def show(self, result: Result | None, before: Result | None) -> None:
+        """Show an answer, and the baseline's where there is one; nothing without a case."""
+        content = case_drawing.case_content(result, before) if result is not None else ""
+        self.query_one("#case-text", Static).update(content)
+        self.query_one("#case-scroll", VerticalScroll).scroll_home(animate=False)

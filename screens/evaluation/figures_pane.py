@@ -1,0 +1,137 @@
+"""The figures of a run, alone or against its baseline, one kind at a time; or a suite as its file."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from llmops_tui.safe_text import safe_line, safe_text
+from screens.evaluation import drawing, views
+from screens.evaluation.export_run import export_run
+from screens.evaluation.judge_runs import judge_runs
+from screens.evaluation.model import EvaluationModel, KeptSuite, Opened, pareto
+from screens.navigation import ModelInPlayground, PromptPlace
+from screens.shell.pane import Pane
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.store import EvalState
+
+
+class FiguresPane(Pane):
+    """What the open run came to."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Figures", jump_key="i", id="evaluation-figures", help_text=drawing.HELP_FIGURES)
+        self._view = 0
+        self._opened: Opened | None = None
+        self._state: EvalState | None = None
+        self._model = EvaluationModel()
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(id="figures-scroll"):
+            yield Static("", id="figures-text", markup=False)
+
+    def show(self, opened: Opened | None, state: EvalState | None, model: EvaluationModel) -> None:
+        """Show the run that is open, ``state`` being that of the run under the cursor; nothing changes where none is."""
+        self._opened, self._state, self._model = opened, state, model
+        self._draw()
+
+    def show_suite(self, kept: KeptSuite | None) -> None:
+        """Show a suite as its file; nothing changes where there is none."""
+        if kept is not None:
+            self.set_title("Suite", safe_line(kept.ref))
+            self._text.update(Content(safe_text(kept.suite.to_yaml())))
+
+    @property
+    def _text(self) -> Static:
+        return self.query_one("#figures-text", Static)
+
+    def _draw(self) -> None:
+        opened, state = self._opened, self._state
+        if opened is None:
+            return
+        view = self._view % len(drawing.VIEWS)
+        if opened.trouble:
+            self._put(drawing.VIEWS[view], Content.styled(opened.trouble, "$error"))
+        elif state is not None and state.state in {"starting", "queued", "running"}:
+            self._put("Running", drawing.progress(state, utf8=self.shell.profile.utf8))
+        else:
+            self._put(drawing.VIEWS[view], self._content(view, opened))
+
+    def _content(self, view: int, opened: Opened) -> Content:
+        utf8 = self.shell.profile.utf8
+        if view == 1:
+            return views.slices(opened.comparison)
+        if view == 2:
+            return views.classes(opened, utf8=utf8)
+        if view == 3:
+            return views.variations(opened)
+        if view == 4:
+            rows = pareto(self._model.runs, opened.run, opened.metric)
+            return views.cost(rows, opened.metric, opened.run, utf8=utf8)
+        if view == 5:
+            return views.manifest(opened)
+        if opened.comparison is not None:
+            return drawing.comparison(opened.comparison, utf8=utf8)
+        return drawing.figures(opened, utf8=utf8)
+
+    def _put(self, title: str, content: Content) -> None:
+        opened = self._opened
+        note = ""
+        if opened is not None:
+            note = opened.run.name if opened.baseline is None else f"{opened.run.name} against {opened.baseline.name}"
+        self.set_title(title, note)
+        self._text.update(content)
+
+    # ── actions ──
+
+    def action_detail(self) -> None:
+        """The next kind of figures."""
+        self._view += 1
+        self._draw()
+
+    def action_gate(self) -> None:
+        """Hold the run to its suite's rules."""
+        if self._opened is None:
+            self.shell.say("Choose a run first.", severity="warning")
+        else:
+            self.act("gate", self._gate, self._opened)
+
+    async def _gate(self, opened: Opened) -> None:
+        from llmops_tui.evaluation.comparing import gate
+        from llmops_tui.evaluation.gates import passes
+
+        baseline = opened.baseline.name if opened.baseline is not None else None
+        found = await asyncio.to_thread(gate, self.services.evaluation, opened.run.name, baseline, [])
+        self._put("Gate", views.rulings(found, opens=passes(found)))
+
+    def action_judge(self) -> None:
+        """Have a judge decide between the run and its baseline."""
+        opened = self._opened
+        if opened is None or opened.baseline is None or not opened.comparable:
+            self.shell.say("Choose a finished run, and another as its baseline with space.", severity="warning")
+        else:
+            self.act("judge", self._judge, opened.baseline.name, opened.run.name)
+
+    async def _judge(self, baseline: str, candidate: str) -> None:
+        found = await judge_runs(self.shell, baseline, candidate, self.set_note)
+        if found is not None:
+            self._put("Judged", views.judged(found))
+
+    def action_export(self) -> None:
+        """Write the run to a file."""
+        if self._opened is not None:
+            self.act("export", export_run, self.shell, self._opened.run)
+
+    def action_use(self) -> None:
+        """Open the prompt of the run in the playground, with its model."""
+        if self._opened is not None:
+            asked = self._opened.run.asked
+            prompt = asked.prompt.partition("@")[0]
+            self.shell.open_place(PromptPlace(prompt, asked.model) if prompt else ModelInPlayground(asked.model))

@@ -1,0 +1,36 @@
+"""Have a judge decide between two runs, case by case and in both orders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from screens.evaluation.run_suite import choose_model
+from screens.shell.job_progress import wait_for_job
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import LineDialog
+
+_RUBRIC = "Which answer is more correct and more helpful?"
+
+
+async def judge_runs(
+    shell: Shell, baseline: str, candidate: str, told: Callable[[str], object]
+) -> dict[str, Any] | None:
+    """Ask which model is the judge and by what it decides, and have it decide as a job, whose progress is told.
+
+    Returns what it decided; none where it was left.
+    """
+    from llmops_tui.evaluation.pairwise import ENTRY
+
+    model = await choose_model(shell, "The judge is …")
+    if model is None:
+        return None
+    rubric = await shell.ask(LineDialog("Rubric", "by what the judge decides", _RUBRIC))
+    if not rubric:
+        return None
+    arguments = {"baseline": baseline, "candidate": candidate, "model": model, "rubric": rubric}
+    job = await asyncio.to_thread(
+        lambda: shell.services.jobs.start(kind="judge", title=f"judge {candidate}", entry=ENTRY, arguments=arguments)
+    )
+    return await wait_for_job(shell.services, job, told)

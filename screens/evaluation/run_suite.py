@@ -1,0 +1,38 @@
+"""Ask every case of a suite, of the models that it names or of one that is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.suite import Suite
+
+
+async def run_suite(shell: Shell, suite: Suite) -> str | None:
+    """Start the runs of a suite; the name of the first, none where it was left."""
+    models: list[str] | None = None
+    if not suite.models:
+        name = await choose_model(shell, f"Ask {suite.name} of …")
+        if name is None:
+            return None
+        models = [name]
+    store = shell.services.evaluation
+
+    def start() -> list[str]:
+        version = store.save_suite(suite)
+        return [r.name for r in store.start(version, store.columns(version.suite, models))]
+
+    names = await asyncio.to_thread(start)
+    shell.say(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} started; it goes on without this app.")
+    return names[0]
+
+
+async def choose_model(shell: Shell, title: str) -> str | None:
+    """One of the models that can answer."""
+    models = await asyncio.to_thread(lambda: shell.services.models.runnable())
+    choices = [Choice(m.name, m.name, m.quantization) for m in models]
+    return await shell.ask(ChoiceDialog(title, choices, "No models yet."))

@@ -1,0 +1,107 @@
+"""The suites, and what can be done with the one under the cursor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from screens.evaluation import drawing
+from screens.evaluation.messages import Changed
+from screens.evaluation.model import KeptSuite
+from screens.evaluation.run_suite import run_suite
+from screens.evaluation.write_suite import change_suite, write_suite
+from screens.shell.pane import Pane
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.suite import Suite
+
+
+class SuitesPane(Pane):
+    """The newest version of each, and those that ship with the app."""
+
+    class Looked(Message):
+        """Another suite is under the cursor; whether the list has the focus."""
+
+        def __init__(self, *, focused: bool) -> None:
+            super().__init__()
+            self.focused = focused
+
+    def __init__(self) -> None:
+        super().__init__(title="Suites", jump_key="s", id="evaluation-suites", help_text=drawing.HELP_SUITES)
+        self._suites: list[KeptSuite] = []
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield OptionList(id="suite-list", markup=False, compact=True)
+
+    @property
+    def _list(self) -> OptionList:
+        return self.query_one(OptionList)
+
+    @property
+    def suite(self) -> KeptSuite | None:
+        """The suite under the cursor."""
+        index = self._list.highlighted
+        return self._suites[index] if index is not None and index < len(self._suites) else None
+
+    def show(self, kept: list[KeptSuite]) -> None:
+        """Show these suites."""
+        self._suites = kept
+        suites = self._list
+        refs = [one.ref for one in kept]
+        if [o.id for o in suites.options] == refs:
+            return
+        at = suites.highlighted or 0
+        suites.clear_options()
+        suites.add_options([Option(drawing.suite_line(one), id=one.ref) for one in kept])
+        if refs:
+            suites.highlighted = min(at, len(refs) - 1)
+        else:
+            suites.add_option(Option(Content.styled(drawing.NO_SUITES, "$muted"), disabled=True))
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        self.post_message(self.Looked(focused=self._list.has_focus))
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.action_run()
+
+    # ── actions ──
+
+    def action_run(self) -> None:
+        """Run the suite."""
+        if self.suite is None:
+            self.shell.say("There is no suite yet: n writes one.", severity="warning")
+        else:
+            self.act("run", self._run, self.suite.suite)
+
+    async def _run(self, suite: Suite) -> None:
+        name = await run_suite(self.shell, suite)
+        if name is not None:
+            self.post_message(Changed(name))
+
+    def action_new(self) -> None:
+        """Write a suite."""
+        self.act("new", self._new)
+
+    async def _new(self) -> None:
+        if await write_suite(self.shell):
+            self.post_message(Changed())
+
+    def action_edit(self) -> None:
+        """Change the suite."""
+        if self.suite is not None:
+            self.act("edit", self._edit, self.suite.suite)
+
+    async def _edit(self, suite: Suite) -> None:
+        if await change_suite(self.shell, suite):
+            self.post_message(Changed())

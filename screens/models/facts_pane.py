@@ -1,0 +1,44 @@
+"""The facts of the model under the cursor."""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from llmops_tui.models.registry import Model
+from screens.models.facts import Details, facts, read_details
+from screens.shell.pane import Pane
+
+
+class FactsPane(Pane):
+    """What a file and its engine say; what takes a look is kept for each model, so that coming back shows it at once."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Facts", jump_key="f", id="facts", help_text="What the file and its engine say.")
+        self._shown: tuple[Model | None, bool] = (None, False)
+        self._details: dict[str, Details] = {}
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(id="facts-scroll"):
+            yield Static("", id="facts-text", markup=False)
+
+    def show(self, model: Model | None, *, loaded: bool) -> None:
+        """Show what is known of a model; nothing where there is none."""
+        self._shown = (model, loaded)
+        details = self._details.get(model.name, Details()) if model is not None else Details()
+        content = facts(model, loaded=loaded, details=details) if model is not None else ""
+        self.query_one("#facts-text", Static).update(content)
+
+    async def look(self, available: dict[str, int]) -> None:
+        """Look at the shown model's file and engine; ``available`` is what can be taken of each device, in bytes."""
+        model, _ = self._shown
+        if model is None:
+            return
+        self._details[model.name] = await asyncio.to_thread(read_details, self.services, model, available)
+        shown, loaded = self._shown
+        if shown == model:
+            self.show(model, loaded=loaded)

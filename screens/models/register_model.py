@@ -1,0 +1,58 @@
+"""Register a model: a file where it lies, or an address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.files import check_model_file
+from llmops_tui.models.names import name_of_file
+from screens.models.job_end import tell_end
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import LineDialog
+
+_HINT = "Path of a GGUF file, which stays where it is; or an address, such as http://127.0.0.1:11434, and a name"
+
+
+async def register_model(shell: Shell) -> bool:
+    """Ask for a file, or an address and a name behind it, and register it; whether anything was asked for."""
+    text = await shell.ask(LineDialog("Add a model", _HINT))
+    if not text:
+        return False
+    if "://" in text:
+        url, _, name = text.partition(" ")
+        await _add_remote(shell, url, name.strip())
+    else:
+        path = await asyncio.to_thread(Path(text).expanduser)
+        await add_file(shell, path, name_of_file(path.name))
+    return True
+
+
+async def add_file(shell: Shell, path: Path, name: str) -> None:
+    """Register a file, as a job: a file that is no model is refused at once, hashing a large one takes long."""
+    await asyncio.to_thread(check_model_file, path)
+    job = await asyncio.to_thread(
+        lambda: shell.services.jobs.start(
+            kind="add",
+            title=f"add {name}",
+            entry="llmops_tui.models.tasks:add",
+            arguments={"path": str(path), "name": name},
+        )
+    )
+    await tell_end(shell, job, f"{name} is registered.")
+
+
+async def _add_remote(shell: Shell, url: str, name: str) -> None:
+    from llmops_tui.inference.approved_keys import approve
+    from llmops_tui.inference.remote import check_url, key_variable, probe_remote
+
+    if not name:
+        raise InputRefusedError("no_name", "the address has no name behind it", f"Write: {url} NAME")
+    base = check_url(url)
+    facts = await asyncio.to_thread(probe_remote, base, os.environ.get(key_variable(name), ""))
+    await asyncio.to_thread(approve, key_variable(name), base)
+    await asyncio.to_thread(lambda: shell.services.models.add_remote(base, name, facts))
+    lacks = ", ".join(facts["lacks"]) or "nothing"
+    shell.say(f"{name} is {facts['remote_model']} at {base}. It lacks: {lacks}.")

@@ -1,0 +1,41 @@
+"""The machine now, a line for each GPU and the host."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+
+from llmops_tui.monitoring.recorder import Moment
+from llmops_tui.safe_text import safe_line
+from screens.monitor import drawing
+from screens.shell.pane import Pane
+from screens.widgets.line_list import LineList
+
+_LATE_SECONDS = 10.0
+# What the frame takes of the terminal's width.
+_FRAME = 4
+
+
+class MachinePane(Pane):
+    """As high as what it shows, up to a quarter of the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Machine", jump_key="m", id="monitor-machine", help_text=drawing.HELP_MACHINE)
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield LineList(id="machine-lines", marks=False)
+
+    def show(self, moment: Moment) -> None:
+        """Draw a moment."""
+        lines = self.query_one(LineList)
+        terminal = self.shell.size
+        shown = drawing.machine(moment, lines.size.width or terminal.width - _FRAME, utf8=self.shell.profile.utf8)
+        height = max(2, min(len(shown), terminal.height // 4))
+        if lines.styles.height is None or lines.styles.height.value != height:
+            # Every height that is set lays the screen out anew.
+            lines.styles.height = height
+        lines.show_lines(shown)
+        who = "recording" if moment.recording else "recorded by another llmops"
+        recorder = self.services.recorder
+        late = f"nothing seen for {recorder.age:.0f} s: a look has not ended" if recorder.age > _LATE_SECONDS else ""
+        self.set_note(safe_line(recorder.trouble)[:100] or late or f"{who} · {moment.cost:.1%} of a core")

@@ -1,0 +1,50 @@
+"""Send a process a signal, after asking which and whether really."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.hardware.processes import ProcessLoad
+
+_SIGNALS = (("TERM", "asks it to end"), ("INT", "as ctrl+c does"), ("KILL", "ends it at once; nothing is saved"))
+_CONSEQUENCES = {
+    "server": "Requests under way fail; the next one loads the model again.",
+    "run": "It can go on from its last checkpoint or answer: R on its screen.",
+    "job": "It can be started again on the jobs screen.",
+    "app": "This is llmops itself.",
+}
+
+
+async def signal_process(shell: Shell, process: ProcessLoad) -> None:
+    """Ask which signal, then whether really, then send it to that very process."""
+    choices = [Choice(name, name, note) for name, note in _SIGNALS]
+    name = await shell.ask(ChoiceDialog(f"Send {safe_line(process.name)} (pid {process.pid}) …", choices))
+    if name is None:
+        return
+    question = f"Send {name} to {safe_line(process.name)}, pid {process.pid}?"
+    if await shell.ask(ConfirmDialog(question, _CONSEQUENCES.get(process.role, "It is not one of ours."))):
+        await _send(shell, process, name)
+
+
+async def _send(shell: Shell, process: ProcessLoad, name: str) -> None:
+    import psutil
+
+    try:
+        # A pid that was given to another process meanwhile is refused: the start time decides.
+        now = psutil.Process(process.pid)
+        if abs(now.create_time() - process.started) > 1.0:
+            raise psutil.NoSuchProcess(process.pid)
+        now.send_signal(getattr(signal, f"SIG{name}"))
+    except psutil.NoSuchProcess:
+        shell.say(f"pid {process.pid} has ended already.", severity="warning")
+    except psutil.AccessDenied as error:
+        raise LlmopsError("not_allowed", f"pid {process.pid} belongs to somebody else", "Ask its owner.") from error
+    else:
+        shell.say(f"{name} sent to {safe_line(process.name)}, pid {process.pid}.")

@@ -1,0 +1,69 @@
+"""A figure of the marked runs over their steps."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from screens.shell.pane import Pane
+from screens.training import drawing
+from screens.training.model import Shown
+from screens.widgets.chart import LineChart
+
+
+class ChartPane(Pane):
+    """The chart, and the newest figures below it."""
+
+    def __init__(self, *, utf8: bool) -> None:
+        super().__init__(title="Chart", jump_key="h", id="training-chart", help_text=drawing.HELP_CHART)
+        self._utf8 = utf8
+        self._figure = 0
+        self._charted: list[Shown] = []
+
+    def compose(self) -> ComposeResult:
+        """The chart and its figures."""
+        yield LineChart(utf8=self._utf8, id="chart")
+        yield Static("", id="chart-figures", markup=False)
+
+    @property
+    def _chart(self) -> LineChart:
+        return self.query_one(LineChart)
+
+    def show(self, charted: list[Shown], current: Shown | None) -> None:
+        """Draw these runs, and the figures of the one under the cursor."""
+        self._charted = charted
+        self._draw()
+        self.query_one("#chart-figures", Static).update(drawing.figures(current, charted))
+
+    def _draw(self) -> None:
+        figure = drawing.FIGURES[self._figure]
+        self._chart.show(drawing.lines(self._charted, figure))
+        self.set_title(f"Chart  {figure.title}", drawing.legend(self._charted))
+
+    # ── actions ──
+
+    def action_figure(self) -> None:
+        """The next figure."""
+        self._figure = (self._figure + 1) % len(drawing.FIGURES)
+        self._draw()
+
+    def action_smooth(self) -> None:
+        """The next smoothing."""
+        weight = self._chart.cycle_smoothing()
+        self.set_note(f"smoothed {weight:g}" if weight else "")
+
+    def action_logarithm(self) -> None:
+        """Linear or logarithmic."""
+        self.set_note("logarithmic" if self._chart.toggle_logarithmic() else "")
+
+    def action_zoom_in(self) -> None:
+        """Less of the beginning."""
+        self._zoom(0.5)
+
+    def action_zoom_out(self) -> None:
+        """More of the beginning."""
+        self._zoom(2.0)
+
+    def _zoom(self, factor: float) -> None:
+        share = self._chart.change_zoom(factor)
+        self.set_note("" if share == 1 else f"the last {share:.0%}")

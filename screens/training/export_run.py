@@ -1,0 +1,46 @@
+"""Make a model of a run: its adapter beside the base, or merged into it and quantized; proved step by step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from screens.shell.job_progress import wait_for_job
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.training.records import ProofStep
+
+_KINDS = [
+    Choice("", "adapter beside its base", "proved against transformers; it was written when the run ended"),
+    Choice("F16", "merged, F16", "the base with the adapter in it, in 16 bits"),
+    Choice("Q8_0", "merged, Q8_0", "half the size, nearly nothing lost"),
+    Choice("Q6_K", "merged, Q6_K", ""), Choice("Q5_K_M", "merged, Q5_K_M", ""),
+    Choice("Q4_K_M", "merged, Q4_K_M", "the usual size for a small card"),
+]  # fmt: skip
+
+
+async def export_run(shell: Shell, name: str, told: Callable[[str], object]) -> list[ProofStep] | None:
+    """Ask into what the run's adapter is to be made, and make it as a job; the steps of its proof, none where it was left."""
+    from llmops_tui.training.finish.checking import ENTRY, check_export
+
+    kind = await shell.ask(ChoiceDialog(f"Export {name} as …", _KINDS))
+    if kind is None:
+        return None
+    await asyncio.to_thread(check_export, shell.services.training, name, kind or None)
+    arguments = {"run_name": name, "merge": bool(kind), "quantize": kind or None, "safetensors": None}
+    job = await asyncio.to_thread(
+        lambda: shell.services.jobs.start(kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments)
+    )
+    found = await wait_for_job(shell.services, job, told)
+    proof: list[ProofStep] = found.get("proof") or []
+    good = all(step["good"] for step in proof)
+    made = ", ".join(found.get("models") or []) or "its adapter"
+    shell.say(
+        f"{made}: "
+        + ("each step answers as the adapter on its base does." if good else "a step answers otherwise; see Result."),
+        severity="information" if good else "warning",
+    )
+    return proof

@@ -1,0 +1,148 @@
+"""The recipes, and what can be done with the one under the cursor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from screens.shell.pane import Pane
+from screens.training import drawing
+from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe, make_recipe
+from screens.training.messages import Changed, Looked, Progress
+from screens.training.model import KeptRecipe
+from screens.training.start_run import plan_run, start_run, sweep
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+
+
+class RecipesPane(Pane):
+    """The newest version of each."""
+
+    class Planning(Message):
+        """The preflight of a recipe begins."""
+
+    class Planned(Message):
+        """What the preflight of a recipe found."""
+
+        def __init__(self, recipe: Recipe, plan: dict[str, Any]) -> None:
+            super().__init__()
+            self.recipe = recipe
+            self.plan = plan
+
+    def __init__(self) -> None:
+        super().__init__(title="Recipes", jump_key="e", id="training-recipes", help_text=drawing.HELP_RECIPES)
+        self._recipes: list[KeptRecipe] = []
+        self._plans: dict[str, dict[str, Any]] = {}
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield OptionList(id="recipe-list", markup=False, compact=True)
+
+    @property
+    def _list(self) -> OptionList:
+        return self.query_one(OptionList)
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe under the cursor."""
+        index = self._list.highlighted
+        return self._recipes[index].recipe if index is not None and index < len(self._recipes) else None
+
+    def show(self, recipes: list[KeptRecipe], plans: dict[str, dict[str, Any]]) -> None:
+        """Show these recipes; ``plans`` is what preflights found, by the recipe's hash."""
+        self._recipes, self._plans = recipes, plans
+        ids = [f"recipe:{recipe.ref}" for recipe in recipes]
+        options = self._list
+        if ids and ids == [option.id for option in options.options]:
+            return
+        kept = options.highlighted
+        options.clear_options()
+        for recipe in recipes:
+            options.add_option(Option(drawing.recipe_line(recipe), id=f"recipe:{recipe.ref}"))
+        if not recipes:
+            options.add_option(Option(Content.styled(drawing.NO_RECIPES, "$muted"), disabled=True))
+        else:
+            options.highlighted = min(kept or 0, len(recipes) - 1)
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        self.post_message(Looked())
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.action_change()
+
+    # ── actions ──
+
+    def action_new(self) -> None:
+        """A new recipe from a preset."""
+        self.act("new", self._new)
+
+    async def _new(self) -> None:
+        if await make_recipe(self.shell):
+            self.post_message(Changed())
+
+    def action_change(self) -> None:
+        """Change the recipe in its form."""
+        if self.recipe is not None:
+            self.act("change", self._change, self.recipe)
+
+    async def _change(self, recipe: Recipe) -> None:
+        if await change_recipe(self.shell, recipe):
+            self.post_message(Changed())
+
+    def action_edit(self) -> None:
+        """Change the recipe as YAML in $EDITOR."""
+        changed = edit_recipe(self.shell, self.recipe) if self.recipe is not None else None
+        if changed is not None:
+            self.act("keep", self._keep, changed)
+
+    async def _keep(self, recipe: Recipe) -> None:
+        await keep_recipe(self.shell, recipe)
+        self.post_message(Changed())
+
+    def _asked(self) -> Recipe | None:
+        """The recipe under the cursor; where there is none, what makes one is told."""
+        if self.recipe is None:
+            self.shell.say("There is no recipe yet: n makes one.", severity="warning")
+        return self.recipe
+
+    def action_plan(self) -> None:
+        """Look at data, template, memory and time, with two measured steps."""
+        recipe = self._asked()
+        if recipe is not None:
+            self.post_message(self.Planning())
+            self.act("plan", self._plan, recipe)
+
+    async def _plan(self, recipe: Recipe) -> None:
+        plan = await plan_run(self.shell, recipe, lambda text: self.post_message(Progress(text)))
+        self.post_message(self.Planned(recipe, plan))
+
+    def action_start(self) -> None:
+        """Start a run of the recipe."""
+        recipe = self._asked()
+        if recipe is not None:
+            self.act("start", self._start, recipe, self._plans.get(recipe.sha256))
+
+    async def _start(self, recipe: Recipe, plan: dict[str, Any] | None) -> None:
+        name = await start_run(self.shell, recipe, plan)
+        if name is not None:
+            self.post_message(Changed(name))
+
+    def action_sweep(self) -> None:
+        """Search for better settings around the recipe."""
+        if self.recipe is not None:
+            self.act("sweep", self._sweep, self.recipe)
+
+    async def _sweep(self, recipe: Recipe) -> None:
+        if await sweep(self.shell, recipe, lambda text: self.post_message(Progress(text))):
+            self.post_message(Changed())

@@ -1,0 +1,209 @@
+"""The runs, ours and other programs', and what can be done with the one under the cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from screens.navigation import ModelInPlayground
+from screens.shell.pane import Pane
+from screens.shell.removal import offer_removal
+from screens.training import drawing
+from screens.training.export_run import export_run
+from screens.training.messages import Changed, Looked, Progress
+from screens.training.model import Shown
+from screens.widgets.dialogs import ConfirmDialog, LineDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.training.records import ProofStep
+
+
+class RunsPane(Pane):
+    """The newest first; marked ones share a chart."""
+
+    class Exported(Message):
+        """A run was made into a model; the steps of its proof."""
+
+        def __init__(self, run: str, proof: list[ProofStep]) -> None:
+            super().__init__()
+            self.run = run
+            self.proof = proof
+
+    def __init__(self) -> None:
+        super().__init__(title="Runs", jump_key="r", id="training-runs", help_text=drawing.HELP_RUNS)
+        self.runs: list[Shown] = []
+        self.marked: set[str] = set()
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield OptionList(id="run-rows", markup=False, compact=True)
+
+    @property
+    def _rows(self) -> OptionList:
+        return self.query_one(OptionList)
+
+    @property
+    def run(self) -> Shown | None:
+        """The run under the cursor."""
+        index = self._rows.highlighted
+        return self.runs[index] if index is not None and index < len(self.runs) else None
+
+    @property
+    def charted(self) -> list[Shown]:
+        """The marked runs, or the one under the cursor."""
+        marked = [shown for shown in self.runs if shown.name in self.marked]
+        return marked or ([self.run] if self.run is not None else [])
+
+    def show(self, runs: list[Shown], select: str = "") -> None:
+        """Show these runs; with ``select`` that one gets the cursor, and the list the focus."""
+        self.runs = runs
+        rows = self._rows
+        ids = [f"run:{shown.name}" for shown in runs]
+        if not select and ids and ids == [option.id for option in rows.options]:
+            # Most looks find the same runs a few steps on: their lines are drawn anew, the list stays.
+            for index, shown in enumerate(runs):
+                rows.replace_option_prompt_at_index(index, self._line(shown))
+            return
+        kept = rows.highlighted
+        rows.clear_options()
+        for shown in runs:
+            rows.add_option(Option(self._line(shown), id=f"run:{shown.name}"))
+        if not runs:
+            rows.add_option(Option(Content.styled(drawing.NO_RUNS, "$muted"), disabled=True))
+        names = [shown.name for shown in runs]
+        if select in names:
+            rows.highlighted = names.index(select)
+            rows.focus()
+        elif names:
+            rows.highlighted = min(kept or 0, len(names) - 1)
+
+    def _line(self, shown: Shown) -> Content:
+        return drawing.run_line(shown, marked=shown.name in self.marked)
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        self.post_message(Looked())
+
+    # ── actions ──
+
+    def action_mark(self) -> None:
+        """Mark the run for one chart with others."""
+        if self.run is not None:
+            self.marked ^= {self.run.name}
+            self.show(self.runs)
+            self.post_message(Looked())
+
+    def _own(self) -> Shown | None:
+        """The run under the cursor, where it is of this workspace; else that is told."""
+        if self.run is None or self.run.own is None:
+            self.shell.say("Choose a run of this workspace first.", severity="warning")
+            return None
+        return self.run
+
+    def action_stop(self) -> None:
+        """Ask, then stop the run now; another program's run is only forgotten."""
+        if self.run is None:
+            return
+        if self.run.own is None:
+            self.act("forget", self._forget, self.run.folder)
+        else:
+            self.act("steer", self._stop, self.run.name)
+
+    async def _forget(self, folder: Path) -> None:
+        from llmops_tui.training.foreign_runs import forget
+
+        await asyncio.to_thread(forget, self.services.journal, folder)
+        self.shell.say(f"{folder.name} is watched no more; its files stay.")
+        self.post_message(Changed())
+
+    async def _stop(self, name: str) -> None:
+        if await self.shell.ask(ConfirmDialog(f"Stop {name} now?", "R goes on from its last checkpoint.")):
+            await self._steer(name, self.services.training.stop, "is asked to stop")
+
+    def action_stop_after_save(self) -> None:
+        """Stop once a checkpoint is written."""
+        run = self._own()
+        if run is not None:
+            stop = functools.partial(self.services.training.stop, after_save=True)
+            self.act("steer", self._steer, run.name, stop, "is asked to stop")
+
+    def action_pause(self) -> None:
+        """Leave the device to others."""
+        run = self._own()
+        if run is not None:
+            said = "writes a checkpoint and leaves the device"
+            self.act("steer", self._steer, run.name, self.services.training.pause, said)
+
+    def action_resume(self) -> None:
+        """Go on."""
+        run = self._own()
+        if run is not None:
+            self.act("steer", self._steer, run.name, self.services.training.resume, "goes on")
+
+    async def _steer(self, name: str, do: Callable[[str], object], said: str) -> None:
+        await asyncio.to_thread(do, name)
+        self.shell.say(f"{name} {said}.")
+        self.post_message(Changed())
+
+    def action_remove(self) -> None:
+        """Ask, then delete the run; another program's run is not ours to delete."""
+        run = self.run
+        if run is None:
+            return
+        if run.own is None:
+            self.shell.say(
+                f"{run.name} is another program's run: x forgets it, and its files stay.", severity="warning"
+            )
+            return
+        self.marked.discard(run.name)
+        self.act("removal", offer_removal, self.shell, "training run", run.name, self._removed)
+
+    async def _removed(self) -> None:
+        self.post_message(Changed())
+
+    def action_export(self) -> None:
+        """Merge, quantize, prove."""
+        run = self._own()
+        if run is not None:
+            self.act("export", self._export, run.name)
+
+    async def _export(self, name: str) -> None:
+        proof = await export_run(self.shell, name, lambda text: self.post_message(Progress(text)))
+        if proof is not None:
+            self.post_message(self.Exported(name, proof))
+
+    def action_use(self) -> None:
+        """Prompt the result in the playground, beside its base."""
+        run = self._own()
+        if run is None or run.own is None:
+            return
+        result = run.own.run.result
+        if not result or not result.get("model") or not result.get("serving"):
+            self.shell.say("It has no GGUF adapter beside a GGUF base yet: E exports it.", severity="warning")
+        else:
+            self.shell.open_place(ModelInPlayground(f"{result['serving']}+{result['model']}"))
+
+    def action_watch(self) -> None:
+        """Ask for the output folder of another program's run, and watch it."""
+        self.act("watch", self._watch)
+
+    async def _watch(self) -> None:
+        from llmops_tui.training.foreign_runs import watch
+
+        hint = "Output folder of a run of Hugging Face's Trainer, LLaMA-Factory, axolotl or unsloth"
+        text = await self.shell.ask(LineDialog("Watch a run", hint))
+        if text:
+            folder = Path(text)
+            await asyncio.to_thread(watch, self.services.journal, folder)
+            self.post_message(Changed(folder.name))

@@ -1,0 +1,70 @@
+"""What is done with a recipe: look at everything before, start it, search around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.training.worker import PLAN_ENTRY
+from screens.shell.job_progress import wait_for_job
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import ConfirmDialog, LineDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+
+
+async def plan_run(shell: Shell, recipe: Recipe, told: Callable[[str], object]) -> dict[str, Any]:
+    """The preflight of a recipe, with two measured steps, as a job; its progress is told."""
+    arguments = {"recipe": recipe.model_dump(), "dry_run": True}
+    job = await asyncio.to_thread(
+        lambda: shell.services.jobs.start(
+            kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments
+        )
+    )
+    return await wait_for_job(shell.services, job, told)
+
+
+async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -> str | None:
+    """Start a run; where it was not looked at yet, or something was found, ask first. Its name, where it was started."""
+    if plan is None:
+        consequence = "It was not looked at yet: p looks at data, template and memory first."
+    elif not plan["ok"]:
+        errors = "; ".join(p["message"] for p in plan["problems"] if p["level"] == "error")
+        shell.say(f"The preflight found errors: {errors}", title="Not started", severity="error", seconds=12)
+        return None
+    else:
+        warnings = [p["message"] for p in plan["problems"] if p["level"] == "warn"]
+        consequence = "; ".join(warnings) if warnings else "The preflight found nothing to worry about."
+    if not await shell.ask(ConfirmDialog(f"Train {recipe.name}?", consequence)):
+        return None
+    run = await asyncio.to_thread(shell.services.training.start, recipe)
+    shell.say(f"{run.name} is started; it goes on without this app.")
+    return run.name
+
+
+async def sweep(shell: Shell, recipe: Recipe, told: Callable[[str], object]) -> bool:
+    """Ask for trials, and search around a recipe as a job, whose progress is told; whether it was done."""
+    from llmops_tui.training.sweeps import ENTRY, default_space
+
+    hint = "Trials. Learning rate, rank and epochs are searched; llmops train sweep takes any field."
+    text = await shell.ask(LineDialog(f"Sweep around {recipe.name}", hint, "8"))
+    if not text:
+        return False
+    if not text.isdigit():
+        shell.say(f"{text!r} is no number of trials.", severity="warning")
+        return False
+    arguments = {
+        "recipe": recipe.model_dump(),
+        "space": default_space(recipe),
+        "trials": int(text),
+        "sampler": "tpe",
+        "prune": True,
+    }
+    job = await asyncio.to_thread(
+        lambda: shell.services.jobs.start(kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments)
+    )
+    found = await wait_for_job(shell.services, job, told)
+    shell.say(f"The best of {len(found['trials'])} trials is kept as {found['recipe']}: {found['best']}")
+    return True

@@ -1,0 +1,66 @@
+"""All kinds of writing by name, and those that work beside them."""
+
+from __future__ import annotations
+
+from random import Random
+
+# All that a writer needs is imported here, before any is forked.
+import duckdb  # noqa: F401
+import sqlite_utils  # noqa: F401
+from cryptography.hazmat.primitives.ciphers import aead  # noqa: F401
+
+from llmops_tui.keeping import encryption
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.seals import seal
+from tests.keeping.kills import keeping, records, watching, work
+from tests.keeping.kills.ledger import Kind, Known, Ledger, Place
+from tests.keeping.kills.records import each_once, rows, trace
+
+
+def _look_on(place: Place, tell: Ledger, _chance: Random) -> None:
+    """Read what there is, write a little, and seal."""
+    catalogue, journal = Catalogue(place.workspace), Journal(place.workspace)
+    prompts, traces = PromptStore(catalogue), TraceStore(catalogue, journal)
+    while True:
+        name = tell.fresh()
+        with tell.doing("beside", name=name):
+            journal.append("request", f"run_beside-{name}", trace("beside"))
+            prompts.save("beside", template=name)
+        with tell.doing("looked"):
+            fold(catalogue, journal)
+            traces.page(TraceFilter(), 20)
+            assert prompts.summaries()
+        with tell.doing("sealed"):
+            seal(place.workspace)
+
+
+def _verify_beside(place: Place, known: Known, _whole: bool) -> None:
+    fold(Catalogue(place.workspace), Journal(place.workspace))
+    acknowledged = {told.facts["name"] for told in known.acknowledged("beside")}
+    begun = {told.facts["name"] for told in known.begun("beside")}
+    each_once(
+        [row[0] for row in rows(place, "SELECT template FROM prompt_versions WHERE prompt = 'beside'")],
+        acknowledged,
+        begun,
+    )
+    kept = rows(place, "SELECT id FROM requests WHERE starts_with(id, 'run_beside-')")
+    each_once([row[0][11:] for row in kept], acknowledged, begun)
+
+
+BESIDE = "beside"
+
+
+def all_kinds(*, stand_in: bool) -> dict[str, Kind]:
+    """Every kind, and :data:`BESIDE`; with ``stand_in`` this process does work by stand-ins from here on."""
+    # A guess at a passphrase may be cheap here, and on a busy machine the book may be waited for.
+    encryption._COST = 1 << 8
+    defaults = Catalogue.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["lock_seconds"] = 120.0
+    if stand_in:
+        work.stand_in()
+    return records.KINDS | watching.KINDS | work.KINDS | keeping.KINDS | {BESIDE: Kind(_look_on, _verify_beside)}

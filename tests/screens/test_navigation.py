@@ -1,0 +1,101 @@
+"""Going to things on other screens, and the way back."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+
+import pytest
+
+from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.layout import Workspace
+from screens.app import SCREEN_KEYS
+from screens.navigation import (
+    Destination,
+    JobPlace,
+    ModelInPlayground,
+    ModelPlace,
+    PromptPlace,
+    ScreenPlace,
+    TracePlace,
+)
+from screens.shell.base import BaseScreen
+from screens.traces.list_pane import TraceListPane
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+def kinds(of: type[Destination] = Destination) -> list[type[Destination]]:
+    return [kind for kind in of.__subclasses__() if kind is not ScreenPlace]
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
+def test_the_screen_of_each_kind_of_thing_can_show_it(kind: type[Destination]) -> None:
+    module = import_module(f"screens.{kind.mode}.screen")
+    screens = [
+        one
+        for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, BaseScreen) and one.__module__ == module.__name__
+    ]
+    assert len(screens) == 1
+    assert kind in screens[0].opens
+
+
+def test_each_screen_asks_for_what_it_can_show_itself() -> None:
+    for name in SCREEN_KEYS.values():
+        module = import_module(f"screens.{name}.screen")
+        for one in vars(module).values():
+            if isinstance(one, type) and issubclass(one, BaseScreen) and one.__module__ == module.__name__:
+                assert all(kind.mode == name for kind in one.opens), name
+
+
+async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: OpenApp, sample: Workspace) -> None:
+    for number in range(3):
+        Journal(sample).append("request", f"run_{number:08d}", {
+            "started_at": time.time() - 100 + number, "model": "support-base", "messages": [], "output": "Here.",
+            "finish_reason": "stop", "parameters": {}, "total_ms": 1.0,
+        })  # fmt: skip
+    async with open_app() as pilot:
+        shell = pilot.app
+        first = shell.screen.place()  # type: ignore[attr-defined]
+        assert isinstance(first, PromptPlace)
+        await pilot.press("f9", "7")
+        await settle(pilot)
+        listed = shell.screen.query_one(TraceListPane)
+        await until(pilot, lambda: len(listed.lines) == 3)
+        await pilot.press("down")
+        await settle(pilot)
+        looked = listed.line
+        assert looked is not None
+        shell.open_place(ModelPlace("support-base"))  # type: ignore[attr-defined]
+        await until(pilot, lambda: shell.current_mode == "models")
+        await settle(pilot)
+        assert shell.screen.place() == ModelPlace("support-base")  # type: ignore[attr-defined]
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: shell.current_mode == "traces")
+        await settle(pilot)
+        assert shell.screen.place() == TracePlace(looked.id)  # type: ignore[attr-defined]
+        await pilot.press("alt+left")
+        await until(pilot, lambda: shell.current_mode == "playground")
+        await settle(pilot)
+        assert shell.screen.place() == first  # type: ignore[attr-defined]
+        # In an editor a bracket is a bracket.
+        await pilot.press("alt+right")
+        await until(pilot, lambda: shell.current_mode == "traces")
+        await settle(pilot)
+        await pilot.press("alt+right")
+        await until(pilot, lambda: shell.current_mode == "models")
+        await settle(pilot)
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "no place to go forward" in notices(pilot))
+
+
+async def test_a_model_is_used_in_the_playground_and_a_job_that_is_gone_is_no_trouble(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        shell = pilot.app
+        shell.open_place(JobPlace("job_gone"))  # type: ignore[attr-defined]
+        await until(pilot, lambda: shell.current_mode == "jobs")
+        await settle(pilot)
+        shell.open_place(ModelInPlayground("support-base-q4"))  # type: ignore[attr-defined]
+        await until(pilot, lambda: shell.current_mode == "playground")
+        await settle(pilot)
+        assert shell.screen.place().model == "support-base-q4"  # type: ignore[attr-defined]
