@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from textual.binding import Binding
@@ -227,7 +226,7 @@ def screen_place(name: str) -> str:
     return f"{action.title} ({action.keys.partition(',')[0]})"
 
 
-_BY_ID = {action.id: action for action in ACTIONS}
+BY_ID = {action.id: action for action in ACTIONS}
 
 
 def actions_of(*scopes: str) -> list[Action]:
@@ -235,7 +234,8 @@ def actions_of(*scopes: str) -> list[Action]:
     return [action for action in ACTIONS if action.scope in scopes]
 
 
-_ALWAYS = ".always"
+# What the id of a binding ends with that works while text is written.
+ALWAYS = ".always"
 
 
 def bindings_of(scope: str) -> list[Binding]:
@@ -244,7 +244,7 @@ def bindings_of(scope: str) -> list[Binding]:
     for action in actions_of(scope):
         target = action.target
         plain, always = action.keys_by_reach(action.keys)
-        for keys, priority, suffix in ((plain, False, ""), (always, True, _ALWAYS)):
+        for keys, priority, suffix in ((plain, False, ""), (always, True, ALWAYS)):
             if keys:
                 # The footer shows an action once, by the keys that always work where there are any.
                 show = action.show and (priority or not always)
@@ -260,52 +260,3 @@ def bindings_of(scope: str) -> list[Binding]:
                     )
                 )
     return out
-
-
-def textual_keymap(keymap: dict[str, str]) -> dict[str, str]:
-    """A checked keymap in the form Textual takes, which knows each action by up to two bindings."""
-    out = {}
-    for action_id, keys in keymap.items():
-        plain, always = _BY_ID[action_id].keys_by_reach(keys)
-        default_plain, default_always = _BY_ID[action_id].keys_by_reach(_BY_ID[action_id].keys)
-        # Both bindings are set, so that no default key stays; one that gets no keys takes the other's.
-        if default_plain:
-            out[action_id] = plain or always
-        if default_always:
-            out[action_id + _ALWAYS] = always or plain
-    return out
-
-
-def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) -> tuple[dict[str, str], list[str]]:
-    """The part of a user's keymap that can be used, and what is wrong with the rest.
-
-    An id that does not exist is refused, and so is a key that another action of the same screen, or of the whole app,
-    has already.
-    """
-    known = {action.id: action for action in actions}
-    good: dict[str, str] = {}
-    problems: list[str] = []
-    for action_id, keys in keymap.items():
-        if action_id not in known:
-            problems.append(f"{action_id}: there is no such action")
-            continue
-        clash = _clash(known[action_id], keys, {**{i: a.keys for i, a in known.items()}, **good}, known)
-        if clash:
-            problems.append(f"{action_id}: {clash}")
-            continue
-        good[action_id] = keys
-    return good, problems
-
-
-def _clash(action: Action, keys: str, current: dict[str, str], known: dict[str, Action]) -> str:
-    wanted = {key.strip() for key in keys.split(",") if key.strip()}
-    if not wanted:
-        return "no key is given"
-    for other_id, other_keys in current.items():
-        other = known[other_id]
-        if other_id == action.id or (other.scope != action.scope and "app" not in {other.scope, action.scope}):
-            continue
-        both = wanted & {key.strip() for key in other_keys.split(",")}
-        if both:
-            return f"{', '.join(sorted(both))} is taken by {other_id}"
-    return ""

@@ -275,8 +275,6 @@ class PlaygroundScreen(BaseScreen):
         """The prompt and the model."""
         return PromptPlace(self.state.prompt, self.state.model_name or "") if self.state.prompt else None
 
-    # ── what every screen tells ──
-
     def reveal(self, panel: Panel) -> None:
         """Unfold the left column on a narrow terminal."""
         self.set_class(panel in (self._prompts, self._versions), "-sidebar")

@@ -15,11 +15,11 @@ from llmops_tui.settings import Settings, load_settings, save_settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import write_notice
 from screens import terminal
-from screens.actions import ACTIONS, bindings_of, check_keymap, textual_keymap
+from screens.actions import ACTIONS, bindings_of
 from screens.app import SCREEN_KEYS
 from screens.jobs.jobs_pane import JobsPane
 from screens.jobs.screen import JobsScreen
-from screens.keymap import load_keymap
+from screens.keymap import check_keymap, load_keymap, textual_keymap
 from screens.models.screen import ModelsScreen
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.version_graph import lanes
