@@ -45,6 +45,7 @@ async def table(pilot: Pilot[int]) -> RowTable:
 
 async def typed(pilot: Pilot[int], text: str, *, dialog: bool = False) -> None:
     """Fill the field that has the focus, and send it; another dialog may follow, whose worker waits for it."""
+    await until(pilot, lambda: isinstance(pilot.app.screen.focused, Input))
     field = pilot.app.screen.focused
     assert isinstance(field, Input)
     field.value = text
