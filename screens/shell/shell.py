@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import App
 from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
@@ -49,6 +49,12 @@ class Shell(App[int]):
         self.status = Status(workspace=services.workspace.name, standing=standing(services.workspace))
         self.navigation = Navigation(self)
         self.unfinished = ""
+
+    async def on_event(self, event: events.Event) -> None:
+        """As Textual's, but that alt and a letter is a key: terminals send it as that letter, and an editor would write it."""
+        if isinstance(event, events.Key) and event.key.startswith("alt+"):
+            event.character = None
+        await super().on_event(event)
 
     # ── what is told ──
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual._xterm_parser import XTermParser
 from textual.notifications import Notify
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets._toast import Toast
 
 from llmops_tui.errors import LlmopsError
@@ -30,6 +31,7 @@ from screens.shell.jump import JumpScreen
 from screens.shell.notices import Notice
 from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import gauge
+from screens.shell.trusting import TrustDialog
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
 from screens.widgets.wrapping import wrap_line
@@ -304,6 +306,19 @@ def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
         )
         assert any(len(k) == 1 or k in names or (k[0] == "f" and k[1:2].isdigit()) for k in keys), action.id
         assert action.help.endswith(".")
+
+
+async def test_alt_and_a_letter_is_a_key_while_text_is_written(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        editor = pilot.app.screen.query_one("#user", TextArea)
+        editor.focus()
+        await pilot.pause()
+        before = editor.text
+        # As a terminal sends it, which the pilot's own presses do not: with the letter.
+        for event in XTermParser().feed("\x1bt"):
+            pilot.app.post_message(event)
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrustDialog))
+        assert editor.text == before
 
 
 def test_no_two_default_keys_clash() -> None:
