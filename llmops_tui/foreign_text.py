@@ -31,7 +31,7 @@ def text_of(path: Path, most: int = MAX_BYTES, errors: str = "strict") -> str:
         InputRefusedError: ``file_too_large``.
         OSError, UnicodeDecodeError: it cannot be read, or is no UTF-8.
     """
-    with open_given(path) as file:
+    with open_given(path, most + 1) as file:
         raw = file.read(most + 1)
     if len(raw) > most:
         raise InputRefusedError(

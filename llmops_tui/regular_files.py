@@ -50,8 +50,10 @@ def refuse_irregular(descriptor: int, path: Path) -> None:
         raise OSError(errno.EINVAL, f"it is {KINDS.get(stat.S_IFMT(mode), 'something else')}, and no file", str(path))
 
 
-def open_given(path: Path) -> BinaryIO:
+def open_given(path: Path, most: int) -> BinaryIO:
     """Open what a user names: a file, or a pipe, such as a shell's ``<(…)``, that somebody writes to.
+
+    Of a pipe not much more than ``most`` bytes are read, which may never end.
 
     Raises:
         OSError: it cannot be read; of a pipe, nobody writes to it.
@@ -68,7 +70,7 @@ def open_given(path: Path) -> BinaryIO:
                     raise OSError(errno.EINVAL, "is a pipe that nobody writes to", str(path))
                 os.set_blocking(descriptor, True)
                 with os.fdopen(os.dup(descriptor), "rb") as rest:
-                    return io.BytesIO(begin + rest.read())
+                    return io.BytesIO(begin + rest.read(most))
             os.set_blocking(descriptor, True)
         return os.fdopen(os.dup(descriptor), "rb")
     finally:

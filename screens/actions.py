@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from textual.binding import Binding
@@ -123,41 +122,51 @@ ACTIONS: tuple[Action, ...] = (
     Action("traces.back", "escape,f13", "Back", "Clear the filter.", pane="list"),
     Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; new text is versioned.", show=True, priority=True),
     Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer; the text so far stays."),
-    Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True),
-    Action("playground.diff", "d,f3", "Diff", "Compare the version with another, in words or tokens.", show=True),
-    Action("playground.model", "m,f4", "Model", "Choose the model.", show=True),
-    Action("playground.parameters", "p,f6", "Parameters", "Set temperature, seed and the rest."),
-    Action("playground.new", "n,f7", "New", "Start a new prompt."),
-    Action("playground.label", "l,f8", "Label", "Point a label, such as production, at the version."),
-    Action("playground.mark", "space,ctrl+t", "Mark", "Mark the version to compare with."),
-    Action("playground.delete", "D,alt+x", "Delete", "Delete the prompt with all its versions, after showing what used it."),
+    Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True, pane="versions"),
+    Action(
+        "playground.diff", "d,f3", "Diff", "Compare the version with another, in words or tokens.", show=True, pane="versions",
+    ),
+    Action("playground.model", "m,f4", "Model", "Choose the model.", show=True, pane="answer"),
+    Action("playground.parameters", "p,f6", "Parameters", "Set temperature, seed and the rest.", pane="answer"),
+    Action("playground.new", "n,f7", "New", "Start a new prompt.", pane="prompts"),
+    Action("playground.label", "l,f8", "Label", "Point a label, such as production, at the version.", pane="versions"),
+    Action("playground.mark", "space,ctrl+t", "Mark", "Mark the version to compare with.", pane="versions"),
+    Action(
+        "playground.delete", "D,alt+x", "Delete", "Delete the prompt with all its versions, after showing what used it.",
+        pane="versions",
+    ),
     Action("playground.filter", "slash,ctrl+f", "Filter", "Find prompts and versions by name, note or text."),
     Action("playground.edit", "e,ctrl+e", "Editor", "Open the text in $EDITOR.", priority=True),
-    Action("playground.up", "plus,alt+u", "Thumb up", "The answer is good; kept with its trace."),
-    Action("playground.down", "minus,alt+d", "Thumb down", "The answer is bad; kept with its trace."),
-    Action("playground.catch", "k,alt+k", "Case", "Keep what was asked and answered as a case of a suite."),
+    Action("playground.up", "plus,alt+u", "Thumb up", "The answer is good; kept with its trace.", pane="runs"),
+    Action("playground.down", "minus,alt+d", "Thumb down", "The answer is bad; kept with its trace.", pane="runs"),
+    Action("playground.catch", "k,alt+k", "Case", "Keep what was asked and answered as a case of a suite.", pane="answer"),
     Action("datasets.check", "f5,ctrl+r", "Check", "Run all checks over all rows, as a job.", show=True, priority=True),
     Action("datasets.import_files", "i,f7", "Import", "Look at files, and read them into a version.", show=True),
-    Action("datasets.filter", "slash,ctrl+f", "Filter", "Show some rows: text, ~regex, =SQL, ?words.", show=True),
-    Action("datasets.fix", "f,f8", "Fix", "Mend what the check under the cursor found, as a new version.", show=True),
-    Action("datasets.shape", "w,f12", "View", "The record as a conversation, tokens, template or JSON.", show=True),
+    Action("datasets.filter", "slash,ctrl+f", "Filter", "Show some rows: text, ~regex, =SQL, ?words.", show=True, pane="rows"),
+    Action("datasets.fix", "f,f8", "Fix",
+        "Mend what the check under the cursor found, as a new version.", show=True, pane="checks"),
+    Action("datasets.shape", "w,f12", "View",
+        "The record as a conversation, tokens, template or JSON.", show=True, pane="record"),
     Action("datasets.operate", "o,f4", "Operations", "Dedup, redact, split, sample, mix, export and more.", show=True),
     Action("datasets.label", "l,ctrl+l", "Label", "Label rows with one key each.", show=True),
     Action("datasets.console", "colon,f3", "SQL", "One SELECT over all datasets and the workspace."),
-    Action("datasets.profile", "p,alt+p", "Profile", "Tokens, turns, languages and labels as charts."),
-    Action("datasets.sort", "s,f6", "Sort", "Sort by the column under the cursor; again, downwards; again, not."),
-    Action("datasets.step_on", "full_stop,n", "Next", "The next record."),
-    Action("datasets.step_back", "comma,N", "Previous", "The record before."),
-    Action("datasets.flag", "space,asterisk", "Flag", "Flag the row; operations can take the flagged rows."),
-    Action("datasets.edit", "e,ctrl+e", "Edit", "Edit the row as JSON in $EDITOR; makes a new version."),
-    Action("datasets.remove", "x,backspace", "Remove", "Take the flagged rows out, or this one; makes a new version."),
-    Action("datasets.delete", "D,alt+x", "Delete", "Delete the version, after showing what goes and what was made of it."),
-    Action("datasets.save", "ctrl+s,f2", "Keep view", "Keep what is shown as a version, or its filter as a view.", priority=True),
-    Action("datasets.views", "v,alt+v", "Views", "Show a saved view."),
-    Action("datasets.diff", "d,ctrl+d", "Diff", "Compare the version with its parent, row by row."),
-    Action("datasets.tag", "t,ctrl+t", "Tag", "Point a tag at the version."),
-    Action("datasets.restore", "b,ctrl+b", "Restore", "Make the version under the cursor the newest again."),
-    Action("datasets.model", "m,alt+m", "Model", "Choose the model whose tokens are counted."),
+    Action("datasets.profile", "p,alt+p", "Profile", "Tokens, turns, languages and labels as charts.", pane="record"),
+    Action("datasets.sort", "s,f6", "Sort", "Sort by the column under the cursor; again, downwards; again, not.", pane="rows"),
+    Action("datasets.step_on", "full_stop,n", "Next", "The next record.", pane="rows"),
+    Action("datasets.step_back", "comma,N", "Previous", "The record before.", pane="rows"),
+    Action("datasets.flag", "space,asterisk", "Flag", "Flag the row; operations can take the flagged rows.", pane="rows"),
+    Action("datasets.edit", "e,ctrl+e", "Edit", "Edit the row as JSON in $EDITOR; makes a new version.", pane="record"),
+    Action("datasets.remove", "x,backspace", "Remove",
+        "Take the flagged rows out, or this one; makes a new version.", pane="rows"),
+    Action("datasets.delete", "D,alt+x", "Delete",
+        "Delete the version, after showing what goes and what was made of it.", pane="versions"),
+    Action("datasets.save", "ctrl+s,f2", "Keep view",
+        "Keep what is shown as a version, or its filter as a view.", priority=True, pane="rows"),
+    Action("datasets.views", "v,alt+v", "Views", "Show a saved view.", pane="rows"),
+    Action("datasets.diff", "d,ctrl+d", "Diff", "Compare the version with its parent, row by row.", pane="versions"),
+    Action("datasets.tag", "t,ctrl+t", "Tag", "Point a tag at the version.", pane="versions"),
+    Action("datasets.restore", "b,ctrl+b", "Restore", "Make the version under the cursor the newest again.", pane="versions"),
+    Action("datasets.model", "m,alt+m", "Model", "Choose the model whose tokens are counted.", pane="record"),
     Action("datasets.clear", "escape,f13", "Back", "Clear the filter."),
     Action("training.start", "f5,ctrl+r", "Start", "Train the recipe; it goes on by itself.", show=True, priority=True, pane="recipes"),
     Action("training.plan", "p,f6", "Preflight", "Look at data, template, memory and time, with two real steps.", show=True, pane="recipes"),
@@ -217,7 +226,7 @@ def screen_place(name: str) -> str:
     return f"{action.title} ({action.keys.partition(',')[0]})"
 
 
-_BY_ID = {action.id: action for action in ACTIONS}
+BY_ID = {action.id: action for action in ACTIONS}
 
 
 def actions_of(*scopes: str) -> list[Action]:
@@ -225,7 +234,8 @@ def actions_of(*scopes: str) -> list[Action]:
     return [action for action in ACTIONS if action.scope in scopes]
 
 
-_ALWAYS = ".always"
+# What the id of a binding ends with that works while text is written.
+ALWAYS = ".always"
 
 
 def bindings_of(scope: str) -> list[Binding]:
@@ -234,7 +244,7 @@ def bindings_of(scope: str) -> list[Binding]:
     for action in actions_of(scope):
         target = action.target
         plain, always = action.keys_by_reach(action.keys)
-        for keys, priority, suffix in ((plain, False, ""), (always, True, _ALWAYS)):
+        for keys, priority, suffix in ((plain, False, ""), (always, True, ALWAYS)):
             if keys:
                 # The footer shows an action once, by the keys that always work where there are any.
                 show = action.show and (priority or not always)
@@ -250,52 +260,3 @@ def bindings_of(scope: str) -> list[Binding]:
                     )
                 )
     return out
-
-
-def textual_keymap(keymap: dict[str, str]) -> dict[str, str]:
-    """A checked keymap in the form Textual takes, which knows each action by up to two bindings."""
-    out = {}
-    for action_id, keys in keymap.items():
-        plain, always = _BY_ID[action_id].keys_by_reach(keys)
-        default_plain, default_always = _BY_ID[action_id].keys_by_reach(_BY_ID[action_id].keys)
-        # Both bindings are set, so that no default key stays; one that gets no keys takes the other's.
-        if default_plain:
-            out[action_id] = plain or always
-        if default_always:
-            out[action_id + _ALWAYS] = always or plain
-    return out
-
-
-def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) -> tuple[dict[str, str], list[str]]:
-    """The part of a user's keymap that can be used, and what is wrong with the rest.
-
-    An id that does not exist is refused, and so is a key that another action of the same screen, or of the whole app,
-    has already.
-    """
-    known = {action.id: action for action in actions}
-    good: dict[str, str] = {}
-    problems: list[str] = []
-    for action_id, keys in keymap.items():
-        if action_id not in known:
-            problems.append(f"{action_id}: there is no such action")
-            continue
-        clash = _clash(known[action_id], keys, {**{i: a.keys for i, a in known.items()}, **good}, known)
-        if clash:
-            problems.append(f"{action_id}: {clash}")
-            continue
-        good[action_id] = keys
-    return good, problems
-
-
-def _clash(action: Action, keys: str, current: dict[str, str], known: dict[str, Action]) -> str:
-    wanted = {key.strip() for key in keys.split(",") if key.strip()}
-    if not wanted:
-        return "no key is given"
-    for other_id, other_keys in current.items():
-        other = known[other_id]
-        if other_id == action.id or (other.scope != action.scope and "app" not in {other.scope, action.scope}):
-            continue
-        both = wanted & {key.strip() for key in other_keys.split(",")}
-        if both:
-            return f"{', '.join(sorted(both))} is taken by {other_id}"
-    return ""

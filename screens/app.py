@@ -16,8 +16,9 @@ from textual.widgets import Input, TextArea
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
-from screens.actions import bindings_of, textual_keymap
+from screens.actions import bindings_of
 from screens.frame_filter import FrameFilter
+from screens.keymap import textual_keymap
 from screens.navigation import ScreenPlace
 from screens.services import Services
 from screens.shell.base import BaseScreen

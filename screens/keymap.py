@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from llmops_tui.foreign_text import parse_toml
 from llmops_tui.user_files import settings_folder
-from screens.actions import check_keymap
+from screens.actions import ACTIONS, ALWAYS, BY_ID, Action
 
 
 def keymap_path() -> Path:
@@ -28,3 +29,52 @@ def load_keymap(path: Path | None = None) -> tuple[dict[str, str], list[str]]:
         return {}, [f"{path}: [keys] must hold texts"]
     good, problems = check_keymap(table)
     return good, [f"{path}: {problem}" for problem in problems]
+
+
+def textual_keymap(keymap: dict[str, str]) -> dict[str, str]:
+    """A checked keymap in the form Textual takes, which knows each action by up to two bindings."""
+    out = {}
+    for action_id, keys in keymap.items():
+        plain, always = BY_ID[action_id].keys_by_reach(keys)
+        default_plain, default_always = BY_ID[action_id].keys_by_reach(BY_ID[action_id].keys)
+        # Both bindings are set, so that no default key stays; one that gets no keys takes the other's.
+        if default_plain:
+            out[action_id] = plain or always
+        if default_always:
+            out[action_id + ALWAYS] = always or plain
+    return out
+
+
+def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) -> tuple[dict[str, str], list[str]]:
+    """The part of a user's keymap that can be used, and what is wrong with the rest.
+
+    An id that does not exist is refused, and so is a key that another action of the same screen, or of the whole app,
+    has already.
+    """
+    known = {action.id: action for action in actions}
+    good: dict[str, str] = {}
+    problems: list[str] = []
+    for action_id, keys in keymap.items():
+        if action_id not in known:
+            problems.append(f"{action_id}: there is no such action")
+            continue
+        clash = _clash(known[action_id], keys, {**{i: a.keys for i, a in known.items()}, **good}, known)
+        if clash:
+            problems.append(f"{action_id}: {clash}")
+            continue
+        good[action_id] = keys
+    return good, problems
+
+
+def _clash(action: Action, keys: str, current: dict[str, str], known: dict[str, Action]) -> str:
+    wanted = {key.strip() for key in keys.split(",") if key.strip()}
+    if not wanted:
+        return "no key is given"
+    for other_id, other_keys in current.items():
+        other = known[other_id]
+        if other_id == action.id or (other.scope != action.scope and "app" not in {other.scope, action.scope}):
+            continue
+        both = wanted & {key.strip() for key in other_keys.split(",")}
+        if both:
+            return f"{', '.join(sorted(both))} is taken by {other_id}"
+    return ""

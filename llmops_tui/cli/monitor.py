@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The machine, the GPUs and the engines; alerts; an address for Prometheus.")
 _SETTLE_SECONDS = 0.5
+# What says nothing without --serve.
+_OF_SERVING = ("host", "port", "api_key_file", "no_key", "tls_cert", "tls_key")
 
 
 @app.callback(invoke_without_command=True)
@@ -48,8 +50,7 @@ def monitor(
         return
     from llmops_tui.monitoring.recorder import Recorder
 
-    if not serve and (tls_cert or tls_key):
-        raise LlmopsError("usage", "--tls-cert and --tls-key are for --serve", "Add --serve.", exit_code=ExitCode.USAGE)
+    _refuse_unfit(context, serve=serve)
     recorder = Recorder(session.workspace, wants_processes=lambda: not serve)
     if serve:
         _serve(session, recorder, host, port, api_key_file, no_key=no_key, tls=(tls_cert, tls_key))
@@ -58,6 +59,16 @@ def monitor(
         _look(session, recorder, once=once)
     finally:
         recorder.stop()
+
+
+def _refuse_unfit(context: typer.Context, *, serve: bool) -> None:
+    """Refuse, by name, what was given and says nothing without --serve, or with it."""
+    for name in ("once",) if serve else _OF_SERVING:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            flag = f"--{name.replace('_', '-')}"
+            told = f"{flag} does not go with --serve" if serve else f"{flag} is for --serve"
+            raise LlmopsError("usage", told, "See: llmops monitor --help", exit_code=ExitCode.USAGE)
 
 
 def _look(session: Session, recorder: Recorder, *, once: bool) -> None:

@@ -17,6 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.regular_files import read_regular_text
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.seals import wrote
 from llmops_tui.workspace.trust import KEY_FILE, require_trust
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def _make_key(session: Session, path: Path) -> None:
         if os.path.lexists(path):
             session.say(f"{path} was empty: a new key is made")
         write_atomic(path, f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
+        wrote(path)
 
 
 def free_port(host: str, port: int) -> int:

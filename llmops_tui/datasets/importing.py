@@ -30,7 +30,7 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import make_private_folder, sha256_file, sha256_text, write_atomic
+from llmops_tui.workspace.files import make_folder_within, sha256_file, sha256_text, write_atomic
 
 if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
@@ -265,7 +265,7 @@ class _Import:
         self._read = reader(form, mapping)
         self._plain = form == "tabular" and not mapping
         self._mapped = bool(mapping)
-        self.folder = make_private_folder(context.folder / "rows")
+        self.folder = make_folder_within(context.folder / "rows")
         self._state_path = context.folder / "import.json"
         self._rejects = context.folder / "rejects.jsonl"
         self.state = _State.load(self._state_path)

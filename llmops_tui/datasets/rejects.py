@@ -10,7 +10,7 @@ from llmops_tui.datasets.sources.base import BATCH_BYTES, Reject
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.regular_files import kind_of_place
-from llmops_tui.workspace.files import make_private_folder
+from llmops_tui.workspace.files import make_folder_within
 from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import quote_text
 
@@ -26,7 +26,7 @@ def rejects_path(workspace: Workspace, version: DatasetVersion) -> Path:
 def write_rejects(workspace: Workspace, version: DatasetVersion, lines: Path) -> None:
     """Keep the records that were set apart, from lines of JSON with their bytes in base 64."""
     path = rejects_path(workspace, version)
-    make_private_folder(path.parent)
+    make_folder_within(path.parent)
     fresh = path.with_suffix(".part")
     columns = (
         "{source: 'VARCHAR', line: 'BIGINT', \"offset\": 'BIGINT', length: 'BIGINT', reason: 'VARCHAR', raw: 'VARCHAR'}"

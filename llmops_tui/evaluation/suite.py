@@ -21,7 +21,6 @@ from llmops_tui.workspace.files import sha256_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_BYTES = 20_000_000
-VARIATIONS = ("typos", "upper", "lower", "blanks", "order", "swap", "paraphrase")
 
 
 class _Part(BaseModel):

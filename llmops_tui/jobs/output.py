@@ -77,10 +77,12 @@ class OutputLog:
     def _turn(self) -> None:
         """Go on in a new file."""
         head, older = head_of(self._path), put_aside(self._path)
-        left_out = _told_in(self._path)[0]
-        if not head.exists():
+        there = self._path.exists()
+        # It has a new name already where no new file could be made the last time, such as on a full disk.
+        left_out = _told_in(self._path if there else older)[0]
+        if there and not head.exists():
             self._path.replace(head)
-        else:
+        elif there:
             with contextlib.suppress(FileNotFoundError):
                 left_out += older.stat().st_size - _told_in(older)[1]
             self._path.replace(older)

@@ -15,7 +15,7 @@ from typing import Any, cast
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.jobs.entries import JobRecord, JobSpec
 from llmops_tui.jobs.process import ProcessIdentity
-from llmops_tui.workspace.files import make_private_folder
+from llmops_tui.workspace.files import make_folder_within
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import within
@@ -196,9 +196,10 @@ class JobStore:
 
         Raises:
             LlmopsError: ``jobs_busy`` or ``workspace_read_only``.
+            FileNotFoundError: the workspace is not there any more.
         """
         self.journal.workspace.refuse_if_read_only()
-        with locked(make_private_folder(self.journal.workspace.runs) / "jobs.lock", _DOOR_SECONDS) as alone:
+        with locked(make_folder_within(self.journal.workspace.runs) / "jobs.lock", _DOOR_SECONDS) as alone:
             if not alone:
                 raise LlmopsError(
                     "jobs_busy",

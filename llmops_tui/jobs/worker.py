@@ -19,6 +19,7 @@ from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.safe_text import safe_line
 from llmops_tui.trouble import explained
+from llmops_tui.workspace.catalogue import wait_as_a_job
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.seals import seal_at_end, wrote_something
@@ -71,6 +72,7 @@ class JobContext:
 
 def run(workspace: Workspace, job_id: str) -> int:
     """Do the work of one job; returns the exit code of the process."""
+    wait_as_a_job()
     store = JobStore(Journal(workspace))
     job = store.get(job_id)
     context = JobContext(workspace, job_id, store, store.folder(job))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.evaluation.running.cache import AnswerCache
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.series import made_at, series_of_settings
-from llmops_tui.keeping.text_search import TextSearch
+from llmops_tui.keeping.text_search import TextSearch, has_words
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -71,7 +72,7 @@ def look(workspace: Workspace, ids: Sequence[str], words: str = "", *, everythin
     said = TextSearch([words])
     for name in _searched(workspace):
         path = workspace.root / name
-        if _SET_ASIDE.search(name) and (everything or said.finds_in(path)):
+        if _SET_ASIDE.search(name) and (everything or said.finds_in(path) or has_words(path, words)):
             files.add(path)
     made = itertools.chain.from_iterable(
         _made_of(workspace, ids[at : at + _BATCH]) for at in range(0, len(ids), _BATCH)
@@ -92,6 +93,26 @@ def forget_answers(workspace: Workspace, ids: Sequence[str]) -> int:
         return gone
     finally:
         cache.close()
+
+
+def other_traces(workspace: Workspace, ids: Sequence[str]) -> tuple[str, ...]:
+    """What other traces have texts of these, such as later turns of a conversation, which repeat all before them: a line."""
+    chosen = set(ids)
+    found: set[str] = set()
+
+    def others(after: str) -> list[Any]:
+        sql = "SELECT id, concat_ws(chr(10), output, messages::VARCHAR) FROM requests WHERE id > ? ORDER BY id LIMIT ?"
+        return Catalogue(workspace).read(lambda book: book.execute(sql, [after, _BATCH]).fetchall())
+
+    for search, _ in texts_of(workspace, ids):
+        after = ""
+        while rows := others(after):
+            after = rows[-1][0]
+            raw = {str(one): str(text).encode("utf-8", "replace") for one, text in rows if one not in chosen}
+            if search.finds(b"\n".join(raw.values())):
+                found |= {one for one, text in raw.items() if search.finds(text)}
+    first = min(found, default="")
+    return (f"{len(found):,} other traces, such as {first} (llmops traces remove {first})",) if found else ()
 
 
 def texts_of(workspace: Workspace, ids: Sequence[str]) -> Iterator[tuple[TextSearch, set[str]]]:
@@ -142,9 +163,11 @@ def _searched(workspace: Workspace) -> list[str]:
     found = []
     for name in sealed_files(workspace.root):
         if not name.startswith(apart) and not name.endswith((".db", ".duckdb")):
-            size = (workspace.root / name).stat().st_size
-            if size <= LARGE or _LOG.search(name) or _SET_ASIDE.search(name):
-                found.append(name)
+            # A log that is turned just now has another name.
+            with contextlib.suppress(FileNotFoundError):
+                size = (workspace.root / name).stat().st_size
+                if size <= LARGE or _LOG.search(name) or _SET_ASIDE.search(name):
+                    found.append(name)
     return found
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.keeping.backup import only_keeper
-from llmops_tui.keeping.elsewhere import Elsewhere, forget_answers, look
+from llmops_tui.keeping.elsewhere import Elsewhere, forget_answers, look, other_traces
 from llmops_tui.keeping.erasing import erase_deleted, note_erasing
 from llmops_tui.keeping.taking import take_away
 from llmops_tui.traces.store import TraceFilter, TraceStore
@@ -149,7 +149,9 @@ def _chosen(workspace: Workspace, wanted: TraceFilter, trace: str) -> list[str]:
 
 def _elsewhere(workspace: Workspace, ids: Sequence[str], wanted: TraceFilter, trace: str) -> Elsewhere:
     words = "" if trace or wanted.text.startswith("~") else wanted.text
-    return look(workspace, ids, words, everything=not trace and wanted == TraceFilter())
+    everything = not trace and wanted == TraceFilter()
+    found = look(workspace, ids, words, everything=everything)
+    return found if everything else replace(found, staying=(*found.staying, *other_traces(workspace, ids)))
 
 
 def _names(workspace: Workspace, found: Elsewhere) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def _look(path: Path, passphrase: str, read: dict[str, dict[str, str]]) -> Looke
     damaged = [name for name, digest in own.items() if digest != manifest.files[name][0]]
     trouble += _shortly(damaged, "is damaged")
     for place in sorted(set(manifest.elsewhere.values())):
-        needed = [name for name, where in manifest.elsewhere.items() if where == place]
+        needed = [name for name, where in manifest.elsewhere.items() if where == place and name in manifest.files]
         there = read.get(place)
         if there is None:
             trouble.append(f"it needs {place}, which is not there")

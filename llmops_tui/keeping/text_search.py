@@ -63,6 +63,21 @@ class TextSearch:
         return False
 
 
+def has_words(path: Path, words: str) -> bool:
+    """Whether a plain file has some words, whole and in whatever case, as a filter takes them; short ones are not looked for."""
+    cases = (words, words.lower(), words.upper(), words.title())
+    forms = {form.lower() for each in cases for form in _forms(each) if len(form) >= SHORTEST}
+    longest = max(map(len, forms), default=0)
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        tail = b""
+        while forms and (part := file.read(_AT_ONCE)):
+            data = (tail + part).lower()
+            if any(form in data for form in forms):
+                return True
+            tail = part[-longest:]
+    return False
+
+
 def _forms(text: str) -> set[bytes]:
     plain = text.strip()
     forms = (plain, json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1])

@@ -27,8 +27,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# How long one waits for the book: somebody who sits before it, and a job, whose whole work would fail.
 LOCK_SECONDS = 10.0
+JOB_LOCK_SECONDS = 120.0
 _POLL_SECONDS = 0.01
+_usual_seconds = LOCK_SECONDS
+
+
+def wait_as_a_job() -> None:
+    """From now on this process waits for the book as long as a job does."""
+    global _usual_seconds  # noqa: PLW0603  a process is a job's or it is not
+    _usual_seconds = JOB_LOCK_SECONDS
 
 
 class Catalogue:
@@ -41,11 +50,11 @@ class Catalogue:
         self,
         workspace: Workspace,
         *,
-        lock_seconds: float = LOCK_SECONDS,
+        lock_seconds: float | None = None,
         migrations: tuple[Migration, ...] = MIGRATIONS,
     ) -> None:
         self.workspace = workspace
-        self._lock_seconds = lock_seconds
+        self._lock_seconds = _usual_seconds if lock_seconds is None else lock_seconds
         self._migrations = migrations
 
     def write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:

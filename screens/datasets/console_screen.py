@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import on
+from textual import getters, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -15,7 +15,8 @@ from textual.widgets import DataTable, Input, Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.datasets.looking import ColumnSuggester
+from screens.datasets.sql_suggester import ColumnSuggester
+from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
@@ -33,6 +34,7 @@ _WORDS = (
 class ConsoleScreen(Modal[str | None]):
     """Gives the reference of a dataset that was kept, or nothing."""
 
+    app = getters.app(Shell)
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape", "close", "Close"),
@@ -115,18 +117,15 @@ class ConsoleScreen(Modal[str | None]):
 
     def action_keep(self) -> None:
         """Keep all that the query gives as a dataset."""
+        self.run_worker(self._keep(), group="keep", exclusive=True, exit_on_error=False)
 
-        def answered(name: str | None) -> None:
-            if name:
-                self.run_worker(self._keep(name), group="keep", exclusive=True, exit_on_error=False)
-
-        self.app.push_screen(
-            LineDialog("Keep as the dataset", "a new name, or that of an old one for its next version"), answered
-        )
-
-    async def _keep(self, name: str) -> None:
+    async def _keep(self) -> None:
         from llmops_tui.datasets.console import save_query
 
+        hint = "a new name, or that of an old one for its next version"
+        name = await self.app.ask(LineDialog("Keep as the dataset", hint))
+        if not name:
+            return
         text = self.query_one("#sql-text", Input).value
         note = self.query_one("#sql-note", Static)
         try:

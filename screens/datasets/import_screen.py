@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -15,58 +15,28 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line, safe_text
-from screens.datasets.commands import follow
 from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.importing import Preview
     from llmops_tui.datasets.raw import RawFile
-    from screens.datasets.screen import DatasetsScreen
 
 _SHOWN_ROWS = 12
 _PAGE = 40
 
 
-async def open_import(screen: DatasetsScreen, paths: list[Path], table: str = "") -> None:
-    """Look at files, show what they seem to hold, and import them where that is confirmed."""
-    from llmops_tui.datasets.importing import ENTRY, preview, start_arguments
-    from llmops_tui.errors import InputRefusedError
+@dataclass(frozen=True)
+class ImportChoice:
+    """How files are to be read: into which dataset, in which format, with which column for which role."""
 
-    try:
-        seen = await asyncio.to_thread(lambda: preview(screen.services.datasets, paths, table=table))
-    except InputRefusedError as error:
-        if error.code != "table_needed":
-            raise
-        name = await _choose_table(screen, paths[0])
-        if name is not None:
-            await open_import(screen, paths, name)
-        return
-    choice = await screen.app.push_screen_wait(ImportScreen(seen, paths))
-    if choice is None:
-        return
-    arguments = start_arguments(paths, choice["name"], choice["format"], choice["mapping"], table=table)
-    job = await asyncio.to_thread(
-        lambda: screen.services.jobs.start(
-            kind="import", title=f"import {choice['name']}", entry=ENTRY, arguments=arguments
-        )
-    )
-    made = await follow(screen, job, "")
-    apart = f", {made['rejected']:,} set apart" if made["rejected"] else ""
-    screen.app.say(f"{made['dataset']}@{made['version']}: {made['rows']:,} rows{apart}.")
-    await screen.refresh_data(f"{made['dataset']}@{made['version']}")
+    name: str
+    format: str
+    mapping: dict[str, str]
 
 
-async def _choose_table(screen: DatasetsScreen, path: Path) -> str | None:
-    from llmops_tui.datasets.sources.typed import open_sqlite
-
-    names = await asyncio.to_thread(lambda: open_sqlite(path).table_names())
-    choices = [Choice(name, name) for name in names if not name.startswith("sqlite_")]
-    return await screen.app.push_screen_wait(ChoiceDialog(f"Which table of {path.name}", choices))
-
-
-class ImportScreen(ModalScreen[dict[str, Any] | None]):
-    """What files seem to hold. Gives name, format and mapping, or nothing."""
+class ImportScreen(ModalScreen[ImportChoice | None]):
+    """What files seem to hold. Gives how they are to be read, or nothing."""
 
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
@@ -189,7 +159,7 @@ class ImportScreen(ModalScreen[dict[str, Any] | None]):
 
     def action_accept(self) -> None:
         """Import."""
-        self.dismiss({"name": self._dataset, "format": self._format, "mapping": self._mapping})
+        self.dismiss(ImportChoice(self._dataset, self._format, self._mapping))
 
     def action_give_up(self) -> None:
         """Import nothing."""

@@ -1,90 +1,108 @@
-"""Reads the record under the cursor and shows it: its model's tokens too, where they are wanted."""
+"""The record under the cursor of the rows: its model's tokens too, where they are wanted."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.actions import screen_place
+from screens.datasets import drawing
+from screens.datasets.operation import Operation, OperationWanted
 from screens.datasets.record import SHAPES, Shape, record_content, token_summary
-from screens.datasets.table import RowTable
-from screens.widgets.panel import Panel
+from screens.shell import outside_editor
+from screens.shell.pane import Pane
+from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.records import Row
+    from llmops_tui.datasets.store import DatasetVersion
     from llmops_tui.datasets.tokens import ModelText, TokenView
-    from screens.datasets.screen import DatasetsScreen
 
 
-class RecordPane:
-    """The record pane of the datasets screen."""
+class RecordPane(Pane):
+    """One record, in one of four shapes.
 
-    def __init__(self, screen: DatasetsScreen) -> None:
-        self._screen = screen
+    Attributes:
+        number: the row that is shown; none where there is none.
+        row: what it holds.
+        model_name: the model whose tokens are counted; empty where there is none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(title="Record", jump_key="e", id="datasets-record", help_text=drawing.HELP_RECORD)
         self.number: int | None = None
         self.row: Row | None = None
-        self.shape: Shape = "conversation"
         self.model_name = ""
+        self._version: DatasetVersion | None = None
+        self._wanted: int | None = None
+        self._shape: Shape = "conversation"
         self._text: ModelText | None = None
         self._tokens: dict[int, TokenView] = {}
 
-    def forget(self) -> None:
-        """Another version is open: nothing that was read holds."""
-        self.number, self.row = None, None
-        self._tokens.clear()
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(id="record-scroll", can_focus=True):
+            yield Static("", id="record-text", markup=False)
 
-    def close(self) -> None:
+    def on_unmount(self) -> None:
         """End the tokenizer's processes."""
         if self._text is not None:
             self._text.close()
 
-    def next_shape(self) -> None:
-        """Conversation, tokens, template, JSON."""
-        self.shape = SHAPES[(SHAPES.index(self.shape) + 1) % len(SHAPES)]
+    def open(self, version: DatasetVersion | None) -> None:
+        """Another version is open: nothing that was read holds."""
+        self._version, self._wanted, self.number, self.row = version, None, None, None
+        self._tokens.clear()
+        if version is None:
+            self.query_one("#record-text", Static).update("")
+
+    def look(self, version: DatasetVersion, number: int | None) -> None:
+        """Show a row of the version; nothing where another is open meanwhile."""
+        if self._version is version:
+            self._wanted = number
+            self.act("record", self._read)
 
     async def find_model(self) -> None:
         """Take the first model whose tokenizer can be used, unless one was chosen."""
         if not self.model_name:
-            models = await asyncio.to_thread(lambda: self._screen.services.models.all())
-            self.model_name = next((m.name for m in models if m.kind == "gguf" and m.present), "")
+            models = await asyncio.to_thread(lambda: self.services.models.all())
+            found = next((m.name for m in models if m.kind == "gguf" and m.present), "")
+            self.model_name = self.model_name or found
 
-    def use_model(self, name: str) -> None:
-        """Count tokens with another model from now on."""
-        self.model_name = name
-        self._tokens.clear()
-        self.shape = "tokens" if self.shape not in {"tokens", "template"} else self.shape
-        self._screen.act("record", self.read)
-
-    async def read(self) -> None:
-        """Read and show the row under the cursor."""
-        screen = self._screen
-        version, number = screen.version, screen.query_one("#row-table", RowTable).row
+    async def _read(self) -> None:
+        """Read and show the row that is wanted."""
+        version, number = self._version, self._wanted
         if version is None or number is None:
             self.number, self.row = None, None
-            screen.query_one("#record-text", Static).update("")
+            self.query_one("#record-text", Static).update("")
             return
         if self.number != number or self.row is None:
             found = await asyncio.to_thread(version.rows_at, [number])
-            if screen.version != version or not found:
+            if self._version is not version or self._wanted != number or not found:
                 return
             self.number, self.row = number, found[0]
-            screen.query_one("#record-scroll").scroll_home(animate=False)
-        problem = ""
-        if self.shape in {"tokens", "template"} and number not in self._tokens:
+            self.query_one("#record-scroll").scroll_home(animate=False)
+        shape, row, problem = self._shape, self.row, ""
+        view = self._tokens.get(number)
+        if shape in {"tokens", "template"} and view is None:
             try:
-                self._tokens[number] = await asyncio.to_thread(self._read_tokens, version.kind, self.row)
+                view = await asyncio.to_thread(self._read_tokens, version.kind, row)
             except LlmopsError as error:
                 problem = error.told
-        view = self._tokens.get(number)
-        content = record_content(version.kind, self.row, self.shape, view, problem)
-        screen.query_one("#record-text", Static).update(content)
-        panel = screen.query_one("#record", Panel)
-        panel.set_title("Record", f"{number:,} · " + " · ".join(f"[{s}]" if s == self.shape else s for s in SHAPES))
-        shown = token_summary(view, problem) if view is not None or self.shape == "tokens" else ""
-        panel.set_note(f"{shown} · {self.model_name}" if shown else "")
+            if self._version is not version or self._wanted != number:
+                return
+            if view is not None:
+                self._tokens[number] = view
+        self.query_one("#record-text", Static).update(record_content(version.kind, row, shape, view, problem))
+        self.set_title("Record", f"{number:,} · " + " · ".join(f"[{s}]" if s == shape else s for s in SHAPES))
+        told = token_summary(view, problem) if view is not None or shape == "tokens" else ""
+        self.set_note(f"{told} · {self.model_name}" if told else "")
 
     def _read_tokens(self, kind: str, row: Row) -> TokenView:
         from llmops_tui.datasets.tokens import ModelText
@@ -94,7 +112,58 @@ class RecordPane:
                 "no_model", "there is no model whose tokens could be counted", f"{screen_place('models')} adds one."
             )
         if self._text is None or self._text.model.name != self.model_name:
-            old, self._text = self._text, ModelText(self._screen.services.models.get(self.model_name))
+            old, self._text = self._text, ModelText(self.services.models.get(self.model_name))
             if old is not None:
                 old.close()
         return self._text.view(kind, row)
+
+    # ── actions ──
+
+    def action_shape(self) -> None:
+        """The next shape: conversation, tokens, template, JSON."""
+        self._shape = SHAPES[(SHAPES.index(self._shape) + 1) % len(SHAPES)]
+        self.act("record", self._read)
+
+    def action_model(self) -> None:
+        """Choose the model whose tokenizer and template are used."""
+        self.act("model", self._choose_model)
+
+    async def _choose_model(self) -> None:
+        models = await asyncio.to_thread(self.services.models.all)
+        choices = [Choice(m.name, m.name, m.quantization) for m in models if m.kind == "gguf" and m.present]
+        empty = f"No GGUF models. {screen_place('models')} adds one."
+        name = await self.shell.ask(ChoiceDialog("Count in tokens of", choices, empty))
+        if name is not None:
+            self.model_name = name
+            self._tokens.clear()
+            self._shape = "tokens" if self._shape not in {"tokens", "template"} else self._shape
+            self.act("record", self._read)
+
+    def action_profile(self) -> None:
+        """The profile of the version, with the model's tokens."""
+        if self._version is not None:
+            from screens.datasets.profile_screen import ProfileScreen
+
+            utf8 = self.shell.profile.utf8
+            self.shell.push_screen(ProfileScreen(self.services, self._version, self.model_name, utf8=utf8))
+
+    def action_edit(self) -> None:
+        """Edit the row as JSON in $EDITOR; what comes back makes a new version."""
+        version, number, row = self._version, self.number, self.row
+        if version is None or number is None or row is None:
+            return
+        text = json.dumps(row, ensure_ascii=False, indent=2)
+        changed = outside_editor.edit_outside(self.shell, text, f"row-{number}.json")
+        if changed is None or changed == text:
+            return
+        try:
+            value = json.loads(changed)
+        except ValueError as error:
+            why = f"row {number:,} is no JSON any more: {error}"
+            self.shell.report(LlmopsError("not_json", why, "It stays as it was."))
+            return
+        if not isinstance(value, dict):
+            why = f"row {number:,} is no object any more"
+            self.shell.report(LlmopsError("not_json", why, "It stays as it was."))
+            return
+        self.post_message(OperationWanted(Operation(version, "edit", {"edits": {str(number): value}})))

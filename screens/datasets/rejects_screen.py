@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -17,24 +16,6 @@ from screens.widgets.modal import Modal
 if TYPE_CHECKING:
     from llmops_tui.datasets.sources.base import Reject
     from llmops_tui.datasets.store import DatasetVersion
-    from screens.datasets.screen import DatasetsScreen
-
-_SHOWN = 500
-
-
-async def open_rejects(screen: DatasetsScreen, version: DatasetVersion) -> None:
-    """Show what the import that a version goes back to set apart."""
-    from llmops_tui.datasets.rejects import read_rejects
-
-    log = {v.number: v for v in screen.logs[version.dataset]}
-    at: DatasetVersion = version
-    while at.recipe.operation != "import" and at.parent is not None and at.parent in log:
-        at = log[at.parent]
-    found = await asyncio.to_thread(read_rejects, screen.services.workspace, at, _SHOWN)
-    if not found:
-        screen.app.say(f"Nothing was set apart when {at.ref} was imported.")
-        return
-    screen.app.push_screen(RejectsScreen(at, found))
 
 
 class RejectsScreen(Modal[None]):

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 
 from llmops_tui.monitoring.recorder import Moment
 from llmops_tui.safe_text import safe_line
-from screens.monitor import drawing
+from screens.monitor.machine_drawing import HELP_MACHINE, machine
 from screens.shell.pane import Pane
 from screens.widgets.line_list import LineList
 
@@ -19,7 +19,7 @@ class MachinePane(Pane):
     """As high as what it shows, up to a quarter of the terminal."""
 
     def __init__(self) -> None:
-        super().__init__(title="Machine", jump_key="m", id="monitor-machine", help_text=drawing.HELP_MACHINE)
+        super().__init__(title="Machine", jump_key="m", id="monitor-machine", help_text=HELP_MACHINE)
 
     def compose(self) -> ComposeResult:
         """The lines."""
@@ -29,7 +29,7 @@ class MachinePane(Pane):
         """Draw a moment."""
         lines = self.query_one(LineList)
         terminal = self.shell.size
-        shown = drawing.machine(moment, lines.size.width or terminal.width - _FRAME, utf8=self.shell.profile.utf8)
+        shown = machine(moment, lines.size.width or terminal.width - _FRAME, utf8=self.shell.profile.utf8)
         height = max(2, min(len(shown), terminal.height // 4))
         if lines.styles.height is None or lines.styles.height.value != height:
             # Every height that is set lays the screen out anew.

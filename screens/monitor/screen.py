@@ -11,10 +11,10 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 
 from screens.actions import bindings_of
-from screens.monitor import drawing
 from screens.monitor.alerts_pane import AlertsPane
 from screens.monitor.engines_pane import EnginesPane
 from screens.monitor.history_pane import HistoryPane
+from screens.monitor.machine_drawing import machine
 from screens.monitor.machine_pane import MachinePane
 from screens.monitor.processes_pane import ProcessesPane
 from screens.monitor.what_ran import show_incident, show_what_ran
@@ -122,7 +122,7 @@ class MonitorScreen(LiveScreen):
         """The moment as text and as JSON."""
         if self.moment is None:
             return []
-        lines = ["".join(text for text, _ in line) for line in drawing.machine(self.moment, 120, utf8=True)]
+        lines = ["".join(text for text, _ in line) for line in machine(self.moment, 120, utf8=True)]
         return [
             ("machine", "\n".join(lines)),
             ("JSON", json.dumps(self.moment.as_dict(), default=str, indent=1)),

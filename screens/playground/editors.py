@@ -1,70 +1,136 @@
-"""The middle column: system and user templates, and a field for each variable they use."""
+"""The middle column: the draft in its editors, kept on disk as it is typed."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
-from textual.content import Content
+from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Input, Static
 
-from llmops_tui.safe_text import count_hidden
-from screens.widgets.fields import Editor, Field
+from llmops_tui.errors import LlmopsError
+from screens.playground.draft_writer import DraftWriter
+from screens.playground.state import PlaygroundState
+from screens.playground.template_pane import TemplatePane
+from screens.playground.variables_pane import VariablesPane
+from screens.shell.acting import Acting
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.drafts import Draft
+    from screens.services import Services
+
+_HELP_SYSTEM = "The system template: who the model is and what rules hold. It may stay empty."
+_HELP_USER = "The user template, in Jinja: {{ name }} becomes a variable with a field below. It is kept as you type."
+_HINT_SYSTEM = "who the model is (may stay empty)"
+_HINT_USER = "what you ask; {{ name }} makes a variable"
 
 
-class TemplateEditor(Editor):
-    """A text area for a template; says at its border where it hides characters."""
-
-    def __init__(self, *, placeholder: str, id: str) -> None:  # noqa: A002
-        super().__init__(id=id, soft_wrap=True, tab_behavior="focus", placeholder=Content(placeholder), compact=True)
-
-    @property
-    def hidden_characters(self) -> int:
-        """How many characters of the text cannot be seen."""
-        return count_hidden(self.text)
-
-
-class VariableFields(VerticalScroll):
-    """One field a variable."""
+class Editors(Vertical, Acting):
+    """Two templates and the values of their variables."""
 
     class Changed(Message):
-        """A value was changed."""
+        """The draft is another one."""
 
-        def __init__(self, name: str, value: str) -> None:
-            super().__init__()
-            self.name = name
-            self.value = value
-
-    def __init__(self) -> None:
-        super().__init__(id="variable-fields", can_focus=False)
-        self._names: list[str] = []
+    def __init__(self, state: PlaygroundState, services: Services) -> None:
+        super().__init__(id="middle", classes="column")
+        self._state = state
+        self._writer = DraftWriter(services, self._start_writing, self._report)
+        self._system = TemplatePane(
+            "system", title="System", jump_key="s", placeholder=_HINT_SYSTEM, help_text=_HELP_SYSTEM
+        )
+        self._user = TemplatePane("user", title="User", jump_key="u", placeholder=_HINT_USER, help_text=_HELP_USER)
+        self._variables = VariablesPane(state)
 
     def compose(self) -> ComposeResult:
-        """Nothing until the variables are known."""
-        yield Static("The templates use no variables. Write {{ name }} to make one.", classes="muted", markup=False)
+        """Three panes."""
+        yield self._system
+        yield self._user
+        yield self._variables
 
-    async def show(self, names: list[str], values: dict[str, str]) -> None:
-        """Show fields for these variables, keeping those that are there."""
-        if names == self._names:
-            for field in self.query(Input):
-                value = values.get(field.name or "", "")
-                if field.value != value:
-                    with field.prevent(Input.Changed):
-                        field.value = value
-            return
-        self._names = names
-        await self.remove_children()
-        if not names:
-            await self.mount(*self.compose())
-            return
-        rows = []
-        for name in names:
-            field = Field(values.get(name, ""), name=name, compact=True)
-            rows.append(Horizontal(Static(name, classes="variable-name", markup=False), field, classes="variable-row"))
-        await self.mount(*rows)
+    # ── showing ──
 
-    @on(Input.Changed)
-    def _field_changed(self, event: Input.Changed) -> None:
+    def show(self, draft: Draft) -> None:
+        """Put a draft into the editors; it is on disk already."""
+        self._state.draft = draft
+        self._system.show(draft.system)
+        self._user.show(draft.template)
+
+    async def show_variables(self, names: list[str]) -> None:
+        """Show fields for these variables."""
+        await self._variables.show(names)
+
+    def show_title(self) -> None:
+        """Say in the title which version the text is."""
+        state = self._state
+        matching = state.matching
+        where = f"@{matching.number}" if matching else f"@{state.next_number} draft"
+        self._user.set_title("User", f"{state.name} {where}")
+
+    def focus_user(self) -> None:
+        """Give the focus to the user's template."""
+        self._user.focus_editor()
+
+    # ── changing ──
+
+    @on(TemplatePane.Edited)
+    def _template_edited(self, event: TemplatePane.Edited) -> None:
         event.stop()
-        self.post_message(self.Changed(event.input.name or "", event.value))
+        if event.pane is self._system:
+            self.edit(system=event.text)
+        else:
+            self.edit(template=event.text)
+
+    @on(VariablesPane.Changed)
+    def _variable_changed(self, event: VariablesPane.Changed) -> None:
+        event.stop()
+        self.edit(variables=self._state.draft.variables | {event.name: event.value})
+
+    def edit_what_stands(self) -> None:
+        """Take in what was typed and not told yet."""
+        self.edit(system=self._system.text, template=self._user.text)
+
+    def edit(self, **changes: Any) -> None:
+        """Change the draft; it is kept at once."""
+        draft = replace(self._state.draft, **changes)
+        if draft == self._state.draft:
+            return
+        self._state.draft = draft
+        self.keep()
+        self.post_message(self.Changed())
+
+    def put(self, draft: Draft) -> None:
+        """Put another draft into the editors, and keep it."""
+        self.show(draft)
+        self.keep()
+
+    def edit_outside(self) -> None:
+        """Open the template with the focus, or else the user's, in $EDITOR."""
+        (self._system if self._system.has_focus_within else self._user).edit_outside(self._state.name)
+
+    # ── keeping ──
+
+    def keep(self) -> None:
+        """Keep the draft as it is now, and look for its variables."""
+        self._state.prompt = self._state.name
+        self._writer.write(self._state.prompt, self._state.draft)
+        self._variables.look_soon()
+
+    async def written(self) -> None:
+        """Wait until the draft is on disk."""
+        await self._writer.written()
+
+    def on_unmount(self) -> None:
+        """The last keys before leaving are kept too, even those of which no message came any more."""
+        state = self._state
+        draft = replace(state.draft, system=self._system.text, template=self._user.text)
+        changed = bool(state.versions) and draft != state.draft
+        self._writer.write_now(state.name, draft if changed else None)
+
+    def _start_writing(self, writing: Coroutine[Any, Any, None]) -> None:
+        self.run_worker(writing, group="drafts", exit_on_error=False)
+
+    def _report(self, error: LlmopsError) -> None:
+        self.shell.report(error)

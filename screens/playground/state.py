@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from llmops_tui.prompts.drafts import Draft
+from llmops_tui.prompts.drafts import Draft, Session
 
 if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
     from screens.services import Services
+
+UNTITLED = "untitled"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,13 @@ class Loaded:
 
 @dataclass
 class PlaygroundState:
-    """The state behind the playground's widgets."""
+    """The state behind the playground's panes.
+
+    All read it; the editors change the draft, and the screen the rest.
+
+    Attributes:
+        opened: set once the workspace was read for the first time, or could not be.
+    """
 
     draft: Draft = field(default_factory=Draft)
     prompt: str | None = None
@@ -38,7 +47,7 @@ class PlaygroundState:
     versions: list[PromptVersion] = field(default_factory=list)
     models: list[Model] = field(default_factory=list)
     model_name: str | None = None
-    marked: str | None = None
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
     _parameters: SamplingParameters | None = None
 
     @property
@@ -53,6 +62,11 @@ class PlaygroundState:
     @parameters.setter
     def parameters(self, parameters: SamplingParameters | None) -> None:
         self._parameters = parameters
+
+    @property
+    def name(self) -> str:
+        """The name that the prompt has, or gets."""
+        return self.prompt or UNTITLED
 
     @property
     def model(self) -> Model | None:
@@ -75,6 +89,30 @@ class PlaygroundState:
     def next_number(self) -> int:
         """The number the draft would get."""
         return max((v.number for v in self.versions), default=0) + 1
+
+    @property
+    def draft_number(self) -> int | None:
+        """The number that text which is in no version would get; none where there is no such text."""
+        return self.next_number if self.dirty else None
+
+    @property
+    def session(self) -> Session:
+        """Where the playground is, to begin there again."""
+        return Session(self.prompt, self.model_name, self.parameters)
+
+    def add(self, version: PromptVersion) -> None:
+        """Go on from a version that has the draft's text; it may have been made just now."""
+        self.draft = replace(self.draft, base=version.number)
+        if version.prompt == self.name and all(known.number != version.number for known in self.versions):
+            self.versions.insert(0, version)
+
+    def take(self, loaded: Loaded) -> None:
+        """Replace what was read before; the draft stays, and the model where it is still there."""
+        self.prompts, self.versions, self.models, self.prompt = (
+            loaded.prompts, loaded.versions, loaded.models, loaded.prompt,
+        )  # fmt: skip
+        if self.model is None and self.models:
+            self.model_name = self.models[0].name
 
 
 def read(services: Services, prompt: str | None) -> Loaded:

@@ -19,7 +19,10 @@ Work = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Acting(DOMNode):
-    """A part of the app that does things."""
+    """A part of the app that does things.
+
+    Name it last among the bases: styles, and what is asked for by type, follow the first base that is a node.
+    """
 
     app = getters.app(Shell)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 
 
-class BaseScreen(Acting, PlaceScreen):
+class BaseScreen(PlaceScreen, Acting):
     """A screen of the app. Subclasses give ``scope``, ``about`` and :meth:`compose_body`."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]  # noqa: RUF012  declared so by Textual

@@ -16,7 +16,13 @@ from screens.widgets.modal import Modal
 
 def show_keys(action: Action, keymap: dict[str, str]) -> str:
     """The keys of an action as people read them, the user's where they differ."""
-    names = {"question_mark": "?", "slash": "/", "escape": "esc"}
+    names = {
+        "question_mark": "?",
+        "slash": "/",
+        "escape": "esc",
+        "left_square_bracket": "[",
+        "right_square_bracket": "]",
+    }
     return "  ".join(names.get(key, key) for key in keymap.get(action.id, action.keys).split(","))
 
 

@@ -107,3 +107,24 @@ def test_a_full_disk_costs_what_cannot_be_written_and_says_so(folder: Path, monk
         log.write(b"lost too\n")
     log.write(b"after\n")
     assert kept(folder) == b"before\n[llmops: 14 bytes could not be written here]\nafter\n"
+
+
+def test_a_disk_that_was_full_as_a_log_was_turned_loses_only_what_came_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / NAME
+    log = OutputLog(path, MOST)
+    for turn in ("head", "1"):
+        log.write(b"before\n" * (MOST // 7))
+        with monkeypatch.context() as full:
+            full.setattr("llmops_tui.jobs.output.append_bytes", _no_space)
+            log.write(b"lost\n" * 100)
+        log.write(f"after {turn}\n".encode())
+    log.close()
+    assert b"after head\n" in kept(folder)
+    assert b"could not be written here" in kept(folder)
+    assert kept(folder).endswith(b"after 1\n")
+
+
+def _no_space(path: Path) -> object:
+    raise OSError(28, "No space left on device", str(path))

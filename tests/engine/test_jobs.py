@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.jobs import worker
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
 from llmops_tui.jobs.worker import _entry
+from llmops_tui.workspace import catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from tests.waiting import wait_for
@@ -329,3 +331,16 @@ def test_a_lost_job_is_recorded_as_that_when_another_goes_on(launcher: JobLaunch
 )
 def test_causes_are_told_in_words(code: int, before: int | None, words: str) -> None:
     assert words in describe_exit(code, before)
+
+
+def test_a_job_has_the_patience_of_a_job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "_usual_seconds", 1.0)
+    monkeypatch.setattr(worker, "_entry", lambda _name: lambda _context: {"seconds": catalogue._usual_seconds})
+    store = JobStore(Journal(workspace))
+    job = store.add(kind="verify", title="look", spec={"entry": "", "arguments": {}})
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert worker.run(workspace, job.id) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert store.get(job.id).result == {"seconds": catalogue.JOB_LOCK_SECONDS}

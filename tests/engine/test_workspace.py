@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from llmops_tui.datasets.console import run_query
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalogue import Catalogue, wait_as_a_job
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.journal import Journal
@@ -114,6 +115,28 @@ def test_a_locked_book_names_the_holder(workspace: Workspace, code: str, target:
     assert caught.value.code == "workspace_locked"
     holder.communicate("")
     Catalogue(workspace).read(lambda book: book.execute("SELECT 1"))
+
+
+def test_a_job_waits_where_somebody_who_sits_before_it_would_give_up(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmops_tui.workspace.catalogue._usual_seconds", 0.3)
+    Catalogue(workspace).write(lambda book: book.execute("SELECT 1"))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_DUCKDB, str(workspace.book)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(LlmopsError, match="stayed locked"):
+        Catalogue(workspace).read(lambda book: book.execute("SELECT 1"))
+    wait_as_a_job()
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(Catalogue(workspace).read, lambda book: book.execute("SELECT 7").fetchone())
+        holder.communicate("")
+        assert read.result() == (7,)
 
 
 def test_a_newer_schema_is_refused_and_its_bytes_stay(workspace: Workspace, catalogue: Catalogue) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,15 @@ from llmops_tui.workspace.trust import trust
 pytest.register_assert_rewrite(*(f"tests.keeping.kills.{name}" for name in ("records", "watching", "work", "keeping")))
 
 
+# What a workspace has lived through began a week ago, whatever day it is: a clock far ahead of it would not be believed.
+BEGAN = float(int(time.time()) - 8 * 86_400)
+
+
 def fill_traces(workspace: Workspace, count: int, start: int = 0) -> None:
     journal = Journal(workspace)
     journal.append_many([
         ("request", f"run_{n:06d}", {
-            "started_at": 1_795_000_000.0 + n, "model": "support-base", "prompt": "triage", "prompt_version": 1,
+            "started_at": BEGAN + n, "model": "support-base", "prompt": "triage", "prompt_version": 1,
             "messages": [{"role": "user", "content": f"question {n}"}], "output": f"answer {n}", "finish_reason": "stop",
             "parameters": {}, "total_ms": 5.0,
         }) for n in range(start, start + count)
@@ -43,7 +48,7 @@ def lived_once(filled_once: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     fill_traces(workspace, 10, 40)
     history = History(workspace.history)
     for second in range(300):
-        history.add(1_795_000_000 + second, {"host.cpu": float(second)})
+        history.add(BEGAN + second, {"host.cpu": float(second)})
     history.close()
     (workspace.logs / "app.log").write_text("a line\n" * 100)
     folder = workspace.runs / "job_old"

@@ -193,8 +193,8 @@ def test_a_full_disk_keeps_the_older_backup(lived: Workspace, tmp_path: Path) ->
 
 
 def untidy(workspace: Workspace) -> None:
-    """What a year of work leaves behind."""
-    long_ago = time.time() - 90 * 86_400
+    """What work leaves behind."""
+    long_ago = time.time() - 40 * 86_400
     for name in ("datasets/" + "a" * 64, "datasets/.staging-x", "models/left"):
         folder = workspace.root / name
         folder.mkdir(parents=True)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.cli.options import Globals
+from llmops_tui.cli.output import Session
+from llmops_tui.cli.serve_address import keys_of
 from llmops_tui.keeping.check import check
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.rules import save_rules
@@ -289,3 +292,15 @@ def test_the_folder_of_a_job_at_work_is_left_to_whoever_is_at_work(lived: Worksp
     seal(lived)
     assert load(lived).files[name] != before
     assert not check(lived).errors
+
+
+def test_a_key_that_is_made_anew_is_ours(lived: Workspace, nobody_wrote: None) -> None:
+    session = Session(Globals(workspace=str(lived.root)))
+    key = keys_of(session, None, no_key=False, host=None)[1]
+    assert key is not None
+    seal(lived)
+    key.unlink()
+    seals._WROTE.clear()
+    keys_of(session, None, no_key=False, host=None)
+    seal(lived)
+    assert check(lived).errors == []

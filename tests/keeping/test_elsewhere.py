@@ -223,3 +223,26 @@ def test_what_is_believed_is_the_last_before_an_unproved_gap(days: set[int], now
     if found is not None:
         later = [day for day in known if day > found]
         assert not later or (later[0] - found > 20 and len(later) < 3)
+
+
+def test_words_are_found_in_what_was_set_aside_in_any_case_as_the_filter_takes_them(lived: Workspace) -> None:
+    ask(lived, 1)
+    aside = lived.logs / "refused-0011-8.json"
+    aside.write_text(json.dumps({"output": "of the ZWIEBELTURMUHR, and Über den Zwiebeltürmen"}))
+    assert plan_trace_removal(lived, TraceFilter.parse(MARK.lower(), 0.0)).files == ("logs/refused-0011-8.json",)
+    assert plan_trace_removal(lived, TraceFilter.parse("über den zwiebeltürmen", 0.0)).files == (
+        "logs/refused-0011-8.json",
+    )
+
+
+def test_a_later_turn_that_repeats_what_was_deleted_is_named(lived: Workspace) -> None:
+    ask(lived, 1)
+    journal = Journal(lived)
+    said = [{"role": "assistant", "content": ONE.replace(" 1 ", " 0 ")}, {"role": "user", "content": "and then?"}]
+    body = {"started_at": LONG_AGO, "model": "m", "output": "so", "messages": said, "finish_reason": "stop"}
+    journal.append("request", "run_later", body)
+    journal.close()
+    done = remove_traces(lived, TraceFilter(), "run_x00000")
+    assert [line for line in done.staying if "other traces" in line] == [
+        "1 other traces, such as run_later (llmops traces remove run_later)"
+    ]

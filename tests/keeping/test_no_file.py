@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +39,7 @@ def test_every_way_to_open_a_file_refuses_what_is_none(tmp_path: Path, make: Cal
     make(path)
     kind = "a pipe" if make is os.mkfifo else "a folder"
     assert kind_of_place(path) == kind
-    for opening in (open_regular, append_bytes, open_given):
+    for opening in (open_regular, append_bytes, lambda place: open_given(place, 100)):
         with pytest.raises(OSError, match="thing") as caught:
             opening(path)
         assert (explained(caught.value) or caught.value).args
@@ -130,3 +132,23 @@ def test_what_a_library_says_of_a_file_is_told_by_the_file(tmp_path: Path) -> No
     assert denied is not None
     assert denied.told.startswith("/x/y: Permission denied. Give yourself the right")
     assert explained(KeyError("x")) is None
+
+
+def test_a_pipe_without_an_end_is_refused_like_a_large_file() -> None:
+    reading, writing = os.pipe()
+    endless = threading.Thread(target=_pour, args=(writing,))
+    endless.start()
+    try:
+        with pytest.raises(LlmopsError) as refused:
+            text_of(Path(f"/dev/fd/{reading}"), 100_000)
+        assert refused.value.code == "file_too_large"
+    finally:
+        os.close(reading)
+        endless.join()
+
+
+def _pour(writing: int) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        while True:
+            os.write(writing, b"x" * 65_536)
+    os.close(writing)

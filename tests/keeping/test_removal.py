@@ -105,12 +105,12 @@ def test_a_model_beside_or_guessing_for_another_is_in_use(sample: Workspace, mon
         if name not in {model.name for model in registry.all()}:
             registry.add(copied(sample.models / f"{name}.gguf"), name)
     loaded = ("it is loaded (llmops model stop support-base+tone)",)
-    assert plan_removal(sample, "support-base").busy == loaded
-    assert plan_removal(sample, "tone").busy == loaded
-    assert plan_removal(sample, "small").busy == (
+    assert plan_removal(sample, "support-base").in_the_way == loaded
+    assert plan_removal(sample, "tone").in_the_way == loaded
+    assert plan_removal(sample, "small").in_the_way == (
         "it guesses for support-base+tone (llmops model stop support-base+tone)",
     )
-    assert plan_removal(sample, "base").busy == plan_removal(sample, "ton").busy == ()
+    assert plan_removal(sample, "base").in_the_way == plan_removal(sample, "ton").in_the_way == ()
 
 
 def test_a_model_in_use_or_once_used_is_not_removed_unasked(sample: Workspace) -> None:
@@ -138,5 +138,5 @@ def test_a_job_at_work_on_a_model_is_named(sample: Workspace, monkeypatch: pytes
     arguments = {"name": "support-base-q4", "nested": [{"model": "support-base+tone"}]}
     job = JobLauncher(sample).start(kind="x", title="quantize it", entry="llmops_tui.x:y", arguments=arguments)
     for name in ("support-base", "support-base-q4"):
-        assert plan_removal(sample, name).busy == (f"{job.id} is at work (quantize it)",)
-    assert plan_removal(sample, "support-base-hf").busy == ()
+        assert plan_removal(sample, name).in_the_way == (f"{job.id} is at work (quantize it)",)
+    assert plan_removal(sample, "support-base-hf").in_the_way == ()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.keeping import encryption, series
-from llmops_tui.keeping.archive import verify
+from llmops_tui.keeping.archive import read_manifest, verify
 from llmops_tui.keeping.series import backup_into
 from llmops_tui.keeping.series_check import verify_series
 from llmops_tui.workspace.layout import Workspace
@@ -106,3 +107,13 @@ def test_where_there_is_no_space_for_a_full_one_it_is_incremental_and_told(
     assert third.manifest.elsewhere
     assert any("no space" in note for note in third.manifest.notes)
     monkeypatch.undo()
+
+
+def test_a_manifest_that_needs_what_it_does_not_name_is_told(
+    lived: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup_into(lived, folder)
+    odd = replace(read_manifest(made.path), elsewhere={"no/file": made.path.name})
+    monkeypatch.setattr("llmops_tui.keeping.series_check.read_manifest", lambda *_given: odd)
+    (one,) = verify_series(folder)
+    assert "'no/file' does not belong there" in one.trouble[0]

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from llmops_tui import settings as settings_module
-from llmops_tui.datasets.importing import import_now, read_rejects, rejects_path
+from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.rejects import read_rejects, rejects_path
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.keeping import gc, removal_of_records, removal_of_traces

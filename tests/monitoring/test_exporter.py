@@ -187,6 +187,8 @@ def test_the_address_is_encrypted_where_a_certificate_is_given(workspace: Worksp
     port = free_port()
     llmops = Llmops(workspace)
     llmops.run("monitor", "--once", "--tls-cert", str(certificate), "--tls-key", str(key), code=2)
+    for unfit in (("--once", "--port", "9000"), ("--no-key",), ("--serve", "--once")):
+        llmops.run("monitor", *unfit, code=2)
     alone = llmops.run("monitor", "--serve", "--port", str(port), "--tls-cert", str(certificate), code=3)
     assert alone["error"]["code"] == "bad_certificate"
     process = subprocess.Popen(

@@ -110,6 +110,8 @@ async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
     """Let the app go on until something holds."""
     for _ in range(3000):
         if condition():
+            # A dialog that was just opened is not composed yet.
+            await pilot.pause()
             return
         await pilot.pause(0.01)
     raise AssertionError("it never happened")

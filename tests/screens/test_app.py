@@ -15,11 +15,11 @@ from llmops_tui.settings import Settings, load_settings, save_settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import write_notice
 from screens import terminal
-from screens.actions import ACTIONS, bindings_of, check_keymap, textual_keymap
+from screens.actions import ACTIONS, bindings_of
 from screens.app import SCREEN_KEYS
 from screens.jobs.jobs_pane import JobsPane
 from screens.jobs.screen import JobsScreen
-from screens.keymap import load_keymap
+from screens.keymap import check_keymap, load_keymap, textual_keymap
 from screens.models.screen import ModelsScreen
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.version_graph import lanes
@@ -48,7 +48,9 @@ async def test_every_screen_opens_by_its_digit(open_app: OpenApp) -> None:
 
 async def test_jump_mode_reaches_every_pane(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        for panel in list(pilot.app.screen.query(Panel)):
+        panels = list(pilot.app.screen.walk_children(Panel))
+        assert len(panels) == 7
+        for panel in panels:
             await pilot.press("ctrl+o")
             assert isinstance(pilot.app.screen, JumpScreen)
             await pilot.press(panel.jump_key)
@@ -65,7 +67,10 @@ async def test_jump_keys_are_told_apart(open_app: OpenApp) -> None:
         for name in SCREEN_KEYS.values():
             await pilot.app.switch_mode(name)
             await settle(pilot)
-            keys = [panel.jump_key for panel in pilot.app.screen.query(Panel)]
+            panels = list(pilot.app.screen.walk_children(Panel))
+            # As jump mode and styles find them: by their type.
+            assert panels == list(pilot.app.screen.query(Panel))
+            keys = [panel.jump_key for panel in panels]
             assert len(keys) == len(set(keys))
             assert not set(keys) & set(SCREEN_KEYS)
 
@@ -97,13 +102,13 @@ async def test_the_palette_finds_actions_prompts_and_models(open_app: OpenApp) -
 
 async def test_a_pane_fills_the_terminal_and_goes_back(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        before = pilot.app.screen.query_one("#user-panel").region
+        before = pilot.app.screen.query_one("#playground-user").region
         await pilot.press("f11")
         await settle(pilot)
-        assert pilot.app.screen.query_one("#user-panel").region.area > 3 * before.area
+        assert pilot.app.screen.query_one("#playground-user").region.area > 3 * before.area
         await pilot.press("f11")
         await settle(pilot)
-        assert pilot.app.screen.query_one("#user-panel").region == before
+        assert pilot.app.screen.query_one("#playground-user").region == before
 
 
 async def test_quit_asks_only_where_work_would_be_lost(open_app: OpenApp, server: FakeModelServer) -> None:
@@ -286,7 +291,17 @@ def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
     for action in ACTIONS:
         keys = action.keys.split(",")
         assert len(keys) >= 2, action.id
-        names = ("slash", "question_mark", "space", "escape", "enter", "plus", "minus")
+        names = (
+            "slash",
+            "question_mark",
+            "space",
+            "escape",
+            "enter",
+            "plus",
+            "minus",
+            "left_square_bracket",
+            "right_square_bracket",
+        )
         assert any(len(k) == 1 or k in names or (k[0] == "f" and k[1:2].isdigit()) for k in keys), action.id
         assert action.help.endswith(".")
 

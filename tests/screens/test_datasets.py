@@ -13,8 +13,13 @@ from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
+from screens.datasets import apply_operation
+from screens.datasets.checks_pane import ChecksPane
+from screens.datasets.record_pane import RecordPane
+from screens.datasets.rows_pane import RowsPane
 from screens.datasets.screen import DatasetsScreen
 from screens.datasets.table import RowTable
+from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 from tests.fakes import hostile_strings
@@ -24,7 +29,7 @@ from tests.screens.conftest import OpenApp, notices, settle, until
 async def go(pilot: Pilot[int]) -> DatasetsScreen:
     """Open the screen and wait until the rows are there."""
     await pilot.press("f9", "2")
-    await until(pilot, lambda: isinstance(pilot.app.screen, DatasetsScreen) and pilot.app.screen.window is not None)
+    await until(pilot, lambda: any(pane.window is not None for pane in pilot.app.screen.query(RowsPane)))
     await settle(pilot)
     screen = pilot.app.screen
     assert isinstance(screen, DatasetsScreen)
@@ -62,19 +67,20 @@ async def test_it_shows_data_versions_columns_rows_and_the_record(open_app: Open
         assert rows.window.columns == ("id", "user", "assistant")
         await until(pilot, lambda: "Triage the customer message" in shown(pilot, "#record-text"))
         await pilot.press("down", "down")
-        await until(pilot, lambda: screen.record.number == 2)
+        await until(pilot, lambda: screen.query_one(RecordPane).number == 2)
         assert "messages" in shown(pilot, "#column-facts")
-        assert "3 set apart" in str(screen.query_one("#rows", Panel).border_title)
+        assert "3 set apart" in str(screen.query_one("#datasets-rows", Panel).border_title)
 
 
 async def test_tokens_that_are_trained_are_told_apart(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
         await table(pilot)
-        await until(pilot, lambda: screen.record.row is not None)
+        await until(pilot, lambda: screen.query_one(RecordPane).row is not None)
         await pilot.press("w")
         await until(
-            pilot, lambda: "trained 21 of 71 tokens ✓" in str(screen.query_one("#record", Panel).border_subtitle)
+            pilot,
+            lambda: "trained 21 of 71 tokens ✓" in str(screen.query_one("#datasets-record", Panel).border_subtitle),
         )
         await pilot.press("w", "w")
         await until(pilot, lambda: '"messages"' in shown(pilot, "#record-text"))
@@ -118,17 +124,20 @@ async def test_a_check_shows_its_rows_is_mended_with_one_key_and_taken_back(open
     async with open_app() as pilot:
         screen = await go(pilot)
         await pilot.press("f5")
-        await until(pilot, lambda: bool(screen.report.get("problems")))
+        checks = screen.query_one(ChecksPane)
+        await until(pilot, lambda: checks.report is not None)
         await settle(pilot)
-        kinds = [p["kind"] for p in screen.report["problems"]]
+        assert checks.report is not None
+        kinds = [p["kind"] for p in checks.report["problems"]]
         options = screen.query_one("#check-list", OptionList)
         options.focus()
         options.highlighted = kinds.index("duplicate")
         await pilot.press("enter")
         await settle(pilot)
-        assert screen.window is not None
+        window = screen.query_one(RowsPane).window
+        assert window is not None
         # The duplicates, each beside the row that it repeats.
-        assert 40 < screen.window.count <= 80
+        assert 40 < window.count <= 80
         await pilot.press("f")
         await until(pilot, lambda: screen.version is not None and screen.version.number == 2)
         await settle(pilot)
@@ -222,6 +231,35 @@ async def test_an_operation_from_the_menu(open_app: OpenApp) -> None:
         assert "cannot be read" in notices(pilot)
 
 
+async def test_a_menu_that_is_left_does_not_replace_what_is_at_work(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = asyncio.Event()
+
+    async def follow(services: Services, _panel: Panel, _job: object) -> dict[str, object]:
+        await done.wait()
+        made = await asyncio.to_thread(services.datasets.restore, "triage@1")
+        return {"dataset": made.dataset, "version": made.number}
+
+    monkeypatch.setattr(apply_operation, "follow_job", follow)
+    async with open_app() as pilot:
+        screen = await go(pilot)
+        monkeypatch.setattr(screen.services.jobs, "start", lambda **_: None)
+        await table(pilot)
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press(*"dedup", "enter")
+        await until(pilot, lambda: pilot.app.screen is screen)
+        for key in ("o", "i"):
+            await pilot.press(key)
+            await until(pilot, lambda: pilot.app.screen is not screen)
+            await pilot.press("escape")
+            await until(pilot, lambda: pilot.app.screen is screen)
+        done.set()
+        await until(pilot, lambda: screen.version is not None and screen.version.ref == "triage@2")
+        await settle(pilot)
+
+
 async def test_one_key_labels_a_row_and_the_next_one_comes(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
@@ -310,6 +348,23 @@ async def test_an_empty_workspace_says_what_to_do(open_app: OpenApp, sample: Wor
             await settle(pilot)
             if pilot.app.screen_stack[-1] is not pilot.app.screen_stack[0]:
                 await pilot.press("escape")
+
+
+async def test_nothing_stays_of_datasets_that_are_gone(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        screen = await go(pilot)
+        await table(pilot)
+        await until(pilot, lambda: screen.query_one(RecordPane).row is not None)
+        Catalogue(sample).write(lambda book: book.execute("DELETE FROM dataset_versions"))
+        await pilot.press("f9", "8")
+        await until(pilot, lambda: pilot.app.screen is not screen)
+        await pilot.press("f9", "2")
+        await until(pilot, lambda: pilot.app.screen is screen and screen.version is None)
+        await settle(pilot)
+        assert screen.query_one(RowsPane).window is None
+        assert screen.query_one(RowsPane).title == "Rows"
+        assert shown(pilot, "#record-text") == ""
+        assert screen.copy_choices() == []
 
 
 async def test_hostile_texts_stay_in_their_cells(open_app: OpenApp, sample: Workspace, tmp_path: Path) -> None:

@@ -19,13 +19,32 @@ from screens.app import SCREEN_KEYS, LlmopsApp
 from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 from tests.fakes import FakeModelServer
-from tests.keeping.test_campaign import COMMANDS
 from tests.screens.conftest import PROFILE, FakeServices, settle, until
-from tests.screens.hostile import CANARY, FORBIDDEN, Watch, make_hostile, no_job_starts, seen_of, watched
+from tests.screens.hostile import (
+    ACTING,
+    CANARY,
+    ESCAPING,
+    FORBIDDEN,
+    Watch,
+    make_hostile,
+    no_job_starts,
+    seen_of,
+    watched,
+)
 from tests.waiting import wait_for
 
 # What ends the app; and what only goes to where the test goes by itself.
 _NOT_TRIED = {"app.quit_app", *(f"app.screen_{digit}" for digit in SCREEN_KEYS)}
+_BAD = ACTING + ESCAPING
+# Commands that look, those that would ask a model of the maker's, and those that are given the maker's names.
+COMMANDS = (
+    ("check",), ("data", "list"), ("prompt", "list"), ("model", "list"), ("job", "list"), ("traces", "list"), ("eval", "list"),
+    ("train", "list"), ("train", "recipes"), ("sql", "SELECT 1"), ("monitor", "alerts"), ("monitor", "--once"), ("gc",), ("doctor",),
+    ("trust",), ("backup", "OUT"), ("model", "show", "helpful"), ("model", "show", "elsewhere"), ("model", "verify", "elsewhere"),
+    ("model", "estimate", "elsewhere"), ("model", "show", _BAD), ("data", "head", _BAD), ("data", "log", _BAD),
+    ("prompt", "show", _BAD), ("prompt", "show", "support"), ("prompt", "run", "support", "--model", "helpful"),
+    ("generate", "--model", "helpful", "--prompt", "hi"), ("embed", "--model", "helpful", "--text", "hi"), ("lineage", "model:helpful"),
+)  # fmt: skip
 # Where nothing is shown that somebody else wrote.
 _OURS_ALONE = {"settings"}
 

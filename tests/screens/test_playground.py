@@ -14,12 +14,13 @@ from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from screens.playground.answer_pane import AnswerPane
 from screens.playground.diff_screen import DiffScreen
-from screens.playground.running import Run
-from screens.playground.runs import RunList
+from screens.playground.prompts_pane import PromptList
+from screens.playground.runs_pane import RunList
 from screens.playground.screen import PlaygroundScreen
-from screens.playground.sidebar import PromptList, VersionList
 from screens.playground.state import Loaded, read
+from screens.playground.versions_pane import VersionList
 from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.stream_view import StreamView
@@ -70,7 +71,7 @@ async def test_a_run_streams_and_unchanged_text_makes_no_version(open_app: OpenA
         await pilot.press("f5")
         server.release(2)
         await until(pilot, lambda: answer(pilot) == "Hello ")
-        assert playground(pilot).running
+        assert playground(pilot).query_one(AnswerPane).running
         server.release(2)
         await settle(pilot)
         assert answer(pilot) == "Hello world."
@@ -105,7 +106,7 @@ async def test_a_slow_look_is_not_shown_over_a_later_one(
 
     async with open_app() as pilot:
         screen = playground(pilot)
-        monkeypatch.setattr("screens.playground.screen.read", held)
+        monkeypatch.setattr("screens.playground.reader.read", held)
         first = asyncio.create_task(screen.refresh_versions())
         await until(pilot, begun.is_set)
         PromptStore(Catalogue(sample)).save("support", system="", template="newer")
@@ -197,6 +198,56 @@ async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) 
         assert [(f.name, f.value) for f in fields] == [("question", "When are you open?"), ("tone", "")]
 
 
+async def test_variables_of_a_text_that_is_gone_are_not_shown(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, begun = threading.Event(), threading.Event()
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        renderer = screen.services.renderer
+        find = renderer.variables
+
+        def held(text: str) -> list[str]:
+            if "{{ gone }}" in text:
+                begun.set()
+                slow.wait(20)
+            return find(text)
+
+        monkeypatch.setattr(renderer, "variables", held)
+        screen.query_one("#user", TextArea).load_text("{{ gone }}")
+        await until(pilot, begun.is_set)
+        screen.open_prompt("triage")
+        await until(pilot, lambda: "triage" in str(screen.query_one("#playground-user").border_title))
+        expected = find(screen.query_one("#user", TextArea).text)
+        slow.set()
+        await settle(pilot)
+        assert [field.name for field in screen.query("#variable-fields Input").results(Input)] == expected
+
+
+async def test_a_prompt_is_opened_even_where_a_run_ends_meanwhile(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, begun = threading.Event(), threading.Event()
+
+    def held(services: Services, prompt: str | None) -> Loaded:
+        if prompt == "triage":
+            begun.set()
+            slow.wait(20)
+        return read(services, prompt)
+
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        monkeypatch.setattr("screens.playground.reader.read", held)
+        screen.open_prompt("triage")
+        await until(pilot, begun.is_set)
+        screen.query_one(AnswerPane).post_message(AnswerPane.Ended())
+        await pilot.pause()
+        slow.set()
+        await settle(pilot)
+        assert screen.state.prompt == "triage"
+        assert screen.query_one("#user", TextArea).text == screen.state.draft.template != "{{ question }}"
+
+
 async def test_the_draft_is_kept_as_it_is_typed(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         await pilot.press("x", "y")
@@ -234,17 +285,18 @@ async def test_f5_before_the_workspace_is_read_runs_what_is_then_seen(
 ) -> None:
     pressed = threading.Event()
 
-    class Told(Run):
-        def __init__(self, screen: PlaygroundScreen) -> None:
-            super().__init__(screen)
-            pressed.set()
+    start = AnswerPane.start
+
+    def told(pane: AnswerPane) -> None:
+        start(pane)
+        pressed.set()
 
     def read_late(services: Services, prompt: str | None) -> Loaded:
         pressed.wait()
         return read(services, prompt)
 
-    monkeypatch.setattr("screens.playground.screen.Run", Told)
-    monkeypatch.setattr("screens.playground.screen.read", read_late)
+    monkeypatch.setattr(AnswerPane, "start", told)
+    monkeypatch.setattr("screens.playground.reader.read", read_late)
     async with open_app(pressed_early=["f5"]) as pilot:
         await settle(pilot)
         assert playground(pilot).query_one("#answer", StreamView).text == "Hello world."
@@ -423,14 +475,14 @@ async def test_any_size_is_survived(open_app: OpenApp, size: tuple[int, int]) ->
 async def test_on_a_narrow_terminal_the_versions_unfold_when_jumped_to(open_app: OpenApp) -> None:
     async with open_app(size=(80, 24)) as pilot:
         screen = playground(pilot)
-        assert not screen.query_one("#versions").region.area
+        assert not screen.query_one("#playground-versions").region.area
         await pilot.press("f9", "v")
         await settle(pilot)
-        assert screen.query_one("#versions").region.area
+        assert screen.query_one("#playground-versions").region.area
         assert screen.focused is screen.query_one(VersionList)
         await pilot.press("escape")
         await settle(pilot)
-        assert not screen.query_one("#versions").region.area
+        assert not screen.query_one("#playground-versions").region.area
 
 
 async def test_hostile_text_is_shown_everywhere_without_a_crash(

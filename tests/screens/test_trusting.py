@@ -6,11 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from screens.base import BaseScreen
-from screens.standing import standing
-from screens.status_feed import StatusFeed
-from screens.trusting import TrustDialog
-from screens.widgets.status_line import Status, StatusLine, StatusPart
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -24,6 +19,11 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import distrust, trust, withdraw
 from screens.app import SCREEN_KEYS
+from screens.shell.base import BaseScreen
+from screens.shell.standing import standing
+from screens.shell.status_feed import StatusFeed
+from screens.shell.status_line import Status, StatusLine, StatusPart
+from screens.shell.trusting import TrustDialog
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
@@ -144,7 +144,7 @@ async def test_what_matters_is_not_pushed_out(open_app: OpenApp, width: int, mon
         screen = pilot.app.screen
         assert isinstance(screen, BaseScreen)
         for status in (FULL, replace(FULL, workspace="ws", model="support-base"), replace(FULL, standing="")):
-            screen.show_status(status)
+            pilot.app.show_status(status)  # type: ignore[attr-defined]
             await settle(pilot)
             assert shown(pilot, "standing") == (f"⚠ {status.standing}" if status.standing else "")
             parts = [part for part in screen.query_one(StatusLine).query(StatusPart) if part.display]

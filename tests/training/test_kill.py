@@ -46,7 +46,7 @@ def store(sample: Workspace) -> RunStore:
     return found
 
 
-def wait(store: RunStore, run: Run, seconds: float = 120) -> str:
+def wait(store: RunStore, run: Run, seconds: float = 900) -> str:
     """Wait until the run's newest job has ended; returns the run's state."""
     deadline = time.monotonic() + seconds
     while True:
@@ -71,7 +71,7 @@ def trainer_of(store: RunStore, run: Run) -> psutil.Process | None:
 
 def kill_when(store: RunStore, run: Run, moment: Any) -> bool:
     """Kill the trainer once ``moment`` says so; false where it ended before that."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         state = store.state(run)
         if state.job is not None and state.job.state.final:
@@ -192,7 +192,7 @@ def test_a_stop_a_pause_and_a_resume(store: RunStore) -> None:
 
 def kill_free(store: RunStore, run: Run, step: int) -> bool:
     """Wait until a step was recorded."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         if (run.folder / "metrics.jsonl").exists() and max(losses(run.folder), default=0) >= step:
             return True

@@ -17,8 +17,10 @@ from llmops_tui.datasets.records import Row, map_texts
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.recognising import KINDS
 from llmops_tui.privacy.replacing import replace_in_text
+from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 from llmops_tui.workspace.ids import ALPHABET
+from llmops_tui.workspace.seals import wrote
 
 # Texts that say what something is, and never what it is about.
 _SKIP = frozenset({"role", "type"})
@@ -117,9 +119,11 @@ class Pseudonyms:
         raise AssertionError("twenty characters of HMAC met twice")
 
     def save(self, folder: Path, name: str) -> None:
-        """Keep the sealed values, in a file named after the key's id and the work."""
+        """Keep the sealed values, beside those from before, in a file named after the key's id and the work."""
         target = make_private_folder(folder / self._key.id) / f"{name}.json"
-        write_atomic(target, json.dumps(dict(sorted(self._sealed.items()))))
+        before = json.loads(read_regular(target)) if target.exists() else {}
+        write_atomic(target, json.dumps(dict(sorted((before | self._sealed).items()))))
+        wrote(target)
 
 
 def reveal_texts(folder: Path, key: Key) -> Callable[[Any], Any]:

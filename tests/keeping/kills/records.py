@@ -7,9 +7,10 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from llmops_tui.datasets.importing import import_now, read_rejects
+from llmops_tui.datasets.importing import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.rejects import read_rejects
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.inference.approved_keys import approve, is_approved
 from llmops_tui.keeping.findings import Finding

@@ -29,7 +29,6 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.keeping.removal_of_work import Work, remove_work
 from llmops_tui.models import tasks
 from llmops_tui.training import checkpoints, runs
-from llmops_tui.training.finish import adapter
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
@@ -121,7 +120,8 @@ def _train(context: JobContext, run_name: str) -> dict[str, Any]:
             _TELL[0].noted("checkpoint", run=run_name, step=step)
         context.report(step / STEPS)
     record.close()
-    return store.finish(run, folder, {"steps": STEPS})
+    store.keep_result(run, {"steps": STEPS})
+    return {"run": run_name, "steps": STEPS}
 
 
 class _Renderer:
@@ -146,12 +146,10 @@ def stand_in() -> None:
     module: Any = evaluation_job
     others: Any = tasks
     asker: Any = Asker
-    finishing: Any = adapter
     supervising: Any = supervisor
     module.TemplateRenderer, module.ResultLog = _Renderer, _KeepingLog
     module.render_all = lambda cases, _prompt, _renderer: [[{"role": "user", "content": str(c.index)}] for c in cases]
     asker.answer = _answer
-    finishing.finish_adapter = lambda *_: {}
     _train.__module__ = tasks.__name__
     others.pretend = _train
     runs.ENTRY = f"{tasks.__name__}:pretend"

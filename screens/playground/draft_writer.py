@@ -1,23 +1,37 @@
-"""Keeps the draft on disk while it is typed: at once, in a thread, and never two writes for one disk to catch up with."""
+"""Writes the draft to disk while it is typed: at once, in a thread, and never two writes for one disk to catch up with."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.drafts import Draft
-    from screens.shell.base import BaseScreen
+    from screens.services import Services
 
 
-class DraftKeeper:
-    """Writes the newest draft of each prompt; drafts that are outdated before their turn are skipped."""
+class DraftWriter:
+    """Writes the newest draft of each prompt; drafts that are outdated before their turn are skipped.
 
-    def __init__(self, screen: BaseScreen) -> None:
-        self._screen = screen
+    Args:
+        services: where drafts are kept.
+        start: begins work beside what is done now.
+        report: tells a failure.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        start: Callable[[Coroutine[Any, Any, None]], object],
+        report: Callable[[LlmopsError], None],
+    ) -> None:
+        self._services = services
+        self._start = start
+        self._report = report
         self._waiting: dict[str, Draft] = {}
         self._failure = ""
         self._idle = asyncio.Event()
@@ -34,26 +48,26 @@ class DraftKeeper:
         while self._waiting:
             prompt, draft = self._waiting.popitem()
             with contextlib.suppress(LlmopsError):  # there is no screen left to tell it on; the log has it
-                self._screen.services.drafts.save(prompt, draft)
+                self._services.drafts.save(prompt, draft)
 
-    def keep(self, prompt: str, draft: Draft) -> None:
-        """Keep a draft; returns before it is written."""
+    def write(self, prompt: str, draft: Draft) -> None:
+        """Write a draft; returns before it is written."""
         idle = not self._waiting
         self._waiting[prompt] = draft
         self._idle.clear()
         if idle:
-            self._screen.run_worker(self._write(), group="drafts", exit_on_error=False)
+            self._start(self._write())
 
     async def _write(self) -> None:
         while self._waiting:
             prompt, draft = next(iter(self._waiting.items()))
             try:
-                await asyncio.to_thread(self._screen.services.drafts.save, prompt, draft)
+                await asyncio.to_thread(self._services.drafts.save, prompt, draft)
                 self._failure = ""
             except LlmopsError as error:
                 # A full disk is told once, not at every key; the next key tries again.
                 if error.code != self._failure:
-                    self._screen.app.report(error)
+                    self._report(error)
                 self._failure = error.code
             finally:
                 if self._waiting.get(prompt) is draft:

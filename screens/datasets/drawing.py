@@ -1,61 +1,29 @@
-"""The panes of the datasets screen and how they stand: data and versions, columns, the table, the record, the checks."""
+"""How datasets, versions, columns and problems are drawn, and what help says of each pane."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.datasets.profile_record import ColumnStatistics
+from llmops_tui.datasets.reports import Problem
 from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.safe_text import safe_line
-from screens.datasets.table import RowTable
-from screens.widgets.fields import Field
-from screens.widgets.panel import Panel
 
-HELP = {
-    "datasets": "Enter opens a dataset. i imports files: what they hold is shown before anything is read.",
-    "versions": "Each operation made one. Enter looks at it; d compares it with its parent; t points a tag at it.",
-    "columns": "Of each column: different values, and how they are spread. Left and right in the table choose one.",
-    "rows": (
-        "A window on any number of rows. / filters: text, ~ a regular expression, = SQL, ? words of a full-text search. "
-        "s sorts by the column under the cursor. Space flags a row, e edits it in your editor, backspace takes it out."
-    ),
-    "record": "w goes on from the conversation to its tokens, the rendered template, and JSON. m chooses the model.",
-    "checks": "What may be wrong. Enter shows the rows; f mends them all, as a new version, which z takes back.",
-}
+HELP_DATASETS = "Enter opens a dataset. i imports files: what they hold is shown before anything is read."
+HELP_VERSIONS = "Each operation made one. Enter looks at it; d compares it with its parent; t points a tag at it."
+HELP_COLUMNS = "Of each column: different values, and how they are spread. Left and right in the table choose one."
+HELP_ROWS = (
+    "A window on any number of rows. / filters: text, ~ a regular expression, = SQL, ? words of a full-text search. "
+    "s sorts by the column under the cursor. Space flags a row, e edits it in your editor, backspace takes it out."
+)
+HELP_RECORD = "w goes on from the conversation to its tokens, the rendered template, and JSON. m chooses the model."
+HELP_CHECKS = "What may be wrong. Enter shows the rows; f mends them all, as a new version, which z takes back."
+NO_DATASETS = "No datasets yet.\ni imports files: JSONL, CSV, Parquet, SQLite, texts and more."
+NO_ROWS = "No rows.\nesc clears the filter."
+NO_CHECKS = "Not checked yet. F5 looks at all rows: duplicates, broken turns, personal data and more."
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:-=+*#@"
-
-
-def panes() -> ComposeResult:
-    """Left what there is, right what is in it."""
-    with Horizontal(id="columns"):
-        with Vertical(id="data-side", classes="column"):
-            with Panel(title="Datasets", jump_key="d", id="datasets", help_text=HELP["datasets"]):
-                yield OptionList(id="dataset-list", markup=False, compact=True)
-            with Panel(title="Versions", jump_key="v", id="data-versions", help_text=HELP["versions"]):
-                yield OptionList(id="data-version-list", markup=False, compact=True)
-            with Panel(title="Columns", jump_key="o", id="data-columns", help_text=HELP["columns"]):
-                with VerticalScroll(can_focus=True):
-                    yield Static("", id="column-facts", markup=False)
-        with Vertical(id="data-main", classes="column"):
-            with Panel(title="Rows", jump_key="r", id="rows", help_text=HELP["rows"]):
-                yield Field(
-                    placeholder="text · ~regex · =SQL · ?words   enter filters, esc clears",
-                    id="row-filter",
-                    compact=True,
-                )
-                yield RowTable(id="row-table")
-            with Panel(title="Record", jump_key="e", id="record", help_text=HELP["record"]):
-                with VerticalScroll(id="record-scroll", can_focus=True):
-                    yield Static("", id="record-text", markup=False)
-            with Panel(title="Checks", jump_key="c", id="checks", help_text=HELP["checks"]):
-                yield OptionList(id="check-list", markup=False, compact=True)
 
 
 def spark(counts: list[int], *, blocks: bool, width: int = 12) -> str:
@@ -137,7 +105,7 @@ def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
     return parts
 
 
-def check_option(problem: dict[str, Any], of: int) -> Option:
+def check_option(problem: Problem, of: int) -> Option:
     """A problem in the list of checks."""
     share = f"{problem['rows']:,} rows" if problem["rows"] else problem["note"]
     level = "$error" if problem["rows"] > of / 20 else "$warning" if problem["rows"] else "$muted"

@@ -1,13 +1,12 @@
-"""Labelling with one key a row: the task is asked for once, then each key says something and shows the next row."""
+"""Labelling with one key a row: each key says something and shows the next row."""
 
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 from typing import TYPE_CHECKING, Any
 
-from textual import events
+from textual import events, getters
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
@@ -18,15 +17,12 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.record import record_content
 from screens.shell import outside_editor
-from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.shell.shell import Shell
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.labelling import Labelling
     from llmops_tui.datasets.records import Row
-    from llmops_tui.datasets.store import DatasetVersion
-    from screens.app import LlmopsApp
-    from screens.datasets.screen import DatasetsScreen
 
 _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 # Letters that mean something else here.
@@ -34,61 +30,10 @@ _TAKEN = {"q", "z", "s"}
 _LETTERS = {"accept": "a", "reject": "r", "correct": "c", "first": "1", "second": "2", "tie": "t"}
 
 
-def ask_for_task(screen: DatasetsScreen) -> None:
-    """Ask what is to be labelled, how, and by whom."""
-    from llmops_tui.datasets.checks.sets import label_column
-    from llmops_tui.datasets.labelling import suggested_task
-
-    version = screen.version
-    if version is None:
-        return
-    kinds = {
-        "classify": ("Classify", "one of several labels a row"),
-        "review": ("Review", "accept, reject or correct each row"),
-        "prefer": ("Prefer", "the better of two answers, which are shown blind"),
-    }
-    first = suggested_task(version.kind)
-    order = [first, *(k for k in kinds if k != first)]
-    choices = [Choice(k, *kinds[k]) for k in order if k != "prefer" or version.kind == "preference"]
-    label = label_column(version.columns)
-    known: list[Any] = next((c.get("top", []) for c in screen.column_stats if c["name"] == label), [])
-    suggested = " ".join(dict.fromkeys(str(v) for v, _ in known)) if len(known) <= 20 else ""
-
-    def chosen(kind: str | None) -> None:
-        if kind == "classify":
-            value = f"{label or 'label'} {suggested}".strip()
-            hint = "name of the task, which becomes a column, then the labels, with blanks between"
-            screen.app.push_screen(LineDialog("Classify", hint, value), lambda text: named(kind, text))
-        elif kind is not None:
-            named(kind, kind)
-
-    def named(kind: str, text: str | None) -> None:
-        if text:
-            name, *labels = text.split()
-            screen.act("label", _open, screen, version, kind, name, tuple(labels))
-
-    screen.app.push_screen(ChoiceDialog(f"Label {version.ref}", choices), chosen)
-
-
-async def _open(screen: DatasetsScreen, version: DatasetVersion, kind: Any, name: str, labels: tuple[str, ...]) -> None:
-    from llmops_tui.datasets.labelling import Labelling, Task
-
-    task = Task.make(name, kind, labels)
-    annotator = await screen.app.push_screen_wait(
-        LineDialog("Who labels?", "a name, for agreement between people", getpass.getuser())
-    )
-    if not annotator:
-        return
-    work = await asyncio.to_thread(Labelling, screen.services.datasets, version, task, annotator)
-    ref = await screen.app.push_screen_wait(LabelScreen(work))
-    if ref:
-        screen.made.append(await asyncio.to_thread(screen.services.datasets.get, ref))
-        await screen.refresh_data(ref)
-
-
 class LabelScreen(Modal[str | None]):
     """One row at a time. Gives the reference of the version that was made, or nothing; what was said is kept anyway."""
 
+    app = getters.app(Shell)
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape,q", "close", "Close"),
@@ -190,27 +135,20 @@ class LabelScreen(Modal[str | None]):
             try:
                 await asyncio.to_thread(self._work.say, number, value, turn, corrected)
             except LlmopsError as error:
-                self._app.report(error)
+                self.app.report(error)
                 return
             self._queue.pop(0)
             await self._show()
 
-    @property
-    def _app(self) -> LlmopsApp:
-        from screens.app import LlmopsApp
-
-        assert isinstance(self.app, LlmopsApp)
-        return self.app
-
     def _correct(self, number: int, row: Row) -> dict[str, Any] | None:
         text = json.dumps(row, ensure_ascii=False, indent=2)
-        changed = outside_editor.edit_outside(self._app, text, f"row-{number}.json")
+        changed = outside_editor.edit_outside(self.app, text, f"row-{number}.json")
         if changed is None:
             return None
         try:
             value = json.loads(changed)
         except ValueError as error:
-            self._app.say(f"This is no JSON: {error}. Nothing was kept.", severity="warning")
+            self.app.say(f"This is no JSON: {error}. Nothing was kept.", severity="warning")
             return None
         return value if isinstance(value, dict) else None
 
@@ -225,7 +163,7 @@ class LabelScreen(Modal[str | None]):
         async with self._lock:
             last = await asyncio.to_thread(self._work.undo)
             if last is None:
-                self._app.say("There is nothing to undo.", severity="warning")
+                self.app.say("There is nothing to undo.", severity="warning")
                 return
             self._queue.insert(0, (last.row, last.turn))
             await self._show()
@@ -235,9 +173,9 @@ class LabelScreen(Modal[str | None]):
         try:
             version = await asyncio.to_thread(self._work.finish)
         except LlmopsError as error:
-            self._app.report(error)
+            self.app.report(error)
             return
-        self._app.say(f"{version.ref}: {version.note}. z takes it back.")
+        self.app.say(f"{version.ref}: {version.note}. z takes it back.")
         self.dismiss(version.ref)
 
     def action_close(self) -> None:

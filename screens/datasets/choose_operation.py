@@ -1,0 +1,120 @@
+"""Choose an operation on a version from a menu, and write what it needs in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.layout import Workspace
+from screens.datasets.operation import Export, Operation, Rejects, Split
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+
+Chosen = Operation | Split | Export | Rejects
+# Operation, title, note, what is asked for; nothing where it starts at once.
+_OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
+    ("dedup", "Deduplicate", "leave exact duplicates out", ""),
+    ("dedup-near", "Deduplicate, near too", "and what is four fifths the same", ""),
+    ("against", "Leave another dataset's rows out", "such as an evaluation set", "name of that dataset"),
+    ("redact", "Redact", "personal data becomes [EMAIL] and the like", ""),
+    ("pseudonymise", "Pseudonymise", "stand-ins that a key undoes", "file of the key; made where there is none"),
+    ("reveal", "Undo pseudonyms", "with the key they were made with", "file of the key"),
+    (
+        "split",
+        "Split",
+        "into parts without duplicates across",
+        "train=0.9 eval=0.1   then stratify=COLUMN group=COLUMN near seed=0",
+    ),
+    ("sample", "Sample", "some rows by seed", "number of rows, or a share such as 0.1, and a seed"),
+    ("sort", "Sort", "by an SQL expression", "SQL expression"),
+    ("map", "Compute a column", "by an SQL expression over the row", "column = SQL expression"),
+    ("select", "Choose columns", "keep some, rename with OLD=NEW", "columns, with blanks between"),
+    ("concat", "Concatenate", "others behind this one", "names of the others"),
+    ("mix", "Mix", "by weight", "this one's weight, then NAME=WEIGHT of the others, and rows=N"),
+    ("export", "Export", "to a file, which is read again", "path; the suffix says how: .jsonl .csv .parquet .db …"),
+    ("rejects", "Show what was set apart", "by the import, with reasons", ""),
+)
+
+
+async def choose_operation(shell: Shell, version: DatasetVersion) -> Chosen | None:
+    """What is to be made of the version; none where that was left.
+
+    Raises:
+        LlmopsError: what was written cannot be read, or the key would lie beside the data.
+    """
+    choices = [Choice(name, title, note) for name, title, note, _ in _OPERATIONS]
+    chosen = await shell.ask(ChoiceDialog(f"Operations on {version.ref}", choices))
+    operation = next((o for o in _OPERATIONS if o[0] == chosen), None)
+    if operation is None:
+        return None
+    name, title, _, hint = operation
+    text = await shell.ask(LineDialog(f"{title}: {version.ref}", hint)) if hint else ""
+    if hint and not text:
+        return None
+    try:
+        return _read(shell.services.workspace, version, name, text or "")
+    except ValueError as error:
+        raise LlmopsError("usage", f"{text!r} cannot be read: {error}") from error
+
+
+def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -> Chosen:
+    """What was chosen, with what was written for it."""
+    if name in {"pseudonymise", "reveal"}:
+        key = Path(text).expanduser().resolve()
+        if workspace.root in key.parents:
+            raise LlmopsError("key_in_workspace", f"{key} is inside the workspace", "Keep the key apart from the data.")
+        return Operation(version, name, {"key": str(key)})
+    if name == "split":
+        return _split(version, text.split())
+    if name == "export":
+        return Export(version, Path(text).expanduser().resolve())
+    if name == "rejects":
+        return Rejects(version)
+    operation, parameters, others = _plain(name, text)
+    return Operation(version, operation, parameters, tuple(others))
+
+
+def _split(version: DatasetVersion, words: list[str]) -> Split:
+    """``train=0.9 eval=0.1 stratify=COLUMN near seed=0``."""
+    pairs = dict(w.partition("=")[::2] for w in words)
+    options: dict[str, Any] = {k: pairs.pop(k) for k in ("stratify", "group") if k in pairs}
+    options["near"] = pairs.pop("near", None) is not None or None
+    options["seed"] = int(pairs.pop("seed", 0) or 0)
+    try:
+        parts = {part: float(share) for part, share in pairs.items()}
+    except ValueError as error:
+        raise LlmopsError("usage", f"a share is no number: {error}", "Such as train=0.9 eval=0.1.") from error
+    return Split(version, parts, options)
+
+
+def _plain(name: str, text: str) -> tuple[str, dict[str, Any], list[str]]:
+    """An operation with its parameters and further inputs, read from what was typed."""
+    words = text.split()
+    if name.startswith("dedup"):
+        return "dedup", {"method": "near" if name == "dedup-near" else "exact"}, []
+    if name == "against":
+        return "dedup", {}, [text.strip()]
+    if name == "sample":
+        amount = float(words[0])
+        size: dict[str, Any] = {"share": amount} if amount < 1 else {"rows": int(amount)}
+        return "sample", size | {"seed": int(words[1]) if len(words) > 1 else 0}, []
+    if name == "sort":
+        return "sort", {"by": text}, []
+    if name == "map":
+        column, _, expression = text.partition("=")
+        return "map", {"column": column.strip(), "expression": expression.strip()}, []
+    if name == "select":
+        pairs = [w.partition("=") for w in words]
+        return "select", {"columns": [o for o, _, _ in pairs], "names": {o: n for o, _, n in pairs if n}}, []
+    return _mixed(words) if name == "mix" else (name, {}, words)
+
+
+def _mixed(words: list[str]) -> tuple[str, dict[str, Any], list[str]]:
+    """``1 other=2 rows=1000``: the weight of the open version, then those of others."""
+    pairs = [w.partition("=") for w in words[1:]]
+    rows = next((int(n) for o, _, n in pairs if o == "rows"), None)
+    others = [(o, float(n or 1)) for o, _, n in pairs if o != "rows"]
+    parameters: dict[str, Any] = {"weights": [float(words[0]), *(w for _, w in others)]}
+    return "mix", parameters | ({"rows": rows} if rows else {}), [o for o, _ in others]

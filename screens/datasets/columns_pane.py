@@ -1,0 +1,59 @@
+"""The columns of the open version: how many different values, and how they are spread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from screens.datasets import drawing
+from screens.shell.pane import Pane
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.profile_record import ColumnStatistics
+    from llmops_tui.datasets.store import DatasetVersion
+
+# What the table shows of these columns has other names.
+_CONTENT = {"messages", "prompt", "text"}
+
+
+class ColumnsPane(Pane):
+    """One line a column, and more about the one under the cursor of the rows."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Columns", jump_key="o", id="datasets-columns", help_text=drawing.HELP_COLUMNS)
+        self.statistics: list[ColumnStatistics] = []
+        self._version: DatasetVersion | None = None
+        self._column = ""
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(can_focus=True):
+            yield Static("", id="column-facts", markup=False)
+
+    def open(self, version: DatasetVersion | None) -> None:
+        """Another version is open: what was read of the one before holds no more."""
+        self._version, self.statistics = version, []
+
+    async def read(self, version: DatasetVersion) -> None:
+        """Read the columns of the version that is open, and show them."""
+        from llmops_tui.datasets.profile import column_statistics
+
+        found = await asyncio.to_thread(column_statistics, version)
+        if self._version is version:
+            self.statistics = found
+            self._draw()
+
+    def look(self, column: str) -> None:
+        """Tell more about a column."""
+        self._column = column
+        self._draw()
+
+    def _draw(self) -> None:
+        names = [column["name"] for column in self.statistics]
+        shown = self._column if self._column in names else next((n for n in names if n in _CONTENT), "")
+        facts = drawing.column_facts(self.statistics, shown, blocks=self.shell.profile.utf8)
+        self.query_one("#column-facts", Static).update(facts)

@@ -1,0 +1,38 @@
+"""Write a version to a file, as a job that reads the file again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from screens.datasets.operation import Export
+from screens.shell.job_progress import follow_job
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.panel import Panel
+
+_JOB = "llmops_tui.datasets.exporting:run_export_job"
+
+
+async def export_version(shell: Shell, progress: Panel, export: Export) -> None:
+    """Ask where the file is there already, write it, and say whether reading it gives the same rows.
+
+    Raises:
+        LlmopsError: ``job_failed``.
+    """
+    services, ref, target = shell.services, export.version.ref, export.target
+    there = await asyncio.to_thread(target.exists)
+    if there and not await shell.ask(ConfirmDialog(f"{target} is there already.", "Write over it?")):
+        return
+    job = await asyncio.to_thread(
+        lambda: services.jobs.start(
+            kind="export", title=f"export {ref}", entry=_JOB,
+            arguments={"ref": ref, "target": str(target), "form": None, "file_type": None, "overwrite": there},
+        )
+    )  # fmt: skip
+    made = await follow_job(services, progress, job)
+    if made["reads_back"]:
+        shell.say(f"{made['path']}: {made['rows']:,} rows; reading it again gives the same rows.")
+    else:
+        shell.say(
+            f"{made['path']}: importing it gives something else: {made['differs']}", severity="warning", seconds=12
+        )

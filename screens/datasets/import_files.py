@@ -1,0 +1,95 @@
+"""Import files: what they seem to hold is shown before anything is read."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import InputRefusedError
+from screens.datasets.import_screen import ImportScreen
+from screens.shell.job_progress import follow_job
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.reports import ImportArguments
+
+_HINT = "JSONL, JSON, CSV, TSV, Parquet, text, Markdown, SQLite, dataset folder, .gz, .zst. Nothing is read unasked."
+
+
+async def ask_for_import(shell: Shell) -> ImportArguments | None:
+    """Ask for files, show what they seem to hold, and ask how to read them; none where that was left.
+
+    Raises:
+        InputRefusedError: nothing there can be imported, or not so.
+    """
+    from llmops_tui.datasets.importing import start_arguments
+
+    text = await shell.ask(LineDialog("Path of a file or folder", _HINT))
+    if not text:
+        return None
+    paths = _paths(text)
+    looked = await _look(shell, paths)
+    if looked is None:
+        return None
+    seen, table = looked
+    choice = await shell.ask(ImportScreen(seen, paths))
+    return start_arguments(paths, choice.name, choice.format, choice.mapping, table=table) if choice else None
+
+
+def _paths(text: str) -> list[Path]:
+    """One path as it is, or several as a shell reads them."""
+    whole = Path(text).expanduser()
+    if whole.exists():
+        return [whole]
+    try:
+        return [Path(word).expanduser() for word in shlex.split(text)]
+    except ValueError:
+        return [whole]
+
+
+async def _look(shell: Shell, paths: list[Path]) -> tuple[Preview, str] | None:
+    """What files seem to hold, and the table where one had to be chosen; none where none was."""
+    from llmops_tui.datasets.importing import preview
+
+    datasets = shell.services.datasets
+    try:
+        return await asyncio.to_thread(preview, datasets, paths), ""
+    except InputRefusedError as error:
+        if error.code != "table_needed":
+            raise
+    table = await _choose_table(shell, paths[0])
+    return (await asyncio.to_thread(preview, datasets, paths, table=table), table) if table is not None else None
+
+
+async def _choose_table(shell: Shell, path: Path) -> str | None:
+    from llmops_tui.datasets.sources.typed import open_sqlite
+
+    names = await asyncio.to_thread(lambda: open_sqlite(path).table_names())
+    choices = [Choice(name, name) for name in names if not name.startswith("sqlite_")]
+    return await shell.ask(ChoiceDialog(f"Which table of {path.name}", choices))
+
+
+async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments) -> str:
+    """Read files into a version, as a job, and say what it holds; returns its reference.
+
+    Raises:
+        LlmopsError: ``job_failed``.
+    """
+    from llmops_tui.datasets.importing import ENTRY
+
+    services = shell.services
+    job = await asyncio.to_thread(
+        lambda: services.jobs.start(
+            kind="import", title=f"import {arguments['name']}", entry=ENTRY, arguments=arguments
+        )
+    )
+    made = await follow_job(services, progress, job)
+    ref = f"{made['dataset']}@{made['version']}"
+    apart = f", {made['rejected']:,} set apart" if made["rejected"] else ""
+    shell.say(f"{ref}: {made['rows']:,} rows{apart}.")
+    return ref

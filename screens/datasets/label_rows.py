@@ -1,0 +1,72 @@
+"""Label the rows of a version: the task is asked for once, then each row needs one key."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from typing import TYPE_CHECKING, cast
+
+from llmops_tui.datasets.store import DatasetVersion
+from screens.datasets.label_screen import LabelScreen
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.labelling import Task, TaskKind
+    from llmops_tui.datasets.profile_record import ColumnStatistics
+
+_KINDS = {
+    "classify": ("Classify", "one of several labels a row"),
+    "review": ("Review", "accept, reject or correct each row"),
+    "prefer": ("Prefer", "the better of two answers, which are shown blind"),
+}
+_HINT = "name of the task, which becomes a column, then the labels, with blanks between"
+_MOST_SUGGESTED = 20
+
+
+async def label_rows(shell: Shell, version: DatasetVersion, columns: list[ColumnStatistics]) -> DatasetVersion | None:
+    """Ask what is to be labelled, how, and by whom, and label; the version that was made, none where none was.
+
+    Labels are suggested from the statistics of the columns, as far as they are known.
+
+    Raises:
+        InputRefusedError: there can be no such task.
+    """
+    from llmops_tui.datasets.labelling import Labelling
+
+    task = await _ask_for_task(shell, version, columns)
+    if task is None:
+        return None
+    annotator = await shell.ask(LineDialog("Who labels?", "a name, for agreement between people", getpass.getuser()))
+    if not annotator:
+        return None
+    datasets = shell.services.datasets
+    work = await asyncio.to_thread(Labelling, datasets, version, task, annotator)
+    ref = await shell.ask(LabelScreen(work))
+    return await asyncio.to_thread(datasets.get, ref) if ref else None
+
+
+async def _ask_for_task(shell: Shell, version: DatasetVersion, columns: list[ColumnStatistics]) -> Task | None:
+    from llmops_tui.datasets.labelling import Task, suggested_task
+
+    first = suggested_task(version.kind)
+    order = [first, *(k for k in _KINDS if k != first)]
+    choices = [Choice(k, *_KINDS[k]) for k in order if k != "prefer" or version.kind == "preference"]
+    kind = await shell.ask(ChoiceDialog(f"Label {version.ref}", choices))
+    text = kind
+    if kind == "classify":
+        text = await shell.ask(LineDialog("Classify", _HINT, _suggested(version, columns)))
+    if kind is None or not text:
+        return None
+    name, *labels = text.split()
+    return Task.make(name, cast("TaskKind", kind), tuple(labels))
+
+
+def _suggested(version: DatasetVersion, columns: list[ColumnStatistics]) -> str:
+    """The column of labels with its values, where there is one with few."""
+    from llmops_tui.datasets.checks.sets import label_column
+
+    label = label_column(version.columns)
+    known = next((c.get("top", []) for c in columns if c["name"] == label), [])
+    values = dict.fromkeys(str(value) for value, _ in known) if len(known) <= _MOST_SUGGESTED else ()
+    return f"{label or 'label'} {' '.join(values)}".strip()

@@ -1,0 +1,277 @@
+"""A window on the rows of the open version: filters, sorting, saved views, flags."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Input
+
+from llmops_tui.datasets.records import ROW
+from llmops_tui.safe_text import safe_line
+from screens.datasets import drawing
+from screens.datasets.keep_rows import keep_rows
+from screens.datasets.operation import Operation, OperationWanted
+from screens.datasets.sql_suggester import FUNCTIONS, ColumnSuggester
+from screens.datasets.table import RowTable
+from screens.shell.job_progress import follow_job
+from screens.shell.pane import Pane
+from screens.widgets.dialogs import Choice, ChoiceDialog
+from screens.widgets.fields import Field
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.reports import Problem
+    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.window import RowWindow, View
+
+_SETTLE_SECONDS = 0.08  # a held key moves faster than records need to be read
+# A larger full-text index is made by a job.
+_INDEXED_AT_ONCE = 20_000
+_INDEX_JOB = "llmops_tui.datasets.search:run_index_job"
+
+
+class RowsPane(Pane):
+    """The table, and the field of its filter."""
+
+    class Looked(Message):
+        """Another row or column is under the cursor, or they were read again; ``row`` is its number."""
+
+        def __init__(self, version: DatasetVersion, row: int | None, column: str) -> None:
+            super().__init__()
+            self.version = version
+            self.row = row
+            self.column = column
+
+    class Chosen(Message):
+        """Enter was pressed on a row."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Rows", jump_key="r", id="datasets-rows", help_text=drawing.HELP_ROWS)
+        self.window: RowWindow | None = None
+        self._settle: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The filter, which is hidden until it is wanted, and the table."""
+        yield Field(
+            placeholder="text · ~regex · =SQL · ?words   enter filters, esc clears", id="row-filter", compact=True
+        )
+        yield RowTable(id="row-table")
+
+    def on_unmount(self) -> None:
+        """Let go of the files."""
+        if self.window is not None:
+            self.window.close()
+
+    @property
+    def _table(self) -> RowTable:
+        return self.query_one(RowTable)
+
+    @property
+    def filter(self) -> str:
+        """The filter that is in use."""
+        return self.window.view.filter if self.window is not None else ""
+
+    async def open(self, version: DatasetVersion | None) -> None:
+        """Show the rows of a version; nothing where there is none."""
+        from llmops_tui.datasets.window import RowWindow
+
+        window = await asyncio.to_thread(RowWindow, version) if version is not None else None
+        former, self.window = self.window, window
+        table = self._table
+        table.flagged.clear()
+        table.placeholder = drawing.NO_ROWS if version is not None else drawing.NO_DATASETS
+        table.show(window)
+        self._show_title()
+        if former is not None:
+            # Nobody waits for it: what is open now is told to the other panes at once.
+            self.run_worker(asyncio.to_thread(former.close), group="close", exit_on_error=False)
+
+    def _show_title(self) -> None:
+        """What is open, and how much of it is shown."""
+        window = self.window
+        if window is None:
+            self.set_title("Rows")
+            return
+        version = window.version
+        rejected = f" · {version.rejected:,} set apart" if version.rejected else ""
+        self.set_title(
+            "Rows", f"{version.ref} · {version.rows:,} rows{rejected} · {version.kind} · sha {version.sha256[:8]}…"
+        )
+        filtered = window.count != version.rows
+        self.set_note(f"{safe_line(window.view.filter, 60)}  {window.count:,} shown" if filtered else "")
+
+    # ── the cursor ──
+
+    @on(RowTable.Moved)
+    def _moved(self, event: RowTable.Moved) -> None:
+        event.stop()
+        if self._settle is not None:
+            self._settle.stop()
+        self._settle = self.set_timer(_SETTLE_SECONDS, self._looked)
+
+    def _looked(self) -> None:
+        if self.window is not None:
+            self.post_message(self.Looked(self.window.version, self._table.row, self._table.column_name))
+
+    @on(RowTable.Chosen)
+    def _chosen(self, event: RowTable.Chosen) -> None:
+        event.stop()
+        self.post_message(self.Chosen())
+
+    def action_step_on(self) -> None:
+        """The next record."""
+        self._table.action_move(1)
+
+    def action_step_back(self) -> None:
+        """The record before."""
+        self._table.action_move(-1)
+
+    # ── flags ──
+
+    def action_flag(self) -> None:
+        """Flag the row, or take the flag away."""
+        table = self._table
+        table.flag()
+        self.set_note(f"{len(table.flagged):,} flagged" if table.flagged else "")
+
+    def action_remove(self) -> None:
+        """Take the flagged rows out, or the one under the cursor."""
+        table, window = self._table, self.window
+        rows = sorted(table.flagged) or ([table.row] if table.row is not None else [])
+        if rows and window is not None:
+            edits = {str(number): None for number in rows}
+            self.post_message(OperationWanted(Operation(window.version, "edit", {"edits": edits})))
+
+    # ── filters and views ──
+
+    def action_filter(self) -> None:
+        """Show the field and put the cursor in it."""
+        if self.window is None:
+            return
+        columns = [c.name for c in self.window.version.columns]
+        names = [name if name.isidentifier() else f'"{name}"' for name in columns]
+        field = self.query_one("#row-filter", Input)
+        field.suggester = ColumnSuggester([*names, ROW, *FUNCTIONS])
+        self.add_class("-filtering")
+        field.value = self.window.view.filter
+        field.focus()
+
+    @on(Input.Submitted)
+    def _filtered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.act("filter", self._use_filter, event.value)
+        self._table.focus()
+
+    def clear(self) -> bool:
+        """Close the filter and show all rows; whether there was one."""
+        window = self.window
+        if not self.has_class("-filtering") and (window is None or window.count == window.version.rows):
+            return False
+        self.remove_class("-filtering")
+        self.act("filter", self._use_filter, "")
+        self._table.focus()
+        return True
+
+    async def _use_filter(self, text: str) -> None:
+        """Show the rows that a filter leaves."""
+        if self.window is not None:
+            await self._use_view(replace(self.window.view, filter=text.strip()))
+            self.set_class(bool(text.strip()), "-filtering")
+
+    async def _use_view(self, view: View) -> None:
+        """Show a view; the row under the cursor stays there where the view has it."""
+        from llmops_tui.datasets.search import SearchIndex
+
+        window = self.window
+        if window is None:
+            return
+        version, row = window.version, self._table.row
+        if view.filter.startswith("?") and not SearchIndex(version).ready and version.rows > _INDEXED_AT_ONCE:
+            job = await asyncio.to_thread(
+                lambda: self.services.jobs.start(
+                    kind="index", title=f"index {version.ref}", entry=_INDEX_JOB, arguments={"ref": version.ref}
+                )
+            )
+            await follow_job(self.services, self, job)
+        if self.window is not window:
+            return  # another version was opened while the index was made
+        await asyncio.to_thread(window.select, view, lambda: SearchIndex(version).make())
+        place = await asyncio.to_thread(window.index_of, row) if row is not None else None
+        if self.window is window:
+            self._table.show(window, place or 0)
+            self._show_title()
+            self._looked()
+
+    def show_problem(self, problem: Problem) -> None:
+        """Show the rows a check found, those that belong together side by side."""
+        self.act("filter", self._show_problem, problem)
+
+    async def _show_problem(self, problem: Problem) -> None:
+        groups = [n for group in problem["groups"] for n in group]
+        numbers = list(dict.fromkeys(groups or problem["row_numbers"]))
+        listed = ", ".join(map(str, numbers))
+        await self._use_filter(f"= {ROW} IN ({listed})")
+        if problem["rows"] > len(numbers):
+            self.shell.say(f"The first {len(numbers):,} of {problem['rows']:,} rows are shown.")
+        for first in problem["examples"][:1]:
+            why = f"{problem['title']}: {problem['why']} Row {first['row']:,}: {first['reason']}."
+            self.shell.say(why, seconds=10)
+        self._table.focus()
+
+    def action_sort(self) -> None:
+        """Sort by the column under the cursor."""
+        self.act("filter", self._sort)
+
+    async def _sort(self) -> None:
+        """Upwards, downwards, and as the rows are."""
+        if self.window is None:
+            return
+        name = self._table.column_name
+        stored = {c.name for c in self.window.version.columns}
+        column = name if name in stored else next((c for c in ("messages", "prompt") if c in stored), "")
+        view = self.window.view
+        if view.sort != column:
+            view = replace(view, sort=column, descending=False)
+        elif not view.descending:
+            view = replace(view, descending=True)
+        else:
+            view = replace(view, sort="", descending=False)
+        await self._use_view(view)
+
+    def action_views(self) -> None:
+        """Choose a saved view."""
+        if self.window is not None:
+            self.act("views", self._choose_view, self.window.version.dataset)
+
+    async def _choose_view(self, dataset: str) -> None:
+        from llmops_tui.datasets.window import View
+
+        views = await asyncio.to_thread(self.services.datasets.views, dataset)
+        choices = [
+            Choice(name, name, view["filter"] + (f"  by {view['sort']}" if view["sort"] else ""))
+            for name, view in views.items()
+        ]
+        name = await self.shell.ask(ChoiceDialog("Views", choices, "No saved views. ctrl+s keeps the filter as one."))
+        if name is not None:
+            self.act("filter", self._use_view, View(**views[name]))
+            self.add_class("-filtering")
+
+    def action_save(self) -> None:
+        """Keep what is shown as a version, or its filter as a view."""
+        window = self.window
+        if window is None:
+            return
+        if window.count == window.version.rows and not window.view.sort:
+            self.shell.say("All rows are shown: there is nothing to keep. / filters.", severity="warning")
+            return
+        self.act("keep", self._keep, window)
+
+    async def _keep(self, window: RowWindow) -> None:
+        operation = await keep_rows(self.shell, window)
+        if operation is not None:
+            self.post_message(OperationWanted(operation))

@@ -1,0 +1,31 @@
+"""Split a version into parts, as a job."""
+
+from __future__ import annotations
+
+import asyncio
+
+from screens.datasets.operation import Split
+from screens.shell.job_progress import follow_job
+from screens.shell.shell import Shell
+from screens.widgets.panel import Panel
+
+_JOB = "llmops_tui.datasets.operations.splitting:run_split"
+
+
+async def split_version(shell: Shell, progress: Panel, split: Split) -> str:
+    """Make the parts, and say what they are; returns the reference of the first.
+
+    Raises:
+        LlmopsError: ``job_failed``.
+    """
+    services, ref = shell.services, split.version.ref
+    job = await asyncio.to_thread(
+        lambda: services.jobs.start(
+            kind="dataset", title=f"split {ref}", entry=_JOB,
+            arguments={"ref": ref, "parts": split.parts, "options": split.options},
+        )
+    )  # fmt: skip
+    made = await follow_job(services, progress, job)
+    refs = [f"{part['dataset']}@{part['version']}" for part in made["parts"]]
+    shell.say(", ".join(f"{name} {part['rows']:,} rows" for name, part in zip(refs, made["parts"], strict=True)))
+    return refs[0]

@@ -1,0 +1,107 @@
+"""The versions of the open dataset, and what can be done with the open one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.widgets import OptionList
+
+from llmops_tui.datasets.store import DatasetVersion
+from screens.datasets import drawing
+from screens.datasets.compare_versions import compare_versions
+from screens.shell.pane import Pane
+from screens.shell.removal import offer_removal
+from screens.widgets.dialogs import LineDialog
+
+
+class VersionsPane(Pane):
+    """The newest first."""
+
+    class Chosen(Message):
+        """A version is to be opened."""
+
+        def __init__(self, version: DatasetVersion) -> None:
+            super().__init__()
+            self.version = version
+
+    class Changed(Message):
+        """A tag was moved, or a version deleted."""
+
+    class Restored(Message):
+        """An old version's rows are the newest version again, which is ``version``."""
+
+        def __init__(self, version: DatasetVersion) -> None:
+            super().__init__()
+            self.version = version
+
+    def __init__(self) -> None:
+        super().__init__(title="Versions", jump_key="v", id="datasets-versions", help_text=drawing.HELP_VERSIONS)
+        self._log: list[DatasetVersion] = []
+        self._version: DatasetVersion | None = None
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield OptionList(id="data-version-list", markup=False, compact=True)
+
+    def show(self, log: list[DatasetVersion], version: DatasetVersion | None) -> None:
+        """Show the versions of a dataset, with the cursor on the one that is open."""
+        self._log, self._version = log, version
+        options = self.query_one(OptionList)
+        options.clear_options()
+        if version is None:
+            return
+        by_number = {v.number: v for v in log}
+        for one in log:
+            parent = by_number.get(one.parent) if one.parent is not None else None
+            options.add_option(drawing.version_option(one, parent, current=one.id == version.id))
+        ids = [v.id for v in log]
+        options.highlighted = ids.index(version.id) if version.id in ids else 0
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        found = next((v for v in self._log if v.ref == event.option_id), None)
+        if found is not None:
+            self.post_message(self.Chosen(found))
+
+    def action_tag(self) -> None:
+        """Ask for a tag and point it at the open version."""
+        if self._version is not None:
+            self.act("tag", self._tag, self._version)
+
+    async def _tag(self, version: DatasetVersion) -> None:
+        hint = "such as production; a tag moves, versions stay"
+        name = await self.shell.ask(LineDialog(f"Tag {version.ref}", hint))
+        if name:
+            tagged = await asyncio.to_thread(self.services.datasets.tag, version.ref, name)
+            self.shell.say(f"{name} is {tagged.ref}.")
+            self.post_message(self.Changed())
+
+    def action_diff(self) -> None:
+        """Compare the open version with its parent, or another."""
+        if self._version is not None:
+            self.act("diff", compare_versions, self.shell, self._version)
+
+    def action_restore(self) -> None:
+        """Make the open version the newest again."""
+        version = self._version
+        if version is None or version.id == next((v.id for v in self._log), ""):
+            self.shell.say("This is the newest version.", severity="warning")
+        else:
+            self.act("restore", self._restore, version)
+
+    async def _restore(self, version: DatasetVersion) -> None:
+        restored = await asyncio.to_thread(self.services.datasets.restore, version.ref)
+        self.shell.say(f"{restored.ref} has the rows of @{version.number}.")
+        self.post_message(self.Restored(restored))
+
+    def action_delete(self) -> None:
+        """Ask, then delete the open version."""
+        if self._version is not None:
+            self.act("removal", offer_removal, self.shell, "dataset", self._version.ref, self._removed)
+
+    async def _removed(self) -> None:
+        self.post_message(self.Changed())

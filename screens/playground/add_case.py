@@ -1,0 +1,36 @@
+"""Keep what was asked and answered in the playground as a case of a suite."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from screens.playground.state import PlaygroundState
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+
+_NEW = "+"
+
+
+async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
+    """Ask into which suite, and what the right answer is; add the case."""
+    prompt = state.prompt
+    if prompt is None:
+        shell.say("Open a prompt first.", severity="warning")
+        return
+    suites = shell.services.evaluation
+    found = await asyncio.to_thread(suites.suites)
+    names = list(dict.fromkeys(v.suite.name for v in found if not isinstance(v.suite.cases, str)))
+    choices = [*(Choice(name, name, "") for name in names), Choice(_NEW, "a new suite", "its cases are written here")]
+    name = await shell.ask(ChoiceDialog("Keep as a case of …", choices))
+    if name == _NEW:
+        name = await shell.ask(LineDialog("Name of the suite", "letters, digits and . _ -", f"{prompt}-cases"))
+    if not name:
+        return
+    hint = "what the answer is held against"
+    expected = await shell.ask(LineDialog("The right answer", hint, answer.strip()))
+    if expected is None:
+        return
+    variables: dict[str, Any] = dict(state.draft.variables)
+    version = await asyncio.to_thread(suites.add_case, name, prompt, variables, expected)
+    shell.say(f"{version.ref} has {len(version.suite.cases):,} cases.")

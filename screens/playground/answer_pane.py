@@ -1,0 +1,255 @@
+"""The answer: it streams in, with its figures below; the model that gives it, and how it is sampled."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+from textual.worker import Worker
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from screens.playground.state import PlaygroundState
+from screens.shell.pane import Pane
+from screens.widgets.stream_view import StreamView
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.sampling import SamplingParameters
+    from llmops_tui.prompts.runs import RunProgress, RunRecord
+    from llmops_tui.prompts.store import PromptVersion
+    from screens.terminal import TerminalProfile
+
+_HELP = "The answer, as it streams. Below it: tokens, time to the first token, tokens a second, and why it ended."
+_PLACEHOLDER = "F5 runs the prompt; the answer streams here."
+# The server journals a cancelled run just after its client went away.
+_AFTER_CANCEL_SECONDS = 0.3
+
+
+@dataclass
+class _Run:
+    """A run of the draft."""
+
+    generating: bool = True  # from the key on, before the first word
+    record: RunRecord | None = None
+
+
+class AnswerPane(Pane):
+    """One answer: of the run that is going on, or of a past one."""
+
+    class ModelChosen(Message):
+        """Another model is to answer."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    class ParametersChosen(Message):
+        """Answers are to be sampled otherwise."""
+
+        def __init__(self, parameters: SamplingParameters) -> None:
+            super().__init__()
+            self.parameters = parameters
+
+    class Versioned(Message):
+        """What runs is this version; it may have been made for it."""
+
+        def __init__(self, version: PromptVersion) -> None:
+            super().__init__()
+            self.version = version
+
+    class Ended(Message):
+        """A run ended, well or not: it can be read among the others."""
+
+    def __init__(self, state: PlaygroundState, profile: TerminalProfile) -> None:
+        super().__init__(title="Answer", jump_key="a", id="playground-answer", help_text=_HELP)
+        self._state = state
+        self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
+        self._figures = Static("", id="figures", markup=False)
+        self._run: _Run | None = None
+        self._worker: Worker[None] | None = None
+        self._shown: tuple[object, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """The text, and the figures."""
+        yield self._stream
+        yield self._figures
+
+    # ── showing ──
+
+    @property
+    def text(self) -> str:
+        """The answer, so far."""
+        return self._stream.text
+
+    def show_run(self, run: RunRecord | None) -> None:
+        """Show the answer of a past run; none where there is none yet."""
+        if run is None:
+            self._stream.clear(_PLACEHOLDER)
+        else:
+            self._stream.show(run.output)
+        self._figures.update(figures(run))
+
+    def show_model(self, *, again: bool = False) -> None:
+        """Tell the model and the parameters in the title and in the status line, where they changed."""
+        model, parameters = self._state.model, self._state.parameters
+        if (model, parameters) == self._shown and not again:
+            return
+        self._shown = (model, parameters)
+        named = f"{model.name} {model.quantization}" if model is not None else "no model: F4 chooses, models adds one"
+        self.set_title("Answer", named)
+        self.set_note(parameters.brief())
+        name = model.name if model is not None else ""
+        if name != self.shell.status.model:
+            self.shell.show_status(replace(self.shell.status, model=name, tokens_per_s=None))
+
+    # ── the model and the parameters ──
+
+    def action_model(self) -> None:
+        """Choose the model."""
+        self.act("model", self._choose_model)
+
+    async def _choose_model(self) -> None:
+        from screens.playground.choose_model import choose_model
+
+        if (name := await choose_model(self.shell)) is not None:
+            self.post_message(self.ModelChosen(name))
+
+    def action_parameters(self) -> None:
+        """Edit the sampling parameters."""
+        self.act("parameters", self._choose_parameters)
+
+    async def _choose_parameters(self) -> None:
+        from screens.playground.parameters_dialog import ParametersDialog
+
+        if (parameters := await self.shell.ask(ParametersDialog(self._state.parameters))) is not None:
+            self.post_message(self.ParametersChosen(parameters))
+
+    # ── a case of a suite ──
+
+    def action_catch(self) -> None:
+        """Keep what was asked and answered as a case of a suite."""
+        from screens.playground.add_case import add_case
+
+        self.act("case", add_case, self.shell, self._state, self.text)
+
+    # ── running ──
+
+    @property
+    def running(self) -> bool:
+        """Whether an answer is being generated."""
+        return self._run is not None and self._run.generating
+
+    def start(self) -> None:
+        """Run the draft, and draw the answer as it comes."""
+        self._run = _Run()
+        self._worker = self.run_worker(partial(self.guarded, self._go, self._run), group="run", exit_on_error=False)
+
+    def stop(self) -> None:
+        """Stop the run; the text so far stays."""
+        if self._run is not None and self._worker is not None:
+            self._run.generating = False
+            self._worker.cancel()
+
+    async def _go(self, run: _Run) -> None:
+        from llmops_tui.prompts.runs import RunRequest
+
+        state = self._state
+        run.generating = True  # it may be tried again, once there is room
+        if not state.opened.is_set():
+            # A key pressed before the workspace was read means what will be seen then.
+            self._figures.update(Content.styled("opening the workspace …", "$muted"))
+            await state.opened.wait()
+        model = state.model
+        if model is None:
+            run.generating = False
+            self._figures.update("")
+            raise InputRefusedError("no_model", "no model is chosen", "F4 chooses one; the Models screen adds one.")
+        request = RunRequest(
+            prompt=state.name,
+            system=state.draft.system,
+            template=state.draft.template,
+            variables=state.draft.variables,
+            parameters=state.parameters,
+            parent=state.draft.base,
+        )
+        self.shell.unfinished = "An answer is being generated."
+        self._stream.clear(f"loading {model.name} …")
+        self._figures.update(Content.styled("rendering …", "$muted"))
+        try:
+            try:
+                async for step in self.services.runner.run(request, model):
+                    self._draw(run, step, request.prompt, model.name)
+            finally:
+                run.generating = False
+                self.shell.unfinished = ""
+        except LlmopsError as error:
+            raise self._failed(error) from error
+        except asyncio.CancelledError:
+            self._stream.flush()
+            self._figures.update(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
+            self.set_timer(_AFTER_CANCEL_SECONDS, self._tell_ended)
+            raise
+        self._tell_ended()
+
+    def _draw(self, run: _Run, step: RunProgress, prompt: str, model: str) -> None:
+        from llmops_tui.prompts.runs import RunRecord
+
+        if step.stage == "text":
+            self._stream.feed(step.text)
+        elif step.stage == "saved" and step.version is not None:
+            run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
+            self.post_message(self.Versioned(step.version))
+            self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
+        elif step.stage == "loading":
+            self._stream.clear("")
+            self._figures.update(Content.styled("generating …  esc stops", "$muted"))
+        elif step.end is not None and run.record is not None:
+            self._stream.flush()
+            known: dict[str, Any] = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
+            known["finish_reason"] = step.end.finish_reason
+            run.record = replace(run.record, output=self._stream.text, **known)
+            self._figures.update(figures(run.record))
+            speed = step.end.timings.get("tokens_per_s")
+            self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
+
+    def _failed(self, error: LlmopsError) -> LlmopsError:
+        """Show a failure, and give it back with what became of the text."""
+        self._stream.flush()
+        text = self._stream.text
+        self._figures.update(Content.styled(f"error: {error.code}", "$error"))
+        if not text:
+            self._stream.clear(error.told)
+        self._tell_ended()
+        if error.code == "memory_short":
+            return error  # as it is: it says who holds the memory
+        return LlmopsError(
+            error.code, error.message + ("; the text so far is kept" if text else ""), error.hint, error.exit_code
+        )
+
+    def _tell_ended(self) -> None:
+        self.post_message(self.Ended())
+
+
+def figures(run: RunRecord | None) -> Content:
+    """The figures of a run in one line: tokens, first token, speed, how it ended."""
+    if run is None:
+        return Content("")
+    parts: list[str] = []
+    if run.completion_tokens is not None:
+        parts.append(f"{run.completion_tokens} tokens")
+    if run.ttft_ms is not None:
+        parts.append(f"first {run.ttft_ms:.0f} ms")
+    if run.tokens_per_s:
+        parts.append(f"{run.tokens_per_s:,.0f} tok/s")
+    if run.prompt_tokens is not None:
+        reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
+        limit = f" of {run.context:,}" if run.context else ""
+        parts.append(f"prompt {run.prompt_tokens}{limit}{reused}")
+    bad = run.finish_reason in {"error", "cancelled"}
+    end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")
+    return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", end)

@@ -1,0 +1,21 @@
+"""The command that runs what the playground holds."""
+
+from __future__ import annotations
+
+import shlex
+
+from screens.playground.state import PlaygroundState
+
+
+def prompt_run(state: PlaygroundState) -> str:
+    """``llmops prompt run`` with the variables and parameters of the screen."""
+    matching = state.matching
+    ref = matching.ref if matching is not None else state.name
+    parts = ["llmops", "prompt", "run", ref, "--model", state.model_name or "MODEL"]
+    for name, value in state.draft.variables.items():
+        parts += ["--var", f"{name}={value}"]
+    for name, value in state.parameters.model_dump(exclude_defaults=True, exclude={"stop"}).items():
+        parts += [f"--{name.replace('_', '-')}", str(value)]
+    for text in state.parameters.stop:
+        parts += ["--stop", text]
+    return shlex.join(parts)

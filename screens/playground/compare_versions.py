@@ -1,0 +1,54 @@
+"""Compare a version, or the draft, with another: likely choices first."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from screens.playground.diff_screen import DiffScreen
+from screens.playground.state import PlaygroundState
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.store import PromptVersion
+
+_DRAFT = "draft"
+
+
+async def compare_versions(
+    shell: Shell, state: PlaygroundState, current: PromptVersion | None, marked: str | None
+) -> None:
+    """Ask what to compare ``current`` with, the draft or else the newest version where there is none, and show it."""
+    if not state.versions:
+        shell.say("There is no version yet; F5 makes the first.", severity="warning")
+        return
+    texts = {v.ref: (v.ref, v.system, v.template) for v in state.versions}
+    if state.dirty:
+        texts[_DRAFT] = (_DRAFT, state.draft.system, state.draft.template)
+    newest = _DRAFT if state.dirty else state.versions[0].ref
+    subject = current.ref if current is not None else newest
+    choices = _choices(state, subject, marked, list(texts))
+    other = await shell.ask(ChoiceDialog(f"Compare {subject} with …", choices))
+    if other is None:
+        return
+    name = state.model_name
+    endpoint = await asyncio.to_thread(shell.services.find_endpoint, name) if name else None
+    shell.push_screen(DiffScreen(texts[other], texts[subject], endpoint))
+
+
+def _choices(state: PlaygroundState, subject: str, marked: str | None, refs: list[str]) -> list[Choice]:
+    versions = {v.ref: v for v in state.versions}
+    base = versions[subject].parent if subject in versions else state.draft.base
+    reasons: dict[str, str] = {}
+    if marked:
+        reasons[marked] = "marked"
+    if base is not None:
+        reasons.setdefault(f"{state.prompt}@{base}", "parent")
+    for version in state.versions:
+        if "production" in version.labels:
+            reasons.setdefault(version.ref, "production")
+    first = [Choice(ref, ref, why) for ref, why in reasons.items() if ref in refs and ref != subject]
+    taken = {choice.value for choice in first} | {subject}
+    rest = [Choice(ref, ref, versions[ref].note if ref in versions else "") for ref in refs if ref not in taken]
+    return first + rest

@@ -1,0 +1,76 @@
+"""A template of the prompt, the system's or the user's, in an editor."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import TextArea
+
+from llmops_tui.safe_text import count_hidden
+from screens.shell.pane import Pane
+from screens.widgets.fields import Editor
+
+
+class TemplateEditor(Editor):
+    """A text area for a template."""
+
+    def __init__(self, *, placeholder: str, id: str) -> None:  # noqa: A002
+        super().__init__(id=id, soft_wrap=True, tab_behavior="focus", placeholder=Content(placeholder), compact=True)
+
+    @property
+    def hidden_characters(self) -> int:
+        """How many characters of the text cannot be seen."""
+        return count_hidden(self.text)
+
+
+class TemplatePane(Pane):
+    """One template; says at its border where it hides characters."""
+
+    class Edited(Message):
+        """The text was changed."""
+
+        def __init__(self, pane: TemplatePane, text: str) -> None:
+            super().__init__()
+            self.pane = pane
+            self.text = text
+
+    def __init__(self, name: str, *, title: str, jump_key: str, placeholder: str, help_text: str) -> None:
+        super().__init__(title=title, jump_key=jump_key, id=f"playground-{name}", help_text=help_text)
+        self._editor = TemplateEditor(placeholder=placeholder, id=name)
+
+    def compose(self) -> ComposeResult:
+        """The editor."""
+        yield self._editor
+
+    @property
+    def text(self) -> str:
+        """The text as it stands in the editor, told already or not."""
+        return self._editor.text
+
+    def show(self, text: str) -> None:
+        """Put a text into the editor."""
+        if self._editor.text != text:
+            with self._editor.prevent(TextArea.Changed):
+                self._editor.load_text(text)
+
+    def focus_editor(self) -> None:
+        """Give the focus to the editor."""
+        self._editor.focus()
+
+    @on(TextArea.Changed)
+    def _changed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited(self, self._editor.text))
+        hidden = self._editor.hidden_characters
+        self.set_note(f"⚠ {hidden} hidden characters" if hidden else "")
+
+    def edit_outside(self, prompt: str) -> None:
+        """Open the text in $EDITOR, in a file named after the prompt."""
+        from screens.shell.outside_editor import edit_outside
+
+        editor = self._editor
+        text = edit_outside(self.shell, editor.text, f"{prompt}-{editor.id}.jinja")
+        if text is not None and text != editor.text:
+            editor.replace(text, (0, 0), editor.document.end)

@@ -1,0 +1,102 @@
+"""The variables that the templates use, each with a field for its value."""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from llmops_tui.errors import LlmopsError
+from screens.playground.state import PlaygroundState
+from screens.shell.pane import Pane
+from screens.widgets.fields import Field
+
+_HELP = "The values of the variables for the next run. They belong to the draft, not to the version."
+_SECONDS = 0.15
+
+
+class VariableFields(VerticalScroll):
+    """One field a variable."""
+
+    def __init__(self) -> None:
+        super().__init__(id="variable-fields", can_focus=False)
+        self._names: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        """Nothing until the variables are known."""
+        yield Static("The templates use no variables. Write {{ name }} to make one.", classes="muted", markup=False)
+
+    async def show(self, names: list[str], values: dict[str, str]) -> None:
+        """Show fields for these variables, keeping those that are there."""
+        if names == self._names:
+            for field in self.query(Input):
+                value = values.get(field.name or "", "")
+                if field.value != value:
+                    with field.prevent(Input.Changed):
+                        field.value = value
+            return
+        self._names = names
+        await self.remove_children()
+        if not names:
+            await self.mount(*self.compose())
+            return
+        rows = []
+        for name in names:
+            field = Field(values.get(name, ""), name=name, compact=True)
+            rows.append(Horizontal(Static(name, classes="variable-name", markup=False), field, classes="variable-row"))
+        await self.mount(*rows)
+
+
+class VariablesPane(Pane):
+    """The fields, found again a moment after the last change of the text."""
+
+    class Changed(Message):
+        """A value was changed."""
+
+        def __init__(self, name: str, value: str) -> None:
+            super().__init__()
+            self.name = name
+            self.value = value
+
+    def __init__(self, state: PlaygroundState) -> None:
+        super().__init__(title="Variables", jump_key="i", id="playground-variables", help_text=_HELP)
+        self._state = state
+        self._fields = VariableFields()
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The fields."""
+        yield self._fields
+
+    async def show(self, names: list[str]) -> None:
+        """Show fields for these variables, with the values of the draft."""
+        await self._fields.show(names, self._state.draft.variables)
+
+    def look_soon(self) -> None:
+        """Look which variables the draft uses, once nothing was typed for a moment."""
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_SECONDS, lambda: self.act("variables", self._look))
+
+    async def _look(self) -> None:
+        draft = self._state.draft
+        try:
+            names = await asyncio.to_thread(self.services.renderer.variables, f"{draft.system}\n{draft.template}")
+        except LlmopsError as error:
+            self.set_note(error.message.removeprefix("the template cannot be rendered: "))
+            return
+        now = self._state.draft
+        if (now.system, now.template) != (draft.system, draft.template):
+            return  # the text is another one meanwhile, and whoever changed it looks, or has looked
+        self.set_note("")
+        await self.show(names)
+
+    @on(Input.Changed)
+    def _field_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(event.input.name or "", event.value))
