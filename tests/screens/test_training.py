@@ -17,12 +17,13 @@ from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from screens.training.details_pane import DetailsPane
 from screens.training.recipe_form import RecipeForm
 from screens.training.recipes_pane import RecipesPane
 from screens.training.runs_pane import RunsPane
 from screens.training.screen import TrainingScreen
 from screens.widgets.chart import LineChart
-from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.dialogs import ConfirmDialog, LineDialog
 from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -96,10 +97,11 @@ async def test_a_recipe_is_made_from_a_preset_changed_and_kept(open_app: OpenApp
     async with open_app() as pilot:
         screen = await open_training(pilot)
         await pilot.press("n")
-        await pilot.pause()
+        await until(pilot, lambda: bool(pilot.app.screen.query("#narrow")))
         await pilot.press(*"tiny", "enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, RecipeForm))
         form = pilot.app.screen
+        await until(pilot, lambda: "lora.rank" in {field.name for field in form.query(Input)})
         fields = {field.name: field for field in form.query(Input)}
         assert fields["base"].value == "support-base-hf"
         fields["lora.rank"].value = "many"
@@ -111,6 +113,7 @@ async def test_a_recipe_is_made_from_a_preset_changed_and_kept(open_app: OpenApp
         await pilot.pause()
         assert "16 × 1" in str(form.query_one("#recipe-verdict", Static).content)
         await pilot.press("ctrl+s")
+        await until(pilot, lambda: "triage-tiny@1 is kept" in notices(pilot))
         await settle(pilot)
         kept = RunStore(sample).recipe("triage-tiny")
         assert kept.lora.rank == 64
@@ -298,3 +301,30 @@ async def test_a_sweep_is_drawn_with_its_trials_and_what_mattered(open_app: Open
         assert "mine-best@1" in shown
         assert "ended early" in shown
         assert "90%" in shown
+
+
+async def test_a_sweep_is_waited_for_while_another_is_asked_about(
+    open_app: OpenApp, sample: Workspace, monkeypatch: Any
+) -> None:
+    store = RunStore(sample)
+    store.save_recipe(recipe())
+    start_no_processes(monkeypatch)
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["sweep"])
+        job = store.jobs.all()[0]
+        assert job.spec["arguments"]["trials"] == 8
+        await until(pilot, lambda: pilot.app.screen is screen)
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is screen)
+        details = screen.query_one(DetailsPane)
+        await until(pilot, lambda: "sweep mine" in str(details.border_subtitle))
+        result = {"best": {"lora.rank": 16}, "recipe": "mine-best@1", "trials": [], "loss": 0.3, "importance": {}}
+        store.jobs.update(job.id, state="done", result=json.dumps(result))
+        await until(pilot, lambda: "The best of 0 trials is kept as mine-best@1" in notices(pilot))
+        await until(pilot, lambda: not details.border_subtitle)

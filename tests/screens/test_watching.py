@@ -30,6 +30,7 @@ from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from screens.home.panes import StepsPane
 from screens.home.screen import HomeScreen
+from screens.models.models_pane import ModelsPane
 from screens.monitor.alerts_pane import AlertsPane
 from screens.monitor.history_pane import HistoryPane
 from screens.monitor.processes_pane import ProcessesPane
@@ -560,10 +561,10 @@ def test_steps_are_in_the_order_of_their_urgency() -> None:
 async def test_where_a_model_came_from_is_a_tree(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         screen = await go(pilot, "5")
-        await until(pilot, lambda: screen.current is not None)
+        await until(pilot, lambda: screen.query_one(ModelsPane).current is not None)
         await pilot.press("L")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineageScreen))
         await settle(pilot)
-        assert isinstance(pilot.app.screen, LineageScreen)
         tree = shown(pilot, "#lineage-text")
         assert "support-base" in tree
         assert "made" in tree
