@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.notifications import Notify
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets._toast import Toast
@@ -314,9 +313,8 @@ async def test_alt_and_a_letter_is_a_key_while_text_is_written(open_app: OpenApp
         editor.focus()
         await pilot.pause()
         before = editor.text
-        # As a terminal sends it, which the pilot's own presses do not: with the letter.
-        for event in XTermParser().feed("\x1bt"):
-            pilot.app.post_message(event)
+        # As Textual's parser tells what a terminal sends, which the pilot's own presses do not: with the letter.
+        pilot.app.post_message(events.Key("alt+t", "t"))
         await until(pilot, lambda: isinstance(pilot.app.screen, TrustDialog))
         assert editor.text == before
 
