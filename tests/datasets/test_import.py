@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import zstandard
 
-from llmops_tui.datasets import importing
 from llmops_tui.datasets.importing import import_now, preview, run_import, start_arguments
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.rejects import read_rejects
+from llmops_tui.datasets.sources import json_lines
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
@@ -119,7 +119,7 @@ def test_a_line_of_a_gigabyte_is_set_apart_in_bounded_memory(store: DatasetStore
 def test_numbers_stay_whole_and_late_changes_of_type_keep_every_value(
     fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "BATCH_BYTES", 64)
+    monkeypatch.setattr(json_lines, "BATCH_BYTES", 64)
     rows: list[dict[str, Any]] = [{"a": n, "b": n} for n in range(50)]
     rows += [{"a": "late", "b": 1.5}, {"a": 2**80, "b": None}, {"a": {"x": 12345678901234567890123}, "b": 2**53}]
     version = fill(rows)
