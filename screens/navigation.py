@@ -155,8 +155,8 @@ class Navigation:
 
     def _note_here(self) -> None:
         """The place one leaves is the one that is shown, wherever the cursor went since one came."""
-        screen = self._app.screen
-        here = screen.place() if isinstance(screen, PlaceScreen) else None
+        screen = self._in_front()
+        here = screen.place() if screen is not None else None
         if here is None:
             here = ScreenPlace(self._app.current_mode)
         if not self._places:
@@ -169,9 +169,13 @@ class Navigation:
             self._places.append(here)
             self._at += 1
 
+    def _in_front(self) -> PlaceScreen | None:
+        """The screen of the mode, also behind a dialog."""
+        return next((screen for screen in reversed(self._app.screen_stack) if isinstance(screen, PlaceScreen)), None)
+
     async def _show(self, destination: Destination) -> None:
         await self._app.switch_mode(destination.screen)
-        screen = self._app.screen
-        if isinstance(screen, PlaceScreen) and isinstance(destination, screen.opens):
+        screen = self._in_front()
+        if screen is not None and isinstance(destination, screen.opens):
             # Behind what the screen does when it comes to the front: its own look would take the place of this one.
             screen.call_later(screen.go_to, destination)

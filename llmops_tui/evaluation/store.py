@@ -347,10 +347,10 @@ class EvaluationStore:
     def _run(self, row: tuple[Any, ...]) -> EvalRun:
         name, suite, number, job, asked, manifest, summary, digest, created, finished = row
         how = kept("evaluation_runs", "asked", name, asked)
-        made_of = cast("Manifest", kept("evaluation_runs", "manifest", name, manifest) or {})
+        sources = cast("Manifest", kept("evaluation_runs", "manifest", name, manifest) or {})
         return EvalRun(
             name, suite, int(number), job, Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
-            made_of, kept("evaluation_runs", "summary", name, summary),
+            sources, kept("evaluation_runs", "summary", name, summary),
             digest or "", created, finished,
             within(within(self.workspace.runs, job or f"none-{name}"), name),
         )  # fmt: skip

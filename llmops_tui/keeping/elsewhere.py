@@ -47,6 +47,11 @@ class Elsewhere:
     staying: tuple[str, ...]
 
 
+def set_aside(workspace: Workspace) -> list[str]:
+    """What could not be replayed or folded, and what a lost database left behind: paths below the workspace."""
+    return [name for name in _searched(workspace) if _SET_ASIDE.search(name)]
+
+
 def look(workspace: Workspace, ids: Sequence[str], words: str = "", *, everything: bool = False) -> Elsewhere:
     """Search the workspace for the texts of traces; changes nothing.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.keeping.backup import only_keeper
-from llmops_tui.keeping.elsewhere import Elsewhere, forget_answers, look, other_traces
+from llmops_tui.keeping.elsewhere import Elsewhere, forget_answers, look, other_traces, set_aside
 from llmops_tui.keeping.erasing import erase_deleted, note_erasing
 from llmops_tui.keeping.taking import take_away
 from llmops_tui.traces.store import TraceFilter, TraceStore
@@ -151,7 +151,15 @@ def _elsewhere(workspace: Workspace, ids: Sequence[str], wanted: TraceFilter, tr
     words = "" if trace or wanted.text.startswith("~") else wanted.text
     everything = not trace and wanted == TraceFilter()
     found = look(workspace, ids, words, everything=everything)
-    return found if everything else replace(found, staying=(*found.staying, *other_traces(workspace, ids)))
+    if everything:
+        return found
+    # An expression is for the texts of traces; what was set aside is searched for words alone.
+    unsearched = [
+        f"{name}: set aside, and not searched for a regular expression"
+        for name in (set_aside(workspace) if wanted.text.startswith("~") and not trace else ())
+        if workspace.root / name not in found.files
+    ]
+    return replace(found, staying=(*found.staying, *unsearched, *other_traces(workspace, ids)))
 
 
 def _names(workspace: Workspace, found: Elsewhere) -> tuple[str, ...]:

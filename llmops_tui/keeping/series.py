@@ -37,14 +37,24 @@ class Made:
 def generations(workspace: Workspace, folder: Path) -> list[Path]:
     """The backups of this workspace in a folder by their names, newest first."""
     form = re.compile(re.escape(_stem(workspace)) + r"-(\d{8}-\d{6})\.tar(\.enc)?")
-    return sorted((path for path in folder.iterdir() if form.fullmatch(path.name)), key=lambda p: p.name, reverse=True)
+    found = (path for path in folder.iterdir() if form.fullmatch(path.name) and _moment(path) is not None)
+    return sorted(found, key=lambda p: p.name, reverse=True)
 
 
 def made_at(path: Path) -> float:
     """When a backup of a series was made, by its name, in seconds since 1970."""
+    moment = _moment(path)
+    assert moment is not None
+    return moment
+
+
+def _moment(path: Path) -> float | None:
+    """The moment that a name says; none where its digits are no date, so that it is no backup of ours."""
     stamp = re.search(r"-(\d{8}-\d{6})\.tar", path.name)
-    assert stamp is not None
-    return float(calendar.timegm(time.strptime(stamp.group(1), _STAMP)))
+    try:
+        return float(calendar.timegm(time.strptime(stamp.group(1), _STAMP))) if stamp is not None else None
+    except ValueError:
+        return None
 
 
 def series_of_settings(workspace: Workspace) -> list[tuple[Path, list[Path], str]]:

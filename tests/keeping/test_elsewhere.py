@@ -130,6 +130,14 @@ def test_a_filter_by_words_finds_what_was_never_in_a_list(lived: Workspace) -> N
     assert remove_traces(lived, TraceFilter()).files == ("logs/refused-0011-9.json",)
 
 
+def test_what_was_set_aside_is_named_where_an_expression_chose(lived: Workspace) -> None:
+    ask(lived, 1)
+    (lived.logs / "refused-0011-8.json").write_text(json.dumps({"output": "something of nobody's"}))
+    done = remove_traces(lived, TraceFilter.parse(f"~{MARK[:4]}.*", 0.0))
+    assert done.files == ()
+    assert "logs/refused-0011-8.json: set aside, and not searched for a regular expression" in done.staying
+
+
 def test_what_stays_is_named_with_what_to_do(lived: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(lived, 3, LONG_AGO)
     journal = Journal(lived)

@@ -137,6 +137,13 @@ def test_of_the_earlier_ones_the_newest_stay_and_what_they_need(lived: Workspace
     assert check(Workspace(tmp_path / "other")).errors == []
 
 
+def test_a_name_that_is_no_moment_is_no_backup_of_ours(lived: Workspace, folder: Path) -> None:
+    stem = series._stem(lived)
+    for stamp in ("20261399-000000", "20270115-080000"):
+        (folder / f"{stem}-{stamp}.tar").write_bytes(b"x")
+    assert [path.name for path in series.generations(lived, folder)] == [f"{stem}-20270115-080000.tar"]
+
+
 def test_a_clock_that_was_ahead_costs_no_backup(lived: Workspace, folder: Path) -> None:
     first = backup_into(lived, folder)
     ahead = first.path.with_name(first.path.name.replace("-2027", "-2099"))

@@ -26,6 +26,7 @@ from screens.navigation import (
 )
 from screens.shell.base import BaseScreen
 from screens.traces.list_pane import TraceListPane
+from screens.widgets.dialogs import LineDialog
 from tests.fakes import start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -159,3 +160,20 @@ async def test_what_goes_wrong_in_a_pane_is_told(open_app: OpenApp) -> None:
         await until(pilot, lambda: "/x/y: Permission denied" in notices(pilot))
         pilot.app.screen.act("work", a_fault)  # type: ignore[attr-defined]
         await until(pilot, lambda: "KeyError: 'x'" in notices(pilot))
+
+
+async def test_what_ends_behind_a_dialog_still_leads_somewhere(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        shell = pilot.app
+        first = shell.screen.place()  # type: ignore[attr-defined]
+        await pilot.press("f9", "5")
+        await settle(pilot)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(shell.screen, LineDialog))
+        shell.open_place(ModelInPlayground("support-base-q4"))  # type: ignore[attr-defined]
+        await until(pilot, lambda: shell.current_mode == "playground")
+        await settle(pilot)
+        await until(pilot, lambda: shell.screen.place().model == "support-base-q4")  # type: ignore[attr-defined]
+        await pilot.press("alt+left", "escape")
+        await until(pilot, lambda: shell.current_mode == "models")
+        assert first.screen == "playground"
