@@ -69,6 +69,14 @@ class TraceFilterPlace(Destination):
 
 
 @dataclass(frozen=True)
+class DatasetPlace(Destination):
+    """A version of a dataset, as ``NAME@NUMBER``."""
+
+    mode = "datasets"
+    version: str
+
+
+@dataclass(frozen=True)
 class JobPlace(Destination):
     """A job."""
 

@@ -28,6 +28,7 @@ from screens.datasets.rows_pane import RowsPane
 from screens.datasets.show_rejects import show_rejects
 from screens.datasets.split_version import split_version
 from screens.datasets.versions_pane import VersionsPane
+from screens.navigation import DatasetPlace, Destination
 from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class DatasetsScreen(BaseScreen):
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[Binding]] = bindings_of("datasets")  # type: ignore[assignment]
     AUTO_FOCUS = "#dataset-list"
+    opens = (DatasetPlace,)
     scope = "datasets"
     about = (
         "Data to train on and to test with. Files are looked at before they are imported; each operation makes a new "
@@ -97,15 +99,12 @@ class DatasetsScreen(BaseScreen):
         if self.has_class("-narrow"):
             self.query_one("#row-table").focus()
 
-    # ── what is open ──
-
     async def refresh_data(self, open_ref: str = "") -> None:
         """Read the datasets, and open one: the one asked for, the one that is open, or the first."""
         self.logs = await asyncio.to_thread(lambda: self.services.datasets.logs())
         await self._record.find_model()
         known = {v.ref: v for log in self.logs.values() for v in log}
-        current = self.version.ref if self.version is not None else ""
-        wanted = known.get(open_ref) or known.get(current)
+        wanted = known.get(open_ref) or (known.get(self.version.ref) if self.version is not None else None)
         if wanted is None and self.logs:
             wanted = next(iter(self.logs.values()))[0]
         self._list_datasets(wanted)
@@ -162,8 +161,6 @@ class DatasetsScreen(BaseScreen):
     def _restored(self, event: VersionsPane.Restored) -> None:
         self.act("operate", self._open_made, event.version)
 
-    # ── what the panes tell each other ──
-
     @on(RowsPane.Looked)
     def _looked(self, event: RowsPane.Looked) -> None:
         self._columns.look(event.column)
@@ -180,8 +177,6 @@ class DatasetsScreen(BaseScreen):
     @on(OperationWanted)
     def _operation_wanted(self, event: OperationWanted) -> None:
         self.act("operate", self._apply, event.operation)
-
-    # ── operations ──
 
     async def _apply(self, operation: Operation) -> None:
         await self._open_made(await apply_operation(self.shell, self._rows, operation))
@@ -220,8 +215,6 @@ class DatasetsScreen(BaseScreen):
         restored = await asyncio.to_thread(self.services.datasets.restore, f"{last.dataset}@{last.parent}")
         await self.refresh_data(restored.ref)
         return f"{last.ref} is taken back: {restored.ref} is as @{last.parent}."
-
-    # ── actions that need more than one pane ──
 
     def action_check(self) -> None:
         """Run all checks, as a job."""
@@ -272,11 +265,18 @@ class DatasetsScreen(BaseScreen):
         if not self._rows.clear():
             self.remove_class("-sidebar")
 
-    # ── what the base asks ──
-
     def reveal(self, panel: Panel) -> None:
         """Unfold the left column on a narrow terminal."""
         self.set_class(panel.id in {"datasets-list", "datasets-versions", "datasets-columns"}, "-sidebar")
+
+    async def go_to(self, destination: Destination) -> None:
+        """Open a version."""
+        if isinstance(destination, DatasetPlace):
+            self.act("load", self.refresh_data, destination.version)
+
+    def place(self) -> DatasetPlace | None:
+        """The version that is open."""
+        return DatasetPlace(self.version.ref) if self.version is not None else None
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The record, the hash, the reference."""

@@ -15,6 +15,7 @@ from llmops_tui.workspace.layout import Workspace
 from screens.app import SCREEN_KEYS
 from screens.jobs.jobs_pane import JobsPane
 from screens.navigation import (
+    DatasetPlace,
     Destination,
     JobPlace,
     ModelInPlayground,
@@ -177,3 +178,15 @@ async def test_what_ends_behind_a_dialog_still_leads_somewhere(open_app: OpenApp
         await pilot.press("alt+left", "escape")
         await until(pilot, lambda: shell.current_mode == "models")
         assert first.screen == "playground"
+
+
+async def test_a_version_of_a_dataset_is_a_place(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        shell = pilot.app
+        for _ in range(2):
+            for ref in ("triage-test@1", "triage@1"):
+                shell.open_place(DatasetPlace(ref))  # type: ignore[attr-defined]
+                await until(pilot, lambda ref=ref: shell.screen.place() == DatasetPlace(ref))  # type: ignore[misc,attr-defined]
+                await settle(pilot)
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: shell.screen.place() == DatasetPlace("triage-test@1"))  # type: ignore[attr-defined]
