@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 STORAGE_VERSION = "v1.5.0"
-_POLL_SECONDS = 0.01
+_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.01, 0.2
 # What a log needs to be replayed where the usual memory is too little: DuckDB's own default.
 _MORE_MEMORY = "80%"
 
@@ -66,6 +66,7 @@ def open_book(
     import duckdb
 
     memory = ""
+    pause = _POLL_SECONDS
     while True:
         connection = connect_memory()
         suspect = None if read_only else _copy_suspect(workspace)
@@ -79,7 +80,9 @@ def open_book(
             if "Could not set lock" in text or "Conflicting lock" in text:
                 if time.monotonic() > deadline:
                     raise book_locked(workspace, text.partition(". See")[0], seconds) from error
-                time.sleep(_POLL_SECONDS)
+                # Each try starts DuckDB: whoever waits for long looks less often.
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_POLL_SECONDS)
                 continue
             if isinstance(error, duckdb.OutOfMemoryException) and not memory:
                 memory = _MORE_MEMORY

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -122,20 +123,14 @@ def test_a_job_waits_where_somebody_who_sits_before_it_would_give_up(
 ) -> None:
     monkeypatch.setattr("llmops_tui.workspace.catalogue._usual_seconds", 0.3)
     Catalogue(workspace).write(lambda book: book.execute("SELECT 1"))
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD_DUCKDB, str(workspace.book)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(LlmopsError, match="stayed locked"):
+    inside = os.open(workspace.root / "workspace.lock", os.O_RDWR)
+    fcntl.flock(inside, fcntl.LOCK_EX)
+    with pytest.raises(LlmopsError, match=r"stayed locked for 0\.3 s"):
         Catalogue(workspace).read(lambda book: book.execute("SELECT 1"))
     wait_as_a_job()
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(Catalogue(workspace).read, lambda book: book.execute("SELECT 7").fetchone())
-        holder.communicate("")
+        os.close(inside)
         assert read.result() == (7,)
 
 
