@@ -74,7 +74,7 @@ def small_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         registry.add(write_tiny(root / "models" / "tiny.gguf", "llama", layers=1, vocabulary=300), "tiny")
         registry.add(sample_folder() / "models" / "support-base", "weights")
         for name in "kt":
-            registry.add_remote(f"http://{name}.example/v1", f"far-{name}", {"remote_model": name, "lacks": []})
+            registry.add_remote(f"http://{name}.example/v1", f"far-{name}", {"remote_model": name, "lacks": {}})
         PromptStore(catalogue).save("hello", template="Hello {{name}}")
         (folder / "base.jsonl").write_text(lines("one") + lines("two"))
         import_now(DatasetStore(catalogue), [folder / "base.jsonl"], "base", "messages")

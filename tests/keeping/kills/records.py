@@ -271,7 +271,7 @@ def write_models(place: Place, tell: Ledger, _chance: Random) -> None:
         with tell.doing("add", name=name):
             registry.add(file, name)
         with tell.doing("remote", name=f"far-{name}"):
-            registry.add_remote(f"http://{name}.example/v1", f"far-{name}", {"remote_model": name, "lacks": []})
+            registry.add_remote(f"http://{name}.example/v1", f"far-{name}", {"remote_model": name, "lacks": {}})
         with tell.doing("approve", name=name):
             approve("SOME_KEY", f"http://{name}.example/v1")
         with tell.doing("remove", name=name):
