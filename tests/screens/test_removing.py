@@ -14,6 +14,7 @@ from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
+from screens.models.models_pane import ModelsPane
 from screens.traces.list_pane import TraceListPane
 from screens.widgets.dialogs import ConfirmDialog
 from tests.engine.engines import write_adapter
@@ -89,15 +90,17 @@ async def test_a_model_and_what_was_made_of_it_is_told(open_app: OpenApp, sample
     )
     async with open_app() as pilot:
         await pilot.press("f9", "5")
-        await until(pilot, lambda: bool(getattr(pilot.app.screen, "_models", [])))
+        await until(pilot, lambda: any(pane.models for pane in pilot.app.screen.query(ModelsPane)))
         await settle(pilot)
         pilot.app.screen.query_one("#model-list", OptionList).highlighted = 0
         await settle(pilot)
-        model = pilot.app.screen.current
+        model = pilot.app.screen.query_one(ModelsPane).current
         told = await delete(pilot)
         assert "Depends on it: model made of it support-base-q4" in told
         assert str(model.path) in told
-        await until(pilot, lambda: model.name not in [one.name for one in pilot.app.screen._models])
+        await until(
+            pilot, lambda: model.name not in [one.name for one in pilot.app.screen.query_one(ModelsPane).models]
+        )
     assert model.name not in [one.name for one in registry.all()]
     assert not model.path.exists()
 
@@ -110,7 +113,7 @@ async def test_a_model_whose_file_lies_elsewhere_goes_without_it(
     registry.add(elsewhere, "a-tone")
     async with open_app() as pilot:
         await pilot.press("f9", "5")
-        await until(pilot, lambda: bool(getattr(pilot.app.screen, "_models", [])))
+        await until(pilot, lambda: any(pane.models for pane in pilot.app.screen.query(ModelsPane)))
         await settle(pilot)
         told = await delete(pilot)
         assert f"Stays where it is: {elsewhere}" in told
