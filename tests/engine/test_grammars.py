@@ -193,8 +193,12 @@ def test_multiples_are_counted_exactly(bench: Bench, step: float, count: int) ->
     if (refused := refusal(bench, form)) is not None:
         assert "too many digits" in refused.message
         return
-    assert allows(bench, form, written(Fraction(common * count, 100)))
-    assert not allows(bench, form, written(Fraction(common * count + 1, 100)))
+    try:
+        assert allows(bench, form, written(Fraction(common * count, 100)))
+        assert not allows(bench, form, written(Fraction(common * count + 1, 100)))
+    except InputRefusedError as error:
+        # Both at once, such as 26.47 and 0.5, may be more than the library's limits allow; that is told by name.
+        assert error.code == "grammar_too_costly"
 
 
 def written(number: Fraction) -> str:
