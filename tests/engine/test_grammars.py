@@ -198,7 +198,8 @@ def test_multiples_are_counted_exactly(bench: Bench, step: float, count: int) ->
         assert not allows(bench, form, written(Fraction(common * count + 1, 100)))
     except InputRefusedError as error:
         # Both at once, such as 26.47 and 0.5, may be more than the library's limits allow; that is told by name.
-        assert error.code == "grammar_too_costly"
+        if error.code != "grammar_too_costly":
+            raise
 
 
 def written(number: Fraction) -> str:
