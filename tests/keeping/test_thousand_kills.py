@@ -18,7 +18,7 @@ from llmops_tui.datasets.importing import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
-from llmops_tui.keeping import check_book, check_files
+from llmops_tui.keeping import check_book, check_files, encryption
 from llmops_tui.keeping.check import check
 from llmops_tui.keeping.findings import Report
 from llmops_tui.keeping.gc import plan
@@ -26,6 +26,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.settings import Settings
+from llmops_tui.workspace import catalogue
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -37,9 +38,18 @@ from tests.keeping.kills.ledger import Known, Place
 from tests.keeping.kills.records import lines, trace
 from tests.keeping.kills.server import KillServer, Order
 from tests.keeping.kills.work import CASES
-from tests.keeping.kills.writers import BESIDE, all_kinds
+from tests.keeping.kills.writers import BESIDE, CHEAP, all_kinds
 
 _log = logging.getLogger(__name__)
+
+
+@pytest.fixture(autouse=True)
+def as_the_writers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guess at a passphrase is cheap here, and the book is waited for, as where the writers are."""
+    monkeypatch.setattr(encryption, "_COST", CHEAP)
+    monkeypatch.setattr(catalogue, "_usual_seconds", catalogue.JOB_LOCK_SECONDS)
+
+
 KINDS = {name: kind for name, kind in all_kinds(stand_in=False).items() if name != BESIDE}
 # Of all kinds together; each gets its share.
 KILLS = int(os.environ.get("LLMOPS_KILLS", "1000"))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers import aead  # noqa: F401
 from llmops_tui.keeping import encryption
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.store import TraceFilter, TraceStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalogue import Catalogue, wait_as_a_job
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.seals import seal
@@ -52,15 +52,15 @@ def _verify_beside(place: Place, known: Known, _whole: bool) -> None:
 
 
 BESIDE = "beside"
+# What a guess at a passphrase costs there.
+CHEAP = 1 << 8
 
 
 def all_kinds(*, stand_in: bool) -> dict[str, Kind]:
     """Every kind, and :data:`BESIDE`; with ``stand_in`` this process does work by stand-ins from here on."""
-    # A guess at a passphrase may be cheap here, and on a busy machine the book may be waited for.
-    encryption._COST = 1 << 8
-    defaults = Catalogue.__init__.__kwdefaults__
-    assert defaults is not None
-    defaults["lock_seconds"] = 120.0
     if stand_in:
+        # A guess at a passphrase may be cheap here, and on a busy machine the book may be waited for.
+        encryption._COST = CHEAP
+        wait_as_a_job()
         work.stand_in()
     return records.KINDS | watching.KINDS | work.KINDS | keeping.KINDS | {BESIDE: Kind(_look_on, _verify_beside)}
