@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.jobs.store import Job
 from screens.actions import screen_place
+from screens.shell.job_progress import wait_for_job
 from screens.shell.shell import Shell
-
-_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,10 @@ class Begun:
 
 async def tell_end(shell: Shell, begun: Begun) -> None:
     """Wait for a job's end and say how it ended."""
-    job = begun.job
-    shell.say(f"{job.title} goes on in the background; {screen_place('jobs')} shows it.")
-    while not job.state.final:
-        await asyncio.sleep(_SECONDS)
-        job = await asyncio.to_thread(shell.services.jobs.store.get, job.id)
-    if job.state == JobState.DONE:
-        shell.say(" ".join([begun.done, *(job.result or {}).get("notes", [])]))
+    shell.say(f"{begun.job.title} goes on in the background; {screen_place('jobs')} shows it.")
+    try:
+        result = await wait_for_job(shell.services, begun.job, lambda _progress: None)
+    except LlmopsError as error:
+        shell.report(error)
     else:
-        shell.report(LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log."))
+        shell.say(" ".join([begun.done, *result.get("notes", [])]))
