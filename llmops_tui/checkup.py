@@ -49,8 +49,17 @@ class Check:
 def checkup(workspace: Workspace) -> list[Check]:
     """Look at everything; no check can make another fail."""
     checks: tuple[Callable[[Workspace], list[Check]], ...] = (
-        _versions, _llama, _gpu, _settings, _disk, _file_system, _terminal, _clipboard, _book, _notices,
-    )  # fmt: skip
+        _versions,
+        _llama,
+        _gpu,
+        _settings,
+        _disk,
+        _file_system,
+        _terminal,
+        _clipboard,
+        _book,
+        _notices,
+    )
     found: list[Check] = []
     for check in checks:
         try:

@@ -61,9 +61,13 @@ def copy(text: str, write: Callable[[str], None] | None, fallback: Path) -> str:
 def _run_tool(command: tuple[str, ...], text: str) -> bool:
     try:
         done = subprocess.run(
-            command, input=text.encode("utf-8", "replace"), timeout=_TOOL_SECONDS, check=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            command,
+            input=text.encode("utf-8", "replace"),
+            timeout=_TOOL_SECONDS,
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0

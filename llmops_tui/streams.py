@@ -100,6 +100,7 @@ def _lost(error: OSError | ValueError) -> LlmopsError:
     number = error.errno if isinstance(error, OSError) else errno.EBADF
     told = "it is closed" if number == errno.EBADF else os.strerror(number or 0)
     return LlmopsError(
-        "output_failed", f"standard output cannot be written: {told}",
+        "output_failed",
+        f"standard output cannot be written: {told}",
         "What the command did is done, but what it tells is lost, or a part of it.",
-    )  # fmt: skip
+    )

@@ -213,9 +213,11 @@ class Services:
             "llmops_tui", "--workspace", str(self.workspace.root), "--quiet", "data", "check", version.ref, "--json"
         )
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         try:
             await process.wait()
         finally:

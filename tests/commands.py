@@ -20,8 +20,11 @@ class Llmops:
         """What a command prints with --json; it must exit with this code."""
         done = subprocess.run(
             [sys.executable, "-m", "llmops_tui", "--workspace", str(self.workspace.root), "--json", *arguments],
-            capture_output=True, text=True, check=False, timeout=900,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
         assert done.returncode == code, f"{arguments}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         lines = done.stdout.strip().splitlines()
         return json.loads(lines[-1]) if lines else None

@@ -128,9 +128,14 @@ class FakeModelServer:
             await writer.drain()
             sent.append(piece)
         timings = {
-            "prompt_tokens": 10, "completion_tokens": len(self.pieces), "reused_tokens": 0, "ttft_ms": 12.0,
-            "total_ms": 30.0, "tokens_per_s": 100.0, "context": 1024,
-        }  # fmt: skip
+            "prompt_tokens": 10,
+            "completion_tokens": len(self.pieces),
+            "reused_tokens": 0,
+            "ttft_ms": 12.0,
+            "total_ms": 30.0,
+            "tokens_per_s": 100.0,
+            "context": 1024,
+        }
         self._keep(body, sent, "stop", timings)
         event = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "timings": timings}
         writer.write(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode())
@@ -145,9 +150,14 @@ class FakeModelServer:
             return
         known = body["metadata"]
         record = {
-            "started_at": 1.0, "model": "fake", "prompt": known["prompt"], "prompt_version": known["prompt_version"],
-            "variables": known["variables"], "output": "".join(sent), "finish_reason": reason,
-        }  # fmt: skip
+            "started_at": 1.0,
+            "model": "fake",
+            "prompt": known["prompt"],
+            "prompt_version": known["prompt_version"],
+            "variables": known["variables"],
+            "output": "".join(sent),
+            "finish_reason": reason,
+        }
         self._journal.append("request", known["run_id"], record | (timings or {}))
 
 
@@ -167,8 +177,17 @@ def hostile_strings() -> list[str]:
     found = []
     for osc in (f"{esc}]", osc1):
         for end in (bel, f"{esc}\\", st1, ""):
-            found += [f"{osc}{n};{arg}{end}" for n, arg in
-                      (("52", "c;UFdO"), ("0", "PWN"), ("2", "PWN"), ("8", ";http://PWN/"), ("9", "PWN"), ("1337", "PWN"))]  # fmt: skip
+            found += [
+                f"{osc}{n};{arg}{end}"
+                for n, arg in (
+                    ("52", "c;UFdO"),
+                    ("0", "PWN"),
+                    ("2", "PWN"),
+                    ("8", ";http://PWN/"),
+                    ("9", "PWN"),
+                    ("1337", "PWN"),
+                )
+            ]
     for csi in (f"{esc}[", csi1):
         tails = (
             "2J",
@@ -198,8 +217,20 @@ def hostile_strings() -> list[str]:
         f"{chr(c)}PWN"
         for c in (0x202E, 0x202D, 0x2066, 0x2067, 0x2069, 0x200B, 0x200E, 0x2060, 0xFEFF, 0xE0041, 0x2028)
     ]
-    found += ["[/", "[/a/x] PWN", "[@click=app.quit_app]PWN[/]", "[bold]PWN", "a[b and [c] PWN", "[red]PWN[/red]", "[$x]PWN",
-              "[link=http://x]PWN[/link]", "\ud800PWN", "P\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301WN", "{{ PWN }}", "%(PWN)s"]  # fmt: skip
+    found += [
+        "[/",
+        "[/a/x] PWN",
+        "[@click=app.quit_app]PWN[/]",
+        "[bold]PWN",
+        "a[b and [c] PWN",
+        "[red]PWN[/red]",
+        "[$x]PWN",
+        "[link=http://x]PWN[/link]",
+        "\ud800PWN",
+        "P\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301WN",
+        "{{ PWN }}",
+        "%(PWN)s",
+    ]
     return found
 
 
@@ -267,9 +298,10 @@ class FakeNvml:
         from tools.record_nvml import CALLS
 
         whole = {
-            "nvmlDeviceGetUtilizationRates": "rates", "nvmlDeviceGetMemoryInfo": "memory",
+            "nvmlDeviceGetUtilizationRates": "rates",
+            "nvmlDeviceGetMemoryInfo": "memory",
             "nvmlDeviceGetComputeRunningProcesses": "processes",
-        }  # fmt: skip
+        }
         keys = [key for key, (call, given) in CALLS.items() if call == name and given == rest]
         key = whole.get(name) or (keys[0] if keys else "")
         value = gpu.get(key, {"error": "NotSupported"})

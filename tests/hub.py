@@ -118,11 +118,17 @@ class _Handler(BaseHTTPRequestHandler):
         elif self._allowed(False):
             siblings = [
                 {
-                    "rfilename": path, "size": len(data), "blobId": "0" * 40,
-                    "lfs": {"size": len(data), "sha256": repo.told.get(path, hashlib.sha256(data).hexdigest()), "pointerSize": 130},
+                    "rfilename": path,
+                    "size": len(data),
+                    "blobId": "0" * 40,
+                    "lfs": {
+                        "size": len(data),
+                        "sha256": repo.told.get(path, hashlib.sha256(data).hexdigest()),
+                        "pointerSize": 130,
+                    },
                 }
                 for path, data in repo.files.items()
-            ]  # fmt: skip
+            ]
             card = {"license": repo.licence} if repo.licence else {}
             body = {
                 "id": name,

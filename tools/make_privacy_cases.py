@@ -147,12 +147,20 @@ def phone() -> str:
     """A number of a phone, as people write it."""
     return random.choice(
         [
-            f"+49 30 {digits(7)}", f"+44 20 7946 {digits(4)}", f"+1 (212) 55{random.randint(2, 9)}-{digits(4)}",
+            f"+49 30 {digits(7)}",
+            f"+44 20 7946 {digits(4)}",
+            f"+1 (212) 55{random.randint(2, 9)}-{digits(4)}",
             f"+33 6 {random.randint(10, 99)} {random.randint(10, 99)} {random.randint(10, 99)} {random.randint(10, 99)}",
-            f"(415) 55{random.randint(2, 9)}-{digits(4)}", f"020 7946 {digits(4)}", f"+34 6{digits(8)}", f"0171 {digits(7)}",
-            f"0049 170 {digits(7)}", f"212-55{random.randint(2, 9)}-{digits(4)}", f"+31 6 {digits(8)}", f"+91 98{digits(8)}",
+            f"(415) 55{random.randint(2, 9)}-{digits(4)}",
+            f"020 7946 {digits(4)}",
+            f"+34 6{digits(8)}",
+            f"0171 {digits(7)}",
+            f"0049 170 {digits(7)}",
+            f"212-55{random.randint(2, 9)}-{digits(4)}",
+            f"+31 6 {digits(8)}",
+            f"+91 98{digits(8)}",
         ]
-    )  # fmt: skip
+    )
 
 
 def ip() -> str:
@@ -179,7 +187,7 @@ def secret() -> tuple[str, str]:
             (drawn(24) + "9", "api_key = "),
             ("xoxb-" + digits(11) + "-" + drawn(20), "slack token: "),
         ]
-    )  # fmt: skip
+    )
 
 
 # Curly places are filled with values of the kind they name.

@@ -39,11 +39,14 @@ def measure() -> dict[str, dict[str, float]]:
         left.update(s.kind for s in find_personal(again))
     return {
         kind: {
-            "spans": there[kind], "found": found[kind], "precision": true[kind] / max(1, found[kind]),
-            "recall": right[kind] / max(1, there[kind]), "left": left[kind],
+            "spans": there[kind],
+            "found": found[kind],
+            "precision": true[kind] / max(1, found[kind]),
+            "recall": right[kind] / max(1, there[kind]),
+            "left": left[kind],
         }
         for kind in KINDS
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

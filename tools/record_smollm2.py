@@ -122,9 +122,23 @@ def server(tools: Path, model: Path) -> Iterator[httpx.Client]:
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/server.sock"
         command = [
-            str(tools / "llama-server"), "--model", str(model), "--host", socket, "--ctx-size", "2048", "--parallel", "1",
-            "--batch-size", "512", "--ubatch-size", "512", "--no-webui", "--offline", *_COMMON,
-        ]  # fmt: skip
+            str(tools / "llama-server"),
+            "--model",
+            str(model),
+            "--host",
+            socket,
+            "--ctx-size",
+            "2048",
+            "--parallel",
+            "1",
+            "--batch-size",
+            "512",
+            "--ubatch-size",
+            "512",
+            "--no-webui",
+            "--offline",
+            *_COMMON,
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         transport = httpx.HTTPTransport(uds=socket)
         try:
@@ -148,19 +162,28 @@ def answers(tools: Path, model: Path) -> list[dict[str, Any]]:
             messages = [{"role": "user", "content": prompt}]
             rendered = client.post("/apply-template", json={"messages": messages}).raise_for_status().json()["prompt"]
             body = {
-                "prompt": rendered, "n_predict": ANSWER_TOKENS, "temperature": 0, "top_k": 0, "top_p": 1, "min_p": 0,
-                "n_probs": 2, "cache_prompt": False,
-            }  # fmt: skip
+                "prompt": rendered,
+                "n_predict": ANSWER_TOKENS,
+                "temperature": 0,
+                "top_k": 0,
+                "top_p": 1,
+                "min_p": 0,
+                "n_probs": 2,
+                "cache_prompt": False,
+            }
             told = client.post("/completion", json=body).raise_for_status().json()
             steps = told["completion_probabilities"]
             margins = [s["top_logprobs"][0]["logprob"] - s["top_logprobs"][1]["logprob"] for s in steps]
             found.append(
                 {
-                    "prompt": prompt, "rendered": rendered, "ids": [s["id"] for s in steps],
-                    "margins": [round(m, 4) for m in margins], "text": told["content"],
+                    "prompt": prompt,
+                    "rendered": rendered,
+                    "ids": [s["id"] for s in steps],
+                    "margins": [round(m, 4) for m in margins],
+                    "text": told["content"],
                     "finish": "stop" if told["stop_type"] == "eos" else "length",
                 }
-            )  # fmt: skip
+            )
     return found
 
 

@@ -51,9 +51,14 @@ def own_environment(folder: Path) -> None:
     home = folder / "home"
     home.mkdir(mode=0o700, exist_ok=True)
     os.environ |= {
-        "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / ".cache"), "LC_ALL": "C.UTF-8",
-        "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "xterm-256color",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:

@@ -30,9 +30,10 @@ def verify_backups(session: Session, place: Path | None, passphrase: str) -> Non
     first = next((one for one in found if not one.whole), None)
     newest = next((one for one in reversed(found) if one.whole), None)
     data = {
-        "backups": [one.as_dict() for one in found], "first_damaged": str(first.path) if first else None,
+        "backups": [one.as_dict() for one in found],
+        "first_damaged": str(first.path) if first else None,
         "newest_whole": str(newest.path) if newest else None,
-    }  # fmt: skip
+    }
 
     def human() -> str:
         lines = [f"{one.path.name}: {'; '.join(one.trouble) or f'whole, {one.files:,} files'}" for one in found]

@@ -197,11 +197,15 @@ def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
     found = read_rejects(session.workspace, version, limit)
     data = [
         {
-            "source": r.source, "line": r.line, "offset": r.offset, "length": r.length, "reason": r.reason,
+            "source": r.source,
+            "line": r.line,
+            "offset": r.offset,
+            "length": r.length,
+            "reason": r.reason,
             "raw": show_bytes(r.raw)[0],
         }
         for r in found
-    ]  # fmt: skip
+    ]
     rows = [(r.line, r.reason, show_bytes(r.raw[:80])[0]) for r in found]
     session.emit(
         {"version": version.ref, "rejected": data, "total": version.rejected},
@@ -251,9 +255,13 @@ def export(
     store = store_of(session)
     show_ = session.progress(f"exporting {ref}")
     made = write(
-        store.get(ref), to, form=form, file_type=file_type, overwrite=force,
+        store.get(ref),
+        to,
+        form=form,
+        file_type=file_type,
+        overwrite=force,
         report=lambda share, _: show_(share) if show_ else None,
-    )  # fmt: skip
+    )
     if not made["reads_back"]:
         session.say(f"importing this file gives something else: {made['differs']}")
     same = "; reading it again gives the same rows" if made["reads_back"] else ""

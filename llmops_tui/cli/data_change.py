@@ -32,9 +32,13 @@ def _make(session: Session, operation: str, refs: list[str], parameters: dict[st
     from llmops_tui.datasets.store import DatasetStore
 
     version = apply(
-        DatasetStore(session.catalogue), operation, refs, {k: v for k, v in parameters.items() if v is not None}, name=name,
+        DatasetStore(session.catalogue),
+        operation,
+        refs,
+        {k: v for k, v in parameters.items() if v is not None},
+        name=name,
         report=_report(session, f"{operation} {refs[0]}"),
-    )  # fmt: skip
+    )
     session.emit(version.as_dict(), lambda: f"{version.ref}: {version.rows:,} rows, {version.note}")
 
 
@@ -221,9 +225,15 @@ def split(
     except ValueError as error:
         raise LlmopsError("usage", f"a share is no number: {error}", exit_code=ExitCode.USAGE) from error
     made = split_into(
-        DatasetStore(session.catalogue), ref, parts, _report(session, f"split {ref}"), stratify=stratify, group=group,
-        near=near or None, seed=seed,
-    )  # fmt: skip
+        DatasetStore(session.catalogue),
+        ref,
+        parts,
+        _report(session, f"split {ref}"),
+        stratify=stratify,
+        group=group,
+        near=near or None,
+        seed=seed,
+    )
     session.emit({"parts": [v.as_dict() for v in made]}, lambda: "\n".join(f"{v.ref}: {v.rows:,} rows" for v in made))
 
 

@@ -52,9 +52,13 @@ def profile(
     with ExitStack() as stack:
         text = stack.enter_context(ModelText(ModelRegistry(session.catalogue).get(model))) if model else None
         found = make(
-            version, text, sample=sample, max_length=max_length, tokens_per_second=speed,
+            version,
+            text,
+            sample=sample,
+            max_length=max_length,
+            tokens_per_second=speed,
             report=lambda share, _: show(share) if show else None,
-        )  # fmt: skip
+        )
     session.emit(found, lambda: _profile_text(session, found))
 
 

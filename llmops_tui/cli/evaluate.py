@@ -128,9 +128,10 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
         for s in extra
     ]
     data = {
-        "suites": [v.as_dict() for v in found[:limit]], "total": len(found),
+        "suites": [v.as_dict() for v in found[:limit]],
+        "total": len(found),
         "shipped": [{"suite": s.name, "description": s.description} for s in extra],
-    }  # fmt: skip
+    }
     session.emit(data, lambda: session.rows(("suite", "cases", "metrics", "what it is"), rows))
 
 

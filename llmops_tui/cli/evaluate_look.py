@@ -85,8 +85,11 @@ def _judges(summary: RunSummary) -> list[str]:
     for name, figure in summary["metrics"].items():
         facts = figure.get("facts") or {}
         if "human_labels" in facts:
-            kappa = f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}" if facts["kappa"] is not None else (
-                f"not calibrated: {facts['human_labels']} human labels")  # fmt: skip
+            kappa = (
+                f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}"
+                if facts["kappa"] is not None
+                else (f"not calibrated: {facts['human_labels']} human labels")
+            )
             lines.append(f"{name}: judged by {facts['judge']}; {kappa}; {figure['unusable']:,} grades unusable")
         if "signature" in facts:
             lines.append(f"{name}: {facts['signature']}")
@@ -138,17 +141,23 @@ def show(
     binary = {n for n, f in (state.run.summary or {}).get("metrics", {}).items() if f["binary"]}
     found = [r for r in results_so_far(state.run) if _failed(r, binary)]
     data = {
-        "run": name, "total": len(found),
+        "run": name,
+        "total": len(found),
         "failures": [
             {
-                "case": r.case.index, "row": r.case.row, "variation": r.case.variation, "expected": r.case.expected,
-                "output": r.answer.text, "error": r.answer.error, "trace": r.answer.trace,
+                "case": r.case.index,
+                "row": r.case.row,
+                "variation": r.case.variation,
+                "expected": r.case.expected,
+                "output": r.answer.text,
+                "error": r.answer.error,
+                "trace": r.answer.trace,
                 "scores": {n: s.value for n, s in r.scores.items()},
                 "reasons": {n: s.reason for n, s in r.scores.items() if s.reason},
             }
             for r in found[:limit]
         ],
-    }  # fmt: skip
+    }
     rows = [(r.case.index, safe_line(r.answer.text or r.answer.error, _SHOWN), _reasons(r)) for r in found[:limit]]
     session.emit(data, lambda: session.rows(("case", "answer", "why"), rows, len(found)))
 
@@ -195,9 +204,10 @@ def compare(
     if refused is not None:
         reasons = "; ".join(refused.comparable.refused)
         raise InputRefusedError(
-            "not_comparable", f"{baseline} and {refused.candidate.name} are not comparable: {reasons}",
+            "not_comparable",
+            f"{baseline} and {refused.candidate.name} are not comparable: {reasons}",
             "Run both with the same suite.",
-        )  # fmt: skip
+        )
 
 
 def compare_text(session: Session, found: Comparison, limit: int) -> str:
@@ -206,27 +216,45 @@ def compare_text(session: Session, found: Comparison, limit: int) -> str:
     for d in found.differences:
         i, p = d.interval, d.p_holm if d.p_holm is not None else d.p
         told = "" if p is None else f"{p:.3g}" if p >= 0.001 else "<0.001"
-        rows.append((
-            d.name, f"{d.baseline:.4g}", f"{d.candidate:.4g}", f"{i.value:+.4g} [{i.low:+.4g}, {i.high:+.4g}]", told,
-            f"▲{d.wins} ={d.ties} ▼{d.losses}", d.verdict, f"{d.smallest:.3g}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                d.name,
+                f"{d.baseline:.4g}",
+                f"{d.candidate:.4g}",
+                f"{i.value:+.4g} [{i.low:+.4g}, {i.high:+.4g}]",
+                told,
+                f"▲{d.wins} ={d.ties} ▼{d.losses}",
+                d.verdict,
+                f"{d.smallest:.3g}",
+            )
+        )
     headers = ("metric", "baseline", "candidate", "difference, 95 %", "p (Holm)", "cases", "verdict", "smallest seen")
     lines = [found.sentence, *(f"note: {note}" for note in found.comparable.notes), session.rows(headers, rows)]
     lines += _overlap(found.candidate.summary or {})
     if found.slices:
         parts = [
-            (f"{s.by} = {safe_line(s.value, 40)}", s.n, f"{s.baseline:.3g}", f"{s.candidate:.3g}", f"{s.interval.value:+.3g}",
-             "few cases" if s.few else "")
+            (
+                f"{s.by} = {safe_line(s.value, 40)}",
+                s.n,
+                f"{s.baseline:.3g}",
+                f"{s.candidate:.3g}",
+                f"{s.interval.value:+.3g}",
+                "few cases" if s.few else "",
+            )
             for s in found.slices
-        ]  # fmt: skip
+        ]
         lines.append(session.rows(("slice", "n", "baseline", "candidate", "difference", ""), parts))
     worse = found.regressed()
     if worse:
         cells = [
-            (p.baseline.case.index, safe_line(p.baseline.answer.text, 40), safe_line(p.candidate.answer.text, 40),
-             _reasons(p.candidate))
+            (
+                p.baseline.case.index,
+                safe_line(p.baseline.answer.text, 40),
+                safe_line(p.candidate.answer.text, 40),
+                _reasons(p.candidate),
+            )
             for p in worse[:limit]
-        ]  # fmt: skip
+        ]
         lines.append(session.rows(("case", "baseline", "candidate", "why"), cells, len(worse)))
     return "\n".join(lines)
 
@@ -256,9 +284,12 @@ def metrics(context: typer.Context) -> None:
 
     session = session_of(context)
     data = [
-        {"type": name, "about": " ".join((kind.__doc__ or "").split()),
-         "settings": [f for f in kind.model_fields if f not in {"type", "name"}]}
+        {
+            "type": name,
+            "about": " ".join((kind.__doc__ or "").split()),
+            "settings": [f for f in kind.model_fields if f not in {"type", "name"}],
+        }
         for name, kind in METRICS.items()
-    ]  # fmt: skip
+    ]
     rows = [(d["type"], ", ".join(d["settings"]), str(d["about"]).split(". ")[0]) for d in data]
     session.emit({"metrics": data}, lambda: session.rows(("metric", "settings", "what it measures"), rows))

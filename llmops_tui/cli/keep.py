@@ -92,10 +92,14 @@ def backup(
         )
     manifest, file = made.manifest, made.path
     data = manifest.as_dict() | {
-        "made": True, "file": str(file.resolve()), "files": len(manifest.files), "size_bytes": manifest.size,
-        "copied": len(manifest.files) - len(manifest.elsewhere), "removed": [str(path) for path in made.removed],
+        "made": True,
+        "file": str(file.resolve()),
+        "files": len(manifest.files),
+        "size_bytes": manifest.size,
+        "copied": len(manifest.files) - len(manifest.elsewhere),
+        "removed": [str(path) for path in made.removed],
         "notes": manifest.notes,
-    }  # fmt: skip
+    }
 
     def human() -> str:
         lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, read back and whole"]

@@ -128,10 +128,14 @@ def estimate(
     fits = all(d["wanted"] <= d["available"] for d in devices.values())
     chosen = planned.options
     data = needed.as_dict() | {
-        "model": name, "device": planned.device, "devices": devices, "fits": fits, "notes": list(planned.notes),
+        "model": name,
+        "device": planned.device,
+        "devices": devices,
+        "fits": fits,
+        "notes": list(planned.notes),
         "draft": planned.draft,
         "settings": part(EngineSettings, chosen),
-    }  # fmt: skip
+    }
     rows = list(needed.parts().items())
     rows += [("draft model", planned.draft)] if planned.draft else []
     for device, figures in devices.items():
@@ -170,9 +174,13 @@ def quantize(
     made = target or derived_name(name, kind)
     check_quantization(_registry(session).get(name), kind, session.workspace.models, again=again)
     found = run_job(
-        session, kind="quantize", title=f"quantize {name} to {kind}", entry=ENTRY,
-        arguments={"name": name, "kind": kind, "target": made, "again": again}, detach=detach,
-    )  # fmt: skip
+        session,
+        kind="quantize",
+        title=f"quantize {name} to {kind}",
+        entry=ENTRY,
+        arguments={"name": name, "kind": kind, "target": made, "again": again},
+        detach=detach,
+    )
     if found is not None:
         session.emit(found, lambda: f"{made} is registered")
 
@@ -225,11 +233,15 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
     loaded = {handle.model for handle in ServerSupervisor(session.workspace).running()}
     rows = [
         (
-            m.name, m.header.get("architecture"), m.quantization, round(m.size_bytes / 1e6, 1),
-            m.header.get("context_length"), "loaded" if m.name in loaded else m.trouble,
+            m.name,
+            m.header.get("architecture"),
+            m.quantization,
+            round(m.size_bytes / 1e6, 1),
+            m.header.get("context_length"),
+            "loaded" if m.name in loaded else m.trouble,
         )
         for m in found[:limit]
-    ]  # fmt: skip
+    ]
     data = {"models": [m.as_dict() | {"loaded": m.name in loaded} for m in found[:limit]], "total": len(found)}
     headers = ("model", "architecture", "type", "MB", "context", "state")
     session.emit(data, lambda: session.rows(headers, rows, len(found)))
@@ -256,9 +268,13 @@ def verify(
 
         _registry(session).get(name)
         run_job(
-            session, kind="verify", title=f"verify {name}", entry=VERIFY,
-            arguments={"name": name}, detach=True,
-        )  # fmt: skip
+            session,
+            kind="verify",
+            title=f"verify {name}",
+            entry=VERIFY,
+            arguments={"name": name},
+            detach=True,
+        )
         return
     model = _registry(session).verify(name, session.progress(f"hashing {name}"))
     data = {"model": model.name, "sha256": model.sha256, "intact": True}

@@ -99,10 +99,17 @@ def _show(session: Session, repository: Repository, free: Room, chosen: Offer | 
     licence = repository.licence or "no licence named"
     session.say(f"{repository.name} at {repository.revision[:12]}: {licence}{gated}")
     rows = [
-        (number, offer.path, offer.quantization, _size(offer.size), len(offer.files), free.verdict(offer.size),
-         "chosen" if offer == chosen else "")
+        (
+            number,
+            offer.path,
+            offer.quantization,
+            _size(offer.size),
+            len(offer.files),
+            free.verdict(offer.size),
+            "chosen" if offer == chosen else "",
+        )
         for number, offer in enumerate(repository.offers, 1)
-    ]  # fmt: skip
+    ]
     session.say(session.rows(("no", "file", "type", "size", "files", "weights alone", ""), rows))
     for path, why in repository.left_out.items():
         session.say(f"left out: {path}: {why}")

@@ -89,9 +89,15 @@ def _look(session: Session, recorder: Recorder, *, once: bool) -> None:
 
 
 def _serve(
-    session: Session, recorder: Recorder, host: str, port: int, key_file: Path | None, *, no_key: bool,
+    session: Session,
+    recorder: Recorder,
+    host: str,
+    port: int,
+    key_file: Path | None,
+    *,
+    no_key: bool,
     tls: tuple[Path | None, Path | None],
-) -> None:  # fmt: skip
+) -> None:
     from llmops_tui.inference.server.options import ServerOptions
     from llmops_tui.inference.server_record import address_of
     from llmops_tui.monitoring.endpoint import serve
@@ -99,9 +105,20 @@ def _serve(
     certificate, key_of_it = check_encryption(*tls, address=True)
     keys, path = keys_of(session, key_file, no_key=no_key, host=host)
     options = ServerOptions(
-        workspace=str(session.workspace.root), model="monitor", path="", sha256="", socket="", key="", chat_template=None,
-        host=host, port=free_port(host, port), keys=keys, open_access=no_key, tls_cert=certificate, tls_key=key_of_it,
-    )  # fmt: skip
+        workspace=str(session.workspace.root),
+        model="monitor",
+        path="",
+        sha256="",
+        socket="",
+        key="",
+        chat_template=None,
+        host=host,
+        port=free_port(host, port),
+        keys=keys,
+        open_access=no_key,
+        tls_cert=certificate,
+        tls_key=key_of_it,
+    )
     url = f"{address_of(host, options.port, encrypted=bool(certificate))}/metrics"
     data = {"url": url, "api_key_file": str(path) if path else None, "encrypted": bool(certificate)}
 
@@ -128,9 +145,11 @@ def _lines(moment: Moment) -> list[str]:
         if gpu.trouble:
             parts.append(sentences(gpu.trouble, gpu.remedy))
         for label, value, unit in (
-            ("util", gpu.utilisation, "%"), ("mem bandwidth", gpu.bandwidth, "%"), ("power", gpu.power, "W"),
+            ("util", gpu.utilisation, "%"),
+            ("mem bandwidth", gpu.bandwidth, "%"),
+            ("power", gpu.power, "W"),
             ("", gpu.temperature, "°C"),
-        ):  # fmt: skip
+        ):
             parts.append(f"{label} {'–' if value is None else f'{value:.0f}'} {unit}".strip())
         if gpu.memory_used is not None and gpu.memory_total:
             parts.append(f"{gpu.memory_used / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB")
@@ -184,11 +203,14 @@ def alerts(
                 shown = history.alerts(limit)
             rows = [
                 [
-                    a.id, _when(a.raised_at), _when(a.cleared_at) if a.cleared_at else a.state, a.rule.severity,
+                    a.id,
+                    _when(a.raised_at),
+                    _when(a.cleared_at) if a.cleared_at else a.state,
+                    a.rule.severity,
                     a.text + (f" ({a.ended})" if a.ended else ""),
                 ]
                 for a in shown[:limit]
-            ]  # fmt: skip
+            ]
             data = {"alerts": [a.as_dict() for a in shown[:limit]], "total": len(shown), "dry_run": dry_run is not None}
             session.emit(data, lambda: session.rows(["alert", "raised", "over", "severity", "what"], rows, len(shown)))
     finally:
@@ -244,10 +266,13 @@ def energy(
     finally:
         history.close()
     data = {
-        "job": found.id, "title": found.title, "joules": taken.joules if taken else None,
-        "measured_share": taken.covered if taken else 0.0, "tokens": taken.tokens if taken else 0,
+        "job": found.id,
+        "title": found.title,
+        "joules": taken.joules if taken else None,
+        "measured_share": taken.covered if taken else 0.0,
+        "tokens": taken.tokens if taken else 0,
         "joules_per_thousand_tokens": taken.per_thousand_tokens if taken else None,
-    }  # fmt: skip
+    }
 
     def human() -> str:
         if taken is None:

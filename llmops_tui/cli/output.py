@@ -189,6 +189,7 @@ def unforeseen(error: Exception) -> LlmopsError:
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     told = " ".join(str(error).split())[:300]
     return LlmopsError(
-        "unforeseen", f"this should not have happened: {type(error).__name__}{f': {told}' if told else ''}{place}",
+        "unforeseen",
+        f"this should not have happened: {type(error).__name__}{f': {told}' if told else ''}{place}",
         f"llmops check looks at the workspace; {_TRACEBACK}=1 tells where it was.",
-    )  # fmt: skip
+    )

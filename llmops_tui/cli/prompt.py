@@ -258,10 +258,16 @@ def run(
     session = session_of(context)
     parameters = parameters_from(
         {
-            "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "seed": seed,
-            "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "stop": tuple(stop) if stop else None,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "min_p": min_p,
+            "seed": seed,
+            "repeat_penalty": repeat_penalty,
+            "max_tokens": max_tokens,
+            "stop": tuple(stop) if stop else None,
         }
-    )  # fmt: skip
+    )
     catalogue, journal = session.catalogue, session.journal
     version = PromptStore(catalogue).get(ref)
     request = RunRequest(version.prompt, version.system, version.template, _variables(var or []), parameters)

@@ -156,10 +156,15 @@ def _serve_until_ended(
         session.say(note)
     place = f"{handle.address}/v1" if handle.address else f"unix:{handle.socket}"
     data = {
-        "model": model.name, "url": place, "api_key_file": str(key_file) if key_file else None, "pid": handle.process.pid,
-        "parallel": options.parallel, "already": already, "notes": list(handle.notes),
+        "model": model.name,
+        "url": place,
+        "api_key_file": str(key_file) if key_file else None,
+        "pid": handle.process.pid,
+        "parallel": options.parallel,
+        "already": already,
+        "notes": list(handle.notes),
         "encrypted": bool(options.tls_cert) if handle.address else None,
-    }  # fmt: skip
+    }
     session.emit(data, lambda: announcement(place, options, key_file, model.name))
     if told := in_the_clear(options.host, encrypted=bool(options.tls_cert)):
         session.say(told)

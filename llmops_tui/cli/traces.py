@@ -41,13 +41,17 @@ def list_traces(
     def human() -> str:
         rows = [
             [
-                line.id, time.strftime("%m-%d %H:%M:%S", time.localtime(line.started_at)), line.model,
-                f"{line.prompt}@{line.version}" if line.prompt else "", line.finish_reason,
-                round(line.total_ms) if line.total_ms is not None else None, {1: "up", -1: "down"}.get(line.score or 0, ""),
+                line.id,
+                time.strftime("%m-%d %H:%M:%S", time.localtime(line.started_at)),
+                line.model,
+                f"{line.prompt}@{line.version}" if line.prompt else "",
+                line.finish_reason,
+                round(line.total_ms) if line.total_ms is not None else None,
+                {1: "up", -1: "down"}.get(line.score or 0, ""),
                 line.output[:60],
             ]
             for line in lines
-        ]  # fmt: skip
+        ]
         headers = ["trace", "when", "model", "prompt", "end", "ms", "said", "answer"]
         return session.rows(headers, rows, total)
 
@@ -120,9 +124,15 @@ def to_dataset(
     gathered = gather(store, _wanted(said), shape, privacy)
     version = make_version(DatasetStore(session.catalogue), name, gathered, shape, privacy)
     data = {
-        "dataset": version.dataset, "version": version.number, "rows": version.rows, "sha256": version.sha256, "as": shape,
-        "left_out": dict(gathered.left_out), "personal": dict(gathered.personal), "privacy": privacy,
-    }  # fmt: skip
+        "dataset": version.dataset,
+        "version": version.number,
+        "rows": version.rows,
+        "sha256": version.sha256,
+        "as": shape,
+        "left_out": dict(gathered.left_out),
+        "personal": dict(gathered.personal),
+        "privacy": privacy,
+    }
 
     def human() -> str:
         lines = [f"{version.ref}: {version.note}"]

@@ -160,9 +160,12 @@ def show(context: typer.Context, name: RunName) -> None:
     history = read_history(state.run.folder)
     facts = state.as_dict()
     data = facts | {
-        "recipe": state.run.recipe.model_dump(), "data_sha256": dict(state.run.data), "facts": history.facts,
-        "events": [vars(e) for e in history.events], "samples": [vars(s) for s in history.samples],
-    }  # fmt: skip
+        "recipe": state.run.recipe.model_dump(),
+        "data_sha256": dict(state.run.data),
+        "facts": history.facts,
+        "events": [vars(e) for e in history.events],
+        "samples": [vars(s) for s in history.samples],
+    }
 
     def human() -> str:
         lines = [f"{key:14} {value}" for key, value in facts.items() if value not in (None, "", [])]

@@ -112,12 +112,12 @@ def export(
         )
     check_export(store_of(session), name, quantize)
     arguments = {
-        "run_name": name, "merge": merge, "quantize": quantize,
+        "run_name": name,
+        "merge": merge,
+        "quantize": quantize,
         "safetensors": None if safetensors is None else str(safetensors.expanduser().resolve()),
-    }  # fmt: skip
-    found = run_job(
-        session, kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments, detach=detach
-    )  # fmt: skip
+    }
+    found = run_job(session, kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments, detach=detach)
     if found is not None:
         session.emit(found, lambda: _proof_table(session, found))
 
@@ -151,12 +151,15 @@ def sweep(
         raise LlmopsError("usage", f"{sampler!r} is no sampler: tpe, random or grid", exit_code=ExitCode.USAGE)
     recipe = recipe_of(session, given, changes)
     arguments = {
-        "recipe": recipe.model_dump(), "space": read_space(space) if space else default_space(recipe), "trials": trials,
-        "sampler": sampler, "prune": prune,
-    }  # fmt: skip
+        "recipe": recipe.model_dump(),
+        "space": read_space(space) if space else default_space(recipe),
+        "trials": trials,
+        "sampler": sampler,
+        "prune": prune,
+    }
     found = run_job(
         session, kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments, detach=detach
-    )  # fmt: skip
+    )
     if found is not None:
         session.emit(found, lambda: _sweep_text(session, found))
 

@@ -36,10 +36,17 @@ class VersionDiff:
     def as_dict(self) -> DiffRecord:
         """The difference as JSON."""
         return {
-            "left": self.left, "right": self.right, "key": self.key, "added": len(self.added), "removed": len(self.removed),
-            "changed": len(self.changed), "same": self.same, "added_rows": self.added[:1000],
-            "removed_rows": self.removed[:1000], "changed_rows": self.changed[:1000],
-        }  # fmt: skip
+            "left": self.left,
+            "right": self.right,
+            "key": self.key,
+            "added": len(self.added),
+            "removed": len(self.removed),
+            "changed": len(self.changed),
+            "same": self.same,
+            "added_rows": self.added[:1000],
+            "removed_rows": self.removed[:1000],
+            "changed_rows": self.changed[:1000],
+        }
 
 
 def diff_versions(left: DatasetVersion, right: DatasetVersion) -> VersionDiff:

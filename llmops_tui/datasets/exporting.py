@@ -79,9 +79,14 @@ def export(
     sync_folder(target.parent)
     size = sum(f.stat().st_size for f in target.rglob("*")) if target.is_dir() else target.stat().st_size
     return {
-        "path": str(target), "format": form, "type": kind, "rows": version.rows, "bytes": size, "reads_back": not differs,
+        "path": str(target),
+        "format": form,
+        "type": kind,
+        "rows": version.rows,
+        "bytes": size,
+        "reads_back": not differs,
         "differs": differs,
-    }  # fmt: skip
+    }
 
 
 def _type_of(target: Path) -> str:
@@ -314,11 +319,15 @@ def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
         for index, (question, answer) in enumerate(pairs):
             database["responses"].insert(
                 {
-                    "id": f"{count:026d}", "model": row.get("model"), "prompt": question[1], "response": answer[1],
-                    "system": system if index == 0 else None, "conversation_id": conversation,
+                    "id": f"{count:026d}",
+                    "model": row.get("model"),
+                    "prompt": question[1],
+                    "response": answer[1],
+                    "system": system if index == 0 else None,
+                    "conversation_id": conversation,
                     "datetime_utc": row.get("started_at"),
                 }
-            )  # fmt: skip
+            )
             count += 1
     database.close()
 
@@ -358,12 +367,17 @@ def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> N
     (path / "state.json").write_text(
         json.dumps(
             {
-                "_data_files": [{"filename": name}], "_fingerprint": version.sha256[:16], "_format_columns": None,
-                "_format_kwargs": {}, "_format_type": None, "_output_all_columns": False, "_split": None,
+                "_data_files": [{"filename": name}],
+                "_fingerprint": version.sha256[:16],
+                "_format_columns": None,
+                "_format_kwargs": {},
+                "_format_type": None,
+                "_output_all_columns": False,
+                "_split": None,
             }
         ),
         encoding="utf-8",
-    )  # fmt: skip
+    )
 
 
 _WRITERS: dict[str, Callable[[DatasetVersion, Iterator[Row], Path], None]] = {

@@ -169,9 +169,13 @@ def start_arguments(
     if mapping and form != "tabular":
         raise InputRefusedError("mapping_refused", f"a mapping is for tables, not for {form}", "Use --format tabular.")
     return {
-        "paths": [str(path.expanduser().resolve()) for path in paths], "name": name, "form": form,
-        "mapping": mapping or {}, "table": table, "unit": unit,
-    }  # fmt: skip
+        "paths": [str(path.expanduser().resolve()) for path in paths],
+        "name": name,
+        "form": form,
+        "mapping": mapping or {},
+        "table": table,
+        "unit": unit,
+    }
 
 
 def run_import(
@@ -201,9 +205,15 @@ def run_import(
         done.keep_rejects(context.workspace, fresh)
 
     version = store.keep(
-        done.folder, name, kind=kind, columns=columns, recipe=Recipe("import", settings, tuple(inputs)),
-        rejected=done.state.rejected, parent=parent.number if parent else None, beside=keep_rejects,
-    )  # fmt: skip
+        done.folder,
+        name,
+        kind=kind,
+        columns=columns,
+        recipe=Recipe("import", settings, tuple(inputs)),
+        rejected=done.state.rejected,
+        parent=parent.number if parent else None,
+        beside=keep_rejects,
+    )
     if version.id != made[0].id:
         # The newest version is the same, and has its own.
         rejects_path(context.workspace, made[0]).unlink(missing_ok=True)

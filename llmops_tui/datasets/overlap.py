@@ -38,12 +38,21 @@ class Overlap:
     def as_dict(self) -> OverlapRecord:
         """The overlap as JSON."""
         return {
-            "left": self.left, "right": self.right, "left_rows": self.left_rows, "right_rows": self.right_rows,
-            "exact": len(self.exact), "ngram": len(self.ngram), "near": len(self.near), "rows": len(self.rows),
+            "left": self.left,
+            "right": self.right,
+            "left_rows": self.left_rows,
+            "right_rows": self.right_rows,
+            "exact": len(self.exact),
+            "ngram": len(self.ngram),
+            "near": len(self.near),
+            "rows": len(self.rows),
             "clean_right_rows": self.right_rows - len({b for p in (self.exact, self.ngram, self.near) for _, b in p}),
-            "examples": [{"kind": k, "left": a, "right": b} for k, pairs in (("exact", self.exact), ("ngram", self.ngram),
-                         ("near", self.near)) for a, b in pairs[:5]],
-        }  # fmt: skip
+            "examples": [
+                {"kind": k, "left": a, "right": b}
+                for k, pairs in (("exact", self.exact), ("ngram", self.ngram), ("near", self.near))
+                for a, b in pairs[:5]
+            ],
+        }
 
 
 def find_overlap(left: DatasetVersion, right: DatasetVersion, threshold: float = 0.8) -> Overlap:

@@ -121,9 +121,14 @@ def profile(
     rows = _drawn(version, sample)
     looked = len(rows)
     result: Profile = {
-        "version": version.ref, "sha256": version.sha256, "format": version.kind, "rows": version.rows, "looked_at": looked,
-        "sampled": looked < version.rows, "columns": column_statistics(version),
-    }  # fmt: skip
+        "version": version.ref,
+        "sha256": version.sha256,
+        "format": version.kind,
+        "rows": version.rows,
+        "looked_at": looked,
+        "sampled": looked < version.rows,
+        "columns": column_statistics(version),
+    }
     report(0.2, "columns counted")
     turns = _turns(version, rows)
     if turns is not None:
@@ -258,15 +263,28 @@ def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: in
     counts, edges = np.histogram(values, bins=_BINS)
     outliers = _outliers(values)
     return {
-        "model": text.model.name, "looked_at": len(lengths), "p50": p50, "p95": p95, "p99": p99, "max": int(values.max()),
-        "min": int(values.min()), **mean, "total": round(float(values.sum()) * scale),
-        "total_interval": round(mean["interval"] * version.rows), "trained_share": sum(trained) / max(1, sum(lengths)),
-        "by_role": dict(by_role), "histogram": counts.tolist(), "edges": [float(e) for e in edges],
+        "model": text.model.name,
+        "looked_at": len(lengths),
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "max": int(values.max()),
+        "min": int(values.min()),
+        **mean,
+        "total": round(float(values.sum()) * scale),
+        "total_interval": round(mean["interval"] * version.rows),
+        "trained_share": sum(trained) / max(1, sum(lengths)),
+        "by_role": dict(by_role),
+        "histogram": counts.tolist(),
+        "edges": [float(e) for e in edges],
         "cut": {str(n): _share(values > n) for n in LENGTHS},
-        "max_length": max_length, "packing": packing_efficiency(lengths, max_length),
+        "max_length": max_length,
+        "packing": packing_efficiency(lengths, max_length),
         "padding": float(np.minimum(values, max_length).sum() / (len(values) * min(max_length, int(values.max())))),
-        "outliers": outliers, "failed": dict(failed.most_common(5)), "problems": dict(problems.most_common(5)),
-    }  # fmt: skip
+        "outliers": outliers,
+        "failed": dict(failed.most_common(5)),
+        "problems": dict(problems.most_common(5)),
+    }
 
 
 def _share(hits: Any) -> Share:

@@ -47,9 +47,10 @@ class Recipe:
     def as_dict(self) -> RecipeRecord:
         """The recipe as JSON."""
         return {
-            "operation": self.operation, "parameters": self.parameters,
+            "operation": self.operation,
+            "parameters": self.parameters,
             "inputs": [{"ref": ref, "sha256": digest} for ref, digest in self.inputs],
-        }  # fmt: skip
+        }
 
     @property
     def sha256(self) -> str:
@@ -114,11 +115,22 @@ class DatasetVersion:
     def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
         return {
-            "dataset": self.dataset, "version": self.number, "id": self.id, "sha256": self.sha256, "parent": self.parent,
-            "format": self.kind, "rows": self.rows, "rejected": self.rejected, "tags": list(self.tags),
-            "columns": [c.as_dict() for c in self.columns], "recipe": self.recipe.as_dict(), "note": self.note,
-            "size_bytes": self.size_bytes, "created_at": self.created_at, "folder": str(self.folder),
-        }  # fmt: skip
+            "dataset": self.dataset,
+            "version": self.number,
+            "id": self.id,
+            "sha256": self.sha256,
+            "parent": self.parent,
+            "format": self.kind,
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "tags": list(self.tags),
+            "columns": [c.as_dict() for c in self.columns],
+            "recipe": self.recipe.as_dict(),
+            "note": self.note,
+            "size_bytes": self.size_bytes,
+            "created_at": self.created_at,
+            "folder": str(self.folder),
+        }
 
 
 class DatasetStore:
@@ -216,9 +228,21 @@ class DatasetStore:
         shutil.rmtree(folder / "spill", ignore_errors=True)
         size = sum(f.stat().st_size for f in (final if final.is_dir() else folder).glob("part-*.parquet"))
         version = DatasetVersion(
-            new_id("dsv"), name, 0, digest, parent, kind, int(found[0]), rejected, tuple(columns), recipe, note,
-            size, time.time(), final,
-        )  # fmt: skip
+            new_id("dsv"),
+            name,
+            0,
+            digest,
+            parent,
+            kind,
+            int(found[0]),
+            rejected,
+            tuple(columns),
+            recipe,
+            note,
+            size,
+            time.time(),
+            final,
+        )
         beside(version)
         kept = self._record(version, folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -246,12 +270,22 @@ class DatasetStore:
                 "INSERT INTO dataset_versions (id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe,"
                 " recipe_sha256, note, size_bytes, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    version.id, version.dataset, number, version.sha256, version.parent, version.kind, version.rows,
-                    version.rejected, json.dumps([c.as_dict() for c in version.columns]),
-                    json.dumps(version.recipe.as_dict()), version.recipe.sha256, version.note, version.size_bytes,
+                    version.id,
+                    version.dataset,
+                    number,
+                    version.sha256,
+                    version.parent,
+                    version.kind,
+                    version.rows,
+                    version.rejected,
+                    json.dumps([c.as_dict() for c in version.columns]),
+                    json.dumps(version.recipe.as_dict()),
+                    version.recipe.sha256,
+                    version.note,
+                    version.size_bytes,
                     version.created_at,
                 ],
-            )  # fmt: skip
+            )
             inputs = [digest for _, digest in version.recipe.inputs]
             record_edges(
                 book, output=version.sha256, kind=version.recipe.operation, recipe=version.recipe.sha256, inputs=inputs
@@ -267,9 +301,21 @@ class DatasetStore:
         old = self.get(ref)
         recipe = Recipe("restore", {"from": old.number}, ((old.ref, old.sha256),))
         fresh = DatasetVersion(
-            new_id("dsv"), old.dataset, 0, old.sha256, old.number, old.kind, old.rows, old.rejected, old.columns, recipe,
-            f"as @{old.number}", old.size_bytes, time.time(), old.folder,
-        )  # fmt: skip
+            new_id("dsv"),
+            old.dataset,
+            0,
+            old.sha256,
+            old.number,
+            old.kind,
+            old.rows,
+            old.rejected,
+            old.columns,
+            recipe,
+            f"as @{old.number}",
+            old.size_bytes,
+            time.time(),
+            old.folder,
+        )
         return self._record(fresh)
 
     def tag(self, ref: str, tag: str) -> DatasetVersion:
@@ -354,14 +400,24 @@ class DatasetStore:
             kept("dataset_versions", "columns", ref, row[8]),
         )
         return DatasetVersion(
-            id=row[0], dataset=row[1], number=int(row[2]), sha256=row[3], parent=row[4], kind=row[5], rows=int(row[6]),
-            rejected=int(row[7]), columns=tuple(Column(c["name"], c["type"]) for c in columns),
+            id=row[0],
+            dataset=row[1],
+            number=int(row[2]),
+            sha256=row[3],
+            parent=row[4],
+            kind=row[5],
+            rows=int(row[6]),
+            rejected=int(row[7]),
+            columns=tuple(Column(c["name"], c["type"]) for c in columns),
             recipe=Recipe(
                 recipe["operation"], recipe["parameters"], tuple((i["ref"], i["sha256"]) for i in recipe["inputs"])
             ),
-            note=row[10], size_bytes=int(row[11]), created_at=float(row[12]),
-            folder=within(self.workspace.datasets, row[3]), tags=tuple(tags.get((row[1], int(row[2])), ())),
-        )  # fmt: skip
+            note=row[10],
+            size_bytes=int(row[11]),
+            created_at=float(row[12]),
+            folder=within(self.workspace.datasets, row[3]),
+            tags=tuple(tags.get((row[1], int(row[2])), ())),
+        )
 
 
 def check_name(name: str) -> str:

@@ -80,9 +80,12 @@ class ModelText:
             InputRefusedError: ``template_failed``.
         """
         context = {
-            "messages": list(messages), "tools": tools, "add_generation_prompt": prompt,
-            "bos_token": self.tokenizer.bos, "eos_token": self.tokenizer.eos,
-        }  # fmt: skip
+            "messages": list(messages),
+            "tools": tools,
+            "add_generation_prompt": prompt,
+            "bos_token": self.tokenizer.bos,
+            "eos_token": self.tokenizer.eos,
+        }
         return self._renderer.render(self.template, context, "chat")
 
     def spans(self, kind: str, row: Row) -> tuple[str, list[tuple[int, int]], list[str]]:

@@ -104,11 +104,20 @@ def _written(suite: Suite) -> Iterator[tuple[Case, Any]]:
         if not isinstance(variables, dict):
             raise InputRefusedError("bad_suite", f"cases[{number}].vars is no mapping")
         fixed = suite.choices if isinstance(suite.choices, list) else []
-        yield _case(
-            variables, given.get("messages") or (), given.get("expected"), str(given.get("context") or ""),
-            [str(c) for c in given.get("choices") or fixed], str(given.get("group") or ""),
-            {k: str(v) for k, v in (given.get("slices") or {}).items()}, None, tuple(given.get("metrics") or ()),
-        ), given  # fmt: skip
+        yield (
+            _case(
+                variables,
+                given.get("messages") or (),
+                given.get("expected"),
+                str(given.get("context") or ""),
+                [str(c) for c in given.get("choices") or fixed],
+                str(given.get("group") or ""),
+                {k: str(v) for k, v in (given.get("slices") or {}).items()},
+                None,
+                tuple(given.get("metrics") or ()),
+            ),
+            given,
+        )
 
 
 def _of_rows(suite: Suite, version: DatasetVersion) -> Iterator[tuple[Case, Any]]:
@@ -134,9 +143,16 @@ def _of_row(suite: Suite, version: DatasetVersion, number: int, row: Any) -> Cas
     everything = {**row, "expected": expected}
     slices = {name: _short(_value(everything, path, number)) for name, path in suite.slice_paths().items()}
     return _case(
-        variables, messages, expected, str(_value(row, suite.context, number)) if suite.context else "",
-        [str(c) for c in choices], str(_value(row, suite.group, number)) if suite.group else "", slices, number, (),
-    )  # fmt: skip
+        variables,
+        messages,
+        expected,
+        str(_value(row, suite.context, number)) if suite.context else "",
+        [str(c) for c in choices],
+        str(_value(row, suite.group, number)) if suite.group else "",
+        slices,
+        number,
+        (),
+    )
 
 
 def _value(row: Any, path: str, number: int | None) -> Any:
@@ -154,9 +170,16 @@ def _short(value: Any) -> str:
 
 
 def _case(
-    variables: dict[str, Any], messages: Any, expected: Any, context: str, choices: list[str], group: str,
-    slices: dict[str, str], row: int | None, metrics: tuple[dict[str, Any], ...],
-) -> Case:  # fmt: skip
+    variables: dict[str, Any],
+    messages: Any,
+    expected: Any,
+    context: str,
+    choices: list[str],
+    group: str,
+    slices: dict[str, str],
+    row: int | None,
+    metrics: tuple[dict[str, Any], ...],
+) -> Case:
     body = [variables, list(messages), expected, context, choices]
     key = sha256_text(json.dumps(body, sort_keys=True, default=str))[:32]
     return Case(

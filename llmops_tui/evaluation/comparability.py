@@ -54,9 +54,11 @@ def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comp
         f"{name} is measured in two ways" for name in sorted(shared) if one["metrics"][name] != two["metrics"][name]
     ]
     changed = tuple(axis for axis, names in _AXES.items() if any(one.get(n) != two.get(n) for n in names))
-    if "prompt" not in changed and one["cases_sha256"] == two["cases_sha256"] and (
-        one["rendered_sha256"] != two["rendered_sha256"]
-    ):  # fmt: skip
+    if (
+        "prompt" not in changed
+        and one["cases_sha256"] == two["cases_sha256"]
+        and (one["rendered_sha256"] != two["rendered_sha256"])
+    ):
         refused.append("the prompts were rendered differently, though prompt and cases are the same")
     if one.get("model_sha256") == two.get("model_sha256") and one.get("template_sha256") != two.get("template_sha256"):
         refused.append("the chat template differs, though the model is the same")

@@ -26,9 +26,10 @@ def results_of(run: EvalRun) -> list[Result]:
         )
     if not run.results.is_file() or sha256_file(run.results) != run.results_sha256:
         raise LlmopsError(
-            "results_damaged", f"the results of {run.name} in {run.results} are missing, or are not those that were kept",
+            "results_damaged",
+            f"the results of {run.name} in {run.results} are missing, or are not those that were kept",
             "Run the suite again: answers that are known are not asked again.",
-        )  # fmt: skip
+        )
     return read_results(run.results)
 
 
@@ -74,9 +75,10 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str) -> list[
     found = next((run for run in runs if run.asked.prompt == version.ref), None)
     if found is None:
         raise InputRefusedError(
-            "not_evaluated", f"{version.ref} has no finished run of suite {suite!r}",
+            "not_evaluated",
+            f"{version.ref} has no finished run of suite {suite!r}",
             f"llmops eval run {suite} --prompt {version.ref} --model MODEL makes one.",
-        )  # fmt: skip
+        )
     rules = store.suite(found.suite_ref).suite.rules
     current = next((v.ref for v in store.prompts.versions(version.prompt) if label in v.labels), version.ref)
     if current == version.ref:
@@ -86,9 +88,10 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str) -> list[
     before = next((run for run in runs if run.asked.prompt == current and run.asked.model == found.asked.model), None)
     if before is None:
         raise InputRefusedError(
-            "not_evaluated", f"{current}, which is {label} now, has no finished run of suite {suite!r} on {found.asked.model}",
+            "not_evaluated",
+            f"{current}, which is {label} now, has no finished run of suite {suite!r} on {found.asked.model}",
             f"llmops eval run {suite} --prompt {current} --model {found.asked.model} makes one.",
-        )  # fmt: skip
+        )
     return gate(store, found.name, before.name, rules) if rules else []
 
 

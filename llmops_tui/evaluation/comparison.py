@@ -74,11 +74,25 @@ class Difference:
         """For JSON."""
         i = self.interval
         return {
-            "metric": self.name, "baseline": self.baseline, "candidate": self.candidate, "difference": i.value, "low": i.low,
-            "high": i.high, "level": i.level, "method": i.method, "p": self.p, "p_holm": self.p_holm, "test": self.test,
-            "wins": self.wins, "ties": self.ties, "losses": self.losses, "n": self.n, "smallest_effect": self.smallest,
-            "verdict": self.verdict, "unit": self.unit,
-        }  # fmt: skip
+            "metric": self.name,
+            "baseline": self.baseline,
+            "candidate": self.candidate,
+            "difference": i.value,
+            "low": i.low,
+            "high": i.high,
+            "level": i.level,
+            "method": i.method,
+            "p": self.p,
+            "p_holm": self.p_holm,
+            "test": self.test,
+            "wins": self.wins,
+            "ties": self.ties,
+            "losses": self.losses,
+            "n": self.n,
+            "smallest_effect": self.smallest,
+            "verdict": self.verdict,
+            "unit": self.unit,
+        }
 
 
 @dataclass(frozen=True)
@@ -100,10 +114,16 @@ class Slice:
     def as_dict(self) -> SliceRecord:
         """For JSON."""
         return {
-            "by": self.by, "value": self.value, "n": self.n, "few": self.few, "baseline": self.baseline,
-            "candidate": self.candidate, "difference": self.interval.value, "low": self.interval.low,
+            "by": self.by,
+            "value": self.value,
+            "n": self.n,
+            "few": self.few,
+            "baseline": self.baseline,
+            "candidate": self.candidate,
+            "difference": self.interval.value,
+            "low": self.interval.low,
             "high": self.interval.high,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -144,19 +164,28 @@ class Comparison:
     def as_dict(self) -> ComparisonRecord:
         """For JSON; cases are named by their place in the suite."""
         return {
-            "baseline": self.baseline.name, "candidate": self.candidate.name, "metric": self.metric,
-            "comparable": not self.comparable.refused, "refused": list(self.comparable.refused),
-            "notes": list(self.comparable.notes), "changed": list(self.comparable.changed), "verdict": self.sentence,
-            "metrics": [d.as_dict() for d in self.differences], "slices": [s.as_dict() for s in self.slices],
+            "baseline": self.baseline.name,
+            "candidate": self.candidate.name,
+            "metric": self.metric,
+            "comparable": not self.comparable.refused,
+            "refused": list(self.comparable.refused),
+            "notes": list(self.comparable.notes),
+            "changed": list(self.comparable.changed),
+            "verdict": self.sentence,
+            "metrics": [d.as_dict() for d in self.differences],
+            "slices": [s.as_dict() for s in self.slices],
             "regressed": [
                 {
-                    "case": p.baseline.case.index, "row": p.baseline.case.row, "expected": p.baseline.case.expected,
-                    "baseline": p.baseline.answer.text, "candidate": p.candidate.answer.text,
+                    "case": p.baseline.case.index,
+                    "row": p.baseline.case.row,
+                    "expected": p.baseline.case.expected,
+                    "baseline": p.baseline.answer.text,
+                    "candidate": p.candidate.answer.text,
                     "reason": _reason(p.candidate, self.metric),
                 }
                 for p in self.regressed()
             ],
-        }  # fmt: skip
+        }
 
 
 def _reason(result: Result, metric: str) -> str:
@@ -174,12 +203,15 @@ def points(value: float, *, share: bool, unit: str = "", signed: bool = True) ->
 
 def _sentence(d: Difference) -> str:
     size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
-    ends = sorted((d.interval.low, d.interval.high), key=abs) if d.interval.low * d.interval.high > 0 else (
-        d.interval.low, d.interval.high)  # fmt: skip
+    ends = (
+        sorted((d.interval.low, d.interval.high), key=abs)
+        if d.interval.low * d.interval.high > 0
+        else (d.interval.low, d.interval.high)
+    )
     crossing = d.interval.low * d.interval.high <= 0
     low, high = (
         points(e if crossing else abs(e), share=d.share, unit="" if d.share else d.unit, signed=crossing) for e in ends
-    )  # fmt: skip
+    )
     sure = f"(95 % {low} to {high}, {d.n:,} paired cases)"
     if not math.isfinite(d.interval.low):
         sure = f"({d.n:,} paired cases, too much alike for an interval)"
@@ -196,9 +228,13 @@ def _sentence(d: Difference) -> str:
 
 
 def compare(
-    a: tuple[EvalRun, Sequence[Result]], b: tuple[EvalRun, Sequence[Result]], metrics: Sequence[Metric], metric: str = "",
-    *, resamples: int = RESAMPLES,
-) -> Comparison:  # fmt: skip
+    a: tuple[EvalRun, Sequence[Result]],
+    b: tuple[EvalRun, Sequence[Result]],
+    metrics: Sequence[Metric],
+    metric: str = "",
+    *,
+    resamples: int = RESAMPLES,
+) -> Comparison:
     """Compare a candidate ``b`` with a baseline ``a`` on the cases that both have; variations are left out.
 
     ``metrics`` are those of the suite; ``metric`` is the one that cases are ordered and slices are made by, else the first.
@@ -226,9 +262,7 @@ def _differences(
     found = [d for m in metrics if (d := _difference(left, right, m, resamples)) is not None]
     tested = [d for d in found if d.p is not None and d.name not in _COSTS]
     corrected = dict(zip((d.name for d in tested), holm([d.p or 0.0 for d in tested]), strict=True))
-    return [
-        Difference(**{**vars(d), "p_holm": corrected.get(d.name, d.p)}) for d in found
-    ]  # fmt: skip
+    return [Difference(**{**vars(d), "p_holm": corrected.get(d.name, d.p)}) for d in found]
 
 
 def _paired(left: Sequence[Result], right: Sequence[Result], name: str) -> tuple[Floats, Floats, list[str], list[str]]:
@@ -259,10 +293,20 @@ def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric,
     if metric.whole_set:
         (interval, narrow), figures = _whole_set(left, right, metric, set(keys))
         return Difference(
-            name, figures[0], figures[1], interval, None, None, "none for a figure of the whole set", **common,
-            smallest=(1.96 + 0.84) * interval.half_width / 1.96, better=metric.better, unit=metric.unit,
-            share=max(abs(figures[0]), abs(figures[1])) <= 1, bounds=(narrow.low, narrow.high),
-        )  # fmt: skip
+            name,
+            figures[0],
+            figures[1],
+            interval,
+            None,
+            None,
+            "none for a figure of the whole set",
+            **common,
+            smallest=(1.96 + 0.84) * interval.half_width / 1.96,
+            better=metric.better,
+            unit=metric.unit,
+            share=max(abs(figures[0]), abs(figures[1])) <= 1,
+            bounds=(narrow.low, narrow.high),
+        )
     binary = bool(np.isin(before, (0.0, 1.0)).all() and np.isin(after, (0.0, 1.0)).all())
     interval, narrow = difference_intervals(differences, clusters, _LEVELS, binary=binary, resamples=resamples)
     if binary and clusters is None:
@@ -273,10 +317,20 @@ def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric,
             "paired permutation" + (", by group" if clusters is not None else ""),
         )
     return Difference(
-        name, float(before.mean()), float(after.mean()), interval, p, None, test, **common,
-        smallest=smallest_effect(differences, clusters), better=metric.better, unit=metric.unit, share=share,
+        name,
+        float(before.mean()),
+        float(after.mean()),
+        interval,
+        p,
+        None,
+        test,
+        **common,
+        smallest=smallest_effect(differences, clusters),
+        better=metric.better,
+        unit=metric.unit,
+        share=share,
         bounds=(narrow.low, narrow.high),
-    )  # fmt: skip
+    )
 
 
 def _whole_set(
@@ -294,9 +348,11 @@ def _whole_set(
     whole = both.sum(axis=0, keepdims=True)
     figures = float(metric.figure(whole[:, :width])[0]), float(metric.figure(whole[:, width:])[0])
     intervals = bca_levels(
-        both, lambda sums: metric.figure(sums[:, width:]) - metric.figure(sums[:, :width]), _LEVELS,
+        both,
+        lambda sums: metric.figure(sums[:, width:]) - metric.figure(sums[:, :width]),
+        _LEVELS,
         resamples=_WHOLE_SET_RESAMPLES,
-    )  # fmt: skip
+    )
     return intervals, figures
 
 

@@ -76,13 +76,19 @@ def parse_rule(text: str) -> Rule:
         if (match["unit"] or "").startswith(("point", "%")):
             limit /= 100
         return Rule(
-            text, "absolute", match["metric"], sign=match["sign"], limit=limit, percentile=match["percentile"] or "",
+            text,
+            "absolute",
+            match["metric"],
+            sign=match["sign"],
+            limit=limit,
+            percentile=match["percentile"] or "",
             surely=bool(match["surely"]),
-        )  # fmt: skip
+        )
     raise InputRefusedError(
-        "bad_rule", f"{text!r} is no rule",
+        "bad_rule",
+        f"{text!r} is no rule",
         "Such as: exact not worse than baseline by > 1 point; exact better than baseline; exact >= 0.9; latency p95 <= 500 ms.",
-    )  # fmt: skip
+    )
 
 
 def judge(rules: Sequence[Rule], summary: RunSummary, comparison: Comparison | None) -> list[Ruling]:

@@ -52,12 +52,17 @@ def measure(reference: GgufModel, model: GgufModel, text: str, window: int, limi
     change = two - one
     error = float(change.std(ddof=1) / math.sqrt(len(change))) if len(change) > 1 else math.nan
     return {
-        "tokens": len(one), "reference_perplexity": float(np.exp(one.mean())), "perplexity": float(np.exp(two.mean())),
+        "tokens": len(one),
+        "reference_perplexity": float(np.exp(one.mean())),
+        "perplexity": float(np.exp(two.mean())),
         # The ratio with its interval: the differences are paired, token by token.
-        "ratio": float(np.exp(change.mean())), "ratio_low": float(np.exp(change.mean() - 1.96 * error)),
-        "ratio_high": float(np.exp(change.mean() + 1.96 * error)), "kl": float(kl.mean()),
-        "kl_p99": float(np.quantile(kl, 0.99)), "same_top": float(np.concatenate(same).mean()),
-    }  # fmt: skip
+        "ratio": float(np.exp(change.mean())),
+        "ratio_low": float(np.exp(change.mean() - 1.96 * error)),
+        "ratio_high": float(np.exp(change.mean() + 1.96 * error)),
+        "kl": float(kl.mean()),
+        "kl_p99": float(np.quantile(kl, 0.99)),
+        "same_top": float(np.concatenate(same).mean()),
+    }
 
 
 def main() -> int:

@@ -86,17 +86,22 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
     case = pair.candidate.case
     turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
     given = {
-        "rubric": rubric, "question": "\n".join(turns or map(str, case.variables.values())),
+        "rubric": rubric,
+        "question": "\n".join(turns or map(str, case.variables.values())),
         "expected": case.expected_text if case.expected is not None else "",
-    }  # fmt: skip
+    }
     old, new = pair.baseline.answer.text, pair.candidate.answer.text
     found = []
     for first, second, wanted in ((new, old, "1"), (old, new, "2")):
         text = await asking.render(TEMPLATE, {**given, "first": first, "second": second})
         body: dict[str, Any] = {
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}],
-            "temperature": 0.0, "max_tokens": 2, "seed": 1, "logprobs": True, "top_logprobs": 20,
-        }  # fmt: skip
+            "temperature": 0.0,
+            "max_tokens": 2,
+            "seed": 1,
+            "logprobs": True,
+            "top_logprobs": 20,
+        }
         if asking.held_to_grammar(model):
             body["grammar"] = 'root ::= "1" | "2"'
         found.append(_share(await asking.reply(model, "/v1/chat/completions", body), wanted))
@@ -119,9 +124,13 @@ def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) ->
     usable = [(p, d) for p, d in zip(pairs, decisions, strict=True) if d.preference is not None]
     verdicts = [d.verdict for d in decisions]
     result: Preference = {
-        "judge": model, "n": len(usable), "unusable": verdicts.count("unusable"), "wins": verdicts.count("win"),
-        "ties": verdicts.count("tie"), "losses": verdicts.count("loss"),
-    }  # fmt: skip
+        "judge": model,
+        "n": len(usable),
+        "unusable": verdicts.count("unusable"),
+        "wins": verdicts.count("win"),
+        "ties": verdicts.count("tie"),
+        "losses": verdicts.count("loss"),
+    }
     if usable:
         clusters = numbered([p.candidate.case.group for p, _ in usable])
         values = np.array([d.preference for _, d in usable], np.float64)
@@ -171,9 +180,12 @@ async def _decide_all(
     supervisor = ServerSupervisor(context.workspace)
     cache = AnswerCache(context.workspace)
     asker = Asker(
-        store.registry, cache, lambda m: open_endpoint(supervisor, m, options), options=options,
+        store.registry,
+        cache,
+        lambda m: open_endpoint(supervisor, m, options),
+        options=options,
         renderer=renderer,
-    )  # fmt: skip
+    )
     done = 0
 
     async def one(pair: Pair) -> Decision:

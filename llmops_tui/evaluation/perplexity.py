@@ -59,10 +59,16 @@ class Perplexity:
         """For JSON; with the tokens on request."""
         i = self.interval()
         record: PerplexityRecord = {
-            "perplexity": self.value, "low": i.low, "high": i.high, "bits_per_byte": self.bits_per_byte,
-            "log_likelihood": self.total, "tokens": self.scored, "bytes": self.bytes, "window": self.window,
+            "perplexity": self.value,
+            "low": i.low,
+            "high": i.high,
+            "bits_per_byte": self.bits_per_byte,
+            "log_likelihood": self.total,
+            "tokens": self.scored,
+            "bytes": self.bytes,
+            "window": self.window,
             "stride": self.stride,
-        }  # fmt: skip
+        }
         if tokens:
             record["each"] = [[t, p] for t, p in self.tokens]
         return record
@@ -120,8 +126,13 @@ async def _span(
     prompt = before + ids[begin:end]
     at = len(before) + done - begin
     body = {
-        "prompt": [prompt], "echo": True, "logprobs": 0, "max_tokens": 0, "temperature": 0.0, "logprob_start_len": at,
-    }  # fmt: skip
+        "prompt": [prompt],
+        "echo": True,
+        "logprobs": 0,
+        "max_tokens": 0,
+        "temperature": 0.0,
+        "logprob_start_len": at,
+    }
     told = (await client.complete("/v1/completions", body))["choices"][0].get("logprobs")
     if not told:
         raise LlmopsError("no_logprobs", f"{client.model!r} tells no log-probabilities", "Choose another model.")

@@ -54,17 +54,21 @@ def _suite(path: Path, config: dict[str, Any]) -> Suite:
         asserts = [*(default.get("assert") or []), *(test.get("assert") or [])]
         checks = [c for given in asserts for c in _assertion(_resolved(given, templates), number)]
         for place, prompt in enumerate(prompts):
-            cases.append({
-                "messages": [{**m, "content": _filled(m["content"], variables)} for m in prompt],
-                "slices": {"prompt": f"prompt {place + 1}"} if len(prompts) > 1 else {},
-                "group": f"test {number}" if len(prompts) > 1 else "",
-                "metrics": _numbered(checks),
-                **({"expected": variables["__expected"]} if "__expected" in variables else {}),
-            })  # fmt: skip
+            cases.append(
+                {
+                    "messages": [{**m, "content": _filled(m["content"], variables)} for m in prompt],
+                    "slices": {"prompt": f"prompt {place + 1}"} if len(prompts) > 1 else {},
+                    "group": f"test {number}" if len(prompts) > 1 else "",
+                    "metrics": _numbered(checks),
+                    **({"expected": variables["__expected"]} if "__expected" in variables else {}),
+                }
+            )
     body = {
-        "description": str(config.get("description") or ""), "cases": cases, "metrics": [],
+        "description": str(config.get("description") or ""),
+        "cases": cases,
+        "metrics": [],
         "parameters": _parameters(config.get("providers")),
-    }  # fmt: skip
+    }
     return check_suite(
         body, re.sub(r"[^A-Za-z0-9._-]+", "-", path.parent.name if path.stem == "promptfooconfig" else path.stem)
     )

@@ -52,10 +52,12 @@ def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> Non
         _parquet(run, results, target)
         return
     writers = {
-        "lm-eval": lambda: json.dumps(_lm_eval(run), indent=2), "CSV": lambda: _csv(run, results),
-        "Markdown": lambda: markdown(run), "JUnit": lambda: junit(run, results, rulings),
+        "lm-eval": lambda: json.dumps(_lm_eval(run), indent=2),
+        "CSV": lambda: _csv(run, results),
+        "Markdown": lambda: markdown(run),
+        "JUnit": lambda: junit(run, results, rulings),
         "samples": lambda: _samples(run, results),
-    }  # fmt: skip
+    }
     write_atomic(target, writers[form]())
 
 
@@ -72,14 +74,20 @@ def _lm_eval(run: EvalRun) -> dict[str, Any]:
             figures[f"{name}_stderr,none"] = (figure["high"] - figure["low"]) / (2 * 1.959964)
         better[name] = figure["better"] > 0
     return {
-        "results": {run.suite: figures}, "group_subtasks": {run.suite: []}, "versions": {run.suite: run.suite_number},
-        "n-shot": {run.suite: 0}, "higher_is_better": {run.suite: better},
+        "results": {run.suite: figures},
+        "group_subtasks": {run.suite: []},
+        "versions": {run.suite: run.suite_number},
+        "n-shot": {run.suite: 0},
+        "higher_is_better": {run.suite: better},
         "n-samples": {run.suite: {"original": summary.get("of"), "effective": summary["cases"]}},
         "config": {"model": run.asked.model, "gen_kwargs": parameters, "random_seed": parameters.get("seed")},
-        "date": run.finished_at, "task_hashes": {run.suite: manifest.get("cases_sha256")}, "model_name": run.asked.model,
-        "chat_template_sha": manifest.get("template_sha256"), "total_evaluation_time_seconds": summary["costs"]["seconds"],
+        "date": run.finished_at,
+        "task_hashes": {run.suite: manifest.get("cases_sha256")},
+        "model_name": run.asked.model,
+        "chat_template_sha": manifest.get("template_sha256"),
+        "total_evaluation_time_seconds": summary["costs"]["seconds"],
         "llmops": {"run": run.name, "manifest": manifest, "metrics": summary["metrics"]},
-    }  # fmt: skip
+    }
 
 
 def _samples(run: EvalRun, results: Sequence[Result]) -> str:
@@ -88,30 +96,70 @@ def _samples(run: EvalRun, results: Sequence[Result]) -> str:
     lines = []
     for r in results:
         given = json.dumps(r.case.variables or [dict(m) for m in r.case.messages], default=str)
-        lines.append(json.dumps({
-            "doc_id": r.case.index, "doc": r.case.variables or {"messages": list(r.case.messages)}, "target": r.case.expected,
-            "resps": [[r.answer.text]], "filtered_resps": [r.answer.text], "repeat": r.repeat,
-            "metrics": list(r.scores), "doc_hash": r.case.key, "prompt_hash": sha256_text(given),
-            "target_hash": sha256_text(str(r.case.expected)), **{name: s.value for name, s in r.scores.items()},
-        }, default=str))  # fmt: skip
+        lines.append(
+            json.dumps(
+                {
+                    "doc_id": r.case.index,
+                    "doc": r.case.variables or {"messages": list(r.case.messages)},
+                    "target": r.case.expected,
+                    "resps": [[r.answer.text]],
+                    "filtered_resps": [r.answer.text],
+                    "repeat": r.repeat,
+                    "metrics": list(r.scores),
+                    "doc_hash": r.case.key,
+                    "prompt_hash": sha256_text(given),
+                    "target_hash": sha256_text(str(r.case.expected)),
+                    **{name: s.value for name, s in r.scores.items()},
+                },
+                default=str,
+            )
+        )
     return "\n".join(lines) + "\n"
 
 
 def _flat(results: Sequence[Result]) -> tuple[list[str], list[list[Any]]]:
     names = list(dict.fromkeys(name for r in results for name in r.scores))
     slices = list(dict.fromkeys(name for r in results for name in r.case.slices))
-    headers = ["case", "row", "variation", "repeat", *(f"slice.{s}" for s in slices), "input", "expected", "output", "error",
-               "finish_reason", "cached", *names, "reason"]  # fmt: skip
+    headers = [
+        "case",
+        "row",
+        "variation",
+        "repeat",
+        *(f"slice.{s}" for s in slices),
+        "input",
+        "expected",
+        "output",
+        "error",
+        "finish_reason",
+        "cached",
+        *names,
+        "reason",
+    ]
     rows = []
     for r in results:
-        asked = json.dumps(r.case.variables, default=str) if r.case.variables else "\n".join(
-            str(m.get("content")) for m in r.case.messages)  # fmt: skip
+        asked = (
+            json.dumps(r.case.variables, default=str)
+            if r.case.variables
+            else "\n".join(str(m.get("content")) for m in r.case.messages)
+        )
         reasons = "; ".join(f"{n}: {s.reason}" for n, s in r.scores.items() if s.reason)
-        rows.append([
-            r.case.index, r.case.row, r.case.variation, r.repeat, *(r.case.slices.get(s) for s in slices), asked,
-            None if r.case.expected is None else r.case.expected_text, r.answer.text, r.answer.error,
-            r.answer.finish_reason, r.answer.cached, *(r.scores[n].value if n in r.scores else None for n in names), reasons,
-        ])  # fmt: skip
+        rows.append(
+            [
+                r.case.index,
+                r.case.row,
+                r.case.variation,
+                r.repeat,
+                *(r.case.slices.get(s) for s in slices),
+                asked,
+                None if r.case.expected is None else r.case.expected_text,
+                r.answer.text,
+                r.answer.error,
+                r.answer.finish_reason,
+                r.answer.cached,
+                *(r.scores[n].value if n in r.scores else None for n in names),
+                reasons,
+            ]
+        )
     return headers, rows
 
 
@@ -157,11 +205,15 @@ def markdown(run: EvalRun) -> str:
     """A table that can be pasted."""
     summary = run.summary or {}
     lines = [
-        f"# {safe_line(run.name)}", "",
+        f"# {safe_line(run.name)}",
+        "",
         f"{summary['cases']:,} cases of {run.suite_ref}, asked of {safe_line(run.asked.model)}"
-        + (f" with {run.asked.prompt}" if run.asked.prompt else "") + ".", "",
-        "| metric | figure | 95 % interval | n | unusable |", "| --- | ---: | --- | ---: | ---: |",
-    ]  # fmt: skip
+        + (f" with {run.asked.prompt}" if run.asked.prompt else "")
+        + ".",
+        "",
+        "| metric | figure | 95 % interval | n | unusable |",
+        "| --- | ---: | --- | ---: | ---: |",
+    ]
     for name, f in summary["metrics"].items():
         value = "–" if f["mean"] is None else f"{f['mean']:.4g} {f['unit']}".strip()
         ends = "–" if f["low"] is None else f"{f['low']:.4g} to {f['high']:.4g}"

@@ -50,9 +50,13 @@ class SuiteVersion:
     def as_dict(self) -> SuiteRecord:
         """The version as the command line's JSON shows it."""
         return {
-            "suite": self.suite.name, "version": self.number, "sha256": self.suite.sha256, "note": self.note,
-            "created_at": self.created_at, "body": self.suite.model_dump(),
-        }  # fmt: skip
+            "suite": self.suite.name,
+            "version": self.number,
+            "sha256": self.suite.sha256,
+            "note": self.note,
+            "created_at": self.created_at,
+            "body": self.suite.model_dump(),
+        }
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,24 @@ class EvalState:
         """The run as the command line's JSON shows it."""
         run, summary = self.run, self.run.summary or {}
         return {
-            "run": run.name, "state": self.state, "suite": run.suite_ref, **run.asked.as_dict(),
-            "job": self.job.id if self.job else None, "cause": self.cause,
-            "message": self.job.message if self.job else "", "cases": summary.get("cases"),
-            "metrics": summary.get("metrics", {}), "errors": summary.get("errors"), "cached": summary.get("cached"),
-            "costs": summary.get("costs"), "variations": summary.get("variations", []), "manifest": run.manifest,
-            "created_at": run.created_at, "finished_at": run.finished_at, "folder": str(run.folder),
-        }  # fmt: skip
+            "run": run.name,
+            "state": self.state,
+            "suite": run.suite_ref,
+            **run.asked.as_dict(),
+            "job": self.job.id if self.job else None,
+            "cause": self.cause,
+            "message": self.job.message if self.job else "",
+            "cases": summary.get("cases"),
+            "metrics": summary.get("metrics", {}),
+            "errors": summary.get("errors"),
+            "cached": summary.get("cached"),
+            "costs": summary.get("costs"),
+            "variations": summary.get("variations", []),
+            "manifest": run.manifest,
+            "created_at": run.created_at,
+            "finished_at": run.finished_at,
+            "folder": str(run.folder),
+        }
 
 
 class EvaluationStore:
@@ -166,9 +181,15 @@ class EvaluationStore:
                 return
             book.execute(
                 "INSERT INTO evaluation_suites VALUES (?, ?, ?, ?, ?, ?)",
-                [suite.name, max((n for n, _ in rows), default=0) + 1, suite.sha256, json.dumps(suite.model_dump()), note,
-                 time.time()],
-            )  # fmt: skip
+                [
+                    suite.name,
+                    max((n for n, _ in rows), default=0) + 1,
+                    suite.sha256,
+                    json.dumps(suite.model_dump()),
+                    note,
+                    time.time(),
+                ],
+            )
 
         self.catalogue.write(work)
         return next(v for v in self.suites() if v.suite.name == suite.name and v.suite.sha256 == suite.sha256)
@@ -349,11 +370,18 @@ class EvaluationStore:
         how = kept("evaluation_runs", "asked", name, asked)
         sources = cast("Manifest", kept("evaluation_runs", "manifest", name, manifest) or {})
         return EvalRun(
-            name, suite, int(number), job, Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
-            sources, kept("evaluation_runs", "summary", name, summary),
-            digest or "", created, finished,
+            name,
+            suite,
+            int(number),
+            job,
+            Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
+            sources,
+            kept("evaluation_runs", "summary", name, summary),
+            digest or "",
+            created,
+            finished,
             within(within(self.workspace.runs, job or f"none-{name}"), name),
-        )  # fmt: skip
+        )
 
 
 def _suite(name: str, number: int, body: str) -> Suite:

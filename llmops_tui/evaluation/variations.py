@@ -26,9 +26,12 @@ def vary(case: Case, variation: Variation, seed: int, paraphrases: tuple[str, ..
         return
     chance = random.Random(f"{seed}:{case.key}:{variation.kind}")  # noqa: S311  a seed decides, nothing is secret
     changes = {
-        "typos": lambda text: _typos(text, variation.rate, chance), "upper": str.upper, "lower": str.lower,
-        "blanks": lambda text: re.sub(r" ", "  ", text), "order": lambda text: _reordered(text, chance),
-    }  # fmt: skip
+        "typos": lambda text: _typos(text, variation.rate, chance),
+        "upper": str.upper,
+        "lower": str.lower,
+        "blanks": lambda text: re.sub(r" ", "  ", text),
+        "order": lambda text: _reordered(text, chance),
+    }
     made = _changed(case, variation, variation.kind, changes[variation.kind])
     if _texts(made) != _texts(case):
         yield made
@@ -49,8 +52,13 @@ def _changed(case: Case, variation: Variation, name: str, change: Any) -> Case:
     if last is not None:
         messages[last] = {**messages[last], "content": change(str(messages[last].get("content") or ""))}
     return replace(
-        case, key=f"{case.key}~{name}", variables=variables, messages=tuple(messages), variation=name, origin=case.key,
-    )  # fmt: skip
+        case,
+        key=f"{case.key}~{name}",
+        variables=variables,
+        messages=tuple(messages),
+        variation=name,
+        origin=case.key,
+    )
 
 
 def _typos(text: str, rate: float, chance: random.Random) -> str:

@@ -111,9 +111,8 @@ def _placed(before: Sequence[Card], found: Sequence[Card]) -> list[Card]:
     for card in rest:
         # One that says not even who it is can only be one that is missing; one never seen may be the one that said nothing.
         free = [
-            place for place, there in enumerate(places)
-            if there is None and (not card.uuid or not before[place].uuid)
-        ]  # fmt: skip
+            place for place, there in enumerate(places) if there is None and (not card.uuid or not before[place].uuid)
+        ]
         place = next((place for place in free if before[place].number == card.number), next(iter(free), None))
         if place is None:
             places.append(card)

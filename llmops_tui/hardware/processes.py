@@ -90,10 +90,19 @@ class ProcessSampler:
         found = []
         for pid, started, name, cpu, resident in rows:
             known = _ours(pid, parents, ours)
-            found.append(ProcessLoad(
-                pid=pid, started=started, name=known.name if known else name, role=known.role if known else "",
-                cpu=cpu, memory=resident, gpu_memory=memory.get(pid), gpu_share=shares.get(pid), command=name,
-            ))  # fmt: skip
+            found.append(
+                ProcessLoad(
+                    pid=pid,
+                    started=started,
+                    name=known.name if known else name,
+                    role=known.role if known else "",
+                    cpu=cpu,
+                    memory=resident,
+                    gpu_memory=memory.get(pid),
+                    gpu_share=shares.get(pid),
+                    command=name,
+                )
+            )
         seen = {row.pid for row in found}
         # In a container the driver tells pids that are not to be seen from inside.
         found += [

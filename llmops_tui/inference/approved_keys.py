@@ -33,9 +33,11 @@ def approve(variable: str, url: str) -> None:
         OSError: the user's own files cannot be written.
     """
     change_own(
-        approved_keys_path(), _parse, _NONE,
+        approved_keys_path(),
+        _parse,
+        _NONE,
         lambda known: known | {variable: sorted({*known.get(variable, []), host_of(url)})},
-    )  # fmt: skip
+    )
 
 
 def _read() -> dict[str, list[str]]:

@@ -248,11 +248,13 @@ class _Clock:
         made = _count(self._usage.get("completion_tokens"))
         cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
         return {
-            "prompt_tokens": _count(self._usage.get("prompt_tokens")), "completion_tokens": made, "reused_tokens": cached,
+            "prompt_tokens": _count(self._usage.get("prompt_tokens")),
+            "completion_tokens": made,
+            "reused_tokens": cached,
             "ttft_ms": (self._first - self._started) * 1000 if self._first is not None else None,
             "total_ms": (self._last - self._started) * 1000,
             "tokens_per_s": (made - 1) / span if made and made > 1 and span > 0 else None,
-        }  # fmt: skip
+        }
 
 
 def _died(model: str) -> LlmopsError:
@@ -262,9 +264,10 @@ def _died(model: str) -> LlmopsError:
 def _refusal(status: int, raw: bytes) -> LlmopsError:
     if 300 <= status < 400:
         return LlmopsError(
-            "redirected", f"the server answers {status}, which leads elsewhere; a key is not taken there",
+            "redirected",
+            f"the server answers {status}, which leads elsewhere; a key is not taken there",
             "Give the address that it leads to, if that is the server you mean.",
-        )  # fmt: skip
+        )
     try:
         return _from_body(parse_json(raw))
     except (ValueError, KeyError, TypeError, AttributeError):

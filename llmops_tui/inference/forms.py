@@ -91,14 +91,16 @@ def _json(schema: Any) -> str:
     if isinstance(schema, dict):
         if (place := endless_part(schema)) is not None:
             raise InputRefusedError(
-                "schema_invalid", f"the JSON schema cannot be held to: {place[:200]} needs itself, so no value of it ends",
+                "schema_invalid",
+                f"the JSON schema cannot be held to: {place[:200]} needs itself, so no value of it ends",
                 "Let it be left out: not required, or one of several with anyOf.",
-            )  # fmt: skip
+            )
         if (inexact := inexact_number(schema)) is not None:
             raise InputRefusedError(
-                "schema_invalid", f"the JSON schema cannot be held to: {inexact}",
+                "schema_invalid",
+                f"the JSON schema cannot be held to: {inexact}",
                 "Leave that out and check it afterwards, or ask for a text of digits.",
-            )  # fmt: skip
+            )
         if "x-guidance" in schema:
             raise InputRefusedError(
                 "schema_invalid", "the JSON schema cannot be held to: 'x-guidance' is no word of JSON schema"

@@ -103,9 +103,14 @@ class HelperProcess:
         with tempfile.NamedTemporaryFile(prefix="llmops-helper-") as log:
             try:
                 self._process = process = subprocess.Popen(
-                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-                    start_new_session=True, env={**os.environ, **NO_DEVICES},
-                )  # fmt: skip
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    bufsize=0,
+                    start_new_session=True,
+                    env={**os.environ, **NO_DEVICES},
+                )
                 assert process.stdin is not None
                 # A process that stands still must not hold up the one that asks: it reads no more than the pipe has room for.
                 os.set_blocking(process.stdin.fileno(), False)

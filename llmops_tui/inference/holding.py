@@ -38,9 +38,10 @@ def claim(folder: Path, model: str) -> BinaryIO:
     if lock is None:
         pid = safe_line(path.read_bytes()[:20].decode("ascii", "replace").strip())
         raise LlmopsError(
-            "server_lost", f"a server of {model!r} runs already, as process {pid}, and its record in {folder} is gone",
+            "server_lost",
+            f"a server of {model!r} runs already, as process {pid}, and its record in {folder} is gone",
             f"End it first: kill {pid}",
-        )  # fmt: skip
+        )
     file = os.fdopen(lock, "r+b", buffering=0)
     file.truncate()
     return file
@@ -84,6 +85,7 @@ def check_ours(handle: ServerHandle, model: Model) -> None:
     why = "its socket is gone" if handle.sha256 == model.sha256 else "with the file that this name had before"
     place = handle.address or f"unix:{handle.socket}"
     raise InputRefusedError(
-        "already_served", f"{handle.model!r} is served at {place} by process {handle.process.pid}, {why}",
+        "already_served",
+        f"{handle.model!r} is served at {place} by process {handle.process.pid}, {why}",
         f"llmops serve {handle.model} --replace ends that server and what it answers; llmops model stop {handle.model} ends it.",
-    )  # fmt: skip
+    )

@@ -147,9 +147,12 @@ class _Attempt:
         with append_bytes(self._log) as log:
             self.process = await asyncio.create_subprocess_exec(
                 *module_command("llmops_tui.inference.worker", json.dumps(self._options), str(os.getpid())),
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LINE_LIMIT,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                limit=LINE_LIMIT,
                 env={**os.environ, **self._environment},
-            )  # fmt: skip
+            )
         try:
             message = await self._until_ready()
         except BaseException:

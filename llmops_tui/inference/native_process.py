@@ -66,9 +66,13 @@ def _once(
         log = Path(scratch) / "log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                module_command(module, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=errors, text=True, env={**os.environ, **environment},
-            )  # fmt: skip
+                module_command(module, *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, **environment},
+            )
         assert process.stdout is not None
         try:
             for line in process.stdout:

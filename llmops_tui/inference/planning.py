@@ -125,10 +125,12 @@ def _on_host(header: GgufHeader, options: LoadOptions, notes: tuple[str, ...] = 
 def _unmet(header: GgufHeader, options: LoadOptions, *, there: bool) -> tuple[str, ...]:
     """What was asked of GPUs that there are none of, or that gpu_layers 0 leaves out although they are ``there``."""
     asked = {
-        "gpu_layers": options.gpu_layers > 0, "main_gpu": options.main_gpu >= 0,
-        "tensor_split": bool(options.tensor_split), "split_mode": options.split_mode in {"layer", "row"},
+        "gpu_layers": options.gpu_layers > 0,
+        "main_gpu": options.main_gpu >= 0,
+        "tensor_split": bool(options.tensor_split),
+        "split_mode": options.split_mode in {"layer", "row"},
         "cpu_moe": options.cpu_moe > 0 and _has_experts(header),
-    }  # fmt: skip
+    }
     named = ", ".join(name for name, true in asked.items() if true)
     why = "gpu_layers 0 leaves GPUs out" if there else "no GPU that llama.cpp can use is here"
     return (f"{named}: {why}; the model is on the host",) if named else ()

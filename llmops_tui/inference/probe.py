@@ -25,9 +25,12 @@ def probe() -> dict[str, Any]:
         try:
             with log.open("wb") as errors:
                 done = subprocess.run(
-                    module_command("llmops_tui.inference.probe"), stdout=subprocess.PIPE, stderr=errors,
-                    timeout=_SECONDS, check=False,
-                )  # fmt: skip
+                    module_command("llmops_tui.inference.probe"),
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    timeout=_SECONDS,
+                    check=False,
+                )
             return dict(json.loads(done.stdout))
         except subprocess.TimeoutExpired:
             return {"error": f"llama.cpp could not be loaded within {_SECONDS:g} s"}

@@ -37,9 +37,11 @@ class SelfCheck:
 def check_engine(*, gpu: bool) -> SelfCheck:
     """Load the sample's smallest model and evaluate a few of its tokens, on the GPU where there is one, in its own process."""
     options = {
-        "path": str(check_model()), "context": 256, "parallel": 1,
+        "path": str(check_model()),
+        "context": 256,
+        "parallel": 1,
         "gpu_layers": _ALL_LAYERS if gpu else 0,
-    }  # fmt: skip
+    }
 
     async def trial() -> SelfCheck:
         with tempfile.TemporaryDirectory(prefix="llmops-check-") as scratch:

@@ -51,10 +51,15 @@ def handle_of(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
     """A server by its record and the process that it is."""
     options = state["options"]
     return ServerHandle(
-        options["model"], options["sha256"], options["socket"], options["key"], identity,
+        options["model"],
+        options["sha256"],
+        options["socket"],
+        options["key"],
+        identity,
         address_of(options.get("host", ""), options.get("port", 0), encrypted=bool(options.get("tls_cert"))),
-        state.get("asked", {}), tuple(state.get("notes", ())),
-    )  # fmt: skip
+        state.get("asked", {}),
+        tuple(state.get("notes", ())),
+    )
 
 
 def age_of(path: Path) -> float:

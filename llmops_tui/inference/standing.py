@@ -46,9 +46,10 @@ def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
         place = handle.address or f"unix:{handle.socket}"
         what = f"{handle.model!r} is served at {place} with other settings: {'; '.join(differing)}"
     raise InputRefusedError(
-        "already_served", what,
+        "already_served",
+        what,
         f"llmops serve {handle.model} --replace ends that server and what it answers; llmops model stop {handle.model} ends it.",
-    )  # fmt: skip
+    )
 
 
 def _as_json(options: LoadOptions) -> dict[str, Any]:

@@ -67,9 +67,12 @@ def _folder(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
         return found.ids, [part.hex() for part in share_bytes(text, found.offsets)]
 
     facts = {
-        "bos": folder.special("bos_token"), "eos": folder.special("eos_token"), "pad": folder.special("pad_token"),
-        "adds_bos": bool(tokenizer.encode("a").special_tokens_mask[:1] == [1]), "n_vocab": tokenizer.get_vocab_size(),
-    }  # fmt: skip
+        "bos": folder.special("bos_token"),
+        "eos": folder.special("eos_token"),
+        "pad": folder.special("pad_token"),
+        "adds_bos": bool(tokenizer.encode("a").special_tokens_mask[:1] == [1]),
+        "n_vocab": tokenizer.get_vocab_size(),
+    }
     return facts, encode, lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False))
 
 
@@ -123,10 +126,12 @@ def _gguf(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
         return bytes.fromhex(piece(token)).decode("utf-8", "replace") if token >= 0 else ""
 
     facts = {
-        "bos": special(llama_cpp.llama_vocab_bos(vocab)), "eos": special(llama_cpp.llama_vocab_eos(vocab)),
+        "bos": special(llama_cpp.llama_vocab_bos(vocab)),
+        "eos": special(llama_cpp.llama_vocab_eos(vocab)),
         "pad": special(llama_cpp.llama_vocab_pad(vocab)),
-        "adds_bos": bool(llama_cpp.llama_vocab_get_add_bos(vocab)), "n_vocab": llama_cpp.llama_vocab_n_tokens(vocab),
-    }  # fmt: skip
+        "adds_bos": bool(llama_cpp.llama_vocab_get_add_bos(vocab)),
+        "n_vocab": llama_cpp.llama_vocab_n_tokens(vocab),
+    }
     return facts, encode, lambda ids: b"".join(bytes.fromhex(piece(i)) for i in ids).decode("utf-8", "replace")
 
 

@@ -25,9 +25,12 @@ class Tokenizer:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             module_command("llmops_tui.inference.tokenize_worker", str(path)),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
             env={**os.environ, **NO_DEVICES},
-        )  # fmt: skip
+        )
         self._path = path
         facts = self._read()
         self.bos = str(facts["bos"])

@@ -61,9 +61,10 @@ class JobLauncher:
                 lock = wait_lock(path)
         except OSError as error:
             raise LlmopsError(
-                "job_not_started", f"no job can be started in {path.parent}: {error.strerror}",
+                "job_not_started",
+                f"no job can be started in {path.parent}: {error.strerror}",
                 "Is it a folder that you may write to, on a disk with space and locks?",
-            ) from error  # fmt: skip
+            ) from error
         if lock is None:
             raise InputRefusedError(
                 "job_running", f"a process is at work in {path.parent}", "llmops job list shows it; cancel it first."

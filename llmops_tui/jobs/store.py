@@ -74,11 +74,21 @@ class Job:
     def as_dict(self) -> JobRecord:
         """The job as the command line's JSON shows it."""
         return {
-            "job": self.id, "kind": self.kind, "title": self.title, "state": self.state.value, "cause": self.cause,
-            "pid": self.process.pid if self.process else None, "progress": self.progress, "message": self.message,
-            "result": self.result, "created_at": self.created_at, "started_at": self.started_at,
-            "finished_at": self.finished_at, "exit_code": self.exit_code, "resumes": self.resumes,
-        }  # fmt: skip
+            "job": self.id,
+            "kind": self.kind,
+            "title": self.title,
+            "state": self.state.value,
+            "cause": self.cause,
+            "pid": self.process.pid if self.process else None,
+            "progress": self.progress,
+            "message": self.message,
+            "result": self.result,
+            "created_at": self.created_at,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "exit_code": self.exit_code,
+            "resumes": self.resumes,
+        }
 
 
 class JobStore:
@@ -250,11 +260,22 @@ def _job(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Job:
     except (ValueError, TypeError) as error:
         # It is shown as what it is, and keeps nobody from seeing the others.
         return Job(
-            id=str(record["id"]), kind=str(record["kind"]), title=str(record["title"]),
-            spec=JobSpec(entry="", arguments={}), state=JobState.LOST, cause=f"its record is damaged: {error}",
-            process=None, progress=0.0, message="", result=None, created_at=0.0, started_at=None, finished_at=0.0,
-            exit_code=None, resumes=None,
-        )  # fmt: skip
+            id=str(record["id"]),
+            kind=str(record["kind"]),
+            title=str(record["title"]),
+            spec=JobSpec(entry="", arguments={}),
+            state=JobState.LOST,
+            cause=f"its record is damaged: {error}",
+            process=None,
+            progress=0.0,
+            message="",
+            result=None,
+            created_at=0.0,
+            started_at=None,
+            finished_at=0.0,
+            exit_code=None,
+            resumes=None,
+        )
 
 
 def _read(record: Mapping[str, Any]) -> Job:

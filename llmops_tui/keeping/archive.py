@@ -52,10 +52,18 @@ class Manifest:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "format": FORMAT, "made_at": self.made_at, "version": self.version, "schema": self.schema,
-            "workspace": self.workspace, "files": self.files, "outside": self.outside, "left_out": self.left_out,
-            "id": self.id, "elsewhere": self.elsewhere, "increments": self.increments,
-        }  # fmt: skip
+            "format": FORMAT,
+            "made_at": self.made_at,
+            "version": self.version,
+            "schema": self.schema,
+            "workspace": self.workspace,
+            "files": self.files,
+            "outside": self.outside,
+            "left_out": self.left_out,
+            "id": self.id,
+            "elsewhere": self.elsewhere,
+            "increments": self.increments,
+        }
 
 
 @contextlib.contextmanager
@@ -94,10 +102,17 @@ def read_manifest(path: Path, passphrase: str = "") -> Manifest:
         files = {str(name): (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}
         elsewhere = {str(name): str(archive) for name, archive in raw.get("elsewhere", {}).items()}
         return Manifest(
-            float(raw["made_at"]), str(raw["version"]), int(raw["schema"]), str(raw["workspace"]), files,
-            list(raw["outside"]), list(raw["left_out"]), str(raw.get("id", "")), elsewhere,
+            float(raw["made_at"]),
+            str(raw["version"]),
+            int(raw["schema"]),
+            str(raw["workspace"]),
+            files,
+            list(raw["outside"]),
+            list(raw["left_out"]),
+            str(raw.get("id", "")),
+            elsewhere,
             int(raw.get("increments", bool(elsewhere))),
-        )  # fmt: skip
+        )
     except FileNotFoundError as error:
         raise InputRefusedError("no_such_file", f"{path} does not exist", "Which backup is meant?") from error
     except (tarfile.TarError, KeyError, ValueError, TypeError, AttributeError, OSError) as error:

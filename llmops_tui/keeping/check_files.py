@@ -176,7 +176,9 @@ def _unsealed_folders(workspace: Workspace) -> set[str]:
     try:
         store = JobStore(journal)
         return {
-            (job.resumes or job.id) for job in store.all(100_000) if not job.state.final or job.state.value in {"lost", "killed"}
-        }  # fmt: skip
+            (job.resumes or job.id)
+            for job in store.all(100_000)
+            if not job.state.final or job.state.value in {"lost", "killed"}
+        }
     finally:
         journal.close()

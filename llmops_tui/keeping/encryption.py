@@ -115,9 +115,10 @@ class EncryptedReader(io.RawIOBase):
             self._piece(0)
         except InputRefusedError as error:
             raise InputRefusedError(
-                "passphrase_wrong", f"{path} does not open: the passphrase is another one, or its beginning is damaged",
+                "passphrase_wrong",
+                f"{path} does not open: the passphrase is another one, or its beginning is damaged",
                 "Try again; without its passphrase nobody can read it.",
-            ) from error  # fmt: skip
+            ) from error
 
     def readable(self) -> bool:
         """True."""

@@ -56,9 +56,10 @@ def _write_anew(path: Path) -> None:
         connection.execute("VACUUM")
         if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise LlmopsError(
-                "erasing_failed", f"the log of {path} still has what was deleted: it is being read",
+                "erasing_failed",
+                f"the log of {path} still has what was deleted: it is being read",
                 "Close what uses the workspace, and try again.",
-            )  # fmt: skip
+            )
     except sqlite3.Error as error:
         raise LlmopsError(
             "erasing_failed", f"{path} could not be written anew: {error}", "Close what uses it, and try again."

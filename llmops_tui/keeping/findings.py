@@ -59,6 +59,8 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "clean": not self.errors, "errors": len(self.errors), "looked_at": self.looked_at,
+            "clean": not self.errors,
+            "errors": len(self.errors),
+            "looked_at": self.looked_at,
             "findings": [finding.as_dict() for finding in self.findings],
-        }  # fmt: skip
+        }

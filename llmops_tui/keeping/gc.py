@@ -77,9 +77,13 @@ def plan(
     moment = time.time() if now is None else now
     if not clock_is_right:
         refuse_if_ahead(
-            _recorded_days(workspace), moment, unit=_DAY, leap=_LEAP_DAYS, proof=_PROOF_DAYS,
+            _recorded_days(workspace),
+            moment,
+            unit=_DAY,
+            leap=_LEAP_DAYS,
+            proof=_PROOF_DAYS,
             hint="Set the clock; where it is right and nothing was done here for so long: llmops gc --clock-is-right.",
-        )  # fmt: skip
+        )
     found = list(_leftovers(workspace, moment))
     unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * _DAY)]
     # A download that has not ended was never in any book.
@@ -173,8 +177,13 @@ def _refuse_younger_book(workspace: Workspace, removals: list[Removal]) -> None:
 def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
     """What processes that were killed left behind."""
     folders = (
-        workspace.root, workspace.datasets, workspace.models, workspace.runs, workspace.logs, workspace.backups,
-    )  # fmt: skip
+        workspace.root,
+        workspace.datasets,
+        workspace.models,
+        workspace.runs,
+        workspace.logs,
+        workspace.backups,
+    )
     for folder in folders:
         for path in _inside(folder, ".*"):
             mine = path.name.startswith((".staging-", ".query-")) or path.name.endswith(_HALF)

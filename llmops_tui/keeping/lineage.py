@@ -40,9 +40,15 @@ class Node:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "id": self.id, "kind": self.kind, "name": self.name, "how": self.how, "at": self.at, "again": self.again,
-            "more": self.more, "children": [child.as_dict() for child in self.children],
-        }  # fmt: skip
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.name,
+            "how": self.how,
+            "at": self.at,
+            "again": self.again,
+            "more": self.more,
+            "children": [child.as_dict() for child in self.children],
+        }
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,13 @@ class Lineage:
         """For JSON."""
         node = self.sources
         return {
-            "id": node.id, "kind": node.kind, "name": node.name,
+            "id": node.id,
+            "kind": node.kind,
+            "name": node.name,
             "sources": [child.as_dict() for child in node.children],
-            "results": [child.as_dict() for child in self.results.children], "more": self.results.more,
-        }  # fmt: skip
+            "results": [child.as_dict() for child in self.results.children],
+            "more": self.results.more,
+        }
 
 
 def trace_lineage(catalogue: Catalogue, journal: Journal, given: str) -> Lineage:

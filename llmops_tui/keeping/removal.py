@@ -53,9 +53,14 @@ class ModelRemoval:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "model": self.model.name, "path": str(self.model.path), "removed_paths": [str(path) for path in self.paths],
-            "size_bytes": self.size, "uses": list(self.uses), "busy": list(self.in_the_way), "done": self.done,
-        }  # fmt: skip
+            "model": self.model.name,
+            "path": str(self.model.path),
+            "removed_paths": [str(path) for path in self.paths],
+            "size_bytes": self.size,
+            "uses": list(self.uses),
+            "busy": list(self.in_the_way),
+            "done": self.done,
+        }
 
 
 def plan_removal(workspace: Workspace, name: str) -> ModelRemoval:

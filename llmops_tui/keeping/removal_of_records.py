@@ -59,10 +59,15 @@ class RecordRemoval:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "kind": self.kind.value, "name": self.name, "versions": list(self.versions),
-            "removed_paths": [str(path) for path in self.paths], "size_bytes": self.size, "uses": list(self.uses),
-            "in_the_way": list(self.in_the_way), "done": self.done,
-        }  # fmt: skip
+            "kind": self.kind.value,
+            "name": self.name,
+            "versions": list(self.versions),
+            "removed_paths": [str(path) for path in self.paths],
+            "size_bytes": self.size,
+            "uses": list(self.uses),
+            "in_the_way": list(self.in_the_way),
+            "done": self.done,
+        }
 
 
 def plan_record_removal(workspace: Workspace, kind: Kept, name: str) -> RecordRemoval:
@@ -135,9 +140,11 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
     store = PromptStore(Catalogue(workspace))
     versions = store.versions(name)
     return RecordRemoval(
-        Kept.PROMPT, name, tuple(f"{name}@{v.number}" for v in versions),
+        Kept.PROMPT,
+        name,
+        tuple(f"{name}@{v.number}" for v in versions),
         uses=tuple(_made_of(workspace, [version.sha256 for version in versions])),
-    )  # fmt: skip
+    )
 
 
 def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:

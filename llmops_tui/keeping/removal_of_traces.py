@@ -47,10 +47,15 @@ class TraceRemoval:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "done": self.done, "traces": self.traces, "files": list(self.files), "staying": list(self.staying),
-            "feedback": self.feedback, "answers": self.answers, "copies_removed": list(self.copies),
+            "done": self.done,
+            "traces": self.traces,
+            "files": list(self.files),
+            "staying": list(self.staying),
+            "feedback": self.feedback,
+            "answers": self.answers,
+            "copies_removed": list(self.copies),
             "kept_files": self.kept_files,
-        }  # fmt: skip
+        }
 
     @property
     def told(self) -> list[str]:

@@ -66,10 +66,15 @@ class WorkRemoval:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "kind": self.kind.value, "name": self.name, "removed_paths": [str(path) for path in self.paths],
-            "size_bytes": self.size, "jobs": list(self.jobs), "uses": list(self.uses), "in_the_way": list(self.in_the_way),
+            "kind": self.kind.value,
+            "name": self.name,
+            "removed_paths": [str(path) for path in self.paths],
+            "size_bytes": self.size,
+            "jobs": list(self.jobs),
+            "uses": list(self.uses),
+            "in_the_way": list(self.in_the_way),
             "done": self.done,
-        }  # fmt: skip
+        }
 
 
 def plan_work_removal(workspace: Workspace, kind: Work, name: str) -> WorkRemoval:
@@ -117,9 +122,10 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
                 )
             if planned.uses and not force:
                 raise InputRefusedError(
-                    "work_used", f"{kind} {planned.name} is needed: {'; '.join(planned.uses)}",
+                    "work_used",
+                    f"{kind} {planned.name} is needed: {'; '.join(planned.uses)}",
                     "Remove it all the same: --force",
-                )  # fmt: skip
+                )
             # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
             forget_seals(workspace, planned.paths)
             with set_aside(planned.paths):
@@ -175,9 +181,15 @@ def _training(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval:
     uses = [f"model {made} was made by it, and can no longer be exported in another form"] if made else []
     records, busy = _jobs_of(jobs, run.job, name)
     return WorkRemoval(
-        Work.TRAINING, name, run.job, (run.folder,), 0, records, tuple(uses),
+        Work.TRAINING,
+        name,
+        run.job,
+        (run.folder,),
+        0,
+        records,
+        tuple(uses),
         (*(f"{word} (llmops train stop {name})" for word in _at_work(store.state(run).state)), *busy),
-    )  # fmt: skip
+    )
 
 
 def _evaluation(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval:
@@ -190,9 +202,15 @@ def _evaluation(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval
     word = state.job.state.value if state.job is not None and not state.job.state.final else state.state
     return WorkRemoval(
         # Runs that were started together share a job and its folder.
-        Work.EVALUATION, name, run.job, (run.folder,) if others else (run.folder.parent,), 0, () if others else records,
-        tuple(uses), (*(f"its job is {told} (llmops job cancel {run.job})" for told in _at_work(word)), *busy),
-    )  # fmt: skip
+        Work.EVALUATION,
+        name,
+        run.job,
+        (run.folder,) if others else (run.folder.parent,),
+        0,
+        () if others else records,
+        tuple(uses),
+        (*(f"its job is {told} (llmops job cancel {run.job})" for told in _at_work(word)), *busy),
+    )
 
 
 def _job(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval:

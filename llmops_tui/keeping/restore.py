@@ -45,11 +45,18 @@ class Preview:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "made_at": self.manifest.made_at, "version": self.manifest.version, "from": self.manifest.workspace,
-            "to": str(self.target), "files": len(self.manifest.files), "size_bytes": self.manifest.size,
-            "new": len(self.fresh), "replaced": len(self.replaced), "taken_away": self.gone,
-            "missing_models": self.missing_models, "left_out": self.manifest.left_out,
-        }  # fmt: skip
+            "made_at": self.manifest.made_at,
+            "version": self.manifest.version,
+            "from": self.manifest.workspace,
+            "to": str(self.target),
+            "files": len(self.manifest.files),
+            "size_bytes": self.manifest.size,
+            "new": len(self.fresh),
+            "replaced": len(self.replaced),
+            "taken_away": self.gone,
+            "missing_models": self.missing_models,
+            "left_out": self.manifest.left_out,
+        }
 
 
 def preview(path: Path, workspace: Workspace, passphrase: str = "") -> Preview:

@@ -189,10 +189,14 @@ def backup_as_set(workspace: Workspace, progress: Progress | None = None) -> Mad
         raise InputRefusedError("settings_unclear", f"no backup is made: settings: {why}", "Mend the settings.")
     file = settings.backup_passphrase_file
     return backup_into(
-        workspace, Path(settings.backup_folder), keep=settings.backup_keep, incremental=True,
+        workspace,
+        Path(settings.backup_folder),
+        keep=settings.backup_keep,
+        incremental=True,
         full_every=settings.backup_full_every,
-        passphrase=read_passphrase(Path(file).expanduser()) if file else "", progress=progress,
-    )  # fmt: skip
+        passphrase=read_passphrase(Path(file).expanduser()) if file else "",
+        progress=progress,
+    )
 
 
 def read_passphrase(path: Path) -> str:

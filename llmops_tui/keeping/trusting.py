@@ -94,7 +94,10 @@ def look(workspace: Workspace) -> Request:
         distrust(workspace),
         tuple(
             RemoteModel(
-                model.name, url := str(model.header["url"]), name := variable_of(model), bool(find_key(model)),
+                model.name,
+                url := str(model.header["url"]),
+                name := variable_of(model),
+                bool(find_key(model)),
                 is_approved(name, url),
             )
             for model in models
@@ -102,7 +105,7 @@ def look(workspace: Workspace) -> Request:
         tuple(Command(rule.name, rule.command, may) for rule in rules if rule.command),
         tuple(links_in(workspace.root)),
         _unfinished(workspace),
-    )  # fmt: skip
+    )
 
 
 def _unfinished(workspace: Workspace) -> tuple[str, ...]:

@@ -79,9 +79,12 @@ class Choices:
     def plan(self, offer: hub.Offer) -> Plan:
         """What would be fetched."""
         origin: ModelHeader = {
-            "source": f"hf:{self.repository.name}", "revision": self.repository.revision, "source_file": offer.path,
-            "source_hub": hub.endpoint(), "license": self.repository.licence,
-        }  # fmt: skip
+            "source": f"hf:{self.repository.name}",
+            "revision": self.repository.revision,
+            "source_file": offer.path,
+            "source_hub": hub.endpoint(),
+            "license": self.repository.licence,
+        }
         return Plan(self.name or name_of_file(offer.path), offer.files, origin, size=offer.size)
 
 
@@ -177,9 +180,10 @@ def already(registry: ModelRegistry, plan: Plan) -> Model | None:
         same = from_there and found.size_bytes == plan.size
     if not same:
         raise InputRefusedError(
-            "name_taken", f"another model is registered as {plan.name!r} (SHA-256 {found.sha256[:16]}…)",
+            "name_taken",
+            f"another model is registered as {plan.name!r} (SHA-256 {found.sha256[:16]}…)",
             "Choose another name with --name.",
-        )  # fmt: skip
+        )
     # A known model that has to be fetched is not in the cache, or damaged there.
     return found if found.present and not (plan.known and plan.size) else None
 

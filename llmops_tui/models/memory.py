@@ -69,9 +69,12 @@ class MemoryEstimate:
     def parts(self) -> dict[str, int]:
         """All of it by part, by the names people read; the sum is :attr:`total`."""
         found = {
-            "weights": self.weights, "KV cache": self.kv_cache, "compute": self.compute, "embeddings": self.embedding,
+            "weights": self.weights,
+            "KV cache": self.kv_cache,
+            "compute": self.compute,
+            "embeddings": self.embedding,
             "processes": self.processes,
-        }  # fmt: skip
+        }
         return found | ({"GPU runtime and copies": self.gpu_overhead} if self.gpus else {})
 
     def as_dict(self) -> MemoryRecord:

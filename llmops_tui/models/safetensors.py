@@ -96,13 +96,20 @@ class ModelFolder:
     def summary(self) -> ModelHeader:
         """The facts that are kept in the book and shown to people."""
         return {
-            "architecture": self.family, "name": self.path.name, "quantization": self.dtype,
-            "parameters": self.parameters, "context_length": self.config.get("max_position_embeddings"),
-            "layers": self.config.get("num_hidden_layers"), "embedding_length": self.config.get("hidden_size"),
-            "vocabulary": self.config.get("vocab_size"), "shards": len({t.file for t in self.tensors.values()}),
-            "license": None, "type": "model", "chat_template": self.chat_template,
+            "architecture": self.family,
+            "name": self.path.name,
+            "quantization": self.dtype,
+            "parameters": self.parameters,
+            "context_length": self.config.get("max_position_embeddings"),
+            "layers": self.config.get("num_hidden_layers"),
+            "embedding_length": self.config.get("hidden_size"),
+            "vocabulary": self.config.get("vocab_size"),
+            "shards": len({t.file for t in self.tensors.values()}),
+            "license": None,
+            "type": "model",
+            "chat_template": self.chat_template,
             "files": [str(file.relative_to(self.path)) for file in self.files],
-        }  # fmt: skip
+        }
 
 
 def read_folder(path: Path) -> ModelFolder:
@@ -123,9 +130,10 @@ def read_folder(path: Path) -> ModelFolder:
     config = _read_json(path / "config.json")
     if config.get("auto_map"):
         raise InputRefusedError(
-            "remote_code", f"{path} wants to run code of its own (auto_map in config.json), which llmops never does",
+            "remote_code",
+            f"{path} wants to run code of its own (auto_map in config.json), which llmops never does",
             "Use a model whose architecture transformers knows.",
-        )  # fmt: skip
+        )
     if wrong := wrong_configuration(config):
         raise InputRefusedError("model_damaged", f"{path / 'config.json'}: {wrong}", "Fetch or copy it again.")
     weights = sorted(path.glob("*.safetensors"))
@@ -133,9 +141,10 @@ def read_folder(path: Path) -> ModelFolder:
         pickled = [file.name for file in sorted(path.iterdir()) if file.suffix in _PICKLED]
         if pickled:
             raise InputRefusedError(
-                "pickled_weights", f"{path} has its weights as pickle ({pickled[0]}), which can run code when opened",
+                "pickled_weights",
+                f"{path} has its weights as pickle ({pickled[0]}), which can run code when opened",
                 "Get the safetensors files of the model, or convert it where you trust it.",
-            )  # fmt: skip
+            )
         raise InputRefusedError("not_a_model", f"{path} has no .safetensors file")
     tensors: dict[str, Tensor] = {}
     for file in weights:
@@ -148,9 +157,10 @@ def read_folder(path: Path) -> ModelFolder:
         missing = set(parts) - set(tensors)
         if missing:
             raise InputRefusedError(
-                "model_damaged", f"{path} lacks {len(missing)} of its tensors, such as {min(missing)}",
+                "model_damaged",
+                f"{path} lacks {len(missing)} of its tensors, such as {min(missing)}",
                 "Some of its .safetensors files are missing; fetch them again.",
-            )  # fmt: skip
+            )
     tokenizer = path / "tokenizer_config.json"
     return ModelFolder(path, config, _read_json(tokenizer) if tokenizer.is_file() else {}, tensors)
 

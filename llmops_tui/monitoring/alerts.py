@@ -81,11 +81,20 @@ class Alert:
     def as_dict(self) -> AlertRecord:
         """For JSON."""
         return {
-            "alert": self.id, "rule": self.rule.name, "series": self.series, "severity": self.rule.severity,
-            "state": self.state, "raised_at": self.raised_at, "cleared_at": self.cleared_at, "ended": self.ended,
-            "lasted_s": self.seconds, "silent_since": self.silent_since, "worst": self.worst, "note": self.note,
+            "alert": self.id,
+            "rule": self.rule.name,
+            "series": self.series,
+            "severity": self.rule.severity,
+            "state": self.state,
+            "raised_at": self.raised_at,
+            "cleared_at": self.cleared_at,
+            "ended": self.ended,
+            "lasted_s": self.seconds,
+            "silent_since": self.silent_since,
+            "worst": self.worst,
+            "note": self.note,
             "text": self.text,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -265,15 +274,22 @@ def _over(watch: _Watch, now: _Now, since: float, why: str = "") -> Alert:
 def run_command(alert: Alert) -> str:
     """Run the rule's command with what happened in its environment; returns what went wrong, if anything."""
     told = {
-        "LLMOPS_ALERT": alert.rule.name, "LLMOPS_SERIES": alert.series, "LLMOPS_TEXT": alert.text,
-        "LLMOPS_VALUE": "" if alert.worst is None else f"{alert.worst:g}", "LLMOPS_STATE": alert.state,
+        "LLMOPS_ALERT": alert.rule.name,
+        "LLMOPS_SERIES": alert.series,
+        "LLMOPS_TEXT": alert.text,
+        "LLMOPS_VALUE": "" if alert.worst is None else f"{alert.worst:g}",
+        "LLMOPS_STATE": alert.state,
         "LLMOPS_WHY": alert.ended or alert.note,
-    }  # fmt: skip
+    }
     try:
         done = subprocess.run(
-            shlex.split(alert.rule.command), env={**os.environ, **told}, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_COMMAND_SECONDS, check=False,
-        )  # fmt: skip
+            shlex.split(alert.rule.command),
+            env={**os.environ, **told},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return f"the command of {alert.rule.name!r} failed: {error}"
     return "" if done.returncode == 0 else f"the command of {alert.rule.name!r} ended with {done.returncode}"

@@ -58,17 +58,31 @@ def dashboard_json() -> str:
     panels: list[dict[str, Any]] = []
     for number, (title, unit, lines) in enumerate(_PANELS):
         row, column = divmod(number, _COLUMNS)
-        panels.append({
-            "id": number + 1, "type": "timeseries", "title": title, "datasource": source,
-            "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
-            "fieldConfig": {"defaults": {"unit": unit}, "overrides": []},
-            "targets": [
-                {"refId": chr(ord("A") + n), "expr": query, "legendFormat": legend, "datasource": source}
-                for n, (query, legend) in enumerate(lines)
-            ],
-        })  # fmt: skip
+        panels.append(
+            {
+                "id": number + 1,
+                "type": "timeseries",
+                "title": title,
+                "datasource": source,
+                "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
+                "fieldConfig": {"defaults": {"unit": unit}, "overrides": []},
+                "targets": [
+                    {"refId": chr(ord("A") + n), "expr": query, "legendFormat": legend, "datasource": source}
+                    for n, (query, legend) in enumerate(lines)
+                ],
+            }
+        )
     variable = {"name": "source", "type": "datasource", "query": "prometheus", "label": "Data source"}
-    return json.dumps({
-        "title": "llmops", "uid": "llmops", "schemaVersion": 39, "tags": ["llmops"], "refresh": "10s",
-        "time": {"from": "now-1h", "to": "now"}, "templating": {"list": [variable]}, "panels": panels,
-    }, indent=1)  # fmt: skip
+    return json.dumps(
+        {
+            "title": "llmops",
+            "uid": "llmops",
+            "schemaVersion": 39,
+            "tags": ["llmops"],
+            "refresh": "10s",
+            "time": {"from": "now-1h", "to": "now"},
+            "templating": {"list": [variable]},
+            "panels": panels,
+        },
+        indent=1,
+    )

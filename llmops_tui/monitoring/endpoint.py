@@ -55,9 +55,11 @@ async def _page_of(handle: ServerHandle) -> str:
     """The page of one model server; empty where it does not answer."""
     with contextlib.suppress(httpx.HTTPError):
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=_SECONDS,
+            transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+            base_url="http://localhost",
+            timeout=_SECONDS,
             headers={"Authorization": f"Bearer {handle.key}"},
-        ) as client:  # fmt: skip
+        ) as client:
             answer = await client.get("/metrics")
             return answer.text if answer.status_code == 200 else ""
     return ""
@@ -66,9 +68,14 @@ async def _page_of(handle: ServerHandle) -> str:
 def serve(recorder: Recorder, options: ServerOptions, ready: Callable[[], None]) -> None:
     """Record and answer until interrupted."""
     config = uvicorn.Config(
-        application(recorder, options), log_level="error", access_log=False, lifespan="off", http=PatientProtocol,
-        server_header=False, timeout_graceful_shutdown=2,
-    )  # fmt: skip
+        application(recorder, options),
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        http=PatientProtocol,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
     server = BoundedServer(config, encryption(options.tls_cert, options.tls_key))
 
     async def run() -> None:

@@ -74,10 +74,13 @@ class EngineLoad:
         if self.up:
             return ""
         told = {
-            "silent": "it does not answer", "dead": "its server ended without a word",
-            "restarting": "its engine died and is started again", "failing": "its engine keeps dying",
-            "failed": "its engine could not be started", "loading": "it is loading",
-        }.get(self.state, self.state)  # fmt: skip
+            "silent": "it does not answer",
+            "dead": "its server ended without a word",
+            "restarting": "its engine died and is started again",
+            "failing": "its engine keeps dying",
+            "failed": "its engine could not be started",
+            "loading": "it is loading",
+        }.get(self.state, self.state)
         return sentences(told, self.failure) if self.failure else told
 
 
@@ -119,9 +122,11 @@ class EngineSampler:
             import httpx
 
             self._clients[handle.socket] = httpx.Client(
-                transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=1.0,
+                transport=httpx.HTTPTransport(uds=handle.socket),
+                base_url="http://localhost",
+                timeout=1.0,
                 headers={"Authorization": f"Bearer {handle.key}"},
-            )  # fmt: skip
+            )
         return self._clients[handle.socket]
 
     def _look(self, handle: ServerHandle) -> EngineLoad:

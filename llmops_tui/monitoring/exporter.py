@@ -88,9 +88,10 @@ class _Snapshot(Collector):
 
     def _of_engines(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(
-            "llmops_engine_up", "Whether a request would be answered now: 0 while it loads, hangs or is dead.",
+            "llmops_engine_up",
+            "Whether a request would be answered now: 0 while it loads, hangs or is dead.",
             labels=["model_name"],
-        )  # fmt: skip
+        )
         state = GaugeMetricFamily(
             "llmops_engine_state", "How the engine stands, in a word.", labels=["model_name", "state"]
         )
@@ -108,9 +109,10 @@ class _Snapshot(Collector):
 
     def _of_requests(self) -> Iterator[Metric]:
         latency = GaugeMetricFamily(
-            "llmops_request_latency_seconds", "Percentiles over the last 15 minutes.",
+            "llmops_request_latency_seconds",
+            "Percentiles over the last 15 minutes.",
             labels=["model_name", "kind", "quantile"],
-        )  # fmt: skip
+        )
         recent = GaugeMetricFamily("llmops_requests_recent", "Requests in the last 15 minutes.", labels=["model_name"])
         errors = GaugeMetricFamily("llmops_request_error_ratio", "Share of them that failed.", labels=["model_name"])
         for window in self._moment.latencies:

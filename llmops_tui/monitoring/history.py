@@ -115,10 +115,13 @@ class History:
         with self._lock, self._transaction() as connection:
             places = connection.execute("SELECT DISTINCT place FROM chunks WHERE grain = ?", (coarsest.seconds,))
             refuse_if_ahead(
-                (int(row[0]) for row in places), now, unit=coarsest.span, leap=_LEAP_SECONDS // coarsest.span,
+                (int(row[0]) for row in places),
+                now,
+                unit=coarsest.span,
+                leap=_LEAP_SECONDS // coarsest.span,
                 proof=_PROOF_SECONDS // coarsest.span,
                 hint="Set the clock; where it is right, a day of measuring shows it.",
-            )  # fmt: skip
+            )
             for grain in GRAINS:
                 oldest = (int(now) - grain.kept) // grain.span
                 connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (grain.seconds, oldest))
@@ -149,10 +152,16 @@ class History:
                     "INSERT INTO alerts (rule, series, raised_at, cleared_at, worst, note, ended, lasted) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        alert.rule.model_dump_json(), alert.series, alert.raised_at, alert.cleared_at, worst, alert.note,
-                        alert.ended, alert.lasted,
+                        alert.rule.model_dump_json(),
+                        alert.series,
+                        alert.raised_at,
+                        alert.cleared_at,
+                        worst,
+                        alert.note,
+                        alert.ended,
+                        alert.lasted,
                     ),
-                ).lastrowid  # fmt: skip
+                ).lastrowid
             else:
                 connection.execute(
                     "UPDATE alerts SET cleared_at = ?, worst = ?, note = ?, ended = ?, lasted = ? WHERE id = ?",

@@ -95,10 +95,13 @@ class Incident:
     def as_dict(self) -> IncidentRecord:
         """For JSON."""
         return {
-            "alert": self.alert.as_dict(), "begin": self.begin, "end": self.end, "cut": self.cut,
+            "alert": self.alert.as_dict(),
+            "begin": self.begin,
+            "end": self.end,
+            "cut": self.cut,
             "entries": [cast("EntryRecord", asdict(entry)) for entry in self.entries],
             "traffic": [cast("TrafficRecord", asdict(each)) for each in self.traffic],
-        }  # fmt: skip
+        }
 
 
 def incident_of(

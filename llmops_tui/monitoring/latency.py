@@ -35,8 +35,10 @@ class Minute:
         """Both together."""
         return Minute(
             {kind: LatencySketch.sum([self.sketches[kind], other.sketches[kind]]) for kind in KINDS},
-            self.requests + other.requests, self.failed + other.failed, self.tokens + other.tokens,
-        )  # fmt: skip
+            self.requests + other.requests,
+            self.failed + other.failed,
+            self.tokens + other.tokens,
+        )
 
     def count(self, timing: Timing) -> None:
         """Take in one request."""
@@ -98,9 +100,14 @@ class Latency:
             return {f"p{share}": self.percentile(kind, share / 100) for share in (50, 95, 99)}
 
         return {
-            "requests": self.requests, "errors": self.failed, "tokens": self.tokens, "minutes": self.minutes,
-            "first_ms": percentiles("first"), "token_ms": percentiles("token"), "total_ms": percentiles("total"),
-        }  # fmt: skip
+            "requests": self.requests,
+            "errors": self.failed,
+            "tokens": self.tokens,
+            "minutes": self.minutes,
+            "first_ms": percentiles("first"),
+            "token_ms": percentiles("token"),
+            "total_ms": percentiles("total"),
+        }
 
 
 class Latencies:

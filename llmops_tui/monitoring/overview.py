@@ -86,7 +86,9 @@ def read_overview(catalogue: Catalogue, journal: Journal, jobs: list[Job], now: 
                 "ON r.sha256 = v.sha256 AND r.what = 'checks' "
                 "QUALIFY row_number() OVER (PARTITION BY v.dataset ORDER BY v.number DESC) = 1"
             ),
-            "prompts": rows("SELECT prompt, max(number) FROM prompt_versions GROUP BY prompt ORDER BY max(created_at) DESC"),
+            "prompts": rows(
+                "SELECT prompt, max(number) FROM prompt_versions GROUP BY prompt ORDER BY max(created_at) DESC"
+            ),
             "production": rows(
                 "SELECT prompt || '@' || number FROM prompt_labels WHERE label = 'production' ORDER BY moved_at DESC"
             ),
@@ -97,10 +99,11 @@ def read_overview(catalogue: Catalogue, journal: Journal, jobs: list[Job], now: 
             ),
             "models": rows("SELECT name, kind, size_bytes, verified_at IS NOT NULL FROM models ORDER BY added_at DESC"),
             "requests": rows(
-                "SELECT count(*), count(*) FILTER (finish_reason = 'error') FROM requests WHERE started_at >= ?", moment - _DAY
+                "SELECT count(*), count(*) FILTER (finish_reason = 'error') FROM requests WHERE started_at >= ?",
+                moment - _DAY,
             ),
             "usable": rows("SELECT count(DISTINCT request) FROM feedback WHERE correction IS NOT NULL OR score = 1"),
-        }  # fmt: skip
+        }
 
     traces = TraceStore(catalogue, journal)
     found = catalogue.read(work)
@@ -140,10 +143,17 @@ def _scores(rows: list[Any]) -> list[Score]:
         earlier = next((s["metrics"][metric]["mean"] for _, s in runs[1:] if metric in s.get("metrics", {})), None)
         found.append(
             Score(
-                name, suite, metric, float(figure["mean"]), figure.get("low"), figure.get("high"),
-                int(figure.get("n") or summary.get("cases") or 0), int(figure.get("better") or 1), earlier,
+                name,
+                suite,
+                metric,
+                float(figure["mean"]),
+                figure.get("low"),
+                figure.get("high"),
+                int(figure.get("n") or summary.get("cases") or 0),
+                int(figure.get("better") or 1),
+                earlier,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -163,10 +173,14 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
             )
     for score in seen.scores:
         if score.change is not None and score.change < 0:
-            steps.append(Step(
-                f"{score.metric} of {score.suite} fell from {score.before:.3g} to {score.mean:.3g}: look at the cases",
-                "evaluation", score.run, urgent=True,
-            ))  # fmt: skip
+            steps.append(
+                Step(
+                    f"{score.metric} of {score.suite} fell from {score.before:.3g} to {score.mean:.3g}: look at the cases",
+                    "evaluation",
+                    score.run,
+                    urgent=True,
+                )
+            )
     if seen.queue:
         steps.append(Step(f"{_answers(seen.queue)} in the review queue", "traces", "is:queue"))
     steps += [

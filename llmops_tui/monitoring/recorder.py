@@ -66,14 +66,23 @@ class Moment:
         """For JSON; of the processes ours and those on GPUs."""
         view = self.gpus
         return {
-            "at": self.at, "host": asdict(self.host),
-            "gpu": {"state": view.state, "cause": view.cause, "remedy": view.remedy, "gpus": [asdict(g) for g in view.gpus]},
+            "at": self.at,
+            "host": asdict(self.host),
+            "gpu": {
+                "state": view.state,
+                "cause": view.cause,
+                "remedy": view.remedy,
+                "gpus": [asdict(g) for g in view.gpus],
+            },
             "engines": [engine.as_dict() for engine in self.engines],
             "latency": {window.model: window.as_dict() for window in self.latencies},
             "processes": [asdict(p) for p in self.processes if p.role or p.gpu_memory is not None],
-            "jobs": [job.as_dict() for job in self.jobs], "alerts": [alert.as_dict() for alert in self.alerts],
-            "recording": self.recording, "cost": self.cost, "trouble": self.trouble,
-        }  # fmt: skip
+            "jobs": [job.as_dict() for job in self.jobs],
+            "alerts": [alert.as_dict() for alert in self.alerts],
+            "recording": self.recording,
+            "cost": self.cost,
+            "trouble": self.trouble,
+        }
 
 
 @dataclass

@@ -164,8 +164,9 @@ def unseen(rules: Iterable[Rule], recorded: Iterable[str]) -> list[str]:
     names = list(recorded)
     return [
         f"{rule.name}: no series {rule.series} was recorded yet"
-        for rule in rules if names and not fnmatch.filter(names, rule.series)
-    ]  # fmt: skip
+        for rule in rules
+        if names and not fnmatch.filter(names, rule.series)
+    ]
 
 
 def may_run(path: Path) -> bool:

@@ -45,8 +45,9 @@ def why_silent(series: str) -> str:
     if what in {"latency", "errors", "requests", "engine"}:
         return f"no data: no requests for {ALERT_MINUTES} minutes"
     return {
-        "training": "no data: the run has ended", "job": "no data: no such job of late",
-    }.get(what, "no data: nothing tells this value any more")  # fmt: skip
+        "training": "no data: the run has ended",
+        "job": "no data: no such job of late",
+    }.get(what, "no data: nothing tells this value any more")
 
 
 def of_host(host: HostLoad) -> dict[str, float | None]:

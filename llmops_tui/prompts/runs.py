@@ -90,12 +90,19 @@ class RunRecord:
     def as_dict(self) -> RunShown:
         """The run as the command line's JSON shows it."""
         return {
-            "run": self.id, "started_at": self.started_at, "model": self.model, "prompt": self.prompt,
-            "version": self.version, "variables": self.variables, "parameters": self.parameters, "text": self.output,
-            "finish_reason": self.finish_reason, "error": self.error,
+            "run": self.id,
+            "started_at": self.started_at,
+            "model": self.model,
+            "prompt": self.prompt,
+            "version": self.version,
+            "variables": self.variables,
+            "parameters": self.parameters,
+            "text": self.output,
+            "finish_reason": self.finish_reason,
+            "error": self.error,
             "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
             "timing": {"ttft_ms": self.ttft_ms, "total_ms": self.total_ms, "tokens_per_s": self.tokens_per_s},
-        }  # fmt: skip
+        }
 
 
 EnsureServer = Callable[[Model], Endpoint]
@@ -149,15 +156,22 @@ class PromptRunner:
         handle = await asyncio.to_thread(self._ensure, model)
         yield RunProgress("loading", run_id=run_id)
         metadata = {
-            "run_id": run_id, "prompt": request.prompt, "prompt_version": version.number,
+            "run_id": run_id,
+            "prompt": request.prompt,
+            "prompt_version": version.number,
             "variables": request.variables,
-        }  # fmt: skip
+        }
         text: list[str] = []
         body: RequestRecord = {
-            "started_at": time.time(), "model": model.name, "model_sha256": model.sha256, "messages": messages,
-            "parameters": request.parameters.model_dump(), "prompt": request.prompt,
-            "prompt_version": version.number, "variables": request.variables,
-        }  # fmt: skip
+            "started_at": time.time(),
+            "model": model.name,
+            "model_sha256": model.sha256,
+            "messages": messages,
+            "parameters": request.parameters.model_dump(),
+            "prompt": request.prompt,
+            "prompt_version": version.number,
+            "variables": request.variables,
+        }
         clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:
@@ -174,9 +188,11 @@ class PromptRunner:
             if error.code == "server_died" or isinstance(handle, RemoteHandle):
                 # A server of ours keeps the record of a run; where it died, or is none, its client keeps what it saw.
                 told: RequestRecord = {
-                    "output": "".join(text), "finish_reason": "error", "error": error.message,
+                    "output": "".join(text),
+                    "finish_reason": "error",
+                    "error": error.message,
                     "total_ms": (time.monotonic() - clock) * 1000,
-                }  # fmt: skip
+                }
                 await asyncio.to_thread(self._keep, run_id, {**body, **told})
             raise
 

@@ -47,10 +47,17 @@ class PromptVersion:
     def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
         return {
-            "prompt": self.prompt, "version": self.number, "id": self.id, "sha256": self.sha256, "parent": self.parent,
-            "system": self.system, "template": self.template, "note": self.note, "created_at": self.created_at,
+            "prompt": self.prompt,
+            "version": self.number,
+            "id": self.id,
+            "sha256": self.sha256,
+            "parent": self.parent,
+            "system": self.system,
+            "template": self.template,
+            "note": self.note,
+            "created_at": self.created_at,
             "labels": list(self.labels),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,12 @@ class PromptSummary:
     def as_dict(self) -> SummaryRecord:
         """The prompt as the command line's JSON shows it."""
         return {
-            "prompt": self.name, "latest": self.latest, "versions": self.versions, "labels": self.labels,
+            "prompt": self.name,
+            "latest": self.latest,
+            "versions": self.versions,
+            "labels": self.labels,
             "changed_at": self.changed_at,
-        }  # fmt: skip
+        }
 
 
 def check_name(name: str) -> None:

@@ -46,9 +46,14 @@ def give(
         raise InputRefusedError("empty_feedback", "nothing is said", "Give a score, a correction or a comment.")
     request = _request_of(store, trace)
     entry: FeedbackRecord = {
-        "request": request, "score": SCORES.get(score or ""), "correction": correction or None,
-        "comment": comment or None, "verdict": verdict, "source": source, "said_at": time.time(),
-    }  # fmt: skip
+        "request": request,
+        "score": SCORES.get(score or ""),
+        "correction": correction or None,
+        "comment": comment or None,
+        "verdict": verdict,
+        "source": source,
+        "said_at": time.time(),
+    }
     policy = load_settings()[0].trace_content
     if policy == "off" and (correction or comment):
         raise InputRefusedError(
@@ -61,8 +66,14 @@ def give(
     with contextlib.suppress(LlmopsError):
         # It is durable in the journal; a book that is busy takes it with the next look.
         fold(Catalogue(store.catalogue.workspace, lock_seconds=_FOLD_SECONDS), store.journal)
-    return {"feedback": key, "trace": request, "score": score, "correction": correction, "comment": comment,
-            "verdict": verdict}  # fmt: skip
+    return {
+        "feedback": key,
+        "trace": request,
+        "score": score,
+        "correction": correction,
+        "comment": comment,
+        "verdict": verdict,
+    }
 
 
 def _request_of(store: TraceStore, trace: str) -> str:

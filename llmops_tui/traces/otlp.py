@@ -75,16 +75,24 @@ def span(trace: Trace, *, content: bool) -> dict[str, Any]:
         parts = [
             {"role": m.get("role"), "parts": [{"type": "text", "content": m.get("content")}]} for m in trace.messages
         ]
-        answer = {"role": "assistant", "parts": [{"type": "text", "content": trace.output}],
-                  "finish_reason": line.finish_reason}  # fmt: skip
+        answer = {
+            "role": "assistant",
+            "parts": [{"type": "text", "content": trace.output}],
+            "finish_reason": line.finish_reason,
+        }
         values["gen_ai.input.messages"] = json.dumps(parts, ensure_ascii=False)
         values["gen_ai.output.messages"] = json.dumps([answer], ensure_ascii=False)
     events = [_evaluation(said, score, content=content) for said in trace.said if (score := said["score"])]
     out: dict[str, Any] = {
-        "traceId": digest[:32], "spanId": digest[32:48], "name": f"{operation} {line.model}", "kind": _CLIENT,
-        "startTimeUnixNano": str(begin), "endTimeUnixNano": str(begin + int((line.total_ms or 0) * 1e6)),
-        "attributes": _attributes(values), "events": events,
-    }  # fmt: skip
+        "traceId": digest[:32],
+        "spanId": digest[32:48],
+        "name": f"{operation} {line.model}",
+        "kind": _CLIENT,
+        "startTimeUnixNano": str(begin),
+        "endTimeUnixNano": str(begin + int((line.total_ms or 0) * 1e6)),
+        "attributes": _attributes(values),
+        "events": events,
+    }
     if line.error:
         # A message may quote what was asked.
         out["status"] = {"code": _ERROR} | ({"message": line.error} if content else {})
@@ -99,11 +107,12 @@ _PARAMETERS = {
 
 def _evaluation(said: Said, score: int, *, content: bool) -> dict[str, Any]:
     values = {
-        "gen_ai.evaluation.name": "user_feedback", "gen_ai.evaluation.score.value": float(score),
+        "gen_ai.evaluation.name": "user_feedback",
+        "gen_ai.evaluation.score.value": float(score),
         "gen_ai.evaluation.score.label": "up" if score > 0 else "down",
         # What somebody wrote is content, too.
         "gen_ai.evaluation.explanation": said["comment"] if content else None,
-    }  # fmt: skip
+    }
     return {
         "name": "gen_ai.evaluation.result",
         "timeUnixNano": str(int(said["said_at"] * 1e9)),

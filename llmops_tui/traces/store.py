@@ -142,14 +142,24 @@ class TraceLine:
     def as_dict(self) -> LineRecord:
         """For JSON."""
         return {
-            "trace": self.id, "started_at": self.started_at, "model": self.model, "prompt": self.prompt,
-            "version": self.version, "finish_reason": self.finish_reason, "error": self.error,
+            "trace": self.id,
+            "started_at": self.started_at,
+            "model": self.model,
+            "prompt": self.prompt,
+            "version": self.version,
+            "finish_reason": self.finish_reason,
+            "error": self.error,
             "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
             "timing": {"ttft_ms": self.ttft_ms, "total_ms": self.total_ms, "tokens_per_s": self.tokens_per_s},
-            "text": self.output, "content": self.content or "keep",
-            "feedback": {"score": {1: "up", -1: "down"}.get(self.score or 0), "correction": self.correction,
-                         "comment": self.comment, "verdict": self.verdict or None},
-        }  # fmt: skip
+            "text": self.output,
+            "content": self.content or "keep",
+            "feedback": {
+                "score": {1: "up", -1: "down"}.get(self.score or 0),
+                "correction": self.correction,
+                "comment": self.comment,
+                "verdict": self.verdict or None,
+            },
+        }
 
 
 @dataclass(frozen=True)
@@ -180,10 +190,16 @@ class Trace:
         """For JSON."""
         return {
             **self.line.as_dict(),
-            "text": self.output, "messages": self.messages, "variables": self.variables, "parameters": self.parameters,
-            "reused_tokens": self.reused_tokens, "engine": self.engine, "model_sha256": self.model_sha256,
-            "client": self.client, "said": self.said,
-        }  # fmt: skip
+            "text": self.output,
+            "messages": self.messages,
+            "variables": self.variables,
+            "parameters": self.parameters,
+            "reused_tokens": self.reused_tokens,
+            "engine": self.engine,
+            "model_sha256": self.model_sha256,
+            "client": self.client,
+            "said": self.said,
+        }
 
 
 class TraceStore:
@@ -258,9 +274,17 @@ class TraceStore:
         )
         names = ("said_at", "source", "score", "correction", "comment", "verdict")
         return Trace(
-            line, messages or [], variables or {}, parameters or {}, output, reused, engine, digest,
-            client, [cast("Said", dict(zip(names, entry, strict=True))) for entry in said],
-        )  # fmt: skip
+            line,
+            messages or [],
+            variables or {},
+            parameters or {},
+            output,
+            reused,
+            engine,
+            digest,
+            client,
+            [cast("Said", dict(zip(names, entry, strict=True))) for entry in said],
+        )
 
     def models(self) -> list[str]:
         """The models that traces name."""

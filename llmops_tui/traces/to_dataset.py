@@ -105,10 +105,13 @@ def _as_pairs(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
         if not pairs:
             gathered.left_out["no other answer to the same conversation"] += len(group)
         for trace, good, bad in pairs:
-            gathered.rows.append({
-                "prompt": group[0][1], "chosen": [{"role": "assistant", "content": good}],
-                "rejected": [{"role": "assistant", "content": bad}],
-            })  # fmt: skip
+            gathered.rows.append(
+                {
+                    "prompt": group[0][1],
+                    "chosen": [{"role": "assistant", "content": good}],
+                    "rejected": [{"role": "assistant", "content": bad}],
+                }
+            )
             gathered.traces.append(trace)
 
 

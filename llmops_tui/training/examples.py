@@ -80,10 +80,13 @@ def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, f
         if version.kind not in KINDS[recipe.method]:
             fitting = next((m for m, kinds in KINDS.items() if version.kind in kinds), None)
             raise InputRefusedError(
-                "wrong_kind", f"{version.ref} has rows of the kind {version.kind}, and {recipe.method} learns from "
+                "wrong_kind",
+                f"{version.ref} has rows of the kind {version.kind}, and {recipe.method} learns from "
                 f"{' or '.join(KINDS[recipe.method])}",
-                f"Choose method: {fitting}." if fitting else "Import it with a mapping of its columns to a prompt and an answer.",
-            )  # fmt: skip
+                f"Choose method: {fitting}."
+                if fitting
+                else "Import it with a mapping of its columns to a prompt and an answer.",
+            )
         found.append((version, source.weight))
     return found
 
@@ -130,9 +133,10 @@ def build(
                 _add_generated(generated, recipe, maker, version.kind, row)
     if not train:
         raise InputRefusedError(
-            "no_targets", "there is nothing to learn from: no row has a token of an answer within the maximum length",
+            "no_targets",
+            "there is nothing to learn from: no row has a token of an answer within the maximum length",
             "Look at a record with its tokens coloured (datasets screen, w), or raise batch.max_length.",
-        )  # fmt: skip
+        )
     report.lengths = [_length(example) for example in train]
     return Examples(train, held_out, generated, report)
 

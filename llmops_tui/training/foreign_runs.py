@@ -34,9 +34,10 @@ def read_foreign(folder: Path) -> History:
         if history is not None:
             return history
     raise InputRefusedError(
-        "no_run", f"{folder} has no record of a run",
+        "no_run",
+        f"{folder} has no record of a run",
         "A run's folder has trainer_log.jsonl, trainer_state.json (there or in its checkpoints), or TensorBoard's event files.",
-    )  # fmt: skip
+    )
 
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:

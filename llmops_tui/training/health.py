@@ -35,16 +35,30 @@ class Watch:
         """What is to be said about this step."""
         found = []
         if not math.isfinite(loss):
-            found.append(self._once("nan", Event(
-                step, "error", f"the loss is {loss}",
-                "Lower optimizer.learning_rate by 10, or compute in bfloat16 or float32; the last checkpoint is from before.",
-            )))  # fmt: skip
+            found.append(
+                self._once(
+                    "nan",
+                    Event(
+                        step,
+                        "error",
+                        f"the loss is {loss}",
+                        "Lower optimizer.learning_rate by 10, or compute in bfloat16 or float32; the last checkpoint is older.",
+                    ),
+                )
+            )
             return [event for event in found if event]
         if grad_norm is not None and not math.isfinite(grad_norm):
-            found.append(self._once("norm", Event(
-                step, "error", f"the gradient's norm is {grad_norm}",
-                "Compute in bfloat16 instead of float16, or lower optimizer.learning_rate.",
-            )))  # fmt: skip
+            found.append(
+                self._once(
+                    "norm",
+                    Event(
+                        step,
+                        "error",
+                        f"the gradient's norm is {grad_norm}",
+                        "Compute in bfloat16 instead of float16, or lower optimizer.learning_rate.",
+                    ),
+                )
+            )
         found += [self._spike(step, loss), self._diverged(step, loss), self._exploded(step, grad_norm)]
         self._losses.append(loss)
         if grad_norm is not None and math.isfinite(grad_norm):
@@ -59,9 +73,11 @@ class Watch:
         if loss <= middle + max(_SPIKE_SIGMAS * spread, 0.5 * abs(middle), 0.1):
             return None
         return Event(
-            step, "warn", f"the loss jumped to {loss:.3g}, the last {len(self._losses)} steps had {middle:.3g}",
+            step,
+            "warn",
+            f"the loss jumped to {loss:.3g}, the last {len(self._losses)} steps had {middle:.3g}",
             "Look at the rows of this step, or lower optimizer.learning_rate; optimizer.max_grad_norm limits the harm.",
-        )  # fmt: skip
+        )
 
     def _diverged(self, step: int, loss: float) -> Event | None:
         self._smooth = loss if self._smooth is None else 0.9 * self._smooth + 0.1 * loss
@@ -72,18 +88,25 @@ class Watch:
         self._above = self._above + 1 if self._smooth > _DIVERGED_FACTOR * self._best + 0.1 else 0
         if self._above < _DIVERGED_STEPS:
             return None
-        return self._once("diverged", Event(
-            step, "error", f"the loss has risen for {self._above} steps: {self._smooth:.3g} after {self._best:.3g}",
-            "Stop, and start again with a third of optimizer.learning_rate and more optimizer.warmup.",
-        ))  # fmt: skip
+        return self._once(
+            "diverged",
+            Event(
+                step,
+                "error",
+                f"the loss has risen for {self._above} steps: {self._smooth:.3g} after {self._best:.3g}",
+                "Stop, and start again with a third of optimizer.learning_rate and more optimizer.warmup.",
+            ),
+        )
 
     def _exploded(self, step: int, norm: float | None) -> Event | None:
         if norm is None or len(self._norms) < _FEW or norm <= 100 * max(statistics.median(self._norms), 1e-8):
             return None
         return Event(
-            step, "warn", f"the gradient's norm is {norm:.3g}, a hundred times the usual",
+            step,
+            "warn",
+            f"the gradient's norm is {norm:.3g}, a hundred times the usual",
             "A row may be broken; optimizer.max_grad_norm limits the harm.",
-        )  # fmt: skip
+        )
 
     def _once(self, name: str, event: Event) -> Event | None:
         if name in self._told:

@@ -91,10 +91,17 @@ def shape_of(folder: ModelFolder) -> Shape:
         else:
             other += count
     return Shape(
-        folder.family, int(text.get("num_hidden_layers") or 0), hidden, int(text.get("intermediate_size") or 4 * hidden),
-        heads, 2 * head * int(text.get("num_key_value_heads") or heads), int(text.get("vocab_size") or 0), linear, other,
+        folder.family,
+        int(text.get("num_hidden_layers") or 0),
+        hidden,
+        int(text.get("intermediate_size") or 4 * hidden),
+        heads,
+        2 * head * int(text.get("num_key_value_heads") or heads),
+        int(text.get("vocab_size") or 0),
+        linear,
+        other,
         tuple(sorted(widths.items())),
-    )  # fmt: skip
+    )
 
 
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
@@ -121,8 +128,14 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         activations += shape.hidden * shape.inner * wide
     logits = _logits_bytes(shape, recipe, tokens, wide, gpu=gpu)
     return TrainingMemory(
-        weights, trainable * _ADAPTER_BYTES, optimizer, activations, logits, _GPU_OVERHEAD if gpu else _HOST_OVERHEAD, factor
-    )  # fmt: skip
+        weights,
+        trainable * _ADAPTER_BYTES,
+        optimizer,
+        activations,
+        logits,
+        _GPU_OVERHEAD if gpu else _HOST_OVERHEAD,
+        factor,
+    )
 
 
 def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: bool) -> int:
@@ -142,9 +155,7 @@ def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: 
 def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
     """Numbers of the adapter: rank × (inputs + outputs) of every module that gets one."""
     targets = recipe.lora.targets
-    return sum(
-        recipe.lora.rank * width for name, width in shape.widths if targets == ["all-linear"] or name in targets
-    )  # fmt: skip
+    return sum(recipe.lora.rank * width for name, width in shape.widths if targets == ["all-linear"] or name in targets)
 
 
 def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:

@@ -75,15 +75,23 @@ def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     rows = sum(report.rows.values()) or 1
     if report.without_target:
         level = "error" if report.without_target > _MANY * rows else "warn"
-        found.append(Finding(
-            level, "without_target", f"{report.without_target} of {rows} rows have nothing to learn from and are left out",
-            "Look at them in the datasets screen; raise batch.max_length if their answers are cut.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                level,
+                "without_target",
+                f"{report.without_target} of {rows} rows have nothing to learn from and are left out",
+                "Look at them in the datasets screen; raise batch.max_length if their answers are cut.",
+            )
+        )
     if report.cut:
-        found.append(Finding(
-            "warn", "cut", f"{report.cut} of {rows} rows are longer than {recipe.batch.max_length} tokens and are cut",
-            f"The longest has {max(report.lengths)}; batch.max_length decides.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "warn",
+                "cut",
+                f"{report.cut} of {rows} rows are longer than {recipe.batch.max_length} tokens and are cut",
+                f"The longest has {max(report.lengths)}; batch.max_length decides.",
+            )
+        )
     for problem, (count, where) in report.problems.items():
         level = "error" if "stands twice" in problem else "warn"
         found.append(
@@ -104,36 +112,71 @@ def look_at_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabula
     found = []
     end, pad = folder.special("eos_token"), folder.special("pad_token")
     if not end:
-        found.append(Finding("error", "no_end", "the tokenizer names no end token: the model could not learn to stop",
-                             "Set eos_token in tokenizer_config.json."))  # fmt: skip
+        found.append(
+            Finding(
+                "error",
+                "no_end",
+                "the tokenizer names no end token: the model could not learn to stop",
+                "Set eos_token in tokenizer_config.json.",
+            )
+        )
     if not pad or pad == end:
-        found.append(Finding(
-            "info", "pad_is_end", f"the tokenizer pads with {'its end token ' + end if pad else 'nothing'}",
-            "Padding is masked by its place here, so the end token is learned all the same.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "info",
+                "pad_is_end",
+                f"the tokenizer pads with {'its end token ' + end if pad else 'nothing'}",
+                "Padding is masked by its place here, so the end token is learned all the same.",
+            )
+        )
     known = set(vocabulary)
     strange = sorted(set(_MARK.findall(recipe.chat_template or folder.chat_template or "")) - known) if known else []
     if strange:
-        found.append(Finding(
-            "error", "template_tokens", f"the template writes {', '.join(strange[:4])}: no tokens of this tokenizer",
-            "Choose the template that the model was made with.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "error",
+                "template_tokens",
+                f"the template writes {', '.join(strange[:4])}: no tokens of this tokenizer",
+                "Choose the template that the model was made with.",
+            )
+        )
     if not (recipe.chat_template or folder.chat_template):
-        found.append(Finding("warn", "no_template", "the base has no chat template; a plain one is used",
-                             "Set chat_template in the recipe."))  # fmt: skip
+        found.append(
+            Finding(
+                "warn",
+                "no_template",
+                "the base has no chat template; a plain one is used",
+                "Set chat_template in the recipe.",
+            )
+        )
     if recipe.optimizer.learning_rate > 1e-2:
-        found.append(Finding("warn", "learning_rate", f"a learning rate of {recipe.optimizer.learning_rate:g} mostly diverges",
-                             "2e-4 is usual for LoRA."))  # fmt: skip
+        found.append(
+            Finding(
+                "warn",
+                "learning_rate",
+                f"a learning rate of {recipe.optimizer.learning_rate:g} mostly diverges",
+                "2e-4 is usual for LoRA.",
+            )
+        )
     if recipe.method in {"dpo", "orpo", "kto"} and recipe.optimizer.learning_rate > 1e-4:
-        found.append(Finding(
-            "warn", "learning_rate",
-            f"{recipe.method} mostly ruins a model at a learning rate of {recipe.optimizer.learning_rate:g}",
-            "5e-6 to 5e-5 is usual.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "warn",
+                "learning_rate",
+                f"{recipe.method} mostly ruins a model at a learning rate of {recipe.optimizer.learning_rate:g}",
+                "5e-6 to 5e-5 is usual.",
+            )
+        )
     names = {name for name, _ in shape.widths}
     if recipe.lora.targets != ["all-linear"] and not set(recipe.lora.targets) & names:
-        found.append(Finding("error", "no_targets", f"the base has no module {', '.join(recipe.lora.targets)}",
-                             f"It has {', '.join(sorted(names))}."))  # fmt: skip
+        found.append(
+            Finding(
+                "error",
+                "no_targets",
+                f"the base has no module {', '.join(recipe.lora.targets)}",
+                f"It has {', '.join(sorted(names))}.",
+            )
+        )
     return found
 
 
@@ -155,24 +198,35 @@ def _first_difference(ours: TokenView, theirs: TokenView) -> Difference:
     pairs = zip(ours.tokens, theirs.tokens, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a.id != b.id), min(len(ours.tokens), len(theirs.tokens)))
     return {
-        "token": at, "training": "".join(t.text for t in ours.tokens[max(0, at - 5) : at + 5]),
+        "token": at,
+        "training": "".join(t.text for t in ours.tokens[max(0, at - 5) : at + 5]),
         "serving": "".join(t.text for t in theirs.tokens[max(0, at - 5) : at + 5]),
-        "training_ids": [t.id for t in ours.tokens[at : at + 5]], "serving_ids": [t.id for t in theirs.tokens[at : at + 5]],
-    }  # fmt: skip
+        "training_ids": [t.id for t in ours.tokens[at : at + 5]],
+        "serving_ids": [t.id for t in theirs.tokens[at : at + 5]],
+    }
 
 
 def look_at_parity(parity: Parity | None) -> list[Finding]:
     """What is to be said about training and serving."""
     if parity is None:
-        return [Finding("info", "no_serving", "no GGUF model of this base is registered: serving is not compared",
-                        "The export makes one.")]  # fmt: skip
+        return [
+            Finding(
+                "info",
+                "no_serving",
+                "no GGUF model of this base is registered: serving is not compared",
+                "The export makes one.",
+            )
+        ]
     if not parity.different:
         return []
-    return [Finding(
-        "error", "parity",
-        f"{parity.different} of {parity.compared} conversations are other tokens in {parity.serving} than in training",
-        "The answer would be asked for in another way than it was learned: use the same template and tokenizer in both.",
-    )]  # fmt: skip
+    return [
+        Finding(
+            "error",
+            "parity",
+            f"{parity.different} of {parity.compared} conversations are other tokens in {parity.serving} than in training",
+            "The answer would be asked for in another way than it was learned: use the same template and tokenizer in both.",
+        )
+    ]
 
 
 @dataclass(frozen=True)
@@ -215,16 +269,25 @@ def room_findings(room: Room) -> list[Finding]:
         if room.nearest is not None:
             changes = ", ".join(f"{k}: {v}" for k, v in room.nearest.changes.items())
             hint = f"This would fit, with {room.nearest.memory.total / 1e9:.1f} GB: {changes}."
-        found.append(Finding(
-            "error", "memory", f"it needs about {room.needed.total / 1e9:.1f} GB of {room.device} memory and "
-            f"{room.available / 1e9:.1f} GB are free", hint,
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "error",
+                "memory",
+                f"it needs about {room.needed.total / 1e9:.1f} GB of {room.device} memory and "
+                f"{room.available / 1e9:.1f} GB are free",
+                hint,
+            )
+        )
     holder = turns.holder_of(room.device)
     if holder:
-        found.append(Finding(
-            "info", "queue", f"{holder} trains on {room.device} now; this run would wait for it",
-            "--beside does not wait.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "info",
+                "queue",
+                f"{holder} trains on {room.device} now; this run would wait for it",
+                "--beside does not wait.",
+            )
+        )
     return found
 
 
@@ -257,9 +320,12 @@ def look(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text:
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     findings = [
-        *look_at_data(recipe, examples), *look_at_settings(recipe, folder, shape, _vocabulary(folder)),
-        *look_at_parity(parity), *room_findings(room), *disk_findings(disk, store.workspace.runs),
-    ]  # fmt: skip
+        *look_at_data(recipe, examples),
+        *look_at_settings(recipe, folder, shape, _vocabulary(folder)),
+        *look_at_parity(parity),
+        *room_findings(room),
+        *disk_findings(disk, store.workspace.runs),
+    ]
     return Looked(shape, tokens_per_s, findings, parity, room, steps, disk)
 
 
@@ -299,8 +365,14 @@ def disk_findings(needed: int, folder: Any) -> list[Finding]:
     free = shutil.disk_usage(folder).free
     if needed < free:
         return []
-    return [Finding("error", "disk", f"checkpoints need about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}",
-                    "Free some, or lower checkpoints.keep.")]  # fmt: skip
+    return [
+        Finding(
+            "error",
+            "disk",
+            f"checkpoints need about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}",
+            "Free some, or lower checkpoints.keep.",
+        )
+    ]
 
 
 def data_facts(report: Report, examples: Examples) -> DataFacts:
@@ -308,12 +380,16 @@ def data_facts(report: Report, examples: Examples) -> DataFacts:
     lengths = sorted(report.lengths)
     quantiles = statistics.quantiles(lengths, n=20) if len(lengths) > 1 else lengths * 19
     return {
-        "rows": report.rows, "examples": len(examples.train), "held_out": len(examples.held_out),
+        "rows": report.rows,
+        "examples": len(examples.train),
+        "held_out": len(examples.held_out),
         "tokens": {"p50": statistics.median(lengths), "p95": quantiles[-1], "max": lengths[-1], "total": sum(lengths)},
-        "trained_tokens": report.trained, "cut": report.cut, "without_target": report.without_target,
+        "trained_tokens": report.trained,
+        "cut": report.cut,
+        "without_target": report.without_target,
         "problems": {problem: {"rows": count, "such_as": where} for problem, (count, where) in report.problems.items()},
         "histogram": _histogram(lengths),
-    }  # fmt: skip
+    }
 
 
 def _histogram(lengths: list[int], bins: int = 24) -> list[int]:

@@ -75,15 +75,26 @@ class RunState:
         history = read_history(self.run.folder)
         left = history.remaining() if self.state == "running" else None
         return {
-            "run": self.run.name, "state": self.state, "job": self.job.id if self.job else None,
-            "cause": self.cause, "message": self.job.message if self.job else "",
-            "method": self.run.recipe.method, "base": self.run.recipe.base, "data": [ref for ref, _ in self.run.data],
-            "step": history.step, "total": history.total, "loss": history.last("loss"),
-            "eval_loss": history.last("eval_loss"), "tokens_per_s": history.last("tokens_per_s"),
-            "eta_s": None if left is None else round(left[0], 1), "eta_error_s": None if left is None else round(left[1], 1),
-            "created_at": self.run.created_at, "finished_at": self.run.finished_at, "result": self.run.result,
+            "run": self.run.name,
+            "state": self.state,
+            "job": self.job.id if self.job else None,
+            "cause": self.cause,
+            "message": self.job.message if self.job else "",
+            "method": self.run.recipe.method,
+            "base": self.run.recipe.base,
+            "data": [ref for ref, _ in self.run.data],
+            "step": history.step,
+            "total": history.total,
+            "loss": history.last("loss"),
+            "eval_loss": history.last("eval_loss"),
+            "tokens_per_s": history.last("tokens_per_s"),
+            "eta_s": None if left is None else round(left[0], 1),
+            "eta_error_s": None if left is None else round(left[1], 1),
+            "created_at": self.run.created_at,
+            "finished_at": self.run.finished_at,
+            "result": self.run.result,
             "folder": str(self.run.folder),
-        }  # fmt: skip
+        }
 
 
 class RunStore:
@@ -159,14 +170,16 @@ class RunStore:
         model = self.registry.get(recipe.base)
         if model.kind != "safetensors":
             raise InputRefusedError(
-                "not_trainable", f"{model.name!r} is a {model.kind} model; training needs the model's safetensors folder",
+                "not_trainable",
+                f"{model.name!r} is a {model.kind} model; training needs the model's safetensors folder",
                 "llmops model add FOLDER --name NAME registers one.",
-            )  # fmt: skip
+            )
         if trouble := model.trouble:
             raise InputRefusedError(
-                "model_missing", f"the files of {model.name!r} in {model.path} are not those it was registered with: {trouble}",
+                "model_missing",
+                f"the files of {model.name!r} in {model.path} are not those it was registered with: {trouble}",
                 f"llmops model verify {model.name}",
-            )  # fmt: skip
+            )
         return model
 
     # ── runs ──
@@ -327,10 +340,19 @@ class RunStore:
         chosen = kept("training_runs", "options", name, options)
         pairs = kept("training_runs", "data", name, data)
         return Run(
-            name, made_of("training_runs", "recipe", name, recipe, check), job, base, tuple((a, b) for a, b in pairs),
-            chosen["beside"], chosen["make_room"], chosen["force"], kept("training_runs", "result", name, result), created,
-            finished, within(self.workspace.runs, job or f"none-{name}"),
-        )  # fmt: skip
+            name,
+            made_of("training_runs", "recipe", name, recipe, check),
+            job,
+            base,
+            tuple((a, b) for a, b in pairs),
+            chosen["beside"],
+            chosen["make_room"],
+            chosen["force"],
+            kept("training_runs", "result", name, result),
+            created,
+            finished,
+            within(self.workspace.runs, job or f"none-{name}"),
+        )
 
 
 def _next_name(book: duckdb.DuckDBPyConnection, recipe_name: str) -> str:

@@ -114,16 +114,20 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend = optuna.storages.journal.JournalFileBackend(str(context.folder / "study.jsonl"))
     study = optuna.create_study(
-        study_name="sweep", storage=optuna.storages.JournalStorage(backend), load_if_exists=True, direction="minimize",
+        study_name="sweep",
+        storage=optuna.storages.JournalStorage(backend),
+        load_if_exists=True,
+        direction="minimize",
         sampler=_sampler(sampler, space, wanted.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS) if prune else optuna.pruners.NopPruner(),
-    )  # fmt: skip
+    )
     finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
     with turns.turn(context, wanted, beside=False):
         study.optimize(
-            lambda trial: _trial(context, wanted, base.name, space, trial, trials), n_trials=max(0, trials - len(finished)),
+            lambda trial: _trial(context, wanted, base.name, space, trial, trials),
+            n_trials=max(0, trials - len(finished)),
             catch=(LlmopsError,),
-        )  # fmt: skip
+        )
     return _outcome(store, wanted, study)
 
 
@@ -171,9 +175,13 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
     told: set[int] = set()
     with piped(folder / OUTPUT) as log:
         process = subprocess.Popen(
-            module_command("llmops_tui.training.worker.trial", str(context.workspace.root), str(folder), str(os.getpid())),
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
+            module_command(
+                "llmops_tui.training.worker.trial", str(context.workspace.root), str(folder), str(os.getpid())
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
         try:
             while process.poll() is None:
                 _poll(reader, trial, told, lambda: _end(process))

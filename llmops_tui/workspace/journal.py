@@ -270,14 +270,27 @@ def _create_tables(connection: sqlite3.Connection) -> None:
     database["drafts"].create({"key": str, "body": str, "at": float}, pk="key", if_not_exists=True)
     database["jobs"].create(
         {
-            "id": str, "kind": str, "title": str, "spec": str, "state": str, "cause": str,
-            "pid": int, "pid_started": float, "progress": float, "message": str, "result": str,
-            "created_at": float, "started_at": float, "finished_at": float, "exit_code": int,
-            "cancel_requested": int, "resumes": str,
+            "id": str,
+            "kind": str,
+            "title": str,
+            "spec": str,
+            "state": str,
+            "cause": str,
+            "pid": int,
+            "pid_started": float,
+            "progress": float,
+            "message": str,
+            "result": str,
+            "created_at": float,
+            "started_at": float,
+            "finished_at": float,
+            "exit_code": int,
+            "cancel_requested": int,
+            "resumes": str,
         },
         pk="id",
         not_null={"kind", "title", "spec", "state"},
         if_not_exists=True,
-    )  # fmt: skip
+    )
     if connection.in_transaction:
         connection.execute("COMMIT")

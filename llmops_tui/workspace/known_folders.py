@@ -30,10 +30,9 @@ class Known:
 
     def is_same(self, other: Known) -> bool:
         """Whether both are one folder: a device's number may change at a boot, and a folder may be moved, but not both."""
-        return (
-            (self.id, self.owner, self.inode) == (other.id, other.owner, other.inode)
-            and (self.device == other.device or self.root == other.root)
-        )  # fmt: skip
+        return (self.id, self.owner, self.inode) == (other.id, other.owner, other.inode) and (
+            self.device == other.device or self.root == other.root
+        )
 
 
 def of_folder(root: Path, own_id: str) -> Known:

@@ -30,10 +30,12 @@ async def apply_operation(shell: Shell, progress: Panel, operation: Operation) -
     else:
         job = await asyncio.to_thread(
             lambda: services.jobs.start(
-                kind="dataset", title=f"{operation.name} {version.ref}", entry=_JOB,
+                kind="dataset",
+                title=f"{operation.name} {version.ref}",
+                entry=_JOB,
                 arguments={"operation": operation.name, "refs": refs, "parameters": operation.parameters},
             )
-        )  # fmt: skip
+        )
         result = await follow_job(services, progress, job)
         made = await asyncio.to_thread(services.datasets.get, f"{result['dataset']}@{result['version']}")
     if made.sha256 == version.sha256:

@@ -63,11 +63,17 @@ class ConsoleScreen(Modal[str | None]):
             yield DataTable(id="sql-result", zebra_stripes=True, cursor_type="row")
             yield Static(
                 Content.assemble(
-                    ("enter", "$accent"), " run   ", ("→", "$accent"), " complete   ", ("f2", "$accent"),
-                    " keep as a dataset   ", ("esc", "$accent"), " close",
+                    ("enter", "$accent"),
+                    " run   ",
+                    ("→", "$accent"),
+                    " complete   ",
+                    ("f2", "$accent"),
+                    " keep as a dataset   ",
+                    ("esc", "$accent"),
+                    " close",
                 ),
                 classes="dialog-keys",
-            )  # fmt: skip
+            )
 
     def on_mount(self) -> None:
         """Say what there is to ask."""

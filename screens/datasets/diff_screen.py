@@ -64,11 +64,13 @@ class VersionDiffScreen(Modal[None]):
         how = f"by {found.key}" if found.key else "by content and order"
         self.query_one("#data-diff-head", Static).update(
             Content.assemble(
-                (found.left, "$error bold"), " → ", (found.right, "$success bold"),
+                (found.left, "$error bold"),
+                " → ",
+                (found.right, "$success bold"),
                 f"   +{len(found.added):,} −{len(found.removed):,} ~{len(found.changed):,}  {found.same:,} the same",
                 (f"  {how}", "$muted"),
             )
-        )  # fmt: skip
+        )
         entries: list[tuple[int | None, int | None]] = [*found.changed]
         entries += [(n, None) for n in found.removed] + [(None, n) for n in found.added]
         self._entries = entries[:_LISTED]

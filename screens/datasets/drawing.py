@@ -42,11 +42,14 @@ def dataset_option(version: DatasetVersion, *, current: bool) -> Option:
     """A dataset in the list."""
     return Option(
         Content.assemble(
-            (safe_line(version.dataset), "bold" if current else ""), "  ", (f"@{version.number}", "$muted"),
-            f"  {short_count(version.rows)}", (f"  {version.kind}", "$muted"),
+            (safe_line(version.dataset), "bold" if current else ""),
+            "  ",
+            (f"@{version.number}", "$muted"),
+            f"  {short_count(version.rows)}",
+            (f"  {version.kind}", "$muted"),
         ),
         id=version.dataset,
-    )  # fmt: skip
+    )
 
 
 def version_option(version: DatasetVersion, parent: DatasetVersion | None, *, current: bool) -> Option:
@@ -55,12 +58,14 @@ def version_option(version: DatasetVersion, parent: DatasetVersion | None, *, cu
     change = f" {delta:+,}" if delta else ""
     return Option(
         Content.assemble(
-            (f"@{version.number}", "bold" if current else ""), f" {version.recipe.operation}",
+            (f"@{version.number}", "bold" if current else ""),
+            f" {version.recipe.operation}",
             (change.replace("-", "−"), "$success" if delta > 0 else "$warning"),
-            *((f" {tag}", "$success") for tag in version.tags), (f"  {safe_line(version.note, 60)}", "$muted"),
+            *((f" {tag}", "$success") for tag in version.tags),
+            (f"  {safe_line(version.note, 60)}", "$muted"),
         ),
         id=version.ref,
-    )  # fmt: skip
+    )
 
 
 def short_count(count: int) -> str:

@@ -25,10 +25,12 @@ async def export_version(shell: Shell, progress: Panel, export: Export) -> None:
         return
     job = await asyncio.to_thread(
         lambda: services.jobs.start(
-            kind="export", title=f"export {ref}", entry=_JOB,
+            kind="export",
+            title=f"export {ref}",
+            entry=_JOB,
             arguments={"ref": ref, "target": str(target), "form": None, "file_type": None, "overwrite": there},
         )
-    )  # fmt: skip
+    )
     made = await follow_job(services, progress, job)
     if made["reads_back"]:
         shell.say(f"{made['path']}: {made['rows']:,} rows; reading it again gives the same rows.")

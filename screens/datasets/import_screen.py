@@ -94,11 +94,16 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
             f"{proposal.share:.0%} of the rows looked at have it" if self._format == proposal.format else "your choice"
         )
         parts: list[str | tuple[str, str]] = [
-            (f"{safe_line(source.path.name, 80)}{more}", "bold"), (f"  {source.type}", "$muted"),
-            "   as ", (self._dataset, "bold $accent"),
-            "\nformat ", (self._format, "bold $accent"), f" → {kind}",
-            (f"   {have}", "$muted"), "\n",
-        ]  # fmt: skip
+            (f"{safe_line(source.path.name, 80)}{more}", "bold"),
+            (f"  {source.type}", "$muted"),
+            "   as ",
+            (self._dataset, "bold $accent"),
+            "\nformat ",
+            (self._format, "bold $accent"),
+            f" → {kind}",
+            (f"   {have}", "$muted"),
+            "\n",
+        ]
         parts += [(f"· {safe_line(line, 200)}\n", "") for line in proposal.evidence]
         parts += [(f"· {share:.0%} look like {name}\n", "$muted") for name, share in proposal.others.items()]
         if self._mapping:
@@ -117,8 +122,15 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         self.query_one("#import-evidence", Static).update(Content.assemble(*parts))
         self.query_one("#import-text", Static).update(self._raw_content() if self._raw else self._row_content(kind))
         keys: list[str | tuple[str, str]] = []
-        shown = (("enter", "import"), ("f", "format"), ("m", "mapping"), ("n", "name"),
-                 ("r", "as imported" if self._raw else "raw lines"), ("g", "go to line or %"), ("esc", "cancel"))  # fmt: skip
+        shown = (
+            ("enter", "import"),
+            ("f", "format"),
+            ("m", "mapping"),
+            ("n", "name"),
+            ("r", "as imported" if self._raw else "raw lines"),
+            ("g", "go to line or %"),
+            ("esc", "cancel"),
+        )
         for key, what in shown:
             keys += [(key, "$accent"), f" {what}   "]
         self.query_one("#import-keys", Static).update(Content.assemble(*keys))

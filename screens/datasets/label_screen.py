@@ -71,9 +71,12 @@ class LabelScreen(Modal[str | None]):
         done, total = self._work.progress
         filled = round(40 * done / max(1, total))
         parts: list[str | tuple[str, str]] = [
-            (safe_line(self._work.task.name), "bold $accent"), f"  by {safe_line(self._work.annotator)}   ",
-            ("█" * filled, "$success"), ("·" * (40 - filled), "$line"), f" {done:,} of {total:,}",
-        ]  # fmt: skip
+            (safe_line(self._work.task.name), "bold $accent"),
+            f"  by {safe_line(self._work.annotator)}   ",
+            ("█" * filled, "$success"),
+            ("·" * (40 - filled), "$line"),
+            f" {done:,} of {total:,}",
+        ]
         if not self._queue:
             self.query_one("#label-text", Static).update(
                 Content.styled("Every row is labelled. s makes a version.", "$success")
@@ -111,9 +114,11 @@ class LabelScreen(Modal[str | None]):
         shown: Row = {"prompt": row.get("prompt"), "completion": row[pair[0]]}
         other: Row = {"prompt": [], "completion": row[pair[1]]}
         return Content.assemble(
-            ("── 1 ──\n", "bold $accent"), record_content("prompt-completion", shown, "conversation", None, ""),
-            ("── 2 ──\n", "bold $accent"), record_content("prompt-completion", other, "conversation", None, ""),
-        )  # fmt: skip
+            ("── 1 ──\n", "bold $accent"),
+            record_content("prompt-completion", shown, "conversation", None, ""),
+            ("── 2 ──\n", "bold $accent"),
+            record_content("prompt-completion", other, "conversation", None, ""),
+        )
 
     async def on_key(self, event: events.Key) -> None:
         """A key that says something."""

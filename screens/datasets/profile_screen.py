@@ -86,10 +86,12 @@ class ProfileScreen(Modal[None]):
         head = self.query_one("#profile-head", Static)
         job = await asyncio.to_thread(
             lambda: self._services.jobs.start(
-                kind="profile", title=f"profile {self._version.ref}", entry="llmops_tui.datasets.profile:run_profile_job",
+                kind="profile",
+                title=f"profile {self._version.ref}",
+                entry="llmops_tui.datasets.profile:run_profile_job",
                 arguments={"ref": self._version.ref, "model": self._model, "max_length": _MAX_LENGTH},
             )
-        )  # fmt: skip
+        )
         while not job.state.final:
             head.update(Content(f"{self._version.ref}: all rows {job.progress:.0%} {job.message}"))
             await asyncio.sleep(0.3)

@@ -21,10 +21,12 @@ async def split_version(shell: Shell, progress: Panel, split: Split) -> str:
     services, ref = shell.services, split.version.ref
     job = await asyncio.to_thread(
         lambda: services.jobs.start(
-            kind="dataset", title=f"split {ref}", entry=_JOB,
+            kind="dataset",
+            title=f"split {ref}",
+            entry=_JOB,
             arguments={"ref": ref, "parts": split.parts, "options": split.options},
         )
-    )  # fmt: skip
+    )
     made = await follow_job(services, progress, job)
     refs = [f"{part['dataset']}@{part['version']}" for part in made["parts"]]
     shell.say(", ".join(f"{name} {part['rows']:,} rows" for name, part in zip(refs, made["parts"], strict=True)))

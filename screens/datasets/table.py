@@ -26,9 +26,14 @@ class RowTable(CursorScroll):
     """The rows of a window. Up and down move the row, left and right the column; space flags a row."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "row-table--head", "row-table--head-current", "row-table--row", "row-table--cursor", "row-table--blurred",
-        "row-table--number", "row-table--flag",
-    }  # fmt: skip
+        "row-table--head",
+        "row-table--head-current",
+        "row-table--row",
+        "row-table--cursor",
+        "row-table--blurred",
+        "row-table--number",
+        "row-table--flag",
+    }
     DEFAULT_CSS = """
     RowTable { height: 1fr; scrollbar-size-horizontal: 0; scrollbar-size-vertical: 1; background: $background;
       & > .row-table--head { color: $muted; text-style: bold; }

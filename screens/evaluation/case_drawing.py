@@ -29,9 +29,11 @@ def pair_line(pair: Pair, metric: str, width: int, *, utf8: bool) -> Line:
     # Without a reason the answers get all the room.
     room = max(10, (width - 10) // (3 if why else 2) - 1)
     return [
-        (f"{mark} {pair.baseline.case.index:>6} ", style), (cell(safe_line(_said(pair.baseline), room), room) + " ", "muted"),
-        (cell(safe_line(_said(pair.candidate), room), room) + " ", "plain"), (safe_line(why, room), "muted"),
-    ]  # fmt: skip
+        (f"{mark} {pair.baseline.case.index:>6} ", style),
+        (cell(safe_line(_said(pair.baseline), room), room) + " ", "muted"),
+        (cell(safe_line(_said(pair.candidate), room), room) + " ", "plain"),
+        (safe_line(why, room), "muted"),
+    ]
 
 
 def result_line(result: Result, metric: str, width: int) -> Line:
@@ -44,9 +46,10 @@ def result_line(result: Result, metric: str, width: int) -> Line:
     room = max(10, (width - 20) // 2) if why else max(10, width - 18)
     what = f"{result.case.index:>6}{'~' if result.case.variation else ' '}"
     return [
-        (f"{what} {number(value):>6} ", style), (cell(safe_line(_said(result), room), room) + " ", "plain"),
+        (f"{what} {number(value):>6} ", style),
+        (cell(safe_line(_said(result), room), room) + " ", "plain"),
         (why, "muted"),
-    ]  # fmt: skip
+    ]
 
 
 def _said(result: Result) -> str:
@@ -60,8 +63,11 @@ def case_content(result: Result, before: Result | None) -> Content:
     """A case with its answer, beside that of the baseline with what differs."""
     case = result.case
     parts: list[Any] = []
-    where = f"case {case.index}" + (f" · row {case.row:,}" if case.row is not None else "") + (
-        f" · {safe_line(case.variation)}" if case.variation else "")  # fmt: skip
+    where = (
+        f"case {case.index}"
+        + (f" · row {case.row:,}" if case.row is not None else "")
+        + (f" · {safe_line(case.variation)}" if case.variation else "")
+    )
     told = "".join(f" · {safe_line(k)} {safe_line(v, 40)}" for k, v in case.slices.items())
     parts += [(f"{where}{told}\n", "$muted")]
     for name, value in case.variables.items():

@@ -64,8 +64,12 @@ class CasesPane(Pane):
         utf8, metric = self.shell.profile.utf8, opened.metric
         narrowed = _NARROWED[self._narrowed]
         if opened.pairs:
-            pairs = [p for p in opened.pairs if narrowed == "all" or (
-                p.change is not None and (p.change < 0 if narrowed == "worse" else p.change > 0))]  # fmt: skip
+            pairs = [
+                p
+                for p in opened.pairs
+                if narrowed == "all"
+                or (p.change is not None and (p.change < 0 if narrowed == "worse" else p.change > 0))
+            ]
             self.shown = pairs
             self._list.show(len(pairs), lambda i, width: case_drawing.pair_line(pairs[i], metric, width, utf8=utf8))
             total = len(opened.pairs)

@@ -34,8 +34,14 @@ HELP_CASES = "Those that got worse first. f shows only some, s orders by another
 HELP_CASE = "What was asked and expected, both answers with what differs, the reasons of the scores."
 
 VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "What was run")
-_STYLES = {"running": "$accent", "done": "$success", "failed": "$error", "killed": "$error", "lost": "$error",
-           "cancelled": "$warning"}  # fmt: skip
+_STYLES = {
+    "running": "$accent",
+    "done": "$success",
+    "failed": "$error",
+    "killed": "$error",
+    "lost": "$error",
+    "cancelled": "$warning",
+}
 _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "cancelled": "■"}
 _VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
 COSTS = ("latency", "tokens-per-s", "tokens")
@@ -53,10 +59,13 @@ def run_line(state: EvalState, *, baseline: bool) -> Content:
         name, figure = next(iter(run.summary["metrics"].items()), ("", {"mean": None}))
         told = f"{name} {number(figure['mean'])}" if figure["mean"] is not None else "no score"
     return Content.assemble(
-        ("◆ " if baseline else "  ", "$warning"), (f"{_MARKS.get(state.state, '·')} ", style),
-        safe_line(run.name, 30), (f"  {safe_line(told, 40)}", style), "\n",
+        ("◆ " if baseline else "  ", "$warning"),
+        (f"{_MARKS.get(state.state, '·')} ", style),
+        safe_line(run.name, 30),
+        (f"  {safe_line(told, 40)}", style),
+        "\n",
         (f"    {safe_line(run.column, 60)}", "$muted"),
-    )  # fmt: skip
+    )
 
 
 def suite_line(kept: KeptSuite) -> Content:
@@ -148,8 +157,11 @@ def _headline(summary: RunSummary) -> Content:
 def _facts(figure: Figure) -> list[Any]:
     facts = figure.get("facts") or {}
     if "human_labels" in facts:
-        kappa = f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}" if facts["kappa"] is not None else (
-            f"not calibrated: {facts['human_labels']} human labels")  # fmt: skip
+        kappa = (
+            f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}"
+            if facts["kappa"] is not None
+            else (f"not calibrated: {facts['human_labels']} human labels")
+        )
         return [
             (
                 f"  judged by {safe_line(facts['judge'])}, {kappa}\n",
@@ -202,8 +214,11 @@ def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
     unit = "pt" if d.share else "" if d.unit.startswith("tokens") else d.unit
     return [
         (f"{cell(safe_line(d.name), 12)} ", "bold" if chosen else "$muted" if d.name in COSTS else ""),
-        f"{number(d.baseline):>6} {number(d.candidate):>6}  ", (f"{change} {unit}".ljust(23), _VERDICTS[d.verdict]),
-        (f"{told:>5} ", "$muted"), (f"{up}{d.wins:,} ", "$success"), (f"={d.ties:,} ", "$muted"),
+        f"{number(d.baseline):>6} {number(d.candidate):>6}  ",
+        (f"{change} {unit}".ljust(23), _VERDICTS[d.verdict]),
+        (f"{told:>5} ", "$muted"),
+        (f"{up}{d.wins:,} ", "$success"),
+        (f"={d.ties:,} ", "$muted"),
         (f"{down}{d.losses:,}", "$error"),
         (f"  sees {points(d.smallest, share=d.share, signed=False)}\n" if d.verdict == "unclear" else "\n", "$muted"),
-    ]  # fmt: skip
+    ]

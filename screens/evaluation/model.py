@@ -165,11 +165,19 @@ def pareto(states: list[EvalState], run: EvalRun, metric: str) -> list[dict[str,
         latency = other.summary["metrics"].get("latency")
         if figure["mean"] is None:
             continue
-        found.append({
-            "run": other.name, "column": other.column, "quality": figure["mean"], "low": figure["low"], "high": figure["high"],
-            "latency": latency["mean"] if latency else None, "size": other.manifest.get("size_bytes"),
-            "better": figure["better"] or 1, "type": other.manifest.get("quantization") or "",
-        })  # fmt: skip
+        found.append(
+            {
+                "run": other.name,
+                "column": other.column,
+                "quality": figure["mean"],
+                "low": figure["low"],
+                "high": figure["high"],
+                "latency": latency["mean"] if latency else None,
+                "size": other.manifest.get("size_bytes"),
+                "better": figure["better"] or 1,
+                "type": other.manifest.get("quantization") or "",
+            }
+        )
 
     def beaten(a: dict[str, Any], b: dict[str, Any]) -> bool:
         """Whether b is at least as good as a in everything, and better in something; what was not measured counts as worst."""

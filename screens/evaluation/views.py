@@ -146,10 +146,13 @@ def cost(rows: Sequence[dict[str, Any]], metric: str, current: EvalRun, *, utf8:
             else ""
         )
         parts += [
-            (f"{star if row['best'] else ' '} ", "$success"), (cell(safe_line(row["run"]), 20), style),
-            f" {number(row['quality']):>7} ", (drawn, "$accent"), (f" {latency:>9} {size:>11} {row['type']:8}", "$muted"),
+            (f"{star if row['best'] else ' '} ", "$success"),
+            (cell(safe_line(row["run"]), 20), style),
+            f" {number(row['quality']):>7} ",
+            (drawn, "$accent"),
+            (f" {latency:>9} {size:>11} {row['type']:8}", "$muted"),
             (f" {safe_line(row['column'], 60)}\n", "$muted"),
-        ]  # fmt: skip
+        ]
     return Content.assemble(*parts)
 
 
@@ -180,10 +183,12 @@ def judged(found: dict[str, Any]) -> Content:
     """What a judge decided between two runs, and its liking for the first place."""
     parts: list[Any] = [
         (f"{safe_line(found['candidate'])} against {safe_line(found['baseline'])}", "bold"),
-        (f", judged by {safe_line(found['judge'])}\n", "bold"), (f"{found['wins']:,} wins  ", "$success"),
-        (f"{found['ties']:,} ties  ", "$muted"), (f"{found['losses']:,} losses", "$error"),
+        (f", judged by {safe_line(found['judge'])}\n", "bold"),
+        (f"{found['wins']:,} wins  ", "$success"),
+        (f"{found['ties']:,} ties  ", "$muted"),
+        (f"{found['losses']:,} losses", "$error"),
         (f"  {found['unusable']:,} grades unusable\n", "$warning" if found["unusable"] else "$muted"),
-    ]  # fmt: skip
+    ]
     for name, what in (("preference", "the candidate is preferred"), ("position_bias", "liking for the first place")):
         if name in found:
             f = found[name]

@@ -33,7 +33,7 @@ async def write_suite(shell: Shell) -> bool:
     prompts = await asyncio.to_thread(lambda: shell.services.prompts.summaries())
     text = _TEMPLATE.format(
         dataset=datasets[0].dataset if datasets else "DATASET", prompt=prompts[0].name if prompts else "PROMPT"
-    )  # fmt: skip
+    )
     return await _edit(shell, text, "suite.yaml", "")
 
 

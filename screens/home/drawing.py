@@ -31,9 +31,13 @@ TILES = (
 def tiles(seen: Overview, moment: Moment | None, *, utf8: bool) -> dict[str, list[Line]]:
     """The lines of each tile."""
     return {
-        "data": _data(seen), "prompts": _prompts(seen), "training": _training(seen, utf8=utf8),
-        "evaluation": _evaluation(seen, utf8=utf8), "models": _models(seen, moment), "serving": _serving(seen, moment),
-    }  # fmt: skip
+        "data": _data(seen),
+        "prompts": _prompts(seen),
+        "training": _training(seen, utf8=utf8),
+        "evaluation": _evaluation(seen, utf8=utf8),
+        "models": _models(seen, moment),
+        "serving": _serving(seen, moment),
+    }
 
 
 def _data(seen: Overview) -> list[Line]:
@@ -42,9 +46,10 @@ def _data(seen: Overview) -> list[Line]:
     name, rows = seen.datasets[0]
     found = sum(count for _, count in seen.problems)
     return [
-        [(_count(len(seen.datasets), "dataset"), "plain")], [(safe_line(name), "accent"), (f"  {rows:,} rows", "muted")],
+        [(_count(len(seen.datasets), "dataset"), "plain")],
+        [(safe_line(name), "accent"), (f"  {rows:,} rows", "muted")],
         [(f"{found:,} rows with problems", "warn")] if found else [("no problems known", "muted")],
-    ]  # fmt: skip
+    ]
 
 
 def _prompts(seen: Overview) -> list[Line]:
@@ -53,9 +58,10 @@ def _prompts(seen: Overview) -> list[Line]:
     name, number = seen.prompts[0]
     shown = safe_line(", ".join(seen.production[:3]))
     return [
-        [(_count(len(seen.prompts), "prompt"), "plain")], [(safe_line(f"{name}@{number}"), "accent"), ("  newest", "muted")],
+        [(_count(len(seen.prompts), "prompt"), "plain")],
+        [(safe_line(f"{name}@{number}"), "accent"), ("  newest", "muted")],
         [(f"production: {shown}", "good")] if shown else [("nothing in production", "muted")],
-    ]  # fmt: skip
+    ]
 
 
 def _training(seen: Overview, *, utf8: bool) -> list[Line]:
@@ -64,16 +70,18 @@ def _training(seen: Overview, *, utf8: bool) -> list[Line]:
         job = running[0]
         name = safe_line(job.title.removeprefix("train "))
         return [
-            [(f"{'▶' if utf8 else '>'} {name} {job.progress:.0%}", "accent")], [(safe_line(job.message, 60), "plain")],
+            [(f"{'▶' if utf8 else '>'} {name} {job.progress:.0%}", "accent")],
+            [(safe_line(job.message, 60), "plain")],
             [(_count(len(seen.runs), "run"), "muted")],
-        ]  # fmt: skip
+        ]
     if not seen.runs:
         return [[("no runs yet", "muted")], [("F5 there trains a recipe", "muted")]]
     name, finished = seen.runs[0]
     return [
-        [(_count(len(seen.runs), "run"), "plain")], [(safe_line(name), "accent"), ("  newest", "muted")],
+        [(_count(len(seen.runs), "run"), "plain")],
+        [(safe_line(name), "accent"), ("  newest", "muted")],
         [("ended well", "good") if finished else ("not finished", "warn")],
-    ]  # fmt: skip
+    ]
 
 
 def _evaluation(seen: Overview, *, utf8: bool) -> list[Line]:
@@ -82,15 +90,20 @@ def _evaluation(seen: Overview, *, utf8: bool) -> list[Line]:
     score = seen.scores[0]
     change = score.change
     up, down = ("▲", "▼") if utf8 else ("+", "-")
-    told = ("", "muted") if change is None else (
-        f"  {up if change >= 0 else down}{abs(score.mean - (score.before or 0)):.2f}", "good" if change >= 0 else "bad"
-    )  # fmt: skip
+    told = (
+        ("", "muted")
+        if change is None
+        else (
+            f"  {up if change >= 0 else down}{abs(score.mean - (score.before or 0)):.2f}",
+            "good" if change >= 0 else "bad",
+        )
+    )
     interval = f"[{score.low:.2f} … {score.high:.2f}]  " if score.low is not None and score.high is not None else ""
     return [
         [(safe_line(f"{score.suite} {score.metric} {score.mean:.2f}"), "plain"), told],
         [(f"{interval}n={score.cases:,}", "muted")],
         [(safe_line(score.run), "accent")],
-    ]  # fmt: skip
+    ]
 
 
 def _models(seen: Overview, moment: Moment | None) -> list[Line]:
@@ -103,7 +116,7 @@ def _models(seen: Overview, moment: Moment | None) -> list[Line]:
         [(_count(len(seen.models), "model"), "plain"), (f"  {loaded} loaded", "good" if loaded else "muted")],
         [(safe_line(name), "accent"), (f"  {kind} {size_text(size)}", "muted")],
         [(f"{unverified} not verified since they were added", "muted")] if unverified else [("all verified", "muted")],
-    ]  # fmt: skip
+    ]
 
 
 def _serving(seen: Overview, moment: Moment | None) -> list[Line]:
@@ -153,9 +166,10 @@ def recent_line(line: TraceLine) -> Line:
     bad = line.finish_reason == "error"
     when = time.strftime("%H:%M", time.localtime(line.started_at))
     return [
-        (f"{when} ", "muted"), (f"{safe_line(who, 24)}  ", "accent"),
+        (f"{when} ", "muted"),
+        (f"{safe_line(who, 24)}  ", "accent"),
         (safe_line(line.error or line.output, 200), "bad" if bad else "plain"),
-    ]  # fmt: skip
+    ]
 
 
 def _count(number: int, what: str) -> str:

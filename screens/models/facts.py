@@ -67,9 +67,14 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
         planned = plan(services.workspace, model, options_from(services.settings))
         fits = all(size <= available.get(device, 0) for device, size in planned.sizes.items())
         memory = planned.needed.as_dict() | {
-            "device": planned.device, "fits": fits, "sizes": planned.sizes, "cache_types": planned.options.cache_types,
-            "cache_bytes": planned.options.cache_bytes, "notes": planned.notes, "draft": planned.draft,
-        }  # fmt: skip
+            "device": planned.device,
+            "fits": fits,
+            "sizes": planned.sizes,
+            "cache_types": planned.options.cache_types,
+            "cache_bytes": planned.options.cache_bytes,
+            "notes": planned.notes,
+            "draft": planned.draft,
+        }
     except LlmopsError as error:
         problem = error.message
     handle = services.servers.find(model.name)
@@ -126,13 +131,19 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
     verified = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.verified_at)) if model.verified_at else "never"
     rows = [
         ("state", "loaded" if loaded else _STATES.get(model.kind, "")),
-        ("name in file", header.get("name")), ("architecture", header.get("architecture")),
-        ("quantization", model.quantization), ("parameters", f"{int(header.get('parameters') or 0):,}"),
-        ("context", f"{int(header.get('context_length') or 0):,} tokens"), ("layers", header.get("layers")),
-        ("vocabulary", f"{int(header.get('vocabulary') or 0):,} tokens"), ("licence", header.get("license")),
-        ("size", size_text(model.size_bytes)), ("file", str(model.path)), ("SHA-256", model.sha256),
+        ("name in file", header.get("name")),
+        ("architecture", header.get("architecture")),
+        ("quantization", model.quantization),
+        ("parameters", f"{int(header.get('parameters') or 0):,}"),
+        ("context", f"{int(header.get('context_length') or 0):,} tokens"),
+        ("layers", header.get("layers")),
+        ("vocabulary", f"{int(header.get('vocabulary') or 0):,} tokens"),
+        ("licence", header.get("license")),
+        ("size", size_text(model.size_bytes)),
+        ("file", str(model.path)),
+        ("SHA-256", model.sha256),
         ("last verified", verified),
-    ]  # fmt: skip
+    ]
     if header.get("source"):
         places = [header.get(key) for key in ("source", "origin", "source_file", "revision")]
         rows.append(("fetched from", ", ".join(str(place) for place in places if place)))

@@ -45,7 +45,7 @@ async def _get(shell: Shell, what: str, name: str) -> Begun | None:
         look_up,
         parse,
         running_job,
-    )  # fmt: skip
+    )
 
     request = parse(what)
     free = await asyncio.to_thread(room)

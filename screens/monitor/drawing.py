@@ -79,10 +79,12 @@ def processes(rows: list[ProcessLoad], width: int, *, utf8: bool) -> list[Line]:
         style = "accent" if row.role else "plain"
         told_pid = [(f"{row.pid:>8}", "muted")] if pid else []
         line: Line = [
-            (f"{marks.get(row.role, ' ')} ", style), (cell(safe_line(row.name), room), style), *told_pid,
+            (f"{marks.get(row.role, ' ')} ", style),
+            (cell(safe_line(row.name), room), style),
+            *told_pid,
             (f"{number(row.cpu, '%'):>7}", "plain" if (row.cpu or 0) >= 0.5 else "muted"),
             (f"{bytes_text(row.memory):>8}", "plain"),
-        ]  # fmt: skip
+        ]
         lines.append([*line, (f"{bytes_text(row.gpu_memory):>7}", "plain")] if gpu else line)
     return lines
 
@@ -92,9 +94,11 @@ def sorted_processes(rows: tuple[ProcessLoad, ...], by: str, narrow: str) -> lis
     words = narrow.lower().split()
     kept = [r for r in rows if all(w in f"{r.name} {r.role} {r.command} {r.pid}".lower() for w in words)]
     keys = {
-        "cpu": lambda r: (-round(r.cpu or 0), -(r.memory or 0)), "memory": lambda r: (-(r.memory or 0), r.pid),
-        "gpu memory": lambda r: (-(r.gpu_memory or 0), -(r.memory or 0)), "name": lambda r: (not r.role, r.name.lower(), r.pid),
-    }  # fmt: skip
+        "cpu": lambda r: (-round(r.cpu or 0), -(r.memory or 0)),
+        "memory": lambda r: (-(r.memory or 0), r.pid),
+        "gpu memory": lambda r: (-(r.gpu_memory or 0), -(r.memory or 0)),
+        "name": lambda r: (not r.role, r.name.lower(), r.pid),
+    }
     return sorted(kept, key=keys[by])
 
 
@@ -118,11 +122,12 @@ def _engine(engine: EngineLoad, width: int, view: GpuView) -> list[Line]:
     if not engine.answers:
         return [[(name, "accent"), (f"  {engine.state}", "bad"), (f"  {safe_line(engine.why_down)}", "plain")]]
     head: Line = [
-        (name, "accent"), (f"  {engine.state}", "good" if good else "bad"),
+        (name, "accent"),
+        (f"  {engine.state}", "good" if good else "bad"),
         (f"  {engine.running} of {engine.slots} slots", "plain"),
         (f" · queue {engine.waiting}", "warn" if engine.waiting else "plain"),
         (f" · cache {number(None if engine.cache is None else 100 * engine.cache, '%')}", "plain"),
-    ]  # fmt: skip
+    ]
     parts = []
     if engine.decode_rate is not None:
         parts.append(f"{engine.decode_rate:,.0f} tok/s")

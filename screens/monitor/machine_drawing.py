@@ -41,16 +41,25 @@ def _gpu(gpu: Gpu, width: int, *, utf8: bool) -> list[Line]:
     held = ", ".join(gpu.throttled or ())
     hot = gpu.temperature is not None and gpu.temperature > 85
     first: Line = [
-        *head, ("util ", "muted"), _calm(bar(None if gpu.utilisation is None else gpu.utilisation / 100, size, utf8=utf8)),
-        (f" {number(gpu.utilisation, '%'):>4}  ", "plain"), ("mem ", "muted"), bar(share, size, utf8=utf8),
-        (memory + "  ", "plain"), ("bandwidth ", "muted"), (f"{number(gpu.bandwidth, '%'):>4}", "plain"),
-    ]  # fmt: skip
+        *head,
+        ("util ", "muted"),
+        _calm(bar(None if gpu.utilisation is None else gpu.utilisation / 100, size, utf8=utf8)),
+        (f" {number(gpu.utilisation, '%'):>4}  ", "plain"),
+        ("mem ", "muted"),
+        bar(share, size, utf8=utf8),
+        (memory + "  ", "plain"),
+        ("bandwidth ", "muted"),
+        (f"{number(gpu.bandwidth, '%'):>4}", "plain"),
+    ]
     second: Line = [
-        ("power ", "muted"), (f"{number(gpu.power)} of {number(gpu.power_limit, 'W')}  ", "plain"),
-        (f"{number(gpu.temperature, '°C')}  ", "bad" if hot else "plain"), ("clock ", "muted"),
+        ("power ", "muted"),
+        (f"{number(gpu.power)} of {number(gpu.power_limit, 'W')}  ", "plain"),
+        (f"{number(gpu.temperature, '°C')}  ", "bad" if hot else "plain"),
+        ("clock ", "muted"),
         (number(gpu.clock, "MHz") + "  ", "plain"),
-        *([("held down by ", "muted"), (held + "  ", "warn")] if held else []), *_link(gpu, utf8=utf8),
-    ]  # fmt: skip
+        *([("held down by ", "muted"), (held + "  ", "warn")] if held else []),
+        *_link(gpu, utf8=utf8),
+    ]
     lines: list[Line] = (
         [[*first, ("  ", "plain"), *second]] if width >= 175 else [first, [("       ", "plain"), *second]]
     )
@@ -61,10 +70,13 @@ def _part(gpu: Gpu, part: GpuInstance, size: int, *, utf8: bool) -> Line:
     """A part of a GPU that is divided, by the number that nvidia-smi gives it."""
     share = part.memory_used / part.memory_total if part.memory_used is not None and part.memory_total else None
     return [
-        (f"  {gpu.index}.{part.index}  ", "accent"), (f"{safe_line(part.name):10} ", "plain"), ("mem ", "muted"),
-        bar(share, size, utf8=utf8), (f" {bytes_text(part.memory_used)} of {bytes_text(part.memory_total)}  ", "plain"),
+        (f"  {gpu.index}.{part.index}  ", "accent"),
+        (f"{safe_line(part.name):10} ", "plain"),
+        ("mem ", "muted"),
+        bar(share, size, utf8=utf8),
+        (f" {bytes_text(part.memory_used)} of {bytes_text(part.memory_total)}  ", "plain"),
         (safe_line(part.uuid), "muted"),
-    ]  # fmt: skip
+    ]
 
 
 def _link(gpu: Gpu, *, utf8: bool) -> Line:
@@ -104,16 +116,22 @@ def _host(host: HostLoad, width: int, *, utf8: bool) -> list[Line]:
     disk = host.disk_used / host.disk_total if host.disk_used is not None and host.disk_total else None
     down, up = ("↓", "↑") if utf8 else ("in ", "out ")
     first: Line = [
-        ("Host   ", "accent"), ("cpu ", "muted"), _calm(bar(host.cpu / 100, size, utf8=utf8)),
-        (f" {host.cpu:3.0f}% of {host.cores} cores  ", "plain"), ("mem ", "muted"),
+        ("Host   ", "accent"),
+        ("cpu ", "muted"),
+        _calm(bar(host.cpu / 100, size, utf8=utf8)),
+        (f" {host.cpu:3.0f}% of {host.cores} cores  ", "plain"),
+        ("mem ", "muted"),
         bar(host.memory_used / host.memory_total, size, utf8=utf8),
-        (f" {bytes_text(host.memory_used)} of {bytes_text(host.memory_total)}  ", "plain"), ("load ", "muted"),
+        (f" {bytes_text(host.memory_used)} of {bytes_text(host.memory_total)}  ", "plain"),
+        ("load ", "muted"),
         (number(host.load, form=".2f"), "plain"),
-    ]  # fmt: skip
+    ]
     second: Line = [
-        ("disk ", "muted"), bar(disk, size, utf8=utf8),
+        ("disk ", "muted"),
+        bar(disk, size, utf8=utf8),
         (f" {bytes_text(host.disk_used)} of {bytes_text(host.disk_total)}  ", "plain"),
-        (f"{down}{bytes_text(host.disk_read)} {up}{bytes_text(host.disk_written)}/s  ", "plain"), ("net ", "muted"),
+        (f"{down}{bytes_text(host.disk_read)} {up}{bytes_text(host.disk_written)}/s  ", "plain"),
+        ("net ", "muted"),
         (f"{down}{bytes_text(host.received)} {up}{bytes_text(host.sent)}/s", "plain"),
-    ]  # fmt: skip
+    ]
     return [[*first, ("  ", "plain"), *second]] if width >= 175 else [first, [("       ", "plain"), *second]]

@@ -35,11 +35,12 @@ async def show_what_ran(shell: Shell, crossed: tuple[float, float]) -> None:
         choices.append(Choice(f"job {job.id}", f"{'▶' if shell.profile.utf8 else '>'} {job.title}", note))
     choices += [
         Choice(
-            f"trace {timing.id}", f"{'▣' if shell.profile.utf8 else '*'} {timing.model}",
+            f"trace {timing.id}",
+            f"{'▣' if shell.profile.utf8 else '*'} {timing.model}",
             f"{timing.total_ms:,.0f} ms, {timing.tokens} tokens{', failed' if timing.failed else ''}  {timing.id}",
         )
         for timing in found.requests
-    ]  # fmt: skip
+    ]
     when = time.strftime("%H:%M:%S", time.localtime(begin))
     title = f"At {when} for {end - begin:,.0f} s: {len(found.jobs)} jobs, {found.count} requests"
     if energy is not None:
@@ -73,11 +74,12 @@ async def show_incident(shell: Shell, alert: Alert) -> None:
     title = safe_line("; ".join([f"Around alert {alert.id}, from {begin} to {end}", *asked]))
     choices = [
         Choice(
-            f"{entry.kind} {entry.of}", f"{time.strftime('%H:%M:%S', time.localtime(entry.at))}  {entry.kind:8} {entry.text}",
+            f"{entry.kind} {entry.of}",
+            f"{time.strftime('%H:%M:%S', time.localtime(entry.at))}  {entry.kind:8} {entry.text}",
             entry.who,
         )
         for entry in found.entries
-    ]  # fmt: skip
+    ]
 
     _go(shell, await shell.ask(ChoiceDialog(title, choices, "Nothing of ours is known of that time.")))
 

@@ -47,12 +47,15 @@ class PromptList(OptionList):
             self.add_option(
                 Option(
                     Content.assemble(
-                        (name, "bold" if name == current else ""), "  ", (version, "$muted"),
-                        (production, "$success"), (" ✎" if name in drafts else "", "$warning"),
+                        (name, "bold" if name == current else ""),
+                        "  ",
+                        (version, "$muted"),
+                        (production, "$success"),
+                        (" ✎" if name in drafts else "", "$warning"),
                     ),
                     id=name,
                 )
-            )  # fmt: skip
+            )
         if not self._names:
             self.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
         elif current in self._names:

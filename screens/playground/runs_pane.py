@@ -50,13 +50,15 @@ class RunList(OptionList):
             self.add_option(
                 Option(
                     Content.assemble(
-                        (time.strftime("%H:%M", time.localtime(run.started_at)), "$muted"), f" @{run.version} ",
+                        (time.strftime("%H:%M", time.localtime(run.started_at)), "$muted"),
+                        f" @{run.version} ",
                         (f"{run.finish_reason} ", "$error") if bad else "",
-                        safe_line(run.output, 120) or "(nothing)", ("  " + speed, "$muted"),
+                        safe_line(run.output, 120) or "(nothing)",
+                        ("  " + speed, "$muted"),
                     ),
                     id=run.id,
                 )
-            )  # fmt: skip
+            )
         if not runs:
             self.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
 

@@ -109,8 +109,11 @@ class PlaygroundState:
     def take(self, loaded: Loaded) -> None:
         """Replace what was read before; the draft stays, and the model where it is still there."""
         self.prompts, self.versions, self.models, self.prompt = (
-            loaded.prompts, loaded.versions, loaded.models, loaded.prompt,
-        )  # fmt: skip
+            loaded.prompts,
+            loaded.versions,
+            loaded.models,
+            loaded.prompt,
+        )
         if self.model is None and self.models:
             self.model_name = self.models[0].name
 

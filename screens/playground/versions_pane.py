@@ -56,8 +56,10 @@ class VersionList(OptionList):
         for version, lane in zip(versions, graph, strict=True):
             here = version.number == matching
             parts: list[tuple[str, str] | str] = [
-                (lane, "$accent" if here else "$muted"), " ", (f"@{version.number}", "bold" if here else ""),
-            ]  # fmt: skip
+                (lane, "$accent" if here else "$muted"),
+                " ",
+                (f"@{version.number}", "bold" if here else ""),
+            ]
             parts += [(" ◆", "$accent")] if version.ref == marked else []
             parts += [(f" {label}", "$success") for label in version.labels]
             parts += [(f" {safe_line(version.note, 60)}", "$muted")] if version.note else []

@@ -67,7 +67,7 @@ class SettingsScreen(BaseScreen):
             f"llmops {__version__} · {safe_line(str(self.services.workspace.root))}\n",
             (f"Settings: {settings_path()}   Keys: {keymap_path()}\n", "$muted"),
             (f"Terminal: {', '.join(terminal) or 'local'}", "$muted"),
-        )  # fmt: skip
+        )
 
     @on(ModelForm.Changed)
     def _changed(self, event: ModelForm.Changed) -> None:

@@ -55,8 +55,12 @@ def _run(command: list[str]) -> tuple[int, str]:
     """
     try:
         done = subprocess.run(
-            command, check=False, stdin=sys.__stdin__, stdout=sys.__stdout__, stderr=sys.__stderr__,
-        )  # fmt: skip
+            command,
+            check=False,
+            stdin=sys.__stdin__,
+            stdout=sys.__stdout__,
+            stderr=sys.__stderr__,
+        )
     except OSError as error:
         return 1, str(error)
     return done.returncode, ""

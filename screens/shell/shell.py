@@ -59,9 +59,14 @@ class Shell(App[int]):
     # ── what is told ──
 
     def notify(
-        self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
         markup: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """As Textual's, but never markup unless asked for."""
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
         self.post_message(Notify(Notice(message, title, severity, seconds, markup)))

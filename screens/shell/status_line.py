@@ -114,15 +114,19 @@ class StatusLine(Horizontal):
         return {
             "workspace": Content(safe_line(status.workspace, _NAME if leanness < 3 else _SHORT_NAME)),
             "standing": Content.styled(status.standing and f"{warning} {status.standing}", "$warning bold"),
-            "model": Content("") if status.model is None else Content.assemble(
-                (mark, "$success" if status.loaded else "$muted"), " ",
-                safe_line(status.model or "no model", _MODEL if leanness < 3 else _NAME), (speed, "$muted"),
+            "model": Content("")
+            if status.model is None
+            else Content.assemble(
+                (mark, "$success" if status.loaded else "$muted"),
+                " ",
+                safe_line(status.model or "no model", _MODEL if leanness < 3 else _NAME),
+                (speed, "$muted"),
             ),
             "gpu": self._load("GPU", status.gpu, status.gpu_memory if leanness < 3 else "", leanness),
             "cpu": self._load("CPU", status.cpu, "", leanness),
             "jobs": Content(f"{wheel} {status.jobs}{title}") if status.jobs else Content(""),
             "alerts": Content.styled(f"{warning} {status.notices}", "$warning") if status.notices else Content(""),
-        }  # fmt: skip
+        }
 
     def _load(self, name: str, values: tuple[float, ...], note: str, leanness: int) -> Content:
         if not values or leanness == _LEANEST:

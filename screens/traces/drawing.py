@@ -49,8 +49,9 @@ def trace_line(line: TraceLine, width: int, *, utf8: bool) -> Line:
         (f"{said} ", "good" if line.score == 1 else "bad" if line.score == -1 else "accent"),
         (f"{time.strftime(form, time.localtime(line.started_at)):12} ", "muted"),
         (cell(safe_line(who, room), room) + " ", "plain"),
-        (f"{duration:>7} ", "muted"), (safe_line(output, width), "bad" if bad else "plain"),
-    ]  # fmt: skip
+        (f"{duration:>7} ", "muted"),
+        (safe_line(output, width), "bad" if bad else "plain"),
+    ]
 
 
 def conversation(trace: Trace) -> Content:
@@ -81,8 +82,12 @@ def _said(trace: Trace) -> list[Content | str | tuple[str, str]]:
     parts: list[Content | str | tuple[str, str]] = []
     for said in trace.said:
         when = time.strftime("%b %d %H:%M", time.localtime(said["said_at"]))
-        words = [{1: "thumb up", -1: "thumb down"}.get(said["score"] or 0), "a correction" if said["correction"] else None,
-                 said["comment"], said["verdict"]]  # fmt: skip
+        words = [
+            {1: "thumb up", -1: "thumb down"}.get(said["score"] or 0),
+            "a correction" if said["correction"] else None,
+            said["comment"],
+            said["verdict"],
+        ]
         text = " · ".join(safe_text(str(word)) for word in words if word)
         parts += ["\n" if parts else "\n\n", (f"{when}  {safe_line(said['source'])}  ", "$muted"), text]
     return parts
@@ -92,18 +97,27 @@ def figures(trace: Trace) -> Content:
     """Times, tokens, parameters and where it came from."""
     line = trace.line
     rows = [
-        ("trace", line.id), ("when", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.started_at))),
-        ("model", line.model), ("file", (trace.model_sha256 or "")[:16]), ("engine", trace.engine or ""),
+        ("trace", line.id),
+        ("when", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.started_at))),
+        ("model", line.model),
+        ("file", (trace.model_sha256 or "")[:16]),
+        ("engine", trace.engine or ""),
         ("prompt", f"{line.prompt}@{line.version}" if line.prompt else ""),
-        ("client", trace.client_words), ("end", line.finish_reason),
-        ("first token", _milliseconds(line.ttft_ms)), ("whole answer", _milliseconds(line.total_ms)),
+        ("client", trace.client_words),
+        ("end", line.finish_reason),
+        ("first token", _milliseconds(line.ttft_ms)),
+        ("whole answer", _milliseconds(line.total_ms)),
         ("speed", f"{line.tokens_per_s:,.0f} tok/s" if line.tokens_per_s else ""),
-        ("prompt tokens", f"{line.prompt_tokens:,}" + (f", {trace.reused_tokens:,} reused" if trace.reused_tokens else "")
-         if line.prompt_tokens is not None else ""),
+        (
+            "prompt tokens",
+            f"{line.prompt_tokens:,}" + (f", {trace.reused_tokens:,} reused" if trace.reused_tokens else "")
+            if line.prompt_tokens is not None
+            else "",
+        ),
         ("answer tokens", f"{line.completion_tokens:,}" if line.completion_tokens is not None else ""),
         *((name, json.dumps(value)) for name, value in sorted(trace.parameters.items()) if value not in (None, [], "")),
         *((f"variable {name}", str(value)) for name, value in sorted(trace.variables.items())),
-    ]  # fmt: skip
+    ]
     parts: list[tuple[str, str] | str] = []
     for name, value in rows:
         if value:

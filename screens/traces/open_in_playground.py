@@ -38,9 +38,12 @@ def _prepare(services: Services, trace: Trace) -> str:
             before = drafts.load(line.prompt)
             if before is not None and before.template.strip():
                 store.save(
-                    line.prompt, template=before.template, system=before.system, parent=before.base,
+                    line.prompt,
+                    template=before.template,
+                    system=before.system,
+                    parent=before.base,
                     note="being written when a trace was opened",
-                )  # fmt: skip
+                )
             drafts.save(line.prompt, Draft(version.system, version.template, variables, version.number))
             return line.prompt
     system = next((str(m.get("content") or "") for m in trace.messages if m.get("role") == "system"), "")

@@ -41,9 +41,10 @@ def samples(run: Shown) -> Content:
     for sample in reversed(run.history.samples[-12:]):
         right = sample.text.strip() == sample.expected.strip()
         parts += [
-            (f"step {sample.step:>5}  ", "$muted"), (safe_text(sample.text.strip()) or "(empty)", "$success" if right else ""),
+            (f"step {sample.step:>5}  ", "$muted"),
+            (safe_text(sample.text.strip()) or "(empty)", "$success" if right else ""),
             (f"\n  expected  {safe_text(sample.expected.strip())}\n", "$muted"),
-        ]  # fmt: skip
+        ]
     return (
         Content.assemble(*parts)
         if parts
@@ -94,11 +95,13 @@ def preflight(plan: dict[str, Any]) -> Content:
     data, memory, timing = plan["data"], plan["memory"], plan["time"]
     tokens = data["tokens"]
     parts += [
-        ("data      ", "$muted"), f"{data['examples']:,} examples, {data['held_out']} kept apart; ",
+        ("data      ", "$muted"),
+        f"{data['examples']:,} examples, {data['held_out']} kept apart; ",
         f"{data['trained_tokens']:,} tokens learned from\n",
-        ("lengths   ", "$muted"), (_bars(data["histogram"]), "$accent"),
+        ("lengths   ", "$muted"),
+        (_bars(data["histogram"]), "$accent"),
         f"  p50 {tokens['p50']:.0f} p95 {tokens['p95']:.0f} max {tokens['max']}\n",
-    ]  # fmt: skip
+    ]
     parts += _memory(memory)
     seconds = timing["seconds"]
     known = (
@@ -156,7 +159,7 @@ def _memory(memory: dict[str, Any]) -> list[Any]:
         ("memory    ", "$muted"),
         f"{memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.1f} GB free on {memory['device']}",
         ("  fits\n", "$success") if memory["fits"] else ("  does not fit\n", "$error"),
-    ]  # fmt: skip
+    ]
     largest = max(memory[name] for name in names) or 1
     for name in names:
         bar = "▇" * round(20 * memory[name] / largest)

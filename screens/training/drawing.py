@@ -54,9 +54,12 @@ def run_line(shown: Shown, *, marked: bool) -> Content:
     loss = history.last("loss")
     style = _STYLES.get(shown.state, "$muted")
     return Content.assemble(
-        ("● " if marked else "  ", "$warning"), (f"{_MARKS.get(shown.state, '·')} ", style), safe_line(shown.name),
-        (f"  {shown.state}{share}", style), (f"  {short_number(loss)}" if loss is not None else "", "$muted"),
-    )  # fmt: skip
+        ("● " if marked else "  ", "$warning"),
+        (f"{_MARKS.get(shown.state, '·')} ", style),
+        safe_line(shown.name),
+        (f"  {shown.state}{share}", style),
+        (f"  {short_number(loss)}" if loss is not None else "", "$muted"),
+    )
 
 
 def recipe_line(kept: KeptRecipe) -> Content:

@@ -34,9 +34,10 @@ async def make_recipe(shell: Shell) -> bool:
     bases = [model.name for model in models if model.kind == "safetensors"]
     if not bases:
         raise InputRefusedError(
-            "no_base", "no model to train is registered: training needs a folder of safetensors",
+            "no_base",
+            "no model to train is registered: training needs a folder of safetensors",
             "llmops model add FOLDER --name NAME registers one.",
-        )  # fmt: skip
+        )
     if not datasets:
         raise InputRefusedError(
             "no_data", "there is no dataset to learn from", f"{screen_place('datasets')}, key i, imports one."

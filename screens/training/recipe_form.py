@@ -75,9 +75,11 @@ class RecipeForm(Modal["Recipe | None"]):
         datasets = await asyncio.to_thread(self._services.datasets.all)
         bases = [m.name for m in models if m.kind == "safetensors"]
         names = {
-            "base": bases, "serving": [m.name for m in models if m.kind == "gguf"],
-            "data": [d.dataset for d in datasets], "evaluation.dataset": [d.dataset for d in datasets],
-        }  # fmt: skip
+            "base": bases,
+            "serving": [m.name for m in models if m.kind == "gguf"],
+            "data": [d.dataset for d in datasets],
+            "evaluation.dataset": [d.dataset for d in datasets],
+        }
         for path, known in names.items():
             for field in self.query(Input):
                 if field.name == path:

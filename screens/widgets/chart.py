@@ -60,9 +60,14 @@ class Canvas:
         self._cells: list[list[tuple[int, str]]] = [[(0, "")] * columns for _ in range(rows)]
 
     def trace(
-        self, points: Sequence[tuple[float, float]], xs: tuple[float, float], ys: tuple[float, float], style: str,
-        *, dotted: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        points: Sequence[tuple[float, float]],
+        xs: tuple[float, float],
+        ys: tuple[float, float],
+        style: str,
+        *,
+        dotted: bool = False,
+    ) -> None:
         """Draw a line through points, given the range of both axes; a point whose y is no number breaks it."""
         across, down = self.columns * 2, self.rows * 4
         span_x, span_y = (xs[1] - xs[0]) or 1.0, (ys[1] - ys[0]) or 1.0
@@ -138,9 +143,14 @@ class LineChart(Widget):
         """Axes and lines."""
         width, height = self.size.width, self.size.height
         lines = draw(
-            self._series, width, height, weight=_SMOOTHINGS[self.smoothing], logarithmic=self.logarithmic, zoom=self.zoom,
+            self._series,
+            width,
+            height,
+            weight=_SMOOTHINGS[self.smoothing],
+            logarithmic=self.logarithmic,
+            zoom=self.zoom,
             utf8=self._utf8,
-        )  # fmt: skip
+        )
         return Content("\n").join(lines)
 
 

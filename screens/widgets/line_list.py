@@ -24,9 +24,15 @@ class LineList(CursorScroll):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "line-list--plain", "line-list--good", "line-list--bad", "line-list--warn", "line-list--accent", "line-list--muted",
-        "line-list--cursor", "line-list--blurred",
-    }  # fmt: skip
+        "line-list--plain",
+        "line-list--good",
+        "line-list--bad",
+        "line-list--warn",
+        "line-list--accent",
+        "line-list--muted",
+        "line-list--cursor",
+        "line-list--blurred",
+    }
     DEFAULT_CSS = """
     LineList { height: 1fr; scrollbar-size-horizontal: 0; scrollbar-size-vertical: 1; background: $background;
       & > .line-list--plain { color: $foreground; }

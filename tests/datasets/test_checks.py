@@ -128,9 +128,11 @@ def test_near_duplicates_at_four_fifths_are_found_as_exact_comparison_finds_them
     hashes, begins = shingler.shingles(texts)
     sets = [set(hashes[a:b].tolist()) for a, b in itertools.pairwise(begins)]
     exact = {
-        (i, j) for i in range(len(sets)) for j in range(i + 1, len(sets))
+        (i, j)
+        for i in range(len(sets))
+        for j in range(i + 1, len(sets))
         if (both := len(sets[i] & sets[j])) and both / len(sets[i] | sets[j]) >= 0.8
-    }  # fmt: skip
+    }
     sketches = Sketches()
     sketches.add(texts)
     pairs = list(sketches.pairs(0.8))

@@ -28,8 +28,11 @@ needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="the real data is
 def llmops(workspace: Workspace, *arguments: str, code: int = 0) -> Any:
     done = subprocess.run(
         [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", *arguments],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 
@@ -40,11 +43,25 @@ def test_gsm8k_end_to_end(sample: Workspace, tmp_path: Path) -> None:
     assert seen["format"] == "tabular"
     assert seen["mapping"] == {"user": "question", "assistant": "answer"}
     for part, rows in (("train", 7473), ("test", 1319)):
-        made = llmops(sample, "data", "import", str(REAL / "gsm8k" / f"{part}.jsonl"), "--name", f"gsm8k-{part}",
-                      "--map", "user=question", "--map", "assistant=answer")  # fmt: skip
+        made = llmops(
+            sample,
+            "data",
+            "import",
+            str(REAL / "gsm8k" / f"{part}.jsonl"),
+            "--name",
+            f"gsm8k-{part}",
+            "--map",
+            "user=question",
+            "--map",
+            "assistant=answer",
+        )
         assert {k: made[k] for k in ("dataset", "version", "rows", "rejected", "format")} == {
-            "dataset": f"gsm8k-{part}", "version": 1, "rows": rows, "rejected": 0, "format": "messages",
-        }  # fmt: skip
+            "dataset": f"gsm8k-{part}",
+            "version": 1,
+            "rows": rows,
+            "rejected": 0,
+            "format": "messages",
+        }
     profile = llmops(sample, "data", "profile", "gsm8k-test", "--model", "support-base", "--sample", "300")
     assert profile["rows"] == 1319
     assert profile["tokens"]["p50"] <= profile["tokens"]["p95"] <= profile["tokens"]["max"]

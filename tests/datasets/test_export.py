@@ -12,12 +12,28 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from tests.datasets.conftest import Fill, chat, rows_of
 
-TOOLS = {"messages": [{"role": "user", "content": "w?"},
-                      {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-                      {"role": "tool", "tool_call_id": "1", "content": "rain"}, {"role": "assistant", "content": "Rain."}],
-         "tools": [{"type": "function", "function": {"name": "f"}}]}  # fmt: skip
-PICTURE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "a.png"}}]},
-                        {"role": "assistant", "content": "A cat\u2028\x00 it's \"quoted\", 100%;\r\n"}]}  # fmt: skip
+TOOLS = {
+    "messages": [
+        {"role": "user", "content": "w?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": "rain"},
+        {"role": "assistant", "content": "Rain."},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+}
+PICTURE = {
+    "messages": [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "a.png"}}],
+        },
+        {"role": "assistant", "content": 'A cat\u2028\x00 it\'s "quoted", 100%;\r\n'},
+    ]
+}
 SETS: dict[str, list[dict[str, Any]]] = {
     "messages": [chat("a", "b", id=1, score=0.5), TOOLS, PICTURE, chat("ü", None, meta={"x": [1, None]}, ok=True)],
     "prompt-completion": [

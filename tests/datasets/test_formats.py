@@ -50,10 +50,13 @@ said = texts | turns
 
 def canonical(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     shapes: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-        "messages": {"messages": turns}, "prompt-completion": {"prompt": said, "completion": said},
+        "messages": {"messages": turns},
+        "prompt-completion": {"prompt": said, "completion": said},
         "preference": {"prompt": turns, "chosen": turns, "rejected": turns},
-        "kto": {"prompt": said, "completion": said, "label": st.booleans()}, "text": {"text": texts}, "tabular": {},
-    }  # fmt: skip
+        "kto": {"prompt": said, "completion": said, "label": st.booleans()},
+        "text": {"text": texts},
+        "tabular": {},
+    }
     return st.tuples(st.fixed_dictionaries(shapes[kind]), extras).map(lambda p: p[0] | p[1])
 
 

@@ -28,8 +28,15 @@ def lines(rows: list[Any]) -> bytes:
 
 def test_json_lines_compressed_or_not_give_the_same_content(store: DatasetStore, tmp_path: Path) -> None:
     data = lines(ROWS)
-    files = {"a.jsonl": data, "b.jsonl.gz": gzip.compress(data), "c.jsonl.zst": zstandard.compress(data), "d.json": json.dumps(ROWS).encode(),
-             "e.json": json.dumps({"data": ROWS}).encode(), "f.jsonl": b"\xef\xbb\xbf" + data, "g.json": data}  # fmt: skip
+    files = {
+        "a.jsonl": data,
+        "b.jsonl.gz": gzip.compress(data),
+        "c.jsonl.zst": zstandard.compress(data),
+        "d.json": json.dumps(ROWS).encode(),
+        "e.json": json.dumps({"data": ROWS}).encode(),
+        "f.jsonl": b"\xef\xbb\xbf" + data,
+        "g.json": data,
+    }
     hashes = set()
     for name, raw in files.items():
         (tmp_path / name).write_bytes(raw)
@@ -197,8 +204,9 @@ def test_texts_folders_sqlite_and_the_log_of_llm(store: DatasetStore, tmp_path: 
     (notes / "a.md").write_text("# A\n")
     (notes / "deep" / "b.md").write_text("# B\n")
     assert rows_of(import_now(store, [notes], "notes", "text")) == [
-        {"text": "# A\n", "file": "a.md"}, {"text": "# B\n", "file": "deep/b.md"},
-    ]  # fmt: skip
+        {"text": "# A\n", "file": "a.md"},
+        {"text": "# B\n", "file": "deep/b.md"},
+    ]
     connection = sqlite3.connect(tmp_path / "x.db")
     connection.execute("CREATE TABLE one (a INTEGER, b TEXT, c BLOB)")
     connection.execute("INSERT INTO one VALUES (1, 'x', x'ff00'), (2, NULL, NULL)")

@@ -19,8 +19,16 @@ from tests.datasets.conftest import Fill, chat, rows_of
 from tools.measure_privacy import CASES, measure
 
 # What was measured, less a little: a change that makes it worse is seen.
-FLOORS = {"secret": (0.98, 0.98), "email": (0.98, 0.98), "iban": (0.98, 0.98), "card": (0.98, 0.98), "national_id": (0.98, 0.98),
-          "ip": (0.98, 0.98), "phone": (0.9, 0.92), "name": (0.98, 0.7)}  # fmt: skip
+FLOORS = {
+    "secret": (0.98, 0.98),
+    "email": (0.98, 0.98),
+    "iban": (0.98, 0.98),
+    "card": (0.98, 0.98),
+    "national_id": (0.98, 0.98),
+    "ip": (0.98, 0.98),
+    "phone": (0.9, 0.92),
+    "name": (0.98, 0.7),
+}
 
 
 def test_the_labelled_set_is_found_as_well_as_the_documentation_says() -> None:

@@ -41,9 +41,12 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.raw = bytearray()
         self.child = pexpect.spawn(
-            sys.executable, [str(script)] if script is not None else ["-m", "llmops_tui", *arguments], dimensions=(self.rows, self.columns),
-            env={**os.environ, "COLORTERM": "truecolor", **(env or {})}, timeout=30,
-        )  # fmt: skip
+            sys.executable,
+            [str(script)] if script is not None else ["-m", "llmops_tui", *arguments],
+            dimensions=(self.rows, self.columns),
+            env={**os.environ, "COLORTERM": "truecolor", **(env or {})},
+            timeout=30,
+        )
         # pexpect waits 50 ms before it sends, for programs that are slow to switch echo off.
         self.child.delaybeforesend = None
         self.attributes = termios.tcgetattr(self.child.child_fd)

@@ -15,10 +15,15 @@ from tests.e2e.terminal import Terminal
 def test_a_suite_is_run_and_compared(sample: Workspace) -> None:
     store = EvaluationStore(sample)
     body = {
-        "cases": "triage-test", "limit": 60, "variables": {"message": "messages[1].content"}, "expected": "messages[2].content",
-        "prompt": ["triage@1", "triage@3"], "models": ["support-base"], "parameters": {"temperature": 0, "max_tokens": 24},
+        "cases": "triage-test",
+        "limit": 60,
+        "variables": {"message": "messages[1].content"},
+        "expected": "messages[2].content",
+        "prompt": ["triage@1", "triage@3"],
+        "models": ["support-base"],
+        "parameters": {"temperature": 0, "max_tokens": 24},
         "metrics": ["edit-similarity"],
-    }  # fmt: skip
+    }
     store.save_suite(check_suite(body, "wording"))
     app = Terminal("--workspace", str(sample.root))
     app.wait("support-base")

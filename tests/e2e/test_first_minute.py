@@ -70,8 +70,12 @@ def test_what_the_readme_says_to_type_after_the_demo_works_as_it_stands(
         for command, place in ((arguments, folder), (["--workspace", folder, *arguments], ".")):
             done = subprocess.run(
                 [sys.executable, "-m", "llmops_tui", *command],
-                cwd=tmp_path / place, capture_output=True, text=True, check=False, timeout=300,
-            )  # fmt: skip
+                cwd=tmp_path / place,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
+            )
             assert done.returncode == 0, f"{line}: {done.stderr}"
     supervisor = ServerSupervisor(find_workspace(tmp_path / folder))
     for handle in supervisor.running():

@@ -102,8 +102,16 @@ def poison(workspace: Workspace, texts: list[str]) -> None:
     store, drafts = PromptStore(catalogue), Drafts(journal)
     for number, text in enumerate(texts):
         store.save("support", template=f"{number} {text}".replace("{", "("), system=text.replace("{", "("), note=text)
-        body = {"started_at": float(number), "model": text, "prompt": "support", "prompt_version": number % 3 + 1,
-                "variables": {text: text}, "output": text, "finish_reason": "stop", "error": text}  # fmt: skip
+        body = {
+            "started_at": float(number),
+            "model": text,
+            "prompt": "support",
+            "prompt_version": number % 3 + 1,
+            "variables": {text: text},
+            "output": text,
+            "finish_reason": "stop",
+            "error": text,
+        }
         journal.append("request", f"run_{number}", body)
     everything = "\n".join(texts)
     drafts.save("support", Draft(system="", template="x " + everything.replace("{", "("), variables={"a": everything}))

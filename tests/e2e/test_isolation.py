@@ -62,8 +62,11 @@ def test_no_code_of_the_folder_at_hand_runs(trapped: Path, sample: Workspace) ->
     def llmops(*arguments: str, code: int = 0) -> str:
         done = subprocess.run(
             [*module_command("llmops_tui", "--workspace", str(sample.root)), *arguments],
-            cwd=trapped, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=trapped,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == code, done.stderr
         return done.stdout
 

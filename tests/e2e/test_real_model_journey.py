@@ -66,9 +66,13 @@ def test_an_evaluation_of_a_real_model(smollm2: Path, workspace: Workspace, tmp_
     llmops.run("prompt", "save", "ask", "--text", "{{question}}")
     suite = tmp_path / "real.yaml"
     body = {
-        "cases": cases, "prompt": "ask", "variables": {"question": "question"}, "expected": "expected",
-        "parameters": {"temperature": 0, "max_tokens": 48}, "metrics": [{"type": "contains", "at_start": True}, "length"],
-    }  # fmt: skip
+        "cases": cases,
+        "prompt": "ask",
+        "variables": {"question": "question"},
+        "expected": "expected",
+        "parameters": {"temperature": 0, "max_tokens": 48},
+        "metrics": [{"type": "contains", "at_start": True}, "length"],
+    }
     suite.write_text(json.dumps(body))
     run = llmops.run("eval", "run", str(suite), "--model", REAL_MODEL)
     assert run["cases"] == len(cases)

@@ -21,8 +21,10 @@ MORE_SECONDS = 1800
 def test_an_hour_of_two_apps_and_three_command_lines_loses_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--minutes", str(MINUTES), "--folder", str(tmp_path / "soak")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     told = json.loads((tmp_path / "soak" / "report.json").read_text())
     assert told["findings"] == [], done.stderr[-3000:]
     assert done.returncode == 0

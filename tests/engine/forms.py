@@ -23,12 +23,14 @@ def random_schema(rng: random.Random, depth: int = 2) -> dict[str, Any]:
     nested = [
         lambda: {"type": "array", "items": random_schema(rng, depth - 1), "minItems": few // 2, "maxItems": few},
         lambda: {
-            "type": "object", "properties": {n: random_schema(rng, depth - 1) for n in names},
-            "required": rng.sample(names, rng.randint(0, len(names))), "additionalProperties": False,
+            "type": "object",
+            "properties": {n: random_schema(rng, depth - 1) for n in names},
+            "required": rng.sample(names, rng.randint(0, len(names))),
+            "additionalProperties": False,
         },
         lambda: {"anyOf": [random_schema(rng, depth - 1) for _ in names]},
         lambda: {"allOf": [random_schema(rng, 0), {"description": "no more"}]},
-    ]  # fmt: skip
+    ]
     made: dict[str, Any] = rng.choice(flat + (nested if depth else []))()
     return made | ({"description": "::= [x] {y}"} if rng.random() < 0.3 else {})
 
@@ -126,9 +128,22 @@ def hostile_form(seed: int) -> dict[str, Any]:
         lambda: _schema({"type": "string", "pattern": f"^(({word}|[a-z]+)+,?){{{few},}}$"}),
         lambda: _schema({"type": "string", "pattern": f"({word}.*){{{few}}}(?{rng.choice(['=', '!', ':'])}x)"}),
         lambda: _schema({"type": "array", "items": {"enum": list(range(count))}, "minItems": rng.randint(0, 10**7)}),
-        lambda: _schema({"anyOf": [{"type": "object", "properties": {f"{word}{n}": {"type": "string"}}} for n in range(min(count, 3000))]}),
-        lambda: _schema({"type": "integer", "minimum": rng.randint(-9, 9), "maximum": rng.randint(-9, 9), "multipleOf": few}),
-        lambda: _schema({"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(min(count, 3000))}}),
-        lambda: _schema({"$ref": rng.choice(["#/x", f"http://{word}/", "#/$defs/a"]), "$defs": {"a": {"$ref": "#/$defs/a"}}}),
-    ]  # fmt: skip
+        lambda: _schema(
+            {
+                "anyOf": [
+                    {"type": "object", "properties": {f"{word}{n}": {"type": "string"}}}
+                    for n in range(min(count, 3000))
+                ]
+            }
+        ),
+        lambda: _schema(
+            {"type": "integer", "minimum": rng.randint(-9, 9), "maximum": rng.randint(-9, 9), "multipleOf": few}
+        ),
+        lambda: _schema(
+            {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(min(count, 3000))}}
+        ),
+        lambda: _schema(
+            {"$ref": rng.choice(["#/x", f"http://{word}/", "#/$defs/a"]), "$defs": {"a": {"$ref": "#/$defs/a"}}}
+        ),
+    ]
     return rng.choice(kinds)()

@@ -162,10 +162,14 @@ async def clients_of(keys: tuple[str, ...], given: str, *, own: bool = False) ->
     guard = Guard(app, ServerOptions("", "m", "", "", "", OWN, None, host="127.0.0.1", port=1, keys=keys))
     for address in ("10.0.0.1", "10.0.0.2"):
         scope = {
-            "type": "http", "method": "GET", "path": "/v1/models", "query_string": b"", "client": (address, 1),
+            "type": "http",
+            "method": "GET",
+            "path": "/v1/models",
+            "query_string": b"",
+            "client": (address, 1),
             "server": ("/a/socket", None) if own else ("127.0.0.1", 1),
             "headers": [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {given}".encode())],
-        }  # fmt: skip
+        }
         await guard(scope, None, None)  # type: ignore[arg-type]
     return found
 

@@ -47,8 +47,12 @@ def lint(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess[str
     (folder / "pyproject.toml").write_text("\n".join(settings))
     return subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"],
-        cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env={"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 STRAIGHT = {

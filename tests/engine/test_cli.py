@@ -276,8 +276,22 @@ def test_a_place_is_named_once_for_a_demo(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_with_130(sample: Workspace) -> None:
-    command = [sys.executable, "-m", "llmops_tui", "generate", "--model", "support-base", "--prompt", "x", "--max-tokens",
-               "900", "--temperature", "5", "--workspace", str(sample.root)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "llmops_tui",
+        "generate",
+        "--model",
+        "support-base",
+        "--prompt",
+        "x",
+        "--max-tokens",
+        "900",
+        "--temperature",
+        "5",
+        "--workspace",
+        str(sample.root),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read(1)

@@ -44,15 +44,21 @@ def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 51
     ]
     rng = np.random.default_rng(4)
     config = {
-        "max_position_embeddings": context, "hidden_size": width, "num_hidden_layers": layers, "type_vocab_size": 2,
-        "intermediate_size": forward, "num_attention_heads": 4, "layer_norm_eps": 1e-12,
-    }  # fmt: skip
+        "max_position_embeddings": context,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "type_vocab_size": 2,
+        "intermediate_size": forward,
+        "num_attention_heads": 4,
+        "layer_norm_eps": 1e-12,
+    }
     tensors: dict[str, Any] = {
         "embeddings.word_embeddings.weight": rng.normal(size=(len(words), width)),
         "embeddings.token_type_embeddings.weight": rng.normal(size=(2, width)),
         "embeddings.position_embeddings.weight": rng.normal(size=(context, width)) / 4,
-        "embeddings.LayerNorm.weight": np.ones(width), "embeddings.LayerNorm.bias": np.zeros(width),
-    }  # fmt: skip
+        "embeddings.LayerNorm.weight": np.ones(width),
+        "embeddings.LayerNorm.bias": np.zeros(width),
+    }
     for n in range(layers):
         head = f"encoder.layer.{n}."
         for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):

@@ -51,9 +51,11 @@ TOOL_TEMPLATE = (
 
 def client_of(handle: ServerHandle) -> httpx.Client:
     return httpx.Client(
-        transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=60,
+        transport=httpx.HTTPTransport(uds=handle.socket),
+        base_url="http://localhost",
+        timeout=60,
         headers={"Authorization": f"Bearer {handle.key}"},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -140,8 +142,14 @@ def test_an_answer_is_held_to_a_schema_and_a_wrong_one_is_refused(served: httpx.
     for seed in range(5):
         body = {"messages": OPEN, "response_format": form, "seed": seed, "temperature": 1.5, "max_tokens": 200}
         jsonschema.validate(json.loads(ask(served, body)["choices"][0]["message"]["content"]), SCHEMA)
-    assert isinstance(json.loads(ask(served, {"messages": OPEN, "response_format": {"type": "json_object"}, "max_tokens": 300})
-                      ["choices"][0]["message"]["content"]), dict)  # fmt: skip
+    assert isinstance(
+        json.loads(
+            ask(served, {"messages": OPEN, "response_format": {"type": "json_object"}, "max_tokens": 300})["choices"][
+                0
+            ]["message"]["content"]
+        ),
+        dict,
+    )
     assert ask(served, {"messages": OPEN, "grammar": 'root ::= "blue"'})["choices"][0]["message"]["content"] == "blue"
     wrong = {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "not": {"const": 3}}}}
     refused = ask(served, {"messages": OPEN, "response_format": wrong}, status=400)["error"]
@@ -364,9 +372,10 @@ def test_a_client_that_leaves_ends_its_request_whether_it_streams_waits_or_neith
 
     async def leave() -> None:
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket), base_url="http://localhost",
+            transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+            base_url="http://localhost",
             headers={"Authorization": f"Bearer {handle.key}"},
-        ) as client:  # fmt: skip
+        ) as client:
             tasks = [
                 asyncio.create_task(client.post(CHAT, json=long)),
                 asyncio.create_task(client.post(CHAT, json=long | {"stream": True})),
@@ -396,9 +405,11 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> N
     async def crowd() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=100)
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket, limits=limits), base_url="http://localhost", timeout=600,
+            transport=httpx.AsyncHTTPTransport(uds=handle.socket, limits=limits),
+            base_url="http://localhost",
+            timeout=600,
             headers={"Authorization": f"Bearer {handle.key}"},
-        ) as client:  # fmt: skip
+        ) as client:
             body = {"messages": OPEN, "max_tokens": 200, "ignore_eos": True}
             return list(await asyncio.gather(*(client.post(CHAT, json=body) for _ in range(80))))
 
@@ -430,9 +441,11 @@ def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sam
 
     async def hang() -> list[httpx.Response]:
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=60,
+            transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+            base_url="http://localhost",
+            timeout=60,
             headers={"Authorization": f"Bearer {handle.key}"},
-        ) as client:  # fmt: skip
+        ) as client:
             os.kill((await client.get("/health")).json()["engine_pid"], signal.SIGSTOP)
             return list(await asyncio.gather(*(client.post(CHAT, json={"messages": OPEN}) for _ in range(4))))
 

@@ -162,8 +162,10 @@ def test_a_short_prompt_is_not_stuck_behind_a_long_one_and_the_long_one_is_not_s
 
 def test_streams_that_are_scattered_are_moved_together() -> None:
     bench = Bench(parallel=4)
-    names = [bench.submit(q, parameters={"max_tokens": 5 if n in {0, 2} else 200}, ignore_eos=True)
-             for n, q in enumerate(questions(4))]  # fmt: skip
+    names = [
+        bench.submit(q, parameters={"max_tokens": 5 if n in {0, 2} else 200}, ignore_eos=True)
+        for n, q in enumerate(questions(4))
+    ]
     while sum(s.running is not None for s in bench.scheduler._slots) != 2 or bench.scheduler._waiting:
         bench.scheduler.step()
     bench.scheduler.step()

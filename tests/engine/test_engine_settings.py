@@ -85,19 +85,27 @@ def test_each_setting_arrives_in_the_native_parameters(through: Callable[[LoadOp
     engine, environment = through(options_from(Settings(**GIVEN)))
     model, context = ModelParameters(engine).native, context_parameters(engine, 640, 3)
     seen = {
-        "context": context.n_ctx == 768 * 3, "threads": context.n_threads == context.n_threads_batch == 3,
-        "gpu_layers": model.n_gpu_layers == 4, "parallel": context.n_seq_max == 3,
-        "precision": context.flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO, "speculate": engine.speculate,
-        "cache_bytes": engine.cache_bytes == 12_345, "cache_type_k": context.type_k == llama_cpp.GGML_TYPE_Q8_0,
-        "cache_type_v": context.type_v == llama_cpp.GGML_TYPE_Q4_0, "swa_full": context.swa_full,
-        "flash_attention": engine.flash, "batch": context.n_batch == 256, "micro_batch": context.n_ubatch == 128,
+        "context": context.n_ctx == 768 * 3,
+        "threads": context.n_threads == context.n_threads_batch == 3,
+        "gpu_layers": model.n_gpu_layers == 4,
+        "parallel": context.n_seq_max == 3,
+        "precision": context.flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
+        "speculate": engine.speculate,
+        "cache_bytes": engine.cache_bytes == 12_345,
+        "cache_type_k": context.type_k == llama_cpp.GGML_TYPE_Q8_0,
+        "cache_type_v": context.type_v == llama_cpp.GGML_TYPE_Q4_0,
+        "swa_full": context.swa_full,
+        "flash_attention": engine.flash,
+        "batch": context.n_batch == 256,
+        "micro_batch": context.n_ubatch == 128,
         "split_mode": model.split_mode == llama_cpp.LLAMA_SPLIT_MODE_ROW,
         # The main GPU is the first that the process sees, and its share is that of its own number.
         "main_gpu": environment["CUDA_VISIBLE_DEVICES"].startswith("GPU-1"),
         "tensor_split": [model.tensor_split[0], model.tensor_split[1]] == [3.0, 1.0],
-        "cpu_moe": bool(model.tensor_buft_overrides), "mmap": model.load_mode == llama_cpp.LLAMA_LOAD_MODE_MLOCK,
+        "cpu_moe": bool(model.tensor_buft_overrides),
+        "mmap": model.load_mode == llama_cpp.LLAMA_LOAD_MODE_MLOCK,
         "mlock": model.load_mode == llama_cpp.LLAMA_LOAD_MODE_MLOCK,
-    }  # fmt: skip
+    }
     seen["draft"] = engine.draft == str(SMALL_MODEL)
     assert set(seen) == NAMES
     assert [name for name, true in seen.items() if not true] == []
@@ -190,9 +198,13 @@ def test_figures_of_other_caches_are_not_taken_for_the_same() -> None:
     told = [
         engine_name(LoadOptions(**given), SMALL_MODEL)
         for given in (
-            {}, {"precision": "exact"}, {"cache_type_k": "q8_0"}, {"cache_type_v": "q8_0"}, {"flash_attention": "off"},
+            {},
+            {"precision": "exact"},
+            {"cache_type_k": "q8_0"},
+            {"cache_type_v": "q8_0"},
+            {"flash_attention": "off"},
         )
-    ]  # fmt: skip
+    ]
     assert len(set(told)) == 5
     assert told[0].endswith(" fast")
     # Nor those of a machine on which llama.cpp has to leave something out.

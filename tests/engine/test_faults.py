@@ -149,9 +149,14 @@ class Stage:
             raise self.failures.pop(0)
         self.processes.append(Played())
         return SimpleNamespace(
-            process=self.processes[-1], info={"n_ctx": 512}, rung=RUNGS[0], cause="", news=False, oom_before=None,
+            process=self.processes[-1],
+            info={"n_ctx": 512},
+            rung=RUNGS[0],
+            cause="",
+            news=False,
+            oom_before=None,
             log_start=0,
-        )  # fmt: skip
+        )
 
 
 @pytest.mark.parametrize(
@@ -251,9 +256,17 @@ async def test_requests_that_come_while_the_model_loads_get_what_they_get_later(
 ) -> None:
     template = "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}{{ eos_token }}"
     options = ServerOptions(
-        workspace=str(sample.root), model="support-base", path=str(MODEL), sha256="", socket="", key="k",
-        chat_template=template, context=512, parallel=2, threads=1,
-    )  # fmt: skip
+        workspace=str(sample.root),
+        model="support-base",
+        path=str(MODEL),
+        sha256="",
+        socket="",
+        key="k",
+        chat_template=template,
+        context=512,
+        parallel=2,
+        threads=1,
+    )
     ready, launch = asyncio.Event(), worker_client.launch
 
     async def later(*given: Any, **how: Any) -> Any:

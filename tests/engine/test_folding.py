@@ -83,11 +83,24 @@ def test_six_writers_at_once_lose_nothing(workspace: Workspace, catalogue: Catal
 def test_all_of_a_request_and_its_lineage_arrive(catalogue: Catalogue, journal: Journal) -> None:
     version, _ = PromptStore(catalogue).save("triage", template="{{ q }}")
     full = request_body(
-        "é\0x", model_sha256="sha-model", adapter_sha256="sha-adapter", prompt="triage", prompt_version=1,
-        variables={"q": "a"}, messages=[{"role": "user", "content": "☃"}], parameters={"seed": 1}, error=None,
-        prompt_tokens=3, completion_tokens=4, reused_tokens=0, ttft_ms=1, total_ms=2.5, tokens_per_s=7, engine="e",
+        "é\0x",
+        model_sha256="sha-model",
+        adapter_sha256="sha-adapter",
+        prompt="triage",
+        prompt_version=1,
+        variables={"q": "a"},
+        messages=[{"role": "user", "content": "☃"}],
+        parameters={"seed": 1},
+        error=None,
+        prompt_tokens=3,
+        completion_tokens=4,
+        reused_tokens=0,
+        ttft_ms=1,
+        total_ms=2.5,
+        tokens_per_s=7,
+        engine="e",
         content="kept",
-    )  # fmt: skip
+    )
     journal.append("request", "run_full", full)
     journal.append("request", "run_bare", request_body(prompt="gone", prompt_version=9, model_sha256="sha-model"))
     journal.append("feedback", "fb_1", {"request": "run_full", "score": -1, "source": "test", "said_at": 2})
@@ -97,9 +110,14 @@ def test_all_of_a_request_and_its_lineage_arrive(catalogue: Catalogue, journal: 
     for name, value in zip(names, kept, strict=True):
         assert (json.loads(value) if name in {"variables", "messages", "parameters"} else value) == full[name], name
     edges = select(catalogue, "SELECT output, input FROM lineage WHERE kind = 'run' ORDER BY ALL")
-    assert edges == sorted([
-        ("run_full", "sha-model"), ("run_full", "sha-adapter"), ("run_full", version.sha256), ("run_bare", "sha-model")
-    ])  # fmt: skip
+    assert edges == sorted(
+        [
+            ("run_full", "sha-model"),
+            ("run_full", "sha-adapter"),
+            ("run_full", version.sha256),
+            ("run_bare", "sha-model"),
+        ]
+    )
     assert select(catalogue, "SELECT request, score, comment, said_at FROM feedback") == [("run_full", -1, None, 2.0)]
 
 

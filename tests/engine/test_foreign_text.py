@@ -50,10 +50,13 @@ def readers() -> dict[str, Callable[[Path], Any]]:
     from llmops_tui.training.sweeps import read_space
 
     return {
-        "suite": read_suite, "promptfoo": read_promptfoo, "recipe": read_recipe, "sweep": read_space,
+        "suite": read_suite,
+        "promptfoo": read_promptfoo,
+        "recipe": read_recipe,
+        "sweep": read_space,
         "prompt": lambda path: parse(path.read_text(), str(path)),
         "alerts": lambda path: parse_rules(path.read_text(), str(path)),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("what", HOSTILE)

@@ -38,10 +38,14 @@ def there(monkeypatch: pytest.MonkeyPatch, model_file: Path) -> Iterator[FakeHub
     data = model_file.read_bytes()
     made.repos[NAME] = Repo(
         {
-            "small-Q4_K_M.gguf": data, "small-Q8_0.gguf": data + b"\0" * 1000, "mmproj-small-f16.gguf": data,
-            "big/small-F16-00001-of-00002.gguf": data, "big/small-F16-00002-of-00002.gguf": data, "README.md": b"# card",
+            "small-Q4_K_M.gguf": data,
+            "small-Q8_0.gguf": data + b"\0" * 1000,
+            "mmproj-small-f16.gguf": data,
+            "big/small-F16-00001-of-00002.gguf": data,
+            "big/small-F16-00002-of-00002.gguf": data,
+            "README.md": b"# card",
         }
-    )  # fmt: skip
+    )
     for name in ("HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", made.url)
@@ -84,8 +88,10 @@ def test_what_is_not_understood_is_refused_with_what_to_write(text: str) -> None
 def test_a_repository_says_what_it_offers(there: FakeHub) -> None:
     found = hub.look_at(NAME)
     assert [(o.path, o.quantization, len(o.files)) for o in found.offers] == [
-        ("big/small-F16-00001-of-00002.gguf", "F16", 2), ("small-Q4_K_M.gguf", "Q4_K_M", 1), ("small-Q8_0.gguf", "Q8_0", 1),
-    ]  # fmt: skip
+        ("big/small-F16-00001-of-00002.gguf", "F16", 2),
+        ("small-Q4_K_M.gguf", "Q4_K_M", 1),
+        ("small-Q8_0.gguf", "Q8_0", 1),
+    ]
     assert (found.licence, found.revision, found.gated) == ("apache-2.0", COMMIT, False)
     assert list(found.left_out) == ["mmproj-small-f16.gguf"]
     data = there.repos[NAME].files["small-Q4_K_M.gguf"]
@@ -290,8 +296,17 @@ def _unlocked(staging: Path) -> bool:
 def test_a_command_whose_job_outlived_the_one_before_follows_it(there: FakeHub, workspace: Workspace) -> None:
     data = there.repos[NAME].files["small-Q4_K_M.gguf"]
     there.hold_after = 1_000_000 // 16_384 * 16_384
-    command = [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", "model", "get",
-               f"hf:{NAME}:Q4_K_M"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "llmops_tui",
+        "--workspace",
+        str(workspace.root),
+        "--json",
+        "model",
+        "get",
+        f"hf:{NAME}:Q4_K_M",
+    ]
     first = subprocess.Popen([*command, "--yes"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(there.held.is_set)
     first.kill()
@@ -325,9 +340,20 @@ def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub,
     data = there.repos[NAME].files["small-Q4_K_M.gguf"]
     there.hold_after = 1_000_000 // 16_384 * 16_384
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "model", "get", f"hf:{NAME}:Q4_K_M", "--yes"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "llmops_tui",
+            "--workspace",
+            str(workspace.root),
+            "model",
+            "get",
+            f"hf:{NAME}:Q4_K_M",
+            "--yes",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     wait_for(there.held.is_set)
     (staging,) = _wait_for_staging(workspace)
     # A second one does not write into the same file.

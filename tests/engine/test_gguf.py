@@ -63,9 +63,12 @@ def test_two_hundred_mutations_of_the_header_are_read_or_refused_and_never_crash
 
 def header_with(**changes: bytes) -> bytes:
     parts = {
-        "magic": b"GGUF", "version": struct.pack("<I", 3), "tensors": struct.pack("<Q", 0), "pairs": struct.pack("<Q", 0),
+        "magic": b"GGUF",
+        "version": struct.pack("<I", 3),
+        "tensors": struct.pack("<Q", 0),
+        "pairs": struct.pack("<Q", 0),
         "rest": b"",
-    } | changes  # fmt: skip
+    } | changes
     return b"".join(parts.values()) + bytes(64)
 
 

@@ -248,18 +248,27 @@ def test_a_number_that_would_come_out_as_another_is_refused_by_its_place(schema:
 
 def test_numbers_that_hold_nobody_are_left_alone(bench: Bench) -> None:
     schema = {
-        "type": "object", "title": str(BIG), "default": {"x": BIG}, "examples": [BIG],
-        "properties": {"const": {"type": "integer", "default": BIG}, "enum": {"const": str(BIG)}}, "required": ["const"],
-    }  # fmt: skip
+        "type": "object",
+        "title": str(BIG),
+        "default": {"x": BIG},
+        "examples": [BIG],
+        "properties": {"const": {"type": "integer", "default": BIG}, "enum": {"const": str(BIG)}},
+        "required": ["const"],
+    }
     assert allows(bench, schema_form(schema), f'{{"const": {BIG}, "enum": "{BIG}"}}')
 
 
 def tools_form(functions: list[dict[str, Any]]) -> dict[str, Any]:
     """Calls of functions, one of which has to be made."""
     return {
-        "type": "tools", "functions": functions, "begin": "", "end": "", "arguments": "arguments", "required": True,
+        "type": "tools",
+        "functions": functions,
+        "begin": "",
+        "end": "",
+        "arguments": "arguments",
+        "required": True,
         "several": False,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("more", [{}, {"parameters": None}, {"parameters": {}}])
@@ -278,14 +287,22 @@ def test_a_function_that_declares_no_parameters_is_called_with_none(bench: Bench
 def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str, kind: str) -> None:
     plain = {"type": "object", "properties": {"x": {"type": kind}}, "required": ["x"], "additionalProperties": False}
     told = {
-        **plain, "title": wording, "description": wording,
+        **plain,
+        "title": wording,
+        "description": wording,
         "properties": {"x": {"type": kind, "description": wording, "examples": [wording]}},
-    }  # fmt: skip
+    }
     values = {"string": '"x"', "integer": "3", "boolean": "true"}
     for schema in (plain, told):
-        tools = {"type": "tools", "functions": [{"name": "f", "description": wording, "parameters": schema}],
-                 "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": True,
-                 "several": True}  # fmt: skip
+        tools = {
+            "type": "tools",
+            "functions": [{"name": "f", "description": wording, "parameters": schema}],
+            "begin": "<tool_call>",
+            "end": "</tool_call>",
+            "arguments": "arguments",
+            "required": True,
+            "several": True,
+        }
         for name, value in values.items():
             text = f'{{"x": {value}}}'
             assert allows(bench, schema_form(schema), text) == (name == kind)
@@ -308,9 +325,14 @@ def test_the_parameters_of_a_tool_may_refer_to_their_own_definitions(bench: Benc
     parameters = Order.model_json_schema()
     assert "$defs" in parameters
     form = {
-        "type": "tools", "begin": "", "end": "", "arguments": "arguments", "required": True, "several": False,
+        "type": "tools",
+        "begin": "",
+        "end": "",
+        "arguments": "arguments",
+        "required": True,
+        "several": False,
         "functions": [{"name": "order", "parameters": parameters}],
-    }  # fmt: skip
+    }
     for near in ([], [{"street": "b", "near": []}]):
         call = {"name": "order", "arguments": {"place": {"street": "a", "near": near}, "count": 2}}
         assert allows(bench, form, json.dumps(call))
@@ -322,9 +344,15 @@ def test_the_parameters_of_a_tool_may_refer_to_their_own_definitions(bench: Benc
 
 
 def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> None:
-    tools = {"type": "tools", "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
-             "begin": "<tool_call>", "end": "</tool_call>", "arguments": "arguments", "required": False,
-             "several": True}  # fmt: skip
+    tools = {
+        "type": "tools",
+        "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
+        "begin": "<tool_call>",
+        "end": "</tool_call>",
+        "arguments": "arguments",
+        "required": False,
+        "several": True,
+    }
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     for text in ("", "Any text, even {\n<", call, f"Wait.\n{call}", f"{call}\n{call}"):
         assert allows(bench, tools, text), text
@@ -423,7 +451,11 @@ def test_an_answer_ends_where_its_form_does_and_goes_on_where_it_may(bench: Benc
     assert longer.result == longer.result | {"finish_reason": "length", "completion_tokens": 40}
     stopped = bench.ask(PROMPT, form=gbnf('root ::= "one two three"'), parameters={"stop": ["two"]})
     assert (stopped.text, stopped.result["finish_reason"]) == ("one ", "stop")
-    biased = bench.ask(PROMPT, form=gbnf('root ::= "a"+ | "b"+'), parameters={"logit_bias": {bench.native.tokenize("a", add_special=False)[0]: 50}})  # fmt: skip
+    biased = bench.ask(
+        PROMPT,
+        form=gbnf('root ::= "a"+ | "b"+'),
+        parameters={"logit_bias": {bench.native.tokenize("a", add_special=False)[0]: 50}},
+    )
     assert set(biased.text) == {"a"}
 
 

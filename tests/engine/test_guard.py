@@ -44,9 +44,15 @@ def served(tmp_path_factory: pytest.TempPathFactory, filled_once: Path) -> Itera
     shutil.copytree(filled_once, root)
     workspace, port = Workspace(root), free_port()
     options = LoadOptions(
-        threads=1, parallel=4, context=256, host="127.0.0.1", port=port, keys=(KEY, "another-key-of-some-length"),
-        allowed_hosts=("models.example",), allowed_origins=("https://good.example",),
-    )  # fmt: skip
+        threads=1,
+        parallel=4,
+        context=256,
+        host="127.0.0.1",
+        port=port,
+        keys=(KEY, "another-key-of-some-length"),
+        allowed_hosts=("models.example",),
+        allowed_origins=("https://good.example",),
+    )
     supervisor = ServerSupervisor(workspace)
     handle = supervisor.ensure(ModelRegistry(Catalogue(workspace)).get("support-base"), options)
     yield handle, port
@@ -305,8 +311,16 @@ async def test_slow_heads_and_bodies_are_cut_off(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_public_address_always_needs_a_key() -> None:
-    for host, public in (("0.0.0.0", True), ("192.168.1.5", True), ("::", True), ("box.local", True),
-                         ("127.0.0.1", False), ("127.8.8.8", False), ("::1", False), ("localhost", False)):  # fmt: skip
+    for host, public in (
+        ("0.0.0.0", True),
+        ("192.168.1.5", True),
+        ("::", True),
+        ("box.local", True),
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("::1", False),
+        ("localhost", False),
+    ):
         assert guard.is_public(host) == public
         checked = guard.Guard(
             lambda *_: None, ServerOptions("", "m", "", "", "", KEY, None, host=host, open_access=True)
@@ -369,9 +383,34 @@ def mutated(rng: random.Random) -> bytes:
             {"a": {}},
         ]
     )
-    names = ["messages", "prompt", "input", "content", "tokens", "model", "max_tokens", "temperature", "stop", "n", "seed",
-             "logprobs", "echo", "stream", "response_format", "grammar", "tools", "tool_choice", "logit_bias", "truncate",
-             "adapter", "stream_options", "metadata", "top_p", "logprob_start_len", "chat_template_kwargs"]  # fmt: skip
+    names = [
+        "messages",
+        "prompt",
+        "input",
+        "content",
+        "tokens",
+        "model",
+        "max_tokens",
+        "temperature",
+        "stop",
+        "n",
+        "seed",
+        "logprobs",
+        "echo",
+        "stream",
+        "response_format",
+        "grammar",
+        "tools",
+        "tool_choice",
+        "logit_bias",
+        "truncate",
+        "adapter",
+        "stream_options",
+        "metadata",
+        "top_p",
+        "logprob_start_len",
+        "chat_template_kwargs",
+    ]
     good = {
         "messages": [{"role": "user", "content": "Hi"}],
         "prompt": "Hi",

@@ -44,9 +44,11 @@ FEW = [
 
 def client_of(handle: ServerHandle) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=110,
+        transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+        base_url="http://localhost",
+        timeout=110,
         headers={"Authorization": f"Bearer {handle.key}"},
-    )  # fmt: skip
+    )
 
 
 async def sure_prompts(client: httpx.AsyncClient) -> dict[str, str]:

@@ -33,8 +33,12 @@ def lines_of(folder: Path) -> list[int]:
 
 def test_what_is_short_is_as_it_was_printed(folder: Path) -> None:
     with piped(folder / NAME) as log:
-        subprocess.run([sys.executable, "-c", "import os; os.write(1, b'out\\n'); os.write(2, b'\\xffno text')"],
-                       stdout=log, stderr=log, check=True)  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-c", "import os; os.write(1, b'out\\n'); os.write(2, b'\\xffno text')"],
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
     assert (folder / NAME).read_bytes() == b"out\n\xffno text"
     assert [path.name for path in folder.iterdir()] == [NAME]
     assert (folder / NAME).stat().st_mode & 0o777 == 0o600

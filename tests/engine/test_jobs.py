@@ -136,8 +136,11 @@ def test_a_job_outlives_the_session_that_started_it(launcher: JobLauncher, tmp_p
     os.truncate(path, 1 << 40)
     starter = subprocess.Popen(
         [sys.executable, "-c", STARTER, str(launcher.workspace.root), str(path)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert starter.stdout is not None
     job_id = starter.stdout.readline().strip()
     wait_for(lambda: launcher.store.get(job_id).progress > 0)
@@ -280,8 +283,10 @@ def test_a_look_from_another_container_finds_a_job_at_work_and_can_end_it(launch
         pytest.skip("no process namespaces can be made here")
     looked = subprocess.run(
         [*apart, sys.executable, "-c", LOOK, str(launcher.workspace.root), endless.id],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert looked.stdout.splitlines() == ["running False", "job_running"]
     assert ended(launcher, endless).state == JobState.CANCELLED
 

@@ -65,10 +65,14 @@ def shop(tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def described(wheel: Path, data: bytes, **changes: Any) -> KnownModel:
     facts: dict[str, Any] = {
-        "package": "tiny-model", "version": "1.0", "wheel_size": wheel.stat().st_size,
-        "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(), "member": "tiny_model/tiny.Q4_K_M.gguf",
-        "size": len(data), "sha256": hashlib.sha256(data).hexdigest(),
-    }  # fmt: skip
+        "package": "tiny-model",
+        "version": "1.0",
+        "wheel_size": wheel.stat().st_size,
+        "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "member": "tiny_model/tiny.Q4_K_M.gguf",
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
     return KnownModel(REAL_MODEL, "Tiny", "MIT", "maker/tiny", PackagedFile(**facts | changes))
 
 
@@ -185,9 +189,11 @@ def other(shop: Path, model_file: Path, *stop: str) -> subprocess.Popen[str]:
     root = Path(__file__).parent.parent.parent
     return subprocess.Popen(
         [sys.executable, "-c", _OTHER, str(next(shop.glob("*.whl"))), str(model_file), *stop],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
-    )  # fmt: skip
+    )
 
 
 def test_processes_that_fetch_at_once_do_not_hurt_each_other(shop: Path, model_file: Path, data: bytes) -> None:

@@ -195,10 +195,15 @@ def test_the_estimate_is_what_llama_cpp_allocates(tmp_path: Path, family: str) -
 def test_gemma_3_270m_needs_a_fifth_with_its_windows() -> None:
     header = read_header(MODEL)
     facts = {
-        "block_count": 18, "embedding_length": 640, "attention.head_count": 4, "attention.head_count_kv": 1,
-        "attention.key_length": 256, "attention.value_length": 256, "attention.sliding_window": 512,
+        "block_count": 18,
+        "embedding_length": 640,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 1,
+        "attention.key_length": 256,
+        "attention.value_length": 256,
+        "attention.sliding_window": 512,
         "context_length": 32_768,
-    }  # fmt: skip
+    }
     metadata = {"general.architecture": "gemma3"} | {f"gemma3.{key}": value for key, value in facts.items()}
     gemma = replace(header, metadata=metadata)
     settings = EngineSettings(context=32_768, parallel=1)

@@ -180,9 +180,12 @@ def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monke
         (studio.parent / f"Loud-0000{number}-of-00002.GGUF").write_bytes(b"GGUF" + bytes(60))
     found = {(f.source, f.name) for f in find_models(tmp_path)}
     assert found == {
-        ("Hugging Face", "tiny-Q4_K_M"), ("Hugging Face", "big"), ("Ollama", "llama3-8b"), ("LM Studio", "x"),
+        ("Hugging Face", "tiny-Q4_K_M"),
+        ("Hugging Face", "big"),
+        ("Ollama", "llama3-8b"),
+        ("LM Studio", "x"),
         ("LM Studio", "Loud"),
-    }  # fmt: skip
+    }
     assert find_models(tmp_path / "nowhere") == []
 
 

@@ -37,8 +37,10 @@ def told(*pieces: tuple[int, bytes], loading: bool = True) -> list[str]:
 
 def test_lines_carry_their_level_and_debug_lines_are_dropped() -> None:
     assert told((DEBUG, b"x\n"), (INFO, b"a = 1\n"), (WARNING, b"careful\n"), (ERROR, b"broken\n")) == [
-        "info    a = 1", "warning careful", "error   broken",
-    ]  # fmt: skip
+        "info    a = 1",
+        "warning careful",
+        "error   broken",
+    ]
 
 
 def test_pieces_make_lines_and_dots_make_none() -> None:

@@ -35,9 +35,14 @@ def big() -> GgufHeader:
     metadata = header.metadata | {f"{name}.block_count": 31}
     layers = {n: int(0.6 * GB) for n in range(31)}
     return replace(
-        header, metadata=metadata, layer_bytes=layers, own_output_bytes=GB, has_output=True, embedding_bytes=GB,
+        header,
+        metadata=metadata,
+        layer_bytes=layers,
+        own_output_bytes=GB,
+        has_output=True,
+        embedding_bytes=GB,
         tensor_bytes=sum(layers.values()) + 2 * GB,
-    )  # fmt: skip
+    )
 
 
 def plan(header: GgufHeader, cards: Cards, **given: Any) -> Plan:
@@ -166,9 +171,13 @@ def test_experts_that_are_not_there_or_not_on_a_gpu_are_told_to_stay(big: GgufHe
 
 def test_the_parts_of_an_estimate_are_all_of_it(big: GgufHeader) -> None:
     for cards, given in (
-        (Cards(0), {}), (Cards(1), {}), (Cards(2), {}), (Cards(2), {"gpu_layers": 5}), (Cards(1), {"gpu_layers": 0}),
+        (Cards(0), {}),
+        (Cards(1), {}),
+        (Cards(2), {}),
+        (Cards(2), {"gpu_layers": 5}),
+        (Cards(1), {"gpu_layers": 0}),
         (Cards(2), {"split_mode": "row"}),
-    ):  # fmt: skip
+    ):
         needed = plan(big, cards, **given).needed
         assert sum(needed.parts().values()) == needed.total == needed.gpu + needed.host
         assert min(needed.parts().values()) >= 0

@@ -129,9 +129,12 @@ async def test_perplexity_of_three_texts_is_that_of_llama_perplexity(
             values: list[float] = []
             for begin in range(0, expected["chunks"] * CHUNK, CHUNK):
                 body = {
-                    "prompt": [ids[begin : begin + CHUNK]], "echo": True, "logprobs": 0, "max_tokens": 0,
+                    "prompt": [ids[begin : begin + CHUNK]],
+                    "echo": True,
+                    "logprobs": 0,
+                    "max_tokens": 0,
                     "logprob_start_len": CHUNK // 2 + 1,
-                }  # fmt: skip
+                }
                 told = (await client.complete("/v1/completions", body))["choices"][0]["logprobs"]["token_logprobs"]
                 values += told[CHUNK // 2 + 1 :]
             assert math.exp(-sum(values) / len(values)) == pytest.approx(expected["all_chunks"], rel=TEXT_WITHIN), name

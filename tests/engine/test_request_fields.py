@@ -75,9 +75,10 @@ class Server:
         self.engine = FakeEngine()
         self.server = ModelServer(options, self.engine)  # type: ignore[arg-type]
         self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=self.server.app()), base_url="http://localhost",
+            transport=httpx.ASGITransport(app=self.server.app()),
+            base_url="http://localhost",
             headers={"Authorization": f"Bearer {KEY}"},
-        )  # fmt: skip
+        )
 
     async def post(self, path: str, body: Any) -> httpx.Response:
         return await self.http.post(path, json=body)
@@ -297,8 +298,17 @@ async def test_numbers_that_are_none_are_refused_where_they_stand(
 
 
 # What clients send with each request, or as a default, and what asks for nothing.
-CALLER = {"user": "u", "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h", "store": False,
-          "service_tier": "auto", "metadata": {"team": "x"}, "moderation": None, "anything": None}  # fmt: skip
+CALLER = {
+    "user": "u",
+    "safety_identifier": "s",
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "store": False,
+    "service_tier": "auto",
+    "metadata": {"team": "x"},
+    "moderation": None,
+    "anything": None,
+}
 NEUTRAL: dict[str, dict[str, Any]] = {
     CHAT: CALLER | {
         "stream_options": {"include_usage": True, "include_obfuscation": False}, "n": 1, "stop": None, "tools": None,
@@ -517,10 +527,23 @@ async def test_the_openai_package_is_understood_with_all_that_it_may_send(plain:
         {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
     ]
     first = await client.chat.completions.create(
-        model="m", messages=messages, user="u", metadata={"a": "b"}, store=False, service_tier="auto", n=1, logit_bias={},
-        frequency_penalty=0, presence_penalty=0, seed=3, parallel_tool_calls=True, prompt_cache_key="k", safety_identifier="s",
-        reasoning_effort="low", extra_body={"top_k": 5},
-    )  # fmt: skip
+        model="m",
+        messages=messages,
+        user="u",
+        metadata={"a": "b"},
+        store=False,
+        service_tier="auto",
+        n=1,
+        logit_bias={},
+        frequency_penalty=0,
+        presence_penalty=0,
+        seed=3,
+        parallel_tool_calls=True,
+        prompt_cache_key="k",
+        safety_identifier="s",
+        reasoning_effort="low",
+        extra_body={"top_k": 5},
+    )
     assert plain.engine.calls[-1]["parameters"]["top_k"] == 5
     # An answer goes back into the conversation as it came.
     answered: Any = [*messages, first.choices[0].message.model_dump(), {"role": "user", "content": "And?"}]

@@ -16,9 +16,11 @@ def obeyed(text: str) -> list[str]:
     """Characters that a terminal obeys or that reorder a line; told by Unicode's tables, not by our expression."""
     bidi = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     return [
-        c for c in text
-        if (unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} and c not in "\n\t") or unicodedata.bidirectional(c) in bidi
-    ]  # fmt: skip
+        c
+        for c in text
+        if (unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} and c not in "\n\t")
+        or unicodedata.bidirectional(c) in bidi
+    ]
 
 
 @given(ANY_TEXT)

@@ -52,8 +52,11 @@ def foreground(sample: Workspace, supervisor: ServerSupervisor) -> Iterator[tupl
     process = subprocess.Popen(
         # The tests themselves may run where a hangup is ignored.
         ["env", "--default-signal=HUP", *command(sample, *SERVE)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
         assert process.stdout is not None
         while not (line := process.stdout.readline()).startswith("key"):

@@ -107,8 +107,10 @@ def test_a_locked_book_names_the_holder(workspace: Workspace, code: str, target:
     Catalogue(workspace).write(lambda book: book.execute("SELECT 1"))
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(workspace.root / target)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(LlmopsError, match=str(holder.pid)) as caught:

@@ -117,18 +117,26 @@ def _tensors(family: str, layers: int, seed: int, vocabulary: int) -> dict[str, 
             else HEAD
         )
         layer = {
-            "attn_q": random(HEADS * head, WIDTH) * np.float32(3), "attn_k": random(KV_HEADS * head, WIDTH) * np.float32(3),
-            "attn_v": random(KV_HEADS * head, WIDTH), "attn_output": random(WIDTH, HEADS * head),
-        }  # fmt: skip
+            "attn_q": random(HEADS * head, WIDTH) * np.float32(3),
+            "attn_k": random(KV_HEADS * head, WIDTH) * np.float32(3),
+            "attn_v": random(KV_HEADS * head, WIDTH),
+            "attn_output": random(WIDTH, HEADS * head),
+        }
         layer |= {name: np.ones(_norm_width(name, head), np.float32) for name in _NORMS[family]}
         if family == "olmo2":
             layer |= {
                 "attn_q_norm": np.ones(HEADS * head, np.float32),
                 "attn_k_norm": np.ones(KV_HEADS * head, np.float32),
             }
-        layer |= _experts(family, random) if family in _EXPERTS else {
-            "ffn_gate": random(FORWARD, WIDTH), "ffn_up": random(FORWARD, WIDTH), "ffn_down": random(WIDTH, FORWARD),
-        }  # fmt: skip
+        layer |= (
+            _experts(family, random)
+            if family in _EXPERTS
+            else {
+                "ffn_gate": random(FORWARD, WIDTH),
+                "ffn_up": random(FORWARD, WIDTH),
+                "ffn_down": random(WIDTH, FORWARD),
+            }
+        )
         found |= {f"blk.{n}.{name}.weight": tensor for name, tensor in layer.items()}
         if family == "gpt-oss":
             found |= {f"blk.{n}.{name}": tensor for name, tensor in _biases(head).items()}
@@ -152,8 +160,13 @@ def _experts(family: str, random: Callable[..., np.ndarray]) -> dict[str, np.nda
 
 def _biases(head: int) -> dict[str, np.ndarray]:
     shapes: dict[str, tuple[int, ...]] = {
-        "attn_q": (HEADS * head,), "attn_k": (KV_HEADS * head,), "attn_v": (KV_HEADS * head,), "attn_output": (WIDTH,),
-        "ffn_gate_inp": (EXPERTS,), "ffn_gate_exps": (EXPERTS, FORWARD), "ffn_up_exps": (EXPERTS, FORWARD),
+        "attn_q": (HEADS * head,),
+        "attn_k": (KV_HEADS * head,),
+        "attn_v": (KV_HEADS * head,),
+        "attn_output": (WIDTH,),
+        "ffn_gate_inp": (EXPERTS,),
+        "ffn_gate_exps": (EXPERTS, FORWARD),
+        "ffn_up_exps": (EXPERTS, FORWARD),
         "ffn_down_exps": (EXPERTS, WIDTH),
-    }  # fmt: skip
+    }
     return {f"{name}.bias": np.zeros(shape, np.float32) for name, shape in shapes.items()}

@@ -36,7 +36,7 @@ def results(values: Sequence[float | None], name: str = "exact", **fields: Any) 
     return [
         Result(case(i, **fields), 0, Answer(text=f"answer {v}"), {name: Score(v, "" if v else "wrong")})
         for i, v in enumerate(values)
-    ]  # fmt: skip
+    ]
 
 
 def made_run(name: str = "a", **manifest: Any) -> EvalRun:

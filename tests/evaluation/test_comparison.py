@@ -20,7 +20,7 @@ from tests.evaluation.conftest import EXACT, case, made_run, results
 def compared(before: list[Any], after: list[Any], **manifest: Any) -> Comparison:
     return compare(
         (made_run("a"), results(before)), (made_run("b", **({"model_sha256": "n"} | manifest)), results(after)), [EXACT]
-    )  # fmt: skip
+    )
 
 
 def test_what_got_worse_comes_first_and_the_verdict_can_be_quoted() -> None:
@@ -186,10 +186,19 @@ def test_the_gate_stops_at_most_one_of_twenty_that_are_not_worse(kind: str) -> N
             change = random.choice([1.0, -1.0, 0.0], 300, p=[0.10, worse, 0.90 - worse])
             before = np.where(change < 0, 1.0, 0.0)
             after = before + change
-        stopped += judge([rule], SUMMARY, compare(
-            (made_run("a"), results(before.tolist())), (made_run("b", model_sha256="n"), results(after.tolist())), [EXACT],
-            resamples=1000,
-        ))[0].outcome == "fail"  # fmt: skip
+        stopped += (
+            judge(
+                [rule],
+                SUMMARY,
+                compare(
+                    (made_run("a"), results(before.tolist())),
+                    (made_run("b", model_sha256="n"), results(after.tolist())),
+                    [EXACT],
+                    resamples=1000,
+                ),
+            )[0].outcome
+            == "fail"
+        )
     # At the margin itself the rate is the level; 1.9 % more is within what 1,000 suites can tell.
     assert stopped / 1000 <= (0.05 if kind == "same" else 0.069), stopped
 

@@ -102,8 +102,10 @@ def sacrebleu_cli(tmp_path: Path, references: list[str], answers: list[str], *ar
     (tmp_path / "sys").write_text("\n".join(answers) + "\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "sys"), "-w", "6", *arguments],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -138,12 +140,13 @@ def test_classification_is_that_of_scikit_learn(pairs: list[tuple[str, str]]) ->
     expected, found = [a for a, _ in pairs], [b for _, b in pairs]
     facts = summary("classification", expected, found).facts
     theirs = {
-        "accuracy": sk.accuracy_score(expected, found), "f1-macro": sk.f1_score(expected, found, average="macro", zero_division=0),
+        "accuracy": sk.accuracy_score(expected, found),
+        "f1-macro": sk.f1_score(expected, found, average="macro", zero_division=0),
         "f1-micro": sk.f1_score(expected, found, average="micro", zero_division=0),
         "precision-macro": sk.precision_score(expected, found, average="macro", zero_division=0),
         "recall-macro": sk.recall_score(expected, found, average="macro", zero_division=0),
         "mcc": sk.matthews_corrcoef(expected, found),
-    }  # fmt: skip
+    }
     assert facts["averages"] == pytest.approx(theirs, abs=1e-12)
     names = sorted(set(expected) | set(found))
     matrix = sk.confusion_matrix(expected, found, labels=names)
@@ -154,13 +157,16 @@ def test_classification_is_that_of_scikit_learn(pairs: list[tuple[str, str]]) ->
 
 def test_classes_are_found_in_answers() -> None:
     metric = make_metric({"type": "classification", "labels": ["card arrival", "card", "top up"]})
-    found = [metric.score(Case(0, "k", expected="card arrival"), Answer(text=t)).detail["found"] for t in (
-        "It is about Card Arrival.", '"top up"', "cardboard", "")]  # fmt: skip
+    found = [
+        metric.score(Case(0, "k", expected="card arrival"), Answer(text=t)).detail["found"]
+        for t in ("It is about Card Arrival.", '"top up"', "cardboard", "")
+    ]
     assert found == ["card arrival", "top up", "(none)", "(none)"]
     inside = make_metric({"type": "classification", "field": "intent"})
     assert inside.score(Case(0, "k", expected='{"intent": "a"}'), Answer(text='{"intent": "b"}')).detail == {
-        "expected": "a", "found": "b"
-    }  # fmt: skip
+        "expected": "a",
+        "found": "b",
+    }
 
 
 def test_multiple_choice_and_calibration() -> None:
@@ -170,9 +176,11 @@ def test_multiple_choice_and_calibration() -> None:
     assert make_metric({"type": "choice", "normalise": True}).score(case, answer).value == 1
     calibration = make_metric("calibration")
     scores = [
-        calibration.score(Case(i, str(i), expected="a", choices=("a", "b")), Answer(choice_logprobs=(math.log(p), math.log(1 - p))))
+        calibration.score(
+            Case(i, str(i), expected="a", choices=("a", "b")), Answer(choice_logprobs=(math.log(p), math.log(1 - p)))
+        )
         for i, p in enumerate([0.9, 0.9, 0.9, 0.4, 0.6])
-    ]  # fmt: skip
+    ]
     confidence, right = [0.9, 0.9, 0.9, 0.6, 0.6], [1, 1, 1, 0, 1]
     found = calibration.summarise(scores)
     # Two bins: 0.9 with all right, 0.6 with half right.

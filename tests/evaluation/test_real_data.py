@@ -19,10 +19,18 @@ pytestmark = [
 
 
 def test_gsm8k(llmops: Llmops, tmp_path: Path) -> None:
-    (tmp_path / "gsm8k.yaml").write_text(json.dumps({
-        "cases": str(DATA / "gsm8k" / "test.jsonl"), "variables": {"question": "question"}, "expected": "answer", "prompt": "gsm8k",
-        "parameters": {"temperature": 0, "max_tokens": 64}, "metrics": ["numeric", "bleu", "rouge", "chrf", "token-f1"],
-    }))  # fmt: skip
+    (tmp_path / "gsm8k.yaml").write_text(
+        json.dumps(
+            {
+                "cases": str(DATA / "gsm8k" / "test.jsonl"),
+                "variables": {"question": "question"},
+                "expected": "answer",
+                "prompt": "gsm8k",
+                "parameters": {"temperature": 0, "max_tokens": 64},
+                "metrics": ["numeric", "bleu", "rouge", "chrf", "token-f1"],
+            }
+        )
+    )
     llmops.run("prompt", "save", "gsm8k", "--text", "{{question}}\nEnd with #### and the number.")
     found = llmops.run("eval", "run", str(tmp_path / "gsm8k.yaml"), "--model", "support-base")
     assert found["cases"] == 1319
@@ -35,17 +43,27 @@ def test_gsm8k(llmops: Llmops, tmp_path: Path) -> None:
 def test_banking77(llmops: Llmops, tmp_path: Path) -> None:
     labels = json.loads((DATA / "banking77" / "categories.json").read_text())
     body = {
-        "cases": str(DATA / "banking77" / "test.csv"), "variables": {"text": "text"}, "expected": "category", "prompt": "banking",
+        "cases": str(DATA / "banking77" / "test.csv"),
+        "variables": {"text": "text"},
+        "expected": "category",
+        "prompt": "banking",
         "parameters": {"temperature": 0, "max_tokens": 16},
-    }  # fmt: skip
+    }
     metrics = [
         {"type": "classification", "labels": labels},
         {"type": "classification", "average": "mcc", "labels": labels},
     ]
     (tmp_path / "banking.yaml").write_text(json.dumps(body | {"metrics": metrics, "slices": {"category": "category"}}))
-    (tmp_path / "choices.yaml").write_text(json.dumps(body | {
-        "limit": 30, "choices": labels, "metrics": ["choice", {"type": "choice", "normalise": True}, "calibration"],
-    }))  # fmt: skip
+    (tmp_path / "choices.yaml").write_text(
+        json.dumps(
+            body
+            | {
+                "limit": 30,
+                "choices": labels,
+                "metrics": ["choice", {"type": "choice", "normalise": True}, "calibration"],
+            }
+        )
+    )
     llmops.run("prompt", "save", "banking", "--text", "Which kind of request is this? {{text}}")
     found = llmops.run("eval", "run", str(tmp_path / "banking.yaml"), "--model", "support-base")
     assert found["cases"] == 3080

@@ -83,8 +83,11 @@ def test_a_matrix_is_a_run_for_each_column(llmops: Llmops, tmp_path: Path) -> No
         "eval", "run", suite, "--model", "support-base", "--model", "support-base-q4", "--prompt", "triage"
     )
     assert [(r["model"], r["parameters"]["max_tokens"]) for r in made["runs"]] == [
-        ("support-base", 4), ("support-base", 8), ("support-base-q4", 4), ("support-base-q4", 8)
-    ]  # fmt: skip
+        ("support-base", 4),
+        ("support-base", 8),
+        ("support-base-q4", 4),
+        ("support-base-q4", 8),
+    ]
 
 
 def test_repeats_chains_choices_variations_and_early_stops(llmops: Llmops, tmp_path: Path) -> None:
@@ -108,10 +111,20 @@ def test_repeats_chains_choices_variations_and_early_stops(llmops: Llmops, tmp_p
     llmops.run("eval", "run", chained, "--model", "support-base")
     assert store.get("chained-1").manifest["prompt"] == ["triage@3", "second@1"]
     choices = ["refund", "delivery", "cancel", "invoice", "exchange"]
-    chosen = llmops.run("eval", "run", write(
-        tmp_path, "chosen", limit=6, expected="messages[2].content.intent", choices=choices,
-        metrics=["choice", {"type": "choice", "normalise": True}, "calibration"],
-    ), "--model", "support-base")  # fmt: skip
+    chosen = llmops.run(
+        "eval",
+        "run",
+        write(
+            tmp_path,
+            "chosen",
+            limit=6,
+            expected="messages[2].content.intent",
+            choices=choices,
+            metrics=["choice", {"type": "choice", "normalise": True}, "calibration"],
+        ),
+        "--model",
+        "support-base",
+    )
     assert set(chosen["metrics"]) >= {"choice", "choice-norm", "calibration"}
     result = read_results(store.get("chosen-1").results)[0]
     assert len(result.answer.choice_logprobs) == 5
@@ -171,8 +184,10 @@ def check_kills(workspace: Workspace, points: list[int]) -> None:
         store.save_suite(check_suite(body, "whole")), store.columns(check_suite(body, "whole"), ["support-base"])
     )[0]
     assert settled(store, whole.name) == "done"
-    expected = {r.case.key: (r.answer.text, {n: s.value for n, s in r.scores.items() if n not in {"latency", "tokens-per-s"}})
-                for r in read_results(store.get(whole.name).results)}  # fmt: skip
+    expected = {
+        r.case.key: (r.answer.text, {n: s.value for n, s in r.scores.items() if n not in {"latency", "tokens-per-s"}})
+        for r in read_results(store.get(whole.name).results)
+    }
     killed = 0
     for number, point in enumerate(points):
         # Each with a cap of its own on tokens, so that nothing comes from the cache of another; far above any answer.
@@ -187,8 +202,13 @@ def check_kills(workspace: Workspace, points: list[int]) -> None:
         assert settled(store, run.name) == "done", store.state(store.get(run.name)).as_dict()
         lines = [json.loads(line)["case"]["key"] for line in store.get(run.name).results.read_text().splitlines()]
         assert len(lines) == len(set(lines)) == 120
-        found = {r.case.key: (r.answer.text, {n: s.value for n, s in r.scores.items() if n not in {"latency", "tokens-per-s"}})
-                 for r in read_results(store.get(run.name).results)}  # fmt: skip
+        found = {
+            r.case.key: (
+                r.answer.text,
+                {n: s.value for n, s in r.scores.items() if n not in {"latency", "tokens-per-s"}},
+            )
+            for r in read_results(store.get(run.name).results)
+        }
         assert found == expected
     assert killed >= len(points) * 3 // 4, killed
 

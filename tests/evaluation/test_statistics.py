@@ -106,7 +106,7 @@ def _score(wins: int, losses: int, n: int, d: float) -> float:
         parts = ((wins, q + d), (losses, q), (n - wins - losses, 1 - 2 * q - d))
         return sum(k * math.log(p) if k else 0.0 for k, p in parts if k == 0 or p > 0) + (
             -math.inf if any(p < 0 or (k and p <= 0) for k, p in parts) else 0.0
-        )  # fmt: skip
+        )
 
     low, high = max(0.0, -d), (1 - d) / 2
     for _ in range(200):

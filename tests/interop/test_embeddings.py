@@ -54,9 +54,14 @@ def test_an_encoder_embeds_as_transformers_does(tmp_path: Path) -> None:
     torch.manual_seed(0)
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(195))]
     config = BertConfig(
-        vocab_size=len(words), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
-        max_position_embeddings=256, initializer_range=0.2,
-    )  # fmt: skip
+        vocab_size=len(words),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=256,
+        initializer_range=0.2,
+    )
     model = BertModel(config, add_pooling_layer=False).eval()
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
     path = write_bert(tmp_path / "bert.gguf", config.to_dict(), tensors, words, exact=True)

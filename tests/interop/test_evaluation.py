@@ -46,10 +46,19 @@ def test_multiple_choice(workspace: Workspace, tmp_path: Path, monkeypatch: pyte
     llmops = Llmops(workspace)
     llmops.run("prompt", "save", "plain", "--text", "{{q}}")
     suite = tmp_path / "ours.yaml"
-    suite.write_text(json.dumps({
-        "cases": str(tmp_path / "rows.jsonl"), "variables": {"q": "q"}, "choices": "choices", "expected": "answer",
-        "prompt": "plain", "raw": True, "metrics": ["choice", {"type": "choice", "normalise": True}],
-    }))  # fmt: skip
+    suite.write_text(
+        json.dumps(
+            {
+                "cases": str(tmp_path / "rows.jsonl"),
+                "variables": {"q": "q"},
+                "choices": "choices",
+                "expected": "answer",
+                "prompt": "plain",
+                "raw": True,
+                "metrics": ["choice", {"type": "choice", "normalise": True}],
+            }
+        )
+    )
     with serve(workspace, "tiny", context=512, precision="exact") as served:
         monkeypatch.setenv("OPENAI_API_KEY", served.key)
         arguments = (
@@ -65,8 +74,10 @@ def test_multiple_choice(workspace: Workspace, tmp_path: Path, monkeypatch: pyte
         for r, s in zip(found, theirs["samples"]["mc"], strict=True)
         for a, b in zip(r.answer.choice_logprobs, s["resps"], strict=True)
     )
-    report(f"multiple choice on 40 sentences: acc {ours['metrics']['choice']['mean']}, acc_norm "
-           f"{ours['metrics']['choice-norm']['mean']}, as lm-eval's; worst log-likelihood off by {worst:.1e} nats")  # fmt: skip
+    report(
+        f"multiple choice on 40 sentences: acc {ours['metrics']['choice']['mean']}, acc_norm "
+        f"{ours['metrics']['choice-norm']['mean']}, as lm-eval's; worst log-likelihood off by {worst:.1e} nats"
+    )
     assert worst < 1e-3
 
 
@@ -90,7 +101,7 @@ def test_perplexity(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.Mo
         theirs = harness(tmp_path, "out", "--model", "local-completions", "--model_args", arguments, "--tasks", "ppl")
         ours = Llmops(workspace).run(
             "eval", "perplexity", "--model", "tiny", "--file", str(tmp_path / "text.txt"), "--window", "256"
-        )  # fmt: skip
+        )
     expected = theirs["results"]["ppl"]["bits_per_byte,none"]
     report(f"bits per byte over {ours['tokens']} tokens: {ours['bits_per_byte']:.6f}, lm-eval {expected:.6f}")
     assert ours["bits_per_byte"] == pytest.approx(expected, abs=1e-4)

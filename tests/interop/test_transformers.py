@@ -93,9 +93,13 @@ def test_greedy_text_agrees_with_transformers(workspace: Workspace, tmp_path: Pa
             ours = answer["choices"][0]["logprobs"]["token_ids"]
             with torch.no_grad():
                 theirs = model.generate(
-                    torch.tensor([prompt]), max_new_tokens=24, min_new_tokens=24, do_sample=False, eos_token_id=None,
+                    torch.tensor([prompt]),
+                    max_new_tokens=24,
+                    min_new_tokens=24,
+                    do_sample=False,
+                    eos_token_id=None,
                     attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-                )[0, len(prompt) :].tolist()  # fmt: skip
+                )[0, len(prompt) :].tolist()
             assert ours == theirs
 
 

@@ -27,13 +27,26 @@ BEGAN = float(int(time.time()) - 8 * 86_400)
 
 def fill_traces(workspace: Workspace, count: int, start: int = 0) -> None:
     journal = Journal(workspace)
-    journal.append_many([
-        ("request", f"run_{n:06d}", {
-            "started_at": BEGAN + n, "model": "support-base", "prompt": "triage", "prompt_version": 1,
-            "messages": [{"role": "user", "content": f"question {n}"}], "output": f"answer {n}", "finish_reason": "stop",
-            "parameters": {}, "total_ms": 5.0,
-        }) for n in range(start, start + count)
-    ])  # fmt: skip
+    journal.append_many(
+        [
+            (
+                "request",
+                f"run_{n:06d}",
+                {
+                    "started_at": BEGAN + n,
+                    "model": "support-base",
+                    "prompt": "triage",
+                    "prompt_version": 1,
+                    "messages": [{"role": "user", "content": f"question {n}"}],
+                    "output": f"answer {n}",
+                    "finish_reason": "stop",
+                    "parameters": {},
+                    "total_ms": 5.0,
+                },
+            )
+            for n in range(start, start + count)
+        ]
+    )
     journal.close()
 
 

@@ -51,8 +51,11 @@ class ForkedCommands:
         """``before``: a command line that starts it, such as one that drops rights."""
         self._process = subprocess.Popen(
             [*before, sys.executable, "-m", "tests.keeping.forked_cli"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
 
     def run(self, *arguments: str, seconds: float = 120.0) -> Done:
         """Run one command line."""

@@ -181,8 +181,11 @@ def test_a_full_disk_keeps_the_older_backup(lived: Workspace, tmp_path: Path) ->
     path = tmp_path / "b.tar"
     path.write_text("the older one")
     done = subprocess.run(
-        [sys.executable, "-c", code, "--workspace", str(lived.root), "backup", str(path)], capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [sys.executable, "-c", code, "--workspace", str(lived.root), "backup", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "no space left" in done.stderr
     assert path.read_text() == "the older one"

@@ -70,8 +70,10 @@ class Trial:
     def run(self, *command: str) -> Done:
         """One command; what it says must be clear, whatever it met."""
         given = {
-            "{out}": str(self.place / "out" / "out"), "{more}": str(self.place / "more.jsonl"), "{job}": self.whole.job,
-        }  # fmt: skip
+            "{out}": str(self.place / "out" / "out"),
+            "{more}": str(self.place / "more.jsonl"),
+            "{job}": self.whole.job,
+        }
         arguments = list(command)
         for sign, text in given.items():
             arguments = [one.replace(sign, text) for one in arguments]

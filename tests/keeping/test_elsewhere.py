@@ -85,9 +85,12 @@ def test_what_is_deleted_is_in_no_byte_wherever_it_was(lived: Workspace) -> None
     seal(lived)
     shown = plan_trace_removal(lived, TraceFilter.parse(MARK, 0.0))
     assert set(shown.files) == {
-        "logs/refused-0011-7.json", "workspace.duckdb.wal.corrupt-20260101-000000-1", "journal.db-wal.lost-20260101-000000",
-        "runs/job_old/output.log", "logs/server-x.log.1",
-    }  # fmt: skip
+        "logs/refused-0011-7.json",
+        "workspace.duckdb.wal.corrupt-20260101-000000-1",
+        "journal.db-wal.lost-20260101-000000",
+        "runs/job_old/output.log",
+        "logs/server-x.log.1",
+    }
     assert files_with(lived.root, MARK), "planning changes nothing"
     done = remove_traces(lived, TraceFilter.parse(MARK, 0.0))
     assert (done.files, done.answers) == (shown.files, 2)
@@ -157,8 +160,11 @@ def test_what_stays_is_named_with_what_to_do(lived: Workspace, tmp_path: Path, m
     ask_now = TraceFilter.parse(MARK, 0.0)
     staying = "\n".join(remove_traces(lived, ask_now).staying)
     for told in (
-        f"llmops data remove {made.ref}", "runs/job_old/results.jsonl (llmops job remove job_old)", backup, "(draft",
-    ):  # fmt: skip
+        f"llmops data remove {made.ref}",
+        "runs/job_old/results.jsonl (llmops job remove job_old)",
+        backup,
+        "(draft",
+    ):
         assert told in staying, told
 
 

@@ -39,9 +39,16 @@ def chain(sample: Workspace, tmp_path: Path) -> Workspace:
     catalogue.write(lambda book: record_edges(book, output=base.sha256, kind="train", recipe="r", inputs=[data.sha256]))
     for number in range(MANY + 5):
         body: dict[str, Any] = {
-            "started_at": 1.0 + number, "model": served.name, "model_sha256": served.sha256, "prompt": "chained",
-            "prompt_version": prompt.number, "messages": [], "output": "x", "finish_reason": "stop", "parameters": {},
-        }  # fmt: skip
+            "started_at": 1.0 + number,
+            "model": served.name,
+            "model_sha256": served.sha256,
+            "prompt": "chained",
+            "prompt_version": prompt.number,
+            "messages": [],
+            "output": "x",
+            "finish_reason": "stop",
+            "parameters": {},
+        }
         journal.append("request", f"run_chain{number:03d}", body)
     return sample
 

@@ -68,8 +68,10 @@ def files_of(workspace: Workspace) -> set[str]:
 def llmops(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), *arguments],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("damage", [remove, empty, halve, folder])
@@ -157,10 +159,15 @@ def test_whoever_has_it_open_when_it_goes_is_told_and_makes_no_ghost(
     away(sample.root)
     event = {"started_at": 1.0, "model": "m", "output": "", "finish_reason": "stop"}
     for use in (
-        journal.draft_keys, lambda: journal.save_draft("d", {"text": "after"}), lambda: journal.append("request", "r", event),
-        lambda: catalogue.read(lambda _book: None), lambda: catalogue.write(lambda book: book.execute("SELECT 1")),
-        lambda: JobLauncher(sample).place().__enter__(), history.alerts, lambda: note_and_flush(history),
-    ):  # fmt: skip
+        journal.draft_keys,
+        lambda: journal.save_draft("d", {"text": "after"}),
+        lambda: journal.append("request", "r", event),
+        lambda: catalogue.read(lambda _book: None),
+        lambda: catalogue.write(lambda book: book.execute("SELECT 1")),
+        lambda: JobLauncher(sample).place().__enter__(),
+        history.alerts,
+        lambda: note_and_flush(history),
+    ):
         with pytest.raises(LlmopsError):
             use()
         assert not sample.root.exists()
@@ -254,8 +261,11 @@ def test_what_a_lost_book_left_is_put_aside(sample: Workspace) -> None:
 def test_nothing_is_made_where_nobody_can_be_asked(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "llmops_tui", "--workspace", str(tmp_path / "none")],
-        input="\n", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        input="\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert not (tmp_path / "none").exists()
 

@@ -118,9 +118,16 @@ def _execute(sql: str, *values: object) -> Callable[[Any], Any]:
 
 def test_a_shape_is_told_by_where_it_differs() -> None:
     summary = {
-        "metrics": {"exact": {"mean": 0.5, "low": None, "high": None, "n": "many", "unusable": 0, "method": "t", "binary": True}},
-        "cases": 1, "answers": 1, "cached": 0, "errors": 0, "costs": {}, "variations": [],
-    }  # fmt: skip
+        "metrics": {
+            "exact": {"mean": 0.5, "low": None, "high": None, "n": "many", "unusable": 0, "method": "t", "binary": True}
+        },
+        "cases": 1,
+        "answers": 1,
+        "cached": 0,
+        "errors": 0,
+        "costs": {},
+        "variations": [],
+    }
     with pytest.raises(LlmopsError, match=r"row run-1: summary .*metrics\.exact\.n is a text"):
         kept("evaluation_runs", "summary", "run-1", json.dumps(summary))
     summary["metrics"]["exact"]["n"] = 3  # type: ignore[index]

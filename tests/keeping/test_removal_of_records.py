@@ -30,12 +30,24 @@ EVERYTHING = TraceFilter.parse("", 0.0)
 
 def ask(workspace: Workspace, count: int, at: float = 1_796_000_000.0) -> None:
     journal = Journal(workspace)
-    journal.append_many([
-        ("request", f"run_x{n:05d}", {
-            "started_at": at + n, "model": "support-base", "finish_reason": "stop", "total_ms": 5.0, "parameters": {},
-            "messages": [{"role": "user", "content": f"{MARK} {n}"}], "output": f"an answer about {MARK} {n} " * 20,
-        }) for n in range(count)
-    ])  # fmt: skip
+    journal.append_many(
+        [
+            (
+                "request",
+                f"run_x{n:05d}",
+                {
+                    "started_at": at + n,
+                    "model": "support-base",
+                    "finish_reason": "stop",
+                    "total_ms": 5.0,
+                    "parameters": {},
+                    "messages": [{"role": "user", "content": f"{MARK} {n}"}],
+                    "output": f"an answer about {MARK} {n} " * 20,
+                },
+            )
+            for n in range(count)
+        ]
+    )
     journal.close()
 
 

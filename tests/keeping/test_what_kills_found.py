@@ -229,10 +229,12 @@ def test_an_erasure_that_was_cut_off_is_told_and_ended(lived: Workspace, monkeyp
 def test_what_a_kill_left_half_of_a_book_is_cleared_away(workspace: Workspace) -> None:
     Catalogue(workspace).write(lambda book: book.execute("SELECT 1"))
     left = [
-        workspace.root / ".workspace.duckdb.anew", workspace.root / ".workspace.duckdb.anew.wal",
-        workspace.backups / ".workspace-schema6-20260101-000000.duckdb.tmp", workspace.models / ".mine.gguf.part",
+        workspace.root / ".workspace.duckdb.anew",
+        workspace.root / ".workspace.duckdb.anew.wal",
+        workspace.backups / ".workspace-schema6-20260101-000000.duckdb.tmp",
+        workspace.models / ".mine.gguf.part",
         workspace.datasets / "rejected" / "dsv_1.part",
-    ]  # fmt: skip
+    ]
     (workspace.datasets / "rejected").mkdir()
     for path in left:
         path.write_text("half")

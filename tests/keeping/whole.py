@@ -99,12 +99,18 @@ def _trained(workspace: Workspace) -> str:
         lambda book: book.execute(
             "INSERT INTO training_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                "mine-1", recipe.model_dump_json(), job.id, "0" * 64, json.dumps([["more@1", "0" * 64]]),
-                json.dumps({"beside": False, "make_room": False, "force": False}), json.dumps({"model": None}),
-                1_795_000_000.0, 1_795_000_100.0,
+                "mine-1",
+                recipe.model_dump_json(),
+                job.id,
+                "0" * 64,
+                json.dumps([["more@1", "0" * 64]]),
+                json.dumps({"beside": False, "make_room": False, "force": False}),
+                json.dumps({"model": None}),
+                1_795_000_000.0,
+                1_795_000_100.0,
             ],
         )
-    )  # fmt: skip
+    )
     folder = store.get("mine-1").folder
     folder.mkdir(parents=True)
     recorder = Recorder(folder)

@@ -132,8 +132,14 @@ async def test_what_was_seen_long_ago_is_not_told_as_what_is(workspace: Workspac
     clock = FakeClock(NOON)
     recorder = Recorder(workspace, gpus=GpuSampler([NvidiaSource(FakeNvml.session(), clock)]), clock=clock, ticks=clock)
     options = ServerOptions(
-        workspace=str(workspace.root), model="monitor", path="", sha256="", socket="", key="k", chat_template=None,
-    )  # fmt: skip
+        workspace=str(workspace.root),
+        model="monitor",
+        path="",
+        sha256="",
+        socket="",
+        key="k",
+        chat_template=None,
+    )
     transport = httpx.ASGITransport(app=application(recorder, options))
     head = {"Authorization": "Bearer k"}
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=head) as client:
@@ -160,9 +166,21 @@ def test_the_dashboard_names_only_series_that_exist(moment: Moment) -> None:
 
 def test_the_address_asks_for_a_key_and_answers_prometheus(workspace: Workspace) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", "monitor", "--serve", "--port", "0"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "llmops_tui",
+            "--workspace",
+            str(workspace.root),
+            "--json",
+            "monitor",
+            "--serve",
+            "--port",
+            "0",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
@@ -192,10 +210,25 @@ def test_the_address_is_encrypted_where_a_certificate_is_given(workspace: Worksp
     alone = llmops.run("monitor", "--serve", "--port", str(port), "--tls-cert", str(certificate), code=3)
     assert alone["error"]["code"] == "bad_certificate"
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", "monitor", "--serve",
-         "--port", str(port), "--tls-cert", str(certificate), "--tls-key", str(key)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "llmops_tui",
+            "--workspace",
+            str(workspace.root),
+            "--json",
+            "monitor",
+            "--serve",
+            "--port",
+            str(port),
+            "--tls-cert",
+            str(certificate),
+            "--tls-key",
+            str(key),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())

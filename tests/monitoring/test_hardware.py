@@ -53,7 +53,17 @@ def test_what_is_not_told_is_missing_and_never_zero() -> None:
     assert gpu.fan is None
     assert other.processes == ()
     assert gpu.link.received is None
-    nvml.fails = dict.fromkeys(("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetPowerUsage", "nvmlDeviceGetTemperature", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetClockInfo"), pynvml.NVML_ERROR_NOT_SUPPORTED)  # fmt: skip
+    nvml.fails = dict.fromkeys(
+        (
+            "nvmlDeviceGetUtilizationRates",
+            "nvmlDeviceGetPowerUsage",
+            "nvmlDeviceGetTemperature",
+            "nvmlDeviceGetMemoryInfo",
+            "nvmlDeviceGetCurrentClocksEventReasons",
+            "nvmlDeviceGetClockInfo",
+        ),
+        pynvml.NVML_ERROR_NOT_SUPPORTED,
+    )
     (gpu, _) = source(nvml).look().gpus
     assert (gpu.utilisation, gpu.power, gpu.temperature, gpu.memory_used, gpu.throttled, gpu.clock) == (None,) * 6
     assert gpu.trouble == ""
@@ -270,8 +280,25 @@ def test_a_driver_that_fails_makes_no_gpu_disappear() -> None:
 @pytest.mark.parametrize("value", [2**32 - 1, 2**64 - 1])
 def test_all_bits_set_is_no_value(value: int) -> None:
     nvml = FakeNvml.session()
-    for name in ("power", "power_limit", "energy", "temperature", "fan", "clock", "clock_limit", "memory_clock", "memory_clock_limit",
-                 "bus_width", "reasons", "received", "sent", "generation", "width", "ecc_corrected", "ecc_uncorrected"):  # fmt: skip
+    for name in (
+        "power",
+        "power_limit",
+        "energy",
+        "temperature",
+        "fan",
+        "clock",
+        "clock_limit",
+        "memory_clock",
+        "memory_clock_limit",
+        "bus_width",
+        "reasons",
+        "received",
+        "sent",
+        "generation",
+        "width",
+        "ecc_corrected",
+        "ecc_uncorrected",
+    ):
         nvml.frames[0]["gpus"][0][name] = value
     nvml.frames[0]["gpus"][0] |= {"rates": [value, value], "memory": [value, value], "processes": [[5, value]]}
     gpus = source(nvml)
@@ -279,9 +306,10 @@ def test_all_bits_set_is_no_value(value: int) -> None:
     gpus.look_slowly()
     (gpu, other) = gpus.look(processes=True).gpus
     told = {
-        name: kept for name, kept in (asdict(gpu) | asdict(gpu.link)).items()
+        name: kept
+        for name, kept in (asdict(gpu) | asdict(gpu.link)).items()
         if isinstance(kept, (int, float)) and not isinstance(kept, bool) and name not in {"index", "xids"}
-    }  # fmt: skip
+    }
     assert told == {}
     assert gpu.throttled is None
     assert gpu.processes[0].memory is None
@@ -313,9 +341,10 @@ class Divided(FakeNvml):
             return f"part{arguments[1]}"
         if isinstance(handle, str) and handle.startswith("part"):
             part = {
-                "nvmlDeviceGetName": "NVIDIA H200 MIG 1g.18gb", "nvmlDeviceGetUUID": f"MIG-{handle}",
+                "nvmlDeviceGetName": "NVIDIA H200 MIG 1g.18gb",
+                "nvmlDeviceGetUUID": f"MIG-{handle}",
                 "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=9e9, total=18e9),
-            }  # fmt: skip
+            }
             return part[name]
         if handle == 0 and name == "nvmlDeviceGetUtilizationRates":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -328,8 +357,9 @@ def test_the_parts_of_a_divided_gpu_are_seen_each() -> None:
     assert whole.instances == ()
     assert divided.utilisation is None
     assert [(p.index, p.name, p.uuid, p.memory_used) for p in divided.instances] == [
-        (0, "1g.18gb", "MIG-part0", 9_000_000_000), (4, "1g.18gb", "MIG-part4", 9_000_000_000)
-    ]  # fmt: skip
+        (0, "1g.18gb", "MIG-part0", 9_000_000_000),
+        (4, "1g.18gb", "MIG-part4", 9_000_000_000),
+    ]
     found = of_gpus([divided])
     assert found["gpu0.0.memory"] == found["gpu0.4.memory"] == 50
 

@@ -30,10 +30,22 @@ SLOW = Rule(name="slow", series="latency.m.first.p95", above=100)
 
 
 def ask(journal: Journal, key: str, at: float, **more: object) -> None:
-    journal.append("request", key, {
-        "started_at": at, "model": "m", "output": "x", "finish_reason": "stop", "ttft_ms": 5.0, "total_ms": 900.0,
-        "completion_tokens": 3, "messages": [], "parameters": {}, **more,
-    })  # fmt: skip
+    journal.append(
+        "request",
+        key,
+        {
+            "started_at": at,
+            "model": "m",
+            "output": "x",
+            "finish_reason": "stop",
+            "ttft_ms": 5.0,
+            "total_ms": 900.0,
+            "completion_tokens": 3,
+            "messages": [],
+            "parameters": {},
+            **more,
+        },
+    )
 
 
 def test_an_incident_has_all_that_was_going_on_and_nothing_else(
@@ -63,13 +75,17 @@ def test_an_incident_has_all_that_was_going_on_and_nothing_else(
     told = [(entry.kind, entry.text) for entry in found.entries]
     assert found.entries == tuple(sorted(found.entries, key=lambda entry: entry.at))
     assert [text for kind, text in told if kind == "job"] == [
-        "into began", "in began", "into failed: no memory", "in failed: no memory"
-    ]  # fmt: skip
+        "into began",
+        "in began",
+        "into failed: no memory",
+        "in failed: no memory",
+    ]
     assert [text for kind, text in told if kind == "alert"] == [other.text, alert.text, "slow: over"]
     assert [text for kind, text in told if kind == "prompt"] == [f"p@{version.number} was written: calmer"]
     assert {(each.model, each.who, each.requests, each.failed) for each in found.traffic} == {
-        ("m", "here", 31, 0), ("n", "here", 1, 1)
-    }  # fmt: skip
+        ("m", "here", 31, 0),
+        ("n", "here", 1, 1),
+    }
     requests = [entry.of for entry in found.entries if entry.kind == "request"]
     # All that failed, and of the others the longest.
     assert len(requests) == 6
@@ -100,9 +116,11 @@ def test_whose_key_it_was_is_told_where_it_is_known(
     workspace: Workspace, journal: Journal, catalogue: Catalogue
 ) -> None:
     clients = {
-        "here": None, "no key": '{"key": null, "metadata": {}}', "unknown": "5",
+        "here": None,
+        "no key": '{"key": null, "metadata": {}}',
+        "unknown": "5",
         "key ab12cd34": '{"key": "ab12cd34", "metadata": {"user": "somebody else"}}',
-    }  # fmt: skip
+    }
     for who in clients:
         ask(journal, who, NOON)
     fold(catalogue, journal)
@@ -141,9 +159,13 @@ def test_of_many_requests_those_that_failed_first_and_the_longest_are_shown_and_
     for number in range(100):
         failed = number % 2
         ask(
-            journal, f"run_{number:03}", NOON + number, total_ms=float(number), error="e" if failed else None,
+            journal,
+            f"run_{number:03}",
+            NOON + number,
+            total_ms=float(number),
+            error="e" if failed else None,
             finish_reason="error" if failed else "stop",
-        )  # fmt: skip
+        )
     found = incident_of(Alert(SLOW, "x", NOON, 900.0), history, catalogue, journal, NOON + 200)
     shown = [entry.of for entry in found.entries if entry.kind == "request"]
     assert shown == [f"run_{n:03}" for n in (*range(1, 40, 2), *range(95, 100))]

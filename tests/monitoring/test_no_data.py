@@ -512,10 +512,13 @@ def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspa
     latencies = Latencies()
     latencies.observe(journal.timings_after(0)[0], 5.0)
     known = (
-        series.of_host(moment.host) | series.of_gpus(moment.gpus.gpus) | series.of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])
-        | happenings.Recent().of_gpus(moment.gpus.gpus, 0.0) | series.of_latencies(latencies, 5.0)
+        series.of_host(moment.host)
+        | series.of_gpus(moment.gpus.gpus)
+        | series.of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])
+        | happenings.Recent().of_gpus(moment.gpus.gpus, 0.0)
+        | series.of_latencies(latencies, 5.0)
         | happenings.of_jobs(JobStore(journal).all(), [])
-    )  # fmt: skip
+    )
     for rule in DEFAULT_RULES:
         assert fnmatch.filter(known, rule.series), rule
     assert replace(moment).host.disk_free

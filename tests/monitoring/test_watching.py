@@ -44,10 +44,21 @@ SIZES = st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=300)
 def request(
     journal: Journal, key: str, at: float, *, ms: float = 100.0, model: str = "m", failed: bool = False
 ) -> None:
-    journal.append("request", key, {
-        "started_at": at, "model": model, "output": "x", "finish_reason": "error" if failed else "stop", "ttft_ms": ms / 4,
-        "total_ms": ms, "completion_tokens": 11, "messages": [], "parameters": {},
-    })  # fmt: skip
+    journal.append(
+        "request",
+        key,
+        {
+            "started_at": at,
+            "model": model,
+            "output": "x",
+            "finish_reason": "error" if failed else "stop",
+            "ttft_ms": ms / 4,
+            "total_ms": ms,
+            "completion_tokens": 11,
+            "messages": [],
+            "parameters": {},
+        },
+    )
 
 
 # ── percentiles ──
@@ -454,9 +465,20 @@ def simulate(requests: int, seed: int) -> None:
     for second in range(0, 86_400, 10):
         clock.now = NOON + second
         while place < requests and ended[place] <= second:
-            latencies.observe(Timing(
-                place, "", NOON + float(ended[place]), "m", float(total[place]) / 3, 4.0, float(total[place]), 10, int(failed[place])
-            ), NOON + float(ended[place]))  # fmt: skip
+            latencies.observe(
+                Timing(
+                    place,
+                    "",
+                    NOON + float(ended[place]),
+                    "m",
+                    float(total[place]) / 3,
+                    4.0,
+                    float(total[place]),
+                    10,
+                    int(failed[place]),
+                ),
+                NOON + float(ended[place]),
+            )
             place += 1
         alerts = engine.step(clock.now, of_latencies(latencies, clock.now))
         told += [(a.rule.name, "raised" if a.cleared_at is None else "cleared", second) for a in alerts]
@@ -470,8 +492,11 @@ def simulate(requests: int, seed: int) -> None:
                 worst = max(worst, abs(float(found or 0) - exact) / exact)
     assert worst <= 0.01
     assert [(name, what) for name, what, _ in told] == [
-        ("slow", "raised"), ("slow", "cleared"), ("errors", "raised"), ("errors", "cleared")
-    ]  # fmt: skip
+        ("slow", "raised"),
+        ("slow", "cleared"),
+        ("errors", "raised"),
+        ("errors", "cleared"),
+    ]
     begins = [second for _, _, second in told]
     assert 30_000 <= begins[0] <= 30_400
     assert 33_000 <= begins[1] <= 33_700

@@ -131,13 +131,18 @@ def _name_badly(made: Workspace, watch: Watch) -> None:
         book.execute("UPDATE models SET path = ?, header = ? WHERE name = 'support-base-q4'", [secret, header])
         book.execute(
             "INSERT INTO models SELECT * REPLACE ('elsewhere' AS name, ? AS path, 'e' || sha256[2:] AS sha256) FROM models "
-            "WHERE name = 'support-base'", [secret],
-        )  # fmt: skip
+            "WHERE name = 'support-base'",
+            [secret],
+        )
         book.execute("UPDATE models SET name = ? WHERE name = 'support-base-hf'", [bad])
         for table, column, name in (
-            ("prompts", "name", "triage"), ("prompt_versions", "prompt", "triage"), ("prompt_labels", "prompt", "triage"),
-            ("datasets", "name", "triage"), ("dataset_versions", "dataset", "triage"), ("dataset_tags", "dataset", "triage"),
-        ):  # fmt: skip
+            ("prompts", "name", "triage"),
+            ("prompt_versions", "prompt", "triage"),
+            ("prompt_labels", "prompt", "triage"),
+            ("datasets", "name", "triage"),
+            ("dataset_versions", "dataset", "triage"),
+            ("dataset_tags", "dataset", "triage"),
+        ):
             book.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [bad, name])
         book.execute("UPDATE dataset_versions SET note = ?", [bad])
         view = {"filter": f"=question IN (SELECT content FROM read_text('{secret}'))", "sort": None, "where": bad}

@@ -240,8 +240,17 @@ async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Worksp
         await pilot.press("enter")
         await until(pilot, lambda: any(job.kind == "judge" for job in JobStore(Journal(sample)).all()))
         job = next(job for job in JobStore(Journal(sample)).all() if job.kind == "judge")
-        result = {"judge": "m", "baseline": "polite-1", "candidate": "polite-2", "wins": 1, "ties": 1, "losses": 0, "unusable": 0,
-                  "preference": {"mean": 0.7, "low": 0.5, "high": 0.9}, "position_bias": {"mean": 0.1, "low": None, "high": None}}  # fmt: skip
+        result = {
+            "judge": "m",
+            "baseline": "polite-1",
+            "candidate": "polite-2",
+            "wins": 1,
+            "ties": 1,
+            "losses": 0,
+            "unusable": 0,
+            "preference": {"mean": 0.7, "low": 0.5, "high": 0.9},
+            "position_bias": {"mean": 0.1, "low": None, "high": None},
+        }
         JobStore(Journal(sample)).update(job.id, state="done", result=json.dumps(result))
         await until(pilot, lambda: "liking for the first place" in text(pilot, "#figures-text"))
 

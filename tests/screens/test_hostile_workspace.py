@@ -159,8 +159,11 @@ def test_every_command(hostile: Workspace, watch: Watch, tmp_path: Path) -> None
         given = [str(tmp_path / "out.tar") if word == "OUT" else word for word in arguments]
         done = subprocess.run(
             module_command("llmops_tui", "--workspace", str(hostile.root), *given),
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         said = done.stdout + done.stderr
         assert done.returncode in {0, 1, 3}, (arguments, said)
         assert "Traceback" not in said, arguments

@@ -38,10 +38,19 @@ def text_of(screen: ModelsScreen, selector: str) -> str:
 
 async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
     state = {
-        "running": 1, "waiting": 0, "requests": 1200, "prompt_tokens": 1000, "reused_tokens": 870, "cached_tokens": 512,
-        "cache_capacity": 4096, "snapshots": 3, "snapshot_bytes": 5_000_000, "generated_tokens": 90_000,
-        "drafted_tokens": 100, "accepted_tokens": 61,
-    }  # fmt: skip
+        "running": 1,
+        "waiting": 0,
+        "requests": 1200,
+        "prompt_tokens": 1000,
+        "reused_tokens": 870,
+        "cached_tokens": 512,
+        "cache_capacity": 4096,
+        "snapshots": 3,
+        "snapshot_bytes": 5_000_000,
+        "generated_tokens": 90_000,
+        "drafted_tokens": 100,
+        "accepted_tokens": 61,
+    }
     engine = {
         "state": state,
         "n_ctx": 1024,
@@ -49,10 +58,27 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         "waiting": 2,
         "last_failure": "the engine was \x1b[2Jkilled",
     }
-    memory = {"weights": 5e6, "kv_cache": 1e7, "compute": 8e6, "embedding": 4e6, "gpu": 0, "host": 2e8, "context": 1024, "parallel": 4,
-              "on": (), "layers": 5, "device": "host", "sizes": {"host": 200_000_000}, "fits": True,
-                  "cache_types": ("q8_0", "q8_0"), "cache_bytes": 1 << 30, "notes": ("context: less",),
-                  "draft": 10_000_000, "processes": 180_000_000, "gpu_overhead": 0}  # fmt: skip
+    memory = {
+        "weights": 5e6,
+        "kv_cache": 1e7,
+        "compute": 8e6,
+        "embedding": 4e6,
+        "gpu": 0,
+        "host": 2e8,
+        "context": 1024,
+        "parallel": 4,
+        "on": (),
+        "layers": 5,
+        "device": "host",
+        "sizes": {"host": 200_000_000},
+        "fits": True,
+        "cache_types": ("q8_0", "q8_0"),
+        "cache_bytes": 1 << 30,
+        "notes": ("context: less",),
+        "draft": 10_000_000,
+        "processes": 180_000_000,
+        "gpu_overhead": 0,
+    }
     monkeypatch.setattr("screens.models.facts_pane.read_details", lambda _s, _m, _a: Details(memory, engine))
     async with open_app() as pilot:
         screen = await opened(pilot)

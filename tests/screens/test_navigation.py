@@ -58,10 +58,19 @@ def test_each_screen_asks_for_what_it_can_show_itself() -> None:
 
 async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: OpenApp, sample: Workspace) -> None:
     for number in range(3):
-        Journal(sample).append("request", f"run_{number:08d}", {
-            "started_at": time.time() - 100 + number, "model": "support-base", "messages": [], "output": "Here.",
-            "finish_reason": "stop", "parameters": {}, "total_ms": 1.0,
-        })  # fmt: skip
+        Journal(sample).append(
+            "request",
+            f"run_{number:08d}",
+            {
+                "started_at": time.time() - 100 + number,
+                "model": "support-base",
+                "messages": [],
+                "output": "Here.",
+                "finish_reason": "stop",
+                "parameters": {},
+                "total_ms": 1.0,
+            },
+        )
     async with open_app() as pilot:
         shell = pilot.app
         first = shell.screen.place()  # type: ignore[attr-defined]

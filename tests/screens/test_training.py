@@ -44,8 +44,16 @@ def pretend_run(
     recorder = Recorder(run.folder)
     recorder.write("start", 0, total=100, rows=1936)
     for step in range(1, steps + 1):
-        recorder.write("step", step, loss=3 * math.exp(-step / 20), learning_rate=1e-3, grad_norm=0.5, seconds=0.5,
-                       tokens_per_s=2000, memory_bytes=9.6e9)  # fmt: skip
+        recorder.write(
+            "step",
+            step,
+            loss=3 * math.exp(-step / 20),
+            learning_rate=1e-3,
+            grad_norm=0.5,
+            seconds=0.5,
+            tokens_per_s=2000,
+            memory_bytes=9.6e9,
+        )
     recorder.write("eval", steps, eval_loss=0.4)
     recorder.write("sample", steps, prompt="p", expected='{"a": 1}', text='{"a": 1}')
     recorder.write("event", steps, level="warn", message="the loss jumped \x1b[31m", hint="Look at the rows.")
@@ -262,14 +270,31 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
     async with open_app() as pilot:
         screen = await open_training(pilot)
         screen.model.plans[recipe().sha256] = {
-            "ok": True, "problems": [{"level": "warn", "message": "3 rows are cut", "hint": "Raise it."}],
-            "data": {"examples": 10, "held_out": 2, "trained_tokens": 99, "histogram": [1, 5, 2],
-                     "tokens": {"p50": 10, "p95": 20, "max": 30, "total": 300}},
-            "memory": {"total": 9e9, "available": 24e9, "device": "gpu0", "fits": True, "weights": 5e9, "adapter": 3e8,
-                       "optimizer": 2e8, "activations": 3e9, "logits": 4e8, "overhead": 9e8},
-            "time": {"steps": 100, "seconds": 840.0, "tokens_per_s": 7000}, "parity": {"compared": 50, "different": 0, "serving": "s"},
+            "ok": True,
+            "problems": [{"level": "warn", "message": "3 rows are cut", "hint": "Raise it."}],
+            "data": {
+                "examples": 10,
+                "held_out": 2,
+                "trained_tokens": 99,
+                "histogram": [1, 5, 2],
+                "tokens": {"p50": 10, "p95": 20, "max": 30, "total": 300},
+            },
+            "memory": {
+                "total": 9e9,
+                "available": 24e9,
+                "device": "gpu0",
+                "fits": True,
+                "weights": 5e9,
+                "adapter": 3e8,
+                "optimizer": 2e8,
+                "activations": 3e9,
+                "logits": 4e8,
+                "overhead": 9e8,
+            },
+            "time": {"steps": 100, "seconds": 840.0, "tokens_per_s": 7000},
+            "parity": {"compared": 50, "different": 0, "serving": "s"},
             "examples": [[["<|im_start|>user\n", "masked"], ["yes", "trained"], ["late", "cut"]]],
-        }  # fmt: skip
+        }
         screen.draw()
         shown = text(pilot, "#details-text")
         for part in (
@@ -287,9 +312,15 @@ async def test_a_sweep_is_drawn_with_its_trials_and_what_mattered(open_app: Open
     store = RunStore(sample)
     store.save_recipe(recipe())
     result = {
-        "best": {"lora.rank": 16}, "loss": 0.3, "recipe": "mine-best@1", "importance": {"lora.rank": 0.9},
-        "trials": [{"trial": 0, "state": "complete", "loss": 0.3, "lora.rank": 16}, {"trial": 1, "state": "pruned", "loss": 2.0, "lora.rank": 4}],
-    }  # fmt: skip
+        "best": {"lora.rank": 16},
+        "loss": 0.3,
+        "recipe": "mine-best@1",
+        "importance": {"lora.rank": 0.9},
+        "trials": [
+            {"trial": 0, "state": "complete", "loss": 0.3, "lora.rank": 16},
+            {"trial": 1, "state": "pruned", "loss": 2.0, "lora.rank": 4},
+        ],
+    }
     job = store.jobs.add(
         kind="sweep", title="sweep mine", spec={"entry": "", "arguments": {"recipe": {"name": "mine"}}}
     )

@@ -73,12 +73,30 @@ def recorder(sample: Workspace, nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch)
 
 def ask(workspace: Workspace, number: int, answer: str = "Here.", **more: Any) -> str:
     key = f"run_{number:08d}"
-    Journal(workspace).append("request", key, {
-        "started_at": time.time() - 100 + number, "model": "support-base", "prompt": "triage", "prompt_version": 1,
-        "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Where \x1b[31mis it?"}],
-        "output": answer, "finish_reason": "stop", "parameters": {"temperature": 0.0}, "variables": {"message": "Where is it?"},
-        "total_ms": 120.0, "ttft_ms": 30.0, "completion_tokens": 9, "prompt_tokens": 20, "tokens_per_s": 90.0, **more,
-    })  # fmt: skip
+    Journal(workspace).append(
+        "request",
+        key,
+        {
+            "started_at": time.time() - 100 + number,
+            "model": "support-base",
+            "prompt": "triage",
+            "prompt_version": 1,
+            "messages": [
+                {"role": "system", "content": "Be kind."},
+                {"role": "user", "content": "Where \x1b[31mis it?"},
+            ],
+            "output": answer,
+            "finish_reason": "stop",
+            "parameters": {"temperature": 0.0},
+            "variables": {"message": "Where is it?"},
+            "total_ms": 120.0,
+            "ttft_ms": 30.0,
+            "completion_tokens": 9,
+            "prompt_tokens": 20,
+            "tokens_per_s": 90.0,
+            **more,
+        },
+    )
     return key
 
 
@@ -549,9 +567,15 @@ async def test_the_next_sensible_step_goes_where_it_is_done(open_app: OpenApp, s
 def test_steps_are_in_the_order_of_their_urgency() -> None:
     assert [step.screen for step in next_steps(Overview(), None)] == ["models", "datasets", "playground"]
     full = Overview(
-        datasets=[("d@1", 5)], problems=[("d@1", 3)], prompts=[("p", 1)], models=[("m", "gguf", 1, True)], queue=4, usable=12,
-        requests_day=1, runs=[("r", True)],
-    )  # fmt: skip
+        datasets=[("d@1", 5)],
+        problems=[("d@1", 3)],
+        prompts=[("p", 1)],
+        models=[("m", "gguf", 1, True)],
+        queue=4,
+        usable=12,
+        requests_day=1,
+        runs=[("r", True)],
+    )
     assert [step.screen for step in next_steps(full, None)] == ["traces", "datasets", "traces", "evaluation"]
 
 
@@ -586,8 +610,20 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
     nvml.place = 15
     view = NvidiaSource(nvml, FakeClock()).look()
     one = GpuView(view.gpus[:1])
-    engine = EngineLoad("m", 1, running=3, slots=4, waiting=9, cache=0.5, decode_rate=200.0, prompt_rate=900.0, prefix_hits=0.8,
-                        steps_rate=100.0, weights=10_000_000_000, failure="the engine was killed (signal 9)")  # fmt: skip
+    engine = EngineLoad(
+        "m",
+        1,
+        running=3,
+        slots=4,
+        waiting=9,
+        cache=0.5,
+        decode_rate=200.0,
+        prompt_rate=900.0,
+        prefix_hits=0.8,
+        steps_rate=100.0,
+        weights=10_000_000_000,
+        failure="the engine was killed (signal 9)",
+    )
     moment = Moment(0.0, HostLoad(1.0, 1, 2), one, (engine, replace(engine, model="silent", state="silent")))
     for width in (30, 60, 120):
         text = "\n".join("".join(part for part, _ in line) for line in drawing.engines(moment, width, utf8=True))

@@ -19,9 +19,11 @@ from llmops_tui.workspace.layout import Workspace
 
 def post(handle: ServerHandle, path: str, body: object) -> httpx.Response:
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=30.0,
+        transport=httpx.HTTPTransport(uds=handle.socket),
+        base_url="http://localhost",
+        timeout=30.0,
         headers={"Authorization": f"Bearer {handle.key}"},
-    ) as client:  # fmt: skip
+    ) as client:
         return client.post(path, json=body)
 
 

@@ -37,11 +37,20 @@ def store(catalogue: Catalogue, journal: Journal) -> TraceStore:
 def ask(journal: Journal, number: int, question: str = "Where is it?", answer: str = "Here.", **more: Any) -> str:
     key = f"run_{number:08d}"
     body = {
-        "started_at": 1_795_000_000.0 + number, "model": "m", "messages": [{"role": "user", "content": question}],
-        "output": answer, "finish_reason": "stop", "prompt": "triage", "prompt_version": 2, "variables": {"message": question},
-        "parameters": {"temperature": 0.5, "seed": 3, "stop": ["x"]}, "prompt_tokens": 7, "completion_tokens": 3,
-        "total_ms": 100.0 * number, "ttft_ms": 10.0,
-    }  # fmt: skip
+        "started_at": 1_795_000_000.0 + number,
+        "model": "m",
+        "messages": [{"role": "user", "content": question}],
+        "output": answer,
+        "finish_reason": "stop",
+        "prompt": "triage",
+        "prompt_version": 2,
+        "variables": {"message": question},
+        "parameters": {"temperature": 0.5, "seed": 3, "stop": ["x"]},
+        "prompt_tokens": 7,
+        "completion_tokens": 3,
+        "total_ms": 100.0 * number,
+        "ttft_ms": 10.0,
+    }
     journal.append("request", key, body | more)
     return key
 
@@ -191,9 +200,12 @@ def test_personal_data_is_taken_out_unless_it_is_asked_for(
 
 def test_content_is_kept_redacted_or_left_out() -> None:
     body = {
-        "messages": [{"role": "user", "content": "mail ann@example.org"}], "output": "to ann@example.org", "variables": {"a": "b"},
-        "model": "m", "total_ms": 3.0,
-    }  # fmt: skip
+        "messages": [{"role": "user", "content": "mail ann@example.org"}],
+        "output": "to ann@example.org",
+        "variables": {"a": "b"},
+        "model": "m",
+        "total_ms": 3.0,
+    }
     assert as_kept(body, "keep") == body
     redacted = as_kept(body, "redact")
     assert "ann@" not in json.dumps(redacted)

@@ -130,8 +130,10 @@ def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
     adapted = ask(made["base"], made["adapter"], [case], set())
     assert not np.allclose(plain.logprobs[0], adapted.logprobs[0], atol=0.05)
     for want, model, adapter in (
-        (plain, "base.gguf", None), (adapted, "base.gguf", folder / "adapter.gguf"), (adapted, "merged.gguf", None),
-    ):  # fmt: skip
+        (plain, "base.gguf", None),
+        (adapted, "base.gguf", folder / "adapter.gguf"),
+        (adapted, "merged.gguf", None),
+    ):
         found = ask_gguf(folder / model, adapter, [case], lambda _share: None)
         p, q = want.logprobs[0].astype(np.float64), found.logprobs[0].astype(np.float64)
         kl = (np.exp(p) * (p - q)).sum(axis=1).mean()

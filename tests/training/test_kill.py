@@ -26,11 +26,18 @@ STEPS = 12
 def small_recipe(name: str, **changes: Any) -> Recipe:
     """A run of a few seconds: real NF4, a few rows a step, a checkpoint every two steps."""
     body = {
-        "name": name, "base": "support-base-hf", "data": ["few"], "max_steps": STEPS, "gradient_checkpointing": False,
-        "lora": {"rank": 8, "dropout": 0.1}, "batch": {"size": 4, "accumulation": 1, "max_length": 128},
-        "optimizer": {"learning_rate": 1e-3}, "checkpoints": {"every": 2}, "trackers": [],
+        "name": name,
+        "base": "support-base-hf",
+        "data": ["few"],
+        "max_steps": STEPS,
+        "gradient_checkpointing": False,
+        "lora": {"rank": 8, "dropout": 0.1},
+        "batch": {"size": 4, "accumulation": 1, "max_length": 128},
+        "optimizer": {"learning_rate": 1e-3},
+        "checkpoints": {"every": 2},
+        "trackers": [],
         "evaluation": {"every": 4, "max_rows": 4, "share": 0.1, "samples": 1, "sample_tokens": 4},
-    }  # fmt: skip
+    }
     return check(body | changes)
 
 

@@ -46,10 +46,18 @@ def dataset(store: RunStore, kind: str, rows: list[dict[str, Any]] | None = None
 
 def recipe(method: str, dataset_name: str, **changes: Any) -> Recipe:
     body = {
-        "name": method, "base": "support-base-hf", "data": [dataset_name], "method": method, "max_steps": 2,
-        "gradient_checkpointing": False, "lora": {"rank": 4}, "batch": {"size": 2, "accumulation": 1, "max_length": 64},
-        "optimizer": {"learning_rate": 1e-4}, "evaluation": {"share": 0.0}, "trackers": [],
-    }  # fmt: skip
+        "name": method,
+        "base": "support-base-hf",
+        "data": [dataset_name],
+        "method": method,
+        "max_steps": 2,
+        "gradient_checkpointing": False,
+        "lora": {"rank": 4},
+        "batch": {"size": 2, "accumulation": 1, "max_length": 64},
+        "optimizer": {"learning_rate": 1e-4},
+        "evaluation": {"share": 0.0},
+        "trackers": [],
+    }
     return check(body | changes)
 
 

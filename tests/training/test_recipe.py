@@ -68,8 +68,9 @@ def test_axolotl_is_read(tmp_path: Path) -> None:
         "base_model: /models/llama\nload_in_4bit: true\nadapter: qlora\nlora_r: 32\nlora_alpha: 16\nlora_target_linear: true\n"
         "datasets:\n  - path: data/alpaca.jsonl\n    type: alpaca\nmicro_batch_size: 2\ngradient_accumulation_steps: 4\n"
         "num_epochs: 4\noptimizer: adamw_bnb_8bit\nlr_scheduler: cosine\nlearning_rate: 0.0002\nsequence_len: 4096\n"
-        "train_on_inputs: false\nval_set_size: 0.05\nneftune_noise_alpha: 5\noutput_dir: ./out\n", encoding="utf-8",
-    )  # fmt: skip
+        "train_on_inputs: false\nval_set_size: 0.05\nneftune_noise_alpha: 5\noutput_dir: ./out\n",
+        encoding="utf-8",
+    )
     recipe, notes = read_recipe(file)
     assert (recipe.base, recipe.data[0].dataset, recipe.lora.rank, recipe.batch.size) == (
         "/models/llama",

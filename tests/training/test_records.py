@@ -171,8 +171,13 @@ def test_tensorboard_files_are_read_also_while_they_are_written(tmp_path: Path) 
     assert "eval_loss" in found.series
 
 
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.floats(allow_nan=True, allow_infinity=True)), max_size=40),
-       st.integers(0, 120), st.integers(0, 40), st.booleans(), st.booleans())  # fmt: skip
+@given(
+    st.lists(st.tuples(st.integers(0, 10_000), st.floats(allow_nan=True, allow_infinity=True)), max_size=40),
+    st.integers(0, 120),
+    st.integers(0, 40),
+    st.booleans(),
+    st.booleans(),
+)
 def test_a_chart_fits_its_place_whatever_it_shows(
     points: list[tuple[int, float]], width: int, height: int, logarithmic: bool, utf8: bool
 ) -> None:

@@ -40,11 +40,18 @@ class Context:
 
 def small(**changes: Any) -> Recipe:
     body = {
-        "name": "r", "base": "b", "data": ["d"], "max_steps": 4, "gradient_checkpointing": False, "trackers": [],
-        "quantization": {"type": "none", "compute": "float32"}, "lora": {"rank": 2},
-        "batch": {"size": 4, "accumulation": 1, "max_length": 32}, "checkpoints": {"every": 2},
+        "name": "r",
+        "base": "b",
+        "data": ["d"],
+        "max_steps": 4,
+        "gradient_checkpointing": False,
+        "trackers": [],
+        "quantization": {"type": "none", "compute": "float32"},
+        "lora": {"rank": 2},
+        "batch": {"size": 4, "accumulation": 1, "max_length": 32},
+        "checkpoints": {"every": 2},
         "evaluation": {"share": 0.0, "samples": 0},
-    }  # fmt: skip
+    }
     return check(body | changes)
 
 
@@ -107,8 +114,9 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_effective_one(
     assert (outcome.recipe.batch.size, outcome.recipe.batch.accumulation) == (1, 4)
     history = read_history(tmp_path / "run")
     assert [event.message for event in history.events if "memory" in event.message] == [
-        "out of GPU memory with batches of 4", "out of GPU memory with batches of 2",
-    ]  # fmt: skip
+        "out of GPU memory with batches of 4",
+        "out of GPU memory with batches of 2",
+    ]
     # On from the checkpoint of step 2, and the same steps as with whole batches.
     assert history.attempts == 3
     want = read_history(tmp_path / "whole").series["loss"]
@@ -178,9 +186,11 @@ def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path) -> None:
     recorder = Recorder(folder)
     held = Examples(examples().train, examples(4).train, [], Report())
     recipe = small(
-        max_steps=40, optimizer={"learning_rate": 0.9, "schedule": "constant"}, checkpoints={"every": 1, "keep": 2},
+        max_steps=40,
+        optimizer={"learning_rate": 0.9, "schedule": "constant"},
+        checkpoints={"every": 1, "keep": 2},
         evaluation={"every": 1, "patience": 2, "samples": 0, "share": 0.0},
-    )  # fmt: skip
+    )
     outcome = train(recipe, base, held, Context(folder), recorder)  # type: ignore[arg-type]
     history = read_history(folder)
     assert outcome.steps < 40

@@ -36,11 +36,17 @@ def main() -> None:
     gpu = torch.cuda.is_available()
     set_seed(1)
     model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=torch.bfloat16, attn_implementation="sdpa", device_map={"": "cuda:0" if gpu else "cpu"},
+        base,
+        dtype=torch.bfloat16,
+        attn_implementation="sdpa",
+        device_map={"": "cuda:0" if gpu else "cpu"},
         quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
         ),
-    )  # fmt: skip
+    )
     model.config.use_cache = False
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -48,20 +54,40 @@ def main() -> None:
     times = Times()
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
-            output_dir=folder, max_steps=given["steps"], per_device_train_batch_size=given["batch"],
-            gradient_accumulation_steps=given["accumulation"], learning_rate=2e-4, lr_scheduler_type="cosine", warmup_steps=1,
-            optim="paged_adamw_8bit" if gpu else "adamw_torch", gradient_checkpointing=given["checkpointing"],
-            gradient_checkpointing_kwargs={"use_reentrant": False}, logging_steps=1, logging_nan_inf_filter=False,
-            save_strategy="steps", save_steps=given["save"], save_total_limit=2, report_to="none", disable_tqdm=True,
-            use_cpu=not gpu, bf16=gpu, max_length=None, seed=1, dataloader_pin_memory=gpu,
-        )  # fmt: skip
+            output_dir=folder,
+            max_steps=given["steps"],
+            per_device_train_batch_size=given["batch"],
+            gradient_accumulation_steps=given["accumulation"],
+            learning_rate=2e-4,
+            lr_scheduler_type="cosine",
+            warmup_steps=1,
+            optim="paged_adamw_8bit" if gpu else "adamw_torch",
+            gradient_checkpointing=given["checkpointing"],
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="steps",
+            save_steps=given["save"],
+            save_total_limit=2,
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not gpu,
+            bf16=gpu,
+            max_length=None,
+            seed=1,
+            dataloader_pin_memory=gpu,
+        )
         lora = LoraConfig(
             r=given["rank"], lora_alpha=2 * given["rank"], target_modules="all-linear", task_type="CAUSAL_LM"
         )
         trainer = SFTTrainer(
-            model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=AutoTokenizer.from_pretrained(base),
-            peft_config=lora, callbacks=[times],
-        )  # fmt: skip
+            model=model,
+            args=config,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=AutoTokenizer.from_pretrained(base),
+            peft_config=lora,
+            callbacks=[times],
+        )
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()

@@ -95,8 +95,13 @@ def first_page(path: Path, small: Path) -> dict[str, float]:
             assert len(file.lines(0, 50)) == 50
 
     read, large, little = in_turn(TURNS, floor, lambda: ours(path), lambda: ours(small))
-    return {"read_and_parse_ms": read * 1e3, "first_page_ms": large * 1e3, "first_page_of_a_tenth_ms": little * 1e3,
-            "over_reading": large / read, "over_a_tenth": large / little}  # fmt: skip
+    return {
+        "read_and_parse_ms": read * 1e3,
+        "first_page_ms": large * 1e3,
+        "first_page_of_a_tenth_ms": little * 1e3,
+        "over_reading": large / read,
+        "over_a_tenth": large / little,
+    }
 
 
 def any_page(path: Path, rows: int) -> dict[str, float]:
@@ -171,9 +176,14 @@ def queries(path: Path, parquet: Path, store: DatasetStore, name: str) -> dict[s
             lambda text=text: ours.execute(text.format("rows")).fetchall(),  # type: ignore[misc]
         )
         out[what] = {
-            "raw_ms": raw * 1e3, "duckdb_own_file_ms": alone * 1e3, "duckdb_same_files_ms": same * 1e3, "ours_ms": us * 1e3,
-            "over_raw": us / raw, "over_duckdb_own_file": us / alone, "over_duckdb_same_files": us / same,
-        }  # fmt: skip
+            "raw_ms": raw * 1e3,
+            "duckdb_own_file_ms": alone * 1e3,
+            "duckdb_same_files_ms": same * 1e3,
+            "ours_ms": us * 1e3,
+            "over_raw": us / raw,
+            "over_duckdb_own_file": us / alone,
+            "over_duckdb_same_files": us / same,
+        }
     select = seconds(lambda: window.select(View("= source = 'web' AND score > 0.5")))
     page = seconds(lambda: window.lines(0, 50))
     window.close()
@@ -243,8 +253,14 @@ def held_key(workspace: Workspace) -> dict[str, float]:
     status = Path(f"/proc/{app.child.pid}/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0]) / 1e3
     app.close()
-    return {"p50_ms": statistics.median(times), "p95_ms": statistics.quantiles(times, n=20)[18], "max_ms": max(times),
-            "to_the_last_row_ms": last, "app_peak_mb": peak, "core_share": share}  # fmt: skip
+    return {
+        "p50_ms": statistics.median(times),
+        "p95_ms": statistics.quantiles(times, n=20)[18],
+        "max_ms": max(times),
+        "to_the_last_row_ms": last,
+        "app_peak_mb": peak,
+        "core_share": share,
+    }
 
 
 def main() -> dict[str, Any]:

@@ -89,11 +89,35 @@ def reference(server: str, model: Path) -> Iterator[Side]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [server, "--model", str(model), "--host", "127.0.0.1", "--port", str(port), "--embeddings", "--pooling", "mean",
-         "--threads", str(THREADS), "--threads-batch", str(THREADS), "--parallel", "16", "--kv-unified", "--ctx-size", "8192",
-         "--batch-size", "2048", "--ubatch-size", "512", "--no-webui"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            server,
+            "--model",
+            str(model),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--embeddings",
+            "--pooling",
+            "mean",
+            "--threads",
+            str(THREADS),
+            "--threads-batch",
+            str(THREADS),
+            "--parallel",
+            "16",
+            "--kv-unified",
+            "--ctx-size",
+            "8192",
+            "--batch-size",
+            "2048",
+            "--ubatch-size",
+            "512",
+            "--no-webui",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
             deadline = time.monotonic() + 120
@@ -127,11 +151,13 @@ def compare(folder: Path, server: str, model: Path, rounds: int, count: int) -> 
         ours = Side(
             handle.model,
             httpx.Client(
-                transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=600,
+                transport=httpx.HTTPTransport(uds=handle.socket),
+                base_url="http://localhost",
+                timeout=600,
                 headers={"Authorization": f"Bearer {handle.key}"},
             ),
             psutil.Process(handle.process.pid),
-        )  # fmt: skip
+        )
         worst = 1.0
         for side in (ours, theirs):
             side.client.post("/v1/embeddings", json={"input": ["warm"], "model": side.name}).raise_for_status()
@@ -149,9 +175,10 @@ def compare(folder: Path, server: str, model: Path, rounds: int, count: int) -> 
             found[f"batches_of_{batch}"] = {
                 "tokens_per_s": statistics.median(r for r, _ in rates),
                 "reference_tokens_per_s": statistics.median(r for _, r in rates),
-                "ratio": statistics.median(by_clock), "ratios": by_clock,
+                "ratio": statistics.median(by_clock),
+                "ratios": by_clock,
                 "ratio_by_processor_time": statistics.median(by_processor),
-            }  # fmt: skip
+            }
     return found | {"worst_cosine": worst}
 
 
@@ -176,9 +203,11 @@ def beside_streams(folder: Path, model: Path, *, streams: int = 2, words: int = 
 
     async def run() -> dict[str, Any]:
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket), base_url="http://localhost", timeout=600,
+            transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+            base_url="http://localhost",
+            timeout=600,
             headers={"Authorization": f"Bearer {handle.key}"},
-        ) as client:  # fmt: skip
+        ) as client:
             never, done = asyncio.Event(), asyncio.Event()
             alone = await asyncio.gather(*(pieces(client, 60, never) for _ in range(streams)))
             running = [asyncio.create_task(pieces(client, 1500, done)) for _ in range(streams)]
@@ -190,10 +219,12 @@ def beside_streams(folder: Path, model: Path, *, streams: int = 2, words: int = 
             done.set()
             beside = [[t for t in times if started <= t <= ended] for times in await asyncio.gather(*running)]
         return {
-            "embedded_tokens": answer["usage"]["prompt_tokens"], "seconds": ended - started,
-            "longest_gap_alone_s": _longest(alone), "longest_gap_beside_s": _longest(beside),
+            "embedded_tokens": answer["usage"]["prompt_tokens"],
+            "seconds": ended - started,
+            "longest_gap_alone_s": _longest(alone),
+            "longest_gap_beside_s": _longest(beside),
             "pieces_beside": sum(map(len, beside)),
-        }  # fmt: skip
+        }
 
     with served(folder, model, context=2048, parallel=streams) as handle:
         return asyncio.run(run())

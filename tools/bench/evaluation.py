@@ -165,7 +165,7 @@ async def _made_up(self: Asker, _name: str, key: str, request: Any) -> tuple[dic
         "choices": [{"message": {"content": f"answer {number % 7}"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 40, "completion_tokens": 3},
         "timings": {"ttft_ms": 5.0, "total_ms": 20.0 + number % 11, "tokens_per_s": 300.0 + number % 13},
-    }  # fmt: skip
+    }
     self.cache.keep(key, reply)
     return reply, "run_bench"
 
@@ -197,9 +197,12 @@ def ten_thousand(folder: Path) -> dict[str, float]:
     compared = [timed(lambda: compare((a, first), (b, second), metrics)) for _ in range(3)]
     opened, moved = asyncio.run(_screen(workspace, runs))
     return {
-        "cached_run_s": statistics.median(cached), "load_s": load, "compare_s": statistics.median(compared),
-        "screen_open_ms": opened * 1000, "screen_move_ms": moved * 1000,
-    }  # fmt: skip
+        "cached_run_s": statistics.median(cached),
+        "load_s": load,
+        "compare_s": statistics.median(compared),
+        "screen_open_ms": opened * 1000,
+        "screen_move_ms": moved * 1000,
+    }
 
 
 async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:

@@ -78,10 +78,14 @@ def mask_cost(path: Path, vocabulary: int = 0, rounds: int = 30) -> dict[str, fl
             steps.append((time.thread_time() - then) * 1e6)
             masks.append((then - at) * 1e6)
     return {
-        "vocabulary": count, "tokenizer_s": built, "compile_ms": statistics.median(compiles) * 1e3,
-        "mask_us_mean": statistics.mean(masks), "mask_us_p95": float(np.percentile(masks, 95)), "mask_us_max": max(masks),
+        "vocabulary": count,
+        "tokenizer_s": built,
+        "compile_ms": statistics.median(compiles) * 1e3,
+        "mask_us_mean": statistics.mean(masks),
+        "mask_us_p95": float(np.percentile(masks, 95)),
+        "mask_us_max": max(masks),
         "take_us_mean": statistics.mean(steps),
-    }  # fmt: skip
+    }
 
 
 def _filled_up(native: Any, vocabulary: int) -> list[bytes]:
@@ -155,9 +159,14 @@ async def waits(handle: ServerHandle, forms: list[dict[str, Any]], tokens: int =
     started = time.perf_counter()
     longest, median = await beside(send_all())
     return {
-        "forms": len(forms), "seconds": time.perf_counter() - started, "quiet_longest_s": quiet,
-        "quiet_median_s": quiet_median, "first_form_longest_s": first, "hostile_longest_s": longest, "hostile_median_s": median,
-    }  # fmt: skip
+        "forms": len(forms),
+        "seconds": time.perf_counter() - started,
+        "quiet_longest_s": quiet,
+        "quiet_median_s": quiet_median,
+        "first_form_longest_s": first,
+        "hostile_longest_s": longest,
+        "hostile_median_s": median,
+    }
 
 
 async def _once(handle: ServerHandle, held: dict[str, Any]) -> None:

@@ -98,13 +98,39 @@ class Bench:
         """The settings of :class:`LoadOptions` and of the engine, as llama-server names them."""
         s = setting
         return [
-            self.server, "--model", str(self.path), "--host", socket, "--no-webui", "--offline",
-            "--ctx-size", str(s.context * s.parallel), "--parallel", str(s.parallel), "--no-kv-unified",
-            "--threads", str(self.threads), "--threads-batch", str(self.threads),
-            "--batch-size", str(_BATCH), "--ubatch-size", str(_BATCH), "--flash-attn", self.flash,
-            "--cache-type-k", "f16", "--cache-type-v", "f16", "--cache-ram", str(_CACHE_MIB), "--gpu-layers", "0",
-            "--fit", "off",
-        ]  # fmt: skip
+            self.server,
+            "--model",
+            str(self.path),
+            "--host",
+            socket,
+            "--no-webui",
+            "--offline",
+            "--ctx-size",
+            str(s.context * s.parallel),
+            "--parallel",
+            str(s.parallel),
+            "--no-kv-unified",
+            "--threads",
+            str(self.threads),
+            "--threads-batch",
+            str(self.threads),
+            "--batch-size",
+            str(_BATCH),
+            "--ubatch-size",
+            str(_BATCH),
+            "--flash-attn",
+            self.flash,
+            "--cache-type-k",
+            "f16",
+            "--cache-type-v",
+            "f16",
+            "--cache-ram",
+            str(_CACHE_MIB),
+            "--gpu-layers",
+            "0",
+            "--fit",
+            "off",
+        ]
 
     def start_other(self, setting: Setting) -> Other:
         """A llama-server that answered its ``/health`` with ok."""
@@ -316,9 +342,14 @@ def main() -> dict[str, Any]:
             print(json.dumps(figures), file=sys.stderr)
         settings = bench.arguments(Setting(1024, 1), "SOCKET")[1:]
         return {
-            "machine": machine(), "llama_server": version(given.server), "model": path.name,
-            "threads": given.threads, "settings": " ".join(settings), "load": os.getloadavg(), **figures,
-        }  # fmt: skip
+            "machine": machine(),
+            "llama_server": version(given.server),
+            "model": path.name,
+            "threads": given.threads,
+            "settings": " ".join(settings),
+            "load": os.getloadavg(),
+            **figures,
+        }
 
 
 if __name__ == "__main__":

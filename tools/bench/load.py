@@ -33,9 +33,12 @@ class BareLoop:
     def __init__(self, path: Path, context: int, *, threads: int, streams: int = 1) -> None:
         script = Path(__file__).with_name("bare_loop.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(script), str(path), str(threads), str(context), str(streams)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+            [sys.executable, str(script), str(path), str(threads), str(context), str(streams)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         self._read()
 
     def run(self, prompts: list[list[int]], tokens: int, streams: int = 1) -> dict[str, float]:

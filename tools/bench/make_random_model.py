@@ -76,9 +76,14 @@ def write_model(path: Path, shape: str) -> None:
     matrices = [("token_embd", -1, vocabulary, width), ("output", -1, vocabulary, width)]
     for layer in range(layers):
         shapes = {
-            "attn_q": (width, width), "attn_k": (inner, width), "attn_v": (inner, width), "attn_output": (width, width),
-            "ffn_gate": (feed_forward, width), "ffn_up": (feed_forward, width), "ffn_down": (width, feed_forward),
-        }  # fmt: skip
+            "attn_q": (width, width),
+            "attn_k": (inner, width),
+            "attn_v": (inner, width),
+            "attn_output": (width, width),
+            "ffn_gate": (feed_forward, width),
+            "ffn_up": (feed_forward, width),
+            "ffn_down": (width, feed_forward),
+        }
         matrices += [(name, layer, rows, columns) for name, (rows, columns) in shapes.items()]
     for name, layer, rows, columns in matrices:
         full = f"{name}.weight" if layer < 0 else f"blk.{layer}.{name}.weight"

@@ -151,9 +151,11 @@ def watched_ratio(
         for supervisor in supervisors.values():
             supervisor.stop("model")
     return {
-        "on_tokens_per_s": statistics.median(p[0] for p in pairs), "off_tokens_per_s": statistics.median(p[1] for p in pairs),
-        "ratio": statistics.median(p[0] / p[1] for p in pairs), "rounds": float(rounds),
-    }  # fmt: skip
+        "on_tokens_per_s": statistics.median(p[0] for p in pairs),
+        "off_tokens_per_s": statistics.median(p[1] for p in pairs),
+        "ratio": statistics.median(p[0] / p[1] for p in pairs),
+        "rounds": float(rounds),
+    }
 
 
 def months(workspace: Workspace) -> dict[str, float]:
@@ -218,18 +220,25 @@ async def _open_months(workspace: Workspace) -> dict[str, float]:
             await pilot.pause()
             times.append(time.perf_counter() - begun)
     return {
-        "median_ms": 1000 * statistics.median(times), "worst_ms": 1000 * max(times),
+        "median_ms": 1000 * statistics.median(times),
+        "worst_ms": 1000 * max(times),
         "file_mb": workspace.history.stat().st_size / 1e6,
-    }  # fmt: skip
+    }
 
 
 def folding(workspace: Workspace, requests: int = 20_000) -> dict[str, float]:
     """Milliseconds a request from the journal into the book, over a statement of its own for each."""
     journal, catalogue = Journal(workspace), Catalogue(workspace)
     body = {
-        "started_at": 1.0, "model": "m", "model_sha256": "a" * 64, "messages": [{"role": "user", "content": "hello " * 40}],
-        "parameters": {"seed": 1}, "output": "word " * 60, "finish_reason": "stop", "completion_tokens": 60,
-    }  # fmt: skip
+        "started_at": 1.0,
+        "model": "m",
+        "model_sha256": "a" * 64,
+        "messages": [{"role": "user", "content": "hello " * 40}],
+        "parameters": {"seed": 1},
+        "output": "word " * 60,
+        "finish_reason": "stop",
+        "completion_tokens": 60,
+    }
     journal.append_many([("request", f"run_{number}", body) for number in range(requests)])
     begun = time.perf_counter()
     fold(catalogue, journal)

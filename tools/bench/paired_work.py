@@ -56,9 +56,15 @@ def recording(folder: Path) -> Measured:
     journal, catalogue = Journal(workspace), Catalogue(workspace)
     fold(catalogue, journal)
     body = {
-        "started_at": 1.0, "model": "m", "model_sha256": "a" * 64, "messages": [{"role": "user", "content": "hello " * 40}],
-        "parameters": {"seed": 1}, "output": "word " * 60, "finish_reason": "stop", "completion_tokens": 60,
-    }  # fmt: skip
+        "started_at": 1.0,
+        "model": "m",
+        "model_sha256": "a" * 64,
+        "messages": [{"role": "user", "content": "hello " * 40}],
+        "parameters": {"seed": 1},
+        "output": "word " * 60,
+        "finish_reason": "stop",
+        "completion_tokens": 60,
+    }
     mark = time.time_ns()
 
     def single() -> None:
@@ -160,8 +166,10 @@ def serving(folder: Path) -> Measured:
             for _ in range(rounds):
                 asyncio.run(ask(handle, streams, TOKENS))
             found[f"tokens served, streams: {streams}"] = {
-                "units": rounds * streams * TOKENS, "s": time.perf_counter() - begun, "cpu_s": spent(watched) - before,
-            }  # fmt: skip
+                "units": rounds * streams * TOKENS,
+                "s": time.perf_counter() - begun,
+                "cpu_s": spent(watched) - before,
+            }
         before, begun = spent(watched), time.perf_counter()
         for _ in range(REQUESTS):
             asyncio.run(ask(handle, 1, 1))

@@ -53,9 +53,12 @@ class Tree:
         self.folder = folder
         folder.mkdir()
         self.env = {
-            **os.environ, "PYTHONPATH": str(root), "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "config"),
+            **os.environ,
+            "PYTHONPATH": str(root),
+            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder / "config"),
             "XDG_CACHE_HOME": str(folder / "cache"),
-        }  # fmt: skip
+        }
         self.workspace = folder / "ws"
         self.run(["-c", _MAKE, str(self.workspace)])
 
@@ -113,9 +116,11 @@ def _watched(app: Terminal, units: float, work: Callable[[], Any]) -> dict[str, 
     before, spent, begun = len(app.raw), processor_seconds(app.child.pid), time.perf_counter()
     seconds = work()
     return {
-        "units": units, "s": seconds if isinstance(seconds, float) else time.perf_counter() - begun,
-        "cpu_s": processor_seconds(app.child.pid) - spent, "bytes": float(len(app.raw) - before),
-    }  # fmt: skip
+        "units": units,
+        "s": seconds if isinstance(seconds, float) else time.perf_counter() - begun,
+        "cpu_s": processor_seconds(app.child.pid) - spent,
+        "bytes": float(len(app.raw) - before),
+    }
 
 
 def _type(app: Terminal) -> float:

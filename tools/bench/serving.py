@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -23,12 +23,14 @@ from make_random_model import write_model
 
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
+
+if TYPE_CHECKING:  # pairs.py runs this on older trees, which have it elsewhere
+    from llmops_tui.inference.server_record import ServerHandle
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = 1
@@ -167,9 +169,11 @@ def memory_growth(
         seconds = time.perf_counter() - started
         late = resident()
     return {
-        f"memory_mb_after_{few}": early, f"memory_mb_after_{many}": late, "memory_ratio": late / early,
+        f"memory_mb_after_{few}": early,
+        f"memory_mb_after_{many}": late,
+        "memory_ratio": late / early,
         "requests_per_s": (many - few) / seconds,
-    }  # fmt: skip
+    }
 
 
 async def overhead(handle: ServerHandle, tokens: int) -> float:

@@ -40,10 +40,18 @@ def make_base(shape: str, folder: Path) -> Path:
     """Random weights of a Llama of this shape, with the sample's tokenizer."""
     hidden, inner, layers, heads, key_heads, vocabulary = SHAPES[shape]
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
-        num_attention_heads=heads, num_key_value_heads=key_heads, max_position_embeddings=32_768, eos_token_id=2,
-        pad_token_id=0, bos_token_id=None, tie_word_embeddings=shape != "8b",
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=key_heads,
+        max_position_embeddings=32_768,
+        eos_token_id=2,
+        pad_token_id=0,
+        bos_token_id=None,
+        tie_word_embeddings=shape != "8b",
+    )
     torch.manual_seed(1)
     with torch.device("cuda:0" if torch.cuda.is_available() else "cpu"):
         torch.set_default_dtype(torch.bfloat16)
@@ -70,9 +78,15 @@ def make_rows(store: RunStore, name: str, tokens: int, count: int) -> str:
 
 def recipe_of(base: str, data: str, **changes: Any) -> Recipe:
     body: dict[str, Any] = {
-        "name": "bench", "base": base, "data": [data], "epochs": 1, "trackers": [], "evaluation": {"share": 0.0, "samples": 0},
-        "lora": {"rank": 32, "alpha": 64}, "optimizer": {"learning_rate": 2e-4, "warmup": 0.01},
-    }  # fmt: skip
+        "name": "bench",
+        "base": base,
+        "data": [data],
+        "epochs": 1,
+        "trackers": [],
+        "evaluation": {"share": 0.0, "samples": 0},
+        "lora": {"rank": 32, "alpha": 64},
+        "optimizer": {"learning_rate": 2e-4, "warmup": 0.01},
+    }
     return check(body | changes)
 
 
@@ -98,9 +112,13 @@ def bare_times(store: RunStore, recipe: Recipe, scratch: Path) -> dict[str, Any]
         rows = build(recipe, store.datasets, text).train
     (scratch / "rows.json").write_text(json.dumps(rows))
     given = {
-        "steps": recipe.max_steps, "batch": recipe.batch.size, "accumulation": recipe.batch.accumulation,
-        "rank": recipe.lora.rank, "checkpointing": recipe.gradient_checkpointing, "save": recipe.checkpoints.every,
-    }  # fmt: skip
+        "steps": recipe.max_steps,
+        "batch": recipe.batch.size,
+        "accumulation": recipe.batch.accumulation,
+        "rank": recipe.lora.rank,
+        "checkpointing": recipe.gradient_checkpointing,
+        "save": recipe.checkpoints.every,
+    }
     (scratch / "settings.json").write_text(json.dumps(given))
     script = Path(__file__).with_name("bare_trl.py")
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -127,11 +145,16 @@ def overhead(store: RunStore, recipe: Recipe, scratch: Path, rounds: int, tokens
     peaks = {name: statistics.median(pair[name]["peak_bytes"] for pair in found) for name in ("launcher", "bare")}
     per_step = recipe.effective_batch * tokens
     return {
-        "steps_per_s": steps, "ratio": statistics.median(rate(p["launcher"]["at"]) / rate(p["bare"]["at"]) for p in found),
-        "tokens_per_s": {name: value * per_step for name, value in steps.items()}, "peak_bytes": peaks, "rounds": rounds,
-        "batch": recipe.batch.size, "accumulation": recipe.batch.accumulation, "length": tokens,
+        "steps_per_s": steps,
+        "ratio": statistics.median(rate(p["launcher"]["at"]) / rate(p["bare"]["at"]) for p in found),
+        "tokens_per_s": {name: value * per_step for name, value in steps.items()},
+        "peak_bytes": peaks,
+        "rounds": rounds,
+        "batch": recipe.batch.size,
+        "accumulation": recipe.batch.accumulation,
+        "length": tokens,
         "gradient_checkpointing": recipe.gradient_checkpointing,
-    }  # fmt: skip
+    }
 
 
 def memory(store: RunStore, recipe: Recipe) -> dict[str, Any]:
@@ -151,9 +174,11 @@ def memory(store: RunStore, recipe: Recipe) -> dict[str, Any]:
     dry = job.result["dry_run"]
     parts = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
     return {
-        "estimated_bytes": dry["estimated_bytes"], "peak_bytes": dry["peak_bytes"],
-        "error": dry["estimated_bytes"] / dry["peak_bytes"] - 1, "parts": {name: job.result["memory"][name] for name in parts},
-    }  # fmt: skip
+        "estimated_bytes": dry["estimated_bytes"],
+        "peak_bytes": dry["peak_bytes"],
+        "error": dry["estimated_bytes"] / dry["peak_bytes"] - 1,
+        "parts": {name: job.result["memory"][name] for name in parts},
+    }
 
 
 def main() -> None:
@@ -179,24 +204,34 @@ def main() -> None:
             data = make_rows(store, f"rows{length}", length, 64)
             for saving in (True, False) if length < 4096 else (True,):
                 recipe = recipe_of(
-                    str(scratch / shape), data, batch={"size": batch, "accumulation": 1, "max_length": length},
+                    str(scratch / shape),
+                    data,
+                    batch={"size": batch, "accumulation": 1, "max_length": length},
                     gradient_checkpointing=saving,
-                )  # fmt: skip
+                )
                 key = f"{shape} {batch} × {length}{', checkpointing' if saving else ''}"
                 result["memory"][key] = memory(store, recipe)
                 print(key, result["memory"][key], file=sys.stderr)
         if gpu:
             for batch, accumulation, saving in ((1, 16, True), (4, 4, True), (4, 4, False)):
                 recipe = recipe_of(
-                    str(scratch / "8b"), "rows2048", max_steps=12, gradient_checkpointing=saving, checkpoints={"every": 1000},
+                    str(scratch / "8b"),
+                    "rows2048",
+                    max_steps=12,
+                    gradient_checkpointing=saving,
+                    checkpoints={"every": 1000},
                     batch={"size": batch, "accumulation": accumulation, "max_length": 2048},
-                )  # fmt: skip
+                )
                 result["overhead"][f"8b {batch} × {accumulation}"] = overhead(store, recipe, scratch, 1, 2048)
         else:
             recipe = recipe_of(
-                "support-base-hf", "triage", max_steps=60, gradient_checkpointing=False, checkpoints={"every": 30},
+                "support-base-hf",
+                "triage",
+                max_steps=60,
+                gradient_checkpointing=False,
+                checkpoints={"every": 30},
                 batch={"size": 16, "accumulation": 1, "max_length": 512},
-            )  # fmt: skip
+            )
             result["overhead"]["sample 16 × 1"] = overhead(store, recipe, scratch, arguments.rounds, 70)
     FOLDER.mkdir(parents=True, exist_ok=True)
     where = "gpu" if gpu else f"{os.cpu_count()}-cores"

@@ -42,8 +42,11 @@ def told(found: list[Pair], unit: str) -> dict[str, Any]:
     figures = {
         f"ours_{unit}": statistics.median(ours.value for ours, _ in found),
         f"llama_server_{unit}": statistics.median(other.value for _, other in found),
-        "ratio": statistics.median(ratios), "ratio_low": ratios[0], "ratio_high": ratios[-1], "pairs": len(found),
-    }  # fmt: skip
+        "ratio": statistics.median(ratios),
+        "ratio_low": ratios[0],
+        "ratio_high": ratios[-1],
+        "pairs": len(found),
+    }
     if all(other.processor for _, other in found):
         figures["processor_ratio"] = statistics.median(ours.processor / other.processor for ours, other in found)
     return figures

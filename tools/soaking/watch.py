@@ -45,9 +45,12 @@ class Gauge(threading.Thread):
             try:
                 process = psutil.Process(pid)
                 values = {
-                    "rss_mb": process.memory_info().rss / 1e6, "files": process.num_fds(), "threads": process.num_threads(),
-                    "children": len(process.children(recursive=True)), "cpu_s": sum(process.cpu_times()[:2]),
-                }  # fmt: skip
+                    "rss_mb": process.memory_info().rss / 1e6,
+                    "files": process.num_fds(),
+                    "threads": process.num_threads(),
+                    "children": len(process.children(recursive=True)),
+                    "cpu_s": sum(process.cpu_times()[:2]),
+                }
             except psutil.Error:
                 continue
             for key, value in values.items():

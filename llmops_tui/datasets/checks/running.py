@@ -80,17 +80,30 @@ def as_report(version: DatasetVersion, findings: dict[str, Finding], sample: int
         examples: list[Example] = [{"row": row, "reason": reason} for row, reason in finding.reasons.items()]
         problems.append(
             {
-                "kind": name, "title": check.title, "why": check.why, "fix": check.fix if finding.rows else "",
-                "rows": len(finding.rows), "example": examples[0] if examples else None, "examples": examples,
-                "note": finding.note, "row_numbers": finding.rows[:_KEPT_ROWS], "groups": finding.groups[:_KEPT_GROUPS],
+                "kind": name,
+                "title": check.title,
+                "why": check.why,
+                "fix": check.fix if finding.rows else "",
+                "rows": len(finding.rows),
+                "example": examples[0] if examples else None,
+                "examples": examples,
+                "note": finding.note,
+                "row_numbers": finding.rows[:_KEPT_ROWS],
+                "groups": finding.groups[:_KEPT_GROUPS],
                 "group_count": len(finding.groups),
             }
-        )  # fmt: skip
+        )
     problems.sort(key=lambda p: -p["rows"])
     clean = [name for name, finding in findings.items() if not finding.rows]
     looked = min(version.rows, sample) if sample else version.rows
-    return {"version": version.ref, "sha256": version.sha256, "looked_at": looked, "of": version.rows,
-            "problems": problems, "clean": clean}  # fmt: skip
+    return {
+        "version": version.ref,
+        "sha256": version.sha256,
+        "looked_at": looked,
+        "of": version.rows,
+        "problems": problems,
+        "clean": clean,
+    }
 
 
 def overlaps_with(store: DatasetStore, version: DatasetVersion, others: list[str]) -> list[Overlap]:

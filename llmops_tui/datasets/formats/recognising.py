@@ -37,9 +37,13 @@ class Proposal:
     def as_dict(self) -> Proposed:
         """The proposal as JSON."""
         return {
-            "format": self.format, "share": self.share, "evidence": list(self.evidence), "mapping": self.mapping,
-            "others": self.others, "columns": list(self.columns),
-        }  # fmt: skip
+            "format": self.format,
+            "share": self.share,
+            "evidence": list(self.evidence),
+            "mapping": self.mapping,
+            "others": self.others,
+            "columns": list(self.columns),
+        }
 
 
 def _has(*names: str) -> Callable[[Row], bool]:
@@ -109,12 +113,14 @@ def _reads(read: Callable[[Row], Row], row: Row) -> bool:
 
 def _own_columns(form: str) -> set[str]:
     return {
-        "messages": {"messages", "tools"}, "sharegpt": {"conversations", "system", "tools"},
+        "messages": {"messages", "tools"},
+        "sharegpt": {"conversations", "system", "tools"},
         "alpaca": {"instruction", "input", "output", "system", "history"},
-        "prompt-completion": {"prompt", "completion"}, "text": {"text"},
+        "prompt-completion": {"prompt", "completion"},
+        "text": {"text"},
         "preference": {"prompt", "chosen", "rejected", "conversations", "instruction", "input", "system", "history"},
         "kto": {"prompt", "completion", "label", "kto_tag", "messages"},
-    }[form]  # fmt: skip
+    }[form]
 
 
 def _roles(rows: Sequence[Row], form: str) -> Counter[str]:

@@ -130,9 +130,14 @@ def apply(
         recipe = Recipe(operation, parameters, tuple((v.ref, v.sha256) for v in inputs))
         same = [v for v in inputs if v.dataset == target]
         return store.keep(
-            folder, target, kind=made.kind, columns=made.columns, recipe=recipe, note=made.note,
+            folder,
+            target,
+            kind=made.kind,
+            columns=made.columns,
+            recipe=recipe,
+            note=made.note,
             parent=same[0].number if same else None,
-        )  # fmt: skip
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

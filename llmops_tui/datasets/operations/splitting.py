@@ -124,11 +124,15 @@ def split_into(
     parameters = {"parts": parts, "seed": 0} | {k: v for k, v in options.items() if v is not None}
     return [
         apply(
-            store, "split", [version.ref], {**parameters, "part": part}, name=f"{version.dataset}-{part}",
+            store,
+            "split",
+            [version.ref],
+            {**parameters, "part": part},
+            name=f"{version.dataset}-{part}",
             report=lambda share, text, done=index: report((done + share) / len(parts), text),  # type: ignore[misc]
         )
         for index, part in enumerate(parts)
-    ]  # fmt: skip
+    ]
 
 
 def run_split(context: Any, ref: str, parts: dict[str, float], options: dict[str, Any]) -> SplitRecord:

@@ -39,9 +39,13 @@ def find_in_version(
     numbers = [c.name for c in version.columns if c.type in {"integer", "number"}]
     left_out = not_searched(kinds) + ([f"columns of numbers: {', '.join(numbers)}"] if numbers else [])
     return {
-        "rows": version.rows, "rows_with_any": touched, "spans": dict(counts), "rows_by_kind": dict(rows_with),
-        "examples": examples, "not_searched": left_out,
-    }  # fmt: skip
+        "rows": version.rows,
+        "rows_with_any": touched,
+        "spans": dict(counts),
+        "rows_by_kind": dict(rows_with),
+        "examples": examples,
+        "not_searched": left_out,
+    }
 
 
 def half_hidden(value: str) -> str:

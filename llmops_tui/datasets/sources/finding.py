@@ -112,10 +112,17 @@ def read_batches(source: Source, position: int = 0, line: int = 0) -> Iterator[B
         InputRefusedError: the file as a whole cannot be read.
     """
     readers = {
-        "jsonl": read_json_lines, "json": read_json_document, "csv": read_delimited, "tsv": read_delimited,
-        "parquet": read_parquet, "arrow": read_arrow, "text": read_text,
-        "document": read_document, "sqlite": read_sqlite, "llm-log": read_llm_log,
-    }  # fmt: skip
+        "jsonl": read_json_lines,
+        "json": read_json_document,
+        "csv": read_delimited,
+        "tsv": read_delimited,
+        "parquet": read_parquet,
+        "arrow": read_arrow,
+        "text": read_text,
+        "document": read_document,
+        "sqlite": read_sqlite,
+        "llm-log": read_llm_log,
+    }
     try:
         for batch in readers[source.type](source, position, line):
             if source.split:

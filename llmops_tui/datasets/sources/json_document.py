@@ -22,9 +22,10 @@ def read_json_document(source: Source, position: int, line: int) -> Iterator[Bat
         data = stream.read(MAX_DOCUMENT + 1)
     if len(data) > MAX_DOCUMENT:
         raise InputRefusedError(
-            "document_too_large", f"{source.path} is one JSON document of more than {MAX_DOCUMENT:,} bytes",
+            "document_too_large",
+            f"{source.path} is one JSON document of more than {MAX_DOCUMENT:,} bytes",
             "Write it as JSON Lines, one object a line.",
-        )  # fmt: skip
+        )
     if not data.strip():
         return
     try:
@@ -33,9 +34,10 @@ def read_json_document(source: Source, position: int, line: int) -> Iterator[Bat
             document = parse_json(data, DEPTH)
     except orjson.JSONDecodeError as error:
         raise InputRefusedError(
-            "file_damaged", f"{source.path}, line {error.lineno}: {json_reason(error)}", "If it holds one object a line, "
-            "name it .jsonl.",
-        ) from error  # fmt: skip
+            "file_damaged",
+            f"{source.path}, line {error.lineno}: {json_reason(error)}",
+            "If it holds one object a line, name it .jsonl.",
+        ) from error
     except ValueError as error:
         raise InputRefusedError("file_damaged", f"{source.path}: {error}") from error
     records = _records(document)

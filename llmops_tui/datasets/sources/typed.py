@@ -161,9 +161,13 @@ def read_llm_log(source: Source, position: int, line: int) -> Iterator[Batch]:
     for response in database["responses"].rows_where(order_by="id"):
         row = found.setdefault(
             str(response.get("conversation_id") or response["id"]),
-            {"messages": [], "conversation_id": response.get("conversation_id"), "model": response.get("model"),
-             "started_at": response.get("datetime_utc")},
-        )  # fmt: skip
+            {
+                "messages": [],
+                "conversation_id": response.get("conversation_id"),
+                "model": response.get("model"),
+                "started_at": response.get("datetime_utc"),
+            },
+        )
         if response.get("system") and not row["messages"]:
             row["messages"].append({"role": "system", "content": response["system"]})
         row["messages"].append({"role": "user", "content": response.get("prompt") or ""})

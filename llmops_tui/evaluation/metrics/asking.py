@@ -121,16 +121,25 @@ class Judge(AskingMetric):
         turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
         question = "\n".join(turns or map(str, case.variables.values()))
         return {
-            "rubric": self.rubric, "low": self.low, "high": self.high, "context": case.context, "question": question,
-            "expected": case.expected_text if case.expected is not None else "", "answer": answer.text,
-        }  # fmt: skip
+            "rubric": self.rubric,
+            "low": self.low,
+            "high": self.high,
+            "context": case.context,
+            "question": question,
+            "expected": case.expected_text if case.expected is not None else "",
+            "answer": answer.text,
+        }
 
     def body(self, messages: list[dict[str, str]], *, ours: bool) -> Mapping[str, object]:
         """The request for a grade. An endpoint of ours is held to the scale; any other is only asked."""
         body: dict[str, Any] = {
-            "messages": messages, "temperature": 0.0, "max_tokens": 4, "seed": 1, "logprobs": True,
+            "messages": messages,
+            "temperature": 0.0,
+            "max_tokens": 4,
+            "seed": 1,
+            "logprobs": True,
             "top_logprobs": _ALTERNATIVES,
-        }  # fmt: skip
+        }
         if ours:
             points = " | ".join(f'"{p}"' for p in self.points)
             body |= {"grammar": f"root ::= {points}", "max_tokens": 2}
@@ -173,9 +182,11 @@ class Judge(AskingMetric):
         kappa = cohen_kappa([a for a, _ in both], [b for _, b in both]) if both else None
         mass = [s.detail["mass"] for s in scores if "mass" in s.detail]
         return {
-            "kappa": kappa, "human_labels": len(both), "judge": self.model,
+            "kappa": kappa,
+            "human_labels": len(both),
+            "judge": self.model,
             "mass_on_scale": sum(mass) / len(mass) if mass else None,
-        }  # fmt: skip
+        }
 
 
 class EmbeddingSimilarity(AskingMetric):

@@ -112,16 +112,21 @@ class Classification(Metric):
         classes: list[ClassFigures] = []
         for i, name in enumerate(self._classes(scores)):
             right, answered, expected = (float(v) for v in sums[0, 3 * i : 3 * i + 3])
-            classes.append({
-                "class": name, "n": int(expected), "precision": right / answered if answered else 0.0,
-                "recall": right / expected if expected else 0.0,
-                "f1": 2 * right / (answered + expected) if answered + expected else 0.0,
-            })  # fmt: skip
+            classes.append(
+                {
+                    "class": name,
+                    "n": int(expected),
+                    "precision": right / answered if answered else 0.0,
+                    "recall": right / expected if expected else 0.0,
+                    "f1": 2 * right / (answered + expected) if answered + expected else 0.0,
+                }
+            )
         pairs = Counter((s.detail["expected"], s.detail["found"]) for s in scores)
         return {
             "averages": {a: float(self.model_copy(update={"average": a}).figure(sums)[0]) for a in averages},
-            "classes": classes, "confusion": [[a, b, n] for (a, b), n in pairs.most_common()],
-        }  # fmt: skip
+            "classes": classes,
+            "confusion": [[a, b, n] for (a, b), n in pairs.most_common()],
+        }
 
 
 class Bleu(Metric):
@@ -261,5 +266,7 @@ class Calibration(Metric):
         sums = self.rows(scores).sum(axis=0).reshape(self.bins, 3)
         return {
             "brier": float(np.mean([score.value for score in scores])),
-            "bins": [{"n": int(n), "confidence": c / n if n else None, "right": r / n if n else None} for n, c, r in sums],
-        }  # fmt: skip
+            "bins": [
+                {"n": int(n), "confidence": c / n if n else None, "right": r / n if n else None} for n, c, r in sums
+            ],
+        }

@@ -106,7 +106,7 @@ class Asker:
         async with self._slots:
             reply = await self._with_tries(
                 name, lambda client: client.generate(request.path, request.body, request.parameters, {"run_id": trace})
-            )  # fmt: skip
+            )
         kept = cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}})
         if name not in self._otherwise:
             self.cache.keep(key, kept)
@@ -203,11 +203,17 @@ def read_answer(reply: Reply, *, trace: str = "", cached: bool = False) -> Answe
     usage, timings = reply.get("usage") or {}, reply.get("timings") or {}
     told = (choice.get("logprobs") or {}).get("content") or []
     return Answer(
-        text=text, finish_reason=choice.get("finish_reason") or "", prompt_tokens=usage.get("prompt_tokens"),
-        completion_tokens=usage.get("completion_tokens"), ttft_ms=timings.get("ttft_ms"), total_ms=timings.get("total_ms"),
-        tokens_per_s=timings.get("tokens_per_s"), logprob=sum(t["logprob"] for t in told) if told else None, trace=trace,
+        text=text,
+        finish_reason=choice.get("finish_reason") or "",
+        prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=usage.get("completion_tokens"),
+        ttft_ms=timings.get("ttft_ms"),
+        total_ms=timings.get("total_ms"),
+        tokens_per_s=timings.get("tokens_per_s"),
+        logprob=sum(t["logprob"] for t in told) if told else None,
+        trace=trace,
         cached=cached,
-    )  # fmt: skip
+    )
 
 
 def read_choices(reply: Reply, sizes: list[int], *, trace: str = "", cached: bool = False) -> Answer:
@@ -221,6 +227,11 @@ def read_choices(reply: Reply, sizes: list[int], *, trace: str = "", cached: boo
         sums.append(sum(found))
     timings = reply.get("timings") or {}
     return Answer(
-        choice_logprobs=tuple(sums), choice_tokens=tuple(sizes), finish_reason="stop", trace=trace, cached=cached,
-        prompt_tokens=(reply.get("usage") or {}).get("prompt_tokens"), total_ms=timings.get("total_ms"),
-    )  # fmt: skip
+        choice_logprobs=tuple(sums),
+        choice_tokens=tuple(sizes),
+        finish_reason="stop",
+        trace=trace,
+        cached=cached,
+        prompt_tokens=(reply.get("usage") or {}).get("prompt_tokens"),
+        total_ms=timings.get("total_ms"),
+    )

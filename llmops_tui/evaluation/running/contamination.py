@@ -24,7 +24,7 @@ def training_data(store: EvaluationStore, model_name: str) -> list[DatasetVersio
         outputs.add(store.registry.get(str(model.header["adapter"])).sha256)
     known = store.catalogue.read(
         lambda book: {source for output in outputs for _, _, source in ancestors(book, output)}
-    )  # fmt: skip
+    )
     versions: dict[str, DatasetVersion] = {}
     for log in store.datasets.logs().values():
         for version in log:

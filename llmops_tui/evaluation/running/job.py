@@ -110,9 +110,12 @@ class _Runner:
         cache = AnswerCache(self._store.workspace)
         log = ResultLog(self._results)
         asker = Asker(
-            self._store.registry, cache, lambda model: open_endpoint(supervisor, model, self._options),
-            options=self._options, renderer=self._renderer,
-        )  # fmt: skip
+            self._store.registry,
+            cache,
+            lambda model: open_endpoint(supervisor, model, self._options),
+            options=self._options,
+            renderer=self._renderer,
+        )
         try:
             self._context.report(self._share(0), "reading cases")
             cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets)

@@ -18,9 +18,14 @@ from llmops_tui.workspace.files import sha256_text
 
 
 def manifest_of(
-    store: EvaluationStore, suite: Suite, entry: EvalRun, cases: CaseSet, rendered: list[list[ChatMessage]],
-    metrics: list[Metric], options: LoadOptions,
-) -> Manifest:  # fmt: skip
+    store: EvaluationStore,
+    suite: Suite,
+    entry: EvalRun,
+    cases: CaseSet,
+    rendered: list[list[ChatMessage]],
+    metrics: list[Metric],
+    options: LoadOptions,
+) -> Manifest:
     """The manifest of a run."""
     model = store.registry.get(entry.asked.model)
     remote = model.kind == "remote"
@@ -34,9 +39,10 @@ def manifest_of(
             judges[metric.called] = {"model": metric.model, "sha256": judge.sha256}
             if isinstance(metric, Judge):
                 judges[metric.called] |= {
-                    "prompt": metric.prompt, "rubric_sha256": sha256_text(metric.rubric),
+                    "prompt": metric.prompt,
+                    "rubric_sha256": sha256_text(metric.rubric),
                     "prompt_sha256": sha256_text(metric.system + "\0" + metric.template),
-                }  # fmt: skip
+                }
     return {
         "suite_sha256": suite.sha256,
         "cases_sha256": cases.sha256,

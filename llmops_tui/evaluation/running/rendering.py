@@ -28,9 +28,10 @@ def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: Templa
         if empty is not None:
             where = f"row {empty.row}" if empty.row is not None else f"case {empty.index}"
             raise InputRefusedError(
-                "nothing_to_ask", f"{where} is no conversation, and the suite has no prompt",
+                "nothing_to_ask",
+                f"{where} is no conversation, and the suite has no prompt",
                 "Give the suite a prompt that uses its variables.",
-            )  # fmt: skip
+            )
         return [list(case.messages) for case in cases]
     values = [case.variables for case in cases]
     users = renderer.render_many(prompt.template, values)

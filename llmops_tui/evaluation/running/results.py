@@ -151,9 +151,10 @@ class ResultLog:
                 line = line[os.write(self._file, line) :]
         except OSError as error:
             raise LlmopsError(
-                "results_failed", f"cannot write {self.path}: {error.strerror}",
+                "results_failed",
+                f"cannot write {self.path}: {error.strerror}",
                 "What was answered is kept; llmops eval resume goes on once there is space.",
-            ) from error  # fmt: skip
+            ) from error
 
     def sync(self) -> None:
         """Have the disk keep it."""

@@ -39,16 +39,20 @@ def summarise(
     everything += [metric for metric in metrics if metric.called in costs]
     figures = {m.called: as_dict(m, figure_of(m, base)) for m in everything if any(m.called in r.scores for r in base)}
     return {
-        "cases": len({r.case.index for r in base}), "answers": len(results),
-        "errors": sum(bool(r.answer.error) for r in results), "cached": sum(r.answer.cached for r in results),
-        "metrics": figures, "variations": _variations(results, everything),
-        "gaps": gaps(results, everything, swaps), "agreement": _agreement(base),
+        "cases": len({r.case.index for r in base}),
+        "answers": len(results),
+        "errors": sum(bool(r.answer.error) for r in results),
+        "cached": sum(r.answer.cached for r in results),
+        "metrics": figures,
+        "variations": _variations(results, everything),
+        "gaps": gaps(results, everything, swaps),
+        "agreement": _agreement(base),
         "costs": {
             "prompt_tokens": sum(r.answer.prompt_tokens or 0 for r in results if not r.answer.cached),
             "completion_tokens": sum(r.answer.completion_tokens or 0 for r in results if not r.answer.cached),
             "seconds": round(seconds, 3),
         },
-    }  # fmt: skip
+    }
 
 
 def case_scores(results: Sequence[Result], name: str) -> list[tuple[Case, float | None]]:
@@ -87,10 +91,17 @@ def as_dict(metric: Metric, summary: Summary) -> Figure:
     """A figure for JSON; what is no number becomes null."""
     i = summary.interval
     figure: Figure = {
-        "mean": _number(i.value), "low": _number(i.low), "high": _number(i.high), "n": summary.n,
-        "unusable": summary.unusable, "method": i.method, "better": metric.better, "unit": metric.unit, "type": metric.type,
+        "mean": _number(i.value),
+        "low": _number(i.low),
+        "high": _number(i.high),
+        "n": summary.n,
+        "unusable": summary.unusable,
+        "method": i.method,
+        "better": metric.better,
+        "unit": metric.unit,
+        "type": metric.type,
         "binary": metric.binary,
-    }  # fmt: skip
+    }
     if summary.facts:
         figure["facts"] = summary.facts
     return figure
@@ -147,9 +158,12 @@ def _paired_figures(pairs: Sequence[tuple[Result, Result]], metrics: Sequence[Me
             differences = np.array([b - a for a, b in usable])
             interval = difference_interval(differences, binary=metric.binary, resamples=2000)
             found[metric.called] = {
-                "mean": sum(b for _, b in usable) / len(usable), "difference": interval.value,
-                "low": _number(interval.low), "high": _number(interval.high), "n": len(usable),
-            }  # fmt: skip
+                "mean": sum(b for _, b in usable) / len(usable),
+                "difference": interval.value,
+                "low": _number(interval.low),
+                "high": _number(interval.high),
+                "n": len(usable),
+            }
     return found
 
 

@@ -93,9 +93,7 @@ def mean_interval(
         # All right or all wrong: no resample differs, and a cluster counts as one case.
         count = int(clusters.max()) + 1
         return wilson(float(values[0]) * count, count, level)
-    return bca(
-        clustered_sums(rows_of(values), clusters), mean_of, level=level, resamples=resamples, seed=seed
-    )  # fmt: skip
+    return bca(clustered_sums(rows_of(values), clusters), mean_of, level=level, resamples=resamples, seed=seed)
 
 
 def difference_interval(

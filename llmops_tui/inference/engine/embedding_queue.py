@@ -179,9 +179,10 @@ class EmbeddingQueue:
         if work.left == 0:
             work.ended = True
             result = {
-                "tokens": work.tokens, "pooling": self._embedder.pooling,
+                "tokens": work.tokens,
+                "pooling": self._embedder.pooling,
                 "dimensions": self._embedder.dimensions,
-            }  # fmt: skip
+            }
             events.append({"id": work.id, "event": "done", "result": result})
         return events
 

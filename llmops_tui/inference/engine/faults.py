@@ -19,9 +19,10 @@ def unexpected(error: BaseException) -> LlmopsError:
     """The answer to the one request whose work failed in a way that nobody foresaw; the log gets the traceback."""
     traceback.print_exception(error)
     return LlmopsError(
-        "engine_failed", f"the engine failed at this request: {type(error).__name__}: {error}"[:300],
+        "engine_failed",
+        f"the engine failed at this request: {type(error).__name__}: {error}"[:300],
         "The engine's log, in the workspace's logs, has the traceback; other requests go on.",
-    )  # fmt: skip
+    )
 
 
 def end_with_any_thread() -> None:

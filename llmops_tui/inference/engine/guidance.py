@@ -28,27 +28,44 @@ _COMPARED = (
 
 class _Limits(ctypes.Structure):
     _fields_ = [
-        ("max_items_in_row", ctypes.c_size_t), ("initial_lexer_fuel", ctypes.c_uint64), ("step_lexer_fuel", ctypes.c_uint64),
-        ("step_max_items", ctypes.c_size_t), ("max_lexer_states", ctypes.c_size_t), ("max_grammar_size", ctypes.c_size_t),
-        ("precompute_large_lexemes", ctypes.c_bool), ("verbose_errors", ctypes.c_bool),
-    ]  # fmt: skip
+        ("max_items_in_row", ctypes.c_size_t),
+        ("initial_lexer_fuel", ctypes.c_uint64),
+        ("step_lexer_fuel", ctypes.c_uint64),
+        ("step_max_items", ctypes.c_size_t),
+        ("max_lexer_states", ctypes.c_size_t),
+        ("max_grammar_size", ctypes.c_size_t),
+        ("precompute_large_lexemes", ctypes.c_bool),
+        ("verbose_errors", ctypes.c_bool),
+    ]
 
 
 class _ConstraintInit(ctypes.Structure):
     _fields_ = [
-        ("tokenizer", ctypes.c_void_p), ("log_buffer_level", ctypes.c_uint32), ("log_stderr_level", ctypes.c_uint32),
-        ("ff_tokens_ok", ctypes.c_bool), ("backtrack_ok", ctypes.c_bool), ("limits", _Limits),
-    ]  # fmt: skip
+        ("tokenizer", ctypes.c_void_p),
+        ("log_buffer_level", ctypes.c_uint32),
+        ("log_stderr_level", ctypes.c_uint32),
+        ("ff_tokens_ok", ctypes.c_bool),
+        ("backtrack_ok", ctypes.c_bool),
+        ("limits", _Limits),
+    ]
 
 
 class _TokenizerInit(ctypes.Structure):
     _fields_ = [
-        ("struct_size", ctypes.c_size_t), ("vocab_size", ctypes.c_uint32), ("tok_eos", ctypes.c_uint32),
-        ("token_lens", ctypes.c_void_p), ("token_bytes", ctypes.c_char_p), ("tokenizer_json", ctypes.c_char_p),
-        ("tokenize_assumes_string", ctypes.c_bool), ("tokenize_fn", ctypes.c_void_p),
-        ("use_approximate_greedy_tokenize_fn", ctypes.c_bool), ("tokenize_user_data", ctypes.c_void_p),
-        ("slices", ctypes.c_void_p), ("tok_eos_extra", ctypes.c_void_p), ("tok_eos_extra_count", ctypes.c_uint32),
-    ]  # fmt: skip
+        ("struct_size", ctypes.c_size_t),
+        ("vocab_size", ctypes.c_uint32),
+        ("tok_eos", ctypes.c_uint32),
+        ("token_lens", ctypes.c_void_p),
+        ("token_bytes", ctypes.c_char_p),
+        ("tokenizer_json", ctypes.c_char_p),
+        ("tokenize_assumes_string", ctypes.c_bool),
+        ("tokenize_fn", ctypes.c_void_p),
+        ("use_approximate_greedy_tokenize_fn", ctypes.c_bool),
+        ("tokenize_user_data", ctypes.c_void_p),
+        ("slices", ctypes.c_void_p),
+        ("tok_eos_extra", ctypes.c_void_p),
+        ("tok_eos_extra_count", ctypes.c_uint32),
+    ]
 
 
 @cache
@@ -103,12 +120,16 @@ class Tokenizer:
         lengths = np.fromiter(map(len, tokens), np.uint32, len(tokens))
         extra = np.array(self.eos_tokens[1:], np.uint32)
         given = _TokenizerInit(
-            struct_size=ctypes.sizeof(_TokenizerInit), vocab_size=len(tokens), tok_eos=self.eos_tokens[0],
-            token_lens=lengths.ctypes.data, token_bytes=b"".join(tokens),
+            struct_size=ctypes.sizeof(_TokenizerInit),
+            vocab_size=len(tokens),
+            tok_eos=self.eos_tokens[0],
+            token_lens=lengths.ctypes.data,
+            token_bytes=b"".join(tokens),
             # Texts are never tokenized for a grammar, since what must come next is not worked out ahead.
             use_approximate_greedy_tokenize_fn=True,
-            tok_eos_extra=extra.ctypes.data if len(extra) else None, tok_eos_extra_count=len(extra),
-        )  # fmt: skip
+            tok_eos_extra=extra.ctypes.data if len(extra) else None,
+            tok_eos_extra_count=len(extra),
+        )
         error = ctypes.create_string_buffer(_ERROR_BYTES)
         self.pointer = library.llg_new_tokenizer_v2(ctypes.byref(given), error, len(error))
         if not self.pointer:

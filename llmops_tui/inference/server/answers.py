@@ -25,9 +25,11 @@ def usage(results: list[dict[str, Any]], choices_a_prompt: int = 1) -> dict[str,
     made = sum(int(r["completion_tokens"]) for r in results)
     cached = sum(int(r["reused_tokens"]) for r in results[::choices_a_prompt])
     return {
-        "prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made,
+        "prompt_tokens": prompt,
+        "completion_tokens": made,
+        "total_tokens": prompt + made,
         "prompt_tokens_details": {"cached_tokens": cached},
-    }  # fmt: skip
+    }
 
 
 def _text(raw: list[int]) -> str:
@@ -65,6 +67,9 @@ def text_logprobs(tokens: list[list[Any]], offset: int = 0) -> dict[str, Any]:
         top.setdefault(piece, token[2])
         tops.append(top)
     return {
-        "tokens": pieces, "token_logprobs": [t[2] for t in tokens], "top_logprobs": tops, "text_offset": offsets,
+        "tokens": pieces,
+        "token_logprobs": [t[2] for t in tokens],
+        "top_logprobs": tops,
+        "text_offset": offsets,
         "token_ids": [t[0] for t in tokens],
-    }  # fmt: skip
+    }

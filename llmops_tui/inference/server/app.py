@@ -128,12 +128,16 @@ class ModelServer:
         if trusted:
             engine = identify(self.engine.pid) if self.engine.pid is not None else None
             facts |= {
-                "model": self.options.model, "engine_pid": self.engine.pid,
-                "engine_started": engine.started if engine is not None else None, "active": self.generator.active,
-                "waiting": self.generator.queued, "last_failure": self.engine.last_failure,
-                "fallback": self.engine.fallback, **self.engine.info,
+                "model": self.options.model,
+                "engine_pid": self.engine.pid,
+                "engine_started": engine.started if engine is not None else None,
+                "active": self.generator.active,
+                "waiting": self.generator.queued,
+                "last_failure": self.engine.last_failure,
+                "fallback": self.engine.fallback,
+                **self.engine.info,
                 "state": state,
-            }  # fmt: skip
+            }
         return JSONResponse(facts, 200 if standing == "ok" else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:
@@ -160,10 +164,12 @@ class ModelServer:
         info = await self.engine.facts()
         return JSONResponse(
             {
-                "bos_token": info["bos"] or None, "eos_token": info["eos"] or None,
-                "add_bos_token": info["add_bos"], "chat_template": self.options.chat_template,
+                "bos_token": info["bos"] or None,
+                "eos_token": info["eos"] or None,
+                "add_bos_token": info["add_bos"],
+                "chat_template": self.options.chat_template,
             }
-        )  # fmt: skip
+        )
 
     async def _feedback(self, request: Request) -> Response:
         body = await read_body(request, schemas.FeedbackRequest)

@@ -38,9 +38,15 @@ class Completions:
     """The endpoints that generate. ``ask`` does one short operation of the engine."""
 
     def __init__(
-        self, options: ServerOptions, engine: EngineProcess, generator: Generator, adapters: AdapterShelf,
-        chat: ChatTemplate, forms: FormChecker, ask: Ask,
-    ) -> None:  # fmt: skip
+        self,
+        options: ServerOptions,
+        engine: EngineProcess,
+        generator: Generator,
+        adapters: AdapterShelf,
+        chat: ChatTemplate,
+        forms: FormChecker,
+        ask: Ask,
+    ) -> None:
         self._model = options.model
         self._sha256 = options.sha256
         self._engine = engine
@@ -85,9 +91,12 @@ class Completions:
         for index in range(body.n):
             choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives, caller)
             choice.reader = AnswerReader(
-                self._chat.format, prompt=prompt, tools=bool(tools), several=body.parallel_tool_calls,
+                self._chat.format,
+                prompt=prompt,
+                tools=bool(tools),
+                several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,
-            )  # fmt: skip
+            )
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
         return choices
@@ -142,16 +151,29 @@ class Completions:
         record = Record(
             named or new_id("run"),
             {
-                "started_at": time.time(), "model": self.named(adapter), "model_sha256": self._sha256,
-                "adapter_sha256": self._adapters.sha256(adapter), "messages": turns, "parameters": parameters,
-                "engine": self._engine.info["engine"], **caller.facts(body.metadata),
+                "started_at": time.time(),
+                "model": self.named(adapter),
+                "model_sha256": self._sha256,
+                "adapter_sha256": self._adapters.sha256(adapter),
+                "messages": turns,
+                "parameters": parameters,
+                "engine": self._engine.info["engine"],
+                **caller.facts(body.metadata),
             },
-        )  # fmt: skip
+        )
         call = {
-            "op": "generate", "id": new_id("call"), "parameters": parameters, "adapter": adapter, "logprobs": logprobs,
-            "grammar": grammar, "truncate": "" if body.truncate == "oldest" else body.truncate,
-            "reuse": body.cache_prompt, "ignore_eos": body.ignore_eos, "add_special": False, **source,
-        }  # fmt: skip
+            "op": "generate",
+            "id": new_id("call"),
+            "parameters": parameters,
+            "adapter": adapter,
+            "logprobs": logprobs,
+            "grammar": grammar,
+            "truncate": "" if body.truncate == "oldest" else body.truncate,
+            "reuse": body.cache_prompt,
+            "ignore_eos": body.ignore_eos,
+            "add_special": False,
+            **source,
+        }
         return Choice(index, record, call)
 
     async def _respond(

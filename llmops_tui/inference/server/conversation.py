@@ -103,15 +103,21 @@ def tool_constraint(
     """
     if chat.tool_marks is None:
         raise FieldRefusedError(
-            "tools", "the chat template of this model knows no tools", "Use a model that was trained to call them.",
+            "tools",
+            "the chat template of this model knows no tools",
+            "Use a model that was trained to call them.",
             "tools_unknown",
-        )  # fmt: skip
+        )
     begin, end = chat.tool_marks
     return {
-        "type": "tools", "functions": [t["function"] for t in tools if demanded in {None, "", t["function"]["name"]}],
-        "begin": begin, "end": end, "arguments": "parameters" if begin in {"", "<|python_tag|>"} else "arguments",
-        "required": demanded is not None, "several": several,
-    }  # fmt: skip
+        "type": "tools",
+        "functions": [t["function"] for t in tools if demanded in {None, "", t["function"]["name"]}],
+        "begin": begin,
+        "end": end,
+        "arguments": "parameters" if begin in {"", "<|python_tag|>"} else "arguments",
+        "required": demanded is not None,
+        "several": several,
+    }
 
 
 @dataclass
@@ -227,10 +233,12 @@ class AnswerReader:
         for name, arguments in calls if self._several else calls[: 1 - self._calls]:
             delta.tool_calls.append(
                 {
-                    "index": self._calls, "id": f"call_{secrets.token_hex(12)}", "type": "function",
+                    "index": self._calls,
+                    "id": f"call_{secrets.token_hex(12)}",
+                    "type": "function",
                     "function": {"name": name, "arguments": arguments},
                 }
-            )  # fmt: skip
+            )
             self._calls += 1
 
 

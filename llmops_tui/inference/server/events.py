@@ -122,9 +122,11 @@ class Teller:
         if choice.call["logprobs"] is not None:
             logprobs = answers.text_logprobs(choice.given + choice.tokens, 0 if choice.given else len(echo))
         return {
-            "index": choice.index, "text": echo + "".join(choice.record.text), "logprobs": logprobs,
+            "index": choice.index,
+            "text": echo + "".join(choice.record.text),
+            "logprobs": logprobs,
             "finish_reason": _reason(choice, choice.result),
-        }  # fmt: skip
+        }
 
 
 def _reason(choice: Choice, result: dict[str, Any]) -> str:
@@ -207,16 +209,29 @@ class ResponseTeller:
         if result is not None:
             prompt, made = int(result["prompt_tokens"]), int(result["completion_tokens"])
             usage = {
-                "input_tokens": prompt, "output_tokens": made, "total_tokens": prompt + made,
+                "input_tokens": prompt,
+                "output_tokens": made,
+                "total_tokens": prompt + made,
                 "input_tokens_details": {"cached_tokens": int(result["reused_tokens"])},
                 "output_tokens_details": {"reasoning_tokens": 0},
-            }  # fmt: skip
+            }
         incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
-            "id": self._id, "object": "response", "created_at": int(time.time()), "status": status, "model": self._model,
-            "output": output, "usage": usage, "error": None, "incomplete_details": incomplete, "store": False,
-            "parallel_tool_calls": False, "tool_choice": "none", "tools": [], **self._echoed,
-        }  # fmt: skip
+            "id": self._id,
+            "object": "response",
+            "created_at": int(time.time()),
+            "status": status,
+            "model": self._model,
+            "output": output,
+            "usage": usage,
+            "error": None,
+            "incomplete_details": incomplete,
+            "store": False,
+            "parallel_tool_calls": False,
+            "tool_choice": "none",
+            "tools": [],
+            **self._echoed,
+        }
 
     def _event(self, name: str, **body: Any) -> bytes:
         data = {"type": name, "sequence_number": self._sequence, **body}

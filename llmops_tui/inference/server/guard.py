@@ -101,9 +101,11 @@ class Guard:
             raise RefusedError(401, "invalid_api_key", "the API key is missing or wrong", "authentication_error")
         if scope.get("query_string"):
             raise RefusedError(
-                400, "unknown_parameter", "parameters in the address have no meaning here: put them into the body",
+                400,
+                "unknown_parameter",
+                "parameters in the address have no meaning here: put them into the body",
                 param=scope["query_string"].decode("latin-1").partition("=")[0][:60],
-            )  # fmt: skip
+            )
         if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             return False
         lengths = headers.get(b"content-length", [])
@@ -224,8 +226,10 @@ async def answer(send: Send, status: int, body: dict[str, Any]) -> None:
     """Send a JSON answer and close the connection."""
     raw = json.dumps(body).encode()
     headers = [
-        (b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode()), (b"connection", b"close"),
-    ]  # fmt: skip
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(raw)).encode()),
+        (b"connection", b"close"),
+    ]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -56,9 +56,11 @@ def check_vocabulary(ids: list[int], size: int, at: str, *, named: bool = False)
     if size and ids and not 0 <= min(ids) <= max(ids) < size:
         place = next(n for n, t in enumerate(ids) if not 0 <= t < size)
         raise FieldRefusedError(
-            f"{at}.{ids[place]}" if named else f"{at}[{place}]", f"the token id {ids[place]:,} is not in the model's vocabulary",
-            f"Ids go from 0 to {size - 1:,}; other models' tokens are others. Send text instead.", "bad_token",
-        )  # fmt: skip
+            f"{at}.{ids[place]}" if named else f"{at}[{place}]",
+            f"the token id {ids[place]:,} is not in the model's vocabulary",
+            f"Ids go from 0 to {size - 1:,}; other models' tokens are others. Send text instead.",
+            "bad_token",
+        )
 
 
 def _listed(value: Any) -> list[int]:

@@ -42,9 +42,12 @@ class ServerMetrics:
             registry=self.registry,
         )
         self._first = Histogram(
-            "llmops:time_to_first_token_seconds", "From arrival to first token.", label, buckets=_SECONDS,
+            "llmops:time_to_first_token_seconds",
+            "From arrival to first token.",
+            label,
+            buckets=_SECONDS,
             registry=self.registry,
-        )  # fmt: skip
+        )
         self._whole = Histogram(
             "llmops:e2e_request_latency_seconds",
             "From arrival to end.",
@@ -53,9 +56,12 @@ class ServerMetrics:
             registry=self.registry,
         )
         self._token = Histogram(
-            "llmops:time_per_output_token_seconds", "Mean time of a token after the first.", label,
-            buckets=_TOKEN_SECONDS, registry=self.registry,
-        )  # fmt: skip
+            "llmops:time_per_output_token_seconds",
+            "Mean time of a token after the first.",
+            label,
+            buckets=_TOKEN_SECONDS,
+            registry=self.registry,
+        )
         self._engine = {
             key: Counter(name, text, label, registry=self.registry) for key, (name, text) in _ENGINE_COUNTERS.items()
         }

@@ -90,16 +90,25 @@ class ResponsesRequest(Checked):
             form["json_schema"] = {"schema": self.text.format.schema_}
         return ChatRequest.model_validate(
             {
-                "model": self.model, "messages": turns, "temperature": self.temperature, "top_p": self.top_p,
-                "max_tokens": self.max_output_tokens, "response_format": form, "metadata": self.metadata,
+                "model": self.model,
+                "messages": turns,
+                "temperature": self.temperature,
+                "top_p": self.top_p,
+                "max_tokens": self.max_output_tokens,
+                "response_format": form,
+                "metadata": self.metadata,
                 "reasoning_effort": self.reasoning.effort,
                 "truncate": "oldest" if self.truncation == "auto" else "",
             }
-        )  # fmt: skip
+        )
 
     def echoed(self) -> dict[str, Any]:
         """What an answer repeats of its request."""
         return {
-            "instructions": self.instructions, "metadata": self.metadata or {}, "temperature": self.temperature,
-            "top_p": self.top_p, "max_output_tokens": self.max_output_tokens, "truncation": self.truncation,
-        }  # fmt: skip
+            "instructions": self.instructions,
+            "metadata": self.metadata or {},
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_output_tokens": self.max_output_tokens,
+            "truncation": self.truncation,
+        }

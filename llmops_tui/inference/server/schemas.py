@@ -289,6 +289,10 @@ class FeedbackRequest(Checked):
     def as_entry(self, trace: str, source: str) -> dict[str, Any]:
         """The feedback as the journal keeps it."""
         return {
-            "request": trace, "score": {"up": 1, "down": -1, None: None}[self.score], "correction": self.correction,
-            "comment": self.comment, "source": source, "said_at": time.time(),
-        }  # fmt: skip
+            "request": trace,
+            "score": {"up": 1, "down": -1, None: None}[self.score],
+            "correction": self.correction,
+            "comment": self.comment,
+            "source": source,
+            "said_at": time.time(),
+        }

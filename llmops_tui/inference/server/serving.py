@@ -37,10 +37,17 @@ async def serve(
     """Serve with an engine that is being started, until ``ending`` hears of it; ``state`` is removed at the end."""
     server = ModelServer(options, engine)
     config = uvicorn.Config(
-        server.app(), log_level="error", access_log=False, lifespan="off", http=PatientProtocol,
-        timeout_keep_alive=30, h11_max_incomplete_event_size=MAX_HEAD, server_header=False, backlog=BACKLOG,
+        server.app(),
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        http=PatientProtocol,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        server_header=False,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=2,
-    )  # fmt: skip
+    )
     http = BoundedServer(config, encryption(options.tls_cert, options.tls_key))
     ending.tell(http.ask_to_end)
     loading = asyncio.create_task(server.load(starting))

@@ -37,15 +37,18 @@ def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[dict[str, An
         for name in turn:
             if name not in _PASSED and not chat.mentions(name):
                 raise FieldRefusedError(
-                    f"messages[{n}].{name[:60]}", "no such field is known here, nor in the model's chat template",
-                    "Leave it out.", "unknown_parameter",
-                )  # fmt: skip
+                    f"messages[{n}].{name[:60]}",
+                    "no such field is known here, nor in the model's chat template",
+                    "Leave it out.",
+                    "unknown_parameter",
+                )
         # A call without an id may be the one.
         if message.tool_call_id is not None and not calls & {message.tool_call_id, None}:
             raise FieldRefusedError(
-                f"messages[{n}].tool_call_id", f"no message before has a call {message.tool_call_id[:60]!r}",
+                f"messages[{n}].tool_call_id",
+                f"no message before has a call {message.tool_call_id[:60]!r}",
                 "Send the assistant's message with its tool_calls as well.",
-            )  # fmt: skip
+            )
         calls |= {call.id for call in message.tool_calls or ()}
         if turn["role"] == "developer" and not chat.quotes("developer"):
             turn["role"] = "system"
@@ -74,7 +77,9 @@ def variables_of(chat: ChatFormat, given: dict[str, Any], effort: str | None) ->
     # A model that does not think makes no effort, and the medium one is what it makes by itself.
     if chat.reasoning is not None and effort != "medium":
         raise FieldRefusedError(
-            "reasoning_effort", f"this model thinks, and its chat template knows no {effort!r}", "Leave it out.",
+            "reasoning_effort",
+            f"this model thinks, and its chat template knows no {effort!r}",
+            "Leave it out.",
             "unsupported_parameter",
-        )  # fmt: skip
+        )
     return given

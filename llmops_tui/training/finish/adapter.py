@@ -38,9 +38,10 @@ def read_adapter(folder: Path) -> list[Delta]:
     if not weights.is_file():
         if (folder / "adapter_model.bin").exists():
             raise InputRefusedError(
-                "pickled_weights", f"{folder} has its adapter as pickle, which can run code when opened",
+                "pickled_weights",
+                f"{folder} has its adapter as pickle, which can run code when opened",
                 "Save it as safetensors where you trust it.",
-            )  # fmt: skip
+            )
         raise InputRefusedError("adapter_missing", f"{folder} has no {WEIGHTS}")
     config = parse_json(read_regular(folder / CONFIG))
     return deltas(config, {name: read(weights, name) for name in read_tensors(weights)})
@@ -93,10 +94,13 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
     model = store.registry.add(final, run.name)
     store.catalogue.write(
         lambda book: record_edges(
-            book, output=model.sha256, kind="train", recipe=run.recipe.sha256,
+            book,
+            output=model.sha256,
+            kind="train",
+            recipe=run.recipe.sha256,
             inputs=[base.sha256, *(digest for _, digest in run.data)],
         )
-    )  # fmt: skip
+    )
     serving = serving_model(store, run.recipe.serving, base)
     return result | {"model": model.name, "sha256": model.sha256, "serving": serving.name if serving else None}
 

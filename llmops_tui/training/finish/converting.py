@@ -177,8 +177,12 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
         writer.add_token_merges(merges)
     writer.add_token_types(types)
     ids = {token: i for i, token in enumerate(tokens)}
-    for role, add in (("bos_token", writer.add_bos_token_id), ("eos_token", writer.add_eos_token_id),
-                      ("pad_token", writer.add_pad_token_id), ("unk_token", writer.add_unk_token_id)):  # fmt: skip
+    for role, add in (
+        ("bos_token", writer.add_bos_token_id),
+        ("eos_token", writer.add_eos_token_id),
+        ("pad_token", writer.add_pad_token_id),
+        ("unk_token", writer.add_unk_token_id),
+    ):
         if folder.special(role) in ids:
             add(ids[folder.special(role)])
     writer.add_add_bos_token(_adds_bos(data, folder.special("bos_token")))

@@ -34,9 +34,10 @@ class Family:
     def __post_init__(self) -> None:
         if self.name not in ARCHITECTURES:
             raise InputRefusedError(
-                "unknown_architecture", f"models of the architecture {self.name!r} cannot be written as GGUF here",
+                "unknown_architecture",
+                f"models of the architecture {self.name!r} cannot be written as GGUF here",
                 f"Known: {', '.join(sorted(ARCHITECTURES))}.",
-            )  # fmt: skip
+            )
 
     @property
     def architecture(self) -> gguf.MODEL_ARCH:
@@ -130,9 +131,10 @@ def deltas(config: dict[str, Any], tensors: dict[str, Array]) -> list[Delta]:
     """
     if config.get("use_dora") or any("magnitude" in name for name in tensors):
         raise InputRefusedError(
-            "dora", "an adapter trained with DoRA scales whole rows, which cannot be written as a plain LoRA",
+            "dora",
+            "an adapter trained with DoRA scales whole rows, which cannot be written as a plain LoRA",
             "Merge it instead: llmops train export RUN --merge.",
-        )  # fmt: skip
+        )
     sides: dict[str, dict[str, Array]] = {}
     for name, value in tensors.items():
         match = _ADAPTER.match(name)

@@ -90,9 +90,11 @@ def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callabl
     with tempfile.TemporaryDirectory(prefix="llmops-proof-") as scratch:
         request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.npz"
         body = {
-            "texts": [c.text for c in cases], "prompts": [c.prompt for c in cases],
-            "answers": [c.answer for c in cases], "limit": _LIMIT,
-        }  # fmt: skip
+            "texts": [c.text for c in cases],
+            "prompts": [c.prompt for c in cases],
+            "answers": [c.answer for c in cases],
+            "limit": _LIMIT,
+        }
         request.write_text(json.dumps(body), encoding="utf-8")
         run_native(
             "llmops_tui.training.finish.gguf_worker",

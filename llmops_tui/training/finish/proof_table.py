@@ -9,11 +9,17 @@ def table(steps: list[ProofStep]) -> list[tuple[str, ...]]:
     """The steps as rows of text."""
     return [
         (
-            "✓" if s["good"] else "✗", s["name"], f"{s['same_tokens']:.0%}", f"{s['greedy']:.0%}", f"{s['kl']:.2g}",
-            f"{s['perplexity_change']:+.2%}", f"{s['stops']} of {s['n']}", "; ".join(s["problems"]),
+            "✓" if s["good"] else "✗",
+            s["name"],
+            f"{s['same_tokens']:.0%}",
+            f"{s['greedy']:.0%}",
+            f"{s['kl']:.2g}",
+            f"{s['perplexity_change']:+.2%}",
+            f"{s['stops']} of {s['n']}",
+            "; ".join(s["problems"]),
         )
         for s in steps
-    ]  # fmt: skip
+    ]
 
 
 TABLE_HEADERS = ("", "step", "same tokens", "same answers", "KL (nats)", "perplexity", "stops", "problems")

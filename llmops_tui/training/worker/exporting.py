@@ -113,9 +113,11 @@ class _Maker:
             return self._store.registry.get(name)
         changes = read_adapter(self._adapter)
         made = _register(
-            self._context, self._store, name,
+            self._context,
+            self._store,
+            name,
             lambda path, told: merge_gguf(self._family, changes, serving.path, path, name, told, self._base.path),
-        )  # fmt: skip
+        )
         _edges(self._store, made, "merge", "F16", [serving.sha256, *self._adapter_hash()])
         return made
 
@@ -224,8 +226,10 @@ def prove(
     found = []
     for name, model, adapter, limits in steps:
         answers = ask_gguf(
-            model.path, adapter.path if adapter is not None else None, cases,
+            model.path,
+            adapter.path if adapter is not None else None,
+            cases,
             lambda share, name=name: context.report(share, f"asking {name}"),  # type: ignore[misc]
-        )  # fmt: skip
+        )
         found.append(compare(name, reference, answers, cases, ends, limits))
     return found

@@ -36,9 +36,11 @@ def run(context: JobContext, run_name: str) -> RunResult:
             template = found.recipe.chat_template or None
             with ModelText(base, template) as text:
                 examples = build(
-                    found.recipe, store.datasets, text,
+                    found.recipe,
+                    store.datasets,
+                    text,
                     lambda share: context.report(0, f"tokenizing {share:.0%}"),
-                )  # fmt: skip
+                )
                 context.report(0, "preflight")
                 _preflight(found, preflight.look(found.recipe, store, base, examples, text), recorder)
             try:
@@ -71,9 +73,12 @@ def _preflight(found: runs.Run, looked: preflight.Looked, recorder: Recorder) ->
 
 def _facts(outcome: Any) -> RunResult:
     return {
-        "steps": outcome.steps, "loss": outcome.loss, "eval_loss": outcome.eval_loss,
-        "peak_bytes": outcome.peak_bytes, "batch": [outcome.recipe.batch.size, outcome.recipe.batch.accumulation],
-    }  # fmt: skip
+        "steps": outcome.steps,
+        "loss": outcome.loss,
+        "eval_loss": outcome.eval_loss,
+        "peak_bytes": outcome.peak_bytes,
+        "batch": [outcome.recipe.batch.size, outcome.recipe.batch.accumulation],
+    }
 
 
 @contextlib.contextmanager

@@ -40,9 +40,10 @@ def check_folder(path: Path) -> ModelFolder:
     folder = read_folder(path)
     if folder.family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise InputRefusedError(
-            "unknown_architecture", f"{path} is of the architecture {folder.family!r}, which transformers does not know",
+            "unknown_architecture",
+            f"{path} is of the architecture {folder.family!r}, which transformers does not know",
             "Only text models of known architectures can be trained; code that comes with a model is never run.",
-        )  # fmt: skip
+        )
     return folder
 
 
@@ -91,23 +92,33 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     quantization = None
     if recipe.quantization.type != "none":
         quantization = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True, bnb_4bit_quant_type=recipe.quantization.type,
-            bnb_4bit_use_double_quant=recipe.quantization.double, bnb_4bit_compute_dtype=compute,
-        )  # fmt: skip
+            load_in_4bit=True,
+            bnb_4bit_quant_type=recipe.quantization.type,
+            bnb_4bit_use_double_quant=recipe.quantization.double,
+            bnb_4bit_compute_dtype=compute,
+        )
     config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     config.use_cache = False
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=compute, quantization_config=quantization, device_map={"": device()},
-            local_files_only=True, trust_remote_code=False, use_safetensors=True, attn_implementation="sdpa",
-        )  # fmt: skip
+            path,
+            config=config,
+            dtype=compute,
+            quantization_config=quantization,
+            device_map={"": device()},
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, torch.cuda.OutOfMemoryError):
             raise
         raise LlmopsError(
-            "model_load_failed", f"transformers could not load {path}: {str(error).splitlines()[0][:300]}",
+            "model_load_failed",
+            f"transformers could not load {path}: {str(error).splitlines()[0][:300]}",
             "llmops model verify checks the files.",
-        ) from error  # fmt: skip
+        ) from error
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # On some processors bitsandbytes packs the weights anew at the first evaluation and computes otherwise, and
@@ -120,8 +131,12 @@ def adapter_config(recipe: Recipe) -> LoraConfig:
     """The adapter as peft describes it."""
     targets = recipe.lora.targets
     return LoraConfig(
-        r=recipe.lora.rank, lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]
         lora_dropout=recipe.lora.dropout,
         target_modules="all-linear" if targets == ["all-linear"] else targets,
-        use_dora=recipe.lora.dora, use_rslora=recipe.lora.rslora, task_type="CAUSAL_LM", bias="none",
-    )  # fmt: skip
+        use_dora=recipe.lora.dora,
+        use_rslora=recipe.lora.rslora,
+        task_type="CAUSAL_LM",
+        bias="none",
+    )

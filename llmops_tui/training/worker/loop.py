@@ -54,9 +54,12 @@ def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, r
                 "" if smaller is None else "on from the last checkpoint with the same effective batch, in smaller parts"
             )
             recorder.write(
-                "event", _last_step(context.folder), level="error" if smaller is None else "warn",
-                message=f"out of GPU memory with batches of {recipe.batch.size}", hint=hint,
-            )  # fmt: skip
+                "event",
+                _last_step(context.folder),
+                level="error" if smaller is None else "warn",
+                message=f"out of GPU memory with batches of {recipe.batch.size}",
+                hint=hint,
+            )
             if smaller is None:
                 raise explain_out_of_memory(recipe, error) from error
             recipe = smaller
@@ -117,9 +120,16 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     total = recipe.steps(len(examples.train))
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     recorder.write(
-        "start", found.step if found else 0, total=total, batch=recipe.batch.size, accumulation=recipe.batch.accumulation,
-        rows=len(examples.train), held_out=len(examples.held_out), trainable=trainable, device=str(trainer.args.device),
-    )  # fmt: skip
+        "start",
+        found.step if found else 0,
+        total=total,
+        batch=recipe.batch.size,
+        accumulation=recipe.batch.accumulation,
+        rows=len(examples.train),
+        held_out=len(examples.held_out),
+        trainable=trainable,
+        device=str(trainer.args.device),
+    )
     if found is not None:
         callback.remember(_history(found.path))
     trainer.train(resume_from_checkpoint=None if found is None else str(found.path))
@@ -127,9 +137,13 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     best = checkpoints.best(folder / "checkpoints")
     return Outcome(
-        trainer.state.global_step, adapter, losses[-1] if losses else None, best.eval_loss if best else None, recipe,
+        trainer.state.global_step,
+        adapter,
+        losses[-1] if losses else None,
+        best.eval_loss if best else None,
+        recipe,
         memory_bytes(),
-    )  # fmt: skip
+    )
 
 
 def _history(checkpoint: Path) -> list[dict[str, Any]]:

@@ -52,20 +52,28 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     )
     seconds = tokens / tokens_per_s if tokens_per_s else None
     return {
-        "recipe": wanted.model_dump(), "base": base.name, "serving": looked.parity.serving if looked.parity else None,
-        "problems": preflight.as_dicts(findings), "data": preflight.data_facts(examples.report, examples),
+        "recipe": wanted.model_dump(),
+        "base": base.name,
+        "serving": looked.parity.serving if looked.parity else None,
+        "problems": preflight.as_dicts(findings),
+        "data": preflight.data_facts(examples.report, examples),
         "examples": preflight.shown_tokens(examples.report.shown),
         "parity": None if looked.parity is None else cast("ParityRecord", dataclasses.asdict(looked.parity)),
         "memory": {
             **room.needed.as_dict(),
-            "device": room.device, "available": room.available, "device_total": room.total, "fits": room.fits,
-            "measured_runs": measured, "nearest": None if room.nearest is None else room.nearest.changes,
+            "device": room.device,
+            "available": room.available,
+            "device_total": room.total,
+            "fits": room.fits,
+            "measured_runs": measured,
+            "nearest": None if room.nearest is None else room.nearest.changes,
         },
         "time": {"steps": steps, "tokens": tokens, "seconds": seconds, "tokens_per_s": tokens_per_s},
         "disk": {"needed": disk, "free": shutil.disk_usage(context.workspace.runs).free},
-        "energy_kwh": _energy(device, seconds), "dry_run": dry,
+        "energy_kwh": _energy(device, seconds),
+        "dry_run": dry,
         "ok": not any(f.level == "error" for f in findings),
-    }  # fmt: skip
+    }
 
 
 def _energy(device: str, seconds: float | None) -> float | None:

@@ -119,9 +119,15 @@ class RunCallback(TrainerCallback):
             values["tokens_per_s"] = max(0.0, tokens - self._tokens) / max(self._seconds, 1e-9)
             self._tokens = tokens
         self._recorder.write(
-            "step", step, loss=loss, learning_rate=float(logs.get("learning_rate") or 0), seconds=self._seconds,
-            memory_bytes=memory_bytes(), **({} if norm is None else {"grad_norm": norm}), **values,
-        )  # fmt: skip
+            "step",
+            step,
+            loss=loss,
+            learning_rate=float(logs.get("learning_rate") or 0),
+            seconds=self._seconds,
+            memory_bytes=memory_bytes(),
+            **({} if norm is None else {"grad_norm": norm}),
+            **values,
+        )
         for event in self._watch.look(step, loss, norm):
             self._recorder.write("event", step, level=event.level, message=event.message, hint=event.hint)
 
@@ -164,10 +170,14 @@ class RunCallback(TrainerCallback):
         ids = torch.tensor([asked.ids], device=next(model.parameters()).device)
         try:
             made = model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False,
-                max_new_tokens=self._recipe.evaluation.sample_tokens, use_cache=True, pad_token_id=self.tokenizer.pad_token_id,
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=self._recipe.evaluation.sample_tokens,
+                use_cache=True,
+                pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
-            )  # fmt: skip
+            )
         finally:
             model.train(was_training)
         return str(self.tokenizer.decode(made[0, len(asked.ids) :], skip_special_tokens=True))

@@ -23,9 +23,13 @@ def ask(
     check_folder(base)
     on_gpu = torch.cuda.is_available()
     model: Any = AutoModelForCausalLM.from_pretrained(
-        base, dtype=torch.bfloat16 if on_gpu else torch.float32, device_map={"": device()}, local_files_only=True,
-        trust_remote_code=False, use_safetensors=True,
-    )  # fmt: skip
+        base,
+        dtype=torch.bfloat16 if on_gpu else torch.float32,
+        device_map={"": device()},
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter, is_trainable=False)
     model.eval()

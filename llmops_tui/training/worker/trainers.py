@@ -98,15 +98,17 @@ def _odds_ratio_trainer() -> type:
         def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
             del model
             row: dict[str, Any] = {
-                "prompt_input_ids": feature["prompt_ids"], "prompt_attention_mask": [1] * len(feature["prompt_ids"])
-            }  # fmt: skip
+                "prompt_input_ids": feature["prompt_ids"],
+                "prompt_attention_mask": [1] * len(feature["prompt_ids"]),
+            }
             for side in ("chosen", "rejected"):
                 ids = (feature["prompt_ids"] + feature[f"{side}_ids"])[: self.max_length]
                 masked = min(len(feature["prompt_ids"]), len(ids))
                 row |= {
-                    f"{side}_input_ids": ids, f"{side}_attention_mask": [1] * len(ids),
+                    f"{side}_input_ids": ids,
+                    f"{side}_attention_mask": [1] * len(ids),
                     f"{side}_labels": [IGNORED] * masked + ids[masked:],
-                }  # fmt: skip
+                }
             return row
 
     return OddsRatioTrainer
@@ -133,10 +135,14 @@ def make(
         train, held_out = [texts | row for row in train], [texts | row for row in held_out]
     kind, config = _kind(recipe, options)
     trainer = kind(
-        model=model, args=config, train_dataset=Dataset.from_list(train),
-        eval_dataset=Dataset.from_list(held_out) if held_out else None, processing_class=tokenizer,
-        peft_config=adapter_config(recipe), callbacks=callbacks,
-    )  # fmt: skip
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list(train),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        processing_class=tokenizer,
+        peft_config=adapter_config(recipe),
+        callbacks=callbacks,
+    )
     trainer.keep_checkpoints = recipe.checkpoints.keep
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
@@ -167,24 +173,40 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
     save_every = recipe.checkpoints.every or max(1, steps // _PARTS_OF_TEN)
     eval_every = recipe.evaluation.every or max(1, steps // _PARTS_OF_TEN)
     return {
-        "output_dir": str(folder / "checkpoints"), "seed": recipe.seed, "data_seed": recipe.seed,
-        "num_train_epochs": recipe.epochs, "max_steps": recipe.max_steps or -1,
-        "per_device_train_batch_size": recipe.batch.size, "per_device_eval_batch_size": recipe.batch.size,
+        "output_dir": str(folder / "checkpoints"),
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "num_train_epochs": recipe.epochs,
+        "max_steps": recipe.max_steps or -1,
+        "per_device_train_batch_size": recipe.batch.size,
+        "per_device_eval_batch_size": recipe.batch.size,
         "gradient_accumulation_steps": recipe.batch.accumulation,
-        "learning_rate": recipe.optimizer.learning_rate, "weight_decay": recipe.optimizer.weight_decay,
-        "lr_scheduler_type": recipe.optimizer.schedule, "warmup_steps": int(recipe.optimizer.warmup * steps),
-        "max_grad_norm": recipe.optimizer.max_grad_norm, "optim": optimizer,
+        "learning_rate": recipe.optimizer.learning_rate,
+        "weight_decay": recipe.optimizer.weight_decay,
+        "lr_scheduler_type": recipe.optimizer.schedule,
+        "warmup_steps": int(recipe.optimizer.warmup * steps),
+        "max_grad_norm": recipe.optimizer.max_grad_norm,
+        "optim": optimizer,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "train_sampling_strategy": _order(recipe),
         # Each step is told, with what it really was: a filter would hide a loss that is no number.
-        "logging_steps": 1, "logging_nan_inf_filter": False, "logging_first_step": True,
-        "save_strategy": "steps", "save_steps": save_every, "save_total_limit": None,
-        "eval_strategy": "steps" if measured else "no", "eval_steps": eval_every,
-        "report_to": list(recipe.trackers) or "none", "disable_tqdm": True, "use_cpu": not on_gpu,
-        "bf16": on_gpu and compute is torch.bfloat16, "fp16": on_gpu and compute is torch.float16,
-        "dataloader_pin_memory": on_gpu, "remove_unused_columns": False,
-    }  # fmt: skip
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "logging_first_step": True,
+        "save_strategy": "steps",
+        "save_steps": save_every,
+        "save_total_limit": None,
+        "eval_strategy": "steps" if measured else "no",
+        "eval_steps": eval_every,
+        "report_to": list(recipe.trackers) or "none",
+        "disable_tqdm": True,
+        "use_cpu": not on_gpu,
+        "bf16": on_gpu and compute is torch.bfloat16,
+        "fp16": on_gpu and compute is torch.float16,
+        "dataloader_pin_memory": on_gpu,
+        "remove_unused_columns": False,
+    }
 
 
 def _order(recipe: Recipe) -> str:

@@ -147,9 +147,11 @@ def write_clearing(place: Place, tell: Ledger, _chance: Random) -> None:
     while True:
         name = tell.fresh()
         made = [
-            place.root / "datasets" / name.ljust(64, "0"), place.root / "datasets" / f".staging-{name}",
-            place.root / "models" / f"{name}.gguf", place.root / "runs" / f"job_{name}",
-        ]  # fmt: skip
+            place.root / "datasets" / name.ljust(64, "0"),
+            place.root / "datasets" / f".staging-{name}",
+            place.root / "models" / f"{name}.gguf",
+            place.root / "runs" / f"job_{name}",
+        ]
         for path in made:
             path.mkdir()
             (path / "file").write_text(name)
@@ -257,9 +259,13 @@ def verify_erasing(place: Place, known: Known, whole: bool) -> None:
         # Also of those whose erasure was killed: the next command ended it.
         gone |= going - left.keys()
     where = [
-        f"{word} in {path.name}" for path in place.root.rglob("*") if path.is_file()
-        for raw in [_bytes(path)] for word in gone if word.encode() in raw
-    ]  # fmt: skip
+        f"{word} in {path.name}"
+        for path in place.root.rglob("*")
+        if path.is_file()
+        for raw in [_bytes(path)]
+        for word in gone
+        if word.encode() in raw
+    ]
     assert not where, where
 
 

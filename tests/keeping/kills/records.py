@@ -104,10 +104,16 @@ def verify_drafts(place: Place, known: Known, _whole: bool) -> None:
 
 def trace(text: str) -> dict[str, Any]:
     return {
-        "started_at": 1_795_000_000.0, "model": "tiny", "prompt": "hello", "prompt_version": 1, "total_ms": 5.0,
-        "messages": [{"role": "user", "content": text}], "output": f"answer to {text}", "finish_reason": "stop",
+        "started_at": 1_795_000_000.0,
+        "model": "tiny",
+        "prompt": "hello",
+        "prompt_version": 1,
+        "total_ms": 5.0,
+        "messages": [{"role": "user", "content": text}],
+        "output": f"answer to {text}",
+        "finish_reason": "stop",
         "parameters": {},
-    }  # fmt: skip
+    }
 
 
 def write_traces(place: Place, tell: Ledger, chance: Random) -> None:

@@ -152,9 +152,11 @@ def _killed(kinds: dict[str, Any], order: Order, others: list[int]) -> dict[str,
     os.close(counts)
     os.close(reader)
     return {
-        "status": os.waitstatus_to_exitcode(status), "told": told.decode(), "seconds": time.monotonic() - began,
+        "status": os.waitstatus_to_exitcode(status),
+        "told": told.decode(),
+        "seconds": time.monotonic() - began,
         "lines": int(counted or 0),
-    }  # fmt: skip
+    }
 
 
 def _read(pid: int, reader: int, until: float) -> bytes:
