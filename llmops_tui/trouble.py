@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import re
-import sqlite3
 import sys
 from typing import Any
 
@@ -41,6 +40,8 @@ def explained(error: BaseException, place: str = "the system") -> LlmopsError | 
         return error
     if isinstance(error, OSError):
         return _of_the_system(error, place)
+    import sqlite3
+
     if isinstance(error, sqlite3.DatabaseError):
         return LlmopsError("database_failed", f"a database of the workspace refused: {error}", _LOOK)
     duckdb: Any = sys.modules.get("duckdb")

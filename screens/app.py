@@ -23,7 +23,6 @@ from screens.navigation import ScreenPlace
 from screens.services import Services
 from screens.shell.base import BaseScreen
 from screens.shell.copying import Copier
-from screens.shell.lineage_screen import LineageScreen
 from screens.shell.shell import Shell
 from screens.shell.status_line import StatusPart
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
@@ -181,6 +180,8 @@ class LlmopsApp(Shell):
         screen = self._current()
         subject = screen.lineage_subject() if screen is not None else ""
         if subject:
+            from screens.shell.lineage_screen import LineageScreen
+
             self.push_screen(LineageScreen(self.services, subject, utf8=self.profile.utf8))
         else:
             self.say("There is nothing under the cursor that came from somewhere.", severity="warning")

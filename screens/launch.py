@@ -36,7 +36,6 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     Returns the exit code of the command: 128 plus the number of the signal that ended it.
     """
     from llmops_tui.user_files import peek_settings
-    from llmops_tui.workspace.seals import seal_at_end
     from llmops_tui.workspace.trust import HOW, distrust, refuse_links
     from screens.keymap import load_keymap
 
@@ -64,6 +63,8 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
         app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=[*problems, *notes])
         code = asyncio.run(_run(app))
     app.services.close()
+    from llmops_tui.workspace.seals import seal_at_end
+
     seal_at_end(workspace)
     if app.return_code and not code:
         sys.stderr.write(f"llmops ended by an error; see {workspace.logs / 'native.log'}\n")

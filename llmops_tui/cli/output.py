@@ -18,15 +18,12 @@ from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
-from llmops_tui.workspace.marker import existing
-from llmops_tui.workspace.notices import read_notices
-from llmops_tui.workspace.trust import refuse_links
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
+    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.journal import Journal
 
 LIMIT = 50
 _TRACEBACK = "LLMOPS_TRACEBACK"
@@ -78,18 +75,25 @@ class Session:
     @property
     def workspace(self) -> Workspace:
         """The workspace, which is there; only ``init`` makes one. Links of one that is not trusted are not followed."""
+        from llmops_tui.workspace.trust import refuse_links
+
         refuse_links(self.unvetted)
         return self.unvetted
 
     @property
     def unvetted(self) -> Workspace:
         """The workspace, for whoever asks whether it is to be trusted."""
+        from llmops_tui.workspace.marker import existing
+
         self.used = existing(self.place)
         return self.used
 
     @property
     def catalogue(self) -> Catalogue:
         """The workspace's book; banners that wait in the workspace are told."""
+        from llmops_tui.workspace.catalogue import Catalogue
+        from llmops_tui.workspace.notices import read_notices
+
         workspace = self.workspace
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
@@ -110,6 +114,8 @@ class Session:
     @property
     def journal(self) -> Journal:
         """The workspace's journal."""
+        from llmops_tui.workspace.journal import Journal
+
         return Journal(self.workspace)
 
     def emit(self, data: Any, human: Callable[[], str]) -> None:

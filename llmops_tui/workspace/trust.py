@@ -13,7 +13,6 @@ from llmops_tui.workspace.known_folders import forget, is_known, others_may_writ
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
 from llmops_tui.workspace.sealed_names import links_in
-from llmops_tui.workspace.seals import wrote
 
 HOW = "llmops trust, or T in the app, shows what it would be allowed, and asks."
 _LINKS = "llmops trust shows its links and all that it would be allowed, and asks."
@@ -81,6 +80,8 @@ def trust(workspace: Workspace) -> Path | None:
     aside = None
     if distrust(workspace):
         key = workspace.root / KEY_FILE
+        from llmops_tui.workspace.seals import wrote
+
         wrote(key)
         with contextlib.suppress(FileNotFoundError):
             aside = key.rename(key.with_name(f"{KEY_FILE}.before-trust-{time.strftime('%Y%m%d-%H%M%S')}"))

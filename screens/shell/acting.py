@@ -12,7 +12,6 @@ from textual.worker import Worker
 
 from llmops_tui.errors import LlmopsError
 from screens.services import Services
-from screens.shell.memory_choice import make_room
 from screens.shell.shell import Shell
 
 Work = Callable[..., Coroutine[Any, Any, None]]
@@ -53,6 +52,8 @@ class Acting(DOMNode):
             try:
                 await work(*arguments)
             except LlmopsError as error:
+                from screens.shell.memory_choice import make_room
+
                 if await make_room(self.shell, error):
                     continue
                 self.shell.report(error)

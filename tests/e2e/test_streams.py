@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from llmops_tui.cli.main import app, run
 from llmops_tui.jobs.store import JobStore
@@ -27,8 +28,12 @@ ENDLESS = {("monitor",), ("demo",), ("serve",), ("doctor",)}
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and group by its words."""
     yield path, group
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, (*path, name))
+    if isinstance(group, TyperGroup):
+        context = typer.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            yield from commands(command, (*path, name))
 
 
 COMMAND = typer.main.get_command(app)
