@@ -13,7 +13,7 @@ from llmops_tui.workspace.known_folders import forget, is_known, others_may_writ
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
 from llmops_tui.workspace.sealed_names import links_in
-from llmops_tui.workspace.seals import wrote
+from llmops_tui.workspace.written import taking_away
 
 HOW = "llmops trust, or T in the app, shows what it would be allowed, and asks."
 _LINKS = "llmops trust shows its links and all that it would be allowed, and asks."
@@ -81,8 +81,10 @@ def trust(workspace: Workspace) -> Path | None:
     aside = None
     if distrust(workspace):
         key = workspace.root / KEY_FILE
-        wrote(key)
-        with contextlib.suppress(FileNotFoundError):
+        with (
+            taking_away(key) if os.path.lexists(key) else contextlib.nullcontext(),
+            contextlib.suppress(FileNotFoundError),
+        ):
             aside = key.rename(key.with_name(f"{KEY_FILE}.before-trust-{time.strftime('%Y%m%d-%H%M%S')}"))
     remember(workspace.root, read_marker(workspace).id)
     _distrust.cache_clear()
