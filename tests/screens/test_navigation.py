@@ -155,6 +155,28 @@ async def test_going_to_the_screen_one_is_on_is_no_step_on_the_way_back(open_app
         await until(pilot, lambda: shell.current_mode == "playground")
 
 
+async def test_back_pressed_twice_at_once_goes_back_twice(open_app: OpenApp, sample: Workspace) -> None:
+    jobs = JobStore(Journal(sample))
+    first, second, third = (JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3))
+    async with open_app() as pilot:
+        shell = pilot.app
+        for place in (first, ModelPlace("support-base"), second, third):
+            shell.open_place(place)  # type: ignore[attr-defined]
+            await until(pilot, lambda wanted=place: shell.screen.place() == wanted)  # type: ignore[misc]
+            await settle(pilot)
+        # The screen shows the place before only when it has read it; whoever goes on does not wait for that.
+        navigation = shell.navigation  # type: ignore[attr-defined]
+        for _ in range(2):
+            assert await navigation.back()
+        await until(pilot, lambda: shell.screen.place() == ModelPlace("support-base"))  # type: ignore[attr-defined]
+        for _ in range(2):
+            assert await navigation.forward()
+        await until(pilot, lambda: shell.screen.place() == third)  # type: ignore[attr-defined]
+        for _ in range(3):
+            assert await navigation.back()
+        await until(pilot, lambda: shell.screen.place() == first)  # type: ignore[attr-defined]
+
+
 async def test_what_goes_wrong_in_a_pane_is_told(open_app: OpenApp) -> None:
     async def denied() -> None:
         raise PermissionError(13, "Permission denied", "/x/y")
