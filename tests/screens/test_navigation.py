@@ -172,7 +172,9 @@ async def test_back_pressed_twice_at_once_goes_back_twice(open_app: OpenApp, sam
         for _ in range(2):
             assert await navigation.forward()
         await until(pilot, lambda: shell.screen.place() == third)  # type: ignore[attr-defined]
-        for _ in range(3):
+        assert await navigation.back()
+        await until(pilot, lambda: shell.screen.place() == second)  # type: ignore[attr-defined]
+        for _ in range(2):
             assert await navigation.back()
         await until(pilot, lambda: shell.screen.place() == first)  # type: ignore[attr-defined]
 
