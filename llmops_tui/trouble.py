@@ -26,8 +26,15 @@ _HINTS = {
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # How DuckDB names a file that it cannot read.
 _NAMED = re.compile(r"""[Ff]ile:? (?P<quote>["'])(?P<path>.+?)(?P=quote)""")
-# What its reader of Parquet says without a name.
-_OF_PARQUET = re.compile(r"TProtocolException|TTransportException|[Pp]arquet|[Dd]ecompress")
+# What its reader of Parquet says of what it read, without a name: as other libraries' errors, of no kind of DuckDB's, and
+# with these beginnings as of its own. What else has the word, such as a query with an unknown name, says nothing of a file.
+_OF_ITS_LIBRARIES = re.compile(
+    r"TProtocolException|TTransportException|Out of buffer$|don't know what type|Payload value bigger"
+    r"|Failed to decompress|Input is invalid/unsupported|Prefetch registered"
+)
+_OF_PARQUET = re.compile(
+    r"(Invalid Input|IO) Error: (Parquet (metadata|file)|\w+ converted type|(\w+ |Failed to )[Dd]ecompress)"
+)
 _NAMES = "llmops check names it; what is damaged comes back from a backup (llmops restore FILE)."
 
 
@@ -46,7 +53,7 @@ def explained(error: BaseException, place: str = "the system") -> LlmopsError | 
         return LlmopsError("database_failed", f"a database of the workspace refused: {error}", _LOOK)
     duckdb: Any = sys.modules.get("duckdb")
     if duckdb is not None and isinstance(error, duckdb.Error):
-        return _of_duckdb(str(error))
+        return _of_duckdb(str(error), own=type(error) is not duckdb.Error)
     return None
 
 
@@ -59,9 +66,9 @@ def _of_the_system(error: OSError, place: str) -> LlmopsError:
     return LlmopsError("system_refused", f"{error.filename or place}: {error.strerror or error}", hint)
 
 
-def _of_duckdb(text: str) -> LlmopsError | None:
+def _of_duckdb(text: str, *, own: bool) -> LlmopsError | None:
     found = _NAMED.search(text)
-    if found is None and _OF_PARQUET.search(text):
+    if found is None and (_OF_PARQUET if own else _OF_ITS_LIBRARIES).match(text):
         told = text.partition("\n")[0][:200]
         return LlmopsError("file_unreadable", f"a Parquet file of the workspace cannot be read: {told}", _NAMES)
     if found is None:

@@ -44,13 +44,16 @@ def job(
 
 
 def _remove(context: typer.Context, kind: Work, name: str, *, yes: bool, force: bool) -> None:
-    from llmops_tui.keeping.removal_of_work import plan_work_removal, remove_work
+    from llmops_tui.keeping.removal_of_work import Work, plan_work_removal, remove_work
 
     session = session_of(context)
     workspace = session.workspace
     found = remove_work(workspace, kind, name, force=force) if yes else plan_work_removal(workspace, kind, name)
 
     lines = [f"{'forgotten' if yes else 'would be forgotten'}: {each}" for each in found.jobs]
+    if kind == Work.EVALUATION:
+        erased = f"erased: {found.answers:,} kept answers" if yes else "would be erased: its kept answers"
+        lines.append(f"{erased} that no other run has; what judges said of them stays in answers.db")
     show_removal(session, found, [str(path) for path in found.paths], lines, done=yes)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
+from llmops_tui.evaluation.kept_summary import whole
 from llmops_tui.evaluation.metrics.asking import AskingMetric
 from llmops_tui.evaluation.records import AskedRecord, Evaluated, Manifest, RunRecord, RunSummary, SuiteRecord
 from llmops_tui.evaluation.suite import Suite, check_suite
@@ -376,7 +377,7 @@ class EvaluationStore:
             job,
             Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
             sources,
-            kept("evaluation_runs", "summary", name, summary),
+            whole(kept("evaluation_runs", "summary", name, summary)),
             digest or "",
             created,
             finished,

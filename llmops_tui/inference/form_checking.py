@@ -86,7 +86,11 @@ class FormChecker:
 
     async def _verdict(self, key: bytes, data: bytes, client: str) -> dict[str, Any]:
         """What is found of a form; who asks for the same meanwhile waits for the same check."""
-        found, others = self._running.get(key) or (self._queue.check(data, client), 0)
+        if (running := self._running.get(key)) is not None:
+            found, others = running
+            self._queue.join(found, client)
+        else:
+            found, others = self._queue.check(data, client), 0
         self._running[key] = (found, others + 1)
         try:
             return await asyncio.shield(asyncio.wrap_future(found))

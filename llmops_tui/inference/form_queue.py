@@ -47,14 +47,15 @@ class Helper(Protocol):
 class Check:
     """One form that is being checked, or waits for it; ``verdict`` is ``{"grammar"}`` or ``{"error"}``.
 
-    ``turn`` counts the forms of one client: the first of each come before the second of any.
+    ``turn`` counts the forms of one client: the first of each come before the second of any. Where several wait for one
+    form, its turn is that of whoever comes first.
     """
 
     stage: int
     turn: int
     number: int
     form: bytes = field(compare=False)
-    client: str = field(compare=False, default="")
+    clients: set[str] = field(compare=False, default_factory=set)
     pauses: int = field(compare=False, default=0)
     kills: int = field(compare=False, default=0)
     verdict: Future[dict[str, Any]] = field(compare=False, default_factory=Future)
@@ -76,17 +77,17 @@ class FormQueue:
     def check(self, form: bytes, client: str = "") -> Future[dict[str, Any]]:
         """Have a form checked, in turn with those of other clients; cancelling what is returned takes it out of the queue.
 
-        Where too many wait, one of a client that has more of them gives way.
+        Where too many wait, one of a client that has more of them gives way. None does that was begun.
 
         Raises:
             LlmopsError: ``form_queue_full``.
         """
         with self._changed:
             waiting = [check for check in self._waiting if not check.verdict.cancelled()]
-            turn = max((check.turn + 1 for check in waiting if check.client == client), default=self._turn)
-            check = Check(0, max(turn, self._turn), self._count, form, client)
+            check = Check(0, self._turn_of(client, waiting), self._count, form, {client})
             if len(waiting) >= _MAX_WAITING:
                 last = max(waiting, key=lambda one: (one.turn, one.number))
+                # Those that were begun had their turn.
                 if last.turn <= check.turn:
                     raise _full(_MAX_WAITING)
                 self._waiting.remove(last)
@@ -100,6 +101,20 @@ class FormQueue:
                 self._thread.start()
             self._changed.notify()
         return check.verdict
+
+    def join(self, verdict: Future[dict[str, Any]], client: str) -> None:
+        """Another client waits for a form that is being checked: it comes no later and gives way no sooner than its own would."""
+        with self._changed:
+            waiting = [check for check in self._waiting if not check.verdict.cancelled()]
+            for check in waiting:
+                if check.verdict is verdict and client not in check.clients:
+                    check.turn = min(check.turn, self._turn_of(client, waiting))
+                    check.clients.add(client)
+                    heapq.heapify(self._waiting)
+
+    def _turn_of(self, client: str, waiting: list[Check]) -> int:
+        """Whose turn a client's next form has."""
+        return max([self._turn, *(check.turn + 1 for check in waiting if client in check.clients)])
 
     def close(self) -> None:
         """Check nothing more; who waits gets no verdict."""

@@ -25,6 +25,8 @@ class ServerHandle:
     # The options it was asked for with, as JSON has them, and what of them could not be had.
     asked: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    # The inode of the lock that it holds; 0 where an earlier version did not note it.
+    lock: int = 0
 
     @property
     def private(self) -> bool:
@@ -59,6 +61,7 @@ def handle_of(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
         address_of(options.get("host", ""), options.get("port", 0), encrypted=bool(options.get("tls_cert"))),
         state.get("asked", {}),
         tuple(state.get("notes", ())),
+        int(state.get("lock", 0)),
     )
 
 

@@ -52,9 +52,10 @@ class ServerSupervisor:
         return [handle for handle in handles if handle is not None]
 
     def fallen(self) -> list[ServerHandle]:
-        """The servers that ended without a word: killed, or crashed. One of before the machine started is none.
+        """The servers that ended without a word: killed, or crashed.
 
-        Each is one until its model is loaded again, or stopped.
+        One of before the machine started is none, nor is one of the workspace that this one was copied from. Each is one until
+        its model is loaded again, or stopped.
         """
         return [
             handle for path in sorted(self._folder.glob("*.json")) if (handle := self._read_fallen(path)) is not None
@@ -203,16 +204,23 @@ class ServerSupervisor:
         if handle is None or not handle.process.pid or self.alive(handle):
             return None
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime >= boot_time():
+            if path.stat().st_mtime >= boot_time() and not self._came_with_a_copy(handle):
                 return handle
         return None
 
+    def _came_with_a_copy(self, handle: ServerHandle) -> bool:
+        """Whether a record lies beside another lock than its server held; where the lock is gone nothing says so."""
+        with contextlib.suppress(FileNotFoundError):
+            return handle.lock not in {0, lock_of(self._folder, handle.model).stat().st_ino}
+        return False
+
     def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
-        write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
         try:
             # Asked to end before it listens for that, the process does so when it is ready for it, in good order.
             with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed, endings_put_off():
+                record = {**record, "lock": os.fstat(claimed.fileno()).st_ino}
+                write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
                 process = subprocess.Popen(
                     module_command("llmops_tui.inference.server", str(state)),
                     stdin=subprocess.DEVNULL,

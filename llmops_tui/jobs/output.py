@@ -41,31 +41,46 @@ class OutputLog:
         self._size = self._file.tell()
         # How much of it is not of the job: the line that says what is left out.
         self._begin = 0
-        self._lost = 0
+        # Of what was printed: written, not written, and whether a line was cut by that.
+        self._written = self._lost = 0
+        self._cut = False
 
     def write(self, data: bytes) -> None:
         """Append; never raises."""
+        total, before = len(data), self._written
         try:
             if self._lost:
-                self._append(b"[llmops: %d bytes could not be written here]\n" % self._lost)
-                self._lost = 0
+                told = b"[llmops: %d bytes could not be written here]\n" % self._lost
+                self._append(b"\n" + told if self._cut else told)
+                self._lost, self._cut = 0, False
             while self._size + len(data) > self._most:
                 room = max(0, self._most - self._size)
                 cut = data.rfind(b"\n", 0, room) + 1
                 if not cut and self._size == self._begin:
                     # A line stays whole where a whole file has room for it.
                     cut = room
-                self._append(data[:cut])
+                self._print(data[:cut])
                 data = data[cut:]
                 self._turn()
-            self._append(data)
+            self._print(data)
         except OSError:
-            self._lost += len(data)
+            # A disk that fills up takes the beginning.
+            self._lost += total - (self._written - before)
 
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(OSError):
             self._file.close()
+
+    def _print(self, data: bytes) -> None:
+        begin = self._size
+        try:
+            self._append(data)
+        finally:
+            done = self._size - begin
+            self._written += done
+            if 0 < done < len(data):
+                self._cut = data[done - 1 : done] != b"\n"
 
     def _append(self, data: bytes) -> None:
         while data:

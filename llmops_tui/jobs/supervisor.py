@@ -18,7 +18,8 @@ from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end, wrote
+from llmops_tui.workspace.seals import seal_at_end
+from llmops_tui.workspace.written import note_all
 
 _KILL_AFTER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -47,7 +48,6 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
         job_id, state=JobState.RUNNING.value, pid=identity.pid, pid_started=identity.started, started_at=time.time()
     )
     folder = store.folder(job)
-    wrote(folder)
     oom_before = oom_kills()
     with piped(folder / NAME) as log:
         worker = subprocess.Popen(
@@ -71,6 +71,9 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
                 worker.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.wait(_POLL_SECONDS)
+    with contextlib.suppress(OSError):
+        # Should this end before it seals what is there, whoever seals next does.
+        note_all(folder)
     _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
     # The end is recorded: from here on somebody else may go on in the folder, or remove it.
     os.close(lock)

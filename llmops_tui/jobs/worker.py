@@ -22,7 +22,8 @@ from llmops_tui.trouble import explained
 from llmops_tui.workspace.catalogue import wait_as_a_job
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end, wrote_something
+from llmops_tui.workspace.seals import seal_at_end
+from llmops_tui.workspace.written import noted_something
 
 _PROGRESS_SECONDS = 0.2
 # Where modules went that recorded jobs of earlier versions name, so that those can be resumed.
@@ -91,7 +92,7 @@ def run(workspace: Workspace, job_id: str) -> int:
         told = explained(error)
         store.update(job_id, cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
         return 1
-    if wrote_something():
+    if noted_something():
         # What was written outside of the job's folder, such as a model; that is left to the supervisor.
         seal_at_end(workspace)
     store.update(job_id, result=json.dumps(result))

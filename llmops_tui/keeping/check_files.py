@@ -20,6 +20,7 @@ from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.sealed_names import SEALS, kind_of, sealed_files
 from llmops_tui.workspace.seals import Seal
 from llmops_tui.workspace.sqlite_files import copy_to_memory, open_sqlite
+from llmops_tui.workspace.written import is_as_noted
 
 _DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it: llmops check --accept."
 
@@ -52,6 +53,9 @@ def against_seals(workspace: Workspace, report: Report, tell: Callable[[float, s
             if name.split("/")[1] in busy:
                 report.note(name, "its job runs, or ended without sealing")
                 continue
+        if found.errors and (seals.in_noted_folder(workspace, name) or is_as_noted(workspace.root / name)):
+            report.note(name, "was changed by llmops, which was interrupted before it sealed it; the next command does")
+            continue
         report.findings += found.findings
     fresh = sorted(there - known.files.keys())
     if fresh:

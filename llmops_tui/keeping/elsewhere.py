@@ -14,6 +14,7 @@ import orjson
 
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
 from llmops_tui.evaluation.running.cache import AnswerCache
+from llmops_tui.evaluation.running.results import answer_texts
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.series import made_at, series_of_settings
 from llmops_tui.keeping.text_search import TextSearch, has_words
@@ -96,6 +97,25 @@ def forget_answers(workspace: Workspace, ids: Sequence[str]) -> int:
         for search, outputs in texts_of(workspace, ids):
             gone += cache.forget(lambda reply, s=search, o=outputs: s.finds(reply) or not o.isdisjoint(_answers(reply)))  # type: ignore[misc]
         return gone
+    finally:
+        cache.close()
+
+
+def forget_answers_of(workspace: Workspace, results: Path, others: Iterable[Path]) -> int:
+    """Drop the kept answers of a run of an evaluation that no other run has, by the files of their results; returns how many.
+
+    What judges said of answers, and answers without a text, are no run's by any record, and stay.
+    """
+    if not (workspace.root / ANSWERS).exists():
+        return 0
+    going = answer_texts(results)
+    for other in others:
+        if not going:
+            return 0
+        going -= answer_texts(other)
+    cache = AnswerCache(workspace)
+    try:
+        return cache.forget(lambda reply: not going.isdisjoint(_answers(reply))) if going else 0
     finally:
         cache.close()
 

@@ -25,6 +25,20 @@ def due_mark(workspace: Workspace) -> Path:
     return workspace.root / ".erasing"
 
 
+def erase_answers(workspace: Workspace) -> None:
+    """Write the file of kept answers anew, where some were deleted; the caller holds the keeping lock.
+
+    Raises:
+        LlmopsError: ``erasing_failed``: what was deleted is still in some pages, and ``llmops gc`` says so.
+    """
+    others_are_due = due_mark(workspace).exists()
+    note_erasing(workspace)
+    forget_seals(workspace, [workspace.root / ANSWERS])
+    _write_anew(workspace.root / ANSWERS)
+    if not others_are_due:
+        due_mark(workspace).unlink(missing_ok=True)
+
+
 def erase_deleted(workspace: Workspace) -> list[str]:
     """Write the databases anew, and take away older copies of the book; returns the names of those copies.
 

@@ -112,8 +112,7 @@ def collect(
     What a kill leaves goes the next time.
     """
     workspace.refuse_if_read_only()
-    # A job that goes on in a folder that is just cleared away would lose it.
-    with only_keeper(existing(workspace)), JobStore(Journal(workspace)).door():
+    with only_keeper(existing(workspace)):
         moment = time.time() if now is None else now
         removals = plan(workspace, settings, days, moment, clock_is_right=clock_is_right)
         if any(removal.path is None for removal in removals):
@@ -122,10 +121,12 @@ def collect(
         if due_mark(workspace).exists():
             erase_deleted(workspace)
         paths = [removal.path for removal in removals if removal.path is not None]
-        forget_seals(workspace, paths)
         data = [path for path in paths if path.parent == workspace.datasets]
-        take_away([path for path in paths if path not in data])
-        kept = _take_unneeded(workspace, data)
+        of_jobs = [path for path in paths if path.is_relative_to(workspace.runs)]
+        rest = [path for path in paths if path not in data and path not in of_jobs]
+        forget_seals(workspace, rest)
+        take_away(rest)
+        kept = _take_unneeded(workspace, data) | _take_from_jobs(workspace, of_jobs, moment - days * _DAY)
     return [removal for removal in removals if removal.path not in kept]
 
 
@@ -141,6 +142,33 @@ def _take_unneeded(workspace: Workspace, paths: list[Path]) -> set[Path]:
         return {path for path in paths if path.name in needed}
 
     return Catalogue(workspace).read(work) if paths else set()
+
+
+def _take_from_jobs(workspace: Workspace, paths: list[Path], before: float) -> set[Path]:
+    """Take away what is in the folder of jobs, and folders of jobs; returns those that a job has begun to work in meanwhile.
+
+    Only here jobs have to wait for their folders: one that goes on in a folder that is just cleared away would lose it.
+    Writing the databases anew takes minutes, and is done by then.
+    """
+    if not paths:
+        return set()
+    journal = Journal(workspace)
+    try:
+        store = JobStore(journal)
+        with store.door():
+            due = {removal.path for removal in _job_folders(workspace, before)}
+            kept = {
+                path
+                for path in paths
+                if (job := path.relative_to(workspace.runs).parts[0]).startswith("job_")
+                and (store.at_work(job) or (path == workspace.runs / job and path not in due))
+            }
+            going = [path for path in paths if path not in kept]
+            forget_seals(workspace, going)
+            take_away(going)
+    finally:
+        journal.close()
+    return kept
 
 
 def _recorded_days(workspace: Workspace) -> set[int]:

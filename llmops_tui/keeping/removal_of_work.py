@@ -14,6 +14,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.elsewhere import forget_answers_of
+from llmops_tui.keeping.erasing import erase_answers
 from llmops_tui.keeping.removal import mentions
 from llmops_tui.keeping.taking import set_aside
 from llmops_tui.models.registry import ModelRegistry
@@ -51,6 +53,7 @@ class WorkRemoval:
         uses: what depends on it, in words; all of that stays, without what it came from.
         in_the_way: why it cannot be removed now, in words.
         done: whether it was removed.
+        answers: kept answers of an evaluation run that went with it, since no other run has them.
     """
 
     kind: Work
@@ -62,6 +65,7 @@ class WorkRemoval:
     uses: tuple[str, ...]
     in_the_way: tuple[str, ...]
     done: bool = False
+    answers: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -74,6 +78,7 @@ class WorkRemoval:
             "uses": list(self.uses),
             "in_the_way": list(self.in_the_way),
             "done": self.done,
+            "answers": self.answers,
         }
 
 
@@ -111,26 +116,47 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
             no ``force``.
         LlmopsError: ``not_taken_away``: a file cannot be removed; all is as before.
     """
-    # Nobody takes a folder for a job from here on, so what is seen now stays so.
-    with only_keeper(workspace), JobStore(Journal(workspace)).door():
+    with only_keeper(workspace):
         planned = plan_work_removal(workspace, kind, name)
-        with _nobody_at_work(workspace, planned.folder) as alone:
-            if planned.in_the_way or not alone:
-                why = "; ".join(planned.in_the_way) or "a process is at work in its folder"
-                raise InputRefusedError(
-                    "in_the_way", f"{kind} {planned.name} cannot be removed: {why}", "End that first."
-                )
-            if planned.uses and not force:
-                raise InputRefusedError(
-                    "work_used",
-                    f"{kind} {planned.name} is needed: {'; '.join(planned.uses)}",
-                    "Remove it all the same: --force",
-                )
-            # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
-            forget_seals(workspace, planned.paths)
-            with set_aside(planned.paths):
-                _forget(workspace, planned)
-    return replace(planned, done=True)
+        _refuse(planned, force=force, alone=True)
+        # While its results are there, whoever is killed on the way finds them again; and jobs need not wait for this.
+        answers = _forget_answers(workspace, planned)
+        # Nobody takes a folder for a job from here on, so what is seen now stays so.
+        with JobStore(Journal(workspace)).door():
+            planned = plan_work_removal(workspace, kind, name)
+            with _nobody_at_work(workspace, planned.folder) as alone:
+                _refuse(planned, force=force, alone=alone)
+                # A file that cannot be taken away, and a book that cannot be told, leave both as they were.
+                forget_seals(workspace, planned.paths)
+                with set_aside(planned.paths):
+                    _forget(workspace, planned)
+    return replace(planned, answers=answers, done=True)
+
+
+def _refuse(planned: WorkRemoval, *, force: bool, alone: bool) -> None:
+    if planned.in_the_way or not alone:
+        why = "; ".join(planned.in_the_way) or "a process is at work in its folder"
+        raise InputRefusedError(
+            "in_the_way", f"{planned.kind} {planned.name} cannot be removed: {why}", "End that first."
+        )
+    if planned.uses and not force:
+        raise InputRefusedError(
+            "work_used",
+            f"{planned.kind} {planned.name} is needed: {'; '.join(planned.uses)}",
+            "Remove it all the same: --force",
+        )
+
+
+def _forget_answers(workspace: Workspace, planned: WorkRemoval) -> int:
+    """Erase the kept answers of an evaluation run that no other has; returns how many."""
+    if planned.kind != Work.EVALUATION:
+        return 0
+    runs = EvaluationStore(workspace).all()
+    own = next(run.results for run in runs if run.name == planned.name)
+    gone = forget_answers_of(workspace, own, (run.results for run in runs if run.name != planned.name))
+    if gone:
+        erase_answers(workspace)
+    return gone
 
 
 def _inside(workspace: Workspace, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.models.files import digest_of, read_model_files, shards_of
+from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
 from llmops_tui.models.records import ModelHeader, ModelRecord, Remote
@@ -19,7 +20,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.kept_json import kept
 from llmops_tui.workspace.layout import within
-from llmops_tui.workspace.seals import wrote
+from llmops_tui.workspace.written import note_there
 
 if TYPE_CHECKING:
     import duckdb
@@ -147,17 +148,23 @@ class ModelRegistry:
             raise InputRefusedError(
                 "model_unreadable", f"cannot read {path}: {getattr(error, 'strerror', error)}"
             ) from error
-        if folder:
-            model = self._read_folder(path, name, progress)
-        else:
-            model = self._read_file(path, name, origin or {}, lambda files: digest_of(files, progress, digests))
+        found: dict[Path, str] = {}
+
+        def digest(files: list[Path]) -> str:
+            found.update(digests_of(files, progress, digests))
+            return joined_digest([(each, file.name) for file, each in found.items()])
+
+        model = self._read_folder(path, name, digest) if folder else self._read_file(path, name, origin or {}, digest)
         known = next((m for m in self.all() if m.name == name and m.sha256 == model.sha256), None)
         if not move and known is not None and known.path.resolve() != path and known.present:
             return known
         stored = self._stored_path(path)
+        for file, sha256 in found.items():
+            if self._workspace.place_of(file) is not None:
+                # Whatever lay there before. Where it cannot be noted, the book has its hash.
+                with contextlib.suppress(OSError):
+                    note_there(file, sha256)
         self._insert(model, stored)
-        # Whatever lay there before: the book has the hash of what is there now.
-        wrote(path, *model.files)
         return replace(model, path=self._workspace.root / stored)
 
     def _read_file(self, path: Path, name: str, origin: ModelHeader, digest: Callable[[list[Path]], str]) -> Model:
@@ -169,11 +176,11 @@ class ModelRegistry:
         size = sum(h.size_bytes for h in headers)
         return Model(name, kind, path, found, size, summary, time.time(), time.time())
 
-    def _read_folder(self, path: Path, name: str, progress: Callable[[float], None] | None) -> Model:
+    def _read_folder(self, path: Path, name: str, digest: Callable[[list[Path]], str]) -> Model:
         folder = read_folder(path)
-        digest = digest_of(folder.files, progress)
+        found = digest(folder.files)
         size = sum(file.stat().st_size for file in folder.files)
-        return Model(name, "safetensors", path, digest, size, folder.summary(), time.time(), time.time())
+        return Model(name, "safetensors", path, found, size, folder.summary(), time.time(), time.time())
 
     def add_remote(self, url: str, name: str, facts: Remote, key_env: str | None = None) -> Model:
         """Register a model behind a URL; ``facts`` are those of :func:`llmops_tui.inference.remote.probe_remote`.

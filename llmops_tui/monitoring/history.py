@@ -22,9 +22,9 @@ from llmops_tui.monitoring.changes import Change
 from llmops_tui.monitoring.grains import GRAINS, Curve, Grain, Tail, values_of
 from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
 from llmops_tui.monitoring.latency import Minute
-from llmops_tui.workspace.files import identity_of
+from llmops_tui.workspace.known_folders import may_write_in
 from llmops_tui.workspace.lived_time import refuse_if_ahead
-from llmops_tui.workspace.sqlite_files import counted_write, is_full
+from llmops_tui.workspace.sqlite_files import OpenedFile, counted_write, is_full
 
 FLUSH_SECONDS = 10
 # What waits for a disk that takes nothing: of a hundred series more than an hour, in some ten MB of memory.
@@ -41,7 +41,7 @@ class History:
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._file: OpenedFile | None = None
         self._tails: dict[tuple[str, int], Tail] = {}
         self._dirty: set[tuple[str, int]] = set()
         # Tails that are full and not on the disk yet, by series, grain and place, the oldest first.
@@ -300,16 +300,17 @@ class History:
             raise self._explain(error) from error
 
     def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None and identity_of(self._path) != self._identity:
-            # The file is another one, or gone: what is written to the old one nobody would find.
+        if self._connection is not None and self._file is not None and self._file.is_outdated():
+            # The file is another one, or gone: what is written to the old one nobody would find. Or this is a copy of it.
             self._connection.close()
             self._connection = None
         if self._connection is None:
+            self._file = OpenedFile(self._path, copied=not may_write_in(self._path.parent))
             try:
                 self._connection = open_file(self._path)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
-            self._identity = identity_of(self._path)
+            self._file.is_open()
         return self._connection
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:

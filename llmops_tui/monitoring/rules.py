@@ -14,9 +14,9 @@ import yaml
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
-from llmops_tui.workspace.files import reason, sha256_text, write_atomic
+from llmops_tui.workspace.files import reason, sha256_text
 from llmops_tui.workspace.own_file import change_own, read_own
-from llmops_tui.workspace.seals import wrote
+from llmops_tui.workspace.written import write_noted
 
 _APPROVED = 200
 
@@ -152,8 +152,7 @@ def dump_rules(rules: Iterable[Rule]) -> str:
 def save_rules(path: Path, text: str) -> tuple[Rule, ...]:
     """Check rules, then keep them."""
     rules = parse_rules(text, path.name)
-    write_atomic(path, text)
-    wrote(path)
+    write_noted(path, text)
     if any(rule.command for rule in rules):
         _approve(text)
     return rules

@@ -16,7 +16,7 @@ from pathlib import Path
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.regular_files import read_regular
-from llmops_tui.workspace.files import sha256_file, sync_folder, write_atomic
+from llmops_tui.workspace.files import make_folder_within, sha256_file, sync_folder, write_atomic
 
 MARKER = "complete.json"
 _STAGING = ".staging"
@@ -38,10 +38,14 @@ class Checkpoint:
 
 
 def staging(folder: Path) -> Path:
-    """A fresh folder to write the next checkpoint in; what a killed write left there is gone."""
-    path = folder / _STAGING
+    """A fresh folder to write the next checkpoint in; what a killed write left there is gone.
+
+    Raises:
+        FileNotFoundError: the run's own folder is not there, such as where its workspace was moved away.
+    """
+    path = make_folder_within(folder) / _STAGING
     shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True, mode=0o700)
+    path.mkdir(mode=0o700)
     return path
 
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.connections import Opened, connections_of
 from llmops_tui.workspace.events import RequestRecord
-from llmops_tui.workspace.files import identity_of, sha256_text
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, note, require
-from llmops_tui.workspace.sqlite_files import copy_to_memory, counted_write, is_full, open_sqlite
+from llmops_tui.workspace.sqlite_files import OpenedFile, copy_to_memory, counted_write, is_full, open_sqlite
 
 BUSY_SECONDS = 15.0
+# Of pages that each thread keeps, in KiB; what is asked often are a few of them.
+_CACHE_KIB = 512
 # SQLite keeps text where a number should be, and whoever writes by hand has written it.
 _SOUND = (
     "typeof(ended_at) <> 'text' AND typeof(total_ms) <> 'text' AND typeof(ttft_ms) <> 'text' AND typeof(token_ms) <> 'text' "
@@ -63,12 +65,12 @@ def timing_of(key: str, body: RequestRecord) -> tuple[Any, ...]:
 class Journal:
     """Append events, and keep the small mutable records of live processes: drafts, jobs, sessions.
 
-    One object may be used from several threads: each gets its own connection.
+    One object may be used from several threads: each gets its own connection (:mod:`.connections`).
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._local = threading.local()
+        self._connections = connections_of(workspace.journal)
 
     def append(self, kind: str, key: str, body: Mapping[str, object]) -> bool:
         """Append one event; false where an event with this ``key`` is there already.
@@ -184,31 +186,29 @@ class Journal:
             raise self._explain(error) from error
 
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection, opened on first use."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None and identity_of(self.workspace.journal) != self._local.identity:
-            # The workspace was moved away, deleted or restored meanwhile: what is written there now, nobody would find.
-            self.close()
-            connection = None
-        if connection is None:
-            existing(self.workspace)
-            known = require(self.workspace, self.workspace.journal)
-            try:
-                connection = _open(self.workspace)
-            except sqlite3.Error as error:
-                raise self._explain(error) from error
-            if not known and not self.workspace.read_only:
-                note(self.workspace, self.workspace.journal)
-            self._local.connection = connection
-            self._local.identity = identity_of(self.workspace.journal)
-        return connection
+        """This thread's connection, opened on first use.
+
+        Where the workspace was moved away, deleted or restored meanwhile it is another one: what is written there, nobody
+        would find. So it is where it is a copy, and whoever may write there did.
+        """
+        return self._connections.get(self, self._opened)
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        """Close this thread's connection, where no other journal object uses it."""
+        self._connections.close(self)
+
+    def _opened(self) -> Opened:
+        existing(self.workspace)
+        known = require(self.workspace, self.workspace.journal)
+        file = OpenedFile(self.workspace.journal, copied=self.workspace.read_only)
+        try:
+            connection = _open(self.workspace)
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+        if not known and not self.workspace.read_only:
+            note(self.workspace, self.workspace.journal)
+        file.is_open()
+        return Opened(connection, file)
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:
         if is_full(error, self.workspace.journal):
@@ -234,9 +234,10 @@ def _open(workspace: Workspace) -> sqlite3.Connection:
         _create_tables(connection)
         return connection
     fresh = not workspace.journal.exists()
-    connection = open_sqlite(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = open_sqlite(workspace.journal, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     workspace.journal.chmod(0o600)
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     # What is deleted is overwritten: requests are content.
     connection.execute("PRAGMA secure_delete = ON")
     # FULL: a commit that was acknowledged outlives a power cut, at a cost that no typist notices.

@@ -11,6 +11,8 @@ from pathlib import Path
 from llmops_tui.workspace.layout import MARKER
 
 SEALS = "seals.json"
+# How the names of notes begin of what was written and is not sealed yet (:mod:`.written`).
+NOTE = ".wrote-"
 # Live state, locks and what a process is just making; and what is beside a database while it is open.
 _PASSING = ("workspace.lock", "recorder.lock", "keeping.lock", SEALS, MARKER)
 _PASSING_FOLDERS = ("runs/servers",)
@@ -28,6 +30,25 @@ def kind_of(name: str) -> str:
 
 def sealed_files(root: Path) -> Iterator[str]:
     """The paths below a workspace that are sealed: everything but what is live or on its way."""
+    for folder, prefix, names in _folders(root):
+        for name in names:
+            passing = name in _PASSING or name.startswith(".") or name.endswith(_PASSING_ENDS)
+            if not passing and _is_regular(folder / name):
+                yield prefix + name
+
+
+def notes_in(root: Path) -> list[Path]:
+    """The notes beside files that are sealed, or in their folders."""
+    return [
+        folder / name
+        for folder, _prefix, names in _folders(root)
+        for name in names
+        if name.startswith(NOTE) and _is_regular(folder / name)
+    ]
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, str, list[str]]]:
+    """Each folder that has sealed files, how their paths begin, and the names of what is in it but folders."""
     for folder, folders, names in os.walk(root, followlinks=True):
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else below + "/"
@@ -39,10 +60,7 @@ def sealed_files(root: Path) -> Iterator[str]:
             # A folder of the workspace may be on another disk; what is linked inside of it is not the workspace's.
             and (not prefix or not (Path(folder) / f).is_symlink())
         )
-        for name in sorted(names):
-            passing = name in _PASSING or name.startswith(".") or name.endswith(_PASSING_ENDS)
-            if not passing and _is_regular(Path(folder) / name):
-                yield prefix + name
+        yield Path(folder), prefix, sorted(names)
 
 
 def _is_regular(path: Path) -> bool:

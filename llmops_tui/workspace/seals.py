@@ -27,6 +27,7 @@ from llmops_tui.workspace.locks import is_held, locked
 from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sealed_names import SEALS, kind_of, sealed_files
 from llmops_tui.workspace.sqlite_files import COUNTER, open_raw
+from llmops_tui.workspace.written import Notes, all_noted, is_as_noted, is_noted, noted_something
 
 _CHUNK = 1 << 16
 _MOST_CHUNKS = 4096
@@ -35,8 +36,6 @@ _WAIT_SECONDS = 10.0
 LARGE = 256 * 1024 * 1024
 # Where others go on in new files: what is printed, copies of the book.
 _GOING_ON = ("logs/", "backups/")
-# Files and folders that this process wrote, by their whole path: it may renew their seals.
-_WROTE: set[Path] = set()
 _DUCKDB_HEADERS = (4096, 8192)
 
 
@@ -108,67 +107,80 @@ def seal(workspace: Workspace, *, again: bool = False, large: bool = False) -> i
     if not again and not _nothing_lost(workspace):
         # What is left is evidence, too.
         return 0
-    # What this process wrote nobody else may seal.
-    with locked(keeping_lock(workspace), _WAIT_SECONDS if _WROTE else 0.0) as alone:
+    # What this process wrote should not wait for the next.
+    with locked(keeping_lock(workspace), _WAIT_SECONDS if noted_something() else 0.0) as alone:
         if not alone:
             return 0
         known = load(workspace)
         if known.damaged and not again:
             # The old hashes are evidence: only somebody who looked may replace them.
             return 0
-        files, changed = _renewed(workspace, {} if again else known.files, large=large)
+        notes = Notes(workspace.root)
+        at_work = _folders_at_work(workspace)
+        files, changed, unsealed = _renewed(workspace, {} if again else known.files, at_work, large=large)
         if changed or files.keys() != known.files.keys():
             _keep(workspace, files)
+        notes.settle(unsealed)
     return changed
 
 
-def _renewed(workspace: Workspace, known: dict[str, Seal], *, large: bool) -> tuple[dict[str, Seal], int]:
-    """The seals of all files as they are to be kept, and how many are new."""
-    at_work = _folders_at_work(workspace)
+def _renewed(
+    workspace: Workspace, known: dict[str, Seal], at_work: tuple[str, ...], *, large: bool
+) -> tuple[dict[str, Seal], int, set[Path]]:
+    """The seals of all files as they are to be kept, how many are new, and what was noted and has none that is right yet."""
     files: dict[str, Seal] = {}
     changed = 0
+    dropped: set[str] = set()
+    unsealed = {workspace.root / folder for folder in at_work}
     for name in sealed_files(workspace.root):
+        path = workspace.root / name
         before = known.get(name)
-        if before is not None and _by_us(workspace, name) and not _untouched(workspace, name, before):
-            before = None
         fresh = None
-        if not (name.startswith(at_work) or (before is not None and _untouched(workspace, name, before))):
-            fresh = _fresh(workspace, name, before, large=large)
+        if name.startswith(at_work):
+            unsealed.add(path)
+        elif before is None or not _untouched(workspace, name, before):
+            seen = _state(path)
+            ours = before is not None and _by_us(workspace, name, large=large)
+            fresh = _fresh(workspace, name, None if ours else before, large=large)
+            if ours and fresh is not None and (fresh.size, fresh.mtime_ns, fresh.inode) != seen:
+                fresh = None  # another one by now than the one that was held against its note
+            if ours and fresh is None and _size(path) > LARGE:
+                dropped.add(name)  # the book has its hash; the old seal is of what it was
+            elif ours and fresh is None:
+                unsealed |= {path, *path.parents}
             changed += fresh is not None
-        if fresh is not None or before is not None:
+        if name not in dropped and (fresh is not None or before is not None):
             files[name] = fresh or before  # type: ignore[assignment]
     # What is gone though nobody of us took it away is evidence as well.
-    gone = known.keys() - files.keys()
-    return files | {n: known[n] for n in gone if _stays(workspace, n)}, changed
+    gone = known.keys() - files.keys() - dropped
+    return files | {n: known[n] for n in gone if _stays(workspace, n)}, changed, unsealed
 
 
-def wrote(*paths: Path) -> None:
-    """Note that this process writes or takes away these files, or what is in these folders: its seal is of what it leaves.
+def _by_us(workspace: Workspace, name: str, *, large: bool) -> bool:
+    """Whether a file that is not as it was sealed is what one of us meant to write, whoever died since."""
+    path = workspace.root / name
+    if in_noted_folder(workspace, name):
+        return True
+    # A large one is not read for this: its seal only goes.
+    return is_as_noted(path) if large or _size(path) <= LARGE else is_noted(path)
 
-    A file that was replaced as a whole by anybody else keeps its old seal, as evidence.
-    """
-    _WROTE.update(path.absolute() for path in paths)
 
-
-def _by_us(workspace: Workspace, name: str) -> bool:
-    path = (workspace.root / name).absolute()
-    return path in _WROTE or not _WROTE.isdisjoint(path.parents)
+def in_noted_folder(workspace: Workspace, name: str) -> bool:
+    """Whether a file is in a job's folder that was left to be sealed by whoever comes next."""
+    parts = name.split("/")
+    return parts[0] == workspace.runs.name and len(parts) > 2 and all_noted(workspace.runs / parts[1])
 
 
 def _stays(workspace: Workspace, name: str) -> bool:
-    """Whether the seal of a file that is gone stays: ours go by our own hand, which says so (:func:`forget`, :func:`wrote`).
+    """Whether the seal of a file that is gone stays: ours go by our own hand, which says so (:func:`forget`, notes).
 
     Databases of what was only measured, logs and copies may be deleted, but nothing else may lie in their place.
     """
-    if _by_us(workspace, name):
+    path = workspace.root / name
+    if in_noted_folder(workspace, name) or (not os.path.lexists(path) and is_as_noted(path)):
         return False
     missed = kind_of(name) in {"file", "log"} and not name.startswith(_GOING_ON)
-    return missed or bool(kind_of_place(workspace.root / name))
-
-
-def wrote_something() -> bool:
-    """Whether this process noted any (:func:`wrote`)."""
-    return bool(_WROTE)
+    return missed or bool(kind_of_place(path))
 
 
 def _fresh(workspace: Workspace, name: str, before: Seal | None, *, large: bool) -> Seal | None:
@@ -180,12 +192,8 @@ def _fresh(workspace: Workspace, name: str, before: Seal | None, *, large: bool)
 
 
 def _folders_at_work(workspace: Workspace) -> tuple[str, ...]:
-    """The folders of jobs that somebody else is at work in, who seals them at the end."""
-    return tuple(
-        f"runs/{lock.parent.name}/"
-        for lock in workspace.runs.glob("*/work.lock")
-        if lock.parent.absolute() not in _WROTE and is_held(lock)
-    )
+    """The folders of jobs that somebody is at work in, who seals them at the end."""
+    return tuple(f"runs/{lock.parent.name}/" for lock in workspace.runs.glob("*/work.lock") if is_held(lock))
 
 
 def forget(workspace: Workspace, paths: Iterable[Path]) -> None:
@@ -314,12 +322,17 @@ def _seal_sqlite(path: Path) -> Seal | None:
 
 def _untouched(workspace: Workspace, name: str, before: Seal) -> bool:
     with contextlib.suppress(OSError):
-        facts = (workspace.root / name).stat()
         waiting = (workspace.root / (name + "-wal")) if kind_of(name) == "sqlite" else None
         busy = waiting is not None and waiting.exists() and waiting.stat().st_size > 0
-        same = (facts.st_size, facts.st_mtime_ns, facts.st_ino) == (before.size, before.mtime_ns, before.inode)
-        return same and not busy
+        return _state(workspace.root / name) == (before.size, before.mtime_ns, before.inode) and not busy
     return False
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    with contextlib.suppress(OSError):
+        facts = path.stat()
+        return facts.st_size, facts.st_mtime_ns, facts.st_ino
+    return None
 
 
 def seal_at_end(workspace: Workspace) -> None:

@@ -80,10 +80,12 @@ def trust(workspace: Workspace) -> Path | None:
     aside = None
     if distrust(workspace):
         key = workspace.root / KEY_FILE
-        from llmops_tui.workspace.seals import wrote
+        from llmops_tui.workspace.written import taking_away
 
-        wrote(key)
-        with contextlib.suppress(FileNotFoundError):
+        with (
+            taking_away(key) if os.path.lexists(key) else contextlib.nullcontext(),
+            contextlib.suppress(FileNotFoundError),
+        ):
             aside = key.rename(key.with_name(f"{KEY_FILE}.before-trust-{time.strftime('%Y%m%d-%H%M%S')}"))
     remember(workspace.root, read_marker(workspace).id)
     _distrust.cache_clear()

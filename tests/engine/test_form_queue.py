@@ -154,6 +154,26 @@ async def test_forms_of_clients_take_turns_and_one_that_fills_the_queue_gives_wa
     checker.close()
 
 
+async def test_a_form_that_another_client_waits_for_too_comes_in_its_turn_and_does_not_give_way() -> None:
+    checks = Checks()
+    checker = FormChecker("", [], checks)
+    many = [asyncio.create_task(outcome(checker, innocent(0), "many"))]
+    await asked(checks)
+    many += [asyncio.create_task(outcome(checker, innocent(n), "many")) for n in range(1, 65)]
+    await asyncio.sleep(0)
+    # The queue is full, and the last in it is what another client asks for as well; a third one needs a place.
+    other = asyncio.create_task(outcome(checker, innocent(64), "other"))
+    await asyncio.sleep(0)
+    third = asyncio.create_task(outcome(checker, innocent(100), "third"))
+    await asyncio.sleep(0)
+    checks.permits.release(1000)
+    assert await other == await third == "start: /x/"
+    assert [code for code in [await one for one in many] if code != "start: /x/"] == ["form_queue_full"]
+    order = [form["grammar"] for _, form in checks.asked]
+    assert order.index(innocent(64)["grammar"]) <= 3
+    checker.close()
+
+
 async def test_a_form_that_nobody_waits_for_any_more_is_not_checked() -> None:
     checks = Checks()
     checker = FormChecker("", [], checks)

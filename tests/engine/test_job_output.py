@@ -113,6 +113,27 @@ def test_a_full_disk_costs_what_cannot_be_written_and_says_so(folder: Path, monk
     assert kept(folder) == b"before\n[llmops: 14 bytes could not be written here]\nafter\n"
 
 
+def test_a_disk_that_fills_up_within_a_line_costs_only_the_rest_of_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = OutputLog(folder / NAME)
+    write, room = os.write, [4]
+
+    def filling(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        done = write(descriptor, data[: room[0]])
+        room[0] -= done
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", filling)
+        log.write(b"half of it\n")
+        log.write(b"lost too\n")
+    log.write(b"after\n")
+    assert kept(folder) == b"half\n[llmops: 16 bytes could not be written here]\nafter\n"
+
+
 def test_a_disk_that_was_full_as_a_log_was_turned_loses_only_what_came_meanwhile(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,8 @@ def test_a_server_whose_starter_was_killed_is_found_and_used(sample: Workspace) 
     supervisor = ServerSupervisor(sample)
     found = supervisor.find("support-base")
     assert found is not None
+    # By this a copy of the folder is known, where no server of it ever ran.
+    assert found.lock == (sample.runs / "servers" / "support-base.held").stat().st_ino
     assert ensure(sample).process == found.process
     assert [handle.process for handle in supervisor.running()] == [found.process]
     assert supervisor.stop("support-base")

@@ -23,6 +23,7 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
 from llmops_tui.workspace.sealed_names import SEALS, sealed_files
 from llmops_tui.workspace.seals import load, seal
+from llmops_tui.workspace.written import note_all
 from tests.commands import Llmops
 from tests.keeping.conftest import fill_traces
 from tests.keeping.spoiling import replaced
@@ -230,12 +231,6 @@ def test_a_dataset_that_is_replaced_as_a_whole_is_not_sealed_as_right(lived: Wor
     assert any(error.place == name for error in check(lived).errors)
 
 
-@pytest.fixture
-def nobody_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process wrote is its own to seal; here another one is played."""
-    monkeypatch.setattr(seals, "_WROTE", set())
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -246,7 +241,7 @@ def nobody_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
         "alerts.yaml",
     ],
 )
-def test_a_file_that_is_replaced_as_a_whole_keeps_its_seal(lived: Workspace, name: str, nobody_wrote: None) -> None:
+def test_a_file_that_is_replaced_as_a_whole_keeps_its_seal(lived: Workspace, name: str) -> None:
     path = lived.root / name
     if name == "alerts.yaml":
         path.write_text(RULE)
@@ -261,7 +256,7 @@ def test_a_file_that_is_replaced_as_a_whole_keeps_its_seal(lived: Workspace, nam
     assert not any(error.place == name for error in check(lived).errors)
 
 
-def test_whoever_writes_a_file_renews_its_seal(lived: Workspace, nobody_wrote: None) -> None:
+def test_whoever_writes_a_file_renews_its_seal(lived: Workspace) -> None:
     save_rules(lived.alert_rules, RULE)
     seal(lived)
     save_rules(lived.alert_rules, RULE.replace("errors,", "failures,"))
@@ -278,7 +273,7 @@ def test_whoever_writes_a_file_renews_its_seal(lived: Workspace, nobody_wrote: N
     assert not check(lived).errors
 
 
-def test_the_folder_of_a_job_at_work_is_left_to_whoever_is_at_work(lived: Workspace, nobody_wrote: None) -> None:
+def test_the_folder_of_a_job_at_work_is_left_to_whoever_is_at_work(lived: Workspace) -> None:
     folder = lived.runs / "job_old"
     name = "runs/job_old/state.json"
     lock = try_lock(folder / "work.lock")
@@ -287,20 +282,21 @@ def test_the_folder_of_a_job_at_work_is_left_to_whoever_is_at_work(lived: Worksp
     write_atomic(folder / "state.json", '{"step": 4}')
     seal(lived)
     assert load(lived).files[name] == before
-    seals.wrote(folder)
+    note_all(folder)
+    seal(lived)
+    assert load(lived).files[name] == before
     os.close(lock)
     seal(lived)
     assert load(lived).files[name] != before
     assert not check(lived).errors
 
 
-def test_a_key_that_is_made_anew_is_ours(lived: Workspace, nobody_wrote: None) -> None:
+def test_a_key_that_is_made_anew_is_ours(lived: Workspace) -> None:
     session = Session(Globals(workspace=str(lived.root)))
     key = keys_of(session, None, no_key=False, host=None)[1]
     assert key is not None
     seal(lived)
     key.unlink()
-    seals._WROTE.clear()
     keys_of(session, None, no_key=False, host=None)
     seal(lived)
     assert check(lived).errors == []

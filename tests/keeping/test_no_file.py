@@ -124,9 +124,6 @@ def test_what_a_library_says_of_a_file_is_told_by_the_file(tmp_path: Path) -> No
     told = explained(duckdb.Error("TProtocolException: Invalid data\nLINE 1: SELECT"))
     assert told is not None
     assert told.message == "a Parquet file of the workspace cannot be read: TProtocolException: Invalid data"
-    with pytest.raises(duckdb.Error) as of_the_query:
-        duckdb.sql("SELECT nothing")
-    assert explained(of_the_query.value) is None
     assert (explained(sqlite3.DatabaseError("malformed")) or of_parquet).code == "database_failed"  # type: ignore[union-attr]
     denied = explained(PermissionError(13, "Permission denied", "/x/y"))
     assert denied is not None
@@ -152,3 +149,45 @@ def _pour(writing: int) -> None:
         while True:
             os.write(writing, b"x" * 65_536)
     os.close(writing)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT nothing",
+        "SELECT parquet_name",
+        "SELECT decompress(1)",
+        "SELECT * FROM read_parquet(1)",
+        "SELECT 'Parquet'::INT",
+        "SELECT strptime('Parquet metadata', '%Y')",
+        "COPY (SELECT 1) TO 'x' (FORMAT parquet, NOPE 1)",
+    ],
+)
+def test_a_query_of_ours_that_is_wrong_is_nobodys_damaged_file(query: str) -> None:
+    import duckdb
+
+    with pytest.raises(duckdb.Error) as caught:
+        duckdb.sql(query).fetchall()
+    assert explained(caught.value) is None
+
+
+@pytest.mark.parametrize("compression", ["zstd", "gzip"])
+def test_each_damage_of_a_parquet_file_is_told_as_that(tmp_path: Path, compression: str) -> None:
+    import duckdb
+
+    path = tmp_path / "rows.parquet"
+    rows = "SELECT i, 'text ' || i AS t FROM range(500) r(i)"
+    duckdb.sql(f"COPY ({rows}) TO '{path}' (FORMAT parquet, COMPRESSION {compression})")
+    raw = path.read_bytes()
+    unnamed, told = 0, []
+    for at in range(4, len(raw) - 8, 9):
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 0x11]) + raw[at + 1 :])
+        try:
+            duckdb.sql(f"SELECT sum(hash(i, t)) FROM read_parquet('{path}')").fetchall()
+        except duckdb.ProgrammingError:
+            continue  # a column has another name now, and the query was for the old one
+        except duckdb.Error as error:
+            told.append(explained(error) or error)
+            unnamed += str(path) not in str(error)
+    assert unnamed
+    assert [one for one in told if getattr(one, "code", "") != "file_unreadable"] == []

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.evaluation.running.cache import AnswerCache
 from llmops_tui.evaluation.store import Asked, EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.keeping import gc
 from llmops_tui.keeping.check import check as check_all
+from llmops_tui.keeping.erasing import due_mark, erase_deleted, note_erasing
 from llmops_tui.keeping.removal_of_work import Work, plan_work_removal, remove_work
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
@@ -115,6 +117,38 @@ def test_an_evaluation_goes_alone_and_the_last_of_a_job_takes_the_job_along(samp
     assert store.all() == []
     assert store.jobs.all() == []
     assert not (sample.runs / job).exists()
+
+
+def reply(text: str) -> Any:
+    return {"choices": [{"message": {"role": "assistant", "content": text}}]}
+
+
+def test_the_kept_answers_of_an_evaluation_go_with_it_where_no_other_run_has_them(sample: Workspace) -> None:
+    first, second = evaluated(sample, 2)
+    store = EvaluationStore(sample)
+    secret, shared, theirs = (f"what {name} answered, at some length" for name in ("the first", "both", "the second"))
+    for name, texts in ((first, (secret, shared)), (second, (shared, theirs))):
+        lines = [json.dumps({"case": {"index": n}, "answer": {"text": text}}) for n, text in enumerate(texts)]
+        store.get(name).results.write_text("\n".join([*lines, "torn"]))
+    cache = AnswerCache(sample)
+    for text in (secret, shared, theirs, "of no run"):
+        cache.keep(text, reply(text))
+    cache.close()
+    assert secret.encode() in (sample.root / "answers.db").read_bytes()
+    cli = Llmops(sample)
+    assert cli.run("eval", "remove", first)["answers"] == 0
+    done = cli.run("eval", "remove", first, "--yes")
+    assert (done["done"], done["answers"]) == (True, 1)
+    for path in sample.root.glob("answers.db*"):
+        assert secret.encode() not in path.read_bytes()
+    cache = AnswerCache(sample)
+    assert cache.find([secret, shared, theirs, "of no run"]).keys() == {shared, theirs, "of no run"}
+    cache.close()
+    assert not due_mark(sample).exists()
+    remove_work(sample, Work.EVALUATION, second)
+    cache = AnswerCache(sample)
+    assert cache.find([shared, theirs, "of no run"]).keys() == {"of no run"}
+    cache.close()
 
 
 def test_a_job_that_does_the_work_of_a_run_is_not_removed_alone(sample: Workspace) -> None:
@@ -328,16 +362,41 @@ def test_a_jobs_folder_is_not_cleared_away_from_whoever_goes_on_in_it(
     job = launcher.start(kind="verify", title="v", entry="llmops_tui.models.tasks:verify", arguments={})
     launcher.store.update(job.id, state="failed", finished_at=1.0)
     monkeypatch.setattr("llmops_tui.jobs.store._DOOR_SECONDS", 0.0)
-    planned, refusals = gc.plan, []
+    taken, refusals = gc.take_away, []
 
-    def meanwhile(*given: Any, **named: Any) -> Any:
-        found = planned(*given, **named)
-        with pytest.raises(LlmopsError) as caught:
-            launcher.resume(job.id)
-        refusals.append(caught.value.code)
-        return found
+    def meanwhile(paths: list[Path]) -> None:
+        if launcher.store.folder(job) in paths:
+            with pytest.raises(LlmopsError) as caught:
+                launcher.resume(job.id)
+            refusals.append(caught.value.code)
+        taken(paths)
 
-    monkeypatch.setattr(gc, "plan", meanwhile)
+    monkeypatch.setattr(gc, "take_away", meanwhile)
     assert [removal.path for removal in gc.collect(sample, Settings())] == [launcher.store.folder(job)]
     assert refusals == ["jobs_busy"]
     assert launcher.store.get(launcher.resume(job.id).id).state == JobState.DONE
+
+
+def test_jobs_start_while_databases_are_written_anew_and_keep_their_folders(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = JobLauncher(sample)
+    job = launcher.start(kind="verify", title="v", entry="llmops_tui.models.tasks:verify", arguments={})
+    launcher.store.update(job.id, state="failed", finished_at=1.0)
+    note_erasing(sample)
+    held: list[int | None] = []
+
+    def long(workspace: Workspace) -> list[str]:
+        # Somebody goes on in a folder that was planned to go.
+        with launcher.store.door():
+            held.append(try_lock(launcher.store.lock_of(job.id)))
+        return erase_deleted(workspace)
+
+    monkeypatch.setattr(gc, "erase_deleted", long)
+    monkeypatch.setattr("llmops_tui.jobs.store._DOOR_SECONDS", 0.0)
+    gone = gc.collect(sample, Settings())
+    (lock,) = held
+    assert lock is not None
+    assert launcher.store.folder(job) not in [removal.path for removal in gone]
+    assert launcher.store.lock_of(job.id).exists()
+    os.close(lock)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import SILENT_SECONDS, Alert, AlertEngine, run_command
@@ -449,8 +451,6 @@ def test_a_server_that_was_killed_is_down_until_its_model_is_stopped(workspace: 
     import subprocess
     import sys
 
-    from llmops_tui.inference.supervisor import ServerSupervisor
-
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     identity = identify(process.pid)
     assert identity is not None
@@ -523,3 +523,27 @@ def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspa
         assert fnmatch.filter(known, rule.series), rule
     assert replace(moment).host.disk_free
     watch.recorder.stop()
+
+
+def test_a_server_of_the_workspace_that_this_one_was_copied_from_is_no_engine_that_is_down(
+    workspace: Workspace,
+) -> None:
+    folder = workspace.runs / "servers"
+    folder.mkdir()
+    lock = folder / "m.held"
+    lock.touch()
+    record = {
+        "pid": 2**22,
+        "started": 1.0,
+        "options": {"model": "m", "sha256": "", "socket": "/none", "key": "k"},
+        "lock": lock.stat().st_ino,
+    }
+    (folder / "m.json").write_text(json.dumps(record))
+    assert [handle.model for handle in ServerSupervisor(workspace).fallen()] == ["m"]
+    copy = Workspace(workspace.root.with_name("copy"))
+    shutil.copytree(workspace.root, copy.root)
+    assert ServerSupervisor(copy).fallen() == []
+    assert Watch(copy).go(10).alerts == ()
+    # Where the folder was moved it is the same server that ended.
+    moved = Workspace(workspace.root.rename(workspace.root.with_name("moved")))
+    assert [handle.model for handle in ServerSupervisor(moved).fallen()] == ["m"]

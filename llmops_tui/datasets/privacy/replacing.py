@@ -18,9 +18,9 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.recognising import KINDS
 from llmops_tui.privacy.replacing import replace_in_text
 from llmops_tui.regular_files import read_regular
-from llmops_tui.workspace.files import make_private_folder, write_atomic
+from llmops_tui.workspace.files import make_folder_within, make_private_folder, write_atomic
 from llmops_tui.workspace.ids import ALPHABET
-from llmops_tui.workspace.seals import wrote
+from llmops_tui.workspace.written import write_noted
 
 # Texts that say what something is, and never what it is about.
 _SKIP = frozenset({"role", "type"})
@@ -120,10 +120,9 @@ class Pseudonyms:
 
     def save(self, folder: Path, name: str) -> None:
         """Keep the sealed values, beside those from before, in a file named after the key's id and the work."""
-        target = make_private_folder(folder / self._key.id) / f"{name}.json"
+        target = make_folder_within(make_folder_within(folder) / self._key.id) / f"{name}.json"
         before = json.loads(read_regular(target)) if target.exists() else {}
-        write_atomic(target, json.dumps(dict(sorted((before | self._sealed).items()))))
-        wrote(target)
+        write_noted(target, json.dumps(dict(sorted((before | self._sealed).items()))))
 
 
 def reveal_texts(folder: Path, key: Key) -> Callable[[Any], Any]:

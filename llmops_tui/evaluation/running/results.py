@@ -15,7 +15,7 @@ import orjson
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
-from llmops_tui.regular_files import read_regular
+from llmops_tui.regular_files import open_regular, read_regular
 from llmops_tui.workspace.files import make_folder_within
 
 T = TypeVar("T")
@@ -111,6 +111,16 @@ def read_results(path: Path) -> list[Result]:
     with many_objects():
         found = {(result.case.index, result.repeat): result for result in _lines(path)}
         return [found[at] for at in sorted(found)]
+
+
+def answer_texts(path: Path) -> set[str]:
+    """The texts of all answers of a run, but for empty ones; what cannot be read has none."""
+    found = set()
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        for line in file:
+            with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+                found.add(str(orjson.loads(line)["answer"].get("text") or ""))
+    return found - {""}
 
 
 def _lines(path: Path) -> Iterator[Result]:

@@ -66,7 +66,8 @@ class Teller:
         self._begun.add(choice.index)
         if self._kind == "text":
             told = (choice.echo if first else "") + text
-            offset = len(choice.echo) + sum(map(len, choice.record.text)) - len(text)
+            offset = len(choice.echo) + choice.told
+            choice.told += len(text)
             logprobs = answers.text_logprobs(tokens, offset) if tokens else None
             out.append(self._event(choice, {"text": told, "logprobs": logprobs}))
             return

@@ -30,6 +30,8 @@ class Choice:
     call: dict[str, Any]
     reader: AnswerReader | None = None
     echo: str = ""
+    # Characters of the answer that the client of a stream was told.
+    told: int = 0
     # A character of the given text may lie across two parts of its tokens.
     echoing: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     given: list[list[Any]] = field(default_factory=list)

@@ -134,7 +134,7 @@ def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: 
     missing = set(by_name) - set(folder.tensors)
     if missing:
         raise InputRefusedError("other_base", f"{base} has no tensor {min(missing)}: the adapter is of another model")
-    target.mkdir(parents=True, mode=0o700)
+    target.mkdir(mode=0o700)
     names = list(folder.tensors)
 
     def values() -> Iterator[tuple[str, Array]]:

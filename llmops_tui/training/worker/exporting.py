@@ -142,6 +142,8 @@ class _Maker:
         """The merged model as safetensors."""
         if target.exists():
             raise InputRefusedError("file_exists", f"{target} is there already", "Choose another folder.")
+        if not target.parent.is_dir():
+            raise InputRefusedError("no_folder", f"there is no folder {target.parent}", "Make it, or choose another.")
         scratch = target.with_name(f".{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
