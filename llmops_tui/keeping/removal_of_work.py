@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.records import WorkRemovalRecord
 from llmops_tui.keeping.removal import mentions
 from llmops_tui.keeping.taking import set_aside
 from llmops_tui.models.registry import ModelRegistry
@@ -63,7 +64,7 @@ class WorkRemoval:
     in_the_way: tuple[str, ...]
     done: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> WorkRemovalRecord:
         """For JSON."""
         return {
             "kind": self.kind.value,
