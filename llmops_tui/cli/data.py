@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.records import Row
     from llmops_tui.datasets.reports import ImportedRecord
     from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 
@@ -303,7 +304,7 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
     session.emit(found.as_dict(), human)
 
 
-def _some(version: DatasetVersion, numbers: list[int], limit: int) -> list[tuple[int, dict[str, Any]]]:
+def _some(version: DatasetVersion, numbers: list[int], limit: int) -> list[tuple[int, Row]]:
     return list(zip(numbers[:limit], version.rows_at(numbers[:limit]), strict=True))
 
 

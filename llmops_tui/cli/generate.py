@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +16,28 @@ from llmops_tui.foreign_text import parse_json, text_of
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
+    from llmops_tui.inference.forms import Form
     from llmops_tui.inference.sampling import SamplingParameters
+    from llmops_tui.inference.wire import Timings
+    from llmops_tui.prompts.records import Answered, AnswerTokens, Times
 
 
-def parameters_from(given: dict[str, Any]) -> SamplingParameters:
+def figures_of(timings: Timings) -> tuple[AnswerTokens, Times]:
+    """The tokens and the times of an answer, as they are shown."""
+    tokens: AnswerTokens = {
+        "prompt_tokens": timings.get("prompt_tokens"),
+        "completion_tokens": timings.get("completion_tokens"),
+        "reused_tokens": timings.get("reused_tokens"),
+    }
+    times: Times = {
+        "ttft_ms": timings.get("ttft_ms"),
+        "total_ms": timings.get("total_ms"),
+        "tokens_per_s": timings.get("tokens_per_s"),
+    }
+    return tokens, times
+
+
+def parameters_from(given: Mapping[str, object]) -> SamplingParameters:
     """Sampling parameters from options, those not given left at their defaults.
 
     Raises:
@@ -75,7 +94,7 @@ def _read_messages(path: Path) -> list[dict[str, str]]:
         ) from error
 
 
-def _read_schema(path: Path) -> dict[str, Any]:
+def _read_schema(path: Path) -> Form:
     try:
         schema = parse_json(text_of(path))
     except (OSError, ValueError) as error:
@@ -89,14 +108,14 @@ async def _generate(
     raw: str | None,
     turns: list[dict[str, str]],
     parameters: SamplingParameters,
-    form: dict[str, Any] | None,
+    form: Form | None,
     *,
     live: bool,
-) -> dict[str, Any]:
+) -> Answered:
     from llmops_tui.inference.client import ModelClient
 
     text: list[str] = []
-    data: dict[str, Any] = {"model": endpoint.model}
+    data: Answered = {"model": endpoint.model}
     async with ModelClient(endpoint) as client:
         extra = {"response_format": form} if form is not None else {}
         events = (
@@ -106,14 +125,12 @@ async def _generate(
         )
         async for event in events:
             if not isinstance(event, str):
-                figures = event.timings
                 data["finish_reason"] = event.finish_reason
-                data["usage"] = {n: figures.get(n) for n in ("prompt_tokens", "completion_tokens", "reused_tokens")}
-                data["timing"] = {n: figures.get(n) for n in ("ttft_ms", "total_ms", "tokens_per_s")}
+                data["usage"], data["timing"] = figures_of(event.timings)
                 continue
             text.append(event)
             if live and session.options.json:
                 session.emit_line({"text": event})
             elif live:
                 session.stream(event)
-    return data | {"text": "".join(text)}
+    return {**data, "text": "".join(text)}

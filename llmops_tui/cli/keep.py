@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_tui.cli.backup_verify import verify_backups
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import ExitCode, LlmopsError, sentences
+
+if TYPE_CHECKING:
+    from llmops_tui.keeping.records import RestoreRecord
 
 _Passphrase = Annotated[
     Path | None, typer.Option(help="A file of yours whose first line encrypts it, or opens it again.")
@@ -56,7 +59,7 @@ def backup(
     passphrase = read_passphrase(passphrase_file) if passphrase_file is not None else ""
     folder = place is not None and place.expanduser().is_dir()
     of_series = {"--keep": keep_last, "--incremental": incremental, "--full-every": full_every is not None}
-    unfit: dict[str, Any] = {"--damaged": damaged} if folder else of_series
+    unfit: dict[str, object] = {"--damaged": damaged} if folder else of_series
     if folder and not incremental:
         unfit["--full-every"] = full_every is not None
     if verify:
@@ -116,7 +119,7 @@ def backup(
     session.emit(data, human)
 
 
-def _refuse(unfit: dict[str, Any]) -> None:
+def _refuse(unfit: Mapping[str, object]) -> None:
     """Refuse what was given and does not go with the rest, by name."""
     for name, given in unfit.items():
         if given:
@@ -157,12 +160,9 @@ def restore(
     )
 
 
-def _preview_text(data: dict[str, object]) -> str:
-    gone = data["taken_away"]
-    missing = data["missing_models"]
-    assert isinstance(gone, list)
-    assert isinstance(missing, list)
-    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(str(data["made_at"]))))
+def _preview_text(data: RestoreRecord) -> str:
+    gone, missing = data["taken_away"], data["missing_models"]
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(data["made_at"]))
     lines = [
         f"made {made} by llmops {data['version']} of {data['from']}",
         f"brings {data['new']} files that are not there, and replaces {data['replaced']}",

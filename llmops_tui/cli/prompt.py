@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.serve import opener
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import text_of
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.records import Answered
 
 app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -288,7 +291,9 @@ def run(
     )
 
 
-async def _run(session: Session, runner: Any, request: Any, model: Any) -> dict[str, Any]:
+async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answered:
+    from llmops_tui.cli.generate import figures_of
+
     text: list[str] = []
     run_id, end = "", None
     async for step in runner.run(request, model):
@@ -300,13 +305,13 @@ async def _run(session: Session, runner: Any, request: Any, model: Any) -> dict[
         elif step.stage == "finished":
             end = step.end
     assert end is not None
-    timings = end.timings
+    tokens, times = figures_of(end.timings)
     return {
         "run": run_id,
         "text": "".join(text),
         "finish_reason": end.finish_reason,
-        "usage": {name: timings.get(name) for name in ("prompt_tokens", "completion_tokens", "reused_tokens")},
-        "timing": {name: timings.get(name) for name in ("ttft_ms", "total_ms", "tokens_per_s")},
+        "usage": tokens,
+        "timing": times,
     }
 
 

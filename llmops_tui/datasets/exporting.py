@@ -19,7 +19,7 @@ from llmops_tui.datasets.operations.base import hash_of
 from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
-from llmops_tui.datasets.reports import ExportedRecord
+from llmops_tui.datasets.reports import ExportedRecord, ReadSettings
 from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -126,7 +126,7 @@ def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str
     try:
         unit = "line" if kind == "text" else "file"
         shape = "messages" if kind == "llm-log" else form
-        settings = {"format": shape, "mapping": {}, "table": "", "unit": unit}
+        settings: ReadSettings = {"format": shape, "mapping": {}, "table": "", "unit": unit}
         columns = read_files(folder, [path], settings, no_report)
         if hash_of(folder / "rows", columns) == version.sha256:
             return ""
@@ -195,7 +195,7 @@ def _kept(first: Row, name: str, names: list[str]) -> bool:
     return set(first) <= set(names) and name in names
 
 
-def _cells(row: Row) -> dict[str, Any]:
+def _cells(row: Row) -> Row:
     return {
         k: dump_json(v) if isinstance(v, (list, dict, bool)) else repr(v) if isinstance(v, float) else v
         for k, v in row.items()

@@ -20,7 +20,7 @@ from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
 from llmops_tui.datasets.rejects import rejects_path, write_rejects
-from llmops_tui.datasets.reports import ImportArguments, ImportedRecord
+from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
 from llmops_tui.datasets.sources.finding import find_sources, read_batches
 from llmops_tui.datasets.sources.json_lines import parse_object
@@ -257,7 +257,7 @@ def import_now(store: DatasetStore, paths: Sequence[Path], name: str, form: str,
 
 
 def read_files(
-    folder: Path, paths: Sequence[Path], settings: dict[str, Any], tell: Callable[[float, str], None]
+    folder: Path, paths: Sequence[Path], settings: ReadSettings, tell: Callable[[float, str], None]
 ) -> list[Column]:
     """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
     sources = [s for p in paths for s in find_sources(p, table=settings["table"], unit=settings["unit"])]

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
 from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.reports import AgreementRecord
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sha256_text
@@ -119,7 +121,7 @@ class Labelling:
         """Whether the two answers of a row are shown the other way round, so that places do not decide."""
         return sha256_text(f"{self.version.sha256}:{row}") < "8"
 
-    def say(self, row: int, value: str, turn: int = 0, corrected: dict[str, Any] | None = None) -> Annotation:
+    def say(self, row: int, value: str, turn: int = 0, corrected: Row | None = None) -> Annotation:
         """Keep what this person says of a row.
 
         Raises:
@@ -150,7 +152,7 @@ class Labelling:
         self.store.catalogue.write(lambda book: book.execute("DELETE FROM annotations WHERE id = ?", [last.id]))
         return last
 
-    def agreement(self) -> dict[str, Any]:
+    def agreement(self) -> AgreementRecord:
         """How far people agree, each with the number of rows it rests on."""
         everything = self.annotations()
         items: dict[int, dict[str, str]] = {}

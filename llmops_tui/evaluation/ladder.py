@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.records import Ladder, Measured, Rung
+from llmops_tui.evaluation.records import Ladder, Measured, MeasuredLine, Rung
 from llmops_tui.inference.native_process import run_native
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
@@ -63,7 +62,7 @@ def _step(model: Model, measured: Measured | None) -> Rung:
 def _measure(reference: Model, model: Model, file: Path, told: Callable[[float], None]) -> Measured:
     result: Measured = {}
 
-    def heard(message: dict[str, Any]) -> None:
+    def heard(message: MeasuredLine) -> None:
         result.update(message.get("result", {}))
         if "done" in message:
             told(message["done"] / max(1, message["of"]))

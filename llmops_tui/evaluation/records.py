@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from llmops_tui.inference.engine_wire import SamplingRecord
+
 # ``class`` is a word of Python's.
 ClassFigures = TypedDict("ClassFigures", {"class": str, "n": int, "precision": float, "recall": float, "f1": float})
 
@@ -169,7 +171,7 @@ class Manifest(TypedDict, total=False):
     size_bytes: int
     engine: str | None
     parallel: int
-    parameters: dict[str, Any]
+    parameters: SamplingRecord
     repeats: int
     response_format_sha256: str
     raw: bool
@@ -193,7 +195,7 @@ class AskedRecord(TypedDict):
 
     prompt: str
     model: str
-    parameters: dict[str, Any]
+    parameters: SamplingRecord
     parallel: int
 
 
@@ -249,6 +251,14 @@ class _Rung(TypedDict):
     model: str
     type: str
     size_bytes: int
+
+
+class MeasuredLine(TypedDict, total=False):
+    """A line of the process that measures: how many windows of how many are done, or what came of it."""
+
+    done: int
+    of: int
+    result: Measured
 
 
 class Rung(_Rung, Measured, total=False):

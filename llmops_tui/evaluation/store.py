@@ -15,6 +15,8 @@ from llmops_tui.evaluation.kept_summary import whole
 from llmops_tui.evaluation.metrics.asking import AskingMetric
 from llmops_tui.evaluation.records import AskedRecord, Evaluated, Manifest, RunRecord, RunSummary, SuiteRecord
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.inference.engine_wire import SamplingRecord
+from llmops_tui.inference.templating import Variables
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
@@ -66,7 +68,7 @@ class Asked:
 
     prompt: str
     model: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: SamplingRecord = field(default_factory=SamplingRecord)
     parallel: int = 0
 
     def as_dict(self) -> AskedRecord:
@@ -195,7 +197,7 @@ class EvaluationStore:
         self.catalogue.write(work)
         return next(v for v in self.suites() if v.suite.name == suite.name and v.suite.sha256 == suite.sha256)
 
-    def add_case(self, name: str, prompt: str, variables: dict[str, Any], expected: str) -> SuiteVersion:
+    def add_case(self, name: str, prompt: str, variables: Variables, expected: str) -> SuiteVersion:
         """Add a case to a suite whose cases are written in it; a suite that is not there yet is made with the prompt.
 
         Raises:

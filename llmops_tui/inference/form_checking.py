@@ -8,11 +8,10 @@ import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.form_queue import FormQueue, Helper
-from llmops_tui.inference.forms import meaning_of, too_costly
+from llmops_tui.inference.forms import Form, Verdict, meaning_of, too_costly
 from llmops_tui.inference.helper_process import HelperProcess
 
 _MAX_FORM = 1_000_000
@@ -42,17 +41,17 @@ class FormChecker:
         self._queue = FormQueue(helper or self._process)
         # One thread, so that many large forms at once take turns with everything else as one does.
         self._reading = ThreadPoolExecutor(1, "forms-read")
-        self._known: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
+        self._known: OrderedDict[bytes, Verdict] = OrderedDict()
         self._kept = 0
         # Checks under way, and how many wait for each.
-        self._running: dict[bytes, tuple[Future[dict[str, Any]], int]] = {}
+        self._running: dict[bytes, tuple[Future[Verdict], int]] = {}
 
     @property
     def pid(self) -> int | None:
         """Pid of the checking process, where one lives."""
         return self._process.pid
 
-    async def grammar_of(self, form: dict[str, Any] | None, client: str = "") -> str:
+    async def grammar_of(self, form: Form | None, client: str = "") -> str:
         """The grammar that holds an answer to a form, for the engine; empty for plain text. ``client`` is whose turn it takes.
 
         Raises:
@@ -84,7 +83,7 @@ class FormChecker:
         self._queue.close()
         self._process.close()
 
-    async def _verdict(self, key: bytes, data: bytes, client: str) -> dict[str, Any]:
+    async def _verdict(self, key: bytes, data: bytes, client: str) -> Verdict:
         """What is found of a form; who asks for the same meanwhile waits for the same check."""
         if (running := self._running.get(key)) is not None:
             found, others = running
@@ -102,7 +101,7 @@ class FormChecker:
                 # Nobody waits any more; where the verdict is there, this does nothing.
                 found.cancel()
 
-    def _keep(self, key: bytes, verdict: dict[str, Any]) -> None:
+    def _keep(self, key: bytes, verdict: Verdict) -> None:
         if key not in self._known:
             self._kept += _size(verdict)
         self._known[key] = verdict
@@ -110,7 +109,7 @@ class FormChecker:
             self._kept -= _size(self._known.popitem(last=False)[1])
 
 
-def _read(form: dict[str, Any]) -> tuple[bytes, bytes]:
+def _read(form: Form) -> tuple[bytes, bytes]:
     """A form as it is sent, and the key of what it means."""
     try:
         data = json.dumps(form).encode()
@@ -121,5 +120,5 @@ def _read(form: dict[str, Any]) -> tuple[bytes, bytes]:
     return data, hashlib.sha256(meaning_of(form)).digest()
 
 
-def _size(verdict: dict[str, Any]) -> int:
+def _size(verdict: Verdict) -> int:
     return len(verdict.get("grammar", "")) + _EACH

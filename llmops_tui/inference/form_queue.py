@@ -12,10 +12,10 @@ import json
 import threading
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.forms import too_costly
+from llmops_tui.inference.forms import Tried, Verdict, too_costly
 from llmops_tui.inference.helper_process import HelperLostError
 
 # Of the processor. An ordinary schema takes a few milliseconds, most of those with 262,144 tokens a tenth of a second.
@@ -58,7 +58,7 @@ class Check:
     clients: set[str] = field(compare=False, default_factory=set)
     pauses: int = field(compare=False, default=0)
     kills: int = field(compare=False, default=0)
-    verdict: Future[dict[str, Any]] = field(compare=False, default_factory=Future)
+    verdict: Future[Verdict] = field(compare=False, default_factory=Future)
 
 
 class FormQueue:
@@ -74,7 +74,7 @@ class FormQueue:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def check(self, form: bytes, client: str = "") -> Future[dict[str, Any]]:
+    def check(self, form: bytes, client: str = "") -> Future[Verdict]:
         """Have a form checked, in turn with those of other clients; cancelling what is returned takes it out of the queue.
 
         Where too many wait, one of a client that has more of them gives way. None does that was begun.
@@ -140,13 +140,13 @@ class FormQueue:
                     elif verdict is not None:
                         check.verdict.set_result(verdict)
 
-    def _tried(self, check: Check) -> dict[str, Any] | LlmopsError | None:
+    def _tried(self, check: Check) -> Verdict | LlmopsError | None:
         """What came of giving a form some time; nothing where it waits for more."""
         last = check.stage == len(_SECONDS) - 1
         seconds = _SLICE_SECONDS if last else _PATIENCE_SECONDS
         line = f"{_SECONDS[check.stage]} {seconds} ".encode() + check.form + b"\n"
         try:
-            answer = json.loads(self._helper.ask(line, seconds + _PATIENCE_SECONDS))
+            answer: Tried = json.loads(self._helper.ask(line, seconds + _PATIENCE_SECONDS))
         except HelperLostError as error:
             return {"error": too_costly(str(error)).as_dict()}
         except LlmopsError as error:
@@ -155,7 +155,7 @@ class FormQueue:
             return LlmopsError("helper_unusable", f"the form could not be tried: {error!r}", "Try again.")
         return self._judged(check, answer, seconds)
 
-    def _judged(self, check: Check, answer: dict[str, Any], seconds: float) -> dict[str, Any] | LlmopsError | None:
+    def _judged(self, check: Check, answer: Tried, seconds: float) -> Verdict | LlmopsError | None:
         if "paused" in answer:
             check.pauses += 1
             if check.pauses < _PAUSES[check.stage]:
@@ -166,7 +166,7 @@ class FormQueue:
             check.kills += 1
             return self._again(check) if check.kills == 1 else _killed(answer["killed"])
         if "ended" not in answer:
-            return dict(answer)
+            return answer
         if check.stage == len(_SECONDS) - 1:
             return {"error": too_costly("it took too much time of the processor").as_dict()}
         check.stage, check.pauses = check.stage + 1, 0

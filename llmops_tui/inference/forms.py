@@ -6,15 +6,15 @@ Whatever is written here is compiled in the process that checks it, and again in
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NotRequired, Required, TypedDict
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import ErrorRecord, InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.gbnf_reader import without_comments
 from llmops_tui.inference.schema_ends import endless_part
 from llmops_tui.inference.schema_numbers import inexact_number
-from llmops_tui.inference.schema_words import SCHEMAS, SCHEMAS_BY_NAME
+from llmops_tui.inference.schema_words import SCHEMAS, SCHEMAS_BY_NAME, Schema
 
 # Without forcing, llguidance never works out and tokenizes what must come next: a constant of 200,000 characters would
 # take it half a minute.
@@ -34,7 +34,61 @@ _COMBINING = ("$ref", "anyOf", "oneOf")
 _OF_OBJECTS = ("properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties")
 
 
-def grammar_of(form: dict[str, Any]) -> str:
+class Function(TypedDict, total=False):
+    """A function that a model may call; ``parameters`` are a schema of its arguments."""
+
+    name: Required[str]
+    description: str
+    parameters: Schema | None
+
+
+class ToolRecord(TypedDict):
+    """A tool as requests and templates have it."""
+
+    type: str
+    function: Function
+
+
+class SchemaHolder(TypedDict):
+    """What ``response_format`` has around a schema; its name is its client's own."""
+
+    name: NotRequired[str]
+    schema: Schema
+
+
+class Form(TypedDict, total=False):
+    """What an answer is held to; each ``type`` reads its own of the fields, see :func:`grammar_of`."""
+
+    type: str
+    grammar: str
+    json_schema: SchemaHolder
+    functions: list[Function]
+    begin: str
+    end: str
+    arguments: str
+    required: bool
+    several: bool
+
+
+class Verdict(TypedDict, total=False):
+    """What was found of a form: its grammar, or as :meth:`llmops_tui.errors.LlmopsError.as_dict` why there is none."""
+
+    grammar: str
+    error: ErrorRecord
+
+
+class Tried(Verdict, total=False):
+    """What the checking process says: a verdict, or why there is none yet.
+
+    Its time is over (``ended``), it stands still (``paused``), or it was ended from outside, and ``killed`` says how.
+    """
+
+    ended: str
+    paused: bool
+    killed: str
+
+
+def grammar_of(form: Form) -> str:
     """The grammar of a form; empty for plain text.
 
     A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
@@ -59,15 +113,16 @@ def grammar_of(form: dict[str, Any]) -> str:
     raise InputRefusedError("bad_response_format", f"the response format {str(kind)[:40]!r} is not known")
 
 
-def meaning_of(form: dict[str, Any]) -> bytes:
+def meaning_of(form: Form) -> bytes:
     """What forms have in common that are held to alike, and refused alike: a form without names and comments."""
     kind = form.get("type")
+    meant: Mapping[str, object] = form
     if kind == "grammar":
-        form = {"grammar": without_comments(form["grammar"])}
+        meant = {"grammar": without_comments(form["grammar"])}
     elif kind == "json_schema":
         # Properties come in the schema's order, so that order is meant.
-        form = {"schema": form["json_schema"]["schema"]}
-    return json.dumps(form).encode()
+        meant = {"schema": form["json_schema"]["schema"]}
+    return json.dumps(meant).encode()
 
 
 def in_words_of(kind: Any, error: LlmopsError) -> LlmopsError:
@@ -109,21 +164,21 @@ def _json(schema: Any) -> str:
     return f"%json {json.dumps(schema)}"
 
 
-def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _parts(schema: Schema) -> Iterator[Schema]:
     found = [schema.get(word) for word in _ONE]
     found += [part for word in _LISTED if isinstance(schema.get(word), list) for part in schema[word]]
     found += [part for word in _NAMED if isinstance(schema.get(word), dict) for part in schema[word].values()]
     return (part for part in found if isinstance(part, dict))
 
 
-def _combines(schema: dict[str, Any]) -> bool:
+def _combines(schema: Schema) -> bool:
     """Whether what several schemas say of one object is put together somewhere; closing one would shut the others out."""
     brought = sum(word in schema for word in _COMBINING)
     said = any(word in schema for word in _OF_OBJECTS)
     return "allOf" in schema or brought + said > 1 or any(map(_combines, _parts(schema)))
 
 
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+def _closed(schema: Schema) -> Schema:
     """The schema with all objects closed that name their properties and do not say whether there may be more.
 
     What it allows, the schema allows. Small models go on adding properties until their answer is cut off.
@@ -145,7 +200,7 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _moved(schema: dict[str, Any], place: str) -> dict[str, Any]:
+def _moved(schema: Schema, place: str) -> Schema:
     """A schema as it is below another one, at ``place``: what it refers to in itself is there as well."""
     made = {word: value for word, value in schema.items() if word not in {"$id", "$schema"}}
     reference = made.get("$ref")
@@ -161,7 +216,7 @@ def _moved(schema: dict[str, Any], place: str) -> dict[str, Any]:
     return made
 
 
-def _tools(form: dict[str, Any]) -> str:
+def _tools(form: Form) -> str:
     begin, end, arguments = form["begin"], form["end"], form["arguments"]
     if not begin and not form["required"]:
         return ""

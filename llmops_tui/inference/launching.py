@@ -10,11 +10,19 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import is_for_memory, log_size, why_it_died
+from llmops_tui.inference.engine_wire import (
+    EndedEvent,
+    EngineInfo,
+    EngineStart,
+    FailedEvent,
+    ReadyEvent,
+    Starting,
+    UnsoundEvent,
+)
 from llmops_tui.inference.fallback import Descent, Rung, is_crash
 from llmops_tui.jobs.process import oom_kills
 from llmops_tui.sample_files import check_model
@@ -45,7 +53,7 @@ class Launched:
     """
 
     process: asyncio.subprocess.Process
-    info: dict[str, Any]
+    info: EngineInfo
     rung: Rung
     cause: str
     news: bool
@@ -54,7 +62,7 @@ class Launched:
 
 
 async def launch(
-    options: dict[str, Any],
+    options: EngineStart,
     log: Path,
     *,
     hang_seconds: float,
@@ -85,7 +93,7 @@ async def launch(
     )
 
 
-async def crashes_with_any(options: dict[str, Any], rung: Rung) -> bool:
+async def crashes_with_any(options: EngineStart, rung: Rung) -> bool:
     """Whether llama.cpp crashes in this way with the smallest model there is too, and so with any.
 
     Where that cannot be tried, it is not known, and taken for a matter of the one model.
@@ -94,7 +102,9 @@ async def crashes_with_any(options: dict[str, Any], rung: Rung) -> bool:
         model = check_model()
         if Path(options["path"]) == model:
             return True
-        given = options | {"path": str(model), "context": _CHECK_CONTEXT, "parallel": 1, "draft": "", "cache_bytes": 0}
+        given: EngineStart = {
+            **options, "path": str(model), "context": _CHECK_CONTEXT, "parallel": 1, "draft": "", "cache_bytes": 0,
+        }  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="llmops-check-") as scratch:
             attempt = _Attempt(
                 given | rung.options,
@@ -118,7 +128,7 @@ class _Attempt:
 
     def __init__(
         self,
-        options: dict[str, Any],
+        options: EngineStart,
         log: Path,
         environment: dict[str, str],
         hang_seconds: float,
@@ -138,7 +148,7 @@ class _Attempt:
         self.oom_before = oom_kills()
         self.log_start = log_size(log)
 
-    async def run(self) -> dict[str, Any] | None:
+    async def run(self) -> EngineInfo | None:
         """What the engine says of the model when it is ready; nothing where it crashed, and ``cause`` says how.
 
         Raises:
@@ -159,7 +169,7 @@ class _Attempt:
             await self.end()
             raise
         if message["event"] == "ready":
-            return dict(message["info"])
+            return message["info"]
         code = await self.end(died=message["event"] == "died")
         if message["event"] == "failed":
             error = message["error"]
@@ -180,7 +190,7 @@ class _Attempt:
             raise LlmopsError("engine_died", f"the engine was {self.cause}", f"Its log is {self._log}.")
         return None
 
-    async def _until_ready(self) -> dict[str, Any]:
+    async def _until_ready(self) -> ReadyEvent | FailedEvent | UnsoundEvent | EndedEvent:
         assert self.process.stdout is not None
         while True:
             try:
@@ -188,7 +198,7 @@ class _Attempt:
                     line = await self.process.stdout.readline()
             except TimeoutError:
                 return {"event": "hung"}
-            message: dict[str, Any] = json.loads(line) if line else {"event": "died"}
+            message: Starting = json.loads(line) if line else {"event": "died"}
             if message["event"] != "phase":
                 return message
             self._phase = message["phase"]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from llmops_tui.bounded_http import read_short
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.approved_keys import host_of, is_approved
 from llmops_tui.models.records import Remote
 from llmops_tui.models.registry import Model
@@ -166,7 +166,7 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
     return {"models": names, "remote_model": served, "lacks": lacks, "latency_ms": latency}
 
 
-def _ask(client: Any, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+def _ask(client: Any, method: str, path: str, body: JsonObject | None = None) -> tuple[int, Any]:
     """The status of an answer and, where it is good, what it says."""
     deadline = time.monotonic() + _WHOLE_SECONDS
     with client.stream(method, path, json=body) as response:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmops_tui.inference.schema_words import schemas_in, target_of
+from llmops_tui.inference.schema_words import Schema, schemas_in, target_of
 
 _LISTED = {"allOf": all, "anyOf": any, "oneOf": any}
 
 
-def endless_part(schema: dict[str, Any]) -> str | None:
+def endless_part(schema: Schema) -> str | None:
     """The first ``$ref`` within a schema whose target requires itself in each of its values; none where all may end.
 
     What is not understood, such as a ``$ref`` to elsewhere, counts as something that ends: others refuse it.
@@ -23,7 +23,7 @@ def endless_part(schema: dict[str, Any]) -> str | None:
 class _Ends:
     """Which references lead to schemas that some finite value satisfies."""
 
-    def __init__(self, schema: dict[str, Any]) -> None:
+    def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._known: set[str] = set()
         self._entered: set[str] = set()
@@ -57,7 +57,7 @@ class _Ends:
             return True
         return any(self._of_kind(kind, schema) for kind in kinds)
 
-    def _of_kind(self, kind: Any, schema: dict[str, Any]) -> bool:
+    def _of_kind(self, kind: Any, schema: Schema) -> bool:
         if kind == "object":
             named, required = schema.get("properties"), schema.get("required")
             if not isinstance(named, dict) or not isinstance(required, list):

@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from llmops_tui.inference.schema_words import schemas_in, target_of
+from llmops_tui.inference.schema_words import Schema, schemas_in, target_of
 
 # Above this, whole numbers share their places in 64 bits of floating point with others.
 _LARGEST = 2**53 - 1
@@ -23,7 +23,7 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _MOST = 2**32 - 1
 
 
-def inexact_number(schema: dict[str, Any]) -> str | None:
+def inexact_number(schema: Schema) -> str | None:
     """Where and what the first number is that is not held to exactly, and why; none where all are."""
     steps = []
     for place, part in _reached(schema):
@@ -46,7 +46,7 @@ def inexact_number(schema: dict[str, Any]) -> str | None:
     return None
 
 
-def _reached(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _reached(schema: Schema) -> Iterator[tuple[str, Schema]]:
     """All schemas in one, and those that only a ``$ref`` makes to schemas."""
     left, passed = [("#", schema)], {"#"}
     seen: set[int] = set()
@@ -99,5 +99,5 @@ def _places(step: Fraction) -> int:
     return next(n for n in range(400) if (step * 10**n).denominator == 1)
 
 
-def _puts_together(schema: dict[str, Any]) -> bool:
+def _puts_together(schema: Schema) -> bool:
     return any(word in part for _, part in _reached(schema) for word in ("$ref", "allOf", "anyOf", "oneOf"))

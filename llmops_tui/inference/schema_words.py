@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from llmops_tui.foreign_text import JsonObject
+
+Schema = JsonObject
+"""A JSON schema, or one within it, as somebody wrote it: nothing is sure of it but that it is an object."""
+
 # Every word below which there are schemas: one or a list of them, or one for each name.
 SCHEMAS = {
     "items", "additionalItems", "additionalProperties", "unevaluatedItems", "unevaluatedProperties", "propertyNames",
@@ -16,7 +21,7 @@ SCHEMAS_BY_NAME = {"properties", "patternProperties", "$defs", "definitions", "d
 _LITERAL = {"enum", "const", "default", "examples"}
 
 
-def schemas_in(schema: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+def schemas_in(schema: Any, place: str = "#") -> Iterator[tuple[str, Schema]]:
     """A schema and all below it, each with its place as a JSON pointer; what words that are not known have counts, too."""
     left = [(place, schema)]
     while left:
@@ -35,7 +40,7 @@ def schemas_in(schema: Any, place: str = "#") -> Iterator[tuple[str, dict[str, A
         left += [(at, part) for at, part in reversed(below) if isinstance(part, dict | list)]
 
 
-def target_of(schema: dict[str, Any], ref: str) -> Any:
+def target_of(schema: Schema, ref: str) -> Any:
     """What a ``$ref`` within a schema leads to; nothing where that is elsewhere, or not there."""
     found: Any = schema if ref.startswith("#") else None
     for name in ref.removeprefix("#").removeprefix("/").split("/") if len(ref) > 1 else ():

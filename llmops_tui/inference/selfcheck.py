@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import EngineStart
 from llmops_tui.inference.fallback import rebuild_command
 from llmops_tui.inference.launching import launch
 from llmops_tui.sample_files import check_model
@@ -36,7 +37,7 @@ class SelfCheck:
 
 def check_engine(*, gpu: bool) -> SelfCheck:
     """Load the sample's smallest model and evaluate a few of its tokens, on the GPU where there is one, in its own process."""
-    options = {
+    options: EngineStart = {
         "path": str(check_model()),
         "context": 256,
         "parallel": 1,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.options import AskedRecord, LoadOptions
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import health
 
@@ -52,8 +52,8 @@ def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
     )
 
 
-def _as_json(options: LoadOptions) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(asdict(options))))
+def _as_json(options: LoadOptions) -> AskedRecord:
+    return cast("AskedRecord", json.loads(json.dumps(asdict(options))))
 
 
 def _shown(value: Any) -> str:

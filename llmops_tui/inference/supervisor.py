@@ -14,17 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
+from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.loading import check_loadable, lease, ledger
-from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.inference.server_record import ServerHandle, age_of, handle_of, read_record
+from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingRecord, ServingSettings
+from llmops_tui.inference.server_record import ServedRecord, ServerHandle, ServerRecord, age_of, handle_of, read_record
 from llmops_tui.jobs.process import boot_time, endings_put_off, identify
-from llmops_tui.models.engine_settings import EngineSettings, part
+from llmops_tui.models.engine_settings import EngineSettings, SettingsRecord, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
 from llmops_tui.regular_files import read_regular_text
@@ -111,7 +112,7 @@ class ServerSupervisor:
         # The memory is taken before anything is loaded, in our name until the server has one of its own.
         taken, planned = lease(self.workspace, model, options, me, waiting)
         asked, options = options, planned.options
-        started: dict[str, Any] = {
+        started: ServedRecord = {
             "workspace": str(self.workspace.root),
             "model": model.name,
             "path": str(model.path),
@@ -119,11 +120,15 @@ class ServerSupervisor:
             "socket": options.socket or str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
             "key": secrets.token_urlsafe(32),
             "chat_template": model.header.get("chat_template"),
-            **part(EngineSettings, options),
-            **part(ServingSettings, options),
+            **cast("SettingsRecord", part(EngineSettings, options)),
+            **cast("ServingRecord", part(ServingSettings, options)),
         }
         try:
-            record = {"options": started, "asked": asdict(asked), "notes": planned.notes}
+            record: ServerRecord = {
+                "options": started,
+                "asked": cast("AskedRecord", asdict(asked)),
+                "notes": list(planned.notes),
+            }
             handle = self._spawn(model.name, record, planned.environment, taken.lock)
         except LlmopsError:
             ledger().give_back(taken)
@@ -214,13 +219,13 @@ class ServerSupervisor:
             return handle.lock not in {0, lock_of(self._folder, handle.model).stat().st_ino}
         return False
 
-    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
+    def _spawn(self, model: str, record: ServerRecord, environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
         try:
             # Asked to end before it listens for that, the process does so when it is ready for it, in good order.
             with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed, endings_put_off():
                 record = {**record, "lock": os.fstat(claimed.fileno()).st_ino}
-                write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
+                write_atomic(state, json.dumps({**record, "pid": 0, "started": 0}))
                 process = subprocess.Popen(
                     module_command("llmops_tui.inference.server", str(state)),
                     stdin=subprocess.DEVNULL,
@@ -239,7 +244,7 @@ class ServerSupervisor:
         identity = identify(process.pid)
         if identity is None:
             raise self._start_failed(model, "it ended at once")
-        text = json.dumps({"pid": identity.pid, "started": identity.started, **record})
+        text = json.dumps({**record, "pid": identity.pid, "started": identity.started})
         write_atomic(state, text)
         return handle_of(json.loads(text), identity)
 
@@ -280,7 +285,7 @@ class ServerSupervisor:
         return LlmopsError("server_start_failed", told[:500], f"Its log is {log}.")
 
 
-def health(handle: ServerHandle) -> dict[str, Any]:
+def health(handle: ServerHandle) -> Health:
     """What a server says of itself and its engine; empty where it does not answer."""
     import httpx
 
@@ -288,7 +293,7 @@ def health(handle: ServerHandle) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {handle.key}"}
     try:
         with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=3.0) as client:
-            return dict(client.get("/health").json())
+            return cast("Health", dict(client.get("/health").json()))
     except (httpx.TransportError, ValueError):
         return {}
 

@@ -20,6 +20,8 @@ _MAX_PART = 1_000_000
 _MANY = 500
 
 Kind = Literal["chat", "prompt"]
+Variables = dict[str, Any]
+"""What a template is rendered with: the names are its author's, and a value may be any JSON."""
 
 
 class TemplateRenderer:

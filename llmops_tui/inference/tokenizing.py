@@ -9,13 +9,41 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypedDict, cast
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.fallback import NO_DEVICES
 
 _BATCH_CHARACTERS = 4_000_000
+
+
+class Asked(TypedDict, total=False):
+    """What the tokenizing process is asked: texts into tokens, or the text of ``ids``."""
+
+    texts: list[str]
+    special: bool
+    pieces: bool
+    ids: list[int]
+
+
+class Counted(TypedDict, total=False):
+    """What it answers: how many tokens each text has, the tokens with their bytes in hexadecimal, a text, or an error."""
+
+    counts: list[int]
+    tokens: list[list[tuple[int, str]]]
+    text: str
+    error: str
+
+
+class Facts(TypedDict):
+    """What it says first: the special tokens as text, empty where there is none, and the size of the vocabulary."""
+
+    bos: str
+    eos: str
+    pad: str
+    adds_bos: bool
+    n_vocab: int
 
 
 class Tokenizer:
@@ -32,7 +60,7 @@ class Tokenizer:
             env={**os.environ, **NO_DEVICES},
         )
         self._path = path
-        facts = self._read()
+        facts = cast("Facts", self._read())
         self.bos = str(facts["bos"])
         self.eos = str(facts["eos"])
         self.pad = str(facts["pad"])
@@ -80,10 +108,10 @@ class Tokenizer:
             if stream is not None:
                 stream.close()
 
-    def _ask(self, texts: list[str], *, pieces: bool) -> dict[str, Any]:
+    def _ask(self, texts: list[str], *, pieces: bool) -> Counted:
         return self._exchange({"texts": texts, "special": False, "pieces": pieces})
 
-    def _exchange(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _exchange(self, body: Asked) -> Counted:
         request = json.dumps(body).encode() + b"\n"
         with self._lock:
             try:
@@ -94,12 +122,12 @@ class Tokenizer:
                 raise self._failed("its process ended") from error
             return self._read()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> Counted:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise self._failed("its process ended")
-        answer: dict[str, Any] = json.loads(line)
+        answer: Counted = json.loads(line)
         if "error" in answer:
             raise self._failed(answer["error"])
         return answer

@@ -10,11 +10,12 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.keeping.encryption import EncryptedReader, is_encrypted
+from llmops_tui.keeping.records import ManifestRecord, OutsideModel
 from llmops_tui.workspace.migrations import LATEST
 
 MANIFEST = "manifest.json"
@@ -33,7 +34,7 @@ class Manifest:
     schema: int
     workspace: str
     files: dict[str, tuple[str, int]]
-    outside: list[dict[str, Any]]
+    outside: list[OutsideModel]
     left_out: list[str]
     # The workspace's id; empty in backups from before it was kept.
     id: str = ""
@@ -49,7 +50,7 @@ class Manifest:
         """Bytes of all files."""
         return sum(size for _, size in self.files.values())
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ManifestRecord:
         """For JSON."""
         return {
             "format": FORMAT,

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -24,6 +23,7 @@ from llmops_tui.keeping.beside import clear_leftovers, made_beside
 from llmops_tui.keeping.check_files import against_seals
 from llmops_tui.keeping.encryption import EncryptedWriter, is_encrypted
 from llmops_tui.keeping.findings import Report
+from llmops_tui.keeping.records import OutsideModel
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.regular_files import kind_of_place
 from llmops_tui.workspace.catalogue import Catalogue
@@ -279,7 +279,7 @@ def _folders_in_use(workspace: Workspace) -> set[str]:
         journal.close()
 
 
-def _outside(workspace: Workspace) -> list[dict[str, Any]]:
+def _outside(workspace: Workspace) -> list[OutsideModel]:
     """Models whose files are elsewhere: they are named, not copied."""
     return [
         {"name": m.name, "path": str(m.path), "sha256": m.sha256, "size_bytes": m.size_bytes}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.keeping.records import FindingRecord, ReportRecord
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Finding:
     text: str
     remedy: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> FindingRecord:
         """For JSON."""
         return {"level": self.level, "place": self.place, "text": self.text, "remedy": self.remedy}
 
@@ -56,7 +56,7 @@ class Report:
         """What is wrong."""
         return [finding for finding in self.findings if finding.level == "error"]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ReportRecord:
         """For JSON."""
         return {
             "clean": not self.errors,

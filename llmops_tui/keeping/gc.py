@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.running.cache import FILE as ANSWERS
@@ -16,6 +16,7 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
 from llmops_tui.keeping.elsewhere import look
 from llmops_tui.keeping.erasing import due_mark, erase_deleted
+from llmops_tui.keeping.records import TrashRecord
 from llmops_tui.keeping.removal_of_traces import erase_traces
 from llmops_tui.keeping.taking import BIN, take_away
 from llmops_tui.models.bringing import unfinished
@@ -55,7 +56,7 @@ class Removal:
     size: int
     path: Path | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TrashRecord:
         """For JSON."""
         return {"what": self.what, "why": self.why, "size_bytes": self.size}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.keeping.records import LineageRecord, NodeRecord
 from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.journal import Journal
@@ -37,7 +38,7 @@ class Node:
     more: dict[str, int] = field(default_factory=dict)
     again: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> NodeRecord:
         """For JSON."""
         return {
             "id": self.id,
@@ -58,7 +59,7 @@ class Lineage:
     sources: Node
     results: Node
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> LineageRecord:
         """For JSON."""
         node = self.sources
         return {

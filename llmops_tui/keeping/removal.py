@@ -11,6 +11,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.records import ModelRemovalRecord
 from llmops_tui.keeping.taking import set_aside
 from llmops_tui.models.bringing import OWN_FILES
 from llmops_tui.models.registry import Model, ModelRegistry
@@ -50,7 +51,7 @@ class ModelRemoval:
         """The model's file, where it is not the workspace's and stays; none where it goes, or where there is none."""
         return None if self.model.kind == "remote" or self.paths else self.model.path
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ModelRemovalRecord:
         """For JSON."""
         return {
             "model": self.model.name,

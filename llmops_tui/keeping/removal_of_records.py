@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.records import RecordRemovalRecord
 from llmops_tui.keeping.removal import mentions
 from llmops_tui.keeping.taking import set_aside
 from llmops_tui.prompts.store import PromptStore
@@ -56,7 +57,7 @@ class RecordRemoval:
     in_the_way: tuple[str, ...] = ()
     done: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RecordRemovalRecord:
         """For JSON."""
         return {
             "kind": self.kind.value,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.keeping.backup import only_keeper
 from llmops_tui.keeping.elsewhere import Elsewhere, forget_answers, look, other_traces, set_aside
 from llmops_tui.keeping.erasing import erase_deleted, note_erasing
+from llmops_tui.keeping.records import TraceRemovalRecord
 from llmops_tui.keeping.taking import take_away
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalogue import Catalogue
@@ -44,7 +45,7 @@ class TraceRemoval:
     kept_files: bool = False
     done: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TraceRemovalRecord:
         """For JSON."""
         return {
             "done": self.done,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
@@ -16,6 +16,7 @@ from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.keeping.backup import only_keeper
 from llmops_tui.keeping.elsewhere import forget_answers_of
 from llmops_tui.keeping.erasing import erase_answers
+from llmops_tui.keeping.records import WorkRemovalRecord
 from llmops_tui.keeping.removal import mentions
 from llmops_tui.keeping.taking import set_aside
 from llmops_tui.models.registry import ModelRegistry
@@ -67,7 +68,7 @@ class WorkRemoval:
     done: bool = False
     answers: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> WorkRemovalRecord:
         """For JSON."""
         return {
             "kind": self.kind.value,

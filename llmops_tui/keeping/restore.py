@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keeping.archive import Manifest, members, read_manifest
 from llmops_tui.keeping.backup import only_keeper
+from llmops_tui.keeping.records import OutsideModel, RestoreRecord
 from llmops_tui.workspace.files import make_private_folder, sync_folder
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
@@ -40,9 +40,9 @@ class Preview:
     fresh: list[str]
     replaced: list[str]
     gone: list[str]
-    missing_models: list[dict[str, Any]]
+    missing_models: list[OutsideModel]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RestoreRecord:
         """For JSON."""
         return {
             "made_at": self.manifest.made_at,

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.keeping.archive import members, read_manifest
+from llmops_tui.keeping.records import LookedRecord
 
 _NAME = re.compile(r".+-\d{8}-\d{6}\.tar(\.enc)?")
 _NAMED = 3
@@ -28,7 +28,7 @@ class Looked:
         """Whether all of it can be restored."""
         return not self.trouble
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> LookedRecord:
         """For JSON."""
         return {"file": str(self.path), "files": self.files, "whole": self.whole, "trouble": list(self.trouble)}
 

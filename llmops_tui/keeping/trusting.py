@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.approved_keys import approve, host_of, is_approved
 from llmops_tui.inference.remote import find_key, variable_of
 from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.keeping.records import TrustRecord
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.rules import approve_rules, load_rules, may_run
 from llmops_tui.workspace.catalogue import Catalogue
@@ -66,9 +67,9 @@ class Request:
             [*(model.approved for model in self.models), *(command.approved for command in self.commands)]
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TrustRecord:
         """For JSON."""
-        return asdict(self)
+        return cast("TrustRecord", asdict(self))
 
 
 def look(workspace: Workspace) -> Request:

@@ -13,10 +13,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models import download, hub
 from llmops_tui.models.files import read_model_files
@@ -229,7 +228,7 @@ def _write_record(folder: Path, record: dict[str, dict[str, str]]) -> None:
     write_atomic(folder / _RECORD, json.dumps(record))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     """A small file of ours; empty where there is none, or none that can be read."""
     try:
         found = parse_json(read_regular(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 LAYERS = 4096
 _TOKENS = 2**31 - 1
@@ -32,13 +31,13 @@ _OF_CONFIGURATION = {
 }  # fmt: skip
 
 
-def wrong_claim(metadata: Mapping[str, Any], architecture: str) -> str:
+def wrong_claim(metadata: Mapping[str, object], architecture: str) -> str:
     """What in a GGUF header cannot be; empty where nothing is."""
     limits = _GENERAL | {f"{architecture}.{key}": limit for key, limit in _OF_ARCHITECTURE.items()}
     return next((told for key, limit in limits.items() if (told := _wrong(metadata, key, limit))), "")
 
 
-def wrong_configuration(config: Mapping[str, Any]) -> str:
+def wrong_configuration(config: Mapping[str, object]) -> str:
     """What in a ``config.json`` cannot be, also in the part that a model of several kinds has for its text."""
     for part in (config, config.get("text_config")):
         if isinstance(part, Mapping):
@@ -48,7 +47,7 @@ def wrong_configuration(config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _wrong(values: Mapping[str, Any], key: str, limit: int) -> str:
+def _wrong(values: Mapping[str, object], key: str, limit: int) -> str:
     given = values.get(key)
     for value in given if isinstance(given, list) else [given]:
         if value is None:

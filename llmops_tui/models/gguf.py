@@ -9,6 +9,7 @@ import contextlib
 import mmap
 import re
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,7 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
     return kept, count
 
 
-def _tensors(reader: _Reader, count: int, metadata: dict[str, Any]) -> tuple[int, dict[str, int]]:
+def _tensors(reader: _Reader, count: int, metadata: Mapping[str, object]) -> tuple[int, dict[str, int]]:
     """Check every tensor's name, shape, type and place; returns (parameters, bytes of data by tensor)."""
     places: list[tuple[str, int, int]] = []
     names: set[str] = set()

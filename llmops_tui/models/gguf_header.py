@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -131,7 +132,7 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
     )
 
 
-def names_no_model(metadata: dict[str, Any]) -> str:
+def names_no_model(metadata: Mapping[str, object]) -> str:
     """What a file with such metadata is, in words, where it is something that goes with a model; else empty."""
     if metadata.get("general.type") == "mmproj" or metadata.get("general.architecture") == "clip":
         return "a projector (mmproj), which turns images or sound into a model's input"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.models.claims import wrong_configuration
 from llmops_tui.models.plain_file import check_plain_file
 from llmops_tui.models.records import ModelHeader
@@ -199,7 +199,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JsonObject:
     if path.stat().st_size > _MAX_JSON:
         raise InputRefusedError("model_damaged", f"{path} is too large to be a configuration")
     try:

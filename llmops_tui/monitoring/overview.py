@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.traces.store import TraceStore
@@ -50,6 +50,20 @@ class Score:
         return None if self.before is None else (self.mean - self.before) * self.better
 
 
+class _Rows(TypedDict):
+    """What the book has for it: rows of columns, as each question below asks for them."""
+
+    datasets: list[Any]
+    problems: list[Any]
+    prompts: list[Any]
+    production: list[Any]
+    runs: list[Any]
+    scores: list[Any]
+    models: list[Any]
+    requests: list[Any]
+    usable: list[Any]
+
+
 @dataclass(frozen=True)
 class Overview:
     """What there is of everything."""
@@ -72,7 +86,7 @@ def read_overview(catalogue: Catalogue, journal: Journal, jobs: list[Job], now: 
     """Read everything in one look at the book."""
     moment = time.time() if now is None else now
 
-    def work(book: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    def work(book: duckdb.DuckDBPyConnection) -> _Rows:
         def rows(sql: str, *values: object) -> list[Any]:
             return book.execute(sql, list(values)).fetchall()
 

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from llmops_tui.datasets.records import Row, as_messages
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
@@ -18,8 +18,26 @@ IGNORED = -100
 _BATCH = 64
 _SHOWN = 5
 
-# A row as a trainer takes it: lists of token ids by the names that TRL gives them.
-Example = dict[str, Any]
+
+class Example(TypedDict, total=False):
+    """A row as a trainer takes it: token ids by the names that TRL gives them.
+
+    A text, or a conversation, has ``input_ids`` and ``labels``; a pair a prompt and two answers; a thumb a prompt, an answer
+    and whether it is a good one (``label``), and for its trainer also an answer to another prompt. Texts are empty, and there
+    for a trainer that asks for them.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+    completion_ids: list[int]
+    label: bool
+    KL_completion_ids: list[int]
+    prompt: str
+    chosen: str
+    rejected: str
 
 
 @dataclass(frozen=True)
@@ -144,8 +162,8 @@ def build(
 def _length(example: Example) -> int:
     if "input_ids" in example:
         return len(example["input_ids"])
-    answers = [len(example[name]) for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in example]
-    return len(example["prompt_ids"]) + max(answers)
+    answers = (example.get("chosen_ids"), example.get("rejected_ids"), example.get("completion_ids"))
+    return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
 
 
 def _held_out(text: str, recipe: Recipe) -> bool:
@@ -214,7 +232,7 @@ class _Maker:
     def _plain(self, view: TokenView) -> _Made:
         limit = self._recipe.batch.max_length
         tokens = view.tokens
-        examples = []
+        examples: list[Example] = []
         # A long text is learned from whole, in pieces; of a conversation what is behind the limit is cut.
         for start in range(0, len(tokens), limit):
             part = tokens[start : start + limit]
@@ -229,14 +247,16 @@ class _Maker:
     def _preference(self, chosen: TokenView, rejected: TokenView) -> _Made:
         prompt, better = _split(chosen)
         other, worse = _split(rejected)
-        examples = []
+        examples: list[Example] = []
         if better and worse and prompt == other and len(prompt) < self._recipe.batch.max_length:
             examples.append({"prompt_ids": prompt, "chosen_ids": better, "rejected_ids": worse})
         return _Made(chosen.rendered, examples, [chosen, rejected])
 
     def _thumb(self, row: Row, view: TokenView) -> _Made:
         prompt, answer = _split(view)
-        examples = [{"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.get("label"))}] if answer else []
+        examples: list[Example] = []
+        if answer:
+            examples.append({"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.get("label"))})
         return _Made(view.rendered, examples, [view])
 
     def question(self, kind: str, row: Row) -> Generated | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.training.history import History
 from llmops_tui.workspace.journal import Journal
 
@@ -115,7 +114,7 @@ def _tensorboard(folder: Path) -> History | None:
     return history
 
 
-def _add(history: History, entry: dict[str, Any], step: int) -> None:
+def _add(history: History, entry: JsonObject, step: int) -> None:
     history.step = max(history.step, step)
     for name, value in entry.items():
         known = _NAMES.get(name, name)
@@ -125,7 +124,7 @@ def _add(history: History, entry: dict[str, Any], step: int) -> None:
             history.series.setdefault(known, {})[step] = float(value)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[JsonObject]:
     with path.open("rb") as file:
         for line in file:
             with contextlib.suppress(ValueError):
@@ -134,7 +133,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     yield entry
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> JsonObject:
     if path.stat().st_size > _MAX_BYTES:
         raise InputRefusedError("no_run", f"{path} is larger than {_MAX_BYTES // 1_000_000} MB")
     try:

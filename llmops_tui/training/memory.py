@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from llmops_tui.models.safetensors import ModelFolder
-from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import MemoryParts
 
 _BLOCK, _BLOCK_OF_BLOCKS = 64, 256
@@ -191,8 +191,8 @@ def nearest_that_fits(
     return None
 
 
-def _steps(recipe: Recipe) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = []
+def _steps(recipe: Recipe) -> list[Changes]:
+    steps: list[Changes] = []
     if not recipe.gradient_checkpointing:
         steps.append({"gradient_checkpointing": True})
     size, accumulation = recipe.batch.size, recipe.batch.accumulation

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.workspace.files import sha256_text
 
 _MAX_BYTES = 1_000_000
@@ -238,7 +238,11 @@ def parse(text: str, where: str = "the recipe") -> Recipe:
     return check(body, where)
 
 
-def check(body: dict[str, Any], where: str = "the recipe") -> Recipe:
+Changes = Mapping[str, object]
+"""Fields of a recipe by dotted path, such as ``lora.rank``, and what they are to be; :func:`changed` checks them."""
+
+
+def check(body: JsonObject, where: str = "the recipe") -> Recipe:
     """A recipe from its fields; a dataset alone may stand for the list of data.
 
     Raises:
@@ -292,7 +296,7 @@ def value_at(recipe: Recipe, path: str) -> Any:
     return found
 
 
-def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+def changed(recipe: Recipe, changes: Changes) -> Recipe:
     """A recipe with some fields changed, by dotted path.
 
     Raises:

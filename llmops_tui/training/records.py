@@ -118,6 +118,14 @@ class MemoryFacts(MemoryParts):
     nearest: dict[str, Any] | None
 
 
+class LogEntry(TypedDict, total=False):
+    """An entry of a trainer's own history, as far as it is read; losses and tokens are those up to the step."""
+
+    step: int
+    eval_loss: float
+    num_tokens: float
+
+
 class Difference(TypedDict):
     """Where training and serving see other tokens: at which, with the text and the ids around it."""
 

@@ -7,7 +7,7 @@ middle of something else, without a word of where the value came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, TypeVar
 
@@ -152,7 +152,7 @@ def _misfit(value: Any, shape: Shape, place: str = "it") -> str:
     return "" if fits else f"{place} is {_kind(value)}"
 
 
-def _misfit_of(value: dict[str, Any], name: str, shape: Shape, place: str) -> str:
+def _misfit_of(value: Mapping[str, object], name: str, shape: Shape, place: str) -> str:
     if name == "*":
         return next(filter(None, (_misfit(one, shape, f"{place}.{key}"[:80]) for key, one in value.items())), "")
     optional = name.endswith("?")

@@ -13,6 +13,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.datasets.reports import AgreementRecord
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.record import record_content
@@ -188,7 +189,7 @@ class LabelScreen(Modal[str | None]):
         self.dismiss(None)
 
 
-def _agreement_parts(agreement: dict[str, Any]) -> list[str | tuple[str, str]]:
+def _agreement_parts(agreement: AgreementRecord) -> list[str | tuple[str, str]]:
     parts: list[str | tuple[str, str]] = []
     alpha = agreement["krippendorff_alpha"]
     several = agreement["rows_with_several"]

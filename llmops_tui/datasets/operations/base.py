@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.datasets.parts import PartWriter, content_hash, source_sql, typed_projection, write_select
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Column, Row
-from llmops_tui.datasets.reports import VersionRecord
+from llmops_tui.datasets.reports import ReadSettings, VersionRecord
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import limited, lock, open_sandbox, quote_name
@@ -175,7 +175,9 @@ def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Repo
             raise InputRefusedError("input_changed", f"{path} is gone or is not what {version.ref} was imported from")
     folder = store.staging()
     try:
-        columns = read_files(folder, [Path(p) for p, _ in version.recipe.inputs], version.recipe.parameters, report)
+        columns = read_files(
+            folder, [Path(p) for p, _ in version.recipe.inputs], cast("ReadSettings", version.recipe.parameters), report
+        )
         return hash_of(folder / "rows", columns)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

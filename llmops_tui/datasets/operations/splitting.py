@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
 from llmops_tui.datasets.operations.base import Made, Work, apply
 from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.records import dump_json, question_text, whole_text
-from llmops_tui.datasets.reports import SplitRecord
+from llmops_tui.datasets.reports import SplitOptions, SplitParameters, SplitRecord
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion, check_name
 from llmops_tui.errors import InputRefusedError
 
@@ -23,14 +23,14 @@ def split(work: Work) -> Made:
     same; ``seed`` decides the rest.
     """
     part = str(work.parameter("part"))
-    places = assign(work.first, work.parameters, work.report)
+    places = assign(work.first, cast("SplitParameters", work.parameters), work.report)
     wanted = list(work.parameter("parts")).index(part)
     dropped = {number for number, place in enumerate(places) if place != wanted}
     rest = {k: v for k, v in work.parameters.items() if k in {"seed", "stratify", "group"} and v is not None}
     return work.without(dropped, f"{part} of {work.first.ref} {rest}")
 
 
-def assign(version: DatasetVersion, parameters: dict[str, Any], report: Report) -> list[int]:
+def assign(version: DatasetVersion, parameters: SplitParameters, report: Report) -> list[int]:
     """The part of each row, by position in ``parts``."""
     shares = {str(k): float(v) for k, v in parameters["parts"].items()}
     if not shares or min(shares.values()) <= 0:
@@ -58,7 +58,7 @@ def _order(seed: int, row: int) -> bytes:
 
 
 def _groups(
-    version: DatasetVersion, parameters: dict[str, Any], report: Report
+    version: DatasetVersion, parameters: SplitParameters, report: Report
 ) -> tuple[dict[int, list[int]], list[str]]:
     """Rows that must stay together, by the first of them, and the stratum of each row."""
     stratify, group, near = parameters.get("stratify"), parameters.get("group"), bool(parameters.get("near"))
@@ -135,7 +135,7 @@ def split_into(
     ]
 
 
-def run_split(context: Any, ref: str, parts: dict[str, float], options: dict[str, Any]) -> SplitRecord:
+def run_split(context: Any, ref: str, parts: dict[str, float], options: SplitOptions) -> SplitRecord:
     """The job: all parts of a split."""
     from llmops_tui.workspace.catalogue import Catalogue
 

@@ -145,7 +145,7 @@ def parse_object(raw: bytes, *, long_numbers: bool = True) -> Row:
 def _parse_slowly(raw: bytes) -> Row:
     import json
 
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    def pairs(items: list[tuple[str, Any]]) -> Row:
         made = dict(items)
         if len(made) != len(items):
             names = [name for name, _ in items]

@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,7 +46,7 @@ class Result:
         return orjson.dumps(slim, default=str) + b"\n"
 
 
-def _defaults(kind: type) -> dict[str, Any]:
+def _defaults(kind: type) -> Mapping[str, object]:
     """The values of a dataclass's fields where nothing is given; none of them is ever changed."""
     found = {}
     for f in fields(kind):
@@ -59,7 +59,7 @@ def _defaults(kind: type) -> dict[str, Any]:
 _CASE, _ANSWER, _SCORE = _defaults(Case), _defaults(Answer), _defaults(Score)
 
 
-def _made(kind: type[T], defaults: dict[str, Any], given: dict[str, Any]) -> T:
+def _made(kind: type[T], defaults: Mapping[str, object], given: Mapping[str, object]) -> T:
     """An object of a frozen dataclass without its constructor, which takes longer than all the rest of a line."""
     made = object.__new__(kind)
     made.__dict__.update(defaults)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine.drafting import DraftModel, ModelDraft
@@ -18,8 +18,9 @@ from llmops_tui.inference.engine.prefix_cache import PrefixCache
 from llmops_tui.inference.engine.sequence import Request, Running, Slot
 from llmops_tui.inference.engine.sharing import Part, StepSharing
 from llmops_tui.inference.engine.speculation import Draft, NgramDraft
+from llmops_tui.inference.engine_wire import EngineState, Event
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[Event], None]
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Scheduler:
         """Whether any request runs or waits."""
         return bool(self._waiting) or any(s.running for s in self._slots)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> EngineState:
         """How full the engine is now, beside its counters."""
         return {
             "running": sum(s.running is not None for s in self._slots),
@@ -82,7 +83,7 @@ class Scheduler:
             "cache_capacity": self.native.n_ctx * len(self._slots),
             "snapshots": len(self.cache),
             "snapshot_bytes": self.cache.used_bytes,
-            **vars(self.counters),
+            **cast("EngineState", vars(self.counters)),
         }
 
     def submit(self, request: Request) -> None:

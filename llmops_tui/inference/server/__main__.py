@@ -9,11 +9,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.inference.server.ending import Ending
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server_record import ServerRecord
 from llmops_tui.jobs.process import die_with_parent, endings_put_off, identify
 from llmops_tui.models.engine_settings import from_json
 from llmops_tui.small_log import SmallLog
@@ -33,12 +33,12 @@ async def _run(options: ServerOptions, state: Path) -> None:
         await engine.stop()
 
 
-def _noted(state: Path) -> dict[str, Any]:
+def _noted(state: Path) -> ServerRecord:
     """What the state file says, after it says which process this is: whoever started it may be gone and cannot."""
-    kept: dict[str, Any] = json.loads(state.read_text())
+    kept: ServerRecord = json.loads(state.read_text())
     me = identify(os.getpid())
     if me is not None and kept["pid"] != me.pid:
-        kept |= {"pid": me.pid, "started": me.started}
+        kept["pid"], kept["started"] = me.pid, me.started
         write_atomic(state, json.dumps(kept))
     return kept
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.content import SAID, feedback_as_kept
+from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.form_checking import FormChecker
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -122,12 +123,13 @@ class ModelServer:
         if standing == "loading":
             phase, share = self.engine.loading
             return JSONResponse({"status": "loading"} | ({"phase": phase, "share": share} if trusted else {}), 503)
-        facts: dict[str, Any] = {"status": standing}
+        facts: Health = {"status": standing}
         if standing == "failing":
             facts["retry_in_s"] = round(self.engine.retry_in, 1)
         if trusted:
             engine = identify(self.engine.pid) if self.engine.pid is not None else None
-            facts |= {
+            facts = {
+                **facts,
                 "model": self.options.model,
                 "engine_pid": self.engine.pid,
                 "engine_started": engine.started if engine is not None else None,
@@ -195,5 +197,14 @@ class ModelServer:
         return error_answer(error)
 
 
-def _model_entry(name: str) -> dict[str, Any]:
+class _ModelEntry(TypedDict):
+    """A model as ``/v1/models`` lists it."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+def _model_entry(name: str) -> _ModelEntry:
     return {"id": name, "object": "model", "created": 0, "owned_by": "local"}

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import RefusedError
@@ -75,7 +76,7 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         raise invalid(error) from error
 
 
-def _check_as_written(raw: bytes, given: dict[str, Any]) -> None:
+def _check_as_written(raw: bytes, given: JsonObject) -> None:
     """Refuse what a parser passes over, or takes though it is no JSON."""
     if twice := said_twice(raw, given):
         raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")

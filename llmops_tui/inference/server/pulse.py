@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import Call, EngineState
 from llmops_tui.inference.worker_client import EngineProcess
 
 # Whoever asks for the health of a server waits no longer than this for its engine.
@@ -19,13 +19,13 @@ _REST_SECONDS = 3.0
 class Pulse:
     """Asks the engine for its state, once at a time however many want to know."""
 
-    def __init__(self, engine: EngineProcess, ask: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, engine: EngineProcess, ask: Callable[[Call], Awaitable[EngineState]]) -> None:
         self._engine = engine
         self._ask = ask
         self._asking: asyncio.Task[bool] | None = None
-        self._last: tuple[int | None, dict[str, Any]] = (None, {})
+        self._last: tuple[int | None, EngineState] = (None, {})
 
-    async def look(self) -> tuple[str, dict[str, Any]]:
+    async def look(self) -> tuple[str, EngineState]:
         """The engine's standing and its newest state: ``ok``, ``silent`` where it says nothing, or as the process tells.
 
         The state is empty where this engine told none yet.

@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from llmops_tui.foreign_text import JsonObject
+
 
 class _Repeated(dict[str, Any]):
     """An object with a name that stood in it more than once."""
@@ -23,7 +25,7 @@ def said_twice(raw: bytes, value: Any) -> str:
         return ""
     found = False
 
-    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def made(pairs: list[tuple[str, Any]]) -> JsonObject:
         nonlocal found
         one = dict(pairs)
         if len(one) == len(pairs):
@@ -49,7 +51,7 @@ def _writes_the_same(raw: bytes, value: Any) -> bool:
         return False
 
 
-def _repeated(one: dict[str, Any], pairs: list[tuple[str, Any]]) -> _Repeated:
+def _repeated(one: JsonObject, pairs: list[tuple[str, Any]]) -> _Repeated:
     seen: set[str] = set()
     found = _Repeated(one)
     found.name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]

@@ -8,11 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from llmops_tui.inference.forms import Form
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
 from llmops_tui.inference.server.inputs import Texts, TokenIds
 from llmops_tui.inference.server.messages import NAMED, Message, Tool, ToolChoice
+from llmops_tui.workspace.events import FeedbackRecord
 
 MAX_CHOICES = 64
 # Integers of JSON may be of any size; more than this is a slip.
@@ -53,7 +55,7 @@ class ResponseFormat(Checked):
             refuse("json_schema", "the type json_schema needs one", 'Give it as {"schema": {...}}.')
         return self
 
-    def as_form(self) -> dict[str, Any]:
+    def as_form(self) -> Form:
         """The form as the engine's checker takes it."""
         schema = self.json_schema.schema_ if self.json_schema is not None else self.schema_
         return {"type": self.type} if schema is None else {"type": "json_schema", "json_schema": {"schema": schema}}
@@ -110,7 +112,7 @@ class _GenerationRequest(Checked):
         """Whether a stream ends with the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def constraint(self) -> dict[str, Any] | None:
+    def constraint(self) -> Form | None:
         """What the answer's form is held to, as the engine takes it."""
         if self.grammar:
             return {"type": "grammar", "grammar": self.grammar}
@@ -286,7 +288,7 @@ class FeedbackRequest(Checked):
             refuse("score", "nothing is said of the answer", "Give a score, a correction or a comment.")
         return self
 
-    def as_entry(self, trace: str, source: str) -> dict[str, Any]:
+    def as_entry(self, trace: str, source: str) -> FeedbackRecord:
         """The feedback as the journal keeps it."""
         return {
             "request": trace,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from llmops_tui.inference.server.conversation import ChatFormat
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.messages import Message
+from llmops_tui.inference.templating import Variables
+from llmops_tui.inference.wire import ChatMessage
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 # A participant's name, as most clients that have several send it, and what was thought in earlier turns, which is no part
@@ -17,7 +18,7 @@ _PASSED = {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning_c
 _OURS = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"}
 
 
-def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[dict[str, Any]]:
+def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[ChatMessage]:
     """The turns as the template gets them.
 
     A developer is the system's newer name, and goes by the old one where the template does not know the new.
@@ -56,7 +57,7 @@ def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[dict[str, An
     return turns
 
 
-def variables_of(chat: ChatFormat, given: dict[str, Any], effort: str | None) -> dict[str, Any]:
+def variables_of(chat: ChatFormat, given: Variables, effort: str | None) -> Variables:
     """Further variables of the template: those that are given, and what makes it think as much as wanted.
 
     Raises:

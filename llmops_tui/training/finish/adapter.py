@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.models.safetensors import read_tensors
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training.finish.families import Delta, Family, deltas
@@ -105,8 +105,8 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
     return result | {"model": model.name, "sha256": model.sha256, "serving": serving.name if serving else None}
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = parse_json(read_regular(folder / "config.json"))
+def _config(folder: Path) -> JsonObject:
+    found: JsonObject = parse_json(read_regular(folder / "config.json"))
     return found
 
 

@@ -6,13 +6,12 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training.finish import tensors
@@ -87,7 +86,7 @@ def _network(writer: gguf.GGUFWriter, family: Family) -> None:
     _rotary_scaling(writer, family)
 
 
-def _rotary(config: dict[str, Any]) -> dict[str, Any]:
+def _rotary(config: JsonObject) -> JsonObject:
     found = config.get("rope_parameters") or config.get("rope_scaling") or {}
     # Models with two kinds of attention have parameters for each.
     return dict(found.get("full_attention") or found) if isinstance(found, dict) else {}
@@ -191,7 +190,7 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
         writer.add_chat_template(folder.chat_template)
 
 
-def _tokens(vocabulary: dict[str, int], added: list[dict[str, Any]], size: int) -> tuple[list[str], list[int]]:
+def _tokens(vocabulary: dict[str, int], added: list[JsonObject], size: int) -> tuple[list[str], list[int]]:
     """Tokens by id with their types; ids without a token get one that never occurs."""
     tokens = [f"[PAD{i}]" for i in range(size)]
     types = [int(gguf.TokenType.UNUSED)] * size
@@ -207,7 +206,7 @@ def _tokens(vocabulary: dict[str, int], added: list[dict[str, Any]], size: int) 
     return tokens, types
 
 
-def _split(data: dict[str, Any]) -> str:
+def _split(data: JsonObject) -> str:
     text = json.dumps(data.get("pre_tokenizer") or {}, ensure_ascii=False).replace("\\\\", "\\")
     found = next((name for part, name in _SPLITS if part in text), None)
     if found is None:
@@ -217,10 +216,10 @@ def _split(data: dict[str, Any]) -> str:
     return found
 
 
-def _prefixes_space(data: dict[str, Any]) -> bool:
+def _prefixes_space(data: JsonObject) -> bool:
     text = json.dumps([data.get("normalizer"), data.get("pre_tokenizer")])
     return '"Prepend"' in text or '"prepend_scheme": "first"' in text or '"prepend_scheme": "always"' in text
 
 
-def _adds_bos(data: dict[str, Any], bos: str) -> bool:
+def _adds_bos(data: JsonObject, bos: str) -> bool:
     return bool(bos) and f'"{bos}"' in json.dumps(data.get("post_processor") or {}, ensure_ascii=False)

@@ -10,6 +10,7 @@ import gguf
 import numpy as np
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.training.finish.tensors import Array
 
 # The families by the name in config.json, with llama.cpp's architecture.
@@ -121,7 +122,7 @@ class Delta:
         return np.float32(self.scale) * (self.b.astype(np.float32) @ self.a.astype(np.float32))
 
 
-def deltas(config: dict[str, Any], tensors: dict[str, Array]) -> list[Delta]:
+def deltas(config: JsonObject, tensors: dict[str, Array]) -> list[Delta]:
     """The changes an adapter makes, from PEFT's configuration and tensors.
 
     The scale is alpha/rank, or alpha/√rank with rsLoRA (Kalajdzievski 2023); patterns by module are followed.
@@ -152,7 +153,7 @@ def deltas(config: dict[str, Any], tensors: dict[str, Array]) -> list[Delta]:
     return found
 
 
-def _pattern(patterns: dict[str, Any] | None, module: str, default: float) -> float:
+def _pattern(patterns: JsonObject | None, module: str, default: float) -> float:
     """PEFT's own rule: a pattern stands for the end of a module's name."""
     for pattern, value in (patterns or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from llmops_tui import native_log
+from llmops_tui.inference.engine_wire import EngineStart
 
 
 class GgufModel:
     """A GGUF model under llama.cpp, with an adapter or without; computed exactly, one sequence at a time."""
 
-    def __init__(self, path: str, adapter: str, context: int, rung: dict[str, Any]) -> None:
+    def __init__(self, path: str, adapter: str, context: int, rung: EngineStart) -> None:
         """``rung`` are engine options of the way llama.cpp runs here; see :mod:`llmops_tui.inference.fallback`."""
         import llama_cpp
 

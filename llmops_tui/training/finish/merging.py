@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
@@ -98,7 +97,7 @@ def sixteen_bits(name: str, value: Array) -> Array:
     return half
 
 
-def copy_metadata(reader: gguf.GGUFReader, writer: gguf.GGUFWriter, changes: dict[str, Any]) -> None:
+def copy_metadata(reader: gguf.GGUFReader, writer: gguf.GGUFWriter, changes: Mapping[str, str | int]) -> None:
     """Copy all metadata of a file, some of it changed."""
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name == gguf.Keys.General.ARCHITECTURE:

@@ -16,6 +16,7 @@ from llmops_tui.training.examples import Generated
 from llmops_tui.training.health import Watch
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.records import LogEntry
 
 _NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens"}
 _PREFERENCE = "rewards/"
@@ -142,7 +143,7 @@ class RunCallback(TrainerCallback):
             self._recorder.write("event", step, level="info", message=message, hint="The best checkpoint is used.")
             control.should_training_stop = True
 
-    def remember(self, history: list[dict[str, Any]]) -> None:
+    def remember(self, history: list[LogEntry]) -> None:
         """Take up what an earlier part of the run measured."""
         for entry in history:
             if "eval_loss" in entry:

@@ -20,6 +20,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from llmops_tui.training import checkpoints
 from llmops_tui.training.examples import IGNORED, Example, Examples
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker.loading import adapter_config, compute_type
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _is_full(folder: Path, error: Exception) -> bool:
     return said and shutil.disk_usage(folder).free < 1_000_000
 
 
-def _last_eval_loss(history: Sequence[dict[str, Any]], step: int) -> float | None:
+def _last_eval_loss(history: Sequence[LogEntry], step: int) -> float | None:
     return next(
         (entry["eval_loss"] for entry in reversed(history) if entry.get("step") == step and "eval_loss" in entry), None
     )
@@ -95,14 +96,14 @@ def _odds_ratio_trainer() -> type:
     from trl.experimental.orpo import ORPOTrainer
 
     class OddsRatioTrainer(_WholeCheckpoints, ORPOTrainer):
-        def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
+        def tokenize_row(self, feature: Example, model: Any = None) -> dict[str, list[int]]:
             del model
-            row: dict[str, Any] = {
+            row = {
                 "prompt_input_ids": feature["prompt_ids"],
                 "prompt_attention_mask": [1] * len(feature["prompt_ids"]),
             }
-            for side in ("chosen", "rejected"):
-                ids = (feature["prompt_ids"] + feature[f"{side}_ids"])[: self.max_length]
+            for side, answer in (("chosen", feature["chosen_ids"]), ("rejected", feature["rejected_ids"])):
+                ids = (feature["prompt_ids"] + answer)[: self.max_length]
                 masked = min(len(feature["prompt_ids"]), len(ids))
                 row |= {
                     f"{side}_input_ids": ids,
@@ -131,7 +132,7 @@ def make(
         train, held_out = _with_others(train, recipe.batch.size), _with_others(held_out, recipe.batch.size)
     if recipe.method == "orpo":
         # What it would otherwise read as texts to tokenize.
-        texts = {"prompt": "", "chosen": "", "rejected": ""}
+        texts: Example = {"prompt": "", "chosen": "", "rejected": ""}
         train, held_out = [texts | row for row in train], [texts | row for row in held_out]
     kind, config = _kind(recipe, options)
     trainer = kind(
@@ -218,9 +219,9 @@ def _order(recipe: Recipe) -> str:
 
 def _with_others(rows: list[Example], batch: int) -> list[Example]:
     """KTO's rows with an answer to another prompt each, from which it estimates the drift; shifted within a batch."""
-    found = []
+    found: list[Example] = []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         for index, row in enumerate(part):
-            found.append(row | {"KL_completion_ids": part[index - 1]["completion_ids"]})
+            found.append({**row, "KL_completion_ids": part[index - 1]["completion_ids"]})
     return found
