@@ -23,6 +23,7 @@ from llmops_tui.cli import (
     model_get,
     model_remove,
     monitor,
+    plugin,
     prompt,
     record_remove,
     serve,
@@ -60,6 +61,7 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(traces.app, name="traces")
 app.add_typer(job.app, name="job")
+app.add_typer(plugin.app, name="plugin")
 model.app.command("get")(model_get.get)
 model.app.command("remove")(model_remove.remove)
 train.app.command("remove")(work_remove.training)

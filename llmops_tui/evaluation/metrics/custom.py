@@ -1,24 +1,57 @@
-"""Metrics in Python that other packages bring, found by entry point."""
+"""Metrics that installed packages bring: functions, and subclasses of Metric."""
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, TypeGuard
+
+from pydantic import Field
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.metrics.built_in import METRICS
+from llmops_tui.plugins import Plugins
 
-GROUP = "llmops_tui.metrics"
+# Called with an answer's text, the expected value and the variables; returns a number, or a number and a reason.
+Scorer = Callable[[str, Any, dict[str, Any]], Any]
+
+
+def is_class(given: object) -> TypeGuard[type[Metric]]:
+    """Whether a plugin is a metric class, not a function."""
+    return isinstance(given, type)
+
+
+def _accept(name: str, given: object) -> type[Metric] | Scorer:
+    """What a package registers: a subclass of Metric whose type is its name, or a function."""
+    if is_class(given):
+        if not issubclass(given, Metric):
+            raise TypeError(f"it is a class, but no subclass of {Metric.__module__}.Metric")
+        if given.model_fields["type"].default != name:
+            raise ValueError(f"its type is {given.model_fields['type'].default!r}, which has to be its name")
+        return given
+    if not callable(given):
+        raise TypeError("it is neither a function nor a subclass of Metric")
+    return given
+
+
+PLUGINS: Plugins[type[Metric] | Scorer] = Plugins("metrics", _accept, lambda: {*METRICS, "python"})
+
+
+def is_plugin(metric: Metric) -> bool:
+    """Whether a metric's code is that of an installed package."""
+    return type(metric) not in METRICS.values()
 
 
 class Custom(Metric):
-    """A function of an installed package, registered under the entry point group ``llmops_tui.metrics``.
+    """A metric of an installed package, registered under the entry point group ``llmops_tui.metrics``.
 
-    It is called with the answer's text, the expected value and the variables, and returns a number, or a number and a
-    reason. A suite names the entry point; it cannot name a file, so that reading a suite never runs its author's code.
+    It is a function, called with the answer's text, the expected value and the variables, which returns a number, or a
+    number and a reason; or a class of its own, which takes ``settings``. A suite names the entry point; it cannot name a
+    file, so that reading a suite never runs its author's code.
     """
 
     type: Literal["python"] = "python"
     entry: str
+    settings: Annotated[dict[str, Any], Field(default_factory=dict, description="Of a class: what it takes.")]
     needs_expected: ClassVar[bool] = False
 
     @property
@@ -27,20 +60,20 @@ class Custom(Metric):
         return self.name or self.entry
 
     def problem(self) -> str:
-        """That no package registers the entry point, where none does."""
-        known = [point.name for point in entry_points(group=GROUP)]
-        if self.entry in known:
+        """Why no installed package gives what the entry point names, where none does."""
+        if (given := PLUGINS.get(self.entry)) is not None:
+            if self.settings and not is_class(given):
+                return f"the metric {self.entry!r} is a function, which takes no settings"
             return ""
-        return f"no installed package registers {self.entry!r} under {GROUP!r}; there is {', '.join(known) or 'none'}"
+        known = ", ".join(PLUGINS.all()) or "none"
+        nothing = f"no installed package registers {self.entry!r} under 'llmops_tui.metrics'; there is {known}"
+        return PLUGINS.problem(self.entry) or nothing
 
     def score(self, case: Case, answer: Answer) -> Score:
         """What the function says; an exception of its is told as a score that it cannot give."""
-        point = next((p for p in entry_points(group=GROUP) if p.name == self.entry), None)
-        if point is None:
+        function = PLUGINS.get(self.entry)
+        if function is None or is_class(function):
             return Score(None, self.problem())
-        try:
-            found: Any = point.load()(answer.text, case.expected, case.variables)
-        except Exception as error:  # noqa: BLE001  foreign code may raise anything; here it can only become a text
-            return Score(None, f"{type(error).__name__}: {error}"[:300])
+        found = function(answer.text, case.expected, case.variables)
         value, reason = found if isinstance(found, tuple) else (found, "")
         return Score(float(value), str(reason))

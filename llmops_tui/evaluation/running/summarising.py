@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmops_tui.evaluation.metrics.base import Case, Metric, Score, Summary
-from llmops_tui.evaluation.metrics.registry import ALWAYS, make_metric
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
+from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.records import Agreement, Figure, GapRecord, PairedFigure, RunSummary, VariationRecord
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.statistics.intervals import difference_interval, mean_interval
