@@ -82,7 +82,8 @@ class Plugins(Generic[T]):
         self.kind = kind
         self._accept = accept
         self._built_in = built_in
-        self._lock = threading.Lock()
+        # A plugin may ask what plugins there are while it is imported.
+        self._lock = threading.RLock()
         self._known: tuple[list[Plugin], dict[str, T]] | None = None
 
     def all(self) -> dict[str, T]:

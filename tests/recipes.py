@@ -166,7 +166,7 @@ class AskingBack(Check):
 '''},
         (
             ("llmops_tui/datasets/checks/registry.py",
-             "from llmops_tui.datasets.checks.base import EVERYTHING, Check\n",
+             "    Unanswered,\n)\n",
              "from llmops_tui.datasets.checks.questions import AskingBack\n"),
             ("llmops_tui/datasets/checks/registry.py", "Offensive, Injections, PersonalData,", " AskingBack,"),
         ),

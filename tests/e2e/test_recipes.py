@@ -86,4 +86,5 @@ def test_what_a_recipe_adds_works(recipe: Recipe, tree: Path, workspace: Workspa
 @pytest.mark.slow
 def test_what_recipes_add_passes_the_linters(tree: Path) -> None:
     run(tree, sys.executable, "-m", "ruff", "check", "llmops_tui", "screens")
-    run(tree, sys.executable, "-m", "importlinter.cli", "lint-imports", "--no-cache")
+    lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    run(tree, sys.executable, "-c", lint, "--no-cache")

@@ -19,6 +19,7 @@ from llmops_tui.evaluation.pairwise import decide
 from llmops_tui.evaluation.reports import export
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.running.scoring import score_one
+from llmops_tui.evaluation.running.summarising import figure_of
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace
@@ -126,7 +127,8 @@ def test_a_report_is_written_by_its_suffix(tmp_path: Path, monkeypatch: pytest.M
 
 BROKEN = """
 from llmops_tui.evaluation.judges import Judge
-from llmops_tui.evaluation.metrics.base import Metric
+from typing import Literal
+from llmops_tui.evaluation.metrics.base import Metric, Score
 from llmops_tui.evaluation.reports import Report
 
 class Sure(Judge):
@@ -139,6 +141,11 @@ class Numbers(Report):
     suffix = ".num"
     def make(self, run, results): return 3
 
+class Figureless(Metric):
+    type: Literal["figureless"] = "figureless"
+    def score(self, case, answer): return Score(1.0)
+    def facts(self, scores): raise LookupError("none")
+
 class Misnamed(Metric):
     type: str = "another"
 
@@ -148,7 +155,12 @@ def exact(text, expected, variables): return 1
 
 def test_broken_ones_are_named_where_they_were_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = {
-        "llmops_tui.metrics": {"misnamed": "wrong:Misnamed", "exact": "wrong:exact", "number": "wrong:__name__"},
+        "llmops_tui.metrics": {
+            "misnamed": "wrong:Misnamed",
+            "exact": "wrong:exact",
+            "number": "wrong:__name__",
+            "figureless": "wrong:Figureless",
+        },
         "llmops_tui.judges": {"sure": "wrong:Sure", "angry": "wrong:Angry", "absent": "nowhere:X"},
         "llmops_tui.reports": {"numbers": "wrong:Numbers"},
     }
@@ -158,6 +170,9 @@ def test_broken_ones_are_named_where_they_were_wanted(tmp_path: Path, monkeypatc
     assert "'misnamed' of half-made 1.0: ValueError: its type is 'another'" in problem
     assert "built in" in make_metric({"type": "python", "entry": "exact"}).problem()
     assert "neither a function" in make_metric({"type": "python", "entry": "number"}).problem()
+    figureless = make_metric({"type": "python", "entry": "figureless"})
+    with pytest.raises(LlmopsError, match=r"'figureless' of half-made 1\.0: LookupError: none"):
+        figure_of(figureless, results([1.0, 0.0], "figureless"))
     old, new = (Result(Case(0, "k", variables={"q": "?"}), 0, Answer(text=t), {}) for t in "ab")
     pair = Pair(old, new, None)
     for name, why in (("sure", "7 is no probability"), ("angry", "OSError: not today")):

@@ -51,11 +51,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class _Seen:
-    """How many rows look like a format, and how many of them it can read; what its code raised."""
+    """How many rows look like a format, how many of them it can read, whether they stand alone; what its code raised."""
 
     form: Format
     signed: int
     fits: int
+    alone: bool = False
     failed: str = ""
 
 
@@ -64,7 +65,7 @@ def recognise(rows: Sequence[Row]) -> Proposal:
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     *seen, _table_like = [_look(form, rows) for form in all_formats()]
     total = max(1, len(rows))
-    best = next((one for one in seen if one.signed * 2 > total and one.fits and one.form.alone(rows)), None)
+    best = next((one for one in seen if one.signed * 2 > total and one.fits and one.alone), None)
     broken = [one.failed for one in seen if one.failed] + [p.told for p in PLUGINS.listed() if p.problem]
     if best is None:
         return _table(rows, columns, broken)
@@ -93,9 +94,10 @@ def _look(form: Format, rows: Sequence[Row]) -> _Seen:
     called = calls(form)
     try:
         signed = [row for row in rows if called.recognises(row)]
+        alone = bool(signed) and called.alone(rows)
     except RowRefusedError as error:
-        return _Seen(form, 0, 0, str(error))
-    return _Seen(form, len(signed), sum(1 for row in signed if _reads(called.read, row)))
+        return _Seen(form, 0, 0, failed=str(error))
+    return _Seen(form, len(signed), sum(1 for row in signed if _reads(called.read, row)), alone)
 
 
 def _reads(read: Callable[[Row], Row], row: Row) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.plugins import Plugins, made_of
 
 T = TypeVar("T")
+Given = TypeVar("Given")
 # In the order in which they are preferred: the more a row must have, the earlier. A new one is a class in a module beside
 # this one, and an entry here.
 FORMATS: tuple[Format, ...] = (
@@ -34,6 +35,9 @@ def _accept(name: str, given: object) -> Format:
         raise ValueError(f"its name is {form.name!r}, which has to be that of its entry point")
     if form.kind not in KIND_COLUMNS:
         raise ValueError(f"{form.kind!r} is no kind of dataset; there are {', '.join(KIND_COLUMNS)}")
+    names = [*form.columns, *form.implies, form.sign, form.turns]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("its columns and signs are not all texts")
     return form
 
 
@@ -60,31 +64,39 @@ def find_format(name: str) -> Format:
 
 def calls(form: Format) -> Calls:
     """How a format's code is called: that of a package may raise anything, which becomes the reason to refuse a row."""
-    return Calls(form.recognises, form.read, form.write) if form.name in _BUILT_IN else _guarded(form)
+    if form.name in _BUILT_IN:
+        return Calls(form.recognises, form.alone, form.read, form.write)
+    return _guarded(form)
 
 
 @dataclass(frozen=True)
 class Calls:
-    """The three things a format does with a row; each raises :class:`RowRefusedError` alone."""
+    """What a format does with rows; each raises :class:`RowRefusedError` alone."""
 
     recognises: Callable[[Row], bool]
+    alone: Callable[[Sequence[Row]], bool]
     read: Callable[[Row], Row]
     write: Callable[[Row], Row]
 
 
 def _guarded(form: Format) -> Calls:
-    def named(row: Row, call: Callable[[Row], T]) -> T:
+    def named(call: Callable[[Given], T], given: Given) -> T:
         try:
             with PLUGINS.at_work(form.name, RowRefusedError):
-                return call(row)
+                return call(given)
         except LlmopsError as error:
             raise RowRefusedError(error.message) from error
 
     def read(row: Row) -> Row:
-        made = named(row, form.read)
+        made = named(form.read, row)
         missing = [name for name in KIND_COLUMNS[form.kind] if name not in made] if isinstance(made, dict) else ["row"]
         if missing:
             raise RowRefusedError(f"the format {form.name} read it without {', '.join(missing)}")
         return made
 
-    return Calls(lambda row: named(dict(row), form.recognises), read, lambda row: named(row, form.write))
+    return Calls(
+        lambda row: named(form.recognises, dict(row)),
+        lambda rows: named(form.alone, rows),
+        read,
+        lambda row: named(form.write, row),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar, Literal, TypeGuard
 
 from pydantic import Field
@@ -39,6 +40,13 @@ PLUGINS: Plugins[type[Metric] | Scorer] = Plugins("metrics", _accept, lambda: {*
 def is_plugin(metric: Metric) -> bool:
     """Whether a metric's code is that of an installed package."""
     return type(metric) not in METRICS.values()
+
+
+def at_work(metric: Metric) -> AbstractContextManager[None]:
+    """Where a metric's code is called: what that of a package raises names the package."""
+    if not is_plugin(metric):
+        return nullcontext()
+    return PLUGINS.at_work(metric.entry if isinstance(metric, Custom) else metric.type)
 
 
 class Custom(Metric):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.asking import Asking, AskingMetric
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
-from llmops_tui.evaluation.metrics.custom import PLUGINS, Custom, is_plugin
+from llmops_tui.evaluation.metrics.custom import at_work, is_plugin
 
 
 async def score_one(metric: Metric, case: Case, answer: Answer, asking: Asking) -> Score:
@@ -22,7 +22,7 @@ async def score_one(metric: Metric, case: Case, answer: Answer, asking: Asking) 
         return await _score(metric, case, answer, asking)
     # Code of others may raise anything: here it becomes a score that cannot be given, which says by whom.
     try:
-        with PLUGINS.at_work(metric.entry if isinstance(metric, Custom) else metric.type):
+        with at_work(metric):
             return await _score(metric, case, answer, asking)
     except LlmopsError as error:
         if error.code != "plugin_failed":
