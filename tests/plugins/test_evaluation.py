@@ -14,6 +14,7 @@ from llmops_tui.evaluation.comparison import Pair
 from llmops_tui.evaluation.judges import find_judge
 from llmops_tui.evaluation.metrics.asking import Asking
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.pairwise import decide
 from llmops_tui.evaluation.reports import export
@@ -66,6 +67,21 @@ def test_settings_are_checked_and_names_are_helped_with() -> None:
     with pytest.raises(InputRefusedError) as refused:
         make_metric("vowels")
     assert "{type: python, entry: vowels}" in refused.value.hint
+
+
+def test_runs_with_two_versions_of_a_package_are_measured_in_two_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+    for version in ("1.0", "1.1"):
+        module = {"counting.py": "def letters(text, expected, variables): return len(text)\n"}
+        points = {"llmops_tui.metrics": {"letters": "counting:letters"}}
+        put_package(tmp_path / version, "counts", points, module, version)
+        with monkeypatch.context() as patch:
+            use(patch, tmp_path / version)
+            found[version] = fingerprint(make_metric({"type": "python", "entry": "letters"}))
+            assert found[version] == fingerprint(make_metric({"type": "python", "entry": "letters"}))
+    assert found["1.0"] != found["1.1"]
 
 
 @pytest.mark.usefixtures("example")

@@ -11,6 +11,7 @@ from pydantic import Field
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.built_in import METRICS
 from llmops_tui.plugins import Plugins
+from llmops_tui.workspace.files import sha256_text
 
 # Called with an answer's text, the expected value and the variables; returns a number, or a number and a reason.
 Scorer = Callable[[str, Any, dict[str, Any]], Any]
@@ -42,11 +43,23 @@ def is_plugin(metric: Metric) -> bool:
     return type(metric) not in METRICS.values()
 
 
+def _name(metric: Metric) -> str:
+    return metric.entry if isinstance(metric, Custom) else metric.type
+
+
+def fingerprint(metric: Metric) -> str:
+    """The hash of how a metric measures: its settings, and of one of a package that package and its version."""
+    code = ""
+    if is_plugin(metric) and (plugin := PLUGINS.find(_name(metric))) is not None:
+        code = f"{plugin.package} {plugin.version}"
+    return sha256_text(metric.model_dump_json(exclude={"prompt"}) + code)
+
+
 def at_work(metric: Metric) -> AbstractContextManager[None]:
     """Where a metric's code is called: what that of a package raises names the package."""
     if not is_plugin(metric):
         return nullcontext()
-    return PLUGINS.at_work(metric.entry if isinstance(metric, Custom) else metric.type)
+    return PLUGINS.at_work(_name(metric))
 
 
 class Custom(Metric):

@@ -7,6 +7,7 @@ import json
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.records import JudgeFacts, Manifest
 from llmops_tui.evaluation.running.asking import engine_name
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
@@ -63,6 +64,6 @@ def manifest_of(
         "repeats": suite.repeats,
         "response_format_sha256": sha256_text(json.dumps(suite.response_format, sort_keys=True)),
         "raw": suite.raw,
-        "metrics": {m.called: sha256_text(m.model_dump_json(exclude={"prompt"})) for m in metrics},
+        "metrics": {m.called: fingerprint(m) for m in metrics},
         "judges": judges,
     }
