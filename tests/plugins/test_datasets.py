@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.datasets.checks.sets import ExactDuplicates
 from llmops_tui.datasets.exporting import export
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.reading import reader
@@ -89,6 +90,9 @@ class Falls(Check):
 class NoReason(Check):
     id, title = "no-reason", "No reason"
 
+class Duplicate(Falls):
+    id = "duplicate"
+
 class Nothing(Exporter):
     suffix = ".void"
     def write(self, version, rows, path): pass
@@ -105,7 +109,7 @@ def test_broken_ones_are_named_where_they_were_wanted_and_the_others_do_their_wo
         "llmops_tui.formats": {
             "blind": "broken:Blind", "loses": "broken:Loses", "raises": "broken:Raises", "other-kind": "broken:OtherKind",
         },
-        "llmops_tui.checks": {"falls": "broken:Falls", "no-reason": "broken:NoReason"},
+        "llmops_tui.checks": {"falls": "broken:Falls", "no-reason": "broken:NoReason", "duplicate": "broken:Duplicate"},
         "llmops_tui.exporters": {"void": "broken:Nothing", "comma": "broken:Csv"},
     }  # fmt: skip
     put_package(tmp_path / "site", "half-made", points, {"broken.py": BROKEN})
@@ -132,7 +136,8 @@ def test_broken_ones_are_named_where_they_were_wanted_and_the_others_do_their_wo
     assert "does not say why" in notes["no-reason"]
     assert not {"falls", "no-reason"} & set(report["clean"])
     # The rows that it emptied were its own copies: built-in checks found what they always find.
-    assert next(p for p in report["problems"] if p["kind"] == "duplicate")["rows"] == 2
+    built_in = next(p for p in report["problems"] if p["kind"] == "duplicate")
+    assert (built_in["rows"], built_in["title"]) == (2, ExactDuplicates.title)
 
     with pytest.raises(
         Exception, match=r"exporters plugin 'void' of half-made 1\.0: FileNotFoundError: it wrote no file"

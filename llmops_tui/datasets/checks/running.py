@@ -13,7 +13,7 @@ from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import Row, map_texts
 from llmops_tui.datasets.reports import Checked, CheckReport, Example, Problem
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 
 _KEPT_ROWS = 5000
 _KEPT_GROUPS = 200
@@ -121,9 +121,10 @@ def as_report(version: DatasetVersion, findings: dict[str, Finding], sample: int
 
 def _about(name: str) -> tuple[str, str, str]:
     """Title, reason and fix of a check; also of one that could not be loaded."""
-    if PLUGINS.problem(name):
+    try:
+        check = find_check(name)
+    except InputRefusedError:
         return "A check that does not work", "Nothing was looked at by it; the others are not affected.", ""
-    check = find_check(name)
     return check.title, check.why, check.fix
 
 
