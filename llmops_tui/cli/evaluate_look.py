@@ -282,7 +282,7 @@ def export(
 
 def metrics(context: typer.Context) -> None:
     """Every metric that a suite can name: what it measures, its settings, its source."""
-    from llmops_tui.evaluation.metrics.custom import PLUGINS, is_class
+    from llmops_tui.evaluation.metrics.custom import PLUGINS, Function
     from llmops_tui.evaluation.metrics.registry import METRICS
 
     session = session_of(context)
@@ -298,8 +298,10 @@ def metrics(context: typer.Context) -> None:
         {
             "type": "python",
             "entry": name,
-            "about": " ".join((given.__doc__ or "").split()),
-            "settings": [f for f in given.model_fields if f not in {"type", "name"}] if is_class(given) else [],
+            "about": " ".join(((given.call if isinstance(given, Function) else given).__doc__ or "").split()),
+            "settings": []
+            if isinstance(given, Function)
+            else [f for f in given.model_fields if f not in {"type", "name"}],
         }
         for name, given in PLUGINS.all().items()
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, ClassVar, Literal, TypeGuard
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,18 +14,20 @@ from llmops_tui.evaluation.metrics.built_in import METRICS
 from llmops_tui.plugins import Plugins
 from llmops_tui.workspace.files import sha256_text
 
-# Called with an answer's text, the expected value and the variables; returns a number, or a number and a reason.
-Scorer = Callable[[str, Any, dict[str, Any]], Any]
+
+@dataclass(frozen=True)
+class Function:
+    """A function of a package: called with an answer's text, what is expected and the variables.
+
+    It returns a number, or a number and a reason.
+    """
+
+    call: Callable[[str, Any, dict[str, Any]], Any]
 
 
-def is_class(given: object) -> TypeGuard[type[Metric]]:
-    """Whether a plugin is a metric class, not a function."""
-    return isinstance(given, type)
-
-
-def _accept(name: str, given: object) -> type[Metric] | Scorer:
+def _accept(name: str, given: object) -> type[Metric] | Function:
     """What a package registers: a subclass of Metric whose type is its name, or a function."""
-    if is_class(given):
+    if isinstance(given, type):
         if not issubclass(given, Metric):
             raise TypeError(f"it is a class, but no subclass of {Metric.__module__}.Metric")
         if given.model_fields["type"].default != name:
@@ -32,10 +35,10 @@ def _accept(name: str, given: object) -> type[Metric] | Scorer:
         return given
     if not callable(given):
         raise TypeError("it is neither a function nor a subclass of Metric")
-    return given
+    return Function(given)
 
 
-PLUGINS: Plugins[type[Metric] | Scorer] = Plugins("metrics", _accept, lambda: {*METRICS, "python"})
+PLUGINS: Plugins[type[Metric] | Function] = Plugins("metrics", _accept, lambda: {*METRICS, "python"})
 
 
 def is_plugin(metric: Metric) -> bool:
@@ -83,7 +86,7 @@ class Custom(Metric):
     def problem(self) -> str:
         """Why no installed package gives what the entry point names, where none does."""
         if (given := PLUGINS.get(self.entry)) is not None:
-            if self.settings and not is_class(given):
+            if self.settings and isinstance(given, Function):
                 return f"the metric {self.entry!r} is a function, which takes no settings"
             return ""
         known = ", ".join(PLUGINS.all()) or "none"
@@ -91,10 +94,10 @@ class Custom(Metric):
         return PLUGINS.problem(self.entry) or nothing
 
     def score(self, case: Case, answer: Answer) -> Score:
-        """What the function says; an exception of its is told as a score that it cannot give."""
+        """What the function says."""
         function = PLUGINS.get(self.entry)
-        if function is None or is_class(function):
+        if not isinstance(function, Function):
             return Score(None, self.problem())
-        found = function(answer.text, case.expected, case.variables)
+        found = function.call(answer.text, case.expected, case.variables)
         value, reason = found if isinstance(found, tuple) else (found, "")
         return Score(float(value), str(reason))

@@ -10,7 +10,7 @@ import pydantic
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.built_in import METRICS as BUILT_IN
-from llmops_tui.evaluation.metrics.custom import PLUGINS, Custom, is_class
+from llmops_tui.evaluation.metrics.custom import PLUGINS, Custom, Function
 
 METRICS: dict[str, type[Metric]] = {**BUILT_IN, "python": Custom}
 
@@ -33,7 +33,7 @@ def make_metric(entry: Any, where: str = "metrics") -> Metric:
         raise InputRefusedError("bad_metric", f"{where}: there is no metric {name!r}", _meant(name))
     made = _checked(kind, given, f"{where}: {name}")
     theirs = PLUGINS.get(made.entry) if isinstance(made, Custom) else None
-    if isinstance(made, Custom) and theirs is not None and is_class(theirs):
+    if isinstance(made, Custom) and theirs is not None and not isinstance(theirs, Function):
         settings = {**made.settings, "type": made.entry, "name": made.called}
         return _checked(theirs, settings, f"{where}: {made.entry}")
     return made
