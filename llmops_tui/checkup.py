@@ -57,6 +57,7 @@ def checkup(workspace: Workspace) -> list[Check]:
         _file_system,
         _terminal,
         _clipboard,
+        _plugins,
         _book,
         _notices,
     )
@@ -203,6 +204,17 @@ def _clipboard(_workspace: Workspace) -> list[Check]:
     if os.environ.get("TMUX"):
         return [Check("clipboard", "ok", text + "; tmux needs: set -g set-clipboard on, set -g allow-passthrough on")]
     return [Check("clipboard", "ok", text)]
+
+
+def _plugins(_workspace: Workspace) -> list[Check]:
+    """Each that does not work by itself, and how many do."""
+    from llmops_tui.plugin_kinds import installed
+
+    found = installed()
+    remedy = "Update or uninstall the package; what is built in works without it."
+    broken = [Check("plugin", "warn", plugin.told, remedy) for plugin in found if plugin.problem]
+    works = [f"{plugin.kind} {plugin.name} of {plugin.package}" for plugin in found if not plugin.problem]
+    return [*broken, Check("plugins", "ok", ", ".join(works) or "none that work" if found else "none installed")]
 
 
 def _book(workspace: Workspace) -> list[Check]:

@@ -226,6 +226,13 @@ def screen_place(name: str) -> str:
     return f"{action.title} ({action.keys.partition(',')[0]})"
 
 
+# The screens by their key in jump mode, in the order in which they are shown: those that an action goes to.
+SCREEN_KEYS = {
+    action.keys.partition(",")[0]: action.call.removeprefix("app.go('").removesuffix("')")
+    for action in ACTIONS
+    if action.call.startswith("app.go('")
+}
+
 BY_ID = {action.id: action for action in ACTIONS}
 
 

@@ -16,7 +16,7 @@ from textual.widgets import Input, TextArea
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
-from screens.actions import bindings_of
+from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.keymap import textual_keymap
 from screens.navigation import ScreenPlace
@@ -28,11 +28,6 @@ from screens.shell.status_line import StatusPart
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
 
-# Modes in the order of their digits, with their names.
-SCREEN_KEYS = {
-    "0": "home", "1": "playground", "2": "datasets", "3": "training", "4": "evaluation", "5": "models", "6": "monitor",
-    "7": "traces", "8": "jobs", "9": "settings",
-}  # fmt: skip
 _STATUS_PLACES = {
     "model": "models", "gpu": "monitor", "cpu": "monitor", "jobs": "jobs", "alerts": "monitor", "workspace": "home",
 }  # fmt: skip
@@ -65,12 +60,18 @@ class LlmopsApp(Shell):
         self._copier = Copier(self)
         for own in THEMES:
             self.register_theme(own)
+        if theme not in self.available_themes:
+            from screens.plugin_themes import register_plugin_themes
+
+            register_plugin_themes(self)
         known = theme in self.available_themes
         # Without its watcher, which would have everything styled twice: the app styles itself when it starts.
         self.set_reactive(LlmopsApp.theme, theme if known else DEFAULT_THEME)
         self.stylesheet.set_variables(self.get_css_variables())
         if not known:
-            self._problems.append(f"There is no theme {theme!r}; {DEFAULT_THEME} is used.")
+            from screens.plugin_themes import missing_theme
+
+            self._problems.append(f"{missing_theme(theme)}; {DEFAULT_THEME} is used.")
         for name in SCREEN_KEYS.values():
             self.add_mode(name, self._factory(name))
 

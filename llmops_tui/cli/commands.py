@@ -49,6 +49,7 @@ COMMANDS = {
         {"remove": "llmops_tui.cli.record_remove:traces"},
     ),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
+    "plugin": Entry("Plugins: what installed packages add", "llmops_tui.cli.plugin:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),

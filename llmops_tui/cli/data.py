@@ -43,7 +43,8 @@ def import_(
     form: Annotated[
         str,
         typer.Option(
-            "--format", help="auto, messages, sharegpt, alpaca, prompt-completion, preference, kto, text, tabular."
+            "--format",
+            help="auto, messages, sharegpt, alpaca, prompt-completion, preference, kto, text, tabular, or a plugin's.",
         ),
     ] = "auto",
     mapping: Annotated[

@@ -108,7 +108,8 @@ def check(
     """What may be wrong with a dataset, why it matters, and how to mend it."""
     from contextlib import ExitStack
 
-    from llmops_tui.datasets.checks.running import as_report, find_check, overlaps_with, run_checks
+    from llmops_tui.datasets.checks.registry import find_check
+    from llmops_tui.datasets.checks.running import as_report, overlaps_with, run_checks
     from llmops_tui.datasets.tokens import ModelText
     from llmops_tui.models.registry import ModelRegistry
 

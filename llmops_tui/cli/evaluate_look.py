@@ -263,23 +263,26 @@ def export(
     context: typer.Context,
     name: RunName,
     to: Annotated[
-        Path, typer.Option(help="File; .json is lm-eval's form, .jsonl its samples, .csv .parquet .md .xml (JUnit).")
+        Path,
+        typer.Option(
+            help="File; .json is lm-eval's form, .jsonl its samples, .csv .parquet .md .xml (JUnit), or a plugin's."
+        ),
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
 ) -> None:
     """Write a run to a file; its suffix says how."""
-    from llmops_tui.evaluation.reports import FORMS
     from llmops_tui.evaluation.reports import export as write
 
     session = session_of(context)
     if to.exists() and not overwrite:
         raise InputRefusedError("file_exists", f"{to} is there already", "--overwrite writes over it.")
-    write(store_of(session).get(name), to)
-    session.emit({"run": name, "path": str(to), "form": FORMS[to.suffix]}, lambda: f"{to}: {FORMS[to.suffix]}")
+    form = write(store_of(session).get(name), to)
+    session.emit({"run": name, "path": str(to), "form": form}, lambda: f"{to}: {form}")
 
 
 def metrics(context: typer.Context) -> None:
     """Every metric that a suite can name: what it measures, its settings, its source."""
+    from llmops_tui.evaluation.metrics.custom import PLUGINS, Function
     from llmops_tui.evaluation.metrics.registry import METRICS
 
     session = session_of(context)
@@ -291,5 +294,22 @@ def metrics(context: typer.Context) -> None:
         }
         for name, kind in METRICS.items()
     ]
-    rows = [(d["type"], ", ".join(d["settings"]), str(d["about"]).split(". ")[0]) for d in data]
+    data += [
+        {
+            "type": "python",
+            "entry": name,
+            "about": " ".join(((given.call if isinstance(given, Function) else given).__doc__ or "").split()),
+            "settings": []
+            if isinstance(given, Function)
+            else [f for f in given.model_fields if f not in {"type", "name"}],
+        }
+        for name, given in PLUGINS.all().items()
+    ]
+    for plugin in PLUGINS.listed():
+        if plugin.problem:
+            session.say(plugin.told)
+    rows = [
+        (f"{d['type']} {d.get('entry', '')}".rstrip(), ", ".join(d["settings"]), str(d["about"]).split(". ")[0])
+        for d in data
+    ]
     session.emit({"metrics": data}, lambda: session.rows(("metric", "settings", "what it measures"), rows))

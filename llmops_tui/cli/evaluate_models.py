@@ -111,17 +111,21 @@ def pairwise(
     context: typer.Context,
     baseline: Annotated[str, typer.Argument(help="The run that is compared with.")],
     candidate: Annotated[str, typer.Argument(help="The run in question.")],
-    judge: Annotated[str, typer.Option(help="The model that decides.")],
+    judge: Annotated[str, typer.Option(help="The model that decides, or plugin:NAME for a judge of a package.")],
     rubric: Annotated[str, typer.Option(help="By what.")] = "Which answer is more correct and more helpful?",
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Have a judge decide between the answers of two runs, each shown first once; tells its liking for the first place."""
     from llmops_tui.cli.evaluate_options import store_of
+    from llmops_tui.evaluation.judges import PREFIX, find_judge
     from llmops_tui.evaluation.pairwise import ENTRY
 
     session = session_of(context)
     store = store_of(session)
-    store.registry.get(judge)
+    if judge.startswith(PREFIX):
+        find_judge(judge)
+    else:
+        store.registry.get(judge)
     # The job loads the judge by them; what is wrong in them is told here, where somebody reads it.
     _ = session.settings
     arguments = {

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llmops_tui.datasets.formats.reading import FORMATS, KIND_OF, RowRefusedError, mapped_kind, reader
+from llmops_tui.datasets.formats.base import RowRefusedError
+from llmops_tui.datasets.formats.reading import kind_of, reader
 from llmops_tui.datasets.formats.recognising import Proposal, recognise
+from llmops_tui.datasets.formats.registry import find_format
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
@@ -164,8 +166,7 @@ def start_arguments(
         InputRefusedError: the name, format or mapping cannot be.
     """
     check_name(name)
-    if form not in FORMATS:
-        raise InputRefusedError("unknown_format", f"there is no format {form!r}", f"One of: {', '.join(FORMATS)}")
+    find_format(form)
     if mapping and form != "tabular":
         raise InputRefusedError("mapping_refused", f"a mapping is for tables, not for {form}", "Use --format tabular.")
     return {
@@ -194,7 +195,7 @@ def run_import(
     columns = done.read()
     context.report(0.9, "hashing the files")
     inputs = [(str(s.path), digest_of(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
-    kind = mapped_kind(mapping) if form == "tabular" and mapping else KIND_OF[form]
+    kind = kind_of(form, mapping)
     settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     parent = next(iter(store.logs().get(name, [])), None)
     context.report(0.95, "hashing the rows")

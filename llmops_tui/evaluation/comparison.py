@@ -11,7 +11,7 @@ import numpy as np
 
 from llmops_tui.evaluation.comparability import Comparable, comparable
 from llmops_tui.evaluation.metrics.base import Metric
-from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.running.summarising import case_scores

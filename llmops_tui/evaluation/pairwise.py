@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.comparing import results_of
 from llmops_tui.evaluation.comparison import Pair, pairs_of
+from llmops_tui.evaluation.judges import PREFIX, Question, ask_judge
 from llmops_tui.evaluation.metrics.asking import Asking, grade_masses
 from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
 from llmops_tui.evaluation.running.asking import Asker
@@ -85,15 +86,19 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
         return Decision(None, None)
     case = pair.candidate.case
     turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
-    given = {
-        "rubric": rubric,
-        "question": "\n".join(turns or map(str, case.variables.values())),
-        "expected": case.expected_text if case.expected is not None else "",
-    }
+    question = Question(
+        rubric,
+        "\n".join(turns or map(str, case.variables.values())),
+        case.expected_text if case.expected is not None else "",
+    )
     old, new = pair.baseline.answer.text, pair.candidate.answer.text
+    if model.startswith(PREFIX):
+        when_first = await asyncio.to_thread(ask_judge, model, question, new, old)
+        when_second = await asyncio.to_thread(ask_judge, model, question, old, new)
+        return Decision(when_first, None if when_second is None else 1 - when_second)
     found = []
     for first, second, wanted in ((new, old, "1"), (old, new, "2")):
-        text = await asking.render(TEMPLATE, {**given, "first": first, "second": second})
+        text = await asking.render(TEMPLATE, {**asdict(question), "first": first, "second": second})
         body: dict[str, Any] = {
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}],
             "temperature": 0.0,

@@ -102,7 +102,7 @@ class FormQueue:
             self._changed.notify()
         return check.verdict
 
-    def join(self, verdict: Future[dict[str, Any]], client: str) -> None:
+    def join(self, verdict: Future[Verdict], client: str) -> None:
         """Another client waits for a form that is being checked: it comes no later and gives way no sooner than its own would."""
         with self._changed:
             waiting = [check for check in self._waiting if not check.verdict.cancelled()]

@@ -12,7 +12,8 @@ from llmops_tui.datasets.records import Row, as_messages
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.training.recipe import KINDS, Recipe
+from llmops_tui.training.methods import METHODS
+from llmops_tui.training.recipe import Recipe
 
 IGNORED = -100
 _BATCH = 64
@@ -95,12 +96,12 @@ def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, f
     found = []
     for source in recipe.data:
         version = store.get(source.dataset)
-        if version.kind not in KINDS[recipe.method]:
-            fitting = next((m for m, kinds in KINDS.items() if version.kind in kinds), None)
+        if version.kind not in recipe.facts.kinds:
+            fitting = next((m for m, facts in METHODS.items() if version.kind in facts.kinds), None)
             raise InputRefusedError(
                 "wrong_kind",
                 f"{version.ref} has rows of the kind {version.kind}, and {recipe.method} learns from "
-                f"{' or '.join(KINDS[recipe.method])}",
+                f"{' or '.join(recipe.facts.kinds)}",
                 f"Choose method: {fitting}."
                 if fitting
                 else "Import it with a mapping of its columns to a prompt and an answer.",
@@ -210,21 +211,21 @@ class _Maker:
 
     def make(self, kind: str, rows: list[Row]) -> list[_Made]:
         """What each row gives; tokenized together."""
-        if self._recipe.method in {"dpo", "orpo"}:
+        if self._recipe.facts.examples == "pairs":
             pairs = [(self._view(_answered(row, "chosen")), self._view(_answered(row, "rejected"))) for row in rows]
             return [self._preference(chosen, rejected) for chosen, rejected in pairs]
-        if self._recipe.method == "kto":
+        if self._recipe.facts.examples == "thumbs":
             return [self._thumb(row, self._view(row)) for row in rows]
         spans = [self._text.spans(kind, row) for row in rows]
         tokens = self._text.tokenizer.many([text for text, _, _ in spans])
-        limit = self._recipe.batch.max_length if self._recipe.method == "sft" else 0
+        limit = self._recipe.batch.max_length if self._recipe.facts.examples == "answers" else 0
         return [
             self._plain(self._text.mark(text, self._learned(text, found), problems, pieces, limit))
             for (text, found, problems), pieces in zip(spans, tokens, strict=True)
         ]
 
     def _learned(self, text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        return spans if self._recipe.assistant_only and self._recipe.method == "sft" else [(0, len(text))]
+        return spans if self._recipe.assistant_only and self._recipe.facts.examples == "answers" else [(0, len(text))]
 
     def _view(self, row: Row) -> TokenView:
         return self._text.view("prompt-completion", row, self._recipe.batch.max_length)
@@ -240,7 +241,7 @@ class _Maker:
             # The first token is never predicted.
             if any(label != IGNORED for label in labels[1:]):
                 examples.append({"input_ids": [token.id for token in part], "labels": labels})
-            if self._recipe.method == "sft":
+            if self._recipe.facts.examples == "answers":
                 break
         return _Made(view.rendered, examples, [view])
 

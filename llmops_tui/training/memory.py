@@ -107,7 +107,7 @@ def shape_of(folder: ModelFolder) -> Shape:
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
     """The peak of a run whose longest row has ``longest`` tokens."""
     tokens = recipe.batch.size * min(longest, recipe.batch.max_length)
-    if recipe.method in {"dpo", "orpo"}:
+    if recipe.facts.examples == "pairs":
         tokens *= 2
     wide = 4 if recipe.quantization.compute == "float32" else 2
     weights = shape.other * wide + shape.linear * wide
@@ -145,7 +145,7 @@ def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: 
     buffer forward and one backward. On a processor torch computes the tile with copies in 32 bits, which were measured to
     take 42 bytes a value.
     """
-    if recipe.method == "orpo":
+    if recipe.facts.whole_logits:
         # As computed, upcast to 32 bits, its log-softmax, and the gradient of both.
         return tokens * shape.vocabulary * (wide + 4 + 4 + 4)
     tile = min(tokens, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)

@@ -158,7 +158,7 @@ def look_at_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabula
                 "2e-4 is usual for LoRA.",
             )
         )
-    if recipe.method in {"dpo", "orpo", "kto"} and recipe.optimizer.learning_rate > 1e-4:
+    if not recipe.facts.packs and recipe.optimizer.learning_rate > 1e-4:
         found.append(
             Finding(
                 "warn",

@@ -13,21 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
+from llmops_tui.training.methods import METHODS, Method, MethodFacts
 from llmops_tui.workspace.files import sha256_text
 
 _MAX_BYTES = 1_000_000
 
-Method = Literal["sft", "dpo", "orpo", "kto", "pretrain"]
 OptimizerName = Literal[
     "auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adafactor", "sgd"
 ]  # fmt: skip
 Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
-
-# Kinds of datasets that each method learns from.
-KINDS: dict[str, tuple[str, ...]] = {
-    "sft": ("messages", "prompt-completion"), "pretrain": ("text", "messages", "prompt-completion"),
-    "dpo": ("preference",), "orpo": ("preference",), "kto": ("kto",),
-}  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -186,8 +180,9 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.batch.packing and self.method not in {"sft", "pretrain"}:
-            raise ValueError("batch.packing goes with sft and pretrain alone")
+        if self.batch.packing and not self.facts.packs:
+            packing = " and ".join(name for name, facts in METHODS.items() if facts.packs)
+            raise ValueError(f"batch.packing goes with {packing} alone")
         if (
             self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
             and self.lora.dora
@@ -195,6 +190,11 @@ class Recipe(_Part):
         ):
             raise ValueError("dora does not go with fp4: choose nf4 or none")
         return self
+
+    @property
+    def facts(self) -> MethodFacts:
+        """What its method is like."""
+        return METHODS[self.method]
 
     @property
     def effective_batch(self) -> int:

@@ -84,10 +84,10 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
             self._file.close()
 
     def _draw(self) -> None:
-        from llmops_tui.datasets.formats.reading import KIND_OF, mapped_kind
+        from llmops_tui.datasets.formats.reading import kind_of
 
         proposal = self._seen.proposal
-        kind = mapped_kind(self._mapping) if self._mapping else KIND_OF[self._format]
+        kind = kind_of(self._format, self._mapping)
         source = self._seen.sources[0]
         more = f" and {len(self._seen.sources) - 1} more" if len(self._seen.sources) > 1 else ""
         have = (
@@ -227,14 +227,14 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
 
     def action_format(self) -> None:
         """Another format."""
-        from llmops_tui.datasets.formats.reading import FORMATS
+        from llmops_tui.datasets.formats.registry import all_formats
 
         def chosen(name: str | None) -> None:
             if name is not None:
                 self._format, self._mapping = name, {}
                 self._draw()
 
-        self.app.push_screen(ChoiceDialog("Read the rows as", [Choice(f, f) for f in FORMATS]), chosen)
+        self.app.push_screen(ChoiceDialog("Read the rows as", [Choice(f.name, f.name) for f in all_formats()]), chosen)
 
     def action_mapping(self) -> None:
         """Map columns to roles."""

@@ -16,6 +16,7 @@ from llmops_tui.settings import Settings
 from llmops_tui.user_files import settings_path
 from screens.actions import bindings_of
 from screens.keymap import keymap_path
+from screens.plugin_themes import missing_theme, register_plugin_themes
 from screens.shell.base import BaseScreen
 from screens.widgets.form import ModelForm
 from screens.widgets.panel import Panel
@@ -41,6 +42,7 @@ class SettingsScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
+        register_plugin_themes(self.app)
         with Panel(title="Settings", jump_key="s", id="settings", help_text="One row a setting. Ctrl+s saves."):
             yield ModelForm(
                 self.services.settings,
@@ -85,7 +87,7 @@ class SettingsScreen(BaseScreen):
             self.app.say("Mend the fields that are marked first.", severity="warning")
             return
         if form.value.theme not in self.app.available_themes:
-            self.app.say(f"There is no theme {form.value.theme!r}.", severity="warning")
+            self.app.say(f"{missing_theme(form.value.theme)}.", severity="warning")
             return
         self.app.keep_settings(form.value)
         self.query_one("#settings", Panel).set_note("")

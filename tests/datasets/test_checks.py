@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
-from llmops_tui.datasets.checks.running import CHECKS, as_report, find_check, run_checks
+from llmops_tui.datasets.checks.registry import CHECKS, find_check
+from llmops_tui.datasets.checks.running import as_report, run_checks
 from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, clusters
 from llmops_tui.datasets.operations.base import apply

@@ -15,8 +15,7 @@ from llmops_tui.settings import Settings, load_settings, save_settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import write_notice
 from screens import terminal
-from screens.actions import ACTIONS, bindings_of
-from screens.app import SCREEN_KEYS
+from screens.actions import ACTIONS, SCREEN_KEYS, bindings_of
 from screens.jobs.jobs_pane import JobsPane
 from screens.jobs.screen import JobsScreen
 from screens.keymap import check_keymap, load_keymap, textual_keymap

@@ -14,8 +14,8 @@ from llmops_tui.child_python import module_command
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import distrust
-from screens.actions import actions_of
-from screens.app import SCREEN_KEYS, LlmopsApp
+from screens.actions import SCREEN_KEYS, actions_of
+from screens.app import LlmopsApp
 from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 from tests.fakes import FakeModelServer

@@ -13,7 +13,7 @@ from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
-from screens.app import SCREEN_KEYS
+from screens.actions import SCREEN_KEYS
 from screens.jobs.jobs_pane import JobsPane
 from screens.navigation import (
     DatasetPlace,

@@ -18,7 +18,7 @@ from llmops_tui.workspace.catalogue import Catalogue
 from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import distrust, trust, withdraw
-from screens.app import SCREEN_KEYS
+from screens.actions import SCREEN_KEYS
 from screens.shell.base import BaseScreen
 from screens.shell.standing import standing
 from screens.shell.status_feed import StatusFeed

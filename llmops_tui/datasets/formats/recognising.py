@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from llmops_tui.datasets.formats.reading import RowRefusedError, mapped_kind, reader
+from llmops_tui.datasets.formats.base import Format, RowRefusedError
+from llmops_tui.datasets.formats.reading import mapped_kind
+from llmops_tui.datasets.formats.registry import PLUGINS, all_formats, calls
+from llmops_tui.datasets.formats.tabular import label_values
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.reports import Proposed
 
@@ -46,61 +49,55 @@ class Proposal:
         }
 
 
-def _has(*names: str) -> Callable[[Row], bool]:
-    return lambda row: all(row.get(name) is not None for name in names)
+@dataclass(frozen=True)
+class _Seen:
+    """How many rows look like a format, how many of them it can read, whether they stand alone; what its code raised."""
 
-
-# In the order in which they are preferred: the more a row must have, the earlier.
-_SIGNS: tuple[tuple[str, Callable[[Row], bool], str], ...] = (
-    ("preference", _has("chosen", "rejected"), "have 'chosen' and 'rejected'"),
-    (
-        "kto",
-        lambda r: "kto_tag" in r or ({"prompt", "completion", "label"} <= set(r) and isinstance(r["label"], (bool, int))),
-        "have an answer with a label that is true or false",
-    ),
-    ("messages", _has("messages"), "have 'messages'"),
-    ("sharegpt", _has("conversations"), "have 'conversations'"),
-    ("alpaca", _has("instruction", "output"), "have 'instruction' and 'output'"),
-    ("prompt-completion", _has("prompt", "completion"), "have 'prompt' and 'completion'"),
-    ("text", lambda r: isinstance(r.get("text"), str), "have 'text'"),
-)  # fmt: skip
+    form: Format
+    signed: int
+    fits: int
+    alone: bool = False
+    failed: str = ""
 
 
 def recognise(rows: Sequence[Row]) -> Proposal:
     """What format some rows have. Rows that are tables, or nothing known, are ``tabular``."""
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    fits: dict[str, int] = {}
-    for form, sign, _ in _SIGNS:
-        read = reader(form)
-        fits[form] = sum(1 for row in rows if sign(row) and _reads(read, row))
+    *seen, _table_like = [_look(form, rows) for form in all_formats()]
     total = max(1, len(rows))
-    signed = {form: sum(1 for row in rows if sign(row)) for form, sign, _ in _SIGNS}
-    best = next((form for form, _, _ in _SIGNS if signed[form] * 2 > total and fits[form]), "")
-    if best == "text" and not _only_text(rows, columns):
-        best = ""
-    if not best:
-        return _table(rows, columns)
-    words = next(text for form, _, text in _SIGNS if form == best)
-    evidence = [f"{signed[best]:,} of {len(rows):,} rows {words}"]
-    if fits[best] < signed[best]:
-        evidence.append(f"{signed[best] - fits[best]:,} of them are not what the format says and would be set apart")
-    roles = _roles(rows, best)
+    best = next((one for one in seen if one.signed * 2 > total and one.fits and one.alone), None)
+    broken = [one.failed for one in seen if one.failed] + [p.told for p in PLUGINS.listed() if p.problem]
+    if best is None:
+        return _table(rows, columns, broken)
+    form = best.form
+    evidence = [f"{best.signed:,} of {len(rows):,} rows {form.sign or 'look like ' + form.name}"]
+    if best.fits < best.signed:
+        evidence.append(f"{best.signed - best.fits:,} of them are not what the format says and would be set apart")
+    roles = _roles(rows, form)
     if roles:
         evidence.append("roles: " + ", ".join(f"{name} {count:,}" for name, count in roles.most_common(8)))
-    beside = [name for name in columns if name not in _own_columns(best)]
+    beside = [name for name in columns if name not in form.columns]
     if beside:
         evidence.append(
             "kept beside: " + ", ".join(beside[:12]) + (f" and {len(beside) - 12} more" * (len(beside) > 12))
         )
     others = {
-        f: n / total
-        for f, n in fits.items()
-        if n and f != best and n > total * 0.01 and f not in _IMPLIED.get(best, ())
+        one.form.name: one.fits / total
+        for one in seen
+        if one is not best and one.fits > total * 0.01 and one.form.name not in form.implies
     }
-    return Proposal(best, fits[best] / total, tuple(evidence), others=others, columns=columns)
+    return Proposal(form.name, best.fits / total, (*evidence, *broken), others=others, columns=columns)
 
 
-_IMPLIED = {"kto": ("prompt-completion", "messages", "alpaca", "sharegpt"), "preference": ("sharegpt",)}
+def _look(form: Format, rows: Sequence[Row]) -> _Seen:
+    """Try a format on all rows."""
+    called = calls(form)
+    try:
+        signed = [row for row in rows if called.recognises(row)]
+        alone = bool(signed) and called.alone(rows)
+    except RowRefusedError as error:
+        return _Seen(form, 0, 0, failed=str(error))
+    return _Seen(form, len(signed), sum(1 for row in signed if _reads(called.read, row)), alone)
 
 
 def _reads(read: Callable[[Row], Row], row: Row) -> bool:
@@ -111,43 +108,18 @@ def _reads(read: Callable[[Row], Row], row: Row) -> bool:
     return True
 
 
-def _own_columns(form: str) -> set[str]:
-    return {
-        "messages": {"messages", "tools"},
-        "sharegpt": {"conversations", "system", "tools"},
-        "alpaca": {"instruction", "input", "output", "system", "history"},
-        "prompt-completion": {"prompt", "completion"},
-        "text": {"text"},
-        "preference": {"prompt", "chosen", "rejected", "conversations", "instruction", "input", "system", "history"},
-        "kto": {"prompt", "completion", "label", "kto_tag", "messages"},
-    }[form]
-
-
-def _roles(rows: Sequence[Row], form: str) -> Counter[str]:
-    column = {"messages": "messages", "sharegpt": "conversations"}.get(form)
+def _roles(rows: Sequence[Row], form: Format) -> Counter[str]:
     found: Counter[str] = Counter()
-    if column:
+    if form.turns:
         for row in rows:
-            turns = row.get(column)
+            turns = row.get(form.turns)
             for turn in turns if isinstance(turns, list) else []:
                 if isinstance(turn, dict):
                     found[str(turn.get("role", turn.get("from", "none")))] += 1
     return found
 
 
-def _only_text(rows: Sequence[Row], columns: tuple[str, ...]) -> bool:
-    """Whether the text stands alone: a column of few values beside it is a label, and the rows are a table."""
-    return not any(_values(rows, name) for name in columns if name != "text")
-
-
-def _values(rows: Sequence[Row], name: str) -> int:
-    """How many different values a column has where it looks like a label; else 0."""
-    values = [row[name] for row in rows if isinstance(row.get(name), (str, int, bool))]
-    different = len(set(values))
-    return different if len(values) > 1 and 1 < different <= max(2, len(values) // 2) else 0
-
-
-def _table(rows: Sequence[Row], columns: tuple[str, ...]) -> Proposal:
+def _table(rows: Sequence[Row], columns: tuple[str, ...], broken: Sequence[str]) -> Proposal:
     evidence = [f"{len(rows):,} rows with {len(columns)} columns: {', '.join(columns[:12])}"]
     mapping: dict[str, str] = {}
     lower = {name.lower(): name for name in columns}
@@ -159,7 +131,7 @@ def _table(rows: Sequence[Row], columns: tuple[str, ...]) -> Proposal:
             f"{question!r} and {answer!r} look like questions and answers: as {mapped_kind(mapping)} only if you say so"
         )
     for name in columns:
-        count = _values(rows, name)
+        count = label_values(rows, name)
         if count and not mapping:
             evidence.append(f"{name!r} has {count} different values: it may be a label")
-    return Proposal("tabular", 1.0, tuple(evidence), mapping, columns=columns)
+    return Proposal("tabular", 1.0, (*evidence, *broken), mapping, columns=columns)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
 from llmops_tui.datasets.checks.base import CheckOptions
-from llmops_tui.datasets.checks.running import find_check
+from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
 from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms, replace_in_row, reveal_texts
 from llmops_tui.datasets.records import Row
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.privacy.recognising import KINDS
 from llmops_tui.privacy.replacing import mark
 
@@ -53,9 +55,10 @@ def fix(work: Work) -> Made:
     check = find_check(name)
     if not check.fix:
         raise InputRefusedError("no_fix", f"{check.title}: only a person can decide what to do")
-    hits = _found(work, name)
-    mender = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
-    made = work.rewrite(lambda number, row: mender.mend(row) if number in hits else row)
+    with PLUGINS.at_work(name, JobCancelledError) if is_plugin(check) else nullcontext():
+        hits = _found(work, name)
+        mender = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
+        made = work.rewrite(lambda number, row: mender.mend(row) if number in hits else row)
     return Made(made.columns, made.kind, f"{name}: {len(hits):,} rows")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
-from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
-from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
-from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.metrics.asking import Judge
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.running.asking import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.running.cache import AnswerCache
@@ -22,6 +22,7 @@ from llmops_tui.evaluation.running.contamination import overlap_of
 from llmops_tui.evaluation.running.manifest import manifest_of
 from llmops_tui.evaluation.running.rendering import TEXT, choices_request, render_all, request_of, sampling
 from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
+from llmops_tui.evaluation.running.scoring import score_one
 from llmops_tui.evaluation.running.summarising import case_scores, metrics_of, summarise
 from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
@@ -260,22 +261,8 @@ class _Runner:
     # ── scoring ──
 
     async def _score(self, case: Case, repeat: int, answer: Answer, asker: Asker, log: ResultLog) -> None:
-        scores = {m.called: await self._score_one(m, case, answer, asker) for m in metrics_of(case, self._metrics)}
+        scores = {m.called: await score_one(m, case, answer, asker) for m in metrics_of(case, self._metrics)}
         log.add(Result(case, repeat, answer, scores))
-
-    async def _score_one(self, metric: Metric, case: Case, answer: Answer, asker: Asker) -> Score:
-        if answer.error:
-            return Score(None, answer.error)
-        if metric.needs_expected and case.expected is None:
-            return Score(None, "nothing is expected of this case")
-        if not isinstance(metric, AskingMetric):
-            return metric.score(case, answer)
-        try:
-            return await metric.score_by_asking(case, answer, asker)
-        except LlmopsError as error:
-            if error.code == "model_gone":
-                raise
-            return Score(None, f"{metric.model} could not be asked: {error.message}")
 
     # ── progress ──
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, cast
 
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.records import JudgeFacts, Manifest
 from llmops_tui.evaluation.running.asking import engine_name
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
@@ -15,6 +17,9 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.workspace.files import sha256_text
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.engine_wire import SamplingRecord
 
 
 def manifest_of(
@@ -59,10 +64,12 @@ def manifest_of(
         "size_bytes": model.base.size_bytes,
         "engine": model.header.get("url") if remote else engine_name(options, model.base.path),
         "parallel": options.parallel,
-        "parameters": SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json"),
+        "parameters": cast(
+            "SamplingRecord", SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json")
+        ),
         "repeats": suite.repeats,
         "response_format_sha256": sha256_text(json.dumps(suite.response_format, sort_keys=True)),
         "raw": suite.raw,
-        "metrics": {m.called: sha256_text(m.model_dump_json(exclude={"prompt"})) for m in metrics},
+        "metrics": {m.called: fingerprint(m) for m in metrics},
         "judges": judges,
     }

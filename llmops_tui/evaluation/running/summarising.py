@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmops_tui.evaluation.metrics.base import Case, Metric, Score, Summary
-from llmops_tui.evaluation.metrics.registry import ALWAYS, make_metric
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
+from llmops_tui.evaluation.metrics.custom import at_work
+from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.records import Agreement, Figure, GapRecord, PairedFigure, RunSummary, VariationRecord
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.statistics.intervals import difference_interval, mean_interval
@@ -73,7 +75,16 @@ def case_scores(results: Sequence[Result], name: str) -> list[tuple[Case, float 
 
 
 def figure_of(metric: Metric, results: Sequence[Result]) -> Summary:
-    """A metric over results; cases of a group, and repeats of a case, are a cluster."""
+    """A metric over results; cases of a group, and repeats of a case, are a cluster.
+
+    Raises:
+        LlmopsError: ``plugin_failed``: the metric is one of a package, which could not make a figure.
+    """
+    with at_work(metric):
+        return _figure_of(metric, results)
+
+
+def _figure_of(metric: Metric, results: Sequence[Result]) -> Summary:
     name = metric.called
     if metric.whole_set:
         there = [r for r in results if name in r.scores]

@@ -13,14 +13,34 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.training.finish.tensors import Array
 
-# The families by the name in config.json, with llama.cpp's architecture.
-ARCHITECTURES = {
-    "llama": gguf.MODEL_ARCH.LLAMA, "mistral": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2,
-    "qwen3": gguf.MODEL_ARCH.QWEN3, "gemma": gguf.MODEL_ARCH.GEMMA, "gemma2": gguf.MODEL_ARCH.GEMMA2,
-    "gemma3_text": gguf.MODEL_ARCH.GEMMA3, "phi": gguf.MODEL_ARCH.PHI2, "phi3": gguf.MODEL_ARCH.PHI3,
-}  # fmt: skip
-_INTERLEAVED = {"llama", "mistral"}
-_NORM_PLUS_ONE = {"gemma", "gemma2", "gemma3_text"}
+
+@dataclass(frozen=True)
+class Layout:
+    """How the tensors of a family differ from llama.cpp's.
+
+    Attributes:
+        architecture: llama.cpp's architecture.
+        interleaved: whether rotated halves of a head become neighbouring pairs.
+        norm_plus_one: whether the weights of norms are kept less one, and the output layer is mostly the embedding.
+    """
+
+    architecture: gguf.MODEL_ARCH
+    interleaved: bool = False
+    norm_plus_one: bool = False
+
+
+# The families by the name in config.json: a new one is a line here.
+FAMILIES: dict[str, Layout] = {
+    "llama": Layout(gguf.MODEL_ARCH.LLAMA, interleaved=True),
+    "mistral": Layout(gguf.MODEL_ARCH.LLAMA, interleaved=True),
+    "qwen2": Layout(gguf.MODEL_ARCH.QWEN2),
+    "qwen3": Layout(gguf.MODEL_ARCH.QWEN3),
+    "gemma": Layout(gguf.MODEL_ARCH.GEMMA, norm_plus_one=True),
+    "gemma2": Layout(gguf.MODEL_ARCH.GEMMA2, norm_plus_one=True),
+    "gemma3_text": Layout(gguf.MODEL_ARCH.GEMMA3, norm_plus_one=True),
+    "phi": Layout(gguf.MODEL_ARCH.PHI2),
+    "phi3": Layout(gguf.MODEL_ARCH.PHI3),
+}
 _NORM = re.compile(r"norm\.weight$")
 _ADAPTER = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[A-Za-z0-9_]+)?\.weight$")
 
@@ -33,17 +53,22 @@ class Family:
     config: dict[str, Any]
 
     def __post_init__(self) -> None:
-        if self.name not in ARCHITECTURES:
+        if self.name not in FAMILIES:
             raise InputRefusedError(
                 "unknown_architecture",
                 f"models of the architecture {self.name!r} cannot be written as GGUF here",
-                f"Known: {', '.join(sorted(ARCHITECTURES))}.",
+                f"Known: {', '.join(sorted(FAMILIES))}.",
             )
+
+    @property
+    def layout(self) -> Layout:
+        """How its tensors differ."""
+        return FAMILIES[self.name]
 
     @property
     def architecture(self) -> gguf.MODEL_ARCH:
         """llama.cpp's architecture."""
-        return ARCHITECTURES[self.name]
+        return self.layout.architecture
 
     @property
     def layers(self) -> int:
@@ -75,7 +100,7 @@ class Family:
         Llama-like models rotate halves of each head in Hugging Face's form and neighbouring pairs in llama.cpp's, so the
         rows of their query and key projections are interleaved.
         """
-        if self.name not in _INTERLEAVED:
+        if not self.layout.interleaved:
             return value
         heads, key_heads = self.heads
         if ".q_proj" in name:
@@ -84,14 +109,14 @@ class Family:
 
     def value(self, name: str, value: Array) -> Array:
         """A tensor as llama.cpp wants it."""
-        if self.name in _NORM_PLUS_ONE and _NORM.search(name):
+        if self.layout.norm_plus_one and _NORM.search(name):
             # Gemma keeps the weight of a norm less one.
             return value + 1
         return self.rows(name, value)
 
     def left_out(self, name: str) -> bool:
         """Whether a tensor has no place: an output layer that is the embedding again, and buffers."""
-        tied = name == "lm_head.weight" and bool(self.config.get("tie_word_embeddings", self.name in _NORM_PLUS_ONE))
+        tied = name == "lm_head.weight" and bool(self.config.get("tie_word_embeddings", self.layout.norm_plus_one))
         return tied or name.endswith(("rotary_emb.inv_freq", "attn.bias", "masked_bias"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ def make(
     steps = recipe.steps(len(examples.train))
     options = _options(recipe, folder, steps, measured=bool(examples.held_out))
     train, held_out = list(examples.train), list(examples.held_out)
-    if recipe.method == "kto":
+    if recipe.facts.examples == "thumbs":
         random.Random(recipe.seed).shuffle(train)  # noqa: S311
         train, held_out = _with_others(train, recipe.batch.size), _with_others(held_out, recipe.batch.size)
     if recipe.method == "orpo":
@@ -153,16 +154,27 @@ def make(
 
 
 def _kind(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
-    if recipe.method in {"sft", "pretrain"}:
-        return SupervisedTrainer, SFTConfig(**options, max_length=None, packing=recipe.batch.packing)
-    options |= {"max_length": recipe.batch.max_length, "beta": recipe.beta}
-    if recipe.method == "dpo":
-        return PairTrainer, DPOConfig(**options)
-    if recipe.method == "kto":
-        return ThumbTrainer, KTOConfig(**options)
+    if recipe.facts.packs:
+        return _supervised(recipe, options)
+    return _PREFERENCES[recipe.method](options | {"max_length": recipe.batch.max_length, "beta": recipe.beta})
+
+
+def _supervised(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
+    return SupervisedTrainer, SFTConfig(**options, max_length=None, packing=recipe.batch.packing)
+
+
+def _odds_ratio(options: dict[str, Any]) -> tuple[type, Any]:
     from trl.experimental.orpo import ORPOConfig
 
     return _odds_ratio_trainer(), ORPOConfig(**options)
+
+
+# Trainer and configuration of each method that learns what is preferred; the others are supervised.
+_PREFERENCES: dict[str, Callable[[dict[str, Any]], tuple[type, Any]]] = {
+    "dpo": lambda options: (PairTrainer, DPOConfig(**options)),
+    "orpo": _odds_ratio,
+    "kto": lambda options: (ThumbTrainer, KTOConfig(**options)),
+}
 
 
 def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dict[str, Any]:
@@ -212,7 +224,7 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
 
 def _order(recipe: Recipe) -> str:
     """KTO's rows carry the answers of their neighbours, so they come in the order in which they were shuffled before."""
-    if recipe.method == "kto":
+    if recipe.facts.examples == "thumbs":
         return "sequential"
     return "group_by_length" if recipe.batch.group_by_length else "random"
 
