@@ -159,7 +159,7 @@ class AskingBack(Check):
     why = "The model would learn to ask instead of to answer."
     kinds = CONVERSATIONS
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """By their last character."""
         if answer_text(self.kind, row).rstrip().endswith("?"):
             self.hit(number, "the answer ends with a question mark")
@@ -304,11 +304,11 @@ assert (kind.__name__, config.loss_type) in {("PairTrainer", "ipo"), ("PairTrain
         "A model family",
         {},
         (
-            ("llmops_tui/training/finish/families.py", '    "phi3": Layout(gguf.MODEL_ARCH.PHI3),\n',
+            ("llmops_tui/training/export/families.py", '    "phi3": Layout(gguf.MODEL_ARCH.PHI3),\n',
              '    "starcoder2": Layout(gguf.MODEL_ARCH.STARCODER2),\n'),
         ),
         """
-from llmops_tui.training.finish.families import Family
+from llmops_tui.training.export.families import Family
 family = Family("starcoder2", {"num_hidden_layers": 2, "num_attention_heads": 4})
 assert family.tensor_name("model.layers.1.self_attn.q_proj.weight") == "blk.1.attn_q.weight"
 """,

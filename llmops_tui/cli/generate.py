@@ -15,8 +15,8 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json, text_of
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.constraints import Form
     from llmops_tui.inference.endpoints import Endpoint
-    from llmops_tui.inference.forms import Form
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.inference.wire import Timings
     from llmops_tui.prompts.records import Answered, AnswerTokens, Times
@@ -65,7 +65,7 @@ def generate(
     temperature: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
-    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer is held to.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer must follow.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to use beside the model.")] = None,
 ) -> None:
     """One answer from a model."""

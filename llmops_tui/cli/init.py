@@ -18,7 +18,9 @@ def init(
     fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: fetch its real model, 93 MB, first.")] = False,
     lost: Annotated[
         bool,
-        typer.Option("--replace-lost", help="Begin an empty book or journal where that of this workspace is gone."),
+        typer.Option(
+            "--replace-lost", help="Begin an empty catalog or event log where that of this workspace is gone."
+        ),
     ] = False,
 ) -> None:
     """Make a workspace, and fill it on request."""
@@ -40,7 +42,7 @@ def init(
         if real is None:
             session.say(missing_text(("init", "--sample"), session.options.workspace))
     else:
-        session.catalogue.read(lambda _book: None)
+        session.catalog.read(lambda _connection: None)
         facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
     session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
 

@@ -68,16 +68,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _call(session: Session, rest: list[str]) -> int:
-    """Call the command; what it reads and writes of a workspace is sealed at its end, however that is."""
+    """Call the command; what it reads and writes of a workspace is checksummed at its end, however that is."""
     try:
         app(rest, prog_name="llmops", obj=session)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE if stop.code is None else ExitCode.FAILED)
     finally:
         if session.used is not None:
-            from llmops_tui.workspace.seals import seal_at_end
+            from llmops_tui.workspace.checksums import record_checksums_at_end
 
-            seal_at_end(session.used)
+            record_checksums_at_end(session.used)
     return int(ExitCode.DONE)
 
 
@@ -85,9 +85,9 @@ def _explain(error: Exception, workspace: Workspace) -> LlmopsError:
     """What was refused, where nobody nearer to it said so."""
     if isinstance(error, OSError) and workspace.read_only:
         return read_only_error(workspace)
-    from llmops_tui.trouble import explained
+    from llmops_tui.system_errors import explain_system_error
 
-    return explained(error, str(workspace.root)) or unforeseen(error)
+    return explain_system_error(error, str(workspace.root)) or unforeseen(error)
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -22,8 +22,8 @@ from llmops_tui.workspace.layout import Workspace, find_workspace
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
-    from llmops_tui.workspace.catalogue import Catalogue
-    from llmops_tui.workspace.journal import Journal
+    from llmops_tui.workspace.catalog import Catalog
+    from llmops_tui.workspace.event_log import EventLog
 
 LIMIT = 50
 _TRACEBACK = "LLMOPS_TRACEBACK"
@@ -89,17 +89,17 @@ class Session:
         return self.used
 
     @property
-    def catalogue(self) -> Catalogue:
-        """The workspace's book; banners that wait in the workspace are told."""
-        from llmops_tui.workspace.catalogue import Catalogue
+    def catalog(self) -> Catalog:
+        """The workspace's catalog; banners that wait in the workspace are told."""
+        from llmops_tui.workspace.catalog import Catalog
         from llmops_tui.workspace.notices import read_notices
 
         workspace = self.workspace
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
-        if workspace.read_only and (waiting := self.journal.waiting()):
-            self.say(f"{waiting} requests that wait in the journal are not shown: the workspace can only be read")
-        return Catalogue(workspace)
+        if workspace.read_only and (waiting := self.event_log.waiting()):
+            self.say(f"{waiting} requests that wait in the event log are not shown: the workspace can only be read")
+        return Catalog(workspace)
 
     @cached_property
     def settings(self) -> Settings:
@@ -112,11 +112,11 @@ class Session:
         return settings
 
     @property
-    def journal(self) -> Journal:
-        """The workspace's journal."""
-        from llmops_tui.workspace.journal import Journal
+    def event_log(self) -> EventLog:
+        """The workspace's event log."""
+        from llmops_tui.workspace.event_log import EventLog
 
-        return Journal(self.workspace)
+        return EventLog(self.workspace)
 
     def emit(self, data: Any, human: Callable[[], str]) -> None:
         """Print the result: JSON where asked for, else the text that ``human`` makes."""

@@ -64,7 +64,7 @@ def check_encryption(certificate: Path | None, key: Path | None, *, address: boo
         InputRefusedError: one without the other, no address to encrypt, files that do not belong together, or a key
             that others can read.
     """
-    from llmops_tui.inference.server.doors import encryption
+    from llmops_tui.inference.server.listener import encryption
 
     if certificate is None and key is None:
         return "", ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.importing import import_now, preview, suggested_name
+from llmops_tui.datasets.import_job import import_now, preview, suggested_name
 from llmops_tui.datasets.records import answer_text, conversation, dump_json
 from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -18,7 +18,7 @@ from llmops_tui.evaluation.metrics.base import Case, MetricEntry
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.evaluation.variations import vary
-from llmops_tui.inference.templating import Variables
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.workspace.files import sha256_text
 
 # What a case written in a suite may have besides its variables.

@@ -1,6 +1,6 @@
-"""The summary of a run as the book keeps it, made whole: what another version did not write has no figure, and fails nobody.
+"""The summary of a run as the catalog keeps it, made whole: what another version did not write has no figure, and fails nobody.
 
-What has to be there is in :mod:`llmops_tui.workspace.kept_json`; whoever shows a summary may rely on the rest after this.
+What has to be there is in :mod:`llmops_tui.workspace.json_columns`; whoever shows a summary may rely on the rest after this.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from llmops_tui.evaluation.metrics.base import MetricEntry
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.foreign_text import JsonObject, parse_json, parse_yaml, text_of
 from llmops_tui.inference.engine_wire import SamplingRecord
-from llmops_tui.inference.templating import Variables
+from llmops_tui.inference.template_renderer import Variables
 
 _KEYS = re.compile(r"^(?:providers|tests|defaultTest|scenarios)\s*:", re.MULTILINE)
 _RUN_CODE = {"javascript", "python", "ruby", "webhook"}

@@ -21,7 +21,7 @@ import jinja2.parser
 import jinja2.sandbox
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.templating import Variables
+    from llmops_tui.inference.template_renderer import Variables
 
 MAX_OUTPUT = 1_000_000
 # A conversation may be as long as a request: how many tokens it has too many, or what is cut off, is told from its text.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from llmops_tui import native_log
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.tokenizing import Counted, Facts
+    from llmops_tui.inference.tokenizer import Counted, Facts
 
 # The ids of a text, and the bytes of each token in hexadecimal where they are asked for.
 _Encode = Callable[[str, bool, bool], tuple[list[int], list[str]]]

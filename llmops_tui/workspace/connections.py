@@ -2,7 +2,7 @@
 
 Python's connections are in a circle with their own caches, so one that is merely dropped lives until the collector comes by;
 and of one that is closed SQLite keeps the descriptor as long as another of the process is open, since closing that would
-drop the locks of all. So one for each thread and object that used a journal came to dozens, which grew.
+drop the locks of all. So one for each thread and object that used an event log came to dozens, which grew.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What was written and is not sealed yet: a note beside each file with the hash of what it is to be, made before it is.
+"""What was written and is not checksummed yet: a note beside each file with the hash of what it is to be, made before it is.
 
-A writer that is killed before it seals leaves a file that is as it was sealed or as a note says. Whoever seals next goes
-by the notes alone, so what somebody else wrote into that file since is nobody's to seal.
+A writer that is killed before it checksums leaves a file that is as it was checksummed or as a note says. Whoever checksums next goes
+by the notes alone, so what somebody else wrote into that file since is nobody's to checksum.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmops_tui.workspace.checksum_scope import NOTE, notes_in
 from llmops_tui.workspace.files import sha256_file, sha256_text, sync_folder, write_atomic
 from llmops_tui.workspace.locks import is_held, wait_lock
-from llmops_tui.workspace.sealed_names import NOTE, notes_in
 
 _GONE = "gone"
 _ALL = f"{NOTE}all"
@@ -100,7 +100,7 @@ def all_noted(folder: Path) -> bool:
 
 
 class Notes:
-    """The notes below a folder as they are before somebody seals, to be settled after."""
+    """The notes below a folder as they are before somebody checksums, to be settled after."""
 
     def __init__(self, root: Path) -> None:
         self._found: dict[Path, int] = {}
@@ -109,7 +109,7 @@ class Notes:
                 self._found[path] = path.lstat().st_ino
 
     def settle(self, kept: set[Path]) -> None:
-        """Take the notes away that were found, but for those of files that could not be sealed and those still being written."""
+        """Take the notes away that were found, but for those of files that could not be checksummed and those still being written."""
         unsealed = {path.with_name(_start(path.name)) for path in kept}
         for note, inode in self._found.items():
             start = note.with_name(note.name[: len(NOTE) + _NAME_DIGITS + 1])

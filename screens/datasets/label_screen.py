@@ -17,7 +17,7 @@ from llmops_tui.datasets.reports import AgreementRecord
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.record import record_content
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.shell import Shell
 from screens.widgets.modal import Modal
 
@@ -148,7 +148,7 @@ class LabelScreen(Modal[str | None]):
 
     def _correct(self, number: int, row: Row) -> dict[str, Any] | None:
         text = json.dumps(row, ensure_ascii=False, indent=2)
-        changed = outside_editor.edit_outside(self.app, text, f"row-{number}.json")
+        changed = external_editor.edit_outside(self.app, text, f"row-{number}.json")
         if changed is None:
             return None
         try:

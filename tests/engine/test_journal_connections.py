@@ -1,4 +1,4 @@
-"""How many connections to the journal there are, and that a copy of one that may only be read does not grow old."""
+"""How many connections to the event log there are, and that a copy of one that may only be read does not grow old."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.history import History
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from tests.waiting import wait_for
@@ -24,22 +24,22 @@ REQUEST: Event = {"started_at": 1.0, "model": "m", "output": "", "finish_reason"
 
 
 def descriptors(workspace: Workspace) -> int:
-    """How many descriptors of the journal and what is beside it are open."""
+    """How many descriptors of the event log and what is beside it are open."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found += str(descriptor.readlink()).startswith(str(workspace.journal))
+            found += str(descriptor.readlink()).startswith(str(workspace.event_log))
     return found
 
 
 def test_threads_that_come_and_go_leave_no_more_descriptors(workspace: Workspace) -> None:
-    journal = Journal(workspace)
-    journal.append("request", "run_1", REQUEST)
-    jobs = [JobStore(Journal(workspace)) for _ in range(3)]
+    event_log = EventLog(workspace)
+    event_log.append("request", "run_1", REQUEST)
+    jobs = [JobStore(EventLog(workspace)) for _ in range(3)]
 
     def come_and_go(count: int) -> int:
         for _ in range(count):
-            thread = threading.Thread(target=lambda: [journal.waiting(), *(store.all() for store in jobs)])
+            thread = threading.Thread(target=lambda: [event_log.waiting(), *(store.all() for store in jobs)])
             thread.start()
             thread.join()
         return descriptors(workspace)
@@ -54,64 +54,64 @@ def test_threads_that_come_and_go_leave_no_more_descriptors(workspace: Workspace
 
 
 def test_connections_are_closed_with_the_last_that_uses_them(workspace: Workspace) -> None:
-    journal = Journal(workspace)
-    journal.append("request", "run_1", REQUEST)
-    thread = threading.Thread(target=journal.waiting)
+    event_log = EventLog(workspace)
+    event_log.append("request", "run_1", REQUEST)
+    thread = threading.Thread(target=event_log.waiting)
     thread.start()
     thread.join()
     assert descriptors(workspace)
-    del journal, thread
+    del event_log, thread
     gc.collect()
     assert not descriptors(workspace)
 
 
 def test_what_a_thread_left_is_not_used_on_another_file(workspace: Workspace) -> None:
-    journal = Journal(workspace)
-    journal.append("request", "run_1", REQUEST)
+    event_log = EventLog(workspace)
+    event_log.append("request", "run_1", REQUEST)
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(journal.waiting).result() == 1
+        assert pool.submit(event_log.waiting).result() == 1
     moved = workspace.root.rename(workspace.root.with_name("moved"))
     shutil.copytree(moved, workspace.root)
-    with sqlite3.connect(workspace.journal) as writing:
+    with sqlite3.connect(workspace.event_log) as writing:
         writing.execute("DELETE FROM events")
     writing.close()
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(journal.waiting).result() == 0
+        assert pool.submit(event_log.waiting).result() == 0
 
 
 def test_a_thread_has_one_connection_however_many_objects_use_it(workspace: Workspace) -> None:
-    journal = Journal(workspace)
-    journal.append("request", "run_1", REQUEST)
-    others = [Journal(workspace) for _ in range(5)]
+    event_log = EventLog(workspace)
+    event_log.append("request", "run_1", REQUEST)
+    others = [EventLog(workspace) for _ in range(5)]
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(journal.waiting).result()
+        pool.submit(event_log.waiting).result()
         before = descriptors(workspace)
         for other in others:
             assert pool.submit(other.waiting).result() == 1
         assert descriptors(workspace) == before
         # Whoever is done with it takes it from nobody else.
-        connection = pool.submit(journal.connection).result()
+        connection = pool.submit(event_log.connection).result()
         pool.submit(others[0].close).result()
-        assert pool.submit(journal.connection).result() is connection
-        for each in (journal, *others):
+        assert pool.submit(event_log.connection).result() is connection
+        for each in (event_log, *others):
             pool.submit(each.close).result()
         assert descriptors(workspace) < before
 
 
 def test_a_transaction_is_not_ended_by_another_object_that_closes(workspace: Workspace) -> None:
-    journal = Journal(workspace)
-    with journal.transaction() as connection:
+    event_log = EventLog(workspace)
+    with event_log.transaction() as connection:
         connection.execute("INSERT INTO drafts (key, body, at) VALUES ('a', '{}', 0)")
-        beside = Journal(workspace)
+        beside = EventLog(workspace)
         assert beside.draft_keys() == {"a"}
         beside.close()
-    assert journal.draft_keys() == {"a"}
+    assert event_log.draft_keys() == {"a"}
 
 
 def test_workspaces_do_not_share_connections(workspace: Workspace) -> None:
     other = make_workspace(Workspace(workspace.root.with_name("other")))
-    Journal(workspace).append("request", "run_1", REQUEST)
-    assert Journal(other).waiting() == 0
+    EventLog(workspace).append("request", "run_1", REQUEST)
+    assert EventLog(other).waiting() == 0
 
 
 def read_only(monkeypatch: pytest.MonkeyPatch, *places: str) -> None:
@@ -119,16 +119,16 @@ def read_only(monkeypatch: pytest.MonkeyPatch, *places: str) -> None:
         monkeypatch.setattr(f"{place}.may_write_in", lambda _root: False)
 
 
-def test_a_journal_that_may_only_be_read_shows_what_its_owner_wrote_since(
+def test_a_event_log_that_may_only_be_read_shows_what_its_owner_wrote_since(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = Journal(workspace)
+    owner = EventLog(workspace)
     owner.append("request", "run_1", REQUEST)
     write = owner.connection()
     with monkeypatch.context() as patched:
         read_only(patched, "llmops_tui.workspace.known_folders")
         with ThreadPoolExecutor(1) as pool:
-            reader = Journal(workspace)
+            reader = EventLog(workspace)
             assert pool.submit(reader.waiting).result() == 1
             copy = pool.submit(reader.connection).result()
             write.execute("INSERT INTO events (key, kind, at, body, sha256) VALUES ('run_2', 'request', 0, '{}', '')")

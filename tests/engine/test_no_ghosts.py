@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import llmops_tui
-from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms
+from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.checkpoints import staging
-from llmops_tui.training.finish.merging import merge_safetensors
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.training.export.merge import merge_safetensors
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 
 ENGINE = Path(llmops_tui.__file__).parent
@@ -79,7 +79,7 @@ def test_a_vault_of_a_workspace_that_was_moved_away_makes_no_folder(tmp_path: Pa
 
 
 def test_a_merged_model_makes_no_folder_above_its_own(sample: Workspace, tmp_path: Path) -> None:
-    base = ModelRegistry(Catalogue(sample)).get("support-base-hf").path
+    base = ModelRegistry(Catalog(sample)).get("support-base-hf").path
     with pytest.raises(FileNotFoundError):
         merge_safetensors([], base, tmp_path / "gone" / "merged", lambda _share, _told: None)
     assert not (tmp_path / "gone").exists()

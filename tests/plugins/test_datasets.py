@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.datasets.checks.sets import ExactDuplicates
-from llmops_tui.datasets.exporting import export
+from llmops_tui.datasets.export_job import export
 from llmops_tui.datasets.formats.base import RowRefusedError
-from llmops_tui.datasets.formats.reading import reader
-from llmops_tui.datasets.formats.recognising import recognise
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.formats.detection import recognise
+from llmops_tui.datasets.formats.readers import reader
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.plugin_packages import put_example, put_package, use
@@ -83,7 +83,7 @@ class OtherKind(Format):
 
 class Falls(Check):
     id, title, why = "falls", "Falls", "It does."
-    def look(self, number, row):
+    def inspect(self, number, row):
         row.clear()
         if number == 1: raise IndexError(number)
 
@@ -125,10 +125,10 @@ def test_broken_ones_are_named_where_they_were_wanted_and_the_others_do_their_wo
     with pytest.raises(InputRefusedError, match="'poems' is no kind"):
         reader("other-kind")
 
-    store = DatasetStore(Catalogue(workspace))
+    store = DatasetStore(Catalog(workspace))
     source = write(tmp_path / "m.jsonl", [{"messages": [{"role": "user", "content": "HI"}]}] * 3)
     version = import_now(store, [source], "m", "messages")
-    from llmops_tui.datasets.checks.running import as_report, run_checks
+    from llmops_tui.datasets.checks.runner import as_report, run_checks
 
     report = as_report(version, run_checks(version))
     notes = {p["kind"]: p["note"] for p in report["problems"]}

@@ -12,15 +12,15 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.comparison import Pair
 from llmops_tui.evaluation.judges import find_judge
-from llmops_tui.evaluation.metrics.asking import Asking
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.custom import fingerprint
+from llmops_tui.evaluation.metrics.model_graded import Asking
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.pairwise import decide
 from llmops_tui.evaluation.reports import export
-from llmops_tui.evaluation.running.results import Result
-from llmops_tui.evaluation.running.scoring import score_one
-from llmops_tui.evaluation.running.summarising import figure_of
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.runner.scoring import score_one
+from llmops_tui.evaluation.runner.summary import figure_of
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace

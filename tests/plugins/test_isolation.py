@@ -102,7 +102,7 @@ def test_nothing_of_a_plugin_is_imported_for_what_does_not_ask_for_its_kind(
         "from llmops_tui.workspace.layout import Workspace\n"
         "screens.app.LlmopsApp(Workspace(Path(sys.argv[1])))\n"
         "from llmops_tui.evaluation.metrics.registry import make_metric\n"
-        "from llmops_tui.datasets.formats.reading import reader\n"
+        "from llmops_tui.datasets.formats.readers import reader\n"
         "make_metric('exact'); reader('sharegpt')\n"
         "assert 'llmops_example_plugin' not in sys.modules\n"
         "make_metric({'type': 'python', 'entry': 'vowels'})\n"
@@ -152,7 +152,7 @@ def test_broken_ones_are_told_by_the_list_and_by_doctor_and_the_rest_works(
     assert [p["name"] for p in llmops.run("plugin", "list", "--kind", "judges")["plugins"]] == ["shorter"]
     assert llmops.run("plugin", "list", "--kind", "toys", code=3)["error"]["code"] == "unknown_kind"
 
-    from llmops_tui.checkup import _plugins
+    from llmops_tui.doctor import _plugins
 
     found = _plugins(sample)
     assert [c.state for c in found] == ["warn"] * 4 + ["ok"]

@@ -11,7 +11,7 @@ import pytest
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.actions import SCREEN_KEYS
 from screens.jobs.jobs_pane import JobsPane
@@ -61,7 +61,7 @@ def test_each_screen_asks_for_what_it_can_show_itself() -> None:
 
 async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: OpenApp, sample: Workspace) -> None:
     for number in range(3):
-        Journal(sample).append(
+        EventLog(sample).append(
             "request",
             f"run_{number:08d}",
             {
@@ -84,8 +84,8 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await until(pilot, lambda: len(listed.lines) == 3)
         await pilot.press("down")
         await settle(pilot)
-        looked = listed.line
-        assert looked is not None
+        inspected = listed.line
+        assert inspected is not None
         shell.open_place(ModelPlace("support-base"))  # type: ignore[attr-defined]
         await until(pilot, lambda: shell.current_mode == "models")
         await settle(pilot)
@@ -93,7 +93,7 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: shell.current_mode == "traces")
         await settle(pilot)
-        assert shell.screen.place() == TracePlace(looked.id)  # type: ignore[attr-defined]
+        assert shell.screen.place() == TracePlace(inspected.id)  # type: ignore[attr-defined]
         await pilot.press("alt+left")
         await until(pilot, lambda: shell.current_mode == "playground")
         await settle(pilot)
@@ -125,7 +125,7 @@ async def test_what_one_goes_to_gets_the_cursor_on_a_screen_that_was_seen_before
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_no_processes(monkeypatch)
-    jobs = JobStore(Journal(sample))
+    jobs = JobStore(EventLog(sample))
     places = [JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3)]
     runs = [RunPlace(name) for name in pretend_runs(sample)]
     others = [ModelPlace("support-base"), ModelPlace("support-base-q4")]
@@ -217,7 +217,7 @@ async def test_back_pressed_before_a_screen_shows_what_it_was_asked_for_forgets_
 
 
 async def test_back_pressed_twice_at_once_goes_back_twice(open_app: OpenApp, sample: Workspace) -> None:
-    jobs = JobStore(Journal(sample))
+    jobs = JobStore(EventLog(sample))
     first, second, third = (JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3))
     async with open_app() as pilot:
         shell = pilot.app

@@ -10,8 +10,8 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.kept_summary import whole
 from llmops_tui.evaluation.store import Asked, EvalRun, EvalState
-from llmops_tui.workspace.kept_json import kept
-from screens.evaluation import drawing, views
+from llmops_tui.workspace.json_columns import kept
+from screens.evaluation import rendering, views
 from screens.evaluation.model import Opened
 
 FIGURE = {
@@ -54,14 +54,14 @@ def without_one(value: Any) -> Iterator[Any]:
 
 
 def drawn(summary: dict[str, Any]) -> str:
-    """What the screen shows of a run with that summary, as the book has it."""
+    """What the screen shows of a run with that summary, as the catalog has it."""
     read = whole(kept("evaluation_runs", "summary", "r", json.dumps(summary)))
     run = EvalRun("r", "s", 1, "j", Asked("p", "m"), {}, read, "", 0.0, 1.0, Path("/none"))
     opened = Opened(run, None, "judged", [])
     state = EvalState(run, None, "done")
     parts = [
-        drawing.run_line(state, baseline=False),
-        drawing.figures(opened, utf8=True),
+        rendering.run_line(state, baseline=False),
+        rendering.figures(opened, utf8=True),
         views.classes(opened, utf8=True),
         views.variations(opened),
     ]

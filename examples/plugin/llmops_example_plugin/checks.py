@@ -14,14 +14,14 @@ class Shouting(Check):
     why = "The model would learn to shout."
     fix = "write them in small letters"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Find the first."""
         for place, text in texts(self.kind, row):
             if len(text) > 3 and text.isupper():
                 self.hit(number, f"{place}: {text[:60]!r}")
                 return
 
-    def mend(self, row: Row) -> Row:
+    def repair(self, row: Row) -> Row:
         """Small letters, where a text has no others."""
-        mended: Row = map_texts(row, lambda text: text.lower() if text.isupper() else text)
-        return mended
+        repaired: Row = map_texts(row, lambda text: text.lower() if text.isupper() else text)
+        return repaired

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from llmops_tui.evaluation.reports import Report
-from llmops_tui.evaluation.running.results import Result
+from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.store import EvalRun
 
 

@@ -14,7 +14,7 @@ from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, bca, clustered_sums, mean_of, rows_of
 from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.templating import Variables
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 
 # Figures of a whole set, such as BLEU, are computed anew for each resample.

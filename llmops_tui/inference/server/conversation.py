@@ -8,11 +8,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from llmops_tui.inference.constraints import Form, ToolRecord
 from llmops_tui.inference.engine_wire import EngineInfo
-from llmops_tui.inference.forms import Form, ToolRecord
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.written_calls import parse_calls
-from llmops_tui.inference.templating import TemplateRenderer, Variables
+from llmops_tui.inference.server.tool_call_parser import parse_calls
+from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
 from llmops_tui.inference.wire import ChatMessage, ToolCall
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
@@ -134,7 +134,7 @@ class AnswerReader:
 
     Text is passed on at once unless it may be the beginning of a mark; a tool call is passed on when it is whole. What
     looks like a call and cannot be read as one stays content, but for one that breaks off after whole ones. Where there
-    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be held to one. ``required``
+    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be limited to one. ``required``
     says that the answer has to call a tool.
     """
 

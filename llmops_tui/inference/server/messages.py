@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import ConfigDict, Field, PlainValidator, field_validator, model_validator
 
-from llmops_tui.inference.forms import ToolRecord
+from llmops_tui.inference.constraints import ToolRecord
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
 from llmops_tui.inference.wire import ChatMessage
@@ -100,7 +100,7 @@ class _Function(Checked):
 
     description: Annotated[str, Field(max_length=100_000)] | None = None
     parameters: dict[str, Any] | None = None
-    # Arguments are held to the parameters either way.
+    # Arguments are constrained by the parameters either way.
     strict: bool | None = None
     # What it gives back, as transformers describes a function; templates show it to the model.
     return_: Annotated[Any, Field(alias="return")] = None

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from llmops_tui import __version__
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.schema_words import Schema
+from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.fields import Checked
 from llmops_tui.inference.server.responses import ResponsesRequest
