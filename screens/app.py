@@ -235,7 +235,7 @@ class LlmopsApp(Shell):
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:
-        if event.place == "standing":
+        if event.place == "trust":
             self.action_trust()
         elif (place := _STATUS_PLACES.get(event.place)) is not None:
             self.go_to_screen(place)

@@ -1,4 +1,4 @@
-"""What the evaluation commands share: how suites and runs are named."""
+"""Options shared by the evaluation commands: names of suites and runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from llmops_tui.cli.output import Session
 from llmops_tui.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvaluationStore, SuiteVersion
+    from llmops_tui.evaluation.run import SuiteVersion
+    from llmops_tui.evaluation.store import EvaluationStore
 
 SuiteName = Annotated[
     str,

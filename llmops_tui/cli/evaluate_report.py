@@ -1,4 +1,4 @@
-"""``llmops eval show``, ``compare`` and ``export``: what came of runs, as text and as files."""
+"""``llmops eval show``, ``compare`` and ``export``: results of runs, as text and as files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from llmops_tui.safe_text import safe_line
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.records import Costs, Figure, RunSummary, VariationRecord
+    from llmops_tui.evaluation.run import EvalState
     from llmops_tui.evaluation.runner.results import Result
-    from llmops_tui.evaluation.store import EvalState
     from llmops_tui.evaluation.suite import Suite
 
 _SHOWN = 60
@@ -129,7 +129,7 @@ def show(
     ] = False,
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
-    """One run: its figures, or with --failures its cases that went wrong."""
+    """Show the metrics of a run, or with --failures its failed cases."""
     from llmops_tui.evaluation.run_comparison import results_so_far
 
     session = session_of(context)
@@ -183,7 +183,7 @@ def compare(
     metric: Annotated[str, typer.Option(help="The metric that cases are ordered and slices are made by.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="So many regressed cases.")] = 20,
 ) -> None:
-    """Compare runs with a baseline on the cases that both have; exit 3 where they are not comparable."""
+    """Compare runs with a baseline on their common cases. Exit 3 if they are not comparable."""
     from llmops_tui.evaluation.run_comparison import compare_runs
 
     session = session_of(context)
@@ -270,7 +270,7 @@ def export(
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
 ) -> None:
-    """Write a run to a file; its suffix says how."""
+    """Write a run to a file; the suffix selects the format."""
     from llmops_tui.evaluation.reports import export as write
 
     session = session_of(context)
@@ -281,7 +281,7 @@ def export(
 
 
 def metrics(context: typer.Context) -> None:
-    """Every metric that a suite can name: what it measures, its settings, its source."""
+    """List the metrics with description, settings and source."""
     from llmops_tui.evaluation.metrics.custom import PLUGINS, Function
     from llmops_tui.evaluation.metrics.registry import METRICS
 

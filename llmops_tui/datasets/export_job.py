@@ -1,4 +1,4 @@
-"""Export: write a version in any format that can be imported, and read the file again to see that nothing was lost."""
+"""Export of a version to any importable format, verified by reading the file back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from llmops_tui.datasets.operations.base import hash_of
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.reports import ExportedRecord, ReadSettings
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sync_folder
 

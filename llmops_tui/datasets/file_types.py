@@ -14,7 +14,7 @@ from typing import IO, Any, ClassVar
 from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
 from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.plugins import Plugins, made_of, only_one

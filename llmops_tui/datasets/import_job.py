@@ -1,4 +1,4 @@
-"""Import: look at files and say what they seem to hold, then read them into a version as a job that can be resumed."""
+"""Import of files: a preview with the detected format, then a resumable job that writes a version."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSet
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
 from llmops_tui.datasets.sources.discovery import find_sources, read_batches
 from llmops_tui.datasets.sources.json_lines import parse_object
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
+from llmops_tui.datasets.store import DatasetStore, check_name
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobCancelledError, JobContext

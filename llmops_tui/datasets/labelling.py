@@ -1,4 +1,4 @@
-"""Labelling: who said what of which row, in which order rows are shown, how far people agree, and the version it makes."""
+"""Labelling: annotations per row, the order of rows, annotator agreement, and the labelled version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.reports import AgreementRecord
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id

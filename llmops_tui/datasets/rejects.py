@@ -1,4 +1,4 @@
-"""The records that an import rejected: a Parquet file beside the version, which is read when somebody looks."""
+"""The records that an import rejected, stored as a Parquet file with the version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.parts import sync_file
 from llmops_tui.datasets.sources.base import BATCH_BYTES, Reject
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.regular_files import kind_of_place
 from llmops_tui.workspace.catalog_file import connect_memory

@@ -1,11 +1,11 @@
-"""Whether two runs may be compared: what must be the same, what may differ, and what is to be known all the same."""
+"""Whether two runs are comparable: what must be equal, what may differ, and what is reported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_tui.evaluation.store import EvalRun
+from llmops_tui.evaluation.run import EvalRun
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
 _AXES = {

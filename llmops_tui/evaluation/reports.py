@@ -1,4 +1,4 @@
-"""Results in the forms of other programs: lm-eval's JSON, CSV, Parquet, Markdown, JUnit, and those of packages."""
+"""Results in formats of other programs: lm-eval JSON, CSV, Parquet, Markdown and JUnit, and those of plugins."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.gates import Ruling
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_so_far
 from llmops_tui.evaluation.runner.results import Result
-from llmops_tui.evaluation.store import EvalRun
 from llmops_tui.plugins import Plugins, made_of, only_one
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.bulk import insert_rows
@@ -74,9 +74,7 @@ def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> str
         LlmopsError: ``plugin_failed``: a package's form could not be made.
     """
     if run.summary is None:
-        raise InputRefusedError(
-            "run_unfinished", f"run {run.name} is not finished", "llmops eval resume goes on with it."
-        )
+        raise InputRefusedError("run_unfinished", f"run {run.name} is not finished", "llmops eval resume continues it.")
     form = _find_form(target.suffix)
     if not form:
         known = [*FORMS, *(report.suffix for report in PLUGINS.all().values())]

@@ -1,4 +1,4 @@
-"""Compare runs of a workspace by name, and hold them to the rules of their suite."""
+"""Comparison of runs by name, and checks against the rules of their suite."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from llmops_tui.evaluation.comparison import Comparison, compare
 from llmops_tui.evaluation.gates import Ruling, judge, parse_rule
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result, read_results
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.workspace.files import sha256_file
 
 
@@ -21,13 +22,11 @@ def results_of(run: EvalRun) -> list[Result]:
         InputRefusedError: it is not finished. LlmopsError: ``results_damaged``.
     """
     if run.summary is None:
-        raise InputRefusedError(
-            "run_unfinished", f"run {run.name} is not finished", "llmops eval resume goes on with it."
-        )
+        raise InputRefusedError("run_unfinished", f"run {run.name} is not finished", "llmops eval resume continues it.")
     if not run.results.is_file() or sha256_file(run.results) != run.results_sha256:
         raise LlmopsError(
             "results_damaged",
-            f"the results of {run.name} in {run.results} are missing, or are not those that were kept",
+            f"the results of {run.name} in {run.results} are missing or were changed",
             "Run the suite again: answers that are known are not asked again.",
         )
     return read_results(run.results)
@@ -107,6 +106,6 @@ def gate(store: EvaluationStore, run: str, baseline: str | None, rules: Sequence
         raise InputRefusedError("no_rules", f"suite {entry.suite_ref} has no rules", "Give some with --rule.")
     parsed = [parse_rule(rule) for rule in given]
     if entry.summary is None:
-        raise InputRefusedError("run_unfinished", f"run {run} is not finished", "llmops eval resume goes on with it.")
+        raise InputRefusedError("run_unfinished", f"run {run} is not finished", "llmops eval resume continues it.")
     comparison = compare_runs(store, baseline, run) if baseline else None
     return judge(parsed, entry.summary, comparison)

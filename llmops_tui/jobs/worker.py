@@ -1,4 +1,4 @@
-"""The process in which a job's own work is done."""
+"""The process that runs a job's function."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.moved_entries import MOVED
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.safe_text import safe_line
@@ -26,8 +27,6 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.written import noted_something
 
 _PROGRESS_SECONDS = 0.2
-# Where modules went that recorded jobs of earlier versions name, so that those can be resumed.
-_MOVED = {"llmops_tui.training.export.exporting": "llmops_tui.training.worker.export"}
 
 
 class JobCancelledError(Exception):
@@ -100,8 +99,7 @@ def run(workspace: Workspace, job_id: str) -> int:
 
 
 def _entry(name: str) -> Callable[..., Mapping[str, object]]:
-    module, _, function = name.partition(":")
-    module = _MOVED.get(module, module)
+    module, _, function = MOVED.get(name, name).partition(":")
     if not module.startswith("llmops_tui."):
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
     entry: Any = getattr(importlib.import_module(module), function, None)

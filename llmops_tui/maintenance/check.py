@@ -1,4 +1,4 @@
-"""Check a workspace: every file against its checksum, every row of the databases, every hash and reference in the catalog."""
+"""Integrity check of a workspace: checksums, database rows, hashes and references."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def check(workspace: Workspace, *, accept: bool = False, progress: Progress | No
             report.error(name, f"cannot be looked at: {type(error).__name__}: {error}"[:400])
     tell(1.0, "done")
     if accept or not report.errors:
-        report.count("files checksummed", record_checksums(workspace, again=accept, large=True))
+        report.count("checksums recorded", record_checksums(workspace, again=accept, large=True))
     return report

@@ -1,4 +1,4 @@
-"""Taking away: files and folders lose their names first, each in one step, and their bytes after, or all stay."""
+"""Atomic deletion: files are renamed away first, all or none, and their bytes deleted after."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def quarantined_files(paths: Sequence[Path]) -> Iterator[None]:
                 _move(path, bins)
             except OSError as error:
                 raise LlmopsError(
-                    "not_taken_away", f"{path} cannot be taken away: {error.strerror}; nothing was removed", _HINT
+                    "not_taken_away", f"{path} cannot be deleted: {error.strerror}; nothing was removed", _HINT
                 ) from error
         yield
     except BaseException as error:
@@ -87,6 +87,6 @@ def _put_back(bins: dict[Path, Path], why: BaseException) -> None:
     if stuck:
         raise LlmopsError(
             "not_put_back",
-            f"{why}; what was taken away by then cannot be put back: {'; '.join(stuck)}",
+            f"{why}; what was deleted by then cannot be restored: {'; '.join(stuck)}",
             "Move it back yourself, before llmops gc clears that folder away.",
         ) from why

@@ -1,4 +1,4 @@
-"""Erasing: what was deleted is also in no byte of the workspace's files any more."""
+"""Erasure: deleted data is removed from the bytes of the workspace's files, too."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def erase_answers(workspace: Workspace) -> None:
 
 
 def erase_deleted(workspace: Workspace) -> list[str]:
-    """Write the databases anew, and take away older copies of the catalog; returns the names of those copies.
+    """Rewrite the databases and delete older copies of the catalog; returns the names of those copies.
 
-    The caller holds the keeping lock.
+    The caller holds the maintenance lock.
 
-    What others have of it — backups, exports, datasets that were made of it — stays; see :mod:`llmops_tui.maintenance.external_copies`.
+    Copies elsewhere — backups, exports, datasets made of it — stay; see :mod:`llmops_tui.maintenance.external_copies`.
 
     Raises:
         LlmopsError: ``disk_full``; ``erasing_failed``: what was deleted is still in some pages; try again.
     """
-    # They are other files then, which no checksum can be compared with.
+    # They are other files then, and the old checksums do not apply.
     databases = [path for path in (workspace.event_log, workspace.root / ANSWERS) if path.exists()]
     forget_checksums(workspace, [workspace.catalog, *databases])
     Catalog(workspace).rewrite_catalog()
@@ -76,7 +76,7 @@ def _write_anew(path: Path) -> None:
             )
     except sqlite3.Error as error:
         raise LlmopsError(
-            "erasing_failed", f"{path} could not be written anew: {error}", "Close what uses it, and try again."
+            "erasing_failed", f"{path} could not be rewritten: {error}", "Close what uses it, and try again."
         ) from error
     finally:
         connection.close()

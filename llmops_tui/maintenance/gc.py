@@ -1,4 +1,4 @@
-"""Clearing away: what nothing refers to any more, with the reason for each, and only then, when told so, its removal."""
+"""Garbage collection: finds files that nothing refers to, with reasons, and deletes them on request."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def plan(
             unit=_DAY,
             leap=_LEAP_DAYS,
             proof=_PROOF_DAYS,
-            hint="Set the clock; where it is right and nothing was done here for so long: llmops gc --clock-is-right.",
+            hint="Set the clock; if it is right and the workspace was not used for so long: llmops gc --trust-clock.",
         )
     found = list(_leftovers(workspace, moment))
     unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * _DAY)]
@@ -197,7 +197,7 @@ def _refuse_younger_catalog(workspace: Workspace, removals: list[Removal]) -> No
     if older:
         raise InputRefusedError(
             "book_younger",
-            f"{older[0].what} was here before the catalog, which was begun anew: it may belong to one that was lost",
+            f"{older[0].what} was here before the catalog, which was created anew: it may belong to one that was lost",
             "Restore a backup (llmops restore FILE), or take it in again (data import, model add), or remove it yourself. "
             "Nothing was cleared away.",
         )

@@ -1,4 +1,4 @@
-"""Removing what the catalog holds itself: prompts and datasets; what depends on each is told first."""
+"""Removal of prompts and datasets; their dependents are reported first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.search import SearchIndex
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance

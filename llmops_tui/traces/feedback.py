@@ -1,4 +1,4 @@
-"""What people say of answers: thumbs, corrections, comments; and the verdicts of whoever goes through them."""
+"""Feedback on answers: thumbs, corrections, comments, and review verdicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmops_tui.workspace.events import FeedbackRecord
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.ingest import ingest
 
-# How long a crowd that says something at once is waited for, where the catalog has to be asked; and how long to fold what was said.
+# How long many clients at once wait where the catalog has to be asked; and how long ingesting their feedback may take.
 _CROWD_SECONDS = 60.0
 _INGEST_SECONDS = 0.5
 SCORES = {"up": 1, "down": -1}

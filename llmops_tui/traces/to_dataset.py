@@ -1,4 +1,4 @@
-"""Make a dataset version of traces: corrected and praised answers as conversations, or pairs of a better and a worse one."""
+"""Datasets from traces: corrected and upvoted answers as conversations or preference pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.parts import PartWriter
 from llmops_tui.datasets.privacy.replacement import replace_in_row
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.detection import KINDS
 from llmops_tui.privacy.replacement import mark

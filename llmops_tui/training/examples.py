@@ -1,4 +1,4 @@
-"""From dataset rows to what a trainer is fed: token ids, and which of them are learned from."""
+"""Training examples from dataset rows: token ids, and which tokens are in the loss."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from llmops_tui.datasets.records import Row, as_messages
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText, TokenView
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.methods import METHODS
 from llmops_tui.training.recipe import Recipe

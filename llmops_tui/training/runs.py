@@ -1,4 +1,4 @@
-"""The training runs of a workspace: recipes by version, runs with their jobs, and what was measured of them."""
+"""The training runs of a workspace: recipes by version, runs with their jobs and results."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class RunStore:
         if trouble := model.trouble:
             raise InputRefusedError(
                 "model_missing",
-                f"the files of {model.name!r} in {model.path} are not those it was registered with: {trouble}",
+                f"the files of {model.name!r} in {model.path} have changed since it was registered: {trouble}",
                 f"llmops model verify {model.name}",
             )
         return model

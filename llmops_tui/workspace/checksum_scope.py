@@ -1,4 +1,4 @@
-"""Which files of a workspace are checksummed, of what kind they are, and which are links."""
+"""Which files of a workspace have checksums, of what kind they are, and which are links."""
 
 from __future__ import annotations
 

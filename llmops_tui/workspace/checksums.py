@@ -1,8 +1,8 @@
-"""Checksums: the hash of every file of a workspace as it was left, so that a bit that flips later is found and named.
+"""Checksums of every file of a workspace as it was left, so that later bit rot is found and named.
 
-DuckDB has checksums of its own, but only for what is read; SQLite, logs and JSON have none. Each process that wrote
-checksums what it leaves behind when it ends. A checksum is of a moment: files that only grow keep their checksummed beginning, and
-the databases count their writes, so what was changed since by us is told from what was changed by nobody.
+DuckDB has checksums of its own, but only for what is read; SQLite, logs and JSON have none. A process that
+wrote files records their checksums when it ends. A checksum is of a moment: of a file that only grows, the part that was there
+is compared; the databases count their writes, so a change by llmops is told from damage. The file is named seals.json.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class FileChecksum:
     writes: int | None = None
 
     def as_json(self) -> list[Any]:
-        """As the file of checksums keeps it."""
+        """As the file of checksums has it."""
         return [self.size, self.mtime_ns, self.inode, "".join(self.chunks), self.writes]
 
     @classmethod
     def from_json(cls, raw: list[Any]) -> FileChecksum:
-        """A checksum that was kept."""
+        """A recorded checksum."""
         size, mtime_ns, inode, joined, writes = raw
         return cls(size, mtime_ns, inode, tuple(joined[i : i + 16] for i in range(0, len(joined), 16)), writes)
 
@@ -72,7 +72,7 @@ class Checksums:
 
 
 def maintenance_lock(workspace: Workspace) -> Path:
-    """The lock of whoever checksums, backs up, restores or clears away."""
+    """The lock of a process that records checksums, backs up, restores or collects garbage."""
     return workspace.root / "keeping.lock"
 
 
@@ -97,7 +97,7 @@ def load(workspace: Workspace) -> Checksums:
 
 
 def record_checksums(workspace: Workspace, *, again: bool = False, large: bool = False) -> int:
-    """Checksum what changed since the last checksum; returns how many files. ``again`` checksums everything anew.
+    """Record the checksums of files that changed since the last time; returns how many. ``again`` records all of them.
 
     Files above :data:`LARGE` are left out unless ``large`` is asked for. A file that is just being written is left for
     whoever writes it. Does nothing where another process checksums.
@@ -197,7 +197,7 @@ def _folders_at_work(workspace: Workspace) -> tuple[str, ...]:
 
 
 def forget(workspace: Workspace, paths: Iterable[Path]) -> None:
-    """Forget the checksums of files, and of all in folders, that are about to be taken away; the caller holds the keeping lock."""
+    """Drop the checksums of files, and of folders' files, that are about to be deleted; the caller holds the maintenance lock."""
     known = load(workspace)
     going = tuple(
         place.as_posix() for path in paths if (place := workspace.place_of(path.parent / path.name)) is not None
@@ -338,7 +338,7 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def record_checksums_at_end(workspace: Workspace) -> None:
-    """Checksum when a process ends; what cannot be checksummed now is checksummed by the next."""
+    """Record checksums when a process ends; what cannot be hashed now is left to the next process."""
     with contextlib.suppress(OSError, sqlite3.Error):
         record_checksums(workspace)
 

@@ -1,7 +1,7 @@
-"""What was written and is not checksummed yet: a note beside each file with the hash of what it is to be, made before it is.
+"""Notes on files that are written but have no checksum yet: the hash of the content to come, recorded before the write.
 
-A writer that is killed before it checksums leaves a file that is as it was checksummed or as a note says. Whoever checksums next goes
-by the notes alone, so what somebody else wrote into that file since is nobody's to checksum.
+If a writer is killed before the checksum is recorded, the file matches either its old checksum or a note. The next process
+that records checksums accepts only these two, so later edits by others are never taken for our own.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Notes:
                 self._found[path] = path.lstat().st_ino
 
     def settle(self, kept: set[Path]) -> None:
-        """Take the notes away that were found, but for those of files that could not be checksummed and those still being written."""
+        """Remove the notes that were found, except those of files without a checksum yet and of files still being written."""
         unsealed = {path.with_name(_start(path.name)) for path in kept}
         for note, inode in self._found.items():
             start = note.with_name(note.name[: len(NOTE) + _NAME_DIGITS + 1])

@@ -1,4 +1,4 @@
-"""What an import rejected: each record with its line, the reason, and its bytes."""
+"""Records that an import rejected: each with its line, reason and bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.sources.base import Reject
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 
 class RejectsScreen(Modal[None]):

@@ -1,4 +1,4 @@
-"""The datasets screen: what there is, a window on its rows, the record under the cursor, and what may be wrong."""
+"""The datasets screen: lists, the rows of the open version, the current record, and problems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import ImportArguments
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
     from screens.services import Services
     from screens.terminal import TerminalProfile
     from screens.widgets.panel import Panel

@@ -1,10 +1,10 @@
-"""Show what the import of a version rejected."""
+"""Show the records that the import of a version rejected."""
 
 from __future__ import annotations
 
 import asyncio
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.rejects_screen import RejectsScreen
 from screens.shell.shell import Shell
 

@@ -1,4 +1,4 @@
-"""The versions of the open dataset, and what can be done with the open one."""
+"""The versions of the open dataset, and the actions on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.widgets import OptionList
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets import rendering
 from screens.datasets.compare_versions import compare_versions
 from screens.shell.pane import Pane

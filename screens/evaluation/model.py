@@ -1,4 +1,4 @@
-"""What the evaluation screen shows, read in a thread: suites, runs, and the results of one run or of two."""
+"""The view model of the evaluation screen, read in a thread: suites, runs, and results."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison, Pair
+    from llmops_tui.evaluation.run import EvalRun, EvalState
     from llmops_tui.evaluation.runner.results import Result
-    from llmops_tui.evaluation.store import EvalRun, EvalState
     from llmops_tui.evaluation.suite import Suite
     from screens.services import Services
 

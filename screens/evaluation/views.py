@@ -1,4 +1,4 @@
-"""The further views of a run or a comparison: slices, classes, variations, quality against cost, what was run, a gate."""
+"""Further views of a run or a comparison: slices, classes, variations, quality and cost, manifest, gate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.gates import Ruling
     from llmops_tui.evaluation.records import Facts
-    from llmops_tui.evaluation.store import EvalRun
+    from llmops_tui.evaluation.run import EvalRun
     from screens.evaluation.model import Opened
 
 

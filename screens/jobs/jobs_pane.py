@@ -1,4 +1,4 @@
-"""The list of jobs, and what can be done with the one under the cursor."""
+"""The list of jobs, and the actions on the selected one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class JobsPane(Pane):
             title="Jobs",
             jump_key="j",
             id="jobs-list",
-            help_text="The newest first. x cancels, r starts again, D deletes.",
+            help_text="Newest first. x cancels, r resumes, D deletes.",
         )
         self.jobs: list[Job] = []
         self._drawn: list[Job] = []

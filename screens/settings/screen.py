@@ -1,4 +1,4 @@
-"""The settings screen: a form made from the settings, where they are kept, and what the terminal can do."""
+"""The settings screen: a form, the settings file, and the terminal's capabilities."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SettingsScreen(BaseScreen):
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
         register_plugin_themes(self.app)
-        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row a setting. Ctrl+s saves."):
+        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row per setting. Ctrl+s saves."):
             yield ModelForm(
                 self.services.settings,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},

@@ -1,4 +1,4 @@
-"""Feeds the status line from the recorder, which looks at the machine, the servers and the jobs each second."""
+"""Feeds the status line from the recorder once a second."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class StatusFeed:
         if gpu is not None and gpu.memory_used is not None and gpu.memory_total:
             memory = f"{gpu.memory_used / 1e9:.0f}/{gpu.memory_total / 1e9:.0f}G"
         return {
-            "standing": workspace_status(self._app.services.workspace),
+            "workspace_status": workspace_status(self._app.services.workspace),
             "cpu": self._cpu.add(moment.host.cpu),
             "gpu": self._gpu.add(gpu.utilisation if gpu else None),
             "gpu_memory": memory,

@@ -12,6 +12,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.jobs import worker
 from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.moved_entries import MOVED
 from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
 from llmops_tui.jobs.worker import _entry
@@ -78,8 +79,9 @@ def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:
     assert "not a part of llmops" in failed.cause
 
 
-def test_a_job_recorded_before_its_module_moved_can_be_resumed() -> None:
-    assert _entry("llmops_tui.training.export.exporting:export") is _entry("llmops_tui.training.worker.export:export")
+@pytest.mark.parametrize("recorded", MOVED)
+def test_a_job_recorded_before_its_module_moved_can_be_resumed(recorded: str) -> None:
+    assert _entry(recorded) is _entry(MOVED[recorded])
 
 
 def test_a_cancelled_job_ends_and_can_be_resumed(launcher: JobLauncher, endless: Job) -> None:

@@ -18,10 +18,11 @@ from llmops_tui.evaluation.metrics.model_graded import Asking
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.pairwise import decide
 from llmops_tui.evaluation.reports import export
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.scoring import score_one
 from llmops_tui.evaluation.runner.summary import figure_of
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.kept_summary import whole
-from llmops_tui.evaluation.store import Asked, EvalRun, EvalState
+from llmops_tui.evaluation.run import Asked, EvalRun, EvalState
 from llmops_tui.workspace.json_columns import kept
 from screens.evaluation import rendering, views
 from screens.evaluation.model import Opened

@@ -59,7 +59,7 @@ async def test_every_screen_says_it_and_the_words_change_it(
         helpful = ModelRegistry(Catalog(foreign)).get("helpful")
         for name in SCREEN_KEYS.values():
             await pilot.app.switch_mode(name)
-            await until(pilot, lambda: shown(pilot, "standing") == "⚠ untrusted")
+            await until(pilot, lambda: shown(pilot, "trust") == "⚠ untrusted")
         told = await asked(pilot)
         assert "helpful sends what it is asked to https://maker.example, with the key in AWS_SECRET_ACCESS_KEY" in told
         assert "the alert planted runs: touch /nowhere/planted" in told
@@ -74,13 +74,13 @@ async def test_every_screen_says_it_and_the_words_change_it(
         await pilot.press("end", *["backspace"] * 3, *"trust", "enter")
         await until(pilot, lambda: "is trusted now" in notices(pilot))
         assert "put aside as api-key.before-trust" in notices(pilot)
-        assert shown(pilot, "standing") == ""
+        assert shown(pilot, "trust") == ""
         assert open_remote(foreign, helpful).key == "of the victim"
         assert may_run(foreign.alert_rules)
         assert "trusted already" in await asked(pilot)
         await pilot.press(*"withdraw", "enter")
         await until(pilot, lambda: "not trusted any more" in notices(pilot))
-        assert shown(pilot, "standing") == "⚠ untrusted"
+        assert shown(pilot, "trust") == "⚠ untrusted"
         assert untrusted_reason(foreign)
 
 
@@ -91,12 +91,12 @@ async def test_what_changed_while_it_was_read_is_not_agreed_to(open_app: OpenApp
         await pilot.press(*"trust", "enter")
         await until(pilot, lambda: "changed meanwhile" in notices(pilot))
         assert untrusted_reason(foreign)
-        assert shown(pilot, "standing") == "⚠ untrusted"
+        assert shown(pilot, "trust") == "⚠ untrusted"
 
 
 async def test_escape_and_a_key_of_a_trusted_workspace_change_nothing(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
-        assert shown(pilot, "standing") == ""
+        assert shown(pilot, "trust") == ""
         await asked(pilot)
         await pilot.press(*"trust", "enter")
         await pilot.pause()
@@ -109,12 +109,12 @@ async def test_escape_and_a_key_of_a_trusted_workspace_change_nothing(open_app: 
 
 async def test_it_is_trusted_elsewhere_and_seen_here(open_app: OpenApp, foreign: Workspace) -> None:
     async with open_app() as pilot:
-        assert shown(pilot, "standing") == "⚠ untrusted"
-        await pilot.click("#status-standing")
+        assert shown(pilot, "trust") == "⚠ untrusted"
+        await pilot.click("#status-trust")
         await until(pilot, lambda: isinstance(pilot.app.screen, TrustDialog))
         await pilot.press("escape")
         trust(foreign)
-        await until(pilot, lambda: shown(pilot, "standing") == "")
+        await until(pilot, lambda: shown(pilot, "trust") == "")
 
 
 def test_what_is_said_of_a_workspace(foreign: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ async def test_what_matters_is_not_pushed_out(open_app: OpenApp, width: int, mon
         for status in (FULL, replace(FULL, workspace="ws", model="support-base"), replace(FULL, workspace_status="")):
             pilot.app.show_status(status)  # type: ignore[attr-defined]
             await settle(pilot)
-            assert shown(pilot, "standing") == (f"⚠ {status.workspace_status}" if status.workspace_status else "")
+            assert shown(pilot, "trust") == (f"⚠ {status.workspace_status}" if status.workspace_status else "")
             parts = [part for part in screen.query_one(StatusLine).query(StatusPart) if part.display]
             for part in parts:
                 assert part.region.right <= width

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmops_tui.datasets.file_types import Exporter
 from llmops_tui.datasets.records import Row, content_text, conversation
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 
 
 class Dialog(Exporter):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from llmops_tui.evaluation.reports import Report
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
-from llmops_tui.evaluation.store import EvalRun
 
 
 class Html(Report):

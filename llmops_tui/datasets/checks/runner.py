@@ -1,4 +1,4 @@
-"""Run checks over a version: all of them in one pass, whole or on a sample; those of packages fail by themselves."""
+"""Run the checks over a version in one pass, on all rows or a sample; a plugin's check fails on its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from llmops_tui.datasets.overlap import Overlap, find_overlap
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import Row, map_texts
 from llmops_tui.datasets.reports import Checked, CheckReport, Example, Problem
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, LlmopsError
 
 _KEPT_ROWS = 5000

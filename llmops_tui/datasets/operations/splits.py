@@ -1,4 +1,4 @@
-"""Split a dataset: by seed, with the same share of each label in each part, and no duplicate on both sides."""
+"""Seeded, stratified splits of a dataset, with no duplicate in two parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from llmops_tui.datasets.operations.base import Made, Work, apply
 from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.records import dump_json, question_text, whole_text
 from llmops_tui.datasets.reports import SplitOptions, SplitParameters, SplitRecord
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, check_name
+from llmops_tui.datasets.store import DatasetStore, check_name
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 
 

@@ -1,4 +1,4 @@
-"""Metrics that installed packages bring: functions, and subclasses of Metric."""
+"""Metrics of installed packages: functions, and subclasses of Metric."""
 
 from __future__ import annotations
 

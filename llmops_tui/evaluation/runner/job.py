@@ -1,4 +1,4 @@
-"""The evaluation job: asks every case of every run, scores it, and keeps what came of it; goes on where it was killed."""
+"""The evaluation job: runs and scores every case of every run; resumable after a kill."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, RunFigures
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.manifest import manifest_of
@@ -25,7 +26,7 @@ from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import score_one
 from llmops_tui.evaluation.runner.summary import case_scores, metrics_of, summarise
 from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from

@@ -1,4 +1,4 @@
-"""Everything that a run's figures depend on, as hashes: what makes two runs comparable, or not."""
+"""The manifest of a run: hashes of everything that its figures depend on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric, Judge
 from llmops_tui.evaluation.records import JudgeFacts, Manifest
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.model_calls import engine_name
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters

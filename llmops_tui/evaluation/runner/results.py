@@ -1,4 +1,4 @@
-"""The results of a run: one JSON line for each answer, appended as it comes; a torn last line is normal."""
+"""The results of a run: one appended JSON line per answer; an incomplete last line is expected."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class ResultLog:
             raise LlmopsError(
                 "results_failed",
                 f"cannot write {self.path}: {error.strerror}",
-                "What was answered is kept; llmops eval resume goes on once there is space.",
+                "Answers so far are kept; llmops eval resume continues once there is space.",
             ) from error
 
     def sync(self) -> None:
