@@ -12,7 +12,8 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.datasets.version import DatasetVersion
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.supervisor import ServerSupervisor

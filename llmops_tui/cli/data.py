@@ -16,7 +16,8 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 if TYPE_CHECKING:
     from llmops_tui.datasets.importing import Preview
     from llmops_tui.datasets.reports import ImportedRecord
-    from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.datasets.version import DatasetVersion
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, rich_markup_mode=None)
 data_look.add_to(app)

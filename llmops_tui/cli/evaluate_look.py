@@ -15,8 +15,8 @@ from llmops_tui.safe_text import safe_line
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.records import Costs, Figure, RunSummary, VariationRecord
+    from llmops_tui.evaluation.run import EvalState
     from llmops_tui.evaluation.running.results import Result
-    from llmops_tui.evaluation.store import EvalState
     from llmops_tui.evaluation.suite import Suite
 
 _SHOWN = 60

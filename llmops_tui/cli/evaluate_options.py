@@ -11,7 +11,8 @@ from llmops_tui.cli.output import Session
 from llmops_tui.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvaluationStore, SuiteVersion
+    from llmops_tui.evaluation.run import SuiteVersion
+    from llmops_tui.evaluation.store import EvaluationStore
 
 SuiteName = Annotated[
     str,

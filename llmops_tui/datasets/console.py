@@ -15,7 +15,8 @@ from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.records import ROW
 from llmops_tui.datasets.sources.typed import plain
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
+from llmops_tui.datasets.store import DatasetStore, check_name
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import QUERY_SECONDS, check_select, limited, lock, open_sandbox, quote_name
 

@@ -21,7 +21,8 @@ from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
 from llmops_tui.datasets.reports import ExportedRecord
 from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text

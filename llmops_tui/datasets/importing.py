@@ -24,7 +24,8 @@ from llmops_tui.datasets.reports import ImportArguments, ImportedRecord
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
 from llmops_tui.datasets.sources.finding import find_sources, read_batches
 from llmops_tui.datasets.sources.json_lines import parse_object
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe, check_name
+from llmops_tui.datasets.store import DatasetStore, check_name
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobCancelledError, JobContext

@@ -28,8 +28,8 @@ from llmops_tui.datasets.profile_record import (
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Row, content_text, conversation, whole_text
 from llmops_tui.datasets.reports import Profiled
-from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name
 

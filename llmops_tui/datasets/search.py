@@ -8,7 +8,7 @@ from pathlib import Path
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import Indexed
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import make_folder_within
 

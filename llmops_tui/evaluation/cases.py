@@ -12,7 +12,8 @@ from typing import Any
 
 from llmops_tui.datasets.importing import import_now, preview, suggested_name
 from llmops_tui.datasets.records import answer_text, conversation, dump_json
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Case
 from llmops_tui.evaluation.paths import value_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_tui.evaluation.store import EvalRun
+from llmops_tui.evaluation.run import EvalRun
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
 _AXES = {

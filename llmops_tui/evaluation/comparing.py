@@ -9,8 +9,9 @@ from llmops_tui.evaluation.comparison import Comparison, compare
 from llmops_tui.evaluation.gates import Ruling, judge, parse_rule
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.running.results import Result, read_results
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.workspace.files import sha256_file
 
 

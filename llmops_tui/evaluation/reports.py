@@ -14,8 +14,8 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.comparing import results_so_far
 from llmops_tui.evaluation.gates import Ruling
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.running.results import Result
-from llmops_tui.evaluation.store import EvalRun
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.bulk import insert_rows
 from llmops_tui.workspace.files import sha256_text, write_atomic

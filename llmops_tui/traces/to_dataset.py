@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.parts import PartWriter
 from llmops_tui.datasets.privacy.replacing import replace_in_row
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.recognising import KINDS
 from llmops_tui.privacy.replacing import mark

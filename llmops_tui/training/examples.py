@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.datasets.records import Row, as_messages
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText, TokenView
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.recipe import KINDS, Recipe
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.tokens import ModelText, TokenView
-from llmops_tui.errors import InputRefusedError, sentences
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.hardware import memory as devices
-from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
@@ -21,16 +17,13 @@ from llmops_tui.training import turns
 from llmops_tui.training.examples import Examples, Report, sources
 from llmops_tui.training.finish.serving import serving_model
 from llmops_tui.training.memory import (
-    Fit,
     Shape,
-    TrainingMemory,
-    estimate,
-    nearest_that_fits,
     shape_of,
-    trainable_parameters,
 )
+from llmops_tui.training.preflight_findings import Finding
+from llmops_tui.training.preflight_memory import Room, disk_findings, disk_needed, look_at_room, room_findings
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.records import DataFacts, Difference, FindingRecord
+from llmops_tui.training.records import DataFacts, Difference
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
@@ -41,16 +34,6 @@ _SHOWN_TOKENS = 400
 _COMPARED = 50
 # Marks of a template that must be tokens of their own.
 _MARK = re.compile(r"<\|[A-Za-z0-9_ ]+\|>|\[/?INST\]|<(?:start|end)_of_turn>")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something to know before a run: an error stops it, a warning asks, an information is only told."""
-
-    level: str
-    code: str
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -230,68 +213,6 @@ def look_at_parity(parity: Parity | None) -> list[Finding]:
 
 
 @dataclass(frozen=True)
-class Room:
-    """The device and whether a run fits there now."""
-
-    device: str
-    needed: TrainingMemory
-    available: int
-    total: int
-    nearest: Fit | None
-    measured_runs: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether it does."""
-        return self.needed.total <= self.available
-
-
-def look_at_room(recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int]) -> Room:
-    """How much memory a run needs beside what there is."""
-    device = turns.training_device()
-    gpu = device != devices.HOST
-    factor, runs = calibration
-    total, available, _ = ledger().look(device)
-    needed = estimate(shape, recipe, longest, gpu=gpu, factor=factor)
-    nearest = (
-        None
-        if needed.total <= available
-        else nearest_that_fits(shape, recipe, longest, available, gpu=gpu, factor=factor)
-    )
-    return Room(device, needed, available, total, nearest, runs)
-
-
-def room_findings(room: Room) -> list[Finding]:
-    """What is to be said about memory, and who has the device."""
-    found = []
-    if not room.fits:
-        hint = "No change of batch, length or quantization is enough: choose a smaller base."
-        if room.nearest is not None:
-            changes = ", ".join(f"{k}: {v}" for k, v in room.nearest.changes.items())
-            hint = f"This would fit, with {room.nearest.memory.total / 1e9:.1f} GB: {changes}."
-        found.append(
-            Finding(
-                "error",
-                "memory",
-                f"it needs about {room.needed.total / 1e9:.1f} GB of {room.device} memory and "
-                f"{room.available / 1e9:.1f} GB are free",
-                hint,
-            )
-        )
-    holder = turns.holder_of(room.device)
-    if holder:
-        found.append(
-            Finding(
-                "info",
-                "queue",
-                f"{holder} trains on {room.device} now; this run would wait for it",
-                "--beside does not wait.",
-            )
-        )
-    return found
-
-
-@dataclass(frozen=True)
 class Looked:
     """All that was looked at without training a step.
 
@@ -351,30 +272,6 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
     return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}
 
 
-def disk_needed(recipe: Recipe, shape: Shape, steps: int) -> int:
-    """Bytes that a run writes at the most: checkpoints with adapter and optimizer, and the adapter at the end."""
-    trainable = trainable_parameters(shape, recipe)
-    # The adapter in 32 bits, and AdamW's two moments.
-    checkpoint = trainable * 4 * 3 + 20_000_000
-    kept = min(recipe.checkpoints.keep + 2, max(1, steps))
-    return kept * checkpoint + trainable * 8
-
-
-def disk_findings(needed: int, folder: Any) -> list[Finding]:
-    """What is to be said about the disk."""
-    free = shutil.disk_usage(folder).free
-    if needed < free:
-        return []
-    return [
-        Finding(
-            "error",
-            "disk",
-            f"checkpoints need about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}",
-            "Free some, or lower checkpoints.keep.",
-        )
-    ]
-
-
 def data_facts(report: Report, examples: Examples) -> DataFacts:
     """The figures of the data, for JSON and the screen."""
     lengths = sorted(report.lengths)
@@ -412,20 +309,3 @@ def shown_tokens(views: list[TokenView]) -> list[list[tuple[str, str]]]:
                 parts.append((token.text, token.state))
         shown.append(parts)
     return shown
-
-
-def refuse(findings: list[Finding]) -> None:
-    """Stop where something is an error.
-
-    Raises:
-        InputRefusedError: ``preflight``, with all errors.
-    """
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors:
-        raise InputRefusedError("preflight", "; ".join(e.message for e in errors), sentences(*(e.hint for e in errors)))
-
-
-def as_dicts(findings: list[Finding]) -> list[FindingRecord]:
-    """Findings for JSON, errors first."""
-    order = {"error": 0, "warn": 1, "info": 2}
-    return [cast("FindingRecord", asdict(f)) for f in sorted(findings, key=lambda f: order[f.level])]

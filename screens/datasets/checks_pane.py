@@ -18,7 +18,7 @@ from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import CheckReport, Problem
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 _CHECKED_UNASKED = 20_000
 

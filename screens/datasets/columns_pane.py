@@ -14,7 +14,7 @@ from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.profile_record import ColumnStatistics
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 # What the table shows of these columns has other names.
 _CONTENT = {"messages", "prompt", "text"}

@@ -22,7 +22,7 @@ from screens.widgets.modal import Modal
 if TYPE_CHECKING:
     from llmops_tui.datasets.diff import VersionDiff
     from llmops_tui.datasets.records import Row
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 _LISTED = 1000
 

@@ -7,7 +7,7 @@ from textual.widgets.option_list import Option
 
 from llmops_tui.datasets.profile_record import ColumnStatistics
 from llmops_tui.datasets.reports import Problem
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.safe_text import safe_line
 
 HELP_DATASETS = "Enter opens a dataset. i imports files: what they hold is shown before anything is read."

@@ -8,7 +8,7 @@ from typing import Any
 
 from textual.message import Message
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.profile_record import Profile, TokenFigures
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
     from screens.services import Services
 
 Part = str | tuple[str, str]

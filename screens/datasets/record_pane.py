@@ -21,8 +21,8 @@ from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.records import Row
-    from llmops_tui.datasets.store import DatasetVersion
     from llmops_tui.datasets.tokens import ModelText, TokenView
+    from llmops_tui.datasets.version import DatasetVersion
 
 
 class RecordPane(Pane):

@@ -15,7 +15,7 @@ from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.sources.base import Reject
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 
 class RejectsScreen(Modal[None]):

@@ -26,7 +26,7 @@ from screens.widgets.fields import Field
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import Problem
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
     from llmops_tui.datasets.window import RowWindow, View
 
 _SETTLE_SECONDS = 0.08  # a held key moves faster than records need to be read

@@ -33,7 +33,7 @@ from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import ImportArguments
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
     from screens.services import Services
     from screens.terminal import TerminalProfile
     from screens.widgets.panel import Panel

@@ -14,7 +14,7 @@ from screens.widgets.line_list import cell
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.records import Figure, RunSummary
-    from llmops_tui.evaluation.store import EvalState
+    from llmops_tui.evaluation.run import EvalState
     from screens.evaluation.model import KeptSuite, Opened
 
 NO_RUNS = "No runs yet.\nF5 runs the suite below."

@@ -19,7 +19,7 @@ from screens.navigation import ModelInPlayground, PromptPlace
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvalState
+    from llmops_tui.evaluation.run import EvalState
 
 
 class FiguresPane(Pane):

@@ -10,8 +10,8 @@ from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison, Pair
+    from llmops_tui.evaluation.run import EvalRun, EvalState
     from llmops_tui.evaluation.running.results import Result
-    from llmops_tui.evaluation.store import EvalRun, EvalState
     from llmops_tui.evaluation.suite import Suite
     from screens.services import Services
 

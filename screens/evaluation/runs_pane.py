@@ -19,7 +19,7 @@ from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvalRun, EvalState
+    from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
 class RunsPane(Pane):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.gates import Ruling
     from llmops_tui.evaluation.records import Facts
-    from llmops_tui.evaluation.store import EvalRun
+    from llmops_tui.evaluation.run import EvalRun
     from screens.evaluation.model import Opened
 
 

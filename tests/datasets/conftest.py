@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from llmops_tui.datasets.importing import import_now
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.workspace.catalogue import Catalogue
 
 Fill = Callable[..., DatasetVersion]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.evaluation.store import EvalState, EvaluationStore
+from llmops_tui.evaluation.run import EvalState
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobStore
 from llmops_tui.training.runs import RunState, RunStore
 from llmops_tui.workspace.layout import Workspace
@@ -24,7 +25,8 @@ STARTER = """
 import json, os, signal, sys
 from pathlib import Path
 import duckdb, sqlite_utils
-from llmops_tui.evaluation.store import Asked, EvaluationStore
+from llmops_tui.evaluation.run import Asked
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.training import runs
 from llmops_tui.training.recipe import check
 from llmops_tui.workspace.layout import Workspace

@@ -19,8 +19,9 @@ import psutil
 import pytest
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.running.results import ResultLog, read_results
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.workspace.layout import Workspace

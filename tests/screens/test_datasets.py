@@ -406,7 +406,7 @@ async def test_it_fits_every_terminal(open_app: OpenApp, size: tuple[int, int]) 
 
 async def test_rows_without_end_are_a_window(open_app: OpenApp, sample: Workspace) -> None:
     from llmops_tui.datasets.records import Column
-    from llmops_tui.datasets.store import Recipe
+    from llmops_tui.datasets.version import Recipe
     from llmops_tui.workspace.opening import connect_memory
 
     store = DatasetStore(Catalogue(sample))

@@ -17,6 +17,7 @@ from llmops_tui.sample_files import sample_folder
 from llmops_tui.training import preflight
 from llmops_tui.training.examples import build
 from llmops_tui.training.memory import Shape, estimate, nearest_that_fits, shape_of, trainable_parameters
+from llmops_tui.training.preflight_findings import Finding, refuse
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.layout import Workspace
@@ -85,7 +86,7 @@ def test_the_shape_of_the_sample() -> None:
     assert trainable_parameters(shape, check(BODY | {"lora": {"rank": 32}})) == 778_240
 
 
-def codes(findings: list[preflight.Finding]) -> set[tuple[str, str]]:
+def codes(findings: list[Finding]) -> set[tuple[str, str]]:
     return {(finding.level, finding.code) for finding in findings}
 
 
@@ -137,7 +138,7 @@ def test_rows_that_are_cut_or_teach_nothing_are_counted(sample: Workspace) -> No
     assert made.report.cut == 1
     assert {("error", "without_target"), ("warn", "cut")} <= codes(findings)
     with pytest.raises(Exception, match="nothing to learn from"):
-        preflight.refuse(findings)
+        refuse(findings)
 
 
 def test_training_and_serving_are_compared_token_for_token(sample: Workspace) -> None:

@@ -23,9 +23,10 @@ from make_random_model import write_model
 
 from llmops_tui.evaluation.comparing import metrics_of_run, results_of
 from llmops_tui.evaluation.comparison import compare
+from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.running import job
 from llmops_tui.evaluation.running.asking import Asker
-from llmops_tui.evaluation.store import Asked, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.options import LoadOptions

@@ -119,9 +119,10 @@ def evaluating(folder: Path) -> Measured:
     """Everything of an evaluation but the answers: cases, prompts, scores, records, summary."""
     import evaluation
 
+    from llmops_tui.evaluation.run import Asked
     from llmops_tui.evaluation.running import job
     from llmops_tui.evaluation.running.asking import Asker
-    from llmops_tui.evaluation.store import Asked, EvaluationStore
+    from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.layout import Workspace
 

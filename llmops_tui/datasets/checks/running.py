@@ -25,7 +25,8 @@ from llmops_tui.datasets.checks.texts import (
 from llmops_tui.datasets.overlap import Overlap, find_overlap
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.reports import Checked, CheckReport, Example, Problem
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 
 CHECKS: tuple[type[Check], ...] = (

@@ -13,7 +13,8 @@ from llmops_tui.datasets.parts import PartWriter, content_hash, source_sql, type
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Column, Row
 from llmops_tui.datasets.reports import VersionRecord
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import limited, lock, open_sandbox, quote_name
 

@@ -11,7 +11,8 @@ from llmops_tui.datasets.operations.base import Made, Work, apply
 from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.records import dump_json, question_text, whole_text
 from llmops_tui.datasets.reports import SplitRecord
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, check_name
+from llmops_tui.datasets.store import DatasetStore, check_name
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 
 

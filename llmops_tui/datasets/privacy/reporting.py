@@ -7,7 +7,7 @@ from collections import Counter
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import PersonalData, PersonalExample
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.privacy.recognising import KINDS, find_personal, not_searched
 
 _EXAMPLES = 5

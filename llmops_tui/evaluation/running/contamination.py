@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import cast
 
 from llmops_tui.datasets.overlap import asked_texts, compare_texts
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.base import Case, Metric
 from llmops_tui.evaluation.records import Figure, OverlapFacts, TrainedOn
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.running.results import Result
 from llmops_tui.evaluation.running.summarising import as_dict, figure_of
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.workspace.lineage import ancestors
 
 

@@ -16,6 +16,7 @@ from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.registry import ALWAYS
 from llmops_tui.evaluation.records import Evaluated, RunFigures
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.running.asking import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.running.cache import AnswerCache
 from llmops_tui.evaluation.running.contamination import overlap_of
@@ -24,7 +25,7 @@ from llmops_tui.evaluation.running.rendering import TEXT, choices_request, rende
 from llmops_tui.evaluation.running.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.running.summarising import case_scores, metrics_of, summarise
 from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from

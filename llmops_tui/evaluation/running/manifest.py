@@ -8,8 +8,9 @@ from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.records import JudgeFacts, Manifest
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.running.asking import engine_name
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters

@@ -12,6 +12,7 @@ from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.training import preflight, runs, turns
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
+from llmops_tui.training.preflight_findings import refuse
 from llmops_tui.training.records import RunResult
 
 
@@ -68,7 +69,7 @@ def _preflight(found: runs.Run, looked: preflight.Looked, recorder: Recorder) ->
         if finding.level != "info":
             recorder.write("event", 0, level=finding.level, message=finding.message, hint=finding.hint)
     if not found.force:
-        preflight.refuse(looked.findings)
+        refuse(looked.findings)
 
 
 def _facts(outcome: Any) -> RunResult:

@@ -16,6 +16,7 @@ from llmops_tui.training import preflight, turns
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
+from llmops_tui.training.preflight_findings import as_dicts
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
@@ -55,7 +56,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         "recipe": wanted.model_dump(),
         "base": base.name,
         "serving": looked.parity.serving if looked.parity else None,
-        "problems": preflight.as_dicts(findings),
+        "problems": as_dicts(findings),
         "data": preflight.data_facts(examples.report, examples),
         "examples": preflight.shown_tokens(examples.report.shown),
         "parity": None if looked.parity is None else cast("ParityRecord", dataclasses.asdict(looked.parity)),

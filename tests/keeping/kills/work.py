@@ -17,10 +17,11 @@ from random import Random
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.running import job as evaluation_job
 from llmops_tui.evaluation.running.asking import Asker
 from llmops_tui.evaluation.running.results import ResultLog, read_line
-from llmops_tui.evaluation.store import Asked, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs import supervisor, worker
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import die_with_parent
