@@ -144,7 +144,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("datasets.import_files", "i,f7", "Import", "Look at files, and read them into a version.", show=True),
     Action("datasets.filter", "slash,ctrl+f", "Filter", "Show some rows: text, ~regex, =SQL, ?words.", show=True, pane="rows"),
     Action("datasets.fix", "f,f8", "Fix",
-        "Mend what the check under the cursor found, as a new version.", show=True, pane="checks"),
+        "Fix what the check under the cursor found, as a new version.", show=True, pane="checks"),
     Action("datasets.shape", "w,f12", "View",
         "The record as a conversation, tokens, template or JSON.", show=True, pane="record"),
     Action("datasets.operate", "o,f4", "Operations", "Dedup, redact, split, sample, mix, export and more.", show=True),

@@ -22,7 +22,7 @@ from screens.keymap import textual_keymap
 from screens.navigation import ScreenPlace
 from screens.services import Services
 from screens.shell.base import BaseScreen
-from screens.shell.copying import Copier
+from screens.shell.copy_menu import Copier
 from screens.shell.lineage_screen import LineageScreen
 from screens.shell.shell import Shell
 from screens.shell.status_line import StatusPart
@@ -89,7 +89,7 @@ class LlmopsApp(Shell):
         self.set_keymap(textual_keymap(self.user_keymap))
         for problem in self._problems:
             self.say(problem, severity="warning")
-        from screens.shell.background import begin
+        from screens.shell.background_tasks import begin
 
         begin(self)
 
@@ -158,7 +158,7 @@ class LlmopsApp(Shell):
 
     def action_trust(self) -> None:
         """What this workspace is or would be allowed, and the word that allows it."""
-        from screens.shell.trusting import ask_for_trust
+        from screens.shell.trust_dialog import ask_for_trust
 
         screen = self._current()
         if screen is not None:
@@ -233,7 +233,7 @@ class LlmopsApp(Shell):
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:
-        if event.place == "standing":
+        if event.place == "trust":
             self.action_trust()
         elif (place := _STATUS_PLACES.get(event.place)) is not None:
             self.go_to_screen(place)

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import data_change, data_look
+from llmops_tui.cli import data_change, data_inspect
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.import_job import Preview
     from llmops_tui.datasets.reports import ImportedRecord
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.datasets.version import DatasetVersion
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, rich_markup_mode=None)
-data_look.add_to(app)
+data_inspect.add_to(app)
 data_change.add_to(app)
 
 _Name = Annotated[str, typer.Argument(help="The dataset's name.")]
@@ -32,7 +32,7 @@ def store_of(session: Session) -> DatasetStore:
     """The workspace's datasets."""
     from llmops_tui.datasets.store import DatasetStore
 
-    return DatasetStore(session.catalogue)
+    return DatasetStore(session.catalog)
 
 
 @app.command("import")
@@ -56,8 +56,8 @@ def import_(
     detach: Annotated[bool, typer.Option("--detach", help="Start the job and return.")] = False,
 ) -> None:
     """Read files into a new version of a dataset. What they seem to hold is said first, with the evidence."""
-    from llmops_tui.datasets.formats.reading import mapped_kind
-    from llmops_tui.datasets.importing import ENTRY, preview, start_arguments, suggested_name
+    from llmops_tui.datasets.formats.readers import mapped_kind
+    from llmops_tui.datasets.import_job import ENTRY, preview, start_arguments, suggested_name
 
     session = session_of(context)
     store = store_of(session)
@@ -83,7 +83,7 @@ def import_(
 
 
 def _roles(given: list[str]) -> dict[str, str]:
-    from llmops_tui.datasets.formats.reading import MAPPING_ROLES
+    from llmops_tui.datasets.formats.readers import MAPPING_ROLES
 
     roles = {}
     for item in given:
@@ -99,7 +99,7 @@ def _roles(given: list[str]) -> dict[str, str]:
 def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
     proposal = seen.proposal
     files = ", ".join(f"{s.path.name} ({s.type})" for s in seen.sources[:5]) + (" …" if len(seen.sources) > 5 else "")
-    lines = [f"{files}: {chosen}{'' if asked else f', in {proposal.share:.0%} of the rows looked at'}"]
+    lines = [f"{files}: {chosen}{'' if asked else f', in {proposal.share:.0%} of the rows inspected at'}"]
     lines += [f"  {line}" for line in proposal.evidence]
     lines += [f"  also: {name} in {share:.0%}" for name, share in proposal.others.items()]
     if proposal.mapping and not asked:
@@ -114,7 +114,7 @@ def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
 
 
 def _imported(made: ImportedRecord) -> str:
-    rejected = f", {made['rejected']:,} set apart (llmops data rejects {made['dataset']})" if made["rejected"] else ""
+    rejected = f", {made['rejected']:,} rejected (llmops data rejects {made['dataset']})" if made["rejected"] else ""
     return f"{made['dataset']}@{made['version']}: {made['rows']:,} rows{rejected}, sha256 {made['sha256'][:16]}…"
 
 
@@ -143,7 +143,7 @@ def show(context: typer.Context, ref: _Ref) -> None:
             ("rows", f"{version.rows:,}"),
             ("sha256", version.sha256),
         ]
-        facts += [("set apart", f"{version.rejected:,}")] if version.rejected else []
+        facts += [("rejected", f"{version.rejected:,}")] if version.rejected else []
         facts += [("made by", version.recipe.operation), ("from", ", ".join(ref for ref, _ in version.recipe.inputs))]
         facts += [("note", version.note)] if version.note else []
         lines = [f"{key:10} {value}" for key, value in facts]
@@ -186,7 +186,7 @@ def head(
 
 @app.command()
 def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
-    """What an import set apart: where, why, and the bytes."""
+    """What an import rejected: where, why, and the bytes."""
     from llmops_tui.datasets.raw import show_bytes
     from llmops_tui.datasets.rejects import read_rejects
 
@@ -250,7 +250,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
 ) -> None:
     """Write a version to a file, and read it again to see that nothing was lost."""
-    from llmops_tui.datasets.exporting import export as write
+    from llmops_tui.datasets.export_job import export as write
 
     session = session_of(context)
     store = store_of(session)

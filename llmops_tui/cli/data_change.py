@@ -32,7 +32,7 @@ def _make(session: Session, operation: str, refs: list[str], parameters: dict[st
     from llmops_tui.datasets.store import DatasetStore
 
     version = apply(
-        DatasetStore(session.catalogue),
+        DatasetStore(session.catalog),
         operation,
         refs,
         {k: v for k, v in parameters.items() if v is not None},
@@ -185,7 +185,7 @@ def fix(
     label_column: Annotated[str | None, typer.Option("--label", help="The column of labels.")] = None,
     name: _To = None,
 ) -> None:
-    """Mend all rows that a check finds."""
+    """Fix all rows that a check finds."""
     _make(session_of(context), "fix", [ref], {"check": check, "label": label_column}, name)
 
 
@@ -216,7 +216,7 @@ def split(
     seed: _Seed = 0,
 ) -> None:
     """Split into datasets named NAME-PART. Rows that ask the same always stay together."""
-    from llmops_tui.datasets.operations.splitting import split_into
+    from llmops_tui.datasets.operations.splits import split_into
     from llmops_tui.datasets.store import DatasetStore
 
     session = session_of(context)
@@ -225,7 +225,7 @@ def split(
     except ValueError as error:
         raise LlmopsError("usage", f"a share is no number: {error}", exit_code=ExitCode.USAGE) from error
     made = split_into(
-        DatasetStore(session.catalogue),
+        DatasetStore(session.catalog),
         ref,
         parts,
         _report(session, f"split {ref}"),
@@ -257,7 +257,7 @@ def label(
     session = session_of(context)
     if kind not in {"classify", "review", "prefer"}:
         raise LlmopsError("usage", f"--kind {kind}: classify, review or prefer", exit_code=ExitCode.USAGE)
-    store = DatasetStore(session.catalogue)
+    store = DatasetStore(session.catalog)
     asked = Task.make(task, kind, tuple(labels.split(",")))  # type: ignore[arg-type]  # looked at above
     work = Labelling(store, store.get(ref), asked, annotator or getpass.getuser())
     if finish:

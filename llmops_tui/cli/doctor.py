@@ -17,7 +17,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Look at this machine: versions, whether llama.cpp evaluates tokens, GPU, disk, terminal; exits 1 where a check fails."""
-    from llmops_tui.checkup import checkup
+    from llmops_tui.doctor import diagnose
     from llmops_tui.inference.fallback import forget
 
     session = session_of(context)
@@ -25,7 +25,7 @@ def doctor(
         forgotten = forget()
         session.say(f"forgotten: {forgotten}" if forgotten else "nothing was left out here; nothing is forgotten")
     # A look makes nothing, and a workspace that is none, or damaged, is a finding.
-    found = checkup(session.place)
+    found = diagnose(session.place)
     marks = {"ok": "✓", "warn": "!", "fail": "✗"}
 
     def human() -> str:

@@ -45,7 +45,7 @@ def perplexity(
         text = read_regular_text(file.expanduser())
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a text in UTF-8.") from error
-    entry = ModelRegistry(session.catalogue).get(model)
+    entry = ModelRegistry(session.catalog).get(model)
     if entry.kind == "remote":
         raise InputRefusedError(
             "not_offered", f"{model!r} is somebody else's endpoint, which tells no log-probabilities of a text"
@@ -83,7 +83,7 @@ def ladder(
     session = session_of(context)
     chosen = kinds or list(STEPS)
     path = file.expanduser().resolve()
-    check_ladder(ModelRegistry(session.catalogue), model, chosen, path)
+    check_ladder(ModelRegistry(session.catalog), model, chosen, path)
     arguments = {"model": model, "kinds": chosen, "file": str(path)}
     found = run_job(session, kind="ladder", title=f"ladder of {model}", entry=ENTRY, arguments=arguments, detach=detach)
     if found is None:

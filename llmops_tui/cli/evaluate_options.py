@@ -30,7 +30,7 @@ def store_of(session: Session) -> EvaluationStore:
 
 def suite_of(store: EvaluationStore, given: str) -> SuiteVersion:
     """A suite by path or name; one from a file, or one that ships with the app, is kept as a version first."""
-    from llmops_tui.evaluation.shipped import shipped
+    from llmops_tui.evaluation.bundled_suites import shipped
     from llmops_tui.evaluation.suite_file import read_suite
 
     path = Path(given).expanduser()

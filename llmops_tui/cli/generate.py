@@ -46,7 +46,7 @@ def generate(
     temperature: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
-    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer is held to.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer must follow.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to use beside the model.")] = None,
 ) -> None:
     """One answer from a model."""

@@ -30,7 +30,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
-    found = JobStore(session.journal).all()
+    found = JobStore(session.event_log).all()
     rows = [(j.id, j.state.value, f"{j.progress:.0%}", j.title, j.cause or j.message) for j in found[:limit]]
     data = {"jobs": [j.as_dict() for j in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(("job", "state", "progress", "title", "note"), rows, len(found)))
@@ -42,7 +42,7 @@ def show(context: typer.Context, job_id: _Id) -> None:
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
-    facts = JobStore(session.journal).get(job_id).as_dict()
+    facts = JobStore(session.event_log).get(job_id).as_dict()
     session.emit(facts, lambda: "\n".join(f"{key:12} {value}" for key, value in facts.items() if value is not None))
 
 
@@ -57,7 +57,7 @@ def logs(
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
-    store = JobStore(session.journal)
+    store = JobStore(session.event_log)
     job = store.get(job_id)
     parts = read_output(store.folder(job))
     while True:

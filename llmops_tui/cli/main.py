@@ -18,7 +18,7 @@ from llmops_tui.cli import (
     evaluate,
     generate,
     job,
-    keep,
+    maintenance,
     model,
     model_get,
     model_remove,
@@ -36,9 +36,9 @@ from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of, unforeseen
 from llmops_tui.cli.start import need_terminal, offered, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
-from llmops_tui.trouble import explained
+from llmops_tui.system_errors import explain_system_error
+from llmops_tui.workspace.checksums import record_checksums_at_end
 from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
-from llmops_tui.workspace.seals import seal_at_end
 
 _EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
 
@@ -73,12 +73,12 @@ app.command("serve")(serve.serve)
 app.command("embed")(serve.embed)
 app.command("doctor")(doctor.doctor)
 app.command("sql")(sql.sql)
-app.command("lineage")(keep.lineage)
-app.command("backup")(keep.backup)
-app.command("restore")(keep.restore)
+app.command("lineage")(maintenance.lineage)
+app.command("backup")(maintenance.backup)
+app.command("restore")(maintenance.restore)
 app.command("trust")(trust.trust)
-app.command("check")(keep.check)
-app.command("gc")(keep.gc)
+app.command("check")(maintenance.check)
+app.command("gc")(maintenance.gc)
 
 
 @app.callback(invoke_without_command=True)
@@ -102,7 +102,9 @@ def init(
     fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: fetch its real model, 93 MB, first.")] = False,
     lost: Annotated[
         bool,
-        typer.Option("--replace-lost", help="Begin an empty book or journal where that of this workspace is gone."),
+        typer.Option(
+            "--replace-lost", help="Begin an empty catalog or event log where that of this workspace is gone."
+        ),
     ] = False,
 ) -> None:
     """Make a workspace, and fill it on request."""
@@ -124,7 +126,7 @@ def init(
         if real is None:
             session.say(missing_text(("init", "--sample"), session.options.workspace))
     else:
-        session.catalogue.read(lambda _book: None)
+        session.catalog.read(lambda _connection: None)
         facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
     session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
 
@@ -179,14 +181,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _call(session: Session, rest: list[str]) -> int:
-    """Call the command; what it reads and writes of a workspace is sealed at its end, however that is."""
+    """Call the command; what it reads and writes of a workspace is checksummed at its end, however that is."""
     try:
         app(rest, prog_name="llmops", obj=session)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE if stop.code is None else ExitCode.FAILED)
     finally:
         if session.used is not None:
-            seal_at_end(session.used)
+            record_checksums_at_end(session.used)
     return int(ExitCode.DONE)
 
 
@@ -194,7 +196,7 @@ def _explain(error: Exception, workspace: Workspace) -> LlmopsError:
     """What was refused, where nobody nearer to it said so."""
     if isinstance(error, OSError) and workspace.read_only:
         return read_only_error(workspace)
-    return explained(error, str(workspace.root)) or unforeseen(error)
+    return explain_system_error(error, str(workspace.root)) or unforeseen(error)
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -24,7 +24,7 @@ _Name = Annotated[str, typer.Argument(help="The model's name.")]
 def _registry(session: Session) -> ModelRegistry:
     from llmops_tui.models.registry import ModelRegistry
 
-    return ModelRegistry(session.catalogue)
+    return ModelRegistry(session.catalog)
 
 
 @app.command()
@@ -57,8 +57,8 @@ def add(
     if remote:
         _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
         return
-    from llmops_tui.models.adding import add_file
     from llmops_tui.models.names import fit_name, name_of_file
+    from llmops_tui.models.registration import add_file
 
     path = Path(place)
     made = fit_name(path.resolve().name) if path.is_dir() else name_of_file(path.name)
@@ -117,14 +117,14 @@ def estimate(
 ) -> None:
     """The memory a model needs before it is loaded, by part, and whether it fits now."""
     from llmops_tui.cli.serve import own_options
-    from llmops_tui.inference.loading import ledger, plan
+    from llmops_tui.inference.memory_reservation import ledger, plan
     from llmops_tui.models.engine_settings import EngineSettings, part
 
     session = session_of(context)
     options = engine(own_options(session))
     planned = plan(session.workspace, _registry(session).get(name).base, options)
-    needed, book = planned.needed, ledger()
-    devices = {d: {"wanted": size, "available": book.available(d)} for d, size in planned.sizes.items()}
+    needed, connection = planned.needed, ledger()
+    devices = {d: {"wanted": size, "available": connection.available(d)} for d, size in planned.sizes.items()}
     fits = all(d["wanted"] <= d["available"] for d in devices.values())
     chosen = planned.options
     data = needed.as_dict() | {
@@ -193,7 +193,7 @@ def convert(
 ) -> None:
     """Write a folder of safetensors as GGUF in 16 bits, as a job; the new file is registered."""
     from llmops_tui.models.names import derived_name
-    from llmops_tui.training.finish.checking import CONVERT_ENTRY
+    from llmops_tui.training.export.validation import CONVERT_ENTRY
 
     session = session_of(context)
     made = target or derived_name(name, "F16")
@@ -211,7 +211,7 @@ def merge(
     quantize_to: Annotated[str | None, typer.Option("--quantize", metavar="TYPE", help="Such as Q8_0.")] = None,
 ) -> None:
     """Write a model with an adapter in it, prove that it answers the same, and register it."""
-    from llmops_tui.training.finish.checking import ENTRY, check_export
+    from llmops_tui.training.export.validation import ENTRY, check_export
     from llmops_tui.training.runs import RunStore
 
     session = session_of(context)

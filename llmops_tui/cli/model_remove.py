@@ -16,7 +16,7 @@ def remove(
     force: Annotated[bool, typer.Option("--force", help="Also where runs or other models were made with it.")] = False,
 ) -> None:
     """Forget a model; its file is deleted where it lies in the workspace, and stays where it lies elsewhere."""
-    from llmops_tui.keeping.removal import plan_removal, remove_model
+    from llmops_tui.maintenance.model_removal import plan_removal, remove_model
 
     session = session_of(context)
     workspace = session.workspace

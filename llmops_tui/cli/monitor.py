@@ -56,7 +56,7 @@ def monitor(
         _serve(session, recorder, host, port, api_key_file, no_key=no_key, tls=(tls_cert, tls_key))
         return
     try:
-        _look(session, recorder, once=once)
+        _inspect(session, recorder, once=once)
     finally:
         recorder.stop()
 
@@ -71,13 +71,13 @@ def _refuse_unfit(context: typer.Context, *, serve: bool) -> None:
             raise LlmopsError("usage", told, "See: llmops monitor --help", exit_code=ExitCode.USAGE)
 
 
-def _look(session: Session, recorder: Recorder, *, once: bool) -> None:
-    recorder.look()
-    recorder.look_slowly()
+def _inspect(session: Session, recorder: Recorder, *, once: bool) -> None:
+    recorder.inspect()
+    recorder.inspect_slowly()
     # Rates and the load of processors are of the time between two looks.
     time.sleep(_SETTLE_SECONDS)
     while True:
-        moment = recorder.look()
+        moment = recorder.inspect()
         if session.options.json:
             session.emit_line(moment.as_dict())
         else:
@@ -231,7 +231,7 @@ def incident(
     session = session_of(context)
     history = History(session.workspace.history)
     try:
-        found = incident_of(history.alert(alert), history, session.catalogue, session.journal, time.time(), before * 60)
+        found = incident_of(history.alert(alert), history, session.catalog, session.event_log, time.time(), before * 60)
     finally:
         history.close()
     shown = found.entries[-limit:]
@@ -259,10 +259,10 @@ def energy(
     from llmops_tui.monitoring.history import History
 
     session = session_of(context)
-    found = JobStore(session.journal).get(job)
+    found = JobStore(session.event_log).get(job)
     history = History(session.workspace.history)
     try:
-        taken = energy_of_job(history, session.journal, found, time.time())
+        taken = energy_of_job(history, session.event_log, found, time.time())
     finally:
         history.close()
     data = {

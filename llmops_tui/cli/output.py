@@ -18,8 +18,8 @@ from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.marker import existing
 from llmops_tui.workspace.notices import read_notices
@@ -88,14 +88,14 @@ class Session:
         return self.used
 
     @property
-    def catalogue(self) -> Catalogue:
-        """The workspace's book; banners that wait in the workspace are told."""
+    def catalog(self) -> Catalog:
+        """The workspace's catalog; banners that wait in the workspace are told."""
         workspace = self.workspace
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
-        if workspace.read_only and (waiting := self.journal.waiting()):
-            self.say(f"{waiting} requests that wait in the journal are not shown: the workspace can only be read")
-        return Catalogue(workspace)
+        if workspace.read_only and (waiting := self.event_log.waiting()):
+            self.say(f"{waiting} requests that wait in the event log are not shown: the workspace can only be read")
+        return Catalog(workspace)
 
     @cached_property
     def settings(self) -> Settings:
@@ -108,9 +108,9 @@ class Session:
         return settings
 
     @property
-    def journal(self) -> Journal:
-        """The workspace's journal."""
-        return Journal(self.workspace)
+    def event_log(self) -> EventLog:
+        """The workspace's event log."""
+        return EventLog(self.workspace)
 
     def emit(self, data: Any, human: Callable[[], str]) -> None:
         """Print the result: JSON where asked for, else the text that ``human`` makes."""

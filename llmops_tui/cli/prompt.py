@@ -54,7 +54,7 @@ def save(
 
     session = session_of(context)
     template = _read_text(file, text, "the template")
-    version, created = PromptStore(session.catalogue).save(name, template=template, system=system, note=message)
+    version, created = PromptStore(session.catalog).save(name, template=template, system=system, note=message)
     facts = {"prompt": name, "version": version.number, "sha256": version.sha256, "created": created}
     session.emit(facts, lambda: f"{version.ref}{'' if created else ' (unchanged)'}  sha256 {version.sha256[:16]}…")
 
@@ -65,7 +65,7 @@ def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalogue).summaries()
+    found = PromptStore(session.catalog).summaries()
     rows = [
         (p.name, p.latest, " ".join(f"{k}@{v}" for k, v in p.labels.items()), _when(p.changed_at))
         for p in found[:limit]
@@ -80,7 +80,7 @@ def show(context: typer.Context, ref: _Ref) -> None:
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    version = PromptStore(session.catalogue).get(ref)
+    version = PromptStore(session.catalog).get(ref)
     head = f"{version.ref}  {' '.join(version.labels)}  {version.note}".rstrip()
     session.emit(version.as_dict(), lambda: f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}")
 
@@ -91,7 +91,7 @@ def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalogue).versions(name)
+    found = PromptStore(session.catalog).versions(name)
     rows = [
         (f"@{v.number}", f"@{v.parent}" if v.parent else "", " ".join(v.labels), v.note, _when(v.created_at))
         for v in found[:limit]
@@ -106,7 +106,7 @@ def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalogue).search(text)
+    found = PromptStore(session.catalog).search(text)
     rows = [(v.ref, " ".join(v.labels), v.note, v.template) for v in found[:limit]]
     data = {"versions": [v.as_dict() for v in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(("version", "labels", "note", "template"), rows, len(found)))
@@ -119,7 +119,7 @@ def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
     from llmops_tui.text_diff import diff_words
 
     session = session_of(context)
-    store = PromptStore(session.catalogue)
+    store = PromptStore(session.catalog)
     a, b = store.get(before), store.get(after)
     parts = {"system": diff_words(a.system, b.system), "template": diff_words(a.template, b.template)}
     marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
@@ -150,7 +150,7 @@ def tag(
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    store = PromptStore(session.catalogue)
+    store = PromptStore(session.catalog)
     version = store.get(ref)
     if remove:
         store.remove_label(version.prompt, label)
@@ -168,8 +168,8 @@ def _pass_gate(session: Session, ref: str, label: str, suite: str) -> None:
     Raises:
         LlmopsError: ``gate_closed``.
     """
-    from llmops_tui.evaluation.comparing import promotion
     from llmops_tui.evaluation.gates import passes
+    from llmops_tui.evaluation.run_comparison import promotion
     from llmops_tui.evaluation.store import EvaluationStore
 
     rulings = promotion(EvaluationStore(session.workspace), ref, label, suite)
@@ -189,13 +189,13 @@ def export(
     to: Annotated[Path | None, typer.Option(help="A file; else stdout.")] = None,
 ) -> None:
     """A prompt with all its versions as YAML."""
-    from llmops_tui.prompts import exchange
+    from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.files import write_atomic
 
     session = session_of(context)
-    versions = PromptStore(session.catalogue).versions(name)
-    text = exchange.dump(versions)
+    versions = PromptStore(session.catalog).versions(name)
+    text = prompt_files.dump(versions)
     if to is None:
         session.emit({"prompt": name, "versions": [v.as_dict() for v in versions]}, lambda: text.rstrip("\n"))
         return
@@ -206,12 +206,12 @@ def export(
 @app.command("import")
 def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that export wrote.")]) -> None:
     """Versions from a YAML file; those that are here already stay as they are."""
-    from llmops_tui.prompts import exchange
+    from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    parsed = exchange.parse(_read_text(file, None, "the file"), str(file))
-    saved, created = exchange.load(PromptStore(session.catalogue), parsed)
+    parsed = prompt_files.parse(_read_text(file, None, "the file"), str(file))
+    saved, created = prompt_files.load(PromptStore(session.catalog), parsed)
     facts = {"prompt": parsed.prompt, "versions": [v.number for v in saved], "created": created}
     session.emit(facts, lambda: f"{parsed.prompt}: {created} new of {len(saved)} versions")
 
@@ -223,9 +223,9 @@ def runs(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    version = PromptStore(session.catalogue).get(ref)
+    version = PromptStore(session.catalog).get(ref)
     number = version.number if "@" in ref else None
-    found = RunHistory(session.catalogue, session.journal).of(version.prompt, number, limit)
+    found = RunHistory(session.catalog, session.event_log).of(version.prompt, number, limit)
     rows = [(r.id, f"@{r.version}", r.model, r.finish_reason, r.completion_tokens, r.output) for r in found]
     session.emit(
         {"runs": [r.as_dict() for r in found]},
@@ -250,7 +250,7 @@ def run(
 ) -> None:
     """Run a version on a model; the answer streams to stdout."""
     from llmops_tui.cli.generate import parameters_from
-    from llmops_tui.inference.templating import TemplateRenderer
+    from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
     from llmops_tui.prompts.store import PromptStore
@@ -268,13 +268,13 @@ def run(
             "stop": tuple(stop) if stop else None,
         }
     )
-    catalogue, journal = session.catalogue, session.journal
-    version = PromptStore(catalogue).get(ref)
+    catalog, event_log = session.catalog, session.event_log
+    version = PromptStore(catalog).get(ref)
     request = RunRequest(version.prompt, version.system, version.template, _variables(var or []), parameters)
-    chosen = ModelRegistry(catalogue).get(model)
+    chosen = ModelRegistry(catalog).get(model)
     renderer = TemplateRenderer()
     try:
-        data = asyncio.run(_run(session, PromptRunner(catalogue, journal, renderer, opener(session)), request, chosen))
+        data = asyncio.run(_run(session, PromptRunner(catalog, event_log, renderer, opener(session)), request, chosen))
     finally:
         renderer.close()
     if session.options.json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from llmops_tui.cli.options import called_as
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import ExitCode, LlmopsError
-from llmops_tui.models.known import cached, fetch_known, known_model
+from llmops_tui.models.known_models import cached, fetch_known, known_model
 from llmops_tui.sample import REAL_MODEL
 
 

@@ -15,9 +15,9 @@ import typer
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.regular_files import read_regular_text
+from llmops_tui.workspace.checksums import wrote
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.locks import locked
-from llmops_tui.workspace.seals import wrote
 from llmops_tui.workspace.trust import KEY_FILE, require_trust
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def check_encryption(certificate: Path | None, key: Path | None, *, address: boo
         InputRefusedError: one without the other, no address to encrypt, files that do not belong together, or a key
             that others can read.
     """
-    from llmops_tui.inference.server.doors import encryption
+    from llmops_tui.inference.server.listener import encryption
 
     if certificate is None and key is None:
         return "", ""

@@ -19,7 +19,7 @@ Filter = Annotated[
 def _store(session: Session) -> Any:
     from llmops_tui.traces.store import TraceStore
 
-    return TraceStore(session.catalogue, session.journal)
+    return TraceStore(session.catalog, session.event_log)
 
 
 def _wanted(said: str) -> Any:
@@ -122,7 +122,7 @@ def to_dataset(
     privacy = "keep" if keep_personal else "redact"
     store.page(_wanted(said), 1)
     gathered = gather(store, _wanted(said), shape, privacy)
-    version = make_version(DatasetStore(session.catalogue), name, gathered, shape, privacy)
+    version = make_version(DatasetStore(session.catalog), name, gathered, shape, privacy)
     data = {
         "dataset": version.dataset,
         "version": version.number,

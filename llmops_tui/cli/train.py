@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import train_finish
+from llmops_tui.cli import train_export
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of, with_changes
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmops_tui.training.runs import RunState, RunStore
 
 app = typer.Typer(help="Fine-tuning.", no_args_is_help=True, rich_markup_mode=None)
-train_finish.add_to(app)
+train_export.add_to(app)
 
 _WATCH_SECONDS = 0.5
 

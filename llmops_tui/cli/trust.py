@@ -20,7 +20,7 @@ def trust(
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Trust the workspace no longer.")] = False,
 ) -> None:
     """Show what the workspace would be allowed once it is trusted, and ask."""
-    from llmops_tui.keeping.trusting import consent, describe, look
+    from llmops_tui.maintenance.trust_review import consent, describe, inspect
     from llmops_tui.workspace.trust import withdraw as stop
 
     session = session_of(context)
@@ -29,7 +29,7 @@ def trust(
         stop(workspace)
         session.emit({"trusted": False}, lambda: f"{workspace.root} is not trusted any more")
         return
-    request = look(workspace)
+    request = inspect(workspace)
     if not request.is_new:
         session.emit(request.as_dict() | {"trusted": True}, lambda: "\n".join(map(safe_line, describe(request))))
         return

@@ -15,7 +15,7 @@ from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.json_columns import kept
 
 TaskKind = Literal["classify", "review", "prefer"]
 # What each kind of task may say; a classification names its own.
@@ -85,8 +85,8 @@ class Labelling:
 
     def annotations(self) -> list[Annotation]:
         """All that was said by anybody, in the order of time."""
-        rows = self.store.catalogue.read(
-            lambda book: book.execute(
+        rows = self.store.catalog.read(
+            lambda connection: connection.execute(
                 "SELECT id, row, annotator, pass, value, made_at FROM annotations WHERE sha256 = ? AND task = ?"
                 " ORDER BY made_at, id",
                 [self.version.sha256, self.task.name],
@@ -134,8 +134,8 @@ class Labelling:
             raise InputRefusedError("no_correction", "a correction needs the corrected row")
         made = Annotation(new_id("ann"), row, self.annotator, turn, value, corrected, time.time())
         said = json.dumps({"value": value} | ({"corrected": corrected} if corrected is not None else {}))
-        self.store.catalogue.write(
-            lambda book: book.execute(
+        self.store.catalog.write(
+            lambda connection: connection.execute(
                 "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [made.id, self.version.sha256, self.task.name, row, self.annotator, turn, said, made.made_at],
             )
@@ -148,7 +148,9 @@ class Labelling:
         if not self._done:
             return None
         last = self._done.pop()
-        self.store.catalogue.write(lambda book: book.execute("DELETE FROM annotations WHERE id = ?", [last.id]))
+        self.store.catalog.write(
+            lambda connection: connection.execute("DELETE FROM annotations WHERE id = ?", [last.id])
+        )
         return last
 
     def agreement(self) -> dict[str, Any]:

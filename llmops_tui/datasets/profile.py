@@ -12,7 +12,7 @@ import numpy as np
 
 from llmops_tui.datasets.checks.sets import label_column
 from llmops_tui.datasets.near_duplicates import normal
-from llmops_tui.datasets.operations.selecting import shuffled
+from llmops_tui.datasets.operations.selection import shuffled
 from llmops_tui.datasets.profile_record import (
     ColumnStatistics,
     Duplicates,
@@ -119,14 +119,14 @@ def profile(
     all rows (Wilson, "Probable Inference", JASA 22, 1927).
     """
     rows = _drawn(version, sample)
-    looked = len(rows)
+    inspected = len(rows)
     result: Profile = {
         "version": version.ref,
         "sha256": version.sha256,
         "format": version.kind,
         "rows": version.rows,
-        "looked_at": looked,
-        "sampled": looked < version.rows,
+        "looked_at": inspected,
+        "sampled": inspected < version.rows,
         "columns": column_statistics(version),
     }
     report(0.2, "columns counted")
@@ -347,13 +347,13 @@ def run_profile_job(context: Any, ref: str, model: str = "", max_length: int = 2
     """The job: the profile of all rows, kept beside the version."""
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.models.registry import ModelRegistry
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
 
-    catalogue = Catalogue(context.workspace)
-    store = DatasetStore(catalogue)
+    catalog = Catalog(context.workspace)
+    store = DatasetStore(catalog)
     version = store.get(ref)
     if model:
-        with ModelText(ModelRegistry(catalogue).get(model)) as text:
+        with ModelText(ModelRegistry(catalog).get(model)) as text:
             found = profile(version, text, sample=None, max_length=max_length, report=context.report)
     else:
         found = profile(version, None, sample=None, max_length=max_length, report=context.report)

@@ -182,7 +182,7 @@ class ViewRecord(TypedDict):
 
 
 class Proposed(TypedDict):
-    """What the rows of files look like, and why: as :class:`llmops_tui.datasets.formats.recognising.Proposal`."""
+    """What the rows of files look like, and why: as :class:`llmops_tui.datasets.formats.detection.Proposal`."""
 
     format: str
     share: float

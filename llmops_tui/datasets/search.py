@@ -86,8 +86,8 @@ def _quoted(path: Path) -> str:
 def run_index_job(context: object, ref: str) -> Indexed:
     """The job: make the full-text index of a version."""
     from llmops_tui.datasets.store import DatasetStore
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
 
-    store = DatasetStore(Catalogue(context.workspace))  # type: ignore[attr-defined]
+    store = DatasetStore(Catalog(context.workspace))  # type: ignore[attr-defined]
     index = SearchIndex(store.get(ref)).make(context.report)  # type: ignore[attr-defined]
     return {"version": ref, "bytes": index.path.stat().st_size}

@@ -13,7 +13,7 @@ _AXES = {
 }  # fmt: skip
 _MUST = {
     "engine": "the engine", "judges": "the judge or its prompt", "repeats": "the number of answers a case",
-    "response_format_sha256": "the schema that answers are held to", "raw": "whether a chat template is used",
+    "response_format_sha256": "the schema that answers must follow", "raw": "whether a chat template is used",
 }  # fmt: skip
 
 

@@ -14,12 +14,12 @@ from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import ALWAYS
 from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
 from llmops_tui.evaluation.run import EvalRun
-from llmops_tui.evaluation.running.results import Result
-from llmops_tui.evaluation.running.summarising import case_scores
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.runner.summary import case_scores
 from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, Interval, bca_levels, clustered_sums
+from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import difference_interval, difference_intervals
-from llmops_tui.evaluation.statistics.numbering import numbered
-from llmops_tui.evaluation.statistics.testing import holm, mcnemar_exact, sign_flip, smallest_effect
+from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 
 FEW = 30
 _LEVEL = 0.95

@@ -12,19 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.comparing import results_of
 from llmops_tui.evaluation.comparison import Pair, pairs_of
-from llmops_tui.evaluation.metrics.asking import Asking, grade_masses
+from llmops_tui.evaluation.metrics.model_graded import Asking, grade_masses
 from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
-from llmops_tui.evaluation.running.asking import Asker
-from llmops_tui.evaluation.running.cache import AnswerCache
+from llmops_tui.evaluation.run_comparison import results_of
+from llmops_tui.evaluation.runner.cache import AnswerCache
+from llmops_tui.evaluation.runner.model_calls import Asker
+from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import mean_interval
-from llmops_tui.evaluation.statistics.numbering import numbered
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import Reply
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
@@ -102,7 +102,7 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
             "logprobs": True,
             "top_logprobs": 20,
         }
-        if asking.held_to_grammar(model):
+        if asking.supports_grammar(model):
             body["grammar"] = 'root ::= "1" | "2"'
         found.append(_share(await asking.reply(model, "/v1/chat/completions", body), wanted))
     return Decision(*found)

@@ -232,7 +232,7 @@ class Evaluated(TypedDict):
 
 
 class Measured(TypedDict, total=False):
-    """A quantized model held against the one it was made of: perplexities, their paired ratio, KL in nats a token."""
+    """A quantized model compared with the one it was made of: perplexities, their paired ratio, KL in nats a token."""
 
     tokens: int
     reference_perplexity: float
@@ -252,7 +252,7 @@ class _Rung(TypedDict):
 
 
 class Rung(_Rung, Measured, total=False):
-    """A step of a quantization ladder; the first has no measurements, the others are held against it."""
+    """A step of a quantization ladder; the first has no measurements, the others are compared with it."""
 
 
 class _Ladder(TypedDict):

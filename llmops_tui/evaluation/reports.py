@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.comparing import results_so_far
 from llmops_tui.evaluation.gates import Ruling
 from llmops_tui.evaluation.run import EvalRun
-from llmops_tui.evaluation.running.results import Result
+from llmops_tui.evaluation.run_comparison import results_so_far
+from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.bulk import insert_rows
+from llmops_tui.workspace.catalog_file import connect_memory
 from llmops_tui.workspace.files import sha256_text, write_atomic
-from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import quote_name, quote_text
 
 FORMS = {

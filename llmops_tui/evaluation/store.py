@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
-from llmops_tui.evaluation.metrics.asking import AskingMetric
+from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.records import Evaluated, Manifest, RunSummary
 from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion
 from llmops_tui.evaluation.suite import Suite, check_suite
@@ -18,16 +18,16 @@ from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.kept_json import kept, made_of
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.json_columns import kept, made_of
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
     import duckdb
 
-ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.running.job:run")
+ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.runner.job:run")
 _COLUMNS = "name, suite, suite_number, job, asked, manifest, summary, results_sha256, created_at, finished_at"
 
 
@@ -36,11 +36,11 @@ class EvaluationStore:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.catalogue = Catalogue(workspace)
-        self.datasets = DatasetStore(self.catalogue)
-        self.prompts = PromptStore(self.catalogue)
-        self.registry = ModelRegistry(self.catalogue)
-        self.jobs = JobStore(Journal(workspace))
+        self.catalog = Catalog(workspace)
+        self.datasets = DatasetStore(self.catalog)
+        self.prompts = PromptStore(self.catalog)
+        self.registry = ModelRegistry(self.catalog)
+        self.jobs = JobStore(EventLog(workspace))
 
     # ── suites ──
 
@@ -57,11 +57,13 @@ class EvaluationStore:
             )
         suite = with_dataset(suite, self.datasets)
 
-        def work(book: duckdb.DuckDBPyConnection) -> None:
-            rows = book.execute("SELECT number, sha256 FROM evaluation_suites WHERE name = ?", [suite.name]).fetchall()
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            rows = connection.execute(
+                "SELECT number, sha256 FROM evaluation_suites WHERE name = ?", [suite.name]
+            ).fetchall()
             if any(digest == suite.sha256 for _, digest in rows):
                 return
-            book.execute(
+            connection.execute(
                 "INSERT INTO evaluation_suites VALUES (?, ?, ?, ?, ?, ?)",
                 [
                     suite.name,
@@ -73,7 +75,7 @@ class EvaluationStore:
                 ],
             )
 
-        self.catalogue.write(work)
+        self.catalog.write(work)
         return next(v for v in self.suites() if v.suite.name == suite.name and v.suite.sha256 == suite.sha256)
 
     def add_case(self, name: str, prompt: str, variables: dict[str, Any], expected: str) -> SuiteVersion:
@@ -95,8 +97,8 @@ class EvaluationStore:
 
     def suites(self) -> list[SuiteVersion]:
         """All versions, the newest first."""
-        rows = self.catalogue.read(
-            lambda book: book.execute(
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
                 "SELECT name, number, body, note, created_at FROM evaluation_suites ORDER BY created_at DESC, number DESC"
             ).fetchall()
         )
@@ -142,10 +144,10 @@ class EvaluationStore:
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
 
-            def note(book: duckdb.DuckDBPyConnection) -> list[str]:
-                names = _next_names(book, version.suite.name, len(columns))
+            def note(connection: duckdb.DuckDBPyConnection) -> list[str]:
+                names = _next_names(connection, version.suite.name, len(columns))
                 for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
-                    book.execute(
+                    connection.execute(
                         f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, ?, NULL)",
                         [
                             name,
@@ -159,7 +161,7 @@ class EvaluationStore:
                 return names
 
             # The runs know their job before there is one: whoever dies from here on, they find each other.
-            names = self.catalogue.write(note)
+            names = self.catalog.write(note)
             _launch(launcher, version.ref, names, place)
         return [self.get(name) for name in names]
 
@@ -179,8 +181,8 @@ class EvaluationStore:
         return found[0]
 
     def _select(self, condition: str, values: list[Any]) -> list[EvalRun]:
-        rows = self.catalogue.read(
-            lambda book: book.execute(
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
                 f"SELECT {_COLUMNS} FROM evaluation_runs WHERE {condition} ORDER BY created_at DESC", values
             ).fetchall()
         )
@@ -226,8 +228,10 @@ class EvaluationStore:
             if place.id != state.run.job:
                 # Earlier versions noted the job after it was started, and may not have come to that.
                 names = [name]
-                self.catalogue.write(
-                    lambda book: book.execute("UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name])
+                self.catalog.write(
+                    lambda connection: connection.execute(
+                        "UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name]
+                    )
                 )
             _launch(launcher, state.run.suite_ref, names, place)
         return self.state(self.get(name))
@@ -237,15 +241,17 @@ class EvaluationStore:
         inputs = [manifest.get("model_sha256"), manifest.get("adapter_sha256"), manifest.get("dataset_sha256")]
         inputs += manifest.get("prompt_sha256") or []
 
-        def work(book: duckdb.DuckDBPyConnection) -> None:
-            book.execute(
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            connection.execute(
                 "UPDATE evaluation_runs SET manifest = ?, summary = ?, results_sha256 = ?, finished_at = ? WHERE name = ?",
                 [json.dumps(manifest), json.dumps(summary), results_sha256, time.time(), name],
             )
             recipe = str(manifest.get("suite_sha256") or "")
-            record_edges(book, output=results_sha256, kind="evaluation", recipe=recipe, inputs=filter(None, inputs))
+            record_edges(
+                connection, output=results_sha256, kind="evaluation", recipe=recipe, inputs=filter(None, inputs)
+            )
 
-        self.catalogue.write(work)
+        self.catalog.write(work)
 
     def _run(self, row: tuple[Any, ...]) -> EvalRun:
         name, suite, number, job, asked, manifest, summary, digest, created, finished = row
@@ -270,8 +276,8 @@ def _suite(name: str, number: int, body: str) -> Suite:
     return made_of("evaluation_suites", "body", f"{name}@{number}", body, lambda value: check_suite(value, name))
 
 
-def _next_names(book: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:
-    known = {row[0] for row in book.execute("SELECT name FROM evaluation_runs").fetchall()}
+def _next_names(connection: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:
+    known = {row[0] for row in connection.execute("SELECT name FROM evaluation_runs").fetchall()}
     found: list[str] = []
     number = 1
     while len(found) < count:

@@ -88,7 +88,7 @@ class Suite(_Part):
     raw: Annotated[bool, Field(description="Ask for the continuation of the text, without a chat template.")] = False
     models: Annotated[list[str], Field(description="Models by name, MODEL+ADAPTER with an adapter.")] = []
     parameters: Annotated[dict[str, Any] | list[dict[str, Any]], Field(description="Sampling; a list tries each.")] = {}
-    response_format: Annotated[dict[str, Any] | None, Field(description="A schema that answers are held to.")] = None
+    response_format: Annotated[dict[str, Any] | None, Field(description="A schema that answers must follow.")] = None
     repeats: Annotated[int, Field(ge=1, le=1000, description="Answers a case, each with its own seed.")] = 1
     vary: list[Variation] = []
     metrics: list[dict[str, Any] | str] = []

@@ -27,7 +27,7 @@ class AmdSource:
         self._known: list[Gpu] = []
         self._view = _NONE
 
-    def look(self, *, processes: bool = False) -> GpuView:
+    def inspect(self, *, processes: bool = False) -> GpuView:
         """All GPUs now; none where there is no library."""
         if self._missing:
             return _NONE
@@ -42,7 +42,7 @@ class AmdSource:
         self._place(gpus)
         return GpuView(tuple(self._known))
 
-    def look_slowly(self) -> None:
+    def inspect_slowly(self) -> None:
         """Nothing here is slow."""
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmops_tui.user_files import approved_keys_path
-from llmops_tui.workspace.own_file import change_own, read_own
+from llmops_tui.workspace.consent_file import change_own, read_own
 
 _NONE: dict[str, list[str]] = {}
 

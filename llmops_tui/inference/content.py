@@ -56,7 +56,7 @@ def _without_personal(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _redacted(value: Any) -> Any:
-    from llmops_tui.privacy.replacing import mark, replace_in_text
+    from llmops_tui.privacy.replacement import mark, replace_in_text
 
     if isinstance(value, str):
         return replace_in_text(value, mark)[0]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.forms import grammar_of, in_words_of, too_costly
+from llmops_tui.inference.constraints import grammar_of, in_words_of, too_costly
 from llmops_tui.inference.helper_process import SENT
 from llmops_tui.jobs.process import describe_exit, die_with_parent
 

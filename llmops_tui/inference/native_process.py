@@ -16,8 +16,8 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import is_for_memory, why_it_died
+from llmops_tui.inference.engine_launch import crashes_with_any
 from llmops_tui.inference.fallback import Descent, is_crash
-from llmops_tui.inference.launching import crashes_with_any
 from llmops_tui.jobs.process import oom_kills
 
 # These workers compute exactly, and use a GPU where llama.cpp can.

@@ -27,7 +27,7 @@ _WHOLE_SECONDS = 60.0
 _LACKS = {
     "tokenize": "no token counts before a run",
     "logprobs": "no log-probabilities: no perplexity, no multiple choice by likelihood",
-    "json_schema": "answers are not held to a schema",
+    "json_schema": "answers are not constrained by a schema",
     "seed": "a seed is not honoured, or not told to be",
 }
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_launch import launch
 from llmops_tui.inference.fallback import rebuild_command
-from llmops_tui.inference.launching import launch
 from llmops_tui.sample_files import check_model
 
 _HANG_SECONDS = 60.0
@@ -25,7 +25,7 @@ class SelfCheck:
         works: whether tokens were evaluated.
         told: the safer way it had to run in, in words; empty where nothing was left out.
         cause: why the ways before that one did not work, or why none did.
-        remedy: what mends it.
+        remedy: what fixes it.
     """
 
     works: bool

@@ -19,9 +19,9 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.fallback import apply_known, remembered
-from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
-from llmops_tui.inference.loading import check_loadable, lease, ledger
+from llmops_tui.inference.memory_reservation import check_loadable, lease, ledger
 from llmops_tui.inference.options import LoadOptions, ServingSettings
+from llmops_tui.inference.server_lock import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.server_record import ServerHandle, age_of, handle_of, read_record
 from llmops_tui.jobs.process import boot_time, endings_put_off, identify
 from llmops_tui.models.engine_settings import EngineSettings, part

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
-from llmops_tui.small_log import SmallLog
+from llmops_tui.rotating_log import RotatingLog
 
 if TYPE_CHECKING:
     from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
@@ -42,7 +42,7 @@ def main() -> None:
     # Where native code crashes, the log says in which call.
     faulthandler.enable()
     die_with_parent(int(sys.argv[2]))
-    with SmallLog():
+    with RotatingLog():
         _Worker(incoming, outgoing).serve(json.loads(sys.argv[1]))
 
 

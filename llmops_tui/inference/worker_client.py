@@ -14,8 +14,8 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
+from llmops_tui.inference.engine_launch import Launched, launch
 from llmops_tui.inference.fallback import RUNGS
-from llmops_tui.inference.launching import Launched, launch
 from llmops_tui.jobs.process import child_ends
 
 # Seconds before the engine is started again: after each of the first deaths in a row, and after those that follow. From

@@ -19,9 +19,9 @@ from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.entries import JobSpec
 from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import append_bytes, make_folder_within
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import wait_lock
 from llmops_tui.workspace.trust import require_trust
@@ -40,7 +40,7 @@ class JobLauncher:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.store = JobStore(Journal(workspace))
+        self.store = JobStore(EventLog(workspace))
 
     @contextlib.contextmanager
     def place(self, job_id: str | None = None) -> Iterator[JobPlace]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmops_tui.regular_files import open_regular, read_regular
-from llmops_tui.small_log import MOST, put_aside
+from llmops_tui.rotating_log import MOST, rotate
 from llmops_tui.workspace.files import append_bytes
 
 NAME = "output.log"
@@ -76,7 +76,7 @@ class OutputLog:
 
     def _turn(self) -> None:
         """Go on in a new file."""
-        head, older = head_of(self._path), put_aside(self._path)
+        head, older = head_of(self._path), rotate(self._path)
         there = self._path.exists()
         # It has a new name already where no new file could be made the last time, such as on a full disk.
         left_out = _told_in(self._path if there else older)[0]
@@ -121,7 +121,7 @@ def read_output(folder: Path) -> Iterator[bytes]:
     """All that is kept of what a job printed, in order, in parts; each time again what is new, empty where nothing is."""
     log = folder / NAME
     before: tuple[int, int] | None = None
-    for part in (head_of(log), put_aside(log)):
+    for part in (head_of(log), rotate(log)):
         with contextlib.suppress(OSError):
             yield read_regular(part)
     while True:
@@ -140,7 +140,7 @@ def read_output(folder: Path) -> Iterator[bytes]:
 
 def _rest(log: Path, inode: int, seen: int) -> bytes:
     """What was not read yet of a file that was put aside."""
-    for path in (head_of(log), put_aside(log)):
+    for path in (head_of(log), rotate(log)):
         with contextlib.suppress(OSError), open_regular(path) as file:
             if os.fstat(file.fileno()).st_ino == inode:
                 file.seek(seen)

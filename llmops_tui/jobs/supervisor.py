@@ -16,9 +16,9 @@ from llmops_tui.child_python import module_command
 from llmops_tui.jobs.output import NAME, piped
 from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.checksums import record_checksums_at_end, wrote
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end, wrote
 
 _KILL_AFTER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -32,7 +32,7 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
     nothing else that they start.
     """
     os.set_inheritable(lock, False)
-    store = JobStore(Journal(workspace))
+    store = JobStore(EventLog(workspace))
     stop_asked = False
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
@@ -74,8 +74,8 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
     _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
     # The end is recorded: from here on somebody else may go on in the folder, or remove it.
     os.close(lock)
-    store.journal.close()
-    seal_at_end(workspace)
+    store.event_log.close()
+    record_checksums_at_end(workspace)
     return worker.returncode
 
 

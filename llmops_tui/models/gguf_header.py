@@ -89,7 +89,7 @@ class GgufHeader:
         return str(value) if value is not None else None
 
     def summary(self) -> ModelHeader:
-        """The facts that are kept in the book and shown to people."""
+        """The facts that are kept in the catalog and shown to people."""
         name = self.metadata.get("general.name")
         return {
             "architecture": self.architecture,

@@ -15,11 +15,11 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
 from llmops_tui.models.records import ModelHeader, ModelRecord, Remote
 from llmops_tui.models.safetensors import read_folder
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.checksums import wrote
 from llmops_tui.workspace.files import sha256_text
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.json_columns import kept
 from llmops_tui.workspace.layout import within
-from llmops_tui.workspace.seals import wrote
 
 if TYPE_CHECKING:
     import duckdb
@@ -116,9 +116,9 @@ def with_adapter(model: Model, adapter: Model) -> Model:
 class ModelRegistry:
     """Add, find and verify models."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-        self._workspace = catalogue.workspace
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._workspace = catalog.workspace
 
     def add(
         self,
@@ -156,7 +156,7 @@ class ModelRegistry:
             return known
         stored = self._stored_path(path)
         self._insert(model, stored)
-        # Whatever lay there before: the book has the hash of what is there now.
+        # Whatever lay there before: the catalog has the hash of what is there now.
         wrote(path, *model.files)
         return replace(model, path=self._workspace.root / stored)
 
@@ -197,13 +197,13 @@ class ModelRegistry:
         return model
 
     def _insert(self, model: Model, path: str) -> None:
-        def work(book: duckdb.DuckDBPyConnection) -> None:
-            row = book.execute("SELECT sha256 FROM models WHERE name = ?", [model.name]).fetchone()
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            row = connection.execute("SELECT sha256 FROM models WHERE name = ?", [model.name]).fetchone()
             if row is not None and row[0] != model.sha256:
                 raise InputRefusedError(
                     "name_taken", f"another model is registered as {model.name!r}", "Choose another name with --name."
                 )
-            book.execute(
+            connection.execute(
                 f"INSERT OR REPLACE INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     model.name,
@@ -217,11 +217,13 @@ class ModelRegistry:
                 ],
             )
 
-        self.catalogue.write(work)
+        self.catalog.write(work)
 
     def all(self) -> list[Model]:
         """Every model, by name."""
-        rows = self.catalogue.read(lambda book: book.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall())
+        rows = self.catalog.read(
+            lambda connection: connection.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall()
+        )
         return [self._model(row) for row in rows]
 
     def runnable(self) -> list[Model]:
@@ -258,7 +260,7 @@ class ModelRegistry:
     def remove(self, name: str) -> None:
         """Forget a model; its file stays."""
         self.get(name)
-        self.catalogue.write(lambda book: book.execute("DELETE FROM models WHERE name = ?", [name]))
+        self.catalog.write(lambda connection: connection.execute("DELETE FROM models WHERE name = ?", [name]))
 
     def verify(self, name: str, progress: Callable[[float], None] | None = None) -> Model:
         """Read the whole file again and compare its hash.
@@ -285,8 +287,10 @@ class ModelRegistry:
             )
         if self._workspace.read_only:
             return model
-        self.catalogue.write(
-            lambda book: book.execute("UPDATE models SET verified_at = ? WHERE name = ?", [time.time(), name])
+        self.catalog.write(
+            lambda connection: connection.execute(
+                "UPDATE models SET verified_at = ? WHERE name = ?", [time.time(), name]
+            )
         )
         return self.get(name)
 

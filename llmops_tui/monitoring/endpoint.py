@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, encryption, listen_at
 from llmops_tui.inference.server.guard import Guard
+from llmops_tui.inference.server.listener import BoundedServer, PatientProtocol, encryption, listen_at
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor

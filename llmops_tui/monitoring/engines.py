@@ -95,7 +95,7 @@ class EngineSampler:
         self._loads: list[EngineLoad] = []
         self._due = 0.0
 
-    def look(self) -> list[EngineLoad]:
+    def inspect(self) -> list[EngineLoad]:
         """All engines; the same again until a look is due."""
         now = time.monotonic()
         if now >= self._due:
@@ -106,7 +106,7 @@ class EngineSampler:
                 EngineLoad(handle.model, handle.process, state="dead", address=handle.address)
                 for handle in self._supervisor.fallen()
             ]
-            self._loads = [self._look(handle) for handle in handles] + fallen
+            self._loads = [self._inspect(handle) for handle in handles] + fallen
         return self._loads
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class EngineSampler:
             )
         return self._clients[handle.socket]
 
-    def _look(self, handle: ServerHandle) -> EngineLoad:
+    def _inspect(self, handle: ServerHandle) -> EngineLoad:
         import httpx
 
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from llmops_tui.monitoring.records import LatencyRecord
 from llmops_tui.monitoring.sketch import LatencySketch
-from llmops_tui.workspace.journal import Timing
+from llmops_tui.workspace.event_log import Timing
 
 # What is measured of a request, in milliseconds, and what it is called.
 KINDS = {"first": "first token", "token": "between tokens", "total": "whole answer"}

@@ -94,18 +94,18 @@ def verify(checkpoint: Checkpoint) -> str:
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is as it was written, and what was found about newer ones, which are set aside."""
+    """The newest checkpoint that is as it was written, and what was found about newer ones, which are quarantined."""
     unfinished = [path for path in sorted(folder.glob("checkpoint-*")) if not (path / MARKER).is_file()]
-    notes = [_set_aside(path, "it was never finished") for path in unfinished]
+    notes = [_quarantine(path, "it was never finished") for path in unfinished]
     for checkpoint in complete(folder):
         trouble = verify(checkpoint)
         if not trouble:
             return checkpoint, notes
-        notes.append(_set_aside(checkpoint.path, trouble))
+        notes.append(_quarantine(checkpoint.path, trouble))
     return None, notes
 
 
-def _set_aside(path: Path, why: str) -> str:
+def _quarantine(path: Path, why: str) -> str:
     target = path.with_name(_DAMAGED + path.name)
     shutil.rmtree(target, ignore_errors=True)
     path.rename(target)

@@ -10,7 +10,7 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.training.history import History
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 
 _KEY = "training:foreign"
 _MAX_BYTES = 256 * 1024 * 1024
@@ -144,12 +144,12 @@ def _json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def watched(journal: Journal) -> list[Path]:
+def watched(event_log: EventLog) -> list[Path]:
     """The folders that are watched in this workspace."""
-    return [Path(p) for p in (journal.load_draft(_KEY) or {}).get("folders", [])]
+    return [Path(p) for p in (event_log.load_draft(_KEY) or {}).get("folders", [])]
 
 
-def watch(journal: Journal, folder: Path) -> None:
+def watch(event_log: EventLog, folder: Path) -> None:
     """Watch a folder from now on.
 
     Raises:
@@ -157,9 +157,9 @@ def watch(journal: Journal, folder: Path) -> None:
     """
     folder = folder.expanduser().resolve()
     read_foreign(folder)
-    journal.save_draft(_KEY, {"folders": [str(p) for p in dict.fromkeys([*watched(journal), folder])]})
+    event_log.save_draft(_KEY, {"folders": [str(p) for p in dict.fromkeys([*watched(event_log), folder])]})
 
 
-def forget(journal: Journal, folder: Path) -> None:
+def forget(event_log: EventLog, folder: Path) -> None:
     """Watch a folder no more; its files stay."""
-    journal.save_draft(_KEY, {"folders": [str(p) for p in watched(journal) if p != folder]})
+    event_log.save_draft(_KEY, {"folders": [str(p) for p in watched(event_log) if p != folder]})

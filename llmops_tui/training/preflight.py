@@ -13,15 +13,15 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training import turns
+from llmops_tui.training import device_queue
 from llmops_tui.training.examples import Examples, Report, sources
-from llmops_tui.training.finish.serving import serving_model
+from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.memory import (
     Shape,
     shape_of,
 )
 from llmops_tui.training.preflight_findings import Finding
-from llmops_tui.training.preflight_memory import Room, disk_findings, disk_needed, look_at_room, room_findings
+from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import DataFacts, Difference
 
@@ -52,7 +52,7 @@ class Parity:
     first: Difference | None
 
 
-def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
+def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     """What is to be said about the data."""
     report, found = examples.report, []
     rows = sum(report.rows.values()) or 1
@@ -90,7 +90,7 @@ def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     return found
 
 
-def look_at_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary: Iterable[str]) -> list[Finding]:
+def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary: Iterable[str]) -> list[Finding]:
     """What is to be said about the settings and the tokenizer."""
     found = []
     end, pad = folder.special("eos_token"), folder.special("pad_token")
@@ -189,7 +189,7 @@ def _first_difference(ours: TokenView, theirs: TokenView) -> Difference:
     }
 
 
-def look_at_parity(parity: Parity | None) -> list[Finding]:
+def check_parity(parity: Parity | None) -> list[Finding]:
     """What is to be said about training and serving."""
     if parity is None:
         return [
@@ -213,7 +213,7 @@ def look_at_parity(parity: Parity | None) -> list[Finding]:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Inspection:
     """All that was looked at without training a step.
 
     ``tokens_per_s`` is what runs of this shape were measured to do on the device; none where there were none.
@@ -228,7 +228,7 @@ class Looked:
     disk: int
 
 
-def look(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text: ModelText) -> Looked:
+def inspect(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text: ModelText) -> Inspection:
     """Look at a recipe from all sides but that of a real step."""
     folder = read_folder(base.path)
     shape = shape_of(folder)
@@ -236,18 +236,18 @@ def look(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text:
     parity = (
         compare_with_serving(recipe, text, serving, _some_rows(recipe, store.datasets)) if serving is not None else None
     )
-    factor, tokens_per_s, measured = store.calibration(shape.key, turns.training_device())
-    room = look_at_room(recipe, shape, max(examples.report.lengths), (factor, measured))
+    factor, tokens_per_s, measured = store.calibration(shape.key, device_queue.training_device())
+    room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured))
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     findings = [
-        *look_at_data(recipe, examples),
-        *look_at_settings(recipe, folder, shape, _vocabulary(folder)),
-        *look_at_parity(parity),
+        *check_data(recipe, examples),
+        *check_settings(recipe, folder, shape, _vocabulary(folder)),
+        *check_parity(parity),
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]
-    return Looked(shape, tokens_per_s, findings, parity, room, steps, disk)
+    return Inspection(shape, tokens_per_s, findings, parity, room, steps, disk)
 
 
 def _some_rows(recipe: Recipe, datasets: DatasetStore) -> list[tuple[str, Any]]:

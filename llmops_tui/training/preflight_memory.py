@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.hardware import memory as devices
-from llmops_tui.inference.loading import ledger
-from llmops_tui.training import turns
+from llmops_tui.inference.memory_reservation import ledger
+from llmops_tui.training import device_queue
 from llmops_tui.training.memory import Fit, Shape, TrainingMemory, estimate, nearest_that_fits, trainable_parameters
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
@@ -31,12 +31,12 @@ class Room:
         return self.needed.total <= self.available
 
 
-def look_at_room(recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int]) -> Room:
+def check_memory(recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int]) -> Room:
     """How much memory a run needs beside what there is."""
-    device = turns.training_device()
+    device = device_queue.training_device()
     gpu = device != devices.HOST
     factor, runs = calibration
-    total, available, _ = ledger().look(device)
+    total, available, _ = ledger().inspect(device)
     needed = estimate(shape, recipe, longest, gpu=gpu, factor=factor)
     nearest = (
         None
@@ -63,7 +63,7 @@ def room_findings(room: Room) -> list[Finding]:
                 hint,
             )
         )
-    holder = turns.holder_of(room.device)
+    holder = device_queue.holder_of(room.device)
     if holder:
         found.append(
             Finding(

@@ -182,7 +182,7 @@ class PlanRecord(TypedDict):
 
 
 class ProofStep(TypedDict):
-    """One step of an export beside the adapter on its base: as :class:`llmops_tui.training.finish.proof.Step`."""
+    """One step of an export beside the adapter on its base: as :class:`llmops_tui.training.export.proof.Step`."""
 
     name: str
     same_tokens: float

@@ -21,7 +21,7 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.output import NAME as OUTPUT
 from llmops_tui.jobs.output import piped
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.training import turns
+from llmops_tui.training import device_queue
 from llmops_tui.training.history import HistoryReader
 from llmops_tui.training.recipe import Recipe, changed, check, fields
 from llmops_tui.training.records import SweepResult
@@ -112,7 +112,7 @@ def search(
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = optuna.storages.journal.JournalFileBackend(str(context.folder / "study.jsonl"))
+    backend = optuna.storages.event_log.JournalFileBackend(str(context.folder / "study.jsonl"))
     study = optuna.create_study(
         study_name="sweep",
         storage=optuna.storages.JournalStorage(backend),
@@ -122,7 +122,7 @@ def search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS) if prune else optuna.pruners.NopPruner(),
     )
     finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
-    with turns.turn(context, wanted, beside=False):
+    with device_queue.turn(context, wanted, beside=False):
         study.optimize(
             lambda trial: _trial(context, wanted, base.name, space, trial, trials),
             n_trials=max(0, trials - len(finished)),

@@ -1,4 +1,4 @@
-"""What the journal keeps of a request and of what is said of it, before the book has it. A newer version may say more.
+"""What the event log keeps of a request and of what is said of it, before the catalog has it. A newer version may say more.
 
 Times are milliseconds, moments seconds since 1970.
 """

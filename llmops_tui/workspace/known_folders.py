@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.user_files import known_workspaces_path
-from llmops_tui.workspace.own_file import change_own, read_own
+from llmops_tui.workspace.consent_file import change_own, read_own
 
 _MOST = 1000
 

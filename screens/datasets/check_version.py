@@ -9,7 +9,7 @@ from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
 from screens.widgets.panel import Panel
 
-_JOB = "llmops_tui.datasets.checks.running:run_check_job"
+_JOB = "llmops_tui.datasets.checks.runner:run_check_job"
 
 
 async def check_version(shell: Shell, progress: Panel, version: DatasetVersion) -> None:

@@ -34,7 +34,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
     ("concat", "Concatenate", "others behind this one", "names of the others"),
     ("mix", "Mix", "by weight", "this one's weight, then NAME=WEIGHT of the others, and rows=N"),
     ("export", "Export", "to a file, which is read again", "path; the suffix says how: .jsonl .csv .parquet .db …"),
-    ("rejects", "Show what was set apart", "by the import, with reasons", ""),
+    ("rejects", "Show what was rejected", "by the import, with reasons", ""),
 )
 
 

@@ -92,7 +92,7 @@ class VersionDiffScreen(Modal[None]):
             options.focus()
 
     @on(OptionList.OptionHighlighted)
-    def _looked(self, event: OptionList.OptionHighlighted) -> None:
+    def _cursor_moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         if event.option_id is not None:
             self.run_worker(self._show_entry(int(event.option_id)), group="entry", exclusive=True, exit_on_error=False)

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.record import record_content
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.shell import Shell
 from screens.widgets.modal import Modal
 
@@ -147,7 +147,7 @@ class LabelScreen(Modal[str | None]):
 
     def _correct(self, number: int, row: Row) -> dict[str, Any] | None:
         text = json.dumps(row, ensure_ascii=False, indent=2)
-        changed = outside_editor.edit_outside(self.app, text, f"row-{number}.json")
+        changed = external_editor.edit_outside(self.app, text, f"row-{number}.json")
         if changed is None:
             return None
         try:

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.datasets.drawing import spark
+from screens.datasets.rendering import spark
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What an import set apart: each record with its line, the reason, and its bytes."""
+"""What an import rejected: each record with its line, the reason, and its bytes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RejectsScreen(Modal[None]):
             ]
             parts += [safe_text(show_bytes(reject.raw[:600])[0]), "\n\n"]
         with Vertical(classes="dialog dialog-wide"):
-            shown = f"{self._version.ref}: {self._version.rejected:,} records set apart"
+            shown = f"{self._version.ref}: {self._version.rejected:,} records rejected"
             yield Static(Content(shown), classes="dialog-title")
             with VerticalScroll():
                 yield Static(Content.assemble(*parts))

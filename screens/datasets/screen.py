@@ -161,10 +161,10 @@ class DatasetsScreen(BaseScreen):
     def _restored(self, event: VersionsPane.Restored) -> None:
         self.act("operate", self._open_made, event.version)
 
-    @on(RowsPane.Looked)
-    def _looked(self, event: RowsPane.Looked) -> None:
-        self._columns.look(event.column)
-        self._record.look(event.version, event.row)
+    @on(RowsPane.CursorMoved)
+    def _cursor_moved(self, event: RowsPane.CursorMoved) -> None:
+        self._columns.inspect(event.column)
+        self._record.inspect(event.version, event.row)
 
     @on(RowsPane.Chosen)
     def _row_chosen(self) -> None:

@@ -1,4 +1,4 @@
-"""Show what the import of a version set apart."""
+"""Show what the import of a version rejected."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ async def show_rejects(shell: Shell, version: DatasetVersion, log: list[DatasetV
     if found:
         await shell.ask(RejectsScreen(at, found))
     else:
-        shell.say(f"Nothing was set apart when {at.ref} was imported.")
+        shell.say(f"Nothing was rejected when {at.ref} was imported.")

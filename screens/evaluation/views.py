@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
-from screens.evaluation.drawing import COSTS, bar, ends, number
+from screens.evaluation.rendering import COSTS, bar, ends, number
 from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ _STYLES = {
 class JobsPane(Pane):
     """The newest first."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another job is under the cursor."""
 
         def __init__(self, job: Job) -> None:
@@ -96,7 +96,7 @@ class JobsPane(Pane):
     def _moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         if self.current is not None:
-            self.post_message(self.Looked(self.current))
+            self.post_message(self.CursorMoved(self.current))
 
     # ── actions ──
 

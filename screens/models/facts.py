@@ -41,15 +41,15 @@ def size_text(size: int) -> str:
 def read_details(services: Services, model: Model, available: dict[str, int]) -> Details:
     """Read them; ``available`` is what can be taken of each device. Blocks; for a thread."""
     from llmops_tui.inference.approved_keys import host_of, is_approved
-    from llmops_tui.inference.loading import plan
+    from llmops_tui.inference.memory_reservation import plan
     from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, variable_of
     from llmops_tui.inference.supervisor import health
-    from llmops_tui.workspace.trust import distrust
+    from llmops_tui.workspace.trust import untrusted_reason
 
     if model.kind == "remote":
         variable = variable_of(model)
-        if distrust(services.workspace):
+        if untrusted_reason(services.workspace):
             return Details(key="not looked for before the workspace is trusted")
         # A keyring may take its time, or ask its owner.
         if not find_key(model):
@@ -99,7 +99,7 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
     if details.proof:
         parts += [
-            ("\nProof: held against the adapter on its base in transformers\n", "bold"),
+            ("\nProof: compared with the adapter on its base in transformers\n", "bold"),
             proof_table(details.proof),
         ]
     if model.kind == "gguf":
@@ -212,5 +212,5 @@ def _trouble_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
     if facts_.get("last_failure"):
         rows.append(("last failure", facts_["last_failure"]))
     if fallback := facts_.get("fallback"):
-        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to mend it", fallback["remedy"])]
+        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to fix it", fallback["remedy"])]
     return rows

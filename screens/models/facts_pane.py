@@ -33,7 +33,7 @@ class FactsPane(Pane):
         content = facts(model, loaded=loaded, details=details) if model is not None else ""
         self.query_one("#facts-text", Static).update(content)
 
-    async def look(self, available: dict[str, int]) -> None:
+    async def inspect(self, available: dict[str, int]) -> None:
         """Look at the shown model's file and engine; ``available`` is what can be taken of each device, in bytes."""
         model, _ = self._shown
         if model is None:

@@ -27,7 +27,7 @@ async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
         name = await shell.ask(LineDialog("Name of the suite", "letters, digits and . _ -", f"{prompt}-cases"))
     if not name:
         return
-    hint = "what the answer is held against"
+    hint = "what the answer is compared with"
     expected = await shell.ask(LineDialog("The right answer", hint, answer.strip()))
     if expected is None:
         return

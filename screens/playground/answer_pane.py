@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HELP = "The answer, as it streams. Below it: tokens, time to the first token, tokens a second, and why it ended."
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
-# The server journals a cancelled run just after its client went away.
+# The server logs a cancelled run just after its client went away.
 _AFTER_CANCEL_SECONDS = 0.3
 
 

@@ -29,7 +29,7 @@ class Reader:
             state.take(loaded)
         return loaded, early if loaded.prompt != UNTITLED else None
 
-    async def look_again(self) -> Loaded | None:
+    async def read_again(self) -> Loaded | None:
         """Read the open prompt again; none where another one was opened meanwhile."""
         async with self._reading:
             prompt = self._state.prompt

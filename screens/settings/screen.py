@@ -82,7 +82,7 @@ class SettingsScreen(BaseScreen):
         """Keep the settings, where all are valid."""
         form: ModelForm[Settings] = self.query_one(ModelForm)
         if form.problems:
-            self.app.say("Mend the fields that are marked first.", severity="warning")
+            self.app.say("Fix the fields that are marked first.", severity="warning")
             return
         if form.value.theme not in self.app.available_themes:
             self.app.say(f"There is no theme {form.value.theme!r}.", severity="warning")

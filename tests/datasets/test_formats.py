@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.datasets.formats.reading import FORMATS, RowRefusedError, mapped_kind, reader
-from llmops_tui.datasets.formats.recognising import recognise
-from llmops_tui.datasets.formats.writing import formats_for, writer
+from llmops_tui.datasets.formats.detection import recognise
+from llmops_tui.datasets.formats.readers import FORMATS, RowRefusedError, mapped_kind, reader
+from llmops_tui.datasets.formats.writers import formats_for, writer
 from tests.datasets.conftest import chat
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)

@@ -43,15 +43,15 @@ def start():
         store.start(store.suite("tiny"), [Asked("triage@1", "support-base", sampling) for sampling in ({"seed": 1}, {"seed": 2})])
 
 def traced(limit, seen):
-    def look(frame, event, argument):
+    def inspect(frame, event, argument):
         if "llmops_tui" not in frame.f_code.co_filename:
             return None
         if event == "line":
             seen[0] += 1
             if seen[0] == limit:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return look
-    return look
+        return inspect
+    return inspect
 
 for line in sys.stdin:
     reader, writer = os.pipe()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.jobs.output import NAME, OutputLog, head_of, piped, read_output
-from llmops_tui.small_log import put_aside
+from llmops_tui.rotating_log import rotate
 
 MOST = 1000
 
@@ -49,7 +49,7 @@ def test_a_process_that_prints_without_end_keeps_its_head_and_its_tail(folder: P
     with piped(folder / NAME, MOST) as log:
         subprocess.run([sys.executable, "-c", script], stdout=log, stderr=log, check=True)
     log_file = folder / NAME
-    files = [head_of(log_file), put_aside(log_file), log_file]
+    files = [head_of(log_file), rotate(log_file), log_file]
     assert sorted(folder.iterdir()) == sorted(files)
     assert all(path.stat().st_size <= MOST for path in files)
     numbers = lines_of(folder)

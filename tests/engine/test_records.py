@@ -15,11 +15,11 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.jobs.worker import _entry
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.training.finish.proofs import keep_proof, read_proof
+from llmops_tui.training.export.proof_store import keep_proof, read_proof
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tools.count_untyped import untyped
 
@@ -70,7 +70,7 @@ LATER: dict[str, Any] = {"of a later version": {"deep": [1, None, "ü"]}}
 
 
 def test_what_a_newer_version_says_of_a_job_goes_on_with_it(sample: Workspace) -> None:
-    store = JobStore(Journal(sample))
+    store = JobStore(EventLog(sample))
     spec: Any = {"entry": "llmops_tui.models.tasks:verify", "arguments": {"name": "x"} | LATER} | LATER
     job = store.add(kind="verify", title="verify", spec=spec)
     store.update(job.id, state="done", result=json.dumps({"model": "x"} | LATER))
@@ -79,11 +79,13 @@ def test_what_a_newer_version_says_of_a_job_goes_on_with_it(sample: Workspace) -
 
 
 def test_what_a_newer_version_says_of_a_model_is_kept_and_shown(sample: Workspace) -> None:
-    catalogue = Catalogue(sample)
-    registry = ModelRegistry(catalogue)
+    catalog = Catalog(sample)
+    registry = ModelRegistry(catalog)
     model = registry.get("support-base")
     header = json.dumps({**model.header, **LATER})
-    catalogue.write(lambda book: book.execute("UPDATE models SET header = ? WHERE name = ?", [header, model.name]))
+    catalog.write(
+        lambda connection: connection.execute("UPDATE models SET header = ? WHERE name = ?", [header, model.name])
+    )
     # Verifying writes the row again.
     again = registry.verify(model.name)
     assert {**again.header} == {**model.header, **LATER}
@@ -91,16 +93,16 @@ def test_what_a_newer_version_says_of_a_model_is_kept_and_shown(sample: Workspac
 
 
 def test_what_a_newer_version_says_of_data_runs_and_proofs_is_read_as_it_was_written(sample: Workspace) -> None:
-    catalogue, later = Catalogue(sample), LATER | {"problems": [{"rows": 3} | LATER]}
-    datasets = DatasetStore(catalogue)
+    catalog, later = Catalog(sample), LATER | {"problems": [{"rows": 3} | LATER]}
+    datasets = DatasetStore(catalog)
     datasets.keep_report("a" * 64, "checks", later)
     assert datasets.report("a" * 64, "checks") == later
     view: Any = {"filter": "x", "sort": "", "descending": False} | LATER
     datasets.save_view("triage", "mine", view)
     assert datasets.views("triage") == {"mine": view}
     step: Any = {"name": "F16", "good": True} | LATER
-    keep_proof(catalogue, "b" * 64, [step])
-    assert read_proof(catalogue, "b" * 64) == [step]
+    keep_proof(catalog, "b" * 64, [step])
+    assert read_proof(catalog, "b" * 64) == [step]
 
 
 def test_what_a_newer_version_says_of_a_training_run_is_shown(

@@ -30,10 +30,10 @@ from screens.shell.jump import JumpScreen
 from screens.shell.notices import Notice
 from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import gauge
-from screens.shell.trusting import TrustDialog
+from screens.shell.trust_dialog import TrustDialog
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
-from screens.widgets.wrapping import wrap_line
+from screens.widgets.text_wrap import wrap_line
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -192,7 +192,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
 
 
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:
-    write_notice(sample, "the log was set aside [/")
+    write_notice(sample, "the log was quarantined [/")
     async with open_app() as pilot:
         await pilot.press("f9", "8")
         await settle(pilot)
@@ -214,7 +214,7 @@ async def test_settings_are_checked_saved_and_used_again(open_app: OpenApp) -> N
         fields["idle_minutes"].value = "-1"
         await pilot.pause()
         await pilot.press("ctrl+s")
-        assert "Mend the fields" in notices(pilot)
+        assert "Fix the fields" in notices(pilot)
         fields["idle_minutes"].value = "5"
         fields["theme"].value = "colour-blind-light"
         await pilot.pause()
@@ -402,14 +402,14 @@ async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
 ) -> None:
     looks: list[str] = []
 
-    def look(feed: StatusFeed, moment: object) -> dict[str, object]:
+    def inspect(feed: StatusFeed, moment: object) -> dict[str, object]:
         looks.append(feed._app.status.model)
         feed._app.call_from_thread(
             feed._app.show_status, replace(feed._app.status, model=f"chosen {len(looks)}", loaded=True)
         )
         return {"jobs": 7}
 
-    monkeypatch.setattr(StatusFeed, "_fields", look)
+    monkeypatch.setattr(StatusFeed, "_fields", inspect)
     async with open_app() as pilot:
         # The screen itself names its model once while it loads; what counts is a look begun after that.
         before = len(looks)

@@ -10,7 +10,7 @@ import pytest
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.app import SCREEN_KEYS
 from screens.jobs.jobs_pane import JobsPane
@@ -58,7 +58,7 @@ def test_each_screen_asks_for_what_it_can_show_itself() -> None:
 
 async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: OpenApp, sample: Workspace) -> None:
     for number in range(3):
-        Journal(sample).append(
+        EventLog(sample).append(
             "request",
             f"run_{number:08d}",
             {
@@ -81,8 +81,8 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await until(pilot, lambda: len(listed.lines) == 3)
         await pilot.press("down")
         await settle(pilot)
-        looked = listed.line
-        assert looked is not None
+        inspected = listed.line
+        assert inspected is not None
         shell.open_place(ModelPlace("support-base"))  # type: ignore[attr-defined]
         await until(pilot, lambda: shell.current_mode == "models")
         await settle(pilot)
@@ -90,7 +90,7 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: shell.current_mode == "traces")
         await settle(pilot)
-        assert shell.screen.place() == TracePlace(looked.id)  # type: ignore[attr-defined]
+        assert shell.screen.place() == TracePlace(inspected.id)  # type: ignore[attr-defined]
         await pilot.press("alt+left")
         await until(pilot, lambda: shell.current_mode == "playground")
         await settle(pilot)
@@ -122,7 +122,7 @@ async def test_what_one_goes_to_gets_the_cursor_on_a_screen_that_was_seen_before
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_no_processes(monkeypatch)
-    jobs = JobStore(Journal(sample))
+    jobs = JobStore(EventLog(sample))
     places = [JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3)]
     runs = [RunPlace(name) for name in pretend_runs(sample)]
     others = [ModelPlace("support-base"), ModelPlace("support-base-q4")]

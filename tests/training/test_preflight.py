@@ -104,7 +104,7 @@ def changed_folder(tmp_path: Path, file: str, change: Any) -> Path:
 def settings_findings(folder: Path, **changes: Any) -> set[tuple[str, str]]:
     found = read_folder(folder)
     vocabulary = {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}
-    return codes(preflight.look_at_settings(check(BODY | changes), found, shape_of(found), vocabulary))
+    return codes(preflight.check_settings(check(BODY | changes), found, shape_of(found), vocabulary))
 
 
 def test_traps_of_tokenizers_and_settings_are_found(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_rows_that_are_cut_or_teach_nothing_are_counted(sample: Workspace) -> No
     wanted = recipe("sft", "mixed")
     with ModelText(store.registry.get("support-base-hf")) as text:
         made = build(wanted, store.datasets, text)
-    findings = preflight.look_at_data(wanted, made)
+    findings = preflight.check_data(wanted, made)
     assert made.report.without_target == 3
     assert made.report.cut == 1
     assert {("error", "without_target"), ("warn", "cut")} <= codes(findings)
@@ -154,7 +154,7 @@ def test_training_and_serving_are_compared_token_for_token(sample: Workspace) ->
     assert other.different == 20
     assert other.first is not None
     assert other.first["training_ids"] != other.first["serving_ids"]
-    assert codes(preflight.look_at_parity(other)) == {("error", "parity")}
+    assert codes(preflight.check_parity(other)) == {("error", "parity")}
 
 
 @pytest.mark.timeout(300)

@@ -169,7 +169,7 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
 def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Report) -> str:
     if version.recipe.operation == "restore":
         return remake(store, f"{version.dataset}@{version.recipe.parameters['from']}", report)[1]
-    from llmops_tui.datasets.importing import digest_of, read_files
+    from llmops_tui.datasets.import_job import digest_of, read_files
 
     for path, digest in version.recipe.inputs:
         if not Path(path).exists() or digest_of(Path(path)) != digest:
@@ -206,7 +206,7 @@ def run_job(
     context: Any, operation: str, refs: list[str], parameters: dict[str, Any], name: str | None = None
 ) -> VersionRecord:
     """The job: apply an operation, with progress; cancelled between rows."""
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
 
-    store = DatasetStore(Catalogue(context.workspace))
+    store = DatasetStore(Catalog(context.workspace))
     return apply(store, operation, refs, parameters, name=name, report=context.report).as_dict()

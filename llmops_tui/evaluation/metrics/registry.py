@@ -8,11 +8,12 @@ from typing import Any
 import pydantic
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.metrics.asking import EmbeddingSimilarity, Judge
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.corpus_level import Bleu, Calibration, Chrf, Classification
 from llmops_tui.evaluation.metrics.costs import Latency, Tokens, TokensPerSecond
 from llmops_tui.evaluation.metrics.custom import Custom
 from llmops_tui.evaluation.metrics.likelihood import Choice
+from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, Judge
 from llmops_tui.evaluation.metrics.structured import JsonFields, JsonSchema, JsonValid
 from llmops_tui.evaluation.metrics.texts import (
     Contains,
@@ -27,7 +28,6 @@ from llmops_tui.evaluation.metrics.texts import (
     TokenF1,
 )
 from llmops_tui.evaluation.metrics.trust import Canary, Copied, Grounded, PersonalData, Toxicity
-from llmops_tui.evaluation.metrics.whole_set import Bleu, Calibration, Chrf, Classification
 
 METRICS: dict[str, type[Metric]] = {
     kind.model_fields["type"].default: kind

@@ -49,7 +49,7 @@ class PersonalData(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it tells none."""
-        from llmops_tui.privacy.recognising import find_personal
+        from llmops_tui.privacy.detection import find_personal
 
         asked = "\n".join(
             [case.context, *map(str, case.variables.values()), *(str(m.get("content")) for m in case.messages)]

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine.drafting import DraftModel, ModelDraft
+from llmops_tui.inference.engine.batch_composition import BatchComposer, Part
+from llmops_tui.inference.engine.draft_model import DraftModel, ModelDraft
 from llmops_tui.inference.engine.evaluation import DecodeAbortedError
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine.placement import Placement
 from llmops_tui.inference.engine.prefix_cache import PrefixCache
+from llmops_tui.inference.engine.prompt_lookup import Draft, NgramDraft
 from llmops_tui.inference.engine.sequence import Request, Running, Slot
-from llmops_tui.inference.engine.sharing import Part, StepSharing
-from llmops_tui.inference.engine.speculation import Draft, NgramDraft
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -56,7 +56,7 @@ class Scheduler:
         self.cache = PrefixCache(options.cache_bytes)
         self._shelf = Placement(self.native, self._slots, self.cache)
         self._waiting: deque[Running] = deque()
-        self._sharing = StepSharing(self.native.batch)
+        self._sharing = BatchComposer(self.native.batch)
 
     def _guessing(self, options: EngineOptions) -> Callable[[], Draft] | None:
         """What makes a request's guesser, where tokens are guessed at all: a small model, or the text itself."""

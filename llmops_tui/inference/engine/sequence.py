@@ -11,8 +11,8 @@ from llmops_tui.inference.engine.grammar import Matcher
 from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.prefix_cache import Mark
+from llmops_tui.inference.engine.prompt_lookup import Draft
 from llmops_tui.inference.engine.sampler import TokenSampler
-from llmops_tui.inference.engine.speculation import Draft
 from llmops_tui.inference.streaming_text import StreamingText
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.inference.server.ending import Ending
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.shutdown import Ending
 from llmops_tui.jobs.process import die_with_parent, endings_put_off, identify
 from llmops_tui.models.engine_settings import from_json
-from llmops_tui.small_log import SmallLog
+from llmops_tui.rotating_log import RotatingLog
 from llmops_tui.workspace.files import write_atomic
 
 
@@ -52,7 +52,7 @@ def main() -> None:
         if options.starter:
             # Asked to, it ends what it does and keeps its records, as when it is stopped.
             die_with_parent(options.starter, signal.SIGTERM)
-        with SmallLog():
+        with RotatingLog():
             asyncio.run(_run(options, state))
 
 

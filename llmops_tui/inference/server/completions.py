@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.form_checking import FormChecker
+from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answers import error_body
@@ -27,7 +27,7 @@ from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server.responses import ResponsesRequest
-from llmops_tui.inference.server.template_words import turns_of, variables_of
+from llmops_tui.inference.server.template_features import turns_of, variables_of
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
@@ -44,7 +44,7 @@ class Completions:
         generator: Generator,
         adapters: AdapterShelf,
         chat: ChatTemplate,
-        forms: FormChecker,
+        forms: ConstraintChecker,
         ask: Ask,
     ) -> None:
         self._model = options.model
@@ -73,7 +73,7 @@ class Completions:
             if form is not None and form.get("type") != "text":
                 raise FieldRefusedError(
                     "grammar" if body.grammar else "response_format",
-                    "an answer that may call tools is not held to a form beside that",
+                    "an answer that may call tools is not constrained by a form beside that",
                     "Leave out the form, or set tool_choice to none.",
                     "bad_response_format",
                 )

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import RefusedError
-from llmops_tui.inference.server.repeated import said_twice
 
 # What may be read as a number that is not finite; most bodies have neither and need not be searched for it.
 _ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")
@@ -77,7 +77,7 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
 
 def _check_as_written(raw: bytes, given: dict[str, Any]) -> None:
     """Refuse what a parser passes over, or takes though it is no JSON."""
-    if twice := said_twice(raw, given):
+    if twice := duplicate_key(raw, given):
         raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")
     if _ODD_NUMBER.search(raw) and (place := _not_finite(given)):
         raise FieldRefusedError(place.removeprefix("."), "NaN and Infinity are no numbers here", "Give a number.")

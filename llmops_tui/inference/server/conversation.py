@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.written_calls import parse_calls
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.server.tool_call_parser import parse_calls
+from llmops_tui.inference.template_renderer import TemplateRenderer
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
 _PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
@@ -134,7 +134,7 @@ class AnswerReader:
 
     Text is passed on at once unless it may be the beginning of a mark; a tool call is passed on when it is whole. What
     looks like a call and cannot be read as one stays content, but for one that breaks off after whole ones. Where there
-    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be held to one. ``required``
+    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be limited to one. ``required``
     says that the answer has to call a tool.
     """
 

@@ -14,7 +14,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.inference.server.metrics import ServerMetrics
-from llmops_tui.inference.server.records import JournalWriter, Record
+from llmops_tui.inference.server.records import EventWriter, Record
 from llmops_tui.inference.worker_client import EngineProcess
 
 _EMBEDDING = 32
@@ -37,14 +37,14 @@ class Choice:
     result: dict[str, Any] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
     ticket: Ticket | None = None
-    # Whether what became of it is in the journal.
+    # Whether what became of it is in the event log.
     kept: bool = False
 
 
 class Generator:
     """Passes choices to the engine, at most as many requests at a time as run and may wait."""
 
-    def __init__(self, engine: EngineProcess, writer: JournalWriter, metrics: ServerMetrics, parallel: int) -> None:
+    def __init__(self, engine: EngineProcess, writer: EventWriter, metrics: ServerMetrics, parallel: int) -> None:
         self._engine = engine
         self._writer = writer
         self._metrics = metrics
@@ -143,7 +143,7 @@ class Generator:
                 task.cancel()
 
     async def run(self, choice: Choice) -> AsyncGenerator[Messages]:
-        """Run one choice; what became of it is in the journal before its last message is passed on.
+        """Run one choice; what became of it is in the event log before its last message is passed on.
 
         Leaving the iteration early cancels the work.
         """

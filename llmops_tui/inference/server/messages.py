@@ -97,7 +97,7 @@ class _Function(Checked):
 
     description: Annotated[str, Field(max_length=100_000)] | None = None
     parameters: dict[str, Any] | None = None
-    # Arguments are held to the parameters either way.
+    # Arguments are constrained by the parameters either way.
     strict: bool | None = None
     # What it gives back, as transformers describes a function; templates show it to the model.
     return_: Annotated[Any, Field(alias="return")] = None

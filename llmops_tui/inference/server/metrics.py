@@ -89,11 +89,11 @@ class ServerMetrics:
         self._restarts.labels(self._model).inc()
         self._seen.clear()
 
-    def page(self, state: dict[str, Any], queued: int, standing: str = "ok") -> bytes:
+    def page(self, state: dict[str, Any], queued: int, status: str = "ok") -> bytes:
         """The page in Prometheus' text format. ``state`` is the engine's, empty where it is not known; ``standing`` a word."""
-        self._up.labels(self._model).set(standing == "ok")
+        self._up.labels(self._model).set(status == "ok")
         self._state.clear()
-        self._state.labels(self._model, standing).set(1)
+        self._state.labels(self._model, status).set(1)
         self._running.labels(self._model).set(state.get("running", 0))
         self._waiting.labels(self._model).set(queued)
         capacity = state.get("cache_capacity", 0)

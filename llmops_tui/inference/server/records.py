@@ -1,4 +1,4 @@
-"""Requests as the journal keeps them, written together: many that end at once cost one sync of the disk."""
+"""Requests as the event log keeps them, written together: many that end at once cost one sync of the disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.content import as_kept
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 
 
 @dataclass
@@ -34,11 +34,11 @@ class Record:
         return self.body | times | result | {"output": "".join(self.text)}
 
 
-class JournalWriter:
+class EventWriter:
     """Writes records in the order they come; those that come while one write is under way go into the next."""
 
-    def __init__(self, journal: Journal, content: str = "keep") -> None:
-        self._journal = journal
+    def __init__(self, event_log: EventLog, content: str = "keep") -> None:
+        self._event_log = event_log
         self._content = content
         self._due: list[tuple[tuple[str, str, dict[str, Any]], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -61,7 +61,7 @@ class JournalWriter:
 
     def _append(self, events: list[tuple[str, str, dict[str, Any]]]) -> None:
         # What is personal is taken out before it reaches the disk, not after.
-        self._journal.append_many([(kind, key, as_kept(body, self._content)) for kind, key, body in events])
+        self._event_log.append_many([(kind, key, as_kept(body, self._content)) for kind, key, body in events])
 
     async def close(self) -> None:
         """Write what is due."""

@@ -29,7 +29,7 @@ class StreamOptions(Checked):
 
 
 class _JsonSchema(Checked):
-    # Its name and description say nothing of the form; it is held to strictly or not at all, so strictly.
+    # Its name and description say nothing of the form; it is enforced strictly or not at all, so strictly.
     name: str | None = None
     description: str | None = None
     strict: bool | None = None
@@ -37,7 +37,7 @@ class _JsonSchema(Checked):
 
 
 class ResponseFormat(Checked):
-    """The form of an answer. An object with a ``schema`` beside its type, as llama.cpp has it, is held to that."""
+    """The form of an answer. An object with a ``schema`` beside its type, as llama.cpp has it, is constrained by that."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: _JsonSchema | None = None
@@ -97,7 +97,11 @@ class _GenerationRequest(Checked):
             if not self.grammar.strip():
                 refuse("grammar", "is empty", "Leave it out, or give a rule named root.")
             if self.response_format is not None and self.response_format.type != "text":
-                refuse("grammar", "an answer is held to a grammar or to a response_format, not both", "Leave one out.")
+                refuse(
+                    "grammar",
+                    "an answer is constrained by a grammar or to a response_format, not both",
+                    "Leave one out.",
+                )
         return self
 
     @property
@@ -287,7 +291,7 @@ class FeedbackRequest(Checked):
         return self
 
     def as_entry(self, trace: str, source: str) -> dict[str, Any]:
-        """The feedback as the journal keeps it."""
+        """The feedback as the event log keeps it."""
         return {
             "request": trace,
             "score": {"up": 1, "down": -1, None: None}[self.score],

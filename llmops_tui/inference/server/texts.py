@@ -25,7 +25,7 @@ from llmops_tui.inference.server.connection import chain, read_body, while_conne
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
-from llmops_tui.inference.server.template_words import turns_of
+from llmops_tui.inference.server.template_features import turns_of
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 

@@ -20,8 +20,8 @@ from llmops_tui.training.examples import Examples
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, changed
 from llmops_tui.training.worker import trainers
-from llmops_tui.training.worker.loading import load_base, load_tokenizer
-from llmops_tui.training.worker.recording import RunCallback, memory_bytes
+from llmops_tui.training.worker.base_model import load_base, load_tokenizer
+from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 

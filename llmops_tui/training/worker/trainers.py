@@ -20,7 +20,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from llmops_tui.training import checkpoints
 from llmops_tui.training.examples import IGNORED, Example, Examples
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.worker.loading import adapter_config, compute_type
+from llmops_tui.training.worker.base_model import adapter_config, compute_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
