@@ -51,11 +51,11 @@ def import_(
     ] = None,
     table: Annotated[str, typer.Option(help="Of a SQLite file: the table.")] = "",
     unit: Annotated[str, typer.Option(help="Of a text: line, paragraph or file.")] = "line",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the files seem to hold.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the detected format and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start the job and return.")] = False,
 ) -> None:
-    """Read files into a new version of a dataset. What they seem to hold is said first, with the evidence."""
+    """Import files into a new version of a dataset. The detected format is printed first, with the evidence."""
     from llmops_tui.datasets.formats.readers import mapped_kind
     from llmops_tui.datasets.import_job import ENTRY, preview, start_arguments, suggested_name
 
@@ -120,7 +120,7 @@ def _imported(made: ImportedRecord) -> str:
 
 @app.command("list")
 def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
-    """All datasets."""
+    """List the datasets."""
     session = session_of(context)
     found = store_of(session).all()
     rows = [(v.ref, v.kind, v.rows, len(v.columns), v.note, " ".join(v.tags)) for v in found[:limit]]
@@ -132,7 +132,7 @@ def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
 
 @app.command()
 def show(context: typer.Context, ref: _Ref) -> None:
-    """One version: its columns, and how it was made."""
+    """Show one version: its columns and the recipe that made it."""
     session = session_of(context)
     version = store_of(session).get(ref)
 
@@ -154,7 +154,7 @@ def show(context: typer.Context, ref: _Ref) -> None:
 
 @app.command()
 def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
-    """All versions of a dataset, newest first."""
+    """List the versions of a dataset, newest first."""
     session = session_of(context)
     found = store_of(session).log(name)
     rows = [
@@ -175,7 +175,7 @@ def head(
     ref: _Ref,
     count: Annotated[int, typer.Option("-n", help="So many rows.", min=1)] = 5,
 ) -> None:
-    """The first rows, as JSON Lines."""
+    """Print the first rows as JSON Lines."""
     from llmops_tui.datasets.records import dump_json
 
     session = session_of(context)
@@ -186,7 +186,7 @@ def head(
 
 @app.command()
 def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
-    """What an import rejected: where, why, and the bytes."""
+    """List the records that an import rejected, with line number, reason and bytes."""
     from llmops_tui.datasets.raw import show_bytes
     from llmops_tui.datasets.rejects import read_rejects
 
@@ -222,7 +222,7 @@ def raw(
     at: Annotated[float | None, typer.Option(help="From this place, in percent of the file.", min=0, max=100)] = None,
     count: Annotated[int, typer.Option("-n", help="So many lines.", min=1)] = 20,
 ) -> None:
-    """Lines of a file of any size as they are, with what is wrong in them."""
+    """Print lines of a file of any size unchanged, with the problems in them."""
     from llmops_tui.datasets.raw import RawFile
 
     session = session_of(context)
@@ -249,7 +249,7 @@ def export(
     file_type: Annotated[str | None, typer.Option("--as", help="The type of file; else by its suffix.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
 ) -> None:
-    """Write a version to a file, and read it again to see that nothing was lost."""
+    """Write a version to a file, then read the file back and verify the rows."""
     from llmops_tui.datasets.export_job import export as write
 
     session = session_of(context)
@@ -271,7 +271,7 @@ def export(
 
 @app.command()
 def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) -> None:
-    """What changed between two versions, by row."""
+    """Compare two versions row by row."""
     from llmops_tui.datasets.diff import diff_versions
     from llmops_tui.datasets.records import dump_json, whole_text
     from llmops_tui.text_diff import diff_words
@@ -313,7 +313,7 @@ def tag(
     context: typer.Context,
     ref: _Ref,
     tag_: Annotated[str, typer.Argument(metavar="TAG")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the tag.")] = False,
 ) -> None:
     """Point a tag at a version."""
     session = session_of(context)
@@ -329,15 +329,16 @@ def tag(
 
 @app.command()
 def restore(context: typer.Context, ref: _Ref) -> None:
-    """Make an old version's rows the newest version again."""
+    """Make a new version with the rows of an older one."""
     session = session_of(context)
     version = store_of(session).restore(ref)
     session.emit(version.as_dict(), lambda: f"{version.ref} has the rows of {ref}")
 
 
 @app.command()
-def remake(context: typer.Context, ref: _Ref) -> None:
-    """Follow a version's recipe again from its source, and compare. Exit 1 where something else comes out."""
+@app.command("remake", hidden=True)
+def rebuild(context: typer.Context, ref: _Ref) -> None:
+    """Apply a version's recipe again to its source and compare the rows. Exit 1 if they differ."""
     from llmops_tui.datasets.operations.base import remake as again
 
     session = session_of(context)

@@ -39,7 +39,7 @@ def profile(
     max_length: Annotated[int, typer.Option(help="The length rows would be cut at, in tokens.", min=1)] = 2048,
     speed: Annotated[float | None, typer.Option(help="Tokens a second in training, for the time it takes.")] = None,
 ) -> None:
-    """What a dataset is made of: columns, tokens, turns, languages, duplicates, labels."""
+    """Profile a dataset: columns, tokens, turns, languages, duplicates, labels."""
     from contextlib import ExitStack
 
     from llmops_tui.datasets.profile import profile as make
@@ -105,7 +105,7 @@ def check(
     model: _Model = None,
     max_tokens: Annotated[int | None, typer.Option(help="With a model: longer rows are a problem.", min=1)] = None,
 ) -> None:
-    """What may be wrong with a dataset, why it matters, and how to fix it."""
+    """Run quality checks: each problem with its reason, its rows and its fix."""
     from contextlib import ExitStack
 
     from llmops_tui.datasets.checks.runner import as_report, find_check, overlaps_with, run_checks
@@ -154,7 +154,7 @@ def _check_text(ref: str, report: CheckReport) -> str:
 
 
 def overlap(context: typer.Context, first: _Ref, second: _Ref) -> None:
-    """How much of one dataset stands in another: exact, by 13 words in a row, nearly the same."""
+    """Measure the overlap of two datasets: exact, 13-gram and near-duplicate matches."""
     from llmops_tui.datasets.overlap import find_overlap
 
     session = session_of(context)
@@ -171,7 +171,7 @@ def overlap(context: typer.Context, first: _Ref, second: _Ref) -> None:
 
 
 def privacy(context: typer.Context, ref: _Ref) -> None:
-    """What personal data and secrets a dataset holds, by kind, and what was not searched."""
+    """Find personal data and secrets, by kind; lists what was not searched."""
     from llmops_tui.datasets.privacy.report import find_in_version
 
     session = session_of(context)
@@ -198,7 +198,7 @@ def search(
     words: Annotated[str, typer.Argument(help='Words, "a phrase", OR, NOT, word*.')],
     limit: _Limit = LIMIT,
 ) -> None:
-    """Rows that hold some words; the index is made on the first search."""
+    """Full-text search over the rows; the first search builds the index."""
     from llmops_tui.datasets.records import whole_text
     from llmops_tui.datasets.search import SearchIndex
 

@@ -16,7 +16,7 @@ def doctor(
         bool, typer.Option("--retry", help="Forget what llama.cpp had to leave out here, and try everything again.")
     ] = False,
 ) -> None:
-    """Look at this machine: versions, whether llama.cpp evaluates tokens, GPU, disk, terminal; exits 1 where a check fails."""
+    """Check this machine: versions, llama.cpp, GPU, disk, terminal. Exit 1 if a check fails."""
     from llmops_tui.doctor import diagnose
     from llmops_tui.inference.fallback import forget
 

@@ -30,10 +30,12 @@ def run(
     models: Annotated[list[str] | None, typer.Option("--model", help="Ask this model; may be repeated.")] = None,
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="With this prompt; may be repeated.")] = None,
     parallel: Annotated[int, typer.Option(min=0, max=64, help="Requests at a time; 0 takes the setting.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take so many cases, drawn by the suite's seed.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Run a sample of this many cases, drawn with the suite's seed.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
-    """Ask every case of a suite, score the answers, and tell each figure with its interval; a job for all columns."""
+    """Run every case of a suite, score the answers, and print each metric with its interval; one job for all columns."""
     session = session_of(context)
     store = store_of(session)
     # The job loads models by them; what is wrong in them is told here, where somebody reads it.
@@ -81,7 +83,7 @@ def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
 
 @app.command()
 def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.Option("--detach")] = False) -> None:
-    """Go on with a run that ended early; what was answered is not asked again."""
+    """Continue a run that ended early; answered cases are not run again."""
     session = session_of(context)
     store = store_of(session)
     store.resume(name)
@@ -93,7 +95,7 @@ def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.
 
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """All runs, newest first."""
+    """List runs, newest first."""
     session = session_of(context)
     store = store_of(session)
     runs = store.all()
@@ -107,7 +109,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
 @app.command()
 def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """The kept suites, and those that ship with the app."""
+    """List the saved suites and the bundled ones."""
     from llmops_tui.evaluation.bundled_suites import shipped
 
     session = session_of(context)
@@ -137,7 +139,7 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
 
 @app.command()
 def suite(context: typer.Context, given: SuiteName) -> None:
-    """One suite, as the file that would make it; a file is checked and kept as a version."""
+    """Print a suite as YAML; a file is validated and saved as a new version."""
     session = session_of(context)
     version = suite_of(store_of(session), given)
     session.emit(version.as_dict(), lambda: f"# {version.ref}\n{version.suite.to_yaml().rstrip()}")
@@ -154,7 +156,7 @@ def gate(
     strict: Annotated[bool, typer.Option("--strict", help="Also fail where a rule cannot be sure.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rulings as JUnit.")] = None,
 ) -> None:
-    """Hold a run to rules; exit 1 where the gate says no."""
+    """Check a run against rules. Exit 1 if the gate fails."""
     from llmops_tui.evaluation.gates import passes
     from llmops_tui.evaluation.reports import export as write
     from llmops_tui.evaluation.run_comparison import gate as ask_gate

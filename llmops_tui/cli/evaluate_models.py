@@ -32,7 +32,7 @@ def perplexity(
     stride: Annotated[int, typer.Option(min=0, help="Tokens a window goes on; 0 takes whole windows.")] = 0,
     tokens: Annotated[bool, typer.Option("--tokens", help="Also each token with its log-probability.")] = False,
 ) -> None:
-    """The perplexity of a whole text under a model, and its bits per byte."""
+    """Compute the perplexity of a text, and its bits per byte."""
     from llmops_tui.cli.serve import own_options
     from llmops_tui.evaluation.perplexity import perplexity as measure
     from llmops_tui.inference.client import ModelClient
@@ -75,7 +75,7 @@ def ladder(
     suite: Annotated[str | None, typer.Option(help="Also run this suite on every step.")] = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
-    """Quantize a model to several types and tell what each loses: perplexity, KL divergence, the best token; as a job."""
+    """Quantize a model to several types and measure the loss of each: perplexity, KL divergence, top token; as a job."""
     from llmops_tui.cli.evaluate_options import store_of, suite_of
     from llmops_tui.evaluation.ladder import ENTRY, STEPS, check_ladder
     from llmops_tui.models.registry import ModelRegistry
@@ -115,7 +115,7 @@ def pairwise(
     rubric: Annotated[str, typer.Option(help="By what.")] = "Which answer is more correct and more helpful?",
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
-    """Have a judge decide between the answers of two runs, each shown first once; tells its liking for the first place."""
+    """Have a judge model compare the answers of two runs, in both orders; reports its position bias."""
     from llmops_tui.cli.evaluate_options import store_of
     from llmops_tui.evaluation.pairwise import ENTRY
 

@@ -129,7 +129,7 @@ def show(
     ] = False,
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
-    """One run: its figures, or with --failures its cases that went wrong."""
+    """Show the metrics of a run, or with --failures its failed cases."""
     from llmops_tui.evaluation.run_comparison import results_so_far
 
     session = session_of(context)
@@ -183,7 +183,7 @@ def compare(
     metric: Annotated[str, typer.Option(help="The metric that cases are ordered and slices are made by.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="So many regressed cases.")] = 20,
 ) -> None:
-    """Compare runs with a baseline on the cases that both have; exit 3 where they are not comparable."""
+    """Compare runs with a baseline on their common cases. Exit 3 if they are not comparable."""
     from llmops_tui.evaluation.run_comparison import compare_runs
 
     session = session_of(context)
@@ -267,7 +267,7 @@ def export(
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
 ) -> None:
-    """Write a run to a file; its suffix says how."""
+    """Write a run to a file; the suffix selects the format."""
     from llmops_tui.evaluation.reports import FORMS
     from llmops_tui.evaluation.reports import export as write
 
@@ -279,7 +279,7 @@ def export(
 
 
 def metrics(context: typer.Context) -> None:
-    """Every metric that a suite can name: what it measures, its settings, its source."""
+    """List the metrics with description, settings and source."""
     from llmops_tui.evaluation.metrics.registry import METRICS
 
     session = session_of(context)

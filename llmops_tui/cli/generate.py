@@ -49,7 +49,7 @@ def generate(
     schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer must follow.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to use beside the model.")] = None,
 ) -> None:
-    """One answer from a model."""
+    """Generate one answer from a model."""
     session = session_of(context)
     if (prompt is None) == (messages is None) or (raw and prompt is None):
         raise LlmopsError("usage", "give either --prompt or --messages", exit_code=ExitCode.USAGE)

@@ -26,7 +26,7 @@ Result = TypeVar("Result", bound=Mapping[str, object])
 
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """All jobs, newest first."""
+    """List jobs, newest first."""
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
@@ -38,7 +38,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
 @app.command()
 def show(context: typer.Context, job_id: _Id) -> None:
-    """One job."""
+    """Show one job."""
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
@@ -52,7 +52,7 @@ def logs(
     job_id: _Id,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
-    """What a job printed."""
+    """Print the output of a job."""
     from llmops_tui.jobs.output import read_output
     from llmops_tui.jobs.store import JobStore
 
@@ -78,7 +78,7 @@ def logs(
 
 @app.command()
 def cancel(context: typer.Context, job_id: _Id) -> None:
-    """Ask a job to stop."""
+    """Cancel a job."""
     from llmops_tui.jobs.launcher import JobLauncher
 
     session = session_of(context)
@@ -88,7 +88,7 @@ def cancel(context: typer.Context, job_id: _Id) -> None:
 
 @app.command()
 def resume(context: typer.Context, job_id: _Id) -> None:
-    """Start an ended job's work again, as a new job."""
+    """Resume the work of an ended job, as a new job."""
     from llmops_tui.jobs.launcher import JobLauncher
 
     session = session_of(context)

@@ -103,11 +103,11 @@ def init(
     lost: Annotated[
         bool,
         typer.Option(
-            "--replace-lost", help="Begin an empty catalog or event log where that of this workspace is gone."
+            "--replace-lost", help="Create an empty catalog or event log if the file of this workspace is missing."
         ),
     ] = False,
 ) -> None:
-    """Make a workspace, and fill it on request."""
+    """Create a workspace, optionally with the sample data."""
     from llmops_tui.workspace.marker import make_workspace, replace_lost
 
     session = session_of(context)
@@ -140,7 +140,7 @@ def demo(
     ] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch a real instruct model, 93 MB, first.")] = False,
 ) -> None:
-    """Open the app on a workspace filled from the sample data."""
+    """Open the app on a workspace with the sample data."""
     from llmops_tui.cli.real_model import find_real_model, missing_text
     from llmops_tui.sample import fill
     from llmops_tui.workspace.layout import FOLDER_NAME

@@ -24,31 +24,36 @@ def backup(
         Path | None,
         typer.Argument(
             metavar="FILE|FOLDER",
-            help="A file, whose older one is replaced when the new one is whole; or a folder for a series.",
+            help="A file, replaced once the new backup is complete; or a folder for a series of backups.",
         ),
     ] = None,
-    models: Annotated[bool, typer.Option(help="With the models of the workspace, or without.")] = True,
+    models: Annotated[bool, typer.Option(help="Include the models of the workspace.")] = True,
     damaged: Annotated[
-        bool, typer.Option("--damaged", help="Also where files are not as they were checksummed; to a new file.")
+        bool, typer.Option("--damaged", help="Back up even if files do not match their checksums; needs a new file.")
     ] = False,
     passphrase_file: _Passphrase = None,
-    keep_last: Annotated[int, typer.Option("--keep", min=0, help="In a folder: how many stay; 0: all.")] = 0,
+    keep_last: Annotated[
+        int, typer.Option("--keep", min=0, help="In a folder: number of backups to keep; 0: all.")
+    ] = 0,
     incremental: Annotated[
-        bool, typer.Option("--incremental", help="In a folder: what an earlier one has is not copied again.")
+        bool, typer.Option("--incremental", help="In a folder: copy only files that earlier backups do not have.")
     ] = False,
     full_every: Annotated[
         int | None,
-        typer.Option(min=0, help="With --incremental: each how many-th needs no other; 10, and 0: only the first."),
+        typer.Option(min=0, help="With --incremental: every n-th backup is a full one; default 10; 0: only the first."),
     ] = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Make none: read back all of a file or a folder, the settings' own without one."),
+        typer.Option(
+            "--verify",
+            help="Verify existing backups instead: a file, a folder, or without one the folder of the settings.",
+        ),
     ] = False,
     due: Annotated[
-        bool, typer.Option("--due", help="As the settings say, and only when one is due; for cron.")
+        bool, typer.Option("--due", help="Back up as configured in the settings, if a backup is due; for cron.")
     ] = False,
 ) -> None:
-    """Copy the workspace into one file, while others write, and read it back."""
+    """Back up the workspace to one file while it is in use, and verify the file."""
     from llmops_tui.maintenance.backup import backup as make
     from llmops_tui.maintenance.series import FULL_EVERY, Made, backup_as_set, backup_into, is_due, read_passphrase
 
@@ -102,12 +107,12 @@ def backup(
     }
 
     def human() -> str:
-        lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, read back and whole"]
+        lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, verified"]
         earlier = sorted(set(manifest.elsewhere.values()))
         lines += (
-            [f"{len(manifest.elsewhere):,} of them lie in {', '.join(earlier)}, not read again now"] if earlier else []
+            [f"{len(manifest.elsewhere):,} of them are in {', '.join(earlier)}, not verified again"] if earlier else []
         )
-        lines += [f"taken away: {path.name}" for path in made.removed]
+        lines += [f"deleted: {path.name}" for path in made.removed]
         lines += [f"not in it: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
         lines += [f"not in it: {', '.join(manifest.left_out)}"] if manifest.left_out else []
         lines += [f"note: {note}" for note in manifest.notes]
@@ -128,10 +133,10 @@ def _refuse(unfit: dict[str, Any]) -> None:
 def restore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A file that llmops backup wrote.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only what would happen is shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Restore; without it only a preview is shown.")] = False,
     passphrase_file: _Passphrase = None,
 ) -> None:
-    """Put a backup in the place of the workspace; the old one is kept beside it."""
+    """Replace the workspace by a backup; the old workspace is kept next to it."""
     from llmops_tui.maintenance.restore import preview
     from llmops_tui.maintenance.restore import restore as put_back
     from llmops_tui.maintenance.series import read_passphrase
@@ -165,22 +170,22 @@ def _preview_text(data: dict[str, object]) -> str:
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(str(data["made_at"]))))
     lines = [
         f"made {made} by llmops {data['version']} of {data['from']}",
-        f"brings {data['new']} files that are not there, and replaces {data['replaced']}",
+        f"adds {data['new']} files and replaces {data['replaced']}",
     ]
-    lines += [f"would be gone: {', '.join(gone[:10])}" + (" …" if len(gone) > 10 else "")] if gone else []
+    lines += [f"would be deleted: {', '.join(gone[:10])}" + (" …" if len(gone) > 10 else "")] if gone else []
     lines += [f"model {m['name']} is not in it and not at {m['path']}" for m in missing]
     return "\n".join(
-        [*lines, f"nothing was changed; with --yes it goes to {data['to']}, and the old one is kept beside it"]
+        [*lines, f"nothing was changed; --yes restores it to {data['to']} and keeps the old workspace next to it"]
     )
 
 
 def check(
     context: typer.Context,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Take everything as it is now for right, from now on.")
+        bool, typer.Option("--accept", help="Accept the files as they are and record their checksums.")
     ] = False,
 ) -> None:
-    """Hold every file, row, hash and reference against what was kept; exit 1 where anything is wrong."""
+    """Verify every file, row, hash and reference of the workspace. Exit 1 if anything is wrong."""
     from llmops_tui.maintenance.check import check as inspect
 
     session = session_of(context)
@@ -199,35 +204,38 @@ def check(
 
 def gc(
     context: typer.Context,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do it; without it only what would go, and why, is shown.")
-    ] = False,
-    days: Annotated[float, typer.Option(help="How long logs, folders of jobs and kept answers stay.", min=0)] = 30.0,
-    clock_is_right: Annotated[
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only a list with reasons is shown.")] = False,
+    days: Annotated[float, typer.Option(help="Days that logs, job folders and cached answers are kept.", min=0)] = 30.0,
+    trust_clock: Annotated[
         bool,
-        typer.Option("--clock-is-right", help="Also where nothing was recorded here for so long that it may be wrong."),
+        typer.Option(
+            "--trust-clock", help="Delete by age even if nothing was recorded for so long that the clock may be wrong."
+        ),
     ] = False,
+    clock_is_right: Annotated[bool, typer.Option("--clock-is-right", hidden=True)] = False,
 ) -> None:
-    """Clear away what nothing refers to any more."""
+    """Delete files that nothing refers to any more."""
     from llmops_tui.maintenance.gc import collect, plan
 
     session = session_of(context)
-    removals = (collect if yes else plan)(session.workspace, session.settings, days, clock_is_right=clock_is_right)
+    removals = (collect if yes else plan)(
+        session.workspace, session.settings, days, clock_is_right=trust_clock or clock_is_right
+    )
     size = sum(r.size for r in removals)
 
     def human() -> str:
         table = session.rows(["what", "MB", "why"], [[r.what, round(r.size / 1e6, 2), r.why] for r in removals])
         end = f"{size / 1e6:,.1f} MB {'freed' if yes else 'would be freed; --yes does it'}"
-        return f"{table}\n{end}" if removals else "nothing to clear away"
+        return f"{table}\n{end}" if removals else "nothing to delete"
 
     session.emit({"done": yes, "size_bytes": size, "removals": [r.as_dict() for r in removals]}, human)
 
 
 def lineage(
     context: typer.Context,
-    id: Annotated[str, typer.Argument(help="A dataset, prompt, model, run or trace; or the beginning of a hash.")],  # noqa: A002
+    id: Annotated[str, typer.Argument(help="A dataset, prompt, model, run or trace; or a hash prefix.")],  # noqa: A002
 ) -> None:
-    """Show where a thing came from and what was made of it."""
+    """Show the lineage of an object: its inputs and what was derived from it."""
     from llmops_tui.maintenance.lineage import draw, trace_lineage
 
     session = session_of(context)

@@ -43,7 +43,7 @@ def add(
         bool, typer.Option("--move", help="With a file of the same bytes elsewhere: it is here from now on.")
     ] = False,
 ) -> None:
-    """Register a model: a GGUF file, checked and hashed, or any OpenAI-compatible address."""
+    """Register a model: a GGUF file, validated and hashed, or an OpenAI-compatible URL."""
     session = session_of(context)
     if not place.strip():
         hint = "llmops model add PATH, or: llmops model add https://… --name NAME"
@@ -94,7 +94,7 @@ def _add_remote(
 
 @app.command()
 def discover(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """GGUF files that Hugging Face, Ollama and LM Studio keep on this machine; add takes them where they are."""
+    """List the GGUF files of Hugging Face, Ollama and LM Studio on this machine; `model add` registers them in place."""
     from llmops_tui.models.discovery import find_models
 
     session = session_of(context)
@@ -115,7 +115,7 @@ def estimate(
     *,
     engine: Engine,
 ) -> None:
-    """The memory a model needs before it is loaded, by part, and whether it fits now."""
+    """Estimate the memory of a model before it is loaded, by part, and whether it fits now."""
     from llmops_tui.cli.serve import own_options
     from llmops_tui.inference.memory_reservation import ledger, plan
     from llmops_tui.models.engine_settings import EngineSettings, part
@@ -166,7 +166,7 @@ def quantize(
     again: Annotated[bool, typer.Option("--again", help="Also where it is quantized already.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
-    """Make a smaller model, as a job; the new file is registered in the workspace."""
+    """Quantize a model, as a job; the new file is registered in the workspace."""
     from llmops_tui.models.names import derived_name
     from llmops_tui.models.quantize import ENTRY, check_quantization
 
@@ -191,7 +191,7 @@ def convert(
     name: _Name,
     target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-F16.")] = None,
 ) -> None:
-    """Write a folder of safetensors as GGUF in 16 bits, as a job; the new file is registered."""
+    """Convert a safetensors folder to 16-bit GGUF, as a job; the new file is registered."""
     from llmops_tui.models.names import derived_name
     from llmops_tui.training.export.validation import CONVERT_ENTRY
 
@@ -210,7 +210,7 @@ def merge(
     adapter: Annotated[str, typer.Option(help="An adapter that was trained here, by its run's name.")],
     quantize_to: Annotated[str | None, typer.Option("--quantize", metavar="TYPE", help="Such as Q8_0.")] = None,
 ) -> None:
-    """Write a model with an adapter in it, prove that it answers the same, and register it."""
+    """Merge an adapter into a model, verify that the answers are the same, and register it."""
     from llmops_tui.training.export.validation import ENTRY, check_export
     from llmops_tui.training.runs import RunStore
 
@@ -225,7 +225,7 @@ def merge(
 
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """All models."""
+    """List the models."""
     from llmops_tui.inference.supervisor import ServerSupervisor
 
     session = session_of(context)
@@ -249,7 +249,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
 @app.command()
 def show(context: typer.Context, name: _Name) -> None:
-    """All that is known of a model."""
+    """Show the metadata of a model."""
     session = session_of(context)
     facts = _registry(session).get(name).as_dict()
     session.emit(facts, lambda: "\n".join(f"{key:16} {value}" for key, value in facts.items() if value is not None))
@@ -261,7 +261,7 @@ def verify(
     name: _Name,
     detach: Annotated[bool, typer.Option("--detach", help="As a job, in the background.")] = False,
 ) -> None:
-    """Hash the file again and compare."""
+    """Hash the file again and compare it with the recorded hash."""
     session = session_of(context)
     if detach:
         from llmops_tui.models.tasks import VERIFY

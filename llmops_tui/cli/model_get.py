@@ -33,7 +33,7 @@ def get(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
-    """Fetch a model and register it, as a job: nothing is fetched before you have seen what, and said yes."""
+    """Download a model and register it, as a job. Shows size and licence and asks first."""
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.models.fetch import ENTRY, KIND, already, check_disk, job_arguments, parse, running_job
     from llmops_tui.models.registry import ModelRegistry

@@ -49,7 +49,7 @@ def save(
     system: Annotated[str, typer.Option(help="The system template.")] = "",
     message: Annotated[str, typer.Option("--message", "-m", help="A note.")] = "",
 ) -> None:
-    """Keep a text as a version."""
+    """Save a text as a new version."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -61,7 +61,7 @@ def save(
 
 @app.command("list")
 def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
-    """All prompts."""
+    """List the prompts."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -76,7 +76,7 @@ def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
 
 @app.command()
 def show(context: typer.Context, ref: _Ref) -> None:
-    """One version, whole."""
+    """Show one version."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -87,7 +87,7 @@ def show(context: typer.Context, ref: _Ref) -> None:
 
 @app.command()
 def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
-    """The versions of a prompt, newest first."""
+    """List the versions of a prompt, newest first."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -102,7 +102,7 @@ def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
 
 @app.command()
 def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit: _Limit = LIMIT) -> None:
-    """Versions whose name, note or text contains a text."""
+    """Search versions by name, note and text."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -114,7 +114,7 @@ def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit
 
 @app.command()
 def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
-    """What changed between two versions, in words: [-removed-] {+added+}."""
+    """Compare two versions word by word: [-removed-] {+added+}."""
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.text_diff import diff_words
 
@@ -141,12 +141,12 @@ def tag(
     context: typer.Context,
     ref: _Ref,
     label: Annotated[str, typer.Argument(help="The label, such as production.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the label.")] = False,
     suite: Annotated[
         str | None, typer.Option("--gate", metavar="SUITE", help="Only where the rules of this suite allow it.")
     ] = None,
 ) -> None:
-    """Point a label at a version; deploying and rolling back are this. Exit 1 where a gate says no."""
+    """Point a label at a version, to deploy it or roll back. Exit 1 if a gate fails."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -188,7 +188,7 @@ def export(
     name: _Name,
     to: Annotated[Path | None, typer.Option(help="A file; else stdout.")] = None,
 ) -> None:
-    """A prompt with all its versions as YAML."""
+    """Export a prompt with all its versions as YAML."""
     from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.files import write_atomic
@@ -205,7 +205,7 @@ def export(
 
 @app.command("import")
 def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that export wrote.")]) -> None:
-    """Versions from a YAML file; those that are here already stay as they are."""
+    """Import versions from a YAML file; existing versions are left unchanged."""
     from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
 
@@ -218,7 +218,7 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="A
 
 @app.command()
 def runs(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
-    """Past runs of a prompt, or of one version where one is named."""
+    """List the runs of a prompt or of one version."""
     from llmops_tui.prompts.runs import RunHistory
     from llmops_tui.prompts.store import PromptStore
 

@@ -53,7 +53,7 @@ def traces(
         bool, typer.Option("--keep-files", help="Leave logs and set-aside files that have their texts where they are.")
     ] = False,
 ) -> None:
-    """Delete traces with all feedback on them, and what else has their texts; what stays is named."""
+    """Delete traces with their feedback and other copies of their texts; remaining copies are listed."""
     from llmops_tui.maintenance.trace_removal import plan_trace_removal, remove_traces
     from llmops_tui.traces.store import TraceFilter
 

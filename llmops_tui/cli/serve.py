@@ -242,7 +242,7 @@ def embed(
     model: Annotated[str, typer.Option("--model", help="A registered model.")],
     text: Annotated[list[str], typer.Option("--text", help="A text; may be given several times.")],
 ) -> None:
-    """The embeddings of texts, as JSON."""
+    """Compute embeddings of texts, as JSON."""
     session = session_of(context)
     endpoint = endpoint_of(session, model)
 

@@ -31,7 +31,7 @@ def plan(
         bool, typer.Option("--dry-run/--no-dry-run", help="Measure two real steps on the longest rows.")
     ] = True,
 ) -> None:
-    """Look at everything before a run: data, template, tokens, memory, time; exit 1 where it would not go well."""
+    """Preflight a run: data, template, tokens, memory, time. Exit 1 if there are errors."""
     from llmops_tui.training.worker import PLAN_ENTRY
 
     session = session_of(context)
@@ -100,7 +100,7 @@ def export(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
-    """Make a run's result fit to serve, and prove that each step answers as the adapter on its base does; a job."""
+    """Export a run as a model to serve, and verify each step against the adapter on its base; as a job."""
     from llmops_tui.training.export.validation import ENTRY, check_export
 
     session = session_of(context)
@@ -143,7 +143,7 @@ def sweep(
     changes: Changes = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
-    """Search for better settings with short runs, one after another; the best is kept as a recipe."""
+    """Search hyperparameters with short runs; the best is saved as a recipe."""
     from llmops_tui.training.sweeps import ENTRY, default_space, read_space
 
     session = session_of(context)

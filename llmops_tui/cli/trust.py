@@ -19,7 +19,7 @@ def trust(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking; for scripts.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Trust the workspace no longer.")] = False,
 ) -> None:
-    """Show what the workspace would be allowed once it is trusted, and ask."""
+    """Show what trusting the workspace allows, and ask."""
     from llmops_tui.maintenance.trust_review import consent, describe, inspect
     from llmops_tui.workspace.trust import withdraw as stop
 

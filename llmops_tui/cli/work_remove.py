@@ -18,7 +18,7 @@ _Force = Annotated[bool, typer.Option("--force", help="Also where something depe
 
 
 def training(context: typer.Context, name: _Run, yes: _Yes = False, force: _Force = False) -> None:
-    """Delete a training run: its checkpoints, adapter folder and records. A model that was made of it stays."""
+    """Delete a training run: its checkpoints, adapter folder and records. Models made from it are kept."""
     from llmops_tui.maintenance.work_removal import Work
 
     _remove(context, Work.TRAINING, name, yes=yes, force=force)

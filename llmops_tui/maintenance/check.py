@@ -39,5 +39,5 @@ def check(workspace: Workspace, *, accept: bool = False, progress: Progress | No
             report.error(name, f"cannot be looked at: {type(error).__name__}: {error}"[:400])
     tell(1.0, "done")
     if accept or not report.errors:
-        report.count("files checksummed", record_checksums(workspace, again=accept, large=True))
+        report.count("checksums recorded", record_checksums(workspace, again=accept, large=True))
     return report

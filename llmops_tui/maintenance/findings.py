@@ -22,9 +22,13 @@ class Finding:
         return {"level": self.level, "place": self.place, "text": self.text, "remedy": self.remedy}
 
 
+# What JSON has called some counts since the first version.
+_COUNTS = {"rows of the catalog": "rows of the book", "checksums recorded": "files sealed"}
+
+
 @dataclass
 class Report:
-    """Everything a check found, and how much it looked at, by what it looked at."""
+    """The findings of a check, and how much it inspected of each kind."""
 
     findings: list[Finding] = field(default_factory=list)
     looked_at: dict[str, int] = field(default_factory=dict)
@@ -34,7 +38,7 @@ class Report:
         self.findings.append(Finding("error", place, text, remedy))
 
     def failed(self, place: str, error: LlmopsError) -> None:
-        """A look failed with this.
+        """An inspection failed with this error.
 
         Raises:
             LlmopsError: ``workspace_locked``. Who was busy is not damaged, and who was not looked at is not clean: again.
@@ -44,11 +48,11 @@ class Report:
         self.error(place, error.message, error.hint)
 
     def note(self, place: str, text: str) -> None:
-        """Something could not be looked at, and why."""
+        """Something could not be inspected, and why."""
         self.findings.append(Finding("note", place, text))
 
     def count(self, what: str, number: int = 1) -> None:
-        """Something was looked at."""
+        """Something was inspected."""
         self.looked_at[what] = self.looked_at.get(what, 0) + number
 
     @property
@@ -61,6 +65,6 @@ class Report:
         return {
             "clean": not self.errors,
             "errors": len(self.errors),
-            "looked_at": self.looked_at,
+            "looked_at": {_COUNTS.get(what, what): number for what, number in self.looked_at.items()},
             "findings": [finding.as_dict() for finding in self.findings],
         }

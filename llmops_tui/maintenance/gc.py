@@ -82,7 +82,7 @@ def plan(
             unit=_DAY,
             leap=_LEAP_DAYS,
             proof=_PROOF_DAYS,
-            hint="Set the clock; where it is right and nothing was done here for so long: llmops gc --clock-is-right.",
+            hint="Set the clock; if it is right and the workspace was not used for so long: llmops gc --trust-clock.",
         )
     found = list(_leftovers(workspace, moment))
     unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * _DAY)]

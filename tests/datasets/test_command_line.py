@@ -117,6 +117,8 @@ def test_the_keys_of_the_interface(sample: Workspace, tmp_path: Path) -> None:
     assert (deduped["version"], deduped["rows"]) == (2, 1960)
     diff = llmops(sample, "data", "diff", "triage@1", "triage@2")
     assert (diff["added"], diff["removed"], diff["changed"]) == (0, 40, 0)
+    assert llmops(sample, "data", "rebuild", "triage@2")["same"]
+    # The command's name in the first version.
     assert llmops(sample, "data", "remake", "triage@2")["same"]
     assert [v["version"] for v in llmops(sample, "data", "log", "triage")["versions"]] == [2, 1]
     assert llmops(sample, "data", "tag", "triage@1", "gold")["tags"] == ["gold"]

@@ -243,6 +243,9 @@ def test_gc_leaves_a_clean_workspace(lived: Workspace) -> None:
     assert llmops.run("gc", "--yes")["size_bytes"] > 3000
     assert llmops.run("check")["clean"]
     assert llmops.run("gc")["removals"] == []
+    # The second is the option's name in the first version.
+    for option in ("--trust-clock", "--clock-is-right"):
+        assert llmops.run("gc", option)["removals"] == []
 
 
 # ── kill -9 ──
