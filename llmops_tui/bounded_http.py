@@ -1,4 +1,4 @@
-"""Answers of other machines, read within limits: of bytes in all, of one line, and of what a compressed one unfolds to.
+"""HTTP responses of other machines, read with limits on total bytes, line length and decompressed size.
 
 A server that sends without end is told so by name and left. The limits are far above what an honest one sends.
 """

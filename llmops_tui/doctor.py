@@ -1,4 +1,4 @@
-"""What this machine can do for local LLM work, check by check, each with a remedy."""
+"""Diagnosis of this machine for local LLM work: each check with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one error type that crosses every border of the engine: what, where, why, and what to do next."""
+"""The one error type that crosses the engine's boundaries: what, where, why, and what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs that stay small: what a process prints goes on in a new file when the old one is full, which is kept beside it."""
+"""Rotating logs of processes: a full file is renamed, and one older file is kept."""
 
 from __future__ import annotations
 

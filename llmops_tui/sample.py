@@ -1,4 +1,4 @@
-"""Fill a workspace from the sample data that ships with the application."""
+"""Fills a workspace with the bundled sample data."""
 
 from __future__ import annotations
 

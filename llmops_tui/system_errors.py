@@ -1,4 +1,4 @@
-"""What the system, DuckDB and SQLite say of a file, as an error a person can act on, where nobody nearer to it said so.
+"""Errors of the system, DuckDB and SQLite about files, as errors with cause and remedy.
 
 The borders of the engine ask: the command line, a job's worker, the app. What is none of these is a fault of ours.
 """

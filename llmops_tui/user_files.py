@@ -1,4 +1,4 @@
-"""Where the user's own files are: settings, keymap and what is known of the machine, apart from every workspace."""
+"""The location of the user's own files: settings, keymap and machine facts."""
 
 from __future__ import annotations
 

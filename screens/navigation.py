@@ -1,4 +1,4 @@
-"""Where one can go in the app, typed; going there from anywhere; and the way back, as in an editor."""
+"""Typed destinations in the app, navigation to them, and the history of places."""
 
 from __future__ import annotations
 

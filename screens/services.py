@@ -1,4 +1,4 @@
-"""What screens work with: the engine's objects for one workspace, each made when it is first needed."""
+"""The engine's objects for one workspace, each created on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops backup --verify``: read a backup, or a series of them, back."""
+"""``llmops backup --verify``: verify a backup or a series of backups."""
 
 from __future__ import annotations
 

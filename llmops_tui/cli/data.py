@@ -1,4 +1,4 @@
-"""``llmops data``: import, list, look at, compare and export datasets."""
+"""``llmops data``: import, list, show, compare and export datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops data``: the operations, each of which makes a new version and never changes one."""
+"""``llmops data``: the operations; each makes a new version and changes none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops data``: profile, check, overlap, personal data, search and queries."""
+"""``llmops data``: profile, check, overlap, privacy, search and query."""
 
 from __future__ import annotations
 

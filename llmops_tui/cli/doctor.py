@@ -1,4 +1,4 @@
-"""``llmops doctor``: what this machine can do."""
+"""``llmops doctor``: diagnose this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops eval``: run suites, look at what came of them, compare runs, and hold them to rules."""
+"""``llmops eval``: run suites, list runs, and check them against gates."""
 
 from __future__ import annotations
 

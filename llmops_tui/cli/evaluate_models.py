@@ -1,4 +1,4 @@
-"""``llmops eval perplexity``, ``ladder`` and ``pairwise``: models measured without a suite, or judged in pairs."""
+"""``llmops eval perplexity``, ``ladder`` and ``pairwise``: measure models without a suite, or compare answers in pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the evaluation commands share: how suites and runs are named."""
+"""Options shared by the evaluation commands: names of suites and runs."""
 
 from __future__ import annotations
 

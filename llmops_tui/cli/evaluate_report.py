@@ -1,4 +1,4 @@
-"""``llmops eval show``, ``compare`` and ``export``: what came of runs, as text and as files."""
+"""``llmops eval show``, ``compare`` and ``export``: results of runs, as text and as files."""
 
 from __future__ import annotations
 

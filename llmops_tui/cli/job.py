@@ -1,4 +1,4 @@
-"""``llmops job``: see, follow, stop and resume work in the background."""
+"""``llmops job``: list, follow, cancel and resume background jobs."""
 
 from __future__ import annotations
 

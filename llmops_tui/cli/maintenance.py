@@ -1,4 +1,4 @@
-"""``llmops backup``, ``restore``, ``check``, ``gc`` and ``lineage``: losing nothing, and knowing where things came from."""
+"""``llmops backup``, ``restore``, ``check``, ``gc`` and ``lineage``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops model``: register, look at, verify, quantize and unload models."""
+"""``llmops model``: register, show, verify, quantize and unload models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops model get``: show what would be fetched, ask, and fetch it as a job."""
+"""``llmops model get``: show what would be downloaded, ask, and download it as a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops model remove``: show what goes with a model and what used it, and remove it when told so."""
+"""``llmops model remove``: show what is deleted and what used the model, then remove it with ``--yes``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops monitor``: the machine and the engines, once, as a stream, or as an address for Prometheus; and alerts."""
+"""``llmops monitor``: samples of machine and engines, the Prometheus endpoint, and alerts."""
 
 from __future__ import annotations
 

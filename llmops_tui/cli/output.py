@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, narration on stderr, JSON on request, nothing cut silently."""
+"""Output of commands: data on stdout, narration on stderr, JSON on request, no silent truncation."""
 
 from __future__ import annotations
 

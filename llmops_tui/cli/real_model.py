@@ -1,4 +1,4 @@
-"""The real model of the demo: from the cache or, where that was asked for, fetched first, with a word on what comes."""
+"""The demo's real model: from the cache, or downloaded first on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops data remove``, ``prompt remove`` and ``traces remove``: show what goes, and do it when told so."""
+"""``llmops data remove``, ``prompt remove`` and ``traces remove``: show what is deleted, then delete with ``--yes``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a server is reached, and by whom: its keys, its port, its certificate, and what is told of all that."""
+"""The address of a server: host, port, keys and certificate, and the messages about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops traces``: every request, what was said of it, and datasets made of that."""
+"""``llmops traces``: requests, feedback on them, and datasets made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops train``: plan, start, watch and steer fine-tuning runs, and take their results out."""
+"""``llmops train``: start, watch, stop, pause and resume fine-tuning runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops train plan`` and ``export``: what is looked at before a run, and what is made of its result."""
+"""``llmops train plan``, ``export`` and ``sweep``: preflight, export of a run, and hyperparameter search."""
 
 from __future__ import annotations
 

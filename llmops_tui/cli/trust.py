@@ -1,4 +1,4 @@
-"""``llmops trust``: let a workspace that came from elsewhere ask its remote models, use keys and run commands."""
+"""``llmops trust``: allow a workspace from elsewhere to use remote models, keys and commands."""
 
 from __future__ import annotations
 

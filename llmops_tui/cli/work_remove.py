@@ -1,4 +1,4 @@
-"""``llmops train remove``, ``eval remove`` and ``job remove``: show what goes and what depends on it; do it when told so."""
+"""``llmops train remove``, ``eval remove`` and ``job remove``: show what is deleted and what depends on it, then delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two versions: rows added, removed, and changed, found by a key or by their order."""
+"""The difference of two versions: rows added, removed and changed, matched by key or position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export: write a version in any format that can be imported, and read the file again to see that nothing was lost."""
+"""Export of a version to any importable format, verified by reading the file back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import: look at files and say what they seem to hold, then read them into a version as a job that can be resumed."""
+"""Import of files: a preview with the detected format, then a resumable job that writes a version."""
 
 from __future__ import annotations
 

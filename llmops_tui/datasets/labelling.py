@@ -1,4 +1,4 @@
-"""Labelling: who said what of which row, in which order rows are shown, how far people agree, and the version it makes."""
+"""Labelling: annotations per row, the order of rows, annotator agreement, and the labelled version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlap of a dataset with another, such as an evaluation set: the same, sharing long word sequences, or nearly the same."""
+"""Overlap of a dataset with another, such as an evaluation set: exact, n-gram and near-duplicate matches."""
 
 from __future__ import annotations
 

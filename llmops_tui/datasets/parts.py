@@ -1,4 +1,4 @@
-"""The Parquet files of a dataset version: written a part at a time, made alike at the end, and hashed by content."""
+"""The Parquet files of a version: written in parts, unified at the end, and hashed by content."""
 
 from __future__ import annotations
 

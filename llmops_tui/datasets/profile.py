@@ -1,4 +1,4 @@
-"""Profile: what a dataset is made of, on a sample first with its uncertainty, then whole."""
+"""The profile of a dataset: on a sample first, with its uncertainty, then on all rows."""
 
 from __future__ import annotations
 

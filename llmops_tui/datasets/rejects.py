@@ -1,4 +1,4 @@
-"""The records that an import rejected: a Parquet file beside the version, which is read when somebody looks."""
+"""The records that an import rejected, stored as a Parquet file with the version."""
 
 from __future__ import annotations
 

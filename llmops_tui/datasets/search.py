@@ -1,4 +1,4 @@
-"""Full-text search over a version: an index in SQLite FTS5, made once for some content and kept beside it."""
+"""Full-text search over a version, with an SQLite FTS5 index built once per content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQL console: one SELECT over all datasets and the whole workspace, which can reach nothing else."""
+"""The SQL console: one read-only SELECT over all datasets and the workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets and their versions in the catalog, and the content-addressed folders that hold the rows."""
+"""Datasets and their versions in the catalog, with rows in content-addressed folders."""
 
 from __future__ import annotations
 

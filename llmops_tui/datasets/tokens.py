@@ -1,4 +1,4 @@
-"""What a training run would see of a row: the rendered template, its tokens, and which of them it learns from."""
+"""A row as a training run sees it: rendered template, tokens, and the tokens in the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A window on a version: any rows at once, filtered, searched and sorted by a query, however many there are."""
+"""A window on a version: any rows, filtered, searched and sorted by a query, whatever their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The suites that ship with the app: safety and trust, with cases of our own writing."""
+"""The bundled suites: safety and trust."""
 
 from __future__ import annotations
 

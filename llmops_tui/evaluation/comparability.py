@@ -1,4 +1,4 @@
-"""Whether two runs may be compared: what must be the same, what may differ, and what is to be known all the same."""
+"""Whether two runs are comparable: what must be equal, what may differ, and what is reported."""
 
 from __future__ import annotations
 

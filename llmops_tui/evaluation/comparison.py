@@ -1,4 +1,4 @@
-"""Two runs on the same cases: whether they may be compared, how far they differ and how surely, and where."""
+"""The comparison of two runs on the same cases: difference, uncertainty, and the cases that changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quantization ladder of one model: each type made, compared with the largest on a text, and its size."""
+"""The quantization ladder of a model: each type compared with the largest on a text, with its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A judge decides between two answers, shown in both orders, so that its liking for a place is seen and cancelled."""
+"""Pairwise judging of two answers in both orders, which cancels position bias."""
 
 from __future__ import annotations
 

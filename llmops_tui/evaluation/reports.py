@@ -1,4 +1,4 @@
-"""Results in the forms of other programs: lm-eval's JSON, CSV, Parquet, Markdown and JUnit."""
+"""Results in formats of other programs: lm-eval JSON, CSV, Parquet, Markdown and JUnit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare runs of a workspace by name, and hold them to the rules of their suite."""
+"""Comparison of runs by name, and checks against the rules of their suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The suites and runs of a workspace: suites by version, runs with what they asked, how, and what came of it."""
+"""The suites and runs of a workspace: suites by version, runs with their arguments and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation suite: what is asked, of what, and how the answers are measured; a YAML file, kept by version."""
+"""An evaluation suite: inputs, models and metrics; a versioned YAML file."""
 
 from __future__ import annotations
 

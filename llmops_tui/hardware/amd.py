@@ -1,4 +1,4 @@
-"""AMD GPUs through AMD's own library, where it is installed with the driver; nothing where it is not."""
+"""AMD GPUs through AMD's library, where it is installed with the driver."""
 
 from __future__ import annotations
 

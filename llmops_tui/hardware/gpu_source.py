@@ -1,4 +1,4 @@
-"""What the sources of GPUs, one a vendor's library, have in common: what each does, when it tries again, what is believed."""
+"""The interface of GPU sources, one per vendor library, with retries."""
 
 from __future__ import annotations
 

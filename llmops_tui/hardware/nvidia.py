@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML: each of its errors becomes a state with a cause and a remedy, and is tried again."""
+"""NVIDIA GPUs through NVML: each error becomes a state with cause and remedy, and is retried."""
 
 from __future__ import annotations
 

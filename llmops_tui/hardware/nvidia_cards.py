@@ -1,4 +1,4 @@
-"""Which NVIDIA GPUs there are: each found by itself, known by its UUID, and never moved by another that is lost."""
+"""The NVIDIA GPUs of the machine, identified by UUID, so that a lost one moves no other."""
 
 from __future__ import annotations
 

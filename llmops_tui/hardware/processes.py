@@ -1,4 +1,4 @@
-"""The processes of this machine: what each takes of processor, memory and GPUs, and whose it is."""
+"""The processes of this machine: CPU, memory and GPU use, and their owner."""
 
 from __future__ import annotations
 

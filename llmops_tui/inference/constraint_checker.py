@@ -1,4 +1,4 @@
-"""Have the forms that answers must follow checked in a process that is short of time and memory, and keep what was found."""
+"""Checks of output constraints in a process with time and memory limits, and the cache of their verdicts."""
 
 from __future__ import annotations
 

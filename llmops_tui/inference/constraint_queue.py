@@ -1,4 +1,4 @@
-"""The order in which forms are checked: each gets a short time first, and those that need longer wait behind all that do not.
+"""The queue of constraint checks: each gets a short time first; slow ones wait behind all others.
 
 One form is checked at a time, so that hostile ones cost no more than one processor; a long check stands still while
 short ones run.

@@ -1,4 +1,4 @@
-"""What an answer is held to — a JSON schema, tool calls, a grammar — as one grammar of llguidance.
+"""Output constraints — a JSON schema, tool calls, a grammar — as one llguidance grammar.
 
 Whatever is written here is compiled in the process that checks it, and again in the engine's.
 """

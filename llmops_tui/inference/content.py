@@ -1,4 +1,4 @@
-"""What of a request's content is kept: all of it, without what is personal, or nothing but its figures.
+"""The content policy of requests: store everything, redact personal data, or store figures only.
 
 Told by what may stay, not by what must go: a field that is added later is taken out until somebody says it is harmless.
 """

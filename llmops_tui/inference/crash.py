@@ -1,4 +1,4 @@
-"""Why a process that ran llama.cpp died, in one line: its signal, and what its log says of the place."""
+"""The cause of death of a llama.cpp process in one line, from its signal and its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model goes: on one GPU where it fits, else over several, else on the host, and what it takes of each.
+"""Device placement of a model: one GPU if it fits, else several, else the host; and the memory it takes of each.
 
 The plan is what is done: the engine's process sees the planned GPUs and no others, and llama.cpp is told how many layers
 each of them gets.

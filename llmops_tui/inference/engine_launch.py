@@ -1,4 +1,4 @@
-"""Start an engine process and see it decode before it is called ready; where it dies of that, one rung lower."""
+"""Start of an engine process: it must decode before it is ready; if it dies, the next fallback is tried."""
 
 from __future__ import annotations
 

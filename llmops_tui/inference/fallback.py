@@ -1,4 +1,4 @@
-"""Safer ways to run llama.cpp where its build does not fit this processor or driver, and which one worked here.
+"""Fallback options for llama.cpp on a processor or driver that its build does not fit, and which one worked.
 
 A native build may be one for another processor, may have been made by a compiler with a fault, or may lack the kernels
 of this GPU; then it dies at its first steps. Each rung of :data:`RUNGS` leaves out one more of what such faults sit in.

@@ -1,4 +1,4 @@
-"""Whether a model that is not here yet would fit: before its header is here, its weights alone are known."""
+"""Whether a model that is not downloaded yet would fit, estimated from its weights."""
 
 from __future__ import annotations
 

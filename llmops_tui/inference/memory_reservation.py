@@ -1,4 +1,4 @@
-"""Take the memory that a model needs, beside what is loaded already, before anything is loaded."""
+"""Reservation of the memory that a model needs, before it is loaded."""
 
 from __future__ import annotations
 

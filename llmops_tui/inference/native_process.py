@@ -1,4 +1,4 @@
-"""Run a worker process that uses llama.cpp for one piece of work, in whatever way llama.cpp runs on this machine."""
+"""A worker process that uses llama.cpp for one task, with the fallback options of this machine."""
 
 from __future__ import annotations
 

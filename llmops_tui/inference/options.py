@@ -1,4 +1,4 @@
-"""How a model is loaded and served: the engine's settings, those of the server before it, and what is done for memory."""
+"""Options of a served model: engine settings, server settings, and memory handling."""
 
 from __future__ import annotations
 

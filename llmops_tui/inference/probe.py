@@ -1,4 +1,4 @@
-"""Say, from a process of its own, how llama.cpp was built: run as a module, it prints one JSON object."""
+"""How llama.cpp was built: run as a module, this prints one JSON object."""
 
 from __future__ import annotations
 

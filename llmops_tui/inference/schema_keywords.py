@@ -1,4 +1,4 @@
-"""Which words of JSON schema have schemas below them, and where a schema's schemas lie."""
+"""The keywords of JSON Schema that contain schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds in a JSON schema the numbers that an answer would not be enforced exactly.
+"""Finds numbers in a JSON schema that cannot be enforced exactly.
 
 llguidance keeps all numbers in 64 bits of floating point, reads decimals of many digits one unit too high or too low, and
 counts multiples in 32 bits. It tells none of this: the answer simply has another number.

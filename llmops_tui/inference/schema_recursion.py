@@ -1,4 +1,4 @@
-"""Finds in a JSON schema what no finite value can satisfy, since it requires itself."""
+"""Finds parts of a JSON schema that no finite value satisfies, because they require themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether llama.cpp really answers on this machine: an engine is started on a small model."""
+"""Self-check of llama.cpp on this machine: an engine is started on a small model."""
 
 from __future__ import annotations
 

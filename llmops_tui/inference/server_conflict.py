@@ -1,4 +1,4 @@
-"""What is to be done where a server of a model runs already and one is asked for: the same, another, or none that is kept."""
+"""What to do if a server of the model runs already: reuse it, replace it, or refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model has one server: the lock that it holds while it lives, and what may not be ended for another one."""
+"""The lock of a model's server while it lives, and what may not be ended for another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find, start and stop the model servers of a workspace; one server a model, shared by every app and command."""
+"""Finds, starts and stops the model servers of a workspace; one server per model, shared by all clients."""
 
 from __future__ import annotations
 

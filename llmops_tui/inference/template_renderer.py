@@ -1,4 +1,4 @@
-"""Render chat templates and prompts in a sandboxed process that is killed when it takes too long."""
+"""Renders chat templates and prompts in a sandboxed process that is killed on timeout."""
 
 from __future__ import annotations
 

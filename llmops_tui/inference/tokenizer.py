@@ -1,4 +1,4 @@
-"""Tokenize with a model's own vocabulary, in a process that loads no weights."""
+"""A model's own tokenizer, in a process that loads no weights."""
 
 from __future__ import annotations
 

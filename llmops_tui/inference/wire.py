@@ -1,4 +1,4 @@
-"""What OpenAI's API answers, as far as it is read here. A reply is kept whole, with what else a server says.
+"""The parts of OpenAI's API that are read; other fields of a response are preserved.
 
 Times are milliseconds, log-probabilities natural. Of another's server nothing here is sure to be there.
 """

@@ -1,4 +1,4 @@
-"""The server's side of the engine process: keep it running, talk to it, and turn its death into an answer."""
+"""The server's side of the engine process: keeps it running, talks to it, and reports its death."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds how much memory of which device: leases that model servers and jobs take before they load anything.
+"""Memory leases per device, taken by model servers and jobs before they load anything.
 
 The ledger belongs to the user, not to one workspace: all workspaces share the machine. A lease is held by a lock, which goes
 from whoever takes it to the process that it is for: one whose owner has died counts for nobody, and is cleared away when

@@ -1,4 +1,4 @@
-"""What a job's processes print: piped into a file that stays small; head and tail are kept, what is between is counted.
+"""The output of a job, piped into a bounded file: head and tail are kept, the middle is counted.
 
 ``output.log`` is written to. When it is full for the first time it becomes ``output.log.head``, which stays; from then on
 ``output.log.1``, in place of the one before. Whoever is killed loses what nobody has read from the pipe yet, 64 KiB at most.

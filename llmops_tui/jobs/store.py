@@ -1,4 +1,4 @@
-"""The records of jobs, kept in the event log, and what a record says about a process that may be gone."""
+"""The records of jobs in the event log, and the state of a job whose process may be gone."""
 
 from __future__ import annotations
 

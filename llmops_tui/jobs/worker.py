@@ -1,4 +1,4 @@
-"""The process in which a job's own work is done."""
+"""The process that runs a job's function."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Keeping: backup and restore, checking every hash and reference, clearing away, and where things came from."""
+"""Maintenance: backup and restore, integrity checks, garbage collection, removal, and lineage."""

@@ -1,4 +1,4 @@
-"""Archives: what a backup's file holds, read and compared with its manifest, whoever wrote it."""
+"""Archives: the content of a backup file, verified against its manifest."""
 
 from __future__ import annotations
 

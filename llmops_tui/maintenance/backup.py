@@ -1,4 +1,4 @@
-"""Backups: one tar file with a consistent copy of a workspace, taken while others write, and read back before it counts."""
+"""Backups: one tar file with a consistent copy of a workspace in use, verified before it counts."""
 
 from __future__ import annotations
 

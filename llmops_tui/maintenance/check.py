@@ -1,4 +1,4 @@
-"""Check a workspace: every file against its checksum, every row of the databases, every hash and reference in the catalog."""
+"""Integrity check of a workspace: checksums, database rows, hashes and references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The databases, and what the catalog says of files: every row read, every hash computed again, every reference followed."""
+"""Integrity check of the databases: every row is read, every hash recomputed, every reference followed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files compared with their checksums: a bit that flipped is named with its file and its place."""
+"""Integrity check of files: a flipped bit is reported with its file and position."""
 
 from __future__ import annotations
 

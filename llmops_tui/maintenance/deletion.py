@@ -1,4 +1,4 @@
-"""Taking away: files and folders lose their names first, each in one step, and their bytes after, or all stay."""
+"""Atomic deletion: files are renamed away first, all or none, and their bytes deleted after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Erasing: what was deleted is also in no byte of the workspace's files any more."""
+"""Erasure: deleted data is removed from the bytes of the workspace's files, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where else the texts of traces are: kept answers, logs, what was quarantined, and what was made of them or copied before."""
+"""Copies of traces' texts outside the catalog: caches, logs, quarantined files, datasets, backups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clearing away: what nothing refers to any more, with the reason for each, and only then, when told so, its removal."""
+"""Garbage collection: finds files that nothing refers to, with reasons, and deletes them on request."""
 
 from __future__ import annotations
 

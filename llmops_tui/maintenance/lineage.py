@@ -1,4 +1,4 @@
-"""Where a thing came from and what was made of it, from the raw file to the answer and back, as a tree."""
+"""The lineage of an object as a tree: its inputs, and what was derived from it."""
 
 from __future__ import annotations
 

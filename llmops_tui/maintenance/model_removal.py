@@ -1,4 +1,4 @@
-"""Removing a model: what stands in the way, what used it, what goes, and the removal itself."""
+"""Removal of a model: blockers, dependents, what is deleted, and the removal itself."""
 
 from __future__ import annotations
 

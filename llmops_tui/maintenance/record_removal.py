@@ -1,4 +1,4 @@
-"""Removing what the catalog holds itself: prompts and datasets; what depends on each is told first."""
+"""Removal of prompts and datasets; their dependents are reported first."""
 
 from __future__ import annotations
 

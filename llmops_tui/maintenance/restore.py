@@ -1,4 +1,4 @@
-"""Restore: a backup unpacked beside the workspace, compared with its hashes, and exchanged with it in one step."""
+"""Restore: a backup unpacked next to the workspace, verified, and swapped in with one rename."""
 
 from __future__ import annotations
 

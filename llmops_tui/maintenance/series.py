@@ -1,4 +1,4 @@
-"""A folder of backups: one file a time, the earlier ones kept as long as they are wanted or needed, made when one is due."""
+"""A series of backups in a folder: retention, incremental backups, and the schedule."""
 
 from __future__ import annotations
 

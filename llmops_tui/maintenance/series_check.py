@@ -1,4 +1,4 @@
-"""Reading a whole series of backups back: which of them are whole, which is the first that is not, and which need that one."""
+"""Verification of a series of backups: which are intact, which is the first damaged one, and which need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that a backup is made in, beside its target: whose it is, and what killed backups left of theirs."""
+"""The staging folder of a backup next to its target, and the leftovers of killed backups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeping that runs as a job."""
+"""Maintenance that runs as a job."""
 
 from __future__ import annotations
 

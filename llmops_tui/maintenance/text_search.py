@@ -1,4 +1,4 @@
-"""Looking for many texts at once in the bytes of files of any kind, by pieces of them."""
+"""Search for many texts at once in the bytes of files of any kind."""
 
 from __future__ import annotations
 

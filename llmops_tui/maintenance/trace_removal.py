@@ -1,4 +1,4 @@
-"""Removing traces: what else has their texts is told first, and after it they are in no byte of what nobody needs."""
+"""Removal of traces: other copies of their texts are reported first, then erased."""
 
 from __future__ import annotations
 

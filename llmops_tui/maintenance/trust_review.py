@@ -1,4 +1,4 @@
-"""What a workspace that came from elsewhere would be allowed once it is trusted, shown before, and the consent to it."""
+"""What trusting a workspace from elsewhere would allow, and the user's consent."""
 
 from __future__ import annotations
 

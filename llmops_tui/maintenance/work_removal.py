@@ -1,4 +1,4 @@
-"""Removing a training run, an evaluation run or a job: what stands in the way, what depends on it, what goes, and doing it."""
+"""Removal of a training run, an evaluation run or a job: blockers, dependents, and the removal itself."""
 
 from __future__ import annotations
 

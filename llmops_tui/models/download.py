@@ -1,4 +1,4 @@
-"""One file over http: asked for from where it stopped, never larger than announced, hashed as it comes.
+"""Resumable download of one file over HTTP, with size limit and hash.
 
 huggingface_hub's own download throws away what a killed process had (measured: all bytes are asked for again), so files are
 fetched here, from the addresses it makes.

@@ -1,4 +1,4 @@
-"""How a model is loaded and run: every setting of the engine, once, carried whole from whoever chose it to llama.cpp."""
+"""The engine's settings, defined once and passed unchanged to llama.cpp."""
 
 from __future__ import annotations
 

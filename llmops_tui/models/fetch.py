@@ -1,4 +1,4 @@
-"""Getting a model: what a name, a repository or an address stands for, and the job that brings it and registers it.
+"""Fetching a model: resolves a name, repository or URL, and the job that downloads and registers it.
 
 Nothing is asked of any network but for what the user named, and nothing is fetched before :class:`Plan` was agreed to.
 """

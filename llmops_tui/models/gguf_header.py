@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself, as facts: of one file, or of the several that make a model."""
+"""The metadata of a GGUF model, of one file or several shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's file may claim of itself: more than any model has is refused before memory is taken for it."""
+"""Limits on figures in a model file's header, checked before memory is allocated."""
 
 from __future__ import annotations
 

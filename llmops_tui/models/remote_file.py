@@ -1,4 +1,4 @@
-"""What a server says of a file, and its answer to the request for a part of it: http and https, few redirects, no surprises."""
+"""HTTP metadata and range requests of a remote file, with few redirects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a model that is fetched: brought into a folder of their own, checked there, and given their name whole.
+"""Download of a model's files into a staging folder, verified and renamed when complete.
 
 Whatever ends the work, and wherever, the same work again goes on with what is there, also where the folder has its name
 already and only the registration is missing.

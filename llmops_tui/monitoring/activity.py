@@ -1,4 +1,4 @@
-"""What was under way at a moment: the jobs and the requests, so that a spike has a name."""
+"""Activity in a time range: the jobs and requests that ran."""
 
 from __future__ import annotations
 

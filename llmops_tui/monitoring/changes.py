@@ -1,4 +1,4 @@
-"""What changed while nobody wrote it down: settings, alert rules, loaded models. The recorder sees it and keeps when.
+"""Changes that no one records: settings, alert rules, loaded models; noticed by the recorder.
 
 What is in the catalog — versions, labels, models that were added — has its own time there.
 """

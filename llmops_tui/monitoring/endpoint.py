@@ -1,4 +1,4 @@
-"""The address that Prometheus asks: one page, behind the same guard as the model servers."""
+"""The Prometheus endpoint, behind the same guard as the model servers."""
 
 from __future__ import annotations
 

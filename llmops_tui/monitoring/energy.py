@@ -1,4 +1,4 @@
-"""Energy of a stretch of time, from the recorded power of the GPUs; and of the work that was done in it."""
+"""Energy of a time range from recorded GPU power, and per unit of work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model servers of a workspace as they are now: requests, slots, cache, and tokens a second since the last look."""
+"""The state of the model servers: requests, slots, cache, and tokens per second."""
 
 from __future__ import annotations
 

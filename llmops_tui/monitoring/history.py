@@ -1,4 +1,4 @@
-"""What was measured over time, kept over restarts in three grains: seconds, tens of seconds, minutes.
+"""Recorded series in three resolutions — 1 s, 10 s, 1 min — kept across restarts.
 
 A SQLite file of its own: it is written every few seconds, may lose its last seconds with the machine, and is dropped
 as a whole without harm. Values of one series that follow one another lie together, so that months are read at once.

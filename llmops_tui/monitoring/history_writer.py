@@ -1,4 +1,4 @@
-"""Keeps what a recorder saw: what cannot be written now holds up nothing else, and is tried again."""
+"""Writes the recorder's samples; what cannot be written now is retried and blocks nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own work that is under way: its processes by name, and what training runs measure of themselves."""
+"""Work in progress: processes of llmops by name, and the metrics of training runs."""
 
 from __future__ import annotations
 

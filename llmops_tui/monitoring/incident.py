@@ -1,4 +1,4 @@
-"""What was going on around an alert: what ran, what was changed, who asked; on one line of time."""
+"""The timeline around an alert: jobs, changes and requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long requests take, by model: percentiles over any window, from one sketch a minute."""
+"""Request latency by model: percentiles over any window, from one sketch per minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens at one moment, as values that a rule can name: jobs that failed, faults of GPUs; and what they stand for.
+"""Events as values that a rule can name: failed jobs, GPU errors.
 
 An event is over as it begins, and rules look at values: so it counts for ten minutes. They are counted by a clock that
 only goes on: with the clock of the wall set back, a job that failed would fail for hours.

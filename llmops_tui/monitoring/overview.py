@@ -1,4 +1,4 @@
-"""The lifecycle at a glance: what there is of everything, what runs, and the next sensible step."""
+"""The home screen's overview: counts, running work, and the suggested next step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorder: looks at everything once a second, keeps what it saw, and holds it to the alert rules.
+"""The recorder: samples everything once a second, stores it, and evaluates the alert rules.
 
 One process a workspace records; the others look for themselves and read what was kept. It goes on while no screen
 shows it, and notes what it costs.

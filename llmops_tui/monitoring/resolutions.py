@@ -1,4 +1,4 @@
-"""The grains of time in which values are kept, and the pieces in which they lie together."""
+"""The time resolutions of recorded series, and the chunks they are stored in."""
 
 from __future__ import annotations
 

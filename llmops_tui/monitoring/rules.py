@@ -1,4 +1,4 @@
-"""The rules of alerts: what a series must be, how they are read and kept, and whose commands may run."""
+"""Alert rules: schema, reading and saving, and whose commands may run."""
 
 from __future__ import annotations
 

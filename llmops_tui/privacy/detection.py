@@ -1,4 +1,4 @@
-"""Find personal data and secrets in a text: patterns first, then check digits and what stands around."""
+"""Detection of personal data and secrets: patterns, then check digits and context."""
 
 from __future__ import annotations
 

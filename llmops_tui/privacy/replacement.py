@@ -1,4 +1,4 @@
-"""Put something else in the place of what is personal or secret in a text."""
+"""Replacement of personal data and secrets in a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is being written: one draft a prompt, kept in the event log at every change."""
+"""Drafts: one per prompt, saved to the event log at every change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts as YAML files: out to be read, shared and kept in git, and in again."""
+"""Prompts as YAML files, for export and import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a prompt: render it, keep its text as a version, stream the answer, and find past runs again."""
+"""Runs of a prompt: render, save the version, stream the answer; and the history of runs."""
 
 from __future__ import annotations
 

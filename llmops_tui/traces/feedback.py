@@ -1,4 +1,4 @@
-"""What people say of answers: thumbs, corrections, comments; and the verdicts of whoever goes through them."""
+"""Feedback on answers: thumbs, corrections, comments, and review verdicts."""
 
 from __future__ import annotations
 

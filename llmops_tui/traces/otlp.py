@@ -1,4 +1,4 @@
-"""Traces as OpenTelemetry spans, sent to a collector only when somebody asks for it.
+"""Export of traces as OpenTelemetry spans, on request only.
 
 Names follow the semantic conventions for generative AI (gen_ai.*, in development); the wire form is OTLP/HTTP with
 JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp.

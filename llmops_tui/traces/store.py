@@ -1,4 +1,4 @@
-"""Requests as traces: found by model, prompt, state, time and text; one at a time with everything that is known of it."""
+"""Requests as traces: search by model, prompt, state, time and text, and the details of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a dataset version of traces: corrected and praised answers as conversations, or pairs of a better and a worse one."""
+"""Datasets from traces: corrected and upvoted answers as conversations or preference pairs."""
 
 from __future__ import annotations
 

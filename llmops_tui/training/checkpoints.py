@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: staged, hashed, renamed; and which of them a run goes on from.
+"""Atomic checkpoints: staged, hashed and renamed; and which one a run resumes from.
 
 A checkpoint is written into a staging folder. Then every file is hashed and synced, a marker with the hashes is written
 last, and the folder is renamed. What has no marker, or whose files differ from it, is never resumed from.

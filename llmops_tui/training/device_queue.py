@@ -1,4 +1,4 @@
-"""One run at a time on a device, and room for it: a queue that a dead run leaves by itself, and servers that step aside."""
+"""The queue of a device: one run at a time, freed when a run dies; model servers yield their memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From dataset rows to what a trainer is fed: token ids, and which of them are learned from."""
+"""Training examples from dataset rows: token ids, and which tokens are in the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a run, noticed at the step it happens: no numbers, spikes, divergence, exploding gradients."""
+"""Problems of a run, detected at the step they occur: NaN, spikes, divergence, exploding gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run recorded: losses, speeds, samples and events, read from its metrics log while it grows."""
+"""The record of a run: losses, speed, samples and events, read from its growing log."""
 
 from __future__ import annotations
 

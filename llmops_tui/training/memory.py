@@ -1,4 +1,4 @@
-"""The memory a training run needs, by part, before it starts; and the nearest settings that fit.
+"""Memory of a training run by part, estimated in advance, and the nearest settings that fit.
 
 Derived from what transformers, peft and TRL allocate: the weights as they are held, the adapter with its gradients and
 optimizer, what autograd keeps of a layer for the backward pass, and a tile of the logits.

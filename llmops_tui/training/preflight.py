@@ -1,4 +1,4 @@
-"""What can be known of a run before it starts: its data, its template, memory, time and disk; each finding with a level."""
+"""The preflight of a run: its data, template, memory, time and disk; each finding with a level."""
 
 from __future__ import annotations
 

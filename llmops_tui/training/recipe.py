@@ -1,4 +1,4 @@
-"""The recipe of a training run: one model of settings behind the YAML file, the form and the command line."""
+"""The recipe of a training run: one settings model behind the YAML file, the form and the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training runs of a workspace: recipes by version, runs with their jobs, and what was measured of them."""
+"""The training runs of a workspace: recipes by version, runs with their jobs and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps: many short runs around a recipe, sampled and pruned by Optuna, the best kept as a recipe; resumable."""
+"""Sweeps: short runs around a recipe, sampled and pruned by Optuna; resumable."""
 
 from __future__ import annotations
 

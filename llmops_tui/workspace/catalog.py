@@ -1,4 +1,4 @@
-"""The catalog: the workspace's DuckDB file, opened for one short transaction at a time and closed again.
+"""The catalog: the workspace's DuckDB file, opened for one short transaction at a time.
 
 DuckDB lets one process in, readers included. A lock file beside the catalog queues our own processes and names the one
 inside; DuckDB's own lock, held by foreign programs, is retried until the same deadline.

@@ -1,4 +1,4 @@
-"""Opening the catalog's file: what DuckDB is told first, what its messages mean, and what becomes of a log it cannot replay.
+"""Opening of the catalog file: DuckDB's settings, its errors, and logs that it cannot replay.
 
 Nothing that lies in a catalog reaches out of it: external access ends once the file is attached, so a view over the
 reader's files, planted in a catalog that came from elsewhere, fails.

@@ -1,4 +1,4 @@
-"""Checksums: the hash of every file of a workspace as it was left, so that a bit that flips later is found and named.
+"""Checksums of every file of a workspace as it was left, so that later bit rot is found and named.
 
 DuckDB has checksums of its own, but only for what is read; SQLite, logs and JSON have none. A process that
 wrote files records their checksums when it ends. A checksum is of a moment: of a file that only grows, the part that was there

@@ -1,4 +1,4 @@
-"""Whether the clock can be believed before something is dropped for its age: by the times of what was recorded.
+"""Whether the clock is plausible before data is deleted by age, judged by recorded times.
 
 A clock that is years ahead for an hour would make everything too old. What was recorded by then says how far time had
 come; a time far beyond it counts only when enough was recorded there, too.

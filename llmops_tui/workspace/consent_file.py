@@ -1,4 +1,4 @@
-"""A small file of the user's own, mostly JSON, that says what was allowed: read as allowing nothing where it cannot be read."""
+"""A small file of user consents; if it cannot be read, nothing is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event log: a SQLite file in WAL mode to which many live processes append at once.
+"""The event log: an SQLite file in WAL mode that many live processes append to.
 
 Writers always ``BEGIN IMMEDIATE``: a deferred transaction that reads first fails under load, busy timeout or not.
 """

@@ -1,4 +1,4 @@
-"""What the event log keeps of a request and of what is said of it, before the catalog has it. A newer version may say more.
+"""Events of the event log: requests and feedback before the catalog has them. A newer version may add fields.
 
 Times are milliseconds, moments seconds since 1970.
 """

@@ -1,4 +1,4 @@
-"""Move what is finished from the event log into the catalog, exactly once whatever dies in between.
+"""Ingest: moves finished events from the event log to the catalog, exactly once even after a crash.
 
 The catalog remembers, in the same transaction as the rows, how far the event log was read. A crash before that commit
 changes nothing; a crash after it, before the event log forgets the rows, is made good by the next folding.

@@ -1,4 +1,4 @@
-"""JSON that the book keeps in a column: held to its shape where it is read, and told by table, row and column where it is odd.
+"""JSON columns of the catalog: validated when read; errors name table, row and column.
 
 What wrote a row may be damaged, another version, or somebody's own UPDATE. Whoever uses it later would fail in the
 middle of something else, without a word of where the value came from.

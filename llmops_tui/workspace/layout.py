@@ -1,4 +1,4 @@
-"""Where things are in a workspace folder, and how that folder is found."""
+"""The layout of a workspace folder, and how the folder is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a workspace says of itself, in a small file beside its databases: its id, and which of them it has.
+"""The marker file of a workspace: its id, and which databases it has.
 
 A database that is named there and is gone was lost, and is never taken for one that is yet to be made.
 """

@@ -1,4 +1,4 @@
-"""DuckDB connections in which somebody else's SQL may run: they read named files and nothing else."""
+"""DuckDB connections for untrusted SQL: they read the named files and nothing else."""
 
 from __future__ import annotations
 

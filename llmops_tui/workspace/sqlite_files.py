@@ -1,4 +1,4 @@
-"""What all SQLite files of a workspace share: a counter of writes, reading their bytes, and how a full disk shows."""
+"""Shared handling of SQLite files: a write counter, raw reads, and full-disk errors."""
 
 from __future__ import annotations
 

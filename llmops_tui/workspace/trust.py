@@ -1,4 +1,4 @@
-"""Trust: a workspace that came from elsewhere asks no remote model and gives nobody a key until its user says so."""
+"""Trust: a workspace from elsewhere uses no remote model, key or command until the user allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a write-ahead log of DuckDB holds that its reader would pass over without a word.
+"""Changes in a DuckDB write-ahead log that its reader would skip silently.
 
 DuckDB takes a log whose beginning it does not know for none, and a piece whose length is wrong for the torn end of a
 change that nobody was told of. A finished change behind either was acknowledged: it is damage, not an end.

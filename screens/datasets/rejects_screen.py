@@ -1,4 +1,4 @@
-"""What an import rejected: each record with its line, the reason, and its bytes."""
+"""Records that an import rejected: each with its line, reason and bytes."""
 
 from __future__ import annotations
 

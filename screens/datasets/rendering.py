@@ -1,4 +1,4 @@
-"""How datasets, versions, columns and problems are drawn, and what help says of each pane."""
+"""Rendering of datasets, versions, columns and problems; help texts of the panes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from llmops_tui.datasets.reports import Problem
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.safe_text import safe_line
 
-HELP_DATASETS = "Enter opens a dataset. i imports files: what they hold is shown before anything is read."
-HELP_VERSIONS = "Each operation made one. Enter looks at it; d compares it with its parent; t points a tag at it."
-HELP_COLUMNS = "Of each column: different values, and how they are spread. Left and right in the table choose one."
+HELP_DATASETS = "Enter opens a dataset. i imports files, after a preview."
+HELP_VERSIONS = "Each operation makes a version. Enter opens it, d compares it with its parent, t tags it."
+HELP_COLUMNS = "The distinct values of each column and their distribution. Left and right in the table choose a column."
 HELP_ROWS = (
-    "A window on any number of rows. / filters: text, ~ a regular expression, = SQL, ? words of a full-text search. "
-    "s sorts by the column under the cursor. Space flags a row, e edits it in your editor, backspace takes it out."
+    "The rows of the open version. / filters: text, ~ a regular expression, = SQL, ? full-text search. "
+    "s sorts by the column under the cursor. Space flags a row, e edits it in your editor, backspace removes it."
 )
-HELP_RECORD = "w goes on from the conversation to its tokens, the rendered template, and JSON. m chooses the model."
-HELP_CHECKS = "What may be wrong. Enter shows the rows; f fixes them all, as a new version, which z takes back."
+HELP_RECORD = "w switches between conversation, tokens, rendered template and JSON. m chooses the model."
+HELP_CHECKS = "Problems in the data. Enter shows the rows; f fixes them all in a new version, z undoes that."
 NO_DATASETS = "No datasets yet.\ni imports files: JSONL, CSV, Parquet, SQLite, texts and more."
 NO_ROWS = "No rows.\nesc clears the filter."
-NO_CHECKS = "Not checked yet. F5 looks at all rows: duplicates, broken turns, personal data and more."
+NO_CHECKS = "Not checked yet. F5 checks all rows: duplicates, broken turns, personal data and more."
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:-=+*#@"
 

@@ -1,4 +1,4 @@
-"""Show what the import of a version rejected."""
+"""Show the records that the import of a version rejected."""
 
 from __future__ import annotations
 

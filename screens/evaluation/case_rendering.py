@@ -1,4 +1,4 @@
-"""How cases are drawn: a line in the list, and the case under the cursor with what differs between two answers."""
+"""Rendering of cases: a line of the list, and one case with the difference of two answers."""
 
 from __future__ import annotations
 

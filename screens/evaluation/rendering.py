@@ -1,4 +1,4 @@
-"""How the evaluation screen draws: lists, figures with their intervals, cases side by side, charts of calibration."""
+"""Rendering of the evaluation screen: lists, metrics with intervals, calibration charts."""
 
 from __future__ import annotations
 
@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 NO_RUNS = "No runs yet.\nF5 runs the suite below."
 NO_SUITES = "No suites yet.\nn writes one."
 NO_CASES = "Choose a run: its cases come here.\nspace on another run makes that the baseline."
-HELP_RUNS = (
-    "Newest first. space makes a run the baseline that others are compared with; g holds the run to its suite's rules."
-)
-HELP_SUITES = (
-    "The newest version of each, and below those that ship with the app. F5 runs one, n writes one, e changes it."
-)
+HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; g checks the run against its suite's rules."
+HELP_SUITES = "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it."
 HELP_FIGURES = (
-    "Every figure with its 95 % interval. In a comparison: the difference over the same cases, how sure it is, and the smallest "
-    "difference so many cases could have shown. w: slices, classes, variations, quality against cost, what was run."
+    "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "
+    "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, what was run."
 )
-HELP_CASES = "Those that got worse first. f shows only some, s orders by another metric."
-HELP_CASE = "What was asked and expected, both answers with what differs, the reasons of the scores."
+HELP_CASES = "Regressions first. f filters, s orders by another metric."
+HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
 
 VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "What was run")
 _STYLES = {

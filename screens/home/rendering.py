@@ -1,4 +1,4 @@
-"""How the home screen's tiles are drawn: three lines each, the first the most telling."""
+"""Rendering of the home screen's tiles."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from llmops_tui.monitoring.recorder import Moment
     from llmops_tui.traces.store import TraceLine
 
-HELP_TILE = "What there is, and what stands out. enter goes there."
-HELP_STEPS = "What is most worth doing now, the most pressing first. enter goes where it is done."
-HELP_RECENT = "The newest requests. enter opens one with everything that is known of it."
-HELP_JOBS = "What runs in the background, and what ended lately. enter goes to the jobs."
+HELP_TILE = "Counts and highlights. enter opens the screen."
+HELP_STEPS = "Suggested next steps, most urgent first. enter opens the screen."
+HELP_RECENT = "The newest requests. enter opens the trace."
+HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
 NO_JOBS = "Nothing runs, and nothing has yet."
 NO_RECENT = "No requests yet."
 TILES = (

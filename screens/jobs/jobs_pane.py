@@ -45,7 +45,7 @@ class JobsPane(Pane):
             title="Jobs",
             jump_key="j",
             id="jobs-list",
-            help_text="The newest first. x cancels, r starts again, D deletes.",
+            help_text="Newest first. x cancels, r resumes, D deletes.",
         )
         self.jobs: list[Job] = []
         self._drawn: list[Job] = []

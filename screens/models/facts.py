@@ -1,4 +1,4 @@
-"""The facts of one model as text: what its file says, what memory it needs, and how its engine is doing."""
+"""The facts of one model as text: metadata, memory, and the state of its engine."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ class FactsPane(Pane):
     """What a file and its engine say; what takes a look is kept for each model, so that coming back shows it at once."""
 
     def __init__(self) -> None:
-        super().__init__(title="Facts", jump_key="f", id="facts", help_text="What the file and its engine say.")
+        super().__init__(
+            title="Facts", jump_key="f", id="facts", help_text="Metadata of the file and state of its engine."
+        )
         self._shown: tuple[Model | None, bool] = (None, False)
         self._details: dict[str, Details] = {}
 

@@ -1,4 +1,4 @@
-"""Fetch a model: what is asked for, what it would be, a yes, and the job that brings it."""
+"""Download a model: request, preview, confirmation, and the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds the memory of each device, as bars: models and jobs of ours, what others hold, and what is free."""
+"""Memory use of each device as bars: models and jobs of llmops, other programs, and free memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MemoryPane(Pane):
     """Draws :class:`DeviceUse` of every device, one bar each, with its holders beneath."""
 
     def __init__(self) -> None:
-        super().__init__(title="Memory", jump_key="e", id="memory", help_text="Who holds the memory of each device.")
+        super().__init__(title="Memory", jump_key="e", id="memory", help_text="Memory use of each device, by holder.")
 
     def compose(self) -> ComposeResult:
         """The bars."""

@@ -1,4 +1,4 @@
-"""What was going on at a time: what ran under the crosshair, and what happened around an alert."""
+"""Activity at a time: what ran under the crosshair, and around an alert."""
 
 from __future__ import annotations
 

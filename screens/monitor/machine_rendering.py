@@ -1,4 +1,4 @@
-"""How the machine is drawn: a line or two for each GPU, and the host."""
+"""Rendering of the machine: one or two lines per GPU, and the host."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from screens.monitor.rendering import bar, bytes_text, number
 from screens.widgets.line_list import Line, cell
 
 HELP_MACHINE = (
-    "What the machine does now. util is the share of time in which any kernel ran, not how full the GPU was: bandwidth and "
-    "power against its limit say more. What the driver does not tell is –, never 0."
+    "The current load. util is the share of time in which any kernel ran, not how busy the GPU was: bandwidth and "
+    "power against its limit say more. – means that the driver reports no value."
 )
 
 

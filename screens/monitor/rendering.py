@@ -1,4 +1,4 @@
-"""How the monitor's panes are drawn: lines of texts with the names of their colours."""
+"""Rendering of the monitor's panes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from screens.actions import screen_place
 from screens.widgets.line_list import Line, cell
 
 HELP_CHART = (
-    "What was measured, over restarts: seconds for 15 minutes, tens of seconds for a day, minutes for 90 days. ← → put a "
-    "crosshair on a moment, enter says what ran then. Each dot is the largest value of its stretch of time."
+    "Recorded history: 1 s resolution for 15 minutes, 10 s for a day, 1 min for 90 days. ← → move a "
+    "crosshair, enter shows what ran then. Each dot is the maximum of its interval."
 )
 HELP_PROCESSES = (
-    "What takes processor and memory. Ours have their own names: ▣ a model server, ▶ a run, ⛭ a job. x sends a signal, "
-    "after asking; r is read-only: then nothing is sent."
+    "Processes by CPU and memory. Processes of llmops are named: ▣ a model server, ▶ a run, ⛭ a job. x sends a signal, "
+    "after asking; r makes the list read-only."
 )
 HELP_ENGINES = (
     "The model servers: requests in the batch and in the queue, cache in use, prompt tokens reused, and how long requests "
     "took over the last 15 minutes, as percentiles and as a histogram from the fastest to the slowest."
 )
 HELP_ALERTS = (
-    "What is wrong now, then what was. enter says what was going on around one: what ran, what was changed, who asked. "
-    "e changes the rules, d shows what they would have raised in the last day."
+    "Raised alerts, then past ones. enter shows the activity around an alert: jobs, requests and changes. "
+    "e edits the rules, d shows the alerts they would have raised in the last day."
 )
 NO_ENGINES = f"No model is loaded.\nIt is when it is first used: u on {screen_place('models')}."
-NO_ALERTS = "Nothing is wrong, and nothing was.\ne changes the rules."
+NO_ALERTS = "No alerts.\ne edits the rules."
 NO_PROCESSES = "Looking …"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"

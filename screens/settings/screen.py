@@ -41,7 +41,7 @@ class SettingsScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
-        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row a setting. Ctrl+s saves."):
+        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row per setting. Ctrl+s saves."):
             yield ModelForm(
                 self.services.settings,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},

@@ -1,4 +1,4 @@
-"""What the app does beside what it is asked: it feeds the status line, and makes a backup when the settings want one."""
+"""Background tasks of the app: the status feed and scheduled backups."""
 
 from __future__ import annotations
 

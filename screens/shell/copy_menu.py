@@ -1,4 +1,4 @@
-"""Copying from the app: what is here at one press, a choice at the second, the command of the screen."""
+"""Copying from the app: the current item, a choice of items, or the matching command."""
 
 from __future__ import annotations
 

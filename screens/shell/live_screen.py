@@ -1,4 +1,4 @@
-"""A screen that looks at the workspace each second while it is in front, and not at all while it is hidden."""
+"""A screen that polls the workspace each second while it is visible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What screens and panes share: the services, the shell, and work that takes time, with its failures told in one place."""
+"""The base of screens and panes: services, shell, and background work with error reporting."""
 
 from __future__ import annotations
 

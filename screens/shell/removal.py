@@ -1,4 +1,4 @@
-"""Removing a run, a job, a dataset, a prompt or a model from a screen: what goes and what depends on it is shown before."""
+"""Removal of a run, job, dataset, prompt or model from a screen, after showing its dependents."""
 
 from __future__ import annotations
 

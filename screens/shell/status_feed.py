@@ -1,4 +1,4 @@
-"""Feeds the status line from the recorder, which looks at the machine, the servers and the jobs each second."""
+"""Feeds the status line from the recorder once a second."""
 
 from __future__ import annotations
 

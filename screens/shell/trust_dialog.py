@@ -1,4 +1,4 @@
-"""Trust from the app: what a workspace is or would be allowed is shown, and a word allows it or takes it back."""
+"""The trust dialog: what a workspace would be allowed; trust it or withdraw the trust."""
 
 from __future__ import annotations
 

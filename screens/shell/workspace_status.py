@@ -1,4 +1,4 @@
-"""What is to be seen of a workspace on every screen, all the time: that it is not trusted, or can only be read."""
+"""The status of a workspace on every screen: untrusted or read-only."""
 
 from __future__ import annotations
 

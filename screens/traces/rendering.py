@@ -1,4 +1,4 @@
-"""How traces are drawn: a line in the list, and the one under the cursor."""
+"""Rendering of traces: a line of the list, and one trace."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from llmops_tui.traces.store import Trace, TraceLine
 
 HELP_LIST = (
-    "Every request, the newest first. u and d give a thumb, e writes the answer that would have been right, n a comment. "
-    "r shows what waits for a verdict: a accepts, x dismisses."
+    "All requests, newest first. u and d rate the answer, e writes the correct answer, n adds a comment. "
+    "r shows the review queue: a accepts, x dismisses."
 )
-HELP_TRACE = (
-    "What was asked and answered, how long it took, and what was said of it. w shows parameters and the record as JSON."
-)
+HELP_TRACE = "The request and the answer, timings and feedback. w shows parameters and the record as JSON."
 NO_TRACES = "No requests yet.\nThey come from the playground, from evaluations, and through llmops serve."
 NO_MATCH = "No trace matches.\nesc clears the filter."
 

@@ -18,7 +18,7 @@ from screens.widgets.proof import proof_table
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
 
-_HELP = "w shows the next: what happened, sample answers, settings, preflight, proof of what was exported."
+_HELP = "w switches between events, sample answers, settings, preflight and the verification of exports."
 PREFLIGHT, RESULT = 0, 2
 
 

@@ -1,4 +1,4 @@
-"""How the details of a run and of a recipe are drawn: what happened, samples, settings, preflight, sweep, proof."""
+"""Rendering of details of runs and recipes: events, samples, settings, preflight, sweep, verification."""
 
 from __future__ import annotations
 

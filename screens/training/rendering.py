@@ -1,4 +1,4 @@
-"""How the training screen draws: lines of the lists, series of the chart, and its figures."""
+"""Rendering of the training screen: list lines, chart series and metrics."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
 NO_RUNS = "No runs yet.\nF5 starts the recipe below;\no watches another program's run."
 NO_RECIPES = "No recipes yet.\nn makes one from a preset."
-HELP_RUNS = (
-    "Newest first. space marks runs for one chart, x stops, P pauses, R goes on, E exports, u prompts the result."
-)
-HELP_RECIPES = "The newest version of each. n makes one, enter changes it, p looks at everything first, F5 starts it."
-HELP_CHART = "s the next figure, m smooths, l logarithmic, + and - zoom. Evaluation is dotted."
+HELP_RUNS = "Newest first. space marks runs for one chart, x stops, P pauses, R resumes, E exports, u uses the result."
+HELP_RECIPES = "The newest version of each recipe. n makes one, enter edits it, p runs the preflight, F5 starts it."
+HELP_CHART = "s shows the next metric, m smooths, l is logarithmic, + and - zoom. Evaluation is dotted."
 
 _STYLES = {
     "running": "$accent", "done": "$success", "failed": "$error", "killed": "$error", "lost": "$error",

@@ -1,4 +1,4 @@
-"""Break text into lines of a width, by words, so that only the last line changes when text is added."""
+"""Incremental word wrap: only the last line changes when text is appended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check is: it looks at every row once, says what is wrong where, and may know how to fix a row."""
+"""The interface of a check: it inspects every row once, reports problems, and may repair rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of conversations: turns that are empty, out of order, unanswered; system prompts; refusals and phrases."""
+"""Checks of conversations: empty, misordered and unanswered turns; system prompts; refusals and phrases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run checks over a version: all of them in one pass, whole or on a sample."""
+"""Run the checks over a version in one pass, on all rows or a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the rows together: duplicates, conflicts, skewed labels, texts that are too long."""
+"""Checks across rows: duplicates, conflicting labels, class imbalance, overlong texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of texts: broken encodings, control characters, template marks, offensive words, injections, personal data."""
+"""Checks of texts: encoding errors, control characters, template markers, toxicity, injections, personal data."""
 
 from __future__ import annotations
 

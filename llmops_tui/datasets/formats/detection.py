@@ -1,4 +1,4 @@
-"""Say what format rows have, with the evidence; nothing is decided here, only proposed."""
+"""Detection of row formats, with the evidence; it proposes and decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn rows of each known format into the canonical row of its kind, without losing a field."""
+"""Readers of row formats: each row becomes the canonical row of its kind, with no field lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn canonical rows into the rows of each known format: what reading them again gives is the same row."""
+"""Writers of row formats; reading their output gives the same canonical rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operation is given and gives, the list of all, and how one is applied or done again."""
+"""The interface of operations, their registry, and how one is applied or repeated."""
 
 from __future__ import annotations
 

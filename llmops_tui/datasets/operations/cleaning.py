@@ -1,4 +1,4 @@
-"""Deduplicate, fix what a check found, and take personal data out or put stand-ins in its place."""
+"""Deduplication, fixes of checks, redaction and pseudonymisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put datasets together: one behind the other, or mixed by weight."""
+"""Concatenation of datasets, and mixing by weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filter, sample, sort, choose and compute columns, edit rows, and keep the result of a query."""
+"""Filter, sample, sort, select and compute columns, edit rows, and save the result of a query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Split a dataset: by seed, with the same share of each label in each part, and no duplicate on both sides."""
+"""Seeded, stratified splits of a dataset, with no duplicate in two parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take personal data out of rows, or put stand-ins in its place that whoever holds the key can undo."""
+"""Redaction of rows, and pseudonyms that the holder of the key can reverse."""
 
 from __future__ import annotations
 

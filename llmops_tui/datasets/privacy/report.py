@@ -1,4 +1,4 @@
-"""What personal data a dataset holds: counts and places by kind, and what was not searched."""
+"""The personal data of a dataset: counts and places by kind, and what was not searched."""
 
 from __future__ import annotations
 

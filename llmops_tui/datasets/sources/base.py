@@ -1,4 +1,4 @@
-"""What sources give: batches of records, what was rejected with its reason, and from where to go on."""
+"""The interface of sources: batches of records, rejected records with reasons, and the position to resume from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV and TSV: records of texts, ragged and broken ones rejected with their raw lines."""
+"""CSV and TSV: records of texts; ragged and broken lines are rejected with their raw bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which source a path is, and its records: a file, a dataset folder, a folder of texts, a table of a database."""
+"""The source and records of a path: a file, a dataset folder, a folder of texts, a database table."""
 
 from __future__ import annotations
 

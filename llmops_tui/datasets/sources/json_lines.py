@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, each judged by itself, lines of any length passed over in bounded memory."""
+"""JSON Lines: one object per line, each validated alone; overlong lines are skipped in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all metrics share: a case, an answer, a score, and how scores become one figure with an interval."""
+"""The interface of metrics: a case, an answer, a score, and the aggregate with its interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a whole set of answers: classification, BLEU, chrF and calibration."""
+"""Corpus-level metrics: classification, BLEU, chrF and calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics in Python that other packages bring, found by entry point."""
+"""Metrics of other packages, found by entry point."""
 
 from __future__ import annotations
 

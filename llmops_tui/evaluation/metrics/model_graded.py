@@ -1,4 +1,4 @@
-"""Metrics that ask a model: a judge with a rubric, and embeddings."""
+"""Model-graded metrics: a judge with a rubric, and embedding similarity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of safety and trust that need no model: offensive words, personal data, leaked secrets, support, copying."""
+"""Safety metrics without a model: toxicity, personal data, leaked secrets, groundedness, copying."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The run of an evaluation: rendering, asking, caching, scoring, and the summary at the end."""
+"""The evaluation run: rendering, model calls, caching, scoring, and the summary."""

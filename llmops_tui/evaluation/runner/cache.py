@@ -1,4 +1,4 @@
-"""Answers by the hash of everything that could change them, so that nothing is asked twice."""
+"""Answers cached by the hash of everything that determines them."""
 
 from __future__ import annotations
 

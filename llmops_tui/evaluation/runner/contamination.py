@@ -1,4 +1,4 @@
-"""Cases that the model has seen in training: their overlap with every dataset it descends from, beside the score."""
+"""Contamination: overlap of the cases with every dataset that the model was trained on."""
 
 from __future__ import annotations
 

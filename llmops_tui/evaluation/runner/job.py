@@ -1,4 +1,4 @@
-"""The evaluation job: asks every case of every run, scores it, and keeps what came of it; goes on where it was killed."""
+"""The evaluation job: runs and scores every case of every run; resumable after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a run's figures depend on, as hashes: what makes two runs comparable, or not."""
+"""The manifest of a run: hashes of everything that its figures depend on."""
 
 from __future__ import annotations
 

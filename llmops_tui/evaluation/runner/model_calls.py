@@ -1,4 +1,4 @@
-"""Ask models: the way to each, the cache in front of it, and what is done when one is gone."""
+"""Calls to models: the endpoint of each, the cache in front of it, and retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a case becomes on its way to a model: rendered prompts, sampling with the repeat's seed, and the request."""
+"""Rendering of a case: prompts, sampling with the seed of the repeat, and the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results of a run: one JSON line for each answer, appended as it comes; a torn last line is normal."""
+"""The results of a run: one appended JSON line per answer; an incomplete last line is expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a run: each metric with its interval, what variations change, what repeats agree on, what it cost."""
+"""The summary of a run: metrics with intervals, effects of variations, agreement of repeats, costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of paired differences, their correction where there are several, and what a number of cases could have seen."""
+"""Significance tests of paired differences, corrections for several tests, and the detectable effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the requests that run share a step: one token for every stream, prompts as far as they keep it short, one adapter."""
+"""Batch composition of a step: one token per stream, prompt chunks within a time budget, one adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small model that guesses the next tokens of a large one with the same vocabulary."""
+"""Speculative decoding with a draft model of the same vocabulary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings beside streams: a thread of their own, in which the texts of all requests share steps.
+"""Embeddings next to streams: a thread of their own that batches the texts of all requests.
 
 Streams and embeddings have contexts of their own over the same weights, so neither waits for the other; they share the
 cores, and while anything generates, embedding takes only those that are left.

@@ -1,4 +1,4 @@
-"""Grammars as the engine holds answers to them: llguidance with limits, and a model's tokens as it knows them.
+"""Constrained decoding: llguidance with limits, and its view of a model's tokens.
 
 Used by the engine and by the process that checks grammars before they come to it, so that both say the same.
 """

@@ -1,4 +1,4 @@
-"""llguidance by its C interface, which its Python package carries: what takes long there leaves Python's lock to the steps.
+"""llguidance through its C interface, which releases Python's lock during long work.
 
 The package's own constructor of a tokenizer keeps the lock while it sorts the vocabulary, 0.3 s for 49,152 tokens and 3 s
 for 262,144, in which no stream goes on.

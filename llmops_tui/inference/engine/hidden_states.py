@@ -1,4 +1,4 @@
-"""What a model makes of a text before its output layer: read there, and the output layer is left out.
+"""The hidden states of a text before the output layer, which is skipped.
 
 llama.cpp evaluates the output layer for every position that is embedded, though nobody asks for its logits. Its callback
 between the nodes of a graph can take the rows that this layer would get, and end the evaluation with them.

@@ -1,4 +1,4 @@
-"""Long texts beside streams: tokenized, and spelled out of tokens, in threads of their own.
+"""Tokenization and detokenization of long texts in threads of their own.
 
 llama.cpp's tokenizer reads the vocabulary alone and may run in several threads at once; ctypes lets go of Python's lock
 meanwhile. What is told of a long text is told in parts, since one line of JSON is written and read in one piece.

@@ -1,4 +1,4 @@
-"""Guess the next tokens from the text itself: what followed the last few tokens when they stood there before.
+"""Prompt lookup decoding: drafts tokens that followed the last few tokens earlier in the text.
 
 Prompt-lookup decoding: a guess costs nothing but a wider step, and a guess is kept only where the sampler chooses the
 same token, so what is generated has the same distribution with and without it.

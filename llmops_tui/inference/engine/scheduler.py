@@ -1,4 +1,4 @@
-"""Continuous batching: requests join and leave between steps, prompts are evaluated in pieces beside running streams."""
+"""Continuous batching: requests join and leave between steps, prompts are evaluated in chunks next to streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request as it runs: its tokens, its sampler, its text, and what is told of it."""
+"""One running request: its tokens, its sampler, its text and its figures."""
 
 from __future__ import annotations
 

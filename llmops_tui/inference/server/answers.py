@@ -1,4 +1,4 @@
-"""The shapes of the endpoint's answers: errors, what is around choices, token counts, log-probabilities."""
+"""Response bodies of the endpoint: errors, envelopes of choices, token counts, log-probabilities."""
 
 from __future__ import annotations
 

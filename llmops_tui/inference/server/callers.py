@@ -1,4 +1,4 @@
-"""Who sent a request: a program of this workspace, which may name its runs, or a client, whose word is kept as its word."""
+"""Callers of a request: a program of this workspace, which may name its runs, or any other client."""
 
 from __future__ import annotations
 

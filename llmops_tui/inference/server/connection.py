@@ -1,4 +1,4 @@
-"""Work for a client that may leave at any moment, and what it is told when something is refused or fails."""
+"""Work for a client that may disconnect at any moment, and its responses for refusals and failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that stand twice in one object of a request: parsers keep the last and pass over the others."""
+"""Duplicate keys in one object of a request, of which parsers keep only the last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client is told: events of a stream and whole answers, for chat, text completions and responses."""
+"""Stream events and complete responses for chat, text completions and responses."""
 
 from __future__ import annotations
 

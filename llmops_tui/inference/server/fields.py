@@ -1,4 +1,4 @@
-"""Every field of a request is honoured or refused by name: which have no effect here and why, and which cannot be had."""
+"""Request fields without effect or without support: each is honoured or refused by name."""
 
 from __future__ import annotations
 

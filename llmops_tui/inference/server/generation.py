@@ -1,4 +1,4 @@
-"""Run the choices of one request on the engine: admitted or refused, recorded, counted, cancelled when nobody waits."""
+"""Runs the choices of a request on the engine: admitted or refused, recorded, counted, cancelled on disconnect."""
 
 from __future__ import annotations
 

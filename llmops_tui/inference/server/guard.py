@@ -1,4 +1,4 @@
-"""Who is let in: Host and Origin, API key, size and pace of a request, before any handler sees it."""
+"""Access control before any handler: Host and Origin, API key, size and pace of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the engine answers: a process that is there may be stopped or hang, and is then not well."""
+"""The heartbeat of the engine: whether it answers, or is stopped or hanging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections: how many of them a socket takes, how long one may be open without asking anything, and which give way.
+"""The listening sockets: how many connections each takes, how long an idle one lives, and which are closed first.
 
 asyncio's own way to accept takes all that come before it counts any, and writes a traceback for each one that it has no
 descriptor for. Here each socket has so many places; where they are taken, the oldest connection goes that has no request

@@ -1,4 +1,4 @@
-"""Requests as the event log keeps them, written together: many that end at once cost one sync of the disk."""
+"""Requests written to the event log in groups, with one disk sync for many that end at once."""
 
 from __future__ import annotations
 

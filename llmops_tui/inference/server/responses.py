@@ -1,4 +1,4 @@
-"""The body of ``POST /v1/responses``, as far as it is one chat completion, and what is said of it in the answer."""
+"""The body of ``POST /v1/responses`` as one chat completion, and its response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests of the OpenAI-compatible endpoint, checked; what they have beside is judged in :mod:`.fields`."""
+"""Request models of the OpenAI-compatible endpoint; further fields are handled in :mod:`.fields`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a server's process is asked to end: by signals, from before it has read its options until it has written everything."""
+"""Graceful shutdown of a server process by signals."""
 
 from __future__ import annotations
 

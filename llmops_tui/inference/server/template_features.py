@@ -1,4 +1,4 @@
-"""What a conversation asks of a chat template: roles, further fields of messages, variables; refused where it has none."""
+"""What a conversation needs of a chat template: roles, message fields, variables; refused if it lacks them."""
 
 from __future__ import annotations
 

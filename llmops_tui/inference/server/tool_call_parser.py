@@ -1,4 +1,4 @@
-"""Tool calls in a model's own words: which functions they name, and their arguments to the letter."""
+"""Parser of tool calls in a model's own text: function names and exact arguments."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From an adapter to something that answers: GGUF adapters, merged models, conversion, and proof that they are the same."""
+"""Export of runs: GGUF adapters, merged models, conversion, and their verification."""

@@ -1,4 +1,4 @@
-"""The end of a run: the adapter with its card and recipe, its GGUF form registered beside the base, and its lineage."""
+"""The end of a run: the adapter with its card and recipe, its GGUF form, and its lineage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a model folder as GGUF: metadata from its configuration, vocabulary from its tokenizer, tensors in 16 bits."""
+"""Conversion of a model folder to GGUF: metadata, vocabulary, and tensors in 16 bits."""
 
 from __future__ import annotations
 

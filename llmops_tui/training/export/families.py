@@ -1,4 +1,4 @@
-"""How the tensors of a Hugging Face model become those of llama.cpp, family by family."""
+"""Tensor names and layouts of Hugging Face models in llama.cpp, by model family."""
 
 from __future__ import annotations
 

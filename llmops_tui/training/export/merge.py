@@ -1,4 +1,4 @@
-"""Merge an adapter into its base: as a GGUF file, or as safetensors again."""
+"""Merging an adapter into its base, as GGUF or as safetensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proof that a model is still the same after each step on its way to being served: one table, kept with the model."""
+"""Verification that a model answers the same after each export step; a table stored with the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proofs of models as the catalog keeps them, by the hash of the model they are about."""
+"""Export verifications in the catalog, by the hash of the model."""
 
 from __future__ import annotations
 

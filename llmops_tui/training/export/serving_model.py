@@ -1,4 +1,4 @@
-"""Which GGUF model serves what is trained from a base."""
+"""The GGUF model that serves what is trained from a base."""
 
 from __future__ import annotations
 

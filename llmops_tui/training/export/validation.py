@@ -1,4 +1,4 @@
-"""What may be exported, said before a job is started."""
+"""Validation of an export before its job starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load a base model for training: safetensors alone, quantized as the recipe says, with the adapter on it."""
+"""The base model for training: safetensors only, quantized as the recipe says, with the adapter attached."""
 
 from __future__ import annotations
 

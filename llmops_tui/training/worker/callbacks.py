@@ -1,4 +1,4 @@
-"""Write down what a trainer does at each step, and carry out what is asked of a run while it goes."""
+"""Trainer callbacks: record each step, and carry out commands to the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The export job: an adapter merged, converted and quantized, each result registered, and each step proved."""
+"""The export job: merge, convert and quantize an adapter; register and verify each result."""
 
 from __future__ import annotations
 

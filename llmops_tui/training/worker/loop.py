@@ -1,4 +1,4 @@
-"""One training run from its recipe to its adapter: goes on from the last checkpoint, and past a lack of memory."""
+"""One training run from recipe to adapter; resumes from checkpoints, and retries when memory is short."""
 
 from __future__ import annotations
 

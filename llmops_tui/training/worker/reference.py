@@ -1,4 +1,4 @@
-"""What transformers says of an adapter on its unquantized base: the reference that everything made of it is compared with."""
+"""The reference of export verification: transformers with the adapter on its unquantized base."""
 
 from __future__ import annotations
 

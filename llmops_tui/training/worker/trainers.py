@@ -1,4 +1,4 @@
-"""TRL's trainers, fed with our own tokens, with checkpoints that are whole or not there."""
+"""TRL's trainers with our own tokens and atomic checkpoints."""
 
 from __future__ import annotations
 
