@@ -30,7 +30,7 @@ def too_much(who: str, what: str) -> LlmopsError:
     return LlmopsError(
         "answer_too_large",
         f"{safe_line(who)} sends {what}; the connection was ended",
-        "Is it the server that was meant?",
+        "Is it the intended server?",
     )
 
 
@@ -54,7 +54,7 @@ class _Limits:
             raise too_much(self._who, f"more than {self._most:,} bytes")
         if time.monotonic() > self._until:
             raise LlmopsError(
-                "server_endless", f"{safe_line(self._who)} does not end its answer", "Is it the server that was meant?"
+                "server_endless", f"{safe_line(self._who)} does not end its answer", "Is it the intended server?"
             )
         return chunk
 

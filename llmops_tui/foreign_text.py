@@ -1,4 +1,4 @@
-"""YAML, JSON and TOML that others wrote, read within limits: of size, of depth, and of what aliases unfold to.
+"""Untrusted YAML, JSON and TOML, parsed with limits on size, depth and alias expansion.
 
 Each reader fails as the library's own does, so that whoever calls it has one kind of error for a text that is wrong and for
 one that is made to take all memory or to end the interpreter.

@@ -96,7 +96,7 @@ def reveal(context: typer.Context, ref: _Ref, key: _Key, name: _To = None) -> No
 def _check_key(session: Session, key: Path) -> None:
     if session.workspace.root in key.expanduser().resolve().parents:
         raise InputRefusedError(
-            "key_in_workspace", f"{key} is inside the workspace", "Keep the key apart from the data."
+            "key_in_workspace", f"{key} is inside the workspace", "Keep the key separate from the data."
         )
 
 

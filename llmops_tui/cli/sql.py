@@ -1,4 +1,4 @@
-"""``llmops sql``: read-only SQL over the whole workspace."""
+"""``llmops sql``: read-only SQL over the workspace."""
 
 from __future__ import annotations
 

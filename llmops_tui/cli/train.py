@@ -264,7 +264,7 @@ def _end(session: Session, state: RunState) -> None:
         session.say(f"{state.run.name}: {state.state} {facts['cause']}".rstrip())
     if state.state not in {"done", "paused", "stopped"}:
         raise LlmopsError(
-            "run_failed", f"run {state.run.name} {state.state}: {facts['cause']}", "llmops train resume goes on."
+            "run_failed", f"run {state.run.name} {state.state}: {facts['cause']}", "llmops train resume continues it."
         )
 
 

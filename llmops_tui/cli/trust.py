@@ -44,5 +44,5 @@ def trust(
             raise LlmopsError("interrupted", "nothing was changed", exit_code=ExitCode.INTERRUPTED)
     aside = consent(workspace, request)
     if aside is not None:
-        session.say(f"its servers' key may be known to others: put aside as {aside.name}, the next serve makes its own")
+        session.say(f"its servers' key may be known to others: renamed to {aside.name}; the next serve makes a new one")
     session.emit(request.as_dict() | {"trusted": True}, lambda: f"{workspace.root} is trusted now")

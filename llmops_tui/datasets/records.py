@@ -1,4 +1,4 @@
-"""What a row is: the kinds of datasets, the columns each has, and the texts and conversations inside a row.
+"""Rows: the kinds of datasets, the columns of each, and the texts and conversations in a row.
 
 A row is a dictionary of columns. A column has one of five types: ``text``, ``integer``, ``number``, ``boolean`` and
 ``json``, whose values are lists and objects, or of mixed types.

@@ -1,4 +1,4 @@
-"""Records of datasets as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+"""Records of datasets in jobs, the catalog and ``--json``. Fields that a newer version added are preserved.
 
 Rows are counts, or numbers from 0 where they are named; shares are from 0 to 1, sizes in bytes, times in seconds since 1970.
 """

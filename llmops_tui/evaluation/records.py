@@ -1,4 +1,4 @@
-"""Records of evaluation as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+"""Records of evaluation in jobs, the catalog and ``--json``. Fields that a newer version added are preserved.
 
 Intervals are of 95 %, their ends none where they are not known; shares are from 0 to 1, times in seconds.
 """

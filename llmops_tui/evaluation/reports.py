@@ -39,9 +39,7 @@ def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> Non
         InputRefusedError: the run is not finished, or the suffix is none of ours.
     """
     if run.summary is None:
-        raise InputRefusedError(
-            "run_unfinished", f"run {run.name} is not finished", "llmops eval resume goes on with it."
-        )
+        raise InputRefusedError("run_unfinished", f"run {run.name} is not finished", "llmops eval resume continues it.")
     form = FORMS.get(target.suffix)
     if form is None:
         raise InputRefusedError(

@@ -22,13 +22,11 @@ def results_of(run: EvalRun) -> list[Result]:
         InputRefusedError: it is not finished. LlmopsError: ``results_damaged``.
     """
     if run.summary is None:
-        raise InputRefusedError(
-            "run_unfinished", f"run {run.name} is not finished", "llmops eval resume goes on with it."
-        )
+        raise InputRefusedError("run_unfinished", f"run {run.name} is not finished", "llmops eval resume continues it.")
     if not run.results.is_file() or sha256_file(run.results) != run.results_sha256:
         raise LlmopsError(
             "results_damaged",
-            f"the results of {run.name} in {run.results} are missing, or are not those that were kept",
+            f"the results of {run.name} in {run.results} are missing or were changed",
             "Run the suite again: answers that are known are not asked again.",
         )
     return read_results(run.results)
@@ -108,6 +106,6 @@ def gate(store: EvaluationStore, run: str, baseline: str | None, rules: Sequence
         raise InputRefusedError("no_rules", f"suite {entry.suite_ref} has no rules", "Give some with --rule.")
     parsed = [parse_rule(rule) for rule in given]
     if entry.summary is None:
-        raise InputRefusedError("run_unfinished", f"run {run} is not finished", "llmops eval resume goes on with it.")
+        raise InputRefusedError("run_unfinished", f"run {run} is not finished", "llmops eval resume continues it.")
     comparison = compare_runs(store, baseline, run) if baseline else None
     return judge(parsed, entry.summary, comparison)

@@ -134,7 +134,7 @@ class ModelClient:
             LlmopsError: ``not_offered`` where a remote endpoint counts no tokens.
         """
         if self._remote is not None:
-            raise LlmopsError("not_offered", f"the endpoint of {self.model!r} does not tell tokens apart")
+            raise LlmopsError("not_offered", f"the endpoint of {self.model!r} returns no separate tokens")
         return await self._post("/tokenize", {"content": content, "messages": messages})
 
     async def _post(self, path: str, body: Mapping[str, object]) -> Reply:
@@ -164,7 +164,7 @@ class ModelClient:
 
     def _odd(self, error: Exception) -> LlmopsError:
         told = f"{self._who} did not answer as OpenAI's API does: {type(error).__name__}"
-        return LlmopsError("not_openai_compatible", told, "Is it the server that was meant?")
+        return LlmopsError("not_openai_compatible", told, "Is it the intended server?")
 
     async def _stream(
         self,
@@ -258,7 +258,7 @@ class _Clock:
 
 
 def _died(model: str) -> LlmopsError:
-    return LlmopsError("server_died", f"the server of {model!r} died", "Run again: it is started anew.")
+    return LlmopsError("server_died", f"the server of {model!r} died", "Run again: it is restarted.")
 
 
 def _refusal(status: int, raw: bytes) -> LlmopsError:

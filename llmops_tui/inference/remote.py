@@ -1,4 +1,4 @@
-"""Models behind other engines' URLs: any OpenAI-compatible endpoint, its key, and what it offers."""
+"""Remote models: any OpenAI-compatible endpoint, its key, and its capabilities."""
 
 from __future__ import annotations
 

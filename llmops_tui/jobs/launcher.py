@@ -1,4 +1,4 @@
-"""Start a job as a process of its own that outlives whoever started it, and ask one to stop.
+"""Starts a job as a process that outlives its starter, and cancels jobs.
 
 A job has its id and its folder before it has a record, and its record before it has a process. The folder's lock is
 taken first, and goes from whoever starts the job to its processes: as long as it is held somebody is at it, and when it

@@ -31,7 +31,7 @@ def quarantined_files(paths: Sequence[Path]) -> Iterator[None]:
                 _move(path, bins)
             except OSError as error:
                 raise LlmopsError(
-                    "not_taken_away", f"{path} cannot be taken away: {error.strerror}; nothing was removed", _HINT
+                    "not_taken_away", f"{path} cannot be deleted: {error.strerror}; nothing was removed", _HINT
                 ) from error
         yield
     except BaseException as error:
@@ -87,6 +87,6 @@ def _put_back(bins: dict[Path, Path], why: BaseException) -> None:
     if stuck:
         raise LlmopsError(
             "not_put_back",
-            f"{why}; what was taken away by then cannot be put back: {'; '.join(stuck)}",
+            f"{why}; what was deleted by then cannot be restored: {'; '.join(stuck)}",
             "Move it back yourself, before llmops gc clears that folder away.",
         ) from why

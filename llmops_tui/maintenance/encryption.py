@@ -1,4 +1,4 @@
-"""Files that only whoever knows a passphrase can read: AES-256-GCM in pieces, which can be read from any place.
+"""Files encrypted with a passphrase: AES-256-GCM in chunks, with random access.
 
 The form: a line that names it, the parameters of the key, then pieces of one mebibyte with their tags. Each piece's
 nonce holds its number and whether it is the last (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár,

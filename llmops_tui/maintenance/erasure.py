@@ -62,7 +62,7 @@ def _write_anew(path: Path) -> None:
             )
     except sqlite3.Error as error:
         raise LlmopsError(
-            "erasing_failed", f"{path} could not be written anew: {error}", "Close what uses it, and try again."
+            "erasing_failed", f"{path} could not be rewritten: {error}", "Close what uses it, and try again."
         ) from error
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""What a check finds: how bad, where, what, and what to do."""
+"""Findings of an integrity check: level, place, problem and remedy."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def _refuse_younger_catalog(workspace: Workspace, removals: list[Removal]) -> No
     if older:
         raise InputRefusedError(
             "book_younger",
-            f"{older[0].what} was here before the catalog, which was begun anew: it may belong to one that was lost",
+            f"{older[0].what} was here before the catalog, which was created anew: it may belong to one that was lost",
             "Restore a backup (llmops restore FILE), or take it in again (data import, model add), or remove it yourself. "
             "Nothing was cleared away.",
         )

@@ -317,7 +317,7 @@ class History:
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:
         if is_full(error, self._path):
-            return LlmopsError("disk_full", f"no space left for {self._path}", "Free some space; watching goes on.")
+            return LlmopsError("disk_full", f"no space left for {self._path}", "Free some space; monitoring continues.")
         return LlmopsError(
             "history_failed",
             f"the history {self._path} refused: {error}",

@@ -1,4 +1,4 @@
-"""Records of training as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+"""Records of training in jobs, the catalog and ``--json``. Fields that a newer version added are preserved.
 
 Sizes are bytes, times seconds, shares from 0 to 1.
 """

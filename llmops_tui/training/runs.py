@@ -177,7 +177,7 @@ class RunStore:
         if trouble := model.trouble:
             raise InputRefusedError(
                 "model_missing",
-                f"the files of {model.name!r} in {model.path} are not those it was registered with: {trouble}",
+                f"the files of {model.name!r} in {model.path} have changed since it was registered: {trouble}",
                 f"llmops model verify {model.name}",
             )
         return model

@@ -138,7 +138,7 @@ def rewrite_catalog(catalog: Path, target: Path) -> None:
         connection.execute("CHECKPOINT fresh")
         if _contents(connection, "old") != _contents(connection, "fresh"):
             raise LlmopsError(
-                "book_failed", f"{catalog} could not be written anew: the copy differs", "Nothing was changed."
+                "book_failed", f"{catalog} could not be rewritten: the copy differs", "Nothing was changed."
             )
     except duckdb.Error as error:
         target.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What was made of what: one table of edges from inputs, through a recipe, to an output, all by content hash."""
+"""Lineage: a table of edges from inputs through a recipe to an output, by content hash."""
 
 from __future__ import annotations
 

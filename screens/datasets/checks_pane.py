@@ -1,4 +1,4 @@
-"""What the checks found in the open version."""
+"""The problems that checks found in the open version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose an operation on a version from a menu, and write what it needs in a line."""
+"""The menu of operations on a version, and the prompt for their arguments."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -
     if name in {"pseudonymise", "reveal"}:
         key = Path(text).expanduser().resolve()
         if workspace.root in key.parents:
-            raise LlmopsError("key_in_workspace", f"{key} is inside the workspace", "Keep the key apart from the data.")
+            raise LlmopsError(
+                "key_in_workspace", f"{key} is inside the workspace", "Keep the key separate from the data."
+            )
         return Operation(version, name, {"key": str(key)})
     if name == "split":
         return _split(version, text.split())

@@ -1,4 +1,4 @@
-"""The SQL console: one SELECT over all datasets and the workspace, its answer as a table, kept as a dataset on request."""
+"""The SQL console: one SELECT over all datasets and the workspace; its result can be saved as a dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two versions compared row by row: what was added, removed and changed, the changes in words."""
+"""The row-by-row difference of two versions, with changed words."""
 
 from __future__ import annotations
 

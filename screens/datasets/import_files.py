@@ -1,4 +1,4 @@
-"""Import files: what they seem to hold is shown before anything is read."""
+"""Import of files, with a preview first."""
 
 from __future__ import annotations
 

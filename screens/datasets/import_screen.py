@@ -1,4 +1,4 @@
-"""Before an import: the file as it is, what it seems to hold and why, and the rows as they would be; then the choice."""
+"""The import preview: raw file, detected format with evidence, resulting rows, and the choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The profile of a version as charts: on a sample first, with its uncertainty, then whole."""
+"""The profile of a version as charts: of a sample with its uncertainty, then of all rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The datasets screen: what there is, a window on its rows, the record under the cursor, and what may be wrong."""
+"""The datasets screen: lists, the rows of the open version, the current record, and problems."""
 
 from __future__ import annotations
 

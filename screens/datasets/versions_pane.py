@@ -1,4 +1,4 @@
-"""The versions of the open dataset, and what can be done with the open one."""
+"""The versions of the open dataset, and the actions on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One case: what was asked and expected, what was answered, and why it scored as it did."""
+"""One case: input, expected answer, answers, and the reasons of the scores."""
 
 from __future__ import annotations
 

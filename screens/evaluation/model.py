@@ -1,4 +1,4 @@
-"""What the evaluation screen shows, read in a thread: suites, runs, and the results of one run or of two."""
+"""The view model of the evaluation screen, read in a thread: suites, runs, and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs: which is looked at, which is the baseline, and what can be done with them."""
+"""The runs, the selected one, the baseline, and the actions on them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class RunsPane(Pane):
             self.act("steer", self._stop, state.run.name, state.job.id)
 
     async def _stop(self, name: str, job: str) -> None:
-        if await self.shell.ask(ConfirmDialog(f"Stop {name}?", "What was answered is kept; R goes on.")):
+        if await self.shell.ask(ConfirmDialog(f"Stop {name}?", "Answers so far are kept; R goes on.")):
             await asyncio.to_thread(self.services.jobs.cancel, job)
             self.post_message(Changed())
 

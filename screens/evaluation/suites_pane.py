@@ -1,4 +1,4 @@
-"""The suites, and what can be done with the one under the cursor."""
+"""The suites, and the actions on the selected one."""
 
 from __future__ import annotations
 

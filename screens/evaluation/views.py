@@ -1,4 +1,4 @@
-"""The further views of a run or a comparison: slices, classes, variations, quality against cost, what was run, a gate."""
+"""Further views of a run or a comparison: slices, classes, variations, quality and cost, manifest, gate."""
 
 from __future__ import annotations
 

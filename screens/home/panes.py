@@ -1,4 +1,4 @@
-"""The panes of the home screen: six tiles, what to do next, what was asked lately, what runs; each is a way somewhere."""
+"""The panes of the home screen: six tiles, next steps, recent requests, jobs."""
 
 from __future__ import annotations
 

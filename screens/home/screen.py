@@ -1,4 +1,4 @@
-"""The home screen: the lifecycle in six tiles, the next sensible step, what was asked lately, what runs."""
+"""The home screen: an overview of the lifecycle, the next step, recent requests, and jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of what a job printed, below its state and its cause."""
+"""The end of a job's output, below its state and cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The jobs screen: what runs in the background, how far it is, what it printed, how it ended."""
+"""The jobs screen: background jobs with progress, output and outcome."""
 
 from __future__ import annotations
 

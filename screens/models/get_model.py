@@ -96,9 +96,7 @@ async def _choose(shell: Shell, found: Choices, free: Room) -> Offer | None:
 def _question(plan: Plan, free: Room) -> tuple[str, str]:
     licence = plan.origin.get("license") or "no licence named"
     vouched = (
-        "Its SHA-256 is checked against what is known."
-        if plan.vouched
-        else "Nothing vouches for the file but its address."
+        "Its SHA-256 is compared with the known one." if plan.vouched else "There is no known checksum for the file."
     )
     place = plan.origin.get("origin") or plan.origin["source"]
     facts = f"From {place}, {licence}. Weights alone: {free.verdict(plan.size)} ({free.text()}). {vouched}"

@@ -1,4 +1,4 @@
-"""The list of models, and what can be done with the one under the cursor."""
+"""The list of models, and the actions on the selected one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models screen: what is registered, what each file says of itself, which are loaded, who holds the memory."""
+"""The models screen: registered models, their metadata, loaded models, and memory use."""
 
 from __future__ import annotations
 

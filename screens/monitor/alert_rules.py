@@ -1,4 +1,4 @@
-"""The rules of alerts: change them in the user's editor, and see what they would have raised."""
+"""Alert rules: edit them in the user's editor, and replay them over the last day."""
 
 from __future__ import annotations
 

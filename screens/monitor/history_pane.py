@@ -1,4 +1,4 @@
-"""The past as a chart: which series, how much time, held or going on, and the crosshair."""
+"""The history chart: series, time range, live or paused, and the crosshair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes: which are shown, in what order, and the signals that they can be sent."""
+"""The processes: filter, order, and signals."""
 
 from __future__ import annotations
 

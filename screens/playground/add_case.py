@@ -1,4 +1,4 @@
-"""Keep what was asked and answered in the playground as a case of a suite."""
+"""Save a request and its answer from the playground as a case of a suite."""
 
 from __future__ import annotations
 

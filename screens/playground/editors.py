@@ -1,4 +1,4 @@
-"""The middle column: the draft in its editors, kept on disk as it is typed."""
+"""The editors of the draft, which is saved to disk while it is typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a prompt and what is shown beside it into the state: one look after another, and none about another prompt."""
+"""Reads a prompt into the state, one read at a time, and drops reads of another prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The versions of the open prompt: their tree, the marked one, labels, what differs, and the prompt's removal."""
+"""The versions of the open prompt: their tree, labels, differences, and removal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings screen: a form made from the settings, where they are kept, and what the terminal can do."""
+"""The settings screen: a form, the settings file, and the terminal's capabilities."""
 
 from __future__ import annotations
 

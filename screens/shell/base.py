@@ -1,4 +1,4 @@
-"""What all screens share: the body, the status line, the footer, the notice on small terminals, help and copying."""
+"""The base of all screens: body, status line, footer, small-terminal notice, help and copying."""
 
 from __future__ import annotations
 

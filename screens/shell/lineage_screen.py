@@ -1,4 +1,4 @@
-"""The lineage of one thing as a tree: what it was made from above it, what was made of it below."""
+"""The lineage of one object as a tree: its inputs above, what was derived from it below."""
 
 from __future__ import annotations
 

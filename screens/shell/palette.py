@@ -1,4 +1,4 @@
-"""What the command palette finds: every action, prompt and model."""
+"""The command palette: actions, prompts and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pane: it owns what it shows and what can be done with it, and tells its screen by messages."""
+"""The base of panes: a pane owns its widgets and actions, and posts messages to its screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The app as screens, panes and flows see it: what it offers to all of them, and none of what it is made of."""
+"""The shell: the app's interface to screens, panes and flows."""
 
 from __future__ import annotations
 

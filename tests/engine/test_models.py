@@ -394,7 +394,7 @@ async def test_another_engine_is_a_model_like_any_other(remote: tuple[Workspace,
         assert "".join(e for e in told if isinstance(e, str)) == HOURS
         assert isinstance(told[-1], StreamEnd)
         assert told[-1].timings["completion_tokens"] == 12
-        with pytest.raises(LlmopsError, match="does not tell tokens apart"):
+        with pytest.raises(LlmopsError, match="returns no separate tokens"):
             await client.tokenize(content="x")
     renderer = TemplateRenderer()
     runner = PromptRunner(catalog, event_log, renderer)

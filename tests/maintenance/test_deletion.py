@@ -137,7 +137,7 @@ def test_what_cannot_be_taken_away_stays_registered(workspace: Workspace, monkey
         "rename",
         lambda self, target: real(self, target) if self != model.path else (_ for _ in ()).throw(OSError(16, "busy")),
     )
-    with pytest.raises(LlmopsError, match=r"m\.gguf cannot be taken away: busy; nothing was removed") as caught:
+    with pytest.raises(LlmopsError, match=r"m\.gguf cannot be deleted: busy; nothing was removed") as caught:
         remove_model(workspace, "m")
     assert caught.value.code == "not_taken_away"
     assert registry.get("m").present

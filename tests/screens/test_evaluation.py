@@ -160,7 +160,7 @@ async def test_damaged_results_are_told(open_app: OpenApp, sample: Workspace) ->
     path.write_bytes(path.read_bytes()[:-20])
     async with open_app() as pilot:
         await open_evaluation(pilot)
-        await until(pilot, lambda: "are missing, or are not those that were kept" in text(pilot, "#figures-text"))
+        await until(pilot, lambda: "are missing or were changed" in text(pilot, "#figures-text"))
 
 
 async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspace) -> None:

@@ -192,7 +192,7 @@ class Asker:
 
 
 def _gone(name: str, error: LlmopsError) -> LlmopsError:
-    hint = sentences(error.hint, "What was answered is kept; llmops eval resume goes on.")
+    hint = sentences(error.hint, "Answers so far are kept; llmops eval resume goes on.")
     return LlmopsError("model_gone", f"the model {name!r} is gone: {error.message}", hint)
 
 

@@ -153,7 +153,7 @@ class ResultLog:
             raise LlmopsError(
                 "results_failed",
                 f"cannot write {self.path}: {error.strerror}",
-                "What was answered is kept; llmops eval resume goes on once there is space.",
+                "Answers so far are kept; llmops eval resume continues once there is space.",
             ) from error
 
     def sync(self) -> None:

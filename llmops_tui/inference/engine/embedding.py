@@ -1,4 +1,4 @@
-"""Embeddings: a context of its own beside the one that generates, made when it is first used; many texts in one step."""
+"""Embeddings in a context next to the generating one, created on first use; many texts in one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP application of one model server: its routes, and what each does."""
+"""The HTTP application of one model server: its routes and handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations as requests have them: messages and their parts, the calls in them, and the tools beside them."""
+"""Conversations of requests: messages, their parts, tool calls, and tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that asks llama.cpp what a GGUF model does with given tokens: ``RUNG MODEL ADAPTER|- REQUEST.json ANSWER.npz``.
+"""The process that evaluates given tokens with a GGUF model: ``RUNG MODEL ADAPTER|- REQUEST.json ANSWER.npz``.
 
 The request is ``{"texts", "prompts", "answers", "limit"}``; the answer has for each text its token ids, for each prompt
 the ids of its greedy continuation, and for each prompt with its answer the log-probabilities over the vocabulary where
