@@ -190,6 +190,6 @@ def unforeseen(error: Exception) -> LlmopsError:
     told = " ".join(str(error).split())[:300]
     return LlmopsError(
         "unforeseen",
-        ff"this should not have happened: {type(error).__name__}{f': {told}' if told else ''}{place}",
+        f"this should not have happened: {type(error).__name__}{f': {told}' if told else ''}{place}",
         f"llmops check looks at the workspace; {_TRACEBACK}=1 tells where it was.",
     )

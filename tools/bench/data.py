@@ -26,7 +26,8 @@ from llmops_tui.datasets.sql_console import view_sql  # noqa: E402
 from llmops_tui.datasets.store import DatasetStore  # noqa: E402
 from llmops_tui.datasets.window import RowWindow, View  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
-from llmops_tui.workspace.catalog import Catalog, connect_memory  # noqa: E402
+from llmops_tui.workspace.catalog import Catalog  # noqa: E402
+from llmops_tui.workspace.catalog_file import connect_memory  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from llmops_tui.workspace.marker import make_workspace  # noqa: E402
 from llmops_tui.workspace.sandbox import open_sandbox  # noqa: E402
