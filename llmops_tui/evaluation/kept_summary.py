@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from llmops_tui.evaluation.records import RunSummary
+from llmops_tui.foreign_text import JsonObject
 
 _FIGURE = {"mean": None, "low": None, "high": None, "n": 0, "unusable": 0, "method": "", "better": 0, "unit": "", "type": "",
            "binary": False}  # fmt: skip
@@ -25,7 +26,7 @@ _CLASS = ("class", "n", "f1")
 _BIN = ("n", "confidence", "right")
 
 
-def whole(summary: Mapping[str, Any] | None) -> RunSummary | None:
+def whole(summary: JsonObject | None) -> RunSummary | None:
     """The summary with all that is shown of one; parts that lack what they are about are left out."""
     if summary is None:
         return None
@@ -42,7 +43,7 @@ def whole(summary: Mapping[str, Any] | None) -> RunSummary | None:
     return cast("RunSummary", made)
 
 
-def _with(usual: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def _with(usual: JsonObject, found: Mapping[Any, Any]) -> JsonObject:
     """What is said, and the usual for what is not."""
     return {**usual, **{name: value for name, value in found.items() if value is not None}}
 
@@ -51,7 +52,7 @@ def _has(found: Any, names: Iterable[str]) -> bool:
     return isinstance(found, Mapping) and all(name in found for name in names)
 
 
-def _figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _figures(figures: JsonObject) -> JsonObject:
     made = {name: _with(_FIGURE, figure) for name, figure in figures.items() if isinstance(figure, Mapping)}
     for figure in made.values():
         if "facts" in figure:
@@ -59,7 +60,7 @@ def _figures(figures: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(facts: JsonObject) -> JsonObject:
     made = dict(facts)
     for sign, others in _TOGETHER.items():
         if sign in made and not _has(made, others):
@@ -71,7 +72,7 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"kappa": None, **made} if "human_labels" in made else made
 
 
-def _paired(rows: Iterable[Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _paired(rows: Iterable[Any], names: tuple[str, ...]) -> list[JsonObject]:
     """Rows that say what they are of, and of their figures those that have a difference."""
     found = []
     for row in rows:
@@ -81,7 +82,7 @@ def _paired(rows: Iterable[Any], names: tuple[str, ...]) -> list[dict[str, Any]]
     return found
 
 
-def _overlap(overlap: Mapping[str, Any]) -> dict[str, Any]:
+def _overlap(overlap: JsonObject) -> JsonObject:
     made = {"rows": 0, "clean": 0, "note": "", **overlap}
     made["ancestors"] = [one for one in made.get("ancestors") or () if _has(one, ("dataset", "rows"))]
     made["metrics"] = _figures(made.get("metrics") or {})

@@ -397,11 +397,3 @@ class ComparisonRecord(TypedDict):
     metrics: list[DifferenceRecord]
     slices: list[SliceRecord]
     regressed: list[Regressed]
-
-
-class RulingRecord(TypedDict):
-    """What a rule says of a run: ``pass``, ``fail`` or ``unsure``, and why."""
-
-    rule: str
-    outcome: str
-    why: str
