@@ -21,6 +21,8 @@ from tests.e2e.conftest import OpenTerminal
 from tests.fakes import FakeModelServer
 
 ROUNDS = 50
+# As many as tell each time that all is well; the others are of the slow tests.
+FEW = 6
 
 # What the app does for each run, without drawing: render, save the version, stream, record, keep the draft, fold.
 BUSY_APP = """
@@ -66,10 +68,13 @@ asyncio.run(main())
 
 
 @pytest.mark.timeout(400)
-def test_fifty_kills_lose_nothing_that_was_acknowledged(sample: Workspace, found_server: FakeModelServer) -> None:
+@pytest.mark.parametrize("rounds", [FEW, pytest.param(ROUNDS, marks=pytest.mark.slow)])
+def test_kills_lose_nothing_that_was_acknowledged(
+    sample: Workspace, found_server: FakeModelServer, rounds: int
+) -> None:
     rng = random.Random(11)
     acknowledged: list[dict[str, object]] = []
-    for round_ in range(ROUNDS):
+    for round_ in range(rounds):
         app = subprocess.Popen(
             [sys.executable, "-c", BUSY_APP, str(sample.root), str(round_)],
             stdout=subprocess.PIPE,
@@ -104,7 +109,7 @@ def test_fifty_kills_lose_nothing_that_was_acknowledged(sample: Workspace, found
     assert all(run.output == "Hello world." for run in runs if run.finish_reason == "stop")
     assert read_notices(sample) == []
     # Kills come after a time, and on a busy machine little is done in it; still more than one thing a round.
-    assert len(acknowledged) > ROUNDS
+    assert len(acknowledged) > rounds
 
 
 def next_text(text: str) -> str:
