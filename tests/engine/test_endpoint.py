@@ -418,7 +418,7 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> N
             timeout=600,
             headers={"Authorization": f"Bearer {handle.key}"},
         ) as client:
-            body = {"messages": OPEN, "max_tokens": 200, "ignore_eos": True}
+            body = {"messages": OPEN, "max_tokens": 60, "ignore_eos": True}
             return list(await asyncio.gather(*(client.post(CHAT, json=body) for _ in range(80))))
 
     answers = asyncio.run(crowd())

@@ -84,7 +84,8 @@ def test_erasing_again_and_again_is_no_damage(lived: Workspace) -> None:
         assert check(lived).errors == []
 
 
-def test_a_log_that_is_being_read_is_not_called_erased(lived: Workspace) -> None:
+def test_a_log_that_is_being_read_is_not_called_erased(lived: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "READER_SECONDS", 0.1)
     ask(lived, 3)
     reader = sqlite3.connect(lived.journal, isolation_level=None)
     reader.execute("BEGIN")
