@@ -6,20 +6,21 @@ import atexit
 import json
 import os
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.workspace.layout import Workspace
 from tests.keeping.forked_cli import ForkedCommands
 
+_started: list[ForkedCommands] = []
 
-@cache
+
 def _commands() -> ForkedCommands:
     """One for all tests of this process; it is started by the first that needs it."""
-    made = ForkedCommands()
-    atexit.register(made.close)
-    return made
+    if not _started or not _started[-1].alive:
+        _started.append(ForkedCommands())
+        atexit.register(_started[-1].close)
+    return _started[-1]
 
 
 def llmops(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -46,6 +47,8 @@ def pytest_collection_finish() -> None:
     """What was imported stays for good: the collector need not look at all of it again and again."""
     gc.collect()
     gc.freeze()
+    # At the end all of it is to go, in whatever circles it is; else DuckDB tells it as leaked.
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(scope="session")

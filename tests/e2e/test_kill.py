@@ -81,9 +81,9 @@ def test_kills_lose_nothing_that_was_acknowledged(
             stderr=subprocess.DEVNULL,
         )
         assert app.stdout is not None
-        lines = [app.stdout.readline()]
-        # From the first acknowledgement on the app is killed at a random moment, in the middle of whatever it does.
-        timer = threading.Timer(rng.uniform(0, 0.9), app.send_signal, (signal.SIGKILL,))
+        # After some acknowledgements, however long they take, it is killed at a random moment, in the middle of whatever it does.
+        lines = [app.stdout.readline() for _ in range(rng.randint(1, 6))]
+        timer = threading.Timer(rng.uniform(0, 0.3), app.send_signal, (signal.SIGKILL,))
         timer.start()
         lines += app.stdout.readlines()
         timer.join()
@@ -108,8 +108,7 @@ def test_kills_lose_nothing_that_was_acknowledged(
     assert {a["run"] for a in acknowledged if "run" in a} <= set(ids)
     assert all(run.output == "Hello world." for run in runs if run.finish_reason == "stop")
     assert read_notices(sample) == []
-    # Kills come after a time, and on a busy machine little is done in it; still more than one thing a round.
-    assert len(acknowledged) > rounds
+    assert len(acknowledged) > 2 * rounds
 
 
 def next_text(text: str) -> str:

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class ForkedCommands:
 
     def __init__(self, before: tuple[str, ...] = (), **environment: str) -> None:
         """``before``: a command line that starts it, such as one that drops rights."""
+        self._turn = threading.Lock()
         self._process = subprocess.Popen(
             [*before, sys.executable, "-m", "tests.keeping.forked_cli"],
             stdin=subprocess.PIPE,
@@ -78,9 +80,22 @@ class ForkedCommands:
             "environment": None if environment is None else dict(environment),
             "folder": folder,
         }
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        return Done(**json.loads(self._process.stdout.readline()))
+        with self._turn:
+            try:
+                self._process.stdin.write(json.dumps(asked) + "\n")
+                self._process.stdin.flush()
+                answer = self._process.stdout.readline()
+            except BaseException:
+                # Broken off, as by a test's time-out: the answer that is still to come is nobody's.
+                self._process.kill()
+                self._process.wait()
+                raise
+        return Done(**json.loads(answer))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes commands."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End it."""
@@ -101,6 +116,8 @@ def _serve() -> None:
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_fork(json.loads(line))) + "\n")
         sys.stdout.flush()
+    # What was put out of the collector's sight would be told as leaked.
+    gc.unfreeze()
 
 
 def _fork(asked: dict[str, Any]) -> dict[str, Any]:
