@@ -77,7 +77,7 @@ def test_what_is_deleted_is_in_no_byte(lived: Workspace) -> None:
 def test_erasing_again_and_again_is_no_damage(lived: Workspace) -> None:
     ask(lived, 40)
     seal(lived)
-    for number in range(4):
+    for number in range(2):
         remove_traces(lived, EVERYTHING, f"run_x{number:05d}")
         assert check(lived).errors == []
         seal(lived)
