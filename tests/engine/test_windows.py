@@ -39,7 +39,7 @@ def prompt(seed: int, length: int) -> list[int]:
     return random.Random(seed).choices(range(300, 2000), k=length)
 
 
-@pytest.mark.parametrize("turns", [6, pytest.param(14, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("turns", [9, pytest.param(14, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("swa_full", "precision"), [(False, "exact"), (True, "exact"), (False, "fast")])
 @pytest.mark.parametrize("family", WINDOWED)
 def test_an_answer_after_an_edit_is_that_of_the_text_evaluated_anew(
