@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.workspace.layout import Workspace
-from tests.keeping.forked_cli import ForkedCommands
+from tests.maintenance.forked_cli import ForkedCommands
 
 _started: list[ForkedCommands] = []
 

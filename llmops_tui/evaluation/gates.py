@@ -1,4 +1,4 @@
-"""Gates: rules that a run must keep, on its figures and on their differences from a baseline, with their uncertainty."""
+"""Gates: rules on the metrics of a run and on differences from a baseline, with their uncertainty."""
 
 from __future__ import annotations
 

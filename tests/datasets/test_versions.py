@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.diff import diff_versions
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.operations.base import apply, remake
-from llmops_tui.datasets.operations.splitting import split_into
+from llmops_tui.datasets.operations.splits import split_into
 from llmops_tui.datasets.progress import no_report
 from llmops_tui.datasets.records import question_text
 from llmops_tui.datasets.store import DatasetStore

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
 from tests.fakes import FakeModelServer
@@ -123,7 +123,7 @@ def test_a_job_outlives_tmux(
     tmux = Tmux(tmp_path, workspace, "model get hf:maker/small-GGUF:Q4_K_M --yes")
     wait_for(hub.held.is_set)
     tmux.kill()
-    jobs = JobStore(Journal(workspace))
+    jobs = JobStore(EventLog(workspace))
     (job,) = jobs.all()
     assert job.state == JobState.RUNNING
     hub.released.set()

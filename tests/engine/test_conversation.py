@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server.conversation import AnswerReader, ChatFormat, tool_constraint
-from llmops_tui.inference.server.written_calls import parse_calls
+from llmops_tui.inference.server.tool_call_parser import parse_calls
 
 THINKING = "{% if tools %}{{ tools }}{% endif %}<think> </think> <tool_call> </tool_call> {{ messages }}"
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'

@@ -38,7 +38,7 @@ def test_what_contributors_are_told_is_there() -> None:
     for path in re.findall(r"`((?:llmops_tui|screens|tests|docs)/[\w./]*)`", told):
         assert (ROOT / path).exists(), path
     actions = (ROOT / "screens" / "actions.py").read_text(encoding="utf-8")
-    metrics = (ROOT / "llmops_tui" / "evaluation" / "metrics" / "registry.py").read_text(encoding="utf-8")
+    metrics = (ROOT / "llmops_tui" / "evaluation" / "metrics" / "built_in.py").read_text(encoding="utf-8")
     assert "ACTIONS:" in actions
     assert "METRICS:" in metrics
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from llmops_tui.inference.constraints import Form, ToolRecord
+from llmops_tui.inference.engine_wire import EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.written_calls import parse_calls
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.server.tool_call_parser import parse_calls
+from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
+from llmops_tui.inference.wire import ChatMessage, ToolCall
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
 _PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
@@ -58,16 +60,16 @@ class ChatFormat:
 class ChatTemplate:
     """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them."""
 
-    def __init__(self, template: str | None, facts: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, template: str | None, facts: Callable[[], Awaitable[EngineInfo]]) -> None:
         self.format = ChatFormat.of(template)
         self._facts = facts
         self._renderer = TemplateRenderer()
 
     async def render(
         self,
-        turns: list[dict[str, Any]],
-        tools: list[dict[str, Any]] | None = None,
-        extra: dict[str, Any] | None = None,
+        turns: Sequence[ChatMessage],
+        tools: Sequence[ToolRecord] | None = None,
+        extra: Variables | None = None,
     ) -> str:
         """The prompt of a conversation, once the model is loaded; ``extra`` are further variables of the template.
 
@@ -90,9 +92,7 @@ class ChatTemplate:
         self._renderer.close()
 
 
-def tool_constraint(
-    chat: ChatFormat, tools: list[dict[str, Any]], demanded: str | None, *, several: bool
-) -> dict[str, Any] | None:
+def tool_constraint(chat: ChatFormat, tools: list[ToolRecord], demanded: str | None, *, several: bool) -> Form | None:
     """What holds the answer to calls of these tools: at once where a call is required, else from its mark on.
 
     ``demanded`` is the tool that has to be called, empty for any of them; ``several`` says whether there may be more
@@ -126,7 +126,7 @@ class Delta:
 
     content: str = ""
     reasoning: str = ""
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
 
 
 class AnswerReader:
@@ -134,7 +134,7 @@ class AnswerReader:
 
     Text is passed on at once unless it may be the beginning of a mark; a tool call is passed on when it is whole. What
     looks like a call and cannot be read as one stays content, but for one that breaks off after whole ones. Where there
-    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be held to one. ``required``
+    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be limited to one. ``required``
     says that the answer has to call a tool.
     """
 
