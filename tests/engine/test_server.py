@@ -76,7 +76,7 @@ async def ask(
     raise AssertionError("the stream did not end")
 
 
-def journalled(sample: Workspace) -> list[dict[str, Any]]:
+def logged(sample: Workspace) -> list[dict[str, Any]]:
     import json
 
     return [json.loads(row[0]) for row in EventLog(sample).connection().execute("SELECT body FROM events ORDER BY seq")]
@@ -86,12 +86,12 @@ async def test_an_answer_streams_and_is_logged_before_its_end_is_told(
     served: tuple[Workspace, ServerHandle],
 ) -> None:
     workspace, handle = served
-    before = len(journalled(workspace))
+    before = len(logged(workspace))
     metadata = {"run_id": "run_x", "prompt": "p", "prompt_version": 3, "variables": {"a": "b"}}
     text, end = await ask(handle, metadata=metadata)
     assert text == "We are open Monday to Saturday from 9 to 18."
     assert end.finish_reason == "stop"
-    (record,) = journalled(workspace)[before:]
+    (record,) = logged(workspace)[before:]
     assert record["output"] == text
     assert (record["prompt"], record["prompt_version"], record["variables"]) == ("p", 3, {"a": "b"})
     assert record["parameters"]["seed"] == 1
@@ -127,14 +127,14 @@ async def test_limits_stops_and_a_prompt_that_is_too_long(sample: Workspace, sup
 
 async def test_leaving_a_stream_cancels_within_a_token(served: tuple[Workspace, ServerHandle]) -> None:
     workspace, handle = served
-    before = len(journalled(workspace))
+    before = len(logged(workspace))
     async with ModelClient(handle) as client:
         stream = client.stream_chat(QUESTION, BABBLE)
         async for _ in stream:
             break
         await stream.aclose()
-    await asyncio.to_thread(wait_for, lambda: len(journalled(workspace)) == before + 1)
-    (record,) = journalled(workspace)[before:]
+    await asyncio.to_thread(wait_for, lambda: len(logged(workspace)) == before + 1)
+    (record,) = logged(workspace)[before:]
     assert record["finish_reason"] == "cancelled"
     assert len(record["output"]) > 0
     text, _ = await ask(handle)
@@ -163,7 +163,7 @@ async def test_the_engine_killed_mid_stream_is_told_and_started_again(
     with pytest.raises(LlmopsError, match="signal 9") as caught:
         await ask(handle, parameters=BABBLE, on_text=kill_once)
     assert caught.value.code == "engine_died"
-    (record,) = journalled(sample)
+    (record,) = logged(sample)
     assert record["finish_reason"] == "error"
     assert record["output"] == seen[-1]
     text, _ = await ask(handle)
@@ -232,7 +232,7 @@ async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes
 
 
 @pytest.mark.parametrize(
-    ("works", "silent", "standing"),
+    ("works", "silent", "status"),
     [(False, 2.0, "ok"), (False, 4.0, "silent"), (True, 4.0, "ok"), (True, 299.0, "ok"), (True, 301.0, "silent")],
 )
 async def test_an_engine_at_work_may_say_nothing_until_the_watchdog_ends_it(
