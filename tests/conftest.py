@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -34,6 +36,19 @@ _NOT_OURS = (
     "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE",
 )  # fmt: skip
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What trains comes first: it takes longest, and no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "training")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays for good: the collector need not look at all of it again and again."""
+    gc.collect()
+    gc.freeze()
+    # At the end all of it is to go, in whatever circles it is; else DuckDB tells it as leaked.
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,9 @@ from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.sqlite_files import open_sqlite
 
+# How long those who read a database just now are waited for.
+READER_SECONDS = 15.0
+
 
 def note_erasure(workspace: Workspace) -> None:
     """Note that something is about to be deleted whose bytes are to go too, until :func:`erase_deleted` comes to its end."""
@@ -63,7 +66,7 @@ def erase_deleted(workspace: Workspace) -> list[str]:
 
 def _write_anew(path: Path) -> None:
     """Write a SQLite file anew, and empty its log."""
-    connection = open_sqlite(path, timeout=15.0, isolation_level=None)
+    connection = open_sqlite(path, timeout=READER_SECONDS, isolation_level=None)
     try:
         # Pages that were freed before deleting overwrote them, and the log's older frames.
         connection.execute("PRAGMA secure_delete = ON")

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.operations.base import apply, remake
 from llmops_tui.datasets.sql_console import run_query, save_query, table_names
-from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.store import DatasetStore, DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 from tests.datasets.conftest import Fill
 
 # Each way out of the datasets that DuckDB has, to a file of the test.
@@ -30,17 +35,40 @@ WAYS_OUT = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def places(store: DatasetStore, fill: Fill, tmp_path: Path) -> dict[str, str]:
-    fill([{"n": n, "text": "x"} for n in range(10)])
-    secret = tmp_path / "secret.txt"
+ROWS = [{"n": n, "text": "x"} for n in range(10)]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> DatasetStore:
+    """One store for all ways out: none of them may leave anything that another could see."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        made = DatasetStore(Catalog(make_workspace(Workspace(folder / "ws"))))
+    path = folder / "data.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    import_now(made, [path], "data", "tabular")
+    secret = folder / "secret.txt"
     secret.write_text("the secret")
-    (store.workspace.root / "link").symlink_to(secret)
-    return {"secret": str(secret), "folder": str(tmp_path), "root": str(store.workspace.root)}
+    (made.workspace.root / "link").symlink_to(secret)
+    return made
+
+
+@pytest.fixture
+def filled(fill: Fill) -> DatasetVersion:
+    """The same rows in the store of one test, which may change it."""
+    return fill(ROWS)
+
+
+@pytest.fixture
+def places(guarded: DatasetStore) -> dict[str, str]:
+    root = guarded.workspace.root
+    return {"secret": str(root.parent / "secret.txt"), "folder": str(root.parent), "root": str(root)}
 
 
 @pytest.mark.parametrize("way", list(WAYS_OUT))
-def test_a_query_reaches_nothing_but_the_datasets(store: DatasetStore, places: dict[str, str], way: str) -> None:
+def test_a_query_reaches_nothing_but_the_datasets(guarded: DatasetStore, places: dict[str, str], way: str) -> None:
+    store = guarded
     before = {p: p.stat().st_mtime_ns for p in Path(places["folder"]).iterdir()}
     try:
         answer = run_query(store, WAYS_OUT[way].format(**places), 10)
@@ -60,8 +88,9 @@ def test_a_query_reaches_nothing_but_the_datasets(store: DatasetStore, places: d
 )
 @pytest.mark.parametrize("operation", ["filter", "map", "sort", "query"])
 def test_an_expression_of_an_operation_reaches_nothing_either(
-    store: DatasetStore, places: dict[str, str], way: str, operation: str
+    guarded: DatasetStore, places: dict[str, str], way: str, operation: str
 ) -> None:
+    store = guarded
     text = WAYS_OUT[way].format(**places)
     inner = f"EXISTS ({text})"
     parameters = {
@@ -78,7 +107,7 @@ def test_an_expression_of_an_operation_reaches_nothing_either(
 @pytest.mark.parametrize(
     "text", ["n > 5) OR (true", "n > 5; DROP TABLE x", "n > 5 --", "", "n >", "1) UNION SELECT 1 --", "/* x"]
 )
-def test_text_around_an_expression_cannot_be_changed(store: DatasetStore, places: dict[str, str], text: str) -> None:
+def test_text_around_an_expression_cannot_be_changed(store: DatasetStore, filled: DatasetVersion, text: str) -> None:
     try:
         made = apply(store, "filter", ["data"], {"where": text})
     except InputRefusedError:
@@ -87,7 +116,7 @@ def test_text_around_an_expression_cannot_be_changed(store: DatasetStore, places
     assert made.rows == 4
 
 
-def test_datasets_versions_and_the_workspace_can_be_asked_together(store: DatasetStore, places: dict[str, str]) -> None:
+def test_datasets_versions_and_the_workspace_can_be_asked_together(store: DatasetStore, filled: DatasetVersion) -> None:
     apply(store, "sample", ["data"], {"rows": 3})
     assert run_query(store, 'SELECT (SELECT count(*) FROM data), (SELECT count(*) FROM "data@1")', 5).rows == [(3, 10)]
     assert run_query(store, "SELECT dataset, number FROM dataset_versions ORDER BY 2", 5).rows == [
@@ -100,7 +129,7 @@ def test_datasets_versions_and_the_workspace_can_be_asked_together(store: Datase
     assert "data" in table_names(store)
 
 
-def test_an_endless_query_is_ended(store: DatasetStore, places: dict[str, str]) -> None:
+def test_an_endless_query_is_ended(store: DatasetStore, filled: DatasetVersion) -> None:
     with pytest.raises(InputRefusedError, match="longer than"):
         run_query(
             store,
@@ -110,7 +139,7 @@ def test_an_endless_query_is_ended(store: DatasetStore, places: dict[str, str]) 
         )
 
 
-def test_an_answer_becomes_a_dataset_that_can_be_made_again(store: DatasetStore, places: dict[str, str]) -> None:
+def test_an_answer_becomes_a_dataset_that_can_be_made_again(store: DatasetStore, filled: DatasetVersion) -> None:
     kept = save_query(store, "SELECT n % 2 AS odd, count(*) AS rows FROM data GROUP BY 1 ORDER BY 1", "counts")
     assert [r for b in kept.read() for _, r in b] == [{"odd": 0, "rows": 5}, {"odd": 1, "rows": 5}]
     assert remake(store, "counts")[1] == kept.sha256

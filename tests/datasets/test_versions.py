@@ -136,17 +136,24 @@ def test_a_diff_by_id_tells_added_removed_and_changed(store: DatasetStore, fill:
     assert (back.added, back.removed, back.changed) == ([3], [], [(3, 4)])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(edits=st.lists(st.tuples(st.sampled_from("xci"), st.integers(0, 29)), max_size=6))
-def test_a_diff_by_order_accounts_for_every_row(
-    tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[str, int]]
-) -> None:
-    from llmops_tui.workspace.catalog import Catalog
-    from llmops_tui.workspace.layout import Workspace
-    from llmops_tui.workspace.marker import make_workspace
+EDITS = st.lists(st.tuples(st.sampled_from("xci"), st.integers(0, 29)), max_size=6)
 
-    folder = tmp_path_factory.mktemp("diff")
-    store = DatasetStore(Catalog(make_workspace(Workspace(folder / "ws"))))
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=EDITS)
+def test_a_diff_by_order_accounts_for_every_row(store: DatasetStore, edits: list[tuple[str, int]]) -> None:
+    account_for_every_row(store, edits)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=EDITS)
+def test_many_diffs_by_order_account_for_every_row(store: DatasetStore, edits: list[tuple[str, int]]) -> None:
+    account_for_every_row(store, edits)
+
+
+def account_for_every_row(store: DatasetStore, edits: list[tuple[str, int]]) -> None:
+    folder, number = store.workspace.root.parent, len(store.logs())
     texts = [f"the {n % 12} fox jumps over dog {n % 20}" for n in range(30)]
     after = list(texts)
     for kind, wanted in edits:
@@ -158,7 +165,7 @@ def test_a_diff_by_order_accounts_for_every_row(
         else:
             after.insert(place, f"an entirely new thing {place}")
     versions = []
-    for name, lines in (("a", texts), ("b", after)):
+    for name, lines in ((f"a{number}", texts), (f"b{number}", after)):
         path = folder / f"{name}.txt"
         path.write_text("\n".join(lines) + "\n")
         versions.append(import_now(store, [path], name, "text"))

@@ -186,13 +186,16 @@ def evaluate(workspace: Workspace, texts: list[str]) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("each", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_foreign_sequence_reaches_the_terminal(
-    terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer
+    terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer, each: int
 ) -> None:
     plain = terminal()
     visit_everything(plain)
     texts = [text.encode("utf-8", "replace").decode() for text in hostile_strings()]
     assert len(texts) >= 100
+    # Every fifth has something of each kind; all of them are of the slow tests.
+    texts = texts[::each]
     poison(sample, texts)
     # One character a token: every sequence is split.
     found_server.pieces = [character for text in texts for character in text]

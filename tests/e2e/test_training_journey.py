@@ -13,17 +13,24 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.datasets.import_job import import_now
+from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
 from tests.fakes import FakeModelServer
+from tests.hub import FakeHub, Repo
+from tests.waiting import wait_for
 
 _LONG = {
     "base": "support-base-hf", "data": ["few"], "max_steps": 5000, "epochs": 1000, "gradient_checkpointing": False,
     "lora": {"rank": 2}, "batch": {"size": 1, "accumulation": 1, "max_length": 64}, "trackers": [],
     "evaluation": {"share": 0.0}, "checkpoints": {"every": 5000},
 }  # fmt: skip
+
+
+needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
 
 @pytest.fixture
@@ -92,17 +99,46 @@ def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
             stop(store, "long-1")
 
 
+class Tmux:
+    """A tmux of its own with one command of ours in it."""
+
+    def __init__(self, folder: Path, workspace: Workspace, command: str) -> None:
+        self._socket = ["tmux", "-S", str(folder / "t"), "-f", "/dev/null"]
+        line = f"{sys.executable} -m llmops_tui --workspace {workspace.root} {command}"
+        subprocess.run([*self._socket, "new-session", "-d", "-x", "100", "-y", "30", line], check=True)
+
+    def kill(self) -> None:
+        subprocess.run([*self._socket, "kill-server"], check=True)
+
+
+@needs_tmux
+def test_a_job_outlives_tmux(
+    workspace: Workspace, tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs are jobs as this one is, which needs no trainer; a run is among the slow tests."""
+    hub = FakeHub()
+    hub.repos["maker/small-GGUF"] = Repo({"small-Q4_K_M.gguf": model_file.read_bytes()})
+    hub.hold_after = 1_000_000 // 16_384 * 16_384
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    tmux = Tmux(tmp_path, workspace, "model get hf:maker/small-GGUF:Q4_K_M --yes")
+    wait_for(hub.held.is_set)
+    tmux.kill()
+    jobs = JobStore(EventLog(workspace))
+    (job,) = jobs.all()
+    assert job.state == JobState.RUNNING
+    hub.released.set()
+    wait_for(lambda: jobs.get(job.id).state.final)
+    assert jobs.get(job.id).state == JobState.DONE, jobs.get(job.id).cause
+    hub.close()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+@needs_tmux
 def test_a_run_outlives_tmux(store: RunStore, tmp_path: Path) -> None:
-    socket = ["tmux", "-S", str(tmp_path / "t"), "-f", "/dev/null"]
-    command = f"{sys.executable} -m llmops_tui --workspace {store.workspace.root} train start long --beside --follow"
-    subprocess.run([*socket, "new-session", "-d", "-x", "100", "-y", "30", command], check=True)
-    deadline = time.monotonic() + 60
-    while not store.all() or step_of(store, "long-1") < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    subprocess.run([*socket, "kill-server"], check=True)
+    tmux = Tmux(tmp_path, store.workspace, "train start long --beside --follow")
+    wait_for(lambda: bool(store.all()) and step_of(store, "long-1") >= 3)
+    tmux.kill()
     assert goes_on(store, "long-1")
     stop(store, "long-1")
     assert store.state(store.get("long-1")).state == "stopped"

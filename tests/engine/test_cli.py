@@ -17,15 +17,13 @@ from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
+from tests.commands import llmops
 
 
 def run(
     *arguments: str, workspace: Workspace | None = None, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "llmops_tui", *arguments]
-    if workspace is not None:
-        command += ["--workspace", str(workspace.root)]
-    return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False)
+    return llmops(*arguments, workspace=workspace, stdin=stdin or "")
 
 
 def data(*arguments: str, workspace: Workspace) -> Any:
@@ -35,7 +33,9 @@ def data(*arguments: str, workspace: Workspace) -> Any:
 
 
 def test_version() -> None:
-    assert re.fullmatch(r"llmops \d+\.\d+\.\d+\n", run("--version").stdout)
+    assert re.fullmatch(
+        r"llmops \d+\.\d+\.\d+\n", subprocess.check_output([sys.executable, "-m", "llmops_tui", "--version"], text=True)
+    )
 
 
 def test_without_a_terminal_the_app_says_so_and_exits_2() -> None:

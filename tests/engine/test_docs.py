@@ -41,3 +41,9 @@ def test_what_contributors_are_told_is_there() -> None:
     metrics = (ROOT / "llmops_tui" / "evaluation" / "metrics" / "built_in.py").read_text(encoding="utf-8")
     assert "ACTIONS:" in actions
     assert "METRICS:" in metrics
+
+
+def test_the_quick_tests_are_there() -> None:
+    listed = (ROOT / "tests" / "quick.txt").read_text(encoding="utf-8").splitlines()
+    assert listed == sorted(set(listed))
+    assert [path for path in listed if not (ROOT / path).is_file()] == []

@@ -24,11 +24,12 @@ def greedy(bench: Bench, prompt: str | list[int], **parameters: object) -> str:
 PRECISIONS = {"fast": {"flash_attn": True}, "exact": {"type_k": 0, "type_v": 0}}
 
 
+@pytest.mark.parametrize("count", [100, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_greedy_text_equals_that_of_the_library_and_batches_agree_with_it(precision: str) -> None:
+def test_greedy_text_equals_that_of_the_library_and_batches_agree_with_it(precision: str, count: int) -> None:
     import llama_cpp
 
-    prompts = questions(200)
+    prompts = questions(count)
     library = llama_cpp.Llama(str(MODEL), n_ctx=512, n_threads=1, verbose=False, **PRECISIONS[precision])
     expected = [library.create_completion(p, max_tokens=24, temperature=0.0)["choices"][0]["text"] for p in prompts]
     single = Bench(precision=precision)

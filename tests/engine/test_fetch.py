@@ -23,6 +23,7 @@ from llmops_tui.models.registry import ModelRegistry, shards_of
 from llmops_tui.models.remote_file import RemoteFile
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
+from tests import commands
 from tests.commands import Llmops
 from tests.engine.test_models import split, write_header
 from tests.hub import COMMIT, FakeHub, Repo
@@ -53,9 +54,8 @@ def there(monkeypatch: pytest.MonkeyPatch, model_file: Path) -> Iterator[FakeHub
     made.close()
 
 
-def llmops(workspace: Workspace, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+def llmops(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return commands.llmops(*arguments, workspace=workspace)
 
 
 def no_leftovers(workspace: Workspace) -> bool:
@@ -211,7 +211,7 @@ def test_all_files_of_a_split_model_come(there: FakeHub, workspace: Workspace) -
 
 def test_nothing_is_fetched_unasked(there: FakeHub, workspace: Workspace) -> None:
     for arguments in ((f"hf:{NAME}",), (f"hf:{NAME}:Q4_K_M",), (f"{there.url}/{NAME}/resolve/main/small-Q8_0.gguf",)):
-        done = llmops(workspace, "model", "get", *arguments, stdin=subprocess.DEVNULL)
+        done = llmops(workspace, "model", "get", *arguments)
         assert done.returncode == 2, done.stderr
         assert "--yes" in done.stderr
         if arguments[0].startswith("hf:"):

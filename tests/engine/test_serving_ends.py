@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from llmops_tui.cli import main
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference import server_lock
 from llmops_tui.inference.client import ModelClient
@@ -150,19 +151,30 @@ def test_a_hangup_that_is_to_be_ignored_is_ignored(sample: Workspace) -> None:
 
 
 def test_a_detached_server_that_was_lost_sight_of_is_told_and_not_doubled(
-    sample: Workspace, supervisor: ServerSupervisor
+    sample: Workspace,
+    supervisor: ServerSupervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     llmops = Llmops(sample)
+    # A server that is just ending is waited for, which this one is not.
+    monkeypatch.setattr(server_lock, "_ENDING_SECONDS", 0.1)
+
+    def refused(*arguments: str) -> dict[str, str]:
+        assert main.run(["--workspace", str(sample.root), "--json", *arguments]) == 1
+        return dict(json.loads(capsys.readouterr().out)["error"])
+
     pid = llmops.run(*SERVE, "--detach")["pid"]
     handle = supervisor.find("support-base")
     assert handle is not None
     state = sample.runs / "servers" / "support-base.json"
     kept = state.read_bytes()
     state.unlink()
-    told = llmops.run("prompt", "run", "support", "--model", "support-base", "--var", "question=Hi", code=1)["error"]
+    capsys.readouterr()
+    told = refused("prompt", "run", "support", "--model", "support-base", "--var", "question=Hi")
     assert told["code"] == "server_lost"
     assert str(pid) in told["message"] + told["hint"]
-    assert llmops.run("model", "stop", "support-base", code=1)["error"]["code"] == "server_lost"
+    assert refused("model", "stop", "support-base")["code"] == "server_lost"
     assert handle.process.alive()
     # Nothing is left of the try that others would wait for.
     assert not state.exists()

@@ -39,10 +39,11 @@ def prompt(seed: int, length: int) -> list[int]:
     return random.Random(seed).choices(range(300, 2000), k=length)
 
 
+@pytest.mark.parametrize("turns", [9, pytest.param(14, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("swa_full", "precision"), [(False, "exact"), (True, "exact"), (False, "fast")])
 @pytest.mark.parametrize("family", WINDOWED)
 def test_an_answer_after_an_edit_is_that_of_the_text_evaluated_anew(
-    tmp_path: Path, family: str, swa_full: bool, precision: str
+    tmp_path: Path, family: str, swa_full: bool, precision: str, turns: int
 ) -> None:
     path = write_tiny(tmp_path / "m.gguf", family)
     settings = SMALL | {"precision": precision}
@@ -51,7 +52,7 @@ def test_an_answer_after_an_edit_is_that_of_the_text_evaluated_anew(
     rng = random.Random(family)
     versions = [prompt(1, 500)]
     reused = 0
-    for turn in range(14):
+    for turn in range(turns):
         old = rng.choice(versions)
         at = rng.choice([len(old), len(old) - 1, len(old) - 40, len(old) - 150, 30, rng.randrange(1, len(old))])
         new = [*old[:at], *prompt(100 + turn, rng.randrange(1, 60))]

@@ -8,9 +8,11 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lineage import record_edges
+from llmops_tui.workspace.trust import trust
 from tests.commands import Llmops
 from tests.evaluation.conftest import results
 from tests.waiting import wait_for
@@ -41,6 +44,25 @@ def write(tmp_path: Path, name: str = "small", **changes: Any) -> str:
     path = tmp_path / f"{name}.yaml"
     path.write_text(json.dumps(TRIAGE | changes))
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def asked_once(tmp_path_factory: pytest.TempPathFactory, filled_once: Path) -> Iterator[Workspace]:
+    """One workspace, and with it one server of each model, for the tests that have names of their own in it."""
+    root = tmp_path_factory.mktemp("asked") / "ws"
+    shutil.copytree(filled_once, root)
+    workspace = Workspace(root)
+    yield workspace
+    supervisor = ServerSupervisor(workspace)
+    for handle in supervisor.running():
+        supervisor.stop(handle.model)
+
+
+@pytest.fixture
+def shared(asked_once: Workspace) -> Llmops:
+    """The command line on it."""
+    trust(asked_once)
+    return Llmops(asked_once)
 
 
 def test_a_suite_is_run_looked_at_and_compared(llmops: Llmops, tmp_path: Path) -> None:
@@ -78,9 +100,9 @@ def test_a_suite_is_run_looked_at_and_compared(llmops: Llmops, tmp_path: Path) -
     assert "small" in {s["suite"] for s in llmops.run("eval", "suites")["suites"]}
 
 
-def test_a_matrix_is_a_run_for_each_column(llmops: Llmops, tmp_path: Path) -> None:
-    suite = write(tmp_path, limit=5, parameters=[{"max_tokens": 4}, {"max_tokens": 8}])
-    made = llmops.run(
+def test_a_matrix_is_a_run_for_each_column(shared: Llmops, tmp_path: Path) -> None:
+    suite = write(tmp_path, "matrix", limit=5, parameters=[{"max_tokens": 4}, {"max_tokens": 8}])
+    made = shared.run(
         "eval", "run", suite, "--model", "support-base", "--model", "support-base-q4", "--prompt", "triage"
     )
     assert [(r["model"], r["parameters"]["max_tokens"]) for r in made["runs"]] == [
@@ -91,28 +113,28 @@ def test_a_matrix_is_a_run_for_each_column(llmops: Llmops, tmp_path: Path) -> No
     ]
 
 
-def test_repeats_chains_choices_variations_and_early_stops(llmops: Llmops, tmp_path: Path) -> None:
-    repeated = llmops.run(
+def test_repeats_chains_choices_variations_and_early_stops(shared: Llmops, tmp_path: Path) -> None:
+    repeated = shared.run(
         "eval",
         "run",
-        write(tmp_path, limit=6, repeats=3, parameters={"temperature": 1, "max_tokens": 8}),
+        write(tmp_path, "repeated", limit=6, repeats=3, parameters={"temperature": 1, "max_tokens": 8}),
         "--model",
         "support-base",
     )
     assert repeated["metrics"]["exact"]["n"] == 6
-    store = EvaluationStore(llmops.workspace)
-    assert len(read_results(store.get("small-1").results)) == 18
-    summary = store.get("small-1").summary
+    store = EvaluationStore(shared.workspace)
+    assert len(read_results(store.get("repeated-1").results)) == 18
+    summary = store.get("repeated-1").summary
     assert summary is not None
     assert 0 <= summary["agreement"]["mean"] < 1
-    llmops.run("prompt", "save", "second", "--text", "{{first}} Again: {{message}}")
+    shared.run("prompt", "save", "second", "--text", "{{first}} Again: {{message}}")
     chained = write(
         tmp_path, "chained", limit=4, prompt="", chain=[{"prompt": "triage", "save": "first"}, {"prompt": "second"}]
     )
-    llmops.run("eval", "run", chained, "--model", "support-base")
+    shared.run("eval", "run", chained, "--model", "support-base")
     assert store.get("chained-1").manifest["prompt"] == ["triage@3", "second@1"]
     choices = ["refund", "delivery", "cancel", "invoice", "exchange"]
-    chosen = llmops.run(
+    chosen = shared.run(
         "eval",
         "run",
         write(
@@ -130,7 +152,7 @@ def test_repeats_chains_choices_variations_and_early_stops(llmops: Llmops, tmp_p
     result = read_results(store.get("chosen-1").results)[0]
     assert len(result.answer.choice_logprobs) == 5
     assert all(p < 0 for p in result.answer.choice_logprobs)
-    varied = llmops.run(
+    varied = shared.run(
         "eval",
         "run",
         write(tmp_path, "varied", limit=8, vary=[{"kind": "typos"}, {"kind": "upper"}]),
@@ -140,7 +162,7 @@ def test_repeats_chains_choices_variations_and_early_stops(llmops: Llmops, tmp_p
     assert varied["cases"] == 8
     assert [v["variation"] for v in varied["variations"]] == ["typos", "upper"]
     early = write(tmp_path, "early", limit=200, until={"metric": "exact", "half_width": 0.05, "at_least": 25})
-    llmops.run("eval", "run", early, "--model", "support-base")
+    shared.run("eval", "run", early, "--model", "support-base")
     stopped = store.get("early-1").summary
     assert stopped is not None
     assert stopped["stopped_early"]
@@ -178,9 +200,9 @@ def wait_for_answers(run: EvalRun, count: int) -> None:
     wait_for(lambda: run.results.is_file() and run.results.read_bytes().count(b"\n") >= count)
 
 
-def check_kills(workspace: Workspace, points: list[int]) -> None:
+def check_kills(workspace: Workspace, points: list[int], cases: int) -> None:
     store = EvaluationStore(workspace)
-    body = TRIAGE | {"limit": 120, "metrics": ["exact", "edit-similarity", "length"]}
+    body = TRIAGE | {"limit": cases, "metrics": ["exact", "edit-similarity", "length"]}
     whole = store.start(
         store.save_suite(check_suite(body, "whole")), store.columns(check_suite(body, "whole"), ["support-base"])
     )[0]
@@ -202,7 +224,7 @@ def check_kills(workspace: Workspace, points: list[int]) -> None:
             store.resume(run.name)
         assert settled(store, run.name) == "done", store.state(store.get(run.name)).as_dict()
         lines = [json.loads(line)["case"]["key"] for line in store.get(run.name).results.read_text().splitlines()]
-        assert len(lines) == len(set(lines)) == 120
+        assert len(lines) == len(set(lines)) == cases
         found = {
             r.case.key: (
                 r.answer.text,
@@ -216,14 +238,14 @@ def check_kills(workspace: Workspace, points: list[int]) -> None:
 
 @pytest.mark.timeout(180)
 def test_a_killed_run_goes_on_with_every_case_once(sample: Workspace) -> None:
-    check_kills(sample, [0, 50])
+    check_kills(sample, [0, 20], 50)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_twenty_kills(sample: Workspace) -> None:
     chance = random.Random(3)
-    check_kills(sample, [0, 1, *sorted(chance.randrange(2, 105) for _ in range(18))])
+    check_kills(sample, [0, 1, *sorted(chance.randrange(2, 105) for _ in range(18))], 120)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 40])
@@ -280,32 +302,32 @@ def test_a_server_that_is_killed_is_started_again(sample: Workspace) -> None:
     assert not any(r.answer.error for r in found)
 
 
-def test_a_judge_that_answers_nonsense_is_shown_and_not_counted(llmops: Llmops, tmp_path: Path) -> None:
+def test_a_judge_that_answers_nonsense_is_shown_and_not_counted(shared: Llmops, tmp_path: Path) -> None:
     # The sample knows no grades: it gives the scale next to none of its probability.
     judge = {"type": "judge", "model": "support-base", "rubric": "Is the answer polite?"}
-    found = llmops.run(
+    found = shared.run(
         "eval", "run", write(tmp_path, "judged", limit=6, metrics=["exact", judge]), "--model", "support-base"
     )
     assert found["metrics"]["judge"]["unusable"] == 6
     assert found["metrics"]["judge"]["mean"] is None
     assert found["manifest"]["judges"]["judge"]["prompt"] == "judge-judge@1"
-    assert llmops.run("prompt", "show", "judge-judge")["system"].startswith("You grade answers")
-    pairs = llmops.run("eval", "pairwise", "judged-1", "judged-1", "--judge", "support-base")
+    assert shared.run("prompt", "show", "judge-judge")["system"].startswith("You grade answers")
+    pairs = shared.run("eval", "pairwise", "judged-1", "judged-1", "--judge", "support-base")
     assert pairs["unusable"] == 6
 
 
-def test_refusals_of_single_requests_are_told(llmops: Llmops, tmp_path: Path) -> None:
+def test_refusals_of_single_requests_are_told(shared: Llmops, tmp_path: Path) -> None:
     cases = [{"text": "kettle " * 3000, "expected": "x"}, {"text": "hello", "expected": "y"}]
-    llmops.run("prompt", "save", "plain", "--text", "{{text}}")
+    shared.run("prompt", "save", "plain", "--text", "{{text}}")
     path = tmp_path / "long.yaml"
     path.write_text(
         json.dumps({"cases": cases, "prompt": "plain", "metrics": ["exact"], "parameters": {"max_tokens": 4}})
     )
-    found = llmops.run("eval", "run", str(path), "--model", "support-base")
+    found = shared.run("eval", "run", str(path), "--model", "support-base")
     assert found["errors"] == 1
     assert found["metrics"]["exact"]["unusable"] == 1
     path.write_text(json.dumps({"cases": cases[:1], "prompt": "plain", "metrics": ["exact"]}))
-    refused = llmops.run("eval", "run", str(path), "--model", "support-base", code=1)
+    refused = shared.run("eval", "run", str(path), "--model", "support-base", code=1)
     assert refused["error"]["code"] == "all_failed"
 
 
@@ -314,9 +336,9 @@ def test_refusals_of_single_requests_are_told(llmops: Llmops, tmp_path: Path) ->
     ({"cases": "no-such-data"}, 3, "no-such-data"), ({"variables": {}, "expected": "x"}, 1, "has no x"),
 ])  # fmt: skip
 def test_what_cannot_be_run_says_why(
-    llmops: Llmops, tmp_path: Path, changes: dict[str, Any], code: int, says: str
+    shared: Llmops, tmp_path: Path, changes: dict[str, Any], code: int, says: str
 ) -> None:
-    found = llmops.run("eval", "run", write(tmp_path, **changes), "--model", "support-base", code=code)
+    found = shared.run("eval", "run", write(tmp_path, "wrong", **changes), "--model", "support-base", code=code)
     assert says in found["error"]["message"]
 
 
@@ -357,15 +379,15 @@ def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path:
     llmops.run("eval", "gate", "gated-1", "--rule", "exact is fine", code=3)
 
 
-def test_exports_are_read_again(llmops: Llmops, tmp_path: Path) -> None:
-    llmops.run("eval", "run", write(tmp_path, limit=6), "--model", "support-base")
+def test_exports_are_read_again(shared: Llmops, tmp_path: Path) -> None:
+    shared.run("eval", "run", write(tmp_path, "exported", limit=6), "--model", "support-base")
     for suffix in ("json", "jsonl", "csv", "parquet", "md", "xml"):
-        llmops.run("eval", "export", "small-1", "--to", str(tmp_path / f"r.{suffix}"))
-    llmops.run("eval", "export", "small-1", "--to", str(tmp_path / "r.csv"), code=3)
-    llmops.run("eval", "export", "small-1", "--to", str(tmp_path / "r.doc"), code=3)
+        shared.run("eval", "export", "exported-1", "--to", str(tmp_path / f"r.{suffix}"))
+    shared.run("eval", "export", "exported-1", "--to", str(tmp_path / "r.csv"), code=3)
+    shared.run("eval", "export", "exported-1", "--to", str(tmp_path / "r.doc"), code=3)
     body = json.loads((tmp_path / "r.json").read_text())
-    assert body["results"]["small"]["exact,none"] == 0
-    assert body["n-samples"]["small"] == {"original": 6, "effective": 6}
+    assert body["results"]["exported"]["exact,none"] == 0
+    assert body["n-samples"]["exported"] == {"original": 6, "effective": 6}
     rows = list(csv.DictReader((tmp_path / "r.csv").open()))
     assert len(rows) == 6
     assert rows[0]["exact"] == "0.0"
@@ -401,38 +423,38 @@ def test_a_full_disk_keeps_what_was_answered(tmp_path: Path, monkeypatch: pytest
     assert read_results(tmp_path / "results.jsonl") == [one, two]
 
 
-def test_damaged_results_are_noticed(llmops: Llmops, tmp_path: Path) -> None:
-    llmops.run("eval", "run", write(tmp_path, limit=4), "--model", "support-base")
-    run = EvaluationStore(llmops.workspace).get("small-1")
+def test_damaged_results_are_noticed(shared: Llmops, tmp_path: Path) -> None:
+    shared.run("eval", "run", write(tmp_path, "damaged", limit=4), "--model", "support-base")
+    run = EvaluationStore(shared.workspace).get("damaged-1")
     data = bytearray(run.results.read_bytes())
     data[len(data) // 2] ^= 1
     run.results.write_bytes(data)
-    found = llmops.run("eval", "compare", "small-1", "small-1", code=1)
+    found = shared.run("eval", "compare", "damaged-1", "damaged-1", code=1)
     assert found["error"]["code"] == "results_damaged"
 
 
-def test_perplexity_of_a_text(llmops: Llmops, tmp_path: Path) -> None:
+def test_perplexity_of_a_text(shared: Llmops, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("We open at nine and close at six. Parcels arrive within three days. " * 20)
-    whole = llmops.run("eval", "perplexity", "--model", "support-base", "--file", str(path), "--tokens")
+    whole = shared.run("eval", "perplexity", "--model", "support-base", "--file", str(path), "--tokens")
     assert whole["low"] < whole["perplexity"] < whole["high"]
     assert "".join(t for t, _ in whole["each"]) == path.read_text()
-    strided = llmops.run(
+    strided = shared.run(
         "eval", "perplexity", "--model", "support-base", "--file", str(path), "--window", "64", "--stride", "16"
     )
-    blunt = llmops.run("eval", "perplexity", "--model", "support-base", "--file", str(path), "--window", "64")
+    blunt = shared.run("eval", "perplexity", "--model", "support-base", "--file", str(path), "--window", "64")
     assert strided["tokens"] == blunt["tokens"] == whole["tokens"]
     assert len({found["log_likelihood"] for found in (whole, strided, blunt)}) == 3
     assert sum(p for _, p in whole["each"] if p is not None) == pytest.approx(whole["log_likelihood"])
     assert whole["bits_per_byte"] == pytest.approx(-whole["log_likelihood"] / math.log(2) / len(path.read_bytes()))
-    llmops.run("eval", "perplexity", "--model", "support-base", "--file", str(tmp_path / "none"), code=3)
+    shared.run("eval", "perplexity", "--model", "support-base", "--file", str(tmp_path / "none"), code=3)
 
 
 @pytest.mark.timeout(120)
-def test_the_ladder_of_quantizations(llmops: Llmops, tmp_path: Path) -> None:
+def test_the_ladder_of_quantizations(shared: Llmops, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("We open at nine and close at six. Parcels arrive within three days. " * 20)
-    found = llmops.run(
+    found = shared.run(
         "eval", "ladder", "--model", "support-base", "--file", str(path), "--type", "Q6_K", "--type", "Q4_K_M"
     )
     sizes = [s["size_bytes"] for s in found["steps"]]

@@ -1,6 +1,7 @@
 """The command line in forks of one process that has loaded it: a thousand commands cost little more than their work.
 
-Each command is ``llmops`` as it is: the same function with the same arguments, streams of its own, a session of its own.
+Each command is ``llmops`` as it is: a process that runs the same function with the same arguments, streams of its own, a
+session of its own. Only the interpreter and the modules are not loaded again, which takes longer than most commands.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import typer
 
+from llmops_tui import __main__ as entry
 from llmops_tui.cli import main
 
 # Loaded beforehand; what belongs into processes of its own is left to them.
 _ROOMS = (
-    "cli", "workspace", "keeping", "monitoring", "traces", "evaluation", "training", "datasets", "prompts", "models", "jobs", "hardware",
+    "cli", "workspace", "maintenance", "monitoring", "traces", "evaluation", "training", "datasets", "prompts", "models", "jobs", "hardware",
 )  # fmt: skip
 _APART = ("worker", "inference.engine")
 # Root may read everything, but for a process that gave that right away.
@@ -49,6 +53,7 @@ class ForkedCommands:
 
     def __init__(self, before: tuple[str, ...] = (), **environment: str) -> None:
         """``before``: a command line that starts it, such as one that drops rights."""
+        self._turn = threading.Lock()
         self._process = subprocess.Popen(
             [*before, sys.executable, "-m", "tests.maintenance.forked_cli"],
             stdin=subprocess.PIPE,
@@ -57,13 +62,40 @@ class ForkedCommands:
             env={**os.environ, **environment},
         )
 
-    def run(self, *arguments: str, seconds: float = 120.0) -> Done:
-        """Run one command line."""
+    def run(
+        self,
+        *arguments: str,
+        seconds: float = 120.0,
+        stdin: str = "",
+        environment: Mapping[str, str] | None = None,
+        folder: str | None = None,
+    ) -> Done:
+        """Run one command line; without ``environment`` and ``folder`` where and as this process was started."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([seconds, *arguments]) + "\n")
-        self._process.stdin.flush()
-        return Done(**json.loads(self._process.stdout.readline()))
+        asked = {
+            "arguments": arguments,
+            "seconds": seconds,
+            "stdin": stdin,
+            "environment": None if environment is None else dict(environment),
+            "folder": folder,
+        }
+        with self._turn:
+            try:
+                self._process.stdin.write(json.dumps(asked) + "\n")
+                self._process.stdin.flush()
+                answer = self._process.stdout.readline()
+            except BaseException:
+                # Broken off, as by a test's time-out: the answer that is still to come is nobody's.
+                self._process.kill()
+                self._process.wait()
+                raise
+        return Done(**json.loads(answer))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes commands."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End it."""
@@ -82,18 +114,21 @@ def _serve() -> None:
     setattr(main, "app", typer.main.get_command(main.app))  # noqa: B010
     gc.freeze()
     for line in sys.stdin:
-        seconds, *arguments = json.loads(line)
-        sys.stdout.write(json.dumps(_fork(arguments, seconds)) + "\n")
+        sys.stdout.write(json.dumps(_fork(json.loads(line))) + "\n")
         sys.stdout.flush()
+    # What was put out of the collector's sight would be told as leaked.
+    gc.unfreeze()
 
 
-def _fork(arguments: list[str], seconds: float) -> dict[str, Any]:
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+def _fork(asked: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        given.write(asked["stdin"].encode())
+        given.seek(0)
         child = os.fork()
         if child == 0:
-            _become(arguments, output.fileno(), errors.fileno())
+            _become(asked, given, output, errors)
         descriptor = os.pidfd_open(child)
-        ended = bool(select.select([descriptor], [], [], seconds)[0])
+        ended = bool(select.select([descriptor], [], [], asked["seconds"])[0])
         os.close(descriptor)
         if not ended:
             with contextlib.suppress(ProcessLookupError):
@@ -107,20 +142,38 @@ def _fork(arguments: list[str], seconds: float) -> dict[str, Any]:
         return {"code": code, "output": said[0], "errors": said[1], "seconds": used.ru_utime + used.ru_stime}
 
 
-def _become(arguments: list[str], output: int, errors: int) -> None:
+def _become(asked: dict[str, Any], given: BinaryIO, output: BinaryIO, errors: BinaryIO) -> None:
     code = 70
     try:
         os.setsid()
-        with Path(os.devnull).open("rb") as nothing:
-            os.dup2(nothing.fileno(), 0)
-        os.dup2(output, 1)
-        os.dup2(errors, 2)
+        for number, file in enumerate((given, output, errors)):
+            os.dup2(file.fileno(), number)
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        code = main.run(arguments)
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        if asked["environment"] is not None:
+            os.environ.clear()
+            os.environ.update(asked["environment"])
+        if asked["folder"] is not None:
+            os.chdir(asked["folder"])
+        sys.argv = [entry.__file__, *asked["arguments"]]
+        code = _exit_code()
         sys.stdout.flush()
+        sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _exit_code() -> int:
+    """What the command ends with, as the interpreter would tell it."""
+    try:
+        entry.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # noqa: BLE001  as the interpreter does: whatever it is, it is printed
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

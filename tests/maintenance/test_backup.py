@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -30,6 +29,7 @@ from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.layout import Workspace
+from tests import commands
 from tests.commands import Llmops
 from tests.maintenance.conftest import contents, fill_traces
 
@@ -252,28 +252,25 @@ def test_gc_leaves_a_clean_workspace(lived: Workspace) -> None:
 
 
 class Killer:
-    """Kills a command at moments spread over the time it takes, the start of the interpreter left out."""
+    """Kills a command at moments spread over the time it takes."""
 
     def __init__(self, seed: int, *arguments: str) -> None:
         self._rng = random.Random(seed)
-        self._command = [sys.executable, "-m", "llmops_tui", *arguments]
+        self._arguments = arguments
         self.hit = 0
+        # The process that commands are forks of is there, so that its start counts for none.
+        commands.llmops("--version")
         began = time.monotonic()
-        subprocess.run(self._command, stdout=subprocess.DEVNULL, check=True)
+        assert commands.llmops(*arguments).returncode == 0
         self._seconds = time.monotonic() - began
 
     def __call__(self) -> None:
-        process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
         began = time.monotonic()
         try:
-            process.wait(self._seconds * self._rng.uniform(0.4, 1.0))
+            commands.llmops(*self._arguments, seconds=self._seconds * self._rng.uniform(0.02, 1.0))
             # It was quicker than before, so the next kill comes earlier.
             self._seconds = min(self._seconds, time.monotonic() - began)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             self.hit += 1
 
 
@@ -431,11 +428,7 @@ def test_a_catalog_that_was_cut_off_is_not_checksummed_as_right_by_a_look(lived:
     good = target.read_bytes()
     os.truncate(lived.catalog, lived.catalog.stat().st_size // 2)
     for command in ("model", "prompt", "data"):
-        subprocess.run(
-            [sys.executable, "-m", "llmops_tui", "--workspace", str(lived.root), command, "list"],
-            check=False,
-            capture_output=True,
-        )
+        commands.llmops(command, "list", workspace=lived)
     assert check(lived).errors
     with pytest.raises(InputRefusedError, match=r"workspace\.duckdb"):
         backup(lived, target)

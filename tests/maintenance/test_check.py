@@ -84,7 +84,7 @@ def flips(workspace: Workspace, count: int, seed: int) -> None:
 
 
 def test_a_flipped_bit_anywhere_is_found_and_named(lived: Workspace) -> None:
-    flips(lived, 2 * len(names(lived)), 1)
+    flips(lived, len(names(lived)), 1)
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from llmops_tui.workspace.checksums import load, record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, make_workspace, read_marker, replace_lost
+from tests import commands
 
 COMMANDS = (["prompt", "list"], ["model", "list"], ["data", "list"], ["job", "list"], ["gc", "--yes"], ["eval", "list"])
 
@@ -66,12 +67,7 @@ def files_of(workspace: Workspace) -> set[str]:
 
 
 def llmops(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return commands.llmops(*arguments, workspace=workspace)
 
 
 @pytest.mark.parametrize("damage", [remove, empty, halve, folder])

@@ -13,6 +13,7 @@ import pytest
 from llmops_tui.maintenance.archive import verify
 from llmops_tui.workspace.layout import Workspace
 from tests.maintenance.conftest import fill_traces
+from tests.maintenance.forked_cli import ForkedCommands
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 # Root may write anywhere but on a mount that is read-only.
@@ -30,25 +31,31 @@ def contents(root: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 @pytest.fixture
-def llmops(lived: Workspace) -> Iterator[Command]:
-    """The command line on a workspace that the process cannot write in."""
+def before(lived: Workspace) -> Iterator[tuple[str, ...]]:
+    """The start of a command line whose process cannot write in the workspace."""
     root = str(lived.root)
-    before = ["unshare", "-m", "sh", "-c", MOUNTED, root] if os.geteuid() == 0 else []
+    before = ("unshare", "-m", "sh", "-c", MOUNTED, root) if os.geteuid() == 0 else ()
     if before and subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
         pytest.skip("mounting read-only needs a mount namespace")
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*before, sys.executable, "-m", "llmops_tui", "--workspace", root, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-
     if not before:
         for folder, _, names in os.walk(root):
             for name in names:
                 (Path(folder) / name).chmod(0o400)
             Path(folder).chmod(0o500)
-    yield run
+    yield before
     for folder, _, _ in os.walk(root):
         Path(folder).chmod(0o700)
+
+
+@pytest.fixture
+def llmops(lived: Workspace, before: tuple[str, ...]) -> Command:
+    """The command line on it."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*before, sys.executable, "-m", "llmops_tui", "--workspace", str(lived.root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+    return run
 
 
 READING = (
@@ -58,16 +65,19 @@ READING = (
 )  # fmt: skip
 
 
-def test_everything_that_reads_works_and_nothing_changes(lived: Workspace, llmops: Command) -> None:
-    before = contents(lived.root)
+def test_everything_that_reads_works_and_nothing_changes(lived: Workspace, before: tuple[str, ...]) -> None:
+    found = contents(lived.root)
+    commands = ForkedCommands(before)
     for arguments in READING:
-        done = llmops(*arguments)
-        assert done.returncode == 0 or arguments[0] == "doctor", (arguments, done.stdout[-500:], done.stderr[-1500:])
-        assert "Traceback" not in done.stderr, (arguments, done.stderr)
+        done = commands.run("--workspace", str(lived.root), *arguments)
+        assert done.code == 0 or arguments[0] == "doctor", (arguments, done.output[-500:], done.errors[-1500:])
+        assert "Traceback" not in done.errors, (arguments, done.errors)
     out = lived.root.parent / "out.jsonl"
-    assert llmops("data", "export", "triage", "--to", str(out)).returncode == 0
+    done = commands.run("--workspace", str(lived.root), "data", "export", "triage", "--to", str(out))
+    assert done.code == 0, done.errors
     assert out.stat().st_size
-    assert contents(lived.root) == before
+    assert contents(lived.root) == found
+    commands.close()
 
 
 def test_what_a_killed_writer_left_in_the_log_is_read(lived: Workspace, llmops: Command) -> None:

@@ -6,7 +6,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.trust import trust, untrusted_reason
+from tests import commands
 
 FACTS = {"remote_model": "m", "lacks": {}}
 RULES = "- {name: planted, series: host.cpu, above: 0, command: touch /tmp/planted}\n"
@@ -38,8 +38,7 @@ RULES = "- {name: planted, series: host.cpu, above: 0, command: touch /tmp/plant
 
 def llmops(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line on a workspace, with nobody at a terminal."""
-    command = [sys.executable, "-m", "llmops_tui", "--workspace", str(workspace.root), "--json", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return commands.llmops("--json", *arguments, workspace=workspace)
 
 
 @pytest.fixture

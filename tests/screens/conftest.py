@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+from textual.css.types import CSSLocation
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import TextArea
 from textual.worker import Worker, WorkerState, get_current_worker
 
@@ -22,6 +26,58 @@ from screens.app import LlmopsApp
 from screens.services import Services
 from screens.terminal import TerminalProfile
 from tests.fakes import FakeModelServer
+
+# Each app parses the same style sheets anew, which takes longer than most tests: here the process keeps what they mean.
+_meanings: dict[tuple[Any, ...], list[RuleSet]] = {}
+_parse_rules = Stylesheet._parse_rules
+
+
+def _parse_once(
+    sheet: Stylesheet,
+    css: str,
+    read_from: CSSLocation,
+    is_default_rules: bool = False,
+    tie_breaker: int = 0,
+    scope: str = "",
+) -> list[RuleSet]:
+    variables = frozenset(sheet._variables.items())
+    asked = (css, read_from, is_default_rules, tie_breaker, scope)
+    if (variables, asked) not in _meanings:
+        _meanings[variables, asked] = _parse_rules(sheet, *asked)
+    return _meanings[variables, asked]
+
+
+@pytest.fixture(autouse=True)
+def styles_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a style sheet means with these variables is worked out by the first app that asks."""
+    monkeypatch.setattr(Stylesheet, "_parse_rules", _parse_once)
+
+
+_draw = Screen._compositor_refresh
+_pause = Pilot.pause
+
+
+def _draw_later(screen: Screen[Any]) -> None:
+    """What changed stays to be drawn; screens behind another tell it what changed, as ever."""
+    if screen is not screen.app.screen:
+        _draw(screen)
+        return
+    screen._dirty_widgets.clear()
+    screen.app._update_mouse_over(screen)
+
+
+async def _pause_and_draw(pilot: Pilot[int], delay: float | None = None) -> None:
+    await _pause(pilot, delay)
+    if pilot.app.screen._compositor._dirty_regions:
+        _draw(pilot.app.screen)
+
+
+@pytest.fixture(autouse=True)
+def drawn_where_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames are drawn where a test waits and may look, not sixty times a second in between: half of all its time."""
+    monkeypatch.setattr(Screen, "_compositor_refresh", _draw_later)
+    monkeypatch.setattr(Pilot, "pause", _pause_and_draw)
+
 
 PROFILE = TerminalProfile(remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000)
 OpenApp = Callable[..., AbstractAsyncContextManager[Pilot[int]]]

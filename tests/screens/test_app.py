@@ -75,19 +75,19 @@ async def test_jump_keys_are_told_apart(open_app: OpenApp) -> None:
             assert not set(keys) & set(SCREEN_KEYS)
 
 
-@pytest.mark.parametrize("name", SCREEN_KEYS.values())
-async def test_help_explains_each_screen(open_app: OpenApp, name: str) -> None:
+async def test_help_explains_each_screen(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        await pilot.app.switch_mode(name)
-        await settle(pilot)
-        await pilot.press("f1")
-        assert isinstance(pilot.app.screen, HelpScreen)
-        text = str(pilot.app.screen.query_one(Static).content)
-        assert name.capitalize() in text
-        assert "Keys of this screen" in text
-        assert "llmops " in text
-        await pilot.press("escape")
-        assert isinstance(pilot.app.screen, BaseScreen)
+        for name in SCREEN_KEYS.values():
+            await pilot.app.switch_mode(name)
+            await settle(pilot)
+            await pilot.press("f1")
+            assert isinstance(pilot.app.screen, HelpScreen), name
+            text = str(pilot.app.screen.query_one(Static).content)
+            assert name.capitalize() in text
+            assert "Keys of this screen" in text, name
+            assert "llmops " in text, name
+            await pilot.press("escape")
+            assert isinstance(pilot.app.screen, BaseScreen), name
 
 
 async def test_the_palette_finds_actions_prompts_and_models(open_app: OpenApp) -> None:

@@ -36,7 +36,7 @@ class Llmops(commands.Llmops):
                 return shown
             assert time.monotonic() < deadline, state
             assert state.state not in {"failed", "killed", "lost"}, state
-            time.sleep(1)
+            time.sleep(0.1)
 
 
 @pytest.fixture

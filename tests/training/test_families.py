@@ -30,7 +30,18 @@ def quiet(_share: float, _message: str = "") -> None:
     """Nobody watches."""
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+# Each of these has a part that no other has; the others are asked for answers among the slow tests.
+_ASKED = ("llama", "qwen3", "gemma2", "phi", "phi3")
+every_family = pytest.mark.parametrize("made", FAMILIES, indirect=True, scope="module")
+asked_families = pytest.mark.parametrize(
+    "made",
+    [pytest.param(family, marks=() if family in _ASKED else pytest.mark.slow) for family in FAMILIES],
+    indirect=True,
+    scope="module",
+)
+
+
+@pytest.fixture(scope="module")
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A family's model and adapter, and all that is made of them."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -69,6 +80,7 @@ def expected_value(family: str, config: dict[str, Any], name: str, value: torch.
     return value
 
 
+@every_family
 def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "base.gguf")
     weights = load_file(made["base"] / "model.safetensors")
@@ -85,6 +97,7 @@ def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[st
     assert seen == set(found)
 
 
+@every_family
 def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "adapter.gguf")
     names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
@@ -103,6 +116,7 @@ def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]
     assert fields["general.type"].contents() == "adapter"
 
 
+@every_family
 def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "merged.gguf")
     folder = load_file(made["folder"] / "merged" / "model.safetensors")
@@ -123,6 +137,7 @@ def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, 
             assert np.array_equal(found[place], want.astype(np.float16 if want.ndim > 1 else np.float32)), name
 
 
+@asked_families
 def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
     case = Case("", PROMPT, ANSWER)
     folder = made["folder"]
@@ -140,6 +155,7 @@ def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
         assert abs(kl) < 2e-4, (model, kl)
 
 
+@asked_families
 def test_a_merged_folder_loads_in_transformers(made: dict[str, Any]) -> None:
     model = AutoModelForCausalLM.from_pretrained(made["folder"] / "merged", dtype=torch.float32)
     with torch.no_grad():
