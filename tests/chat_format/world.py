@@ -1,0 +1,117 @@
+"""The world of templates: where they are, and what is read back from their own renderings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_tui.chat_format.answers import Parsed, parse
+from llmops_tui.chat_format.record import ChatFormat
+from llmops_tui.chat_format.turns import as_wanted
+from llmops_tui.inference.templating import TemplateRenderer
+
+BOS, EOS = "<BOS>", "<EOS>"
+COLUMNS = ("plain", "system", "multi-turn", "tools", "parallel", "results", "thinking")
+ABSENT = "–"
+
+_PROPERTIES = {
+    "city": {"type": "string", "description": "which"},
+    "days": {"type": "integer", "description": "how many"},
+    "hourly": {"type": "boolean", "description": "each hour"},
+    "fields": {"type": "array", "items": {"type": "string"}, "description": "which ones"},
+}
+TOOLS: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": "tells it",
+            "parameters": {"type": "object", "properties": _PROPERTIES, "required": ["city"]},
+        },
+    }
+    for name in ("get_weather", "find_place")
+]
+ARGUMENTS = ({"city": 'Žilina "old" town', "days": 3, "hourly": True, "fields": ["rain", "wind"]}, {"city": "1234", "days": -1})
+IDS = ("abcdefgh1", "abcdefgh2")
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def answered(text: str, *, thought: str = "", calls: int = 0) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": "assistant", "content": text}
+    if thought:
+        turn["reasoning_content"] = thought
+    if calls:
+        turn["tool_calls"] = [
+            {"id": IDS[n], "type": "function", "function": {"name": TOOLS[n]["function"]["name"], "arguments": ARGUMENTS[n]}}
+            for n in range(calls)
+        ]
+    return turn
+
+
+def result(n: int) -> dict[str, Any]:
+    return {"role": "tool", "content": f"result number {n}", "tool_call_id": IDS[n], "name": TOOLS[n]["function"]["name"]}
+
+
+class World:
+    """Renders with one template."""
+
+    def __init__(self, renderer: TemplateRenderer, chat: ChatFormat, variables: Mapping[str, Any] | None = None) -> None:
+        self._renderer = renderer
+        self.chat = chat
+        self._variables = dict(variables or {})
+
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, prompt: bool = False, **variables: Any
+    ) -> str:
+        none: list[Any] | None = [] if self.chat.needs_tools else None
+        context = {
+            "messages": as_wanted(self.chat, messages),
+            "tools": TOOLS if tools else none,
+            "add_generation_prompt": prompt,
+            "bos_token": BOS,
+            "eos_token": EOS,
+        }
+        return self._renderer.render(self.chat.template, context | self._variables | variables, "chat")
+
+    def answer(self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any) -> tuple[str, str]:
+        """The last turn as a model writes it, and what the prompt wrote of it."""
+        prompt = self.render(messages[:-1], tools=tools, prompt=True, **variables)
+        whole = self.render(messages, tools=tools, **variables)
+        if whole.startswith(prompt):
+            return whole[len(prompt) :], self.chat.opening_of(prompt)
+        # The turn as it is written later, from its own beginning on.
+        begin = self.chat.assistant.before
+        start = len(prompt.rpartition(begin)[0]) + len(begin) if begin else len(prompt)
+        return whole[start:], ""
+
+    def read_back(self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any) -> Parsed:
+        answer, opening = self.answer(messages, tools=tools, **variables)
+        return parse(answer, self.chat, TOOLS if tools else None, opening=opening)
+
+
+@dataclass
+class Expected:
+    """What an answer has to be read as."""
+
+    content: str = ""
+    thinking: str = ""
+    calls: int = 0
+
+    def differs(self, parsed: Parsed) -> str:
+        """What is wrong; nothing where all is right."""
+        if parsed.problems:
+            return f"unread: {parsed.problems[0][:60]!r}"
+        calls = [(call.name, call.arguments) for call in parsed.calls]
+        wanted = [(TOOLS[n]["function"]["name"], ARGUMENTS[n]) for n in range(self.calls)]
+        for what, got, want in (
+            ("calls", calls, wanted),
+            ("content", parsed.content, self.content),
+            ("thinking", parsed.thinking, self.thinking),
+        ):
+            if got != want:
+                return f"{what} {str(got)[:150]!r}"
+        return ""
