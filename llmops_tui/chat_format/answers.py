@@ -76,6 +76,7 @@ class AnswerReader:
         self._calls = chat.calls
         self._thinking = chat.thinking
         self._lead = chat.lead
+        self._tail = chat.assistant.after if chat.assistant.after.isspace() else ""
         self._schemas = {
             str(tool["function"]["name"]): tool["function"].get("parameters") or {} for tool in tools or ()
         }
@@ -121,7 +122,7 @@ class AnswerReader:
             held = at
             while held > start and text[held - 1].isspace() and not last:
                 held -= 1
-            self._say(events, text[:held])
+            self._say(events, text[:held].removesuffix(self._tail) if last else text[:held])
             self._buffer = text[held:]
             return False
         if at > start:
@@ -199,7 +200,7 @@ class AnswerReader:
         assert calls is not None
         at = self._between_calls(text)
         try:
-            if self._many and (calls.section.after or not calls.section.before or calls.listed):
+            if self._many:
                 left = self._left(text, at, last=last)
                 if left is not None:
                     self._buffer, self._state = text[left:], "content"

@@ -58,9 +58,7 @@ def variants(probe: Probe, marks: Parameters, given: Callable[[dict[str, Any]], 
     for value, written in _KINDS:
         arguments = {"keyalpha": value, "keybravo": "valbravo"}
         turn = probe.calling([probes.call(0, given(arguments))])
-        region = probes.behind(
-            probe.text([probes.user(), turn], tools=probes.tools(arguments)), probes.FUNCTIONS[0]
-        )
+        region = probes.behind(probe.text([probes.user(), turn], tools=probes.tools(arguments)), probes.FUNCTIONS[0])
         at = region.find(f"{marks.before}keyalpha")
         if at < 0:
             continue

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-from llmops_tui.chat_format import probes, thinking
+from llmops_tui.chat_format import others, probes, thinking
 from llmops_tui.chat_format.calls import Lead, read_calls
 from llmops_tui.chat_format.families import known_by
 from llmops_tui.chat_format.marks import has_mark, is_mark, shared_end, shared_start, tokens
-from llmops_tui.chat_format.probes import ANSWER, RESULT, USER, Probe, Renderer, behind, between
+from llmops_tui.chat_format.probes import ANSWER, USER, Probe, Renderer, behind, between
 from llmops_tui.chat_format.record import CallFormat, ChatFormat, Marks, Switch, Thinking
 from llmops_tui.errors import InputRefusedError
 
@@ -70,7 +70,7 @@ class _Reading:
 
     def read(self) -> ChatFormat:
         basics = self._basics()
-        opener = self._opener(basics.before_user)
+        opener = others.first_mark_of(basics.before_user, self._probe.bos)
         end = _end_of_answer(basics, opener)
         user_end, always = _user(basics, opener)
         user = Marks(basics.answer_user[len(end) :], user_end)
@@ -89,6 +89,7 @@ class _Reading:
         self._refused |= refused
         if calls is not None:
             calls, content = _split_section(calls, content, ends)
+            ends = tuple(sorted({*ends, calls.turn_end} - {""}, key=len, reverse=True))
         else:
             self._refused.setdefault("tools", "the template does not write calls")
         found = ChatFormat(
@@ -96,7 +97,7 @@ class _Reading:
             user=user,
             assistant=Marks(begin, end),
             ends=ends,
-            lead=_lead(basics, prompts, start),
+            lead=_lead(basics, prompts),
             prompts=tuple(prompts),
             openings=openings,
             content=content,
@@ -108,8 +109,8 @@ class _Reading:
             always_prompts=always,
             needs_tools=self._probe.no_tools is not None,
         )
-        found = self._with_system(found)
-        found = self._with_results(found)
+        found = others.with_system(found, self._probe, self._refused)
+        found = others.with_results(found, self._probe, self._refused)
         found = known_by(found)
         if not found.ends:
             following = [found.user.before.strip(), found.tool.before.strip() if found.tool else ""]
@@ -159,12 +160,6 @@ class _Reading:
             second[: second.find(f"{USER}1")],
         )
 
-    def _opener(self, before: str) -> str:
-        """The first mark of a text, which is none that could end a turn."""
-        text = before.removeprefix(self._probe.bos) if self._probe.bos else before
-        parts = tokens(text.lstrip())
-        return parts[0] if parts and is_mark(parts[0]) else ""
-
     def _switches(self, basics: _Basics) -> tuple[tuple[Switch, ...], list[str]]:
         """Variables that change what is rendered, and all prompts, the plain one first."""
         found: list[Switch] = []
@@ -179,60 +174,6 @@ class _Reading:
                 found.append(Switch(name, tails))
                 prompts += [tail for _, tail in tails if tail not in prompts]
         return tuple(found), list(dict.fromkeys(prompts))
-
-    def _with_system(self, found: ChatFormat) -> ChatFormat:
-        text = self._probe.one([probes.system(), probes.user()])
-        if not isinstance(text, str):
-            self._refused["system"] = text.message
-            return replace(found, system_as="refused")
-        inner = between(text, probes.SYSTEM, f"{USER}1")
-        if inner is None:
-            self._refused["system"] = "the template does not write it before the question"
-            return replace(found, system_as="dropped")
-        before = text[: text.find(probes.SYSTEM)]
-        mark = found.user.before.strip()
-        if mark and mark in before and mark not in inner:
-            return replace(found, system_as="user", system=Marks("", inner))
-        after = inner.removesuffix(found.user.before) if found.user.before else inner
-        opener = self._opener(before)
-        own = before[before.rfind(opener) :] if opener else before.removeprefix(self._probe.bos)
-        return replace(found, system=Marks(own, after))
-
-    def _with_results(self, found: ChatFormat) -> ChatFormat:
-        calls = found.calls
-        if calls is None:
-            return found
-        given = [json.dumps(probes.TEXTS), json.dumps(probes.SECOND)]
-        if calls.arguments_as != "text":
-            given = [probes.TEXTS, probes.SECOND]  # type: ignore[list-item]
-        one = self._probe.calling([probes.call(0, given[0])])
-        tools = probes.tools(probes.TEXTS)
-        text = self._probe.one([probes.user(), one, probes.result(0)], tools=tools)
-        if not isinstance(text, str) or f"{RESULT}0" not in text:
-            self._refused["results"] = text.message if not isinstance(text, str) else "results are not written"
-            return found
-        inner = between(text, "valbravo", f"{RESULT}0") or ""
-        alone = behind(self._probe.text([probes.user(), one], tools=tools), "valbravo")
-        before = inner[len(shared_start(inner, alone)) :]
-        for one_end in found.ends:
-            if one_end in inner:
-                before = inner.partition(one_end)[2].lstrip()
-                break
-        after = behind(text, f"{RESULT}0")
-        together: Literal["apart", "together", "none"] = "apart"
-        if calls.parallel:
-            both = self._probe.calling([probes.call(0, given[0]), probes.call(1, given[1])])
-            two = self._probe.text([probes.user(), both, probes.result(0), probes.result(1)], tools=tools)
-            gap = between(two, f"{RESULT}0", f"{RESULT}1")
-            together = "together" if gap is not None and len(gap) < len(before) else "apart"
-            if gap is None:
-                self._refused["parallel_results"] = "only one result is written"
-        prompted = behind(self._probe.text([probes.user(), one, probes.result(0)], tools=tools, prompt=True), f"{RESULT}0")
-        prompts = found.prompts if prompted in found.prompts else (*found.prompts, prompted)
-        ids = probes.IDS[0] in inner[-len(before) - len(probes.IDS[0]) :] + after
-        return replace(
-            found, tool=Marks(before, after), results=together, prompts=prompts, result_ids=ids
-        )
 
 
 def _end_of_answer(basics: _Basics, opener: str) -> str:
@@ -297,20 +238,27 @@ def _content(
 
 def _split_section(calls: CallFormat, content: Marks, ends: tuple[str, ...]) -> tuple[CallFormat, Marks]:
     """What ends the content belongs to it, and not to the calls behind it."""
-    section = calls.section.before
-    if content.before and section.startswith(content.before):
-        section = section[len(content.before) :].lstrip()
+    alone = not calls.section.before
+    first_piece = calls.pieces[0]
+    assert isinstance(first_piece, str)
+    begin = first_piece.strip() if alone else calls.section.before
+    if content.before and begin.startswith(content.before):
+        begin = begin[len(content.before) :].lstrip()
     for end in ends:
         first = next((token for token in tokens(end) if is_mark(token)), "")
-        if first and section.startswith(first) and section != first:
-            return (
-                replace(calls, section=Marks(section[len(first) :].lstrip(), calls.section.after)),
-                replace(content, after=first),
-            )
-    return replace(calls, section=Marks(section, calls.section.after)), content
+        if first and begin.startswith(first) and begin != first:
+            begin = begin[len(first) :].lstrip()
+            content = replace(content, after=first)
+            break
+    else:
+        if alone:
+            return calls, content
+    if alone:
+        return replace(calls, pieces=(begin, *calls.pieces[1:])), content
+    return replace(calls, section=Marks(begin, calls.section.after)), content
 
 
-def _lead(basics: _Basics, prompts: list[str], start: str) -> str:
+def _lead(basics: _Basics, prompts: list[str]) -> str:
     prompt = prompts[0]
     if basics.user_answer.startswith(prompt):
         rest = basics.user_answer[len(prompt) :]

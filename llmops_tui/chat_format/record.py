@@ -73,6 +73,7 @@ class CallFormat:
         loose: whether texts between name and arguments count by their last mark alone.
         parallel: whether a turn may have more than one call.
         arguments_as: what the template wants to be given: an object, a text, or either with the same result.
+        turn_end: what ends a turn that ends in calls, where that is another mark than ends an answer.
         null_content: whether a turn that only calls has to have no content at all, where an empty one is no call.
     """
 
@@ -92,6 +93,7 @@ class CallFormat:
     parallel: bool = True
     arguments_as: Literal["object", "text", "either"] = "object"
     null_content: bool = False
+    turn_end: str = ""
 
     @property
     def begin(self) -> str:

@@ -27,11 +27,12 @@ def _turn(chat: ChatFormat, message: Mapping[str, Any]) -> dict[str, Any]:
     thought = next((turn[name] for name in _FIELDS if turn.get(name)), None)
     thinking = chat.thinking
     if isinstance(thought, str) and turn.get("role") == "assistant":
-        turn |= {name: thought for name in ("thinking", "reasoning_content", "reasoning")}
+        turn |= dict.fromkeys(("thinking", "reasoning_content", "reasoning"), thought)
         content = turn.get("content") or ""
         if thinking is not None and thinking.field == PARTS and isinstance(content, str):
             turn["content"] = [{"type": "thinking", "thinking": thought}, {"type": "text", "text": content}]
-        elif thinking is not None and not thinking.field and isinstance(content, str):
+        elif thinking is not None and not thinking.field and thinking.past and isinstance(content, str):
+            # Where the template takes thinking out of the content again, it need not be put in.
             marks = thinking.marks
             turn["content"] = f"{marks.before}\n{thought}\n{marks.after}\n\n{content}"
     if turn.get("tool_calls"):

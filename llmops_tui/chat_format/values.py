@@ -44,23 +44,30 @@ def balanced(text: str, at: int, quotes: str = '"') -> int:
     if text[at] not in _PAIRS:
         raise WrongError
     open_: list[str] = []
-    quote = ""
     while at < len(text):
         sign = text[at]
-        if quote:
-            if sign == "\\":
-                at += 1
-            elif sign == quote:
-                quote = ""
-        elif sign in quotes:
-            quote = sign
-        elif sign in _PAIRS:
+        if sign in quotes:
+            at = _quoted(text, at)
+            continue
+        at += 1
+        if sign in _PAIRS:
             open_.append(_PAIRS[sign])
         elif sign in ")]}":
             if sign != open_.pop():
                 raise WrongError
             if not open_:
-                return at + 1
+                return at
+    raise MoreError
+
+
+def _quoted(text: str, at: int) -> int:
+    """Where a quoted text that begins at a place ends."""
+    quote, at = text[at], at + 1
+    while at < len(text):
+        if text[at] == "\\":
+            at += 1
+        elif text[at] == quote:
+            return at + 1
         at += 1
     raise MoreError
 

@@ -225,7 +225,9 @@ def _by_parameters(
         kind = next(n for n in range(len(marks.values)) if match.group(n + 2) is not None)
         key = match.group(1)
         written, at = _value(marks.values[kind], key, text, match.end())
-        if len(marks.values) > 1:
+        if marks.key_again and begin in written:
+            found[key] = _nested(marks, written, properties.get(key))
+        elif len(marks.values) > 1:
             found[key] = written if marks.values[kind].text else values.typed(written, None)
         else:
             found[key] = values.typed(written, properties.get(key))
@@ -239,3 +241,23 @@ def _value(marks: ValueMarks, key: str, text: str, at: int) -> tuple[str, int]:
     written = text[at:end]
     blanks = after[: len(after) - len(after.lstrip())]
     return written.removesuffix(blanks) if blanks else written, end + len(after.strip())
+
+
+def _nested(marks: Parameters, written: str, schema: Mapping[str, Any] | None) -> Any:
+    """A value whose own members stand between marks like those of the arguments; a list's go by one name."""
+    kind = marks.values[0]
+    head = re.compile(rf"{_pattern(marks.before.strip())}\s*([^\s<>\"=\[\]/]+?){_pattern(kind.before, tail=True)}")
+    found: list[tuple[str, Any]] = []
+    properties = (schema or {}).get("properties") or {}
+    items = (schema or {}).get("items")
+    at = 0
+    while (match := head.match(written, over_blanks(written, at))) is not None:
+        key = match.group(1)
+        inner, at = _value(kind, key, written, match.end())
+        own = items if items is not None else properties.get(key)
+        value = _nested(marks, inner, own) if marks.before.strip() in inner else values.typed(inner, own)
+        found.append((key, value))
+    names = {key for key, _ in found}
+    if items is not None or (not properties and names == {"item"}):
+        return [value for _, value in found]
+    return dict(found)

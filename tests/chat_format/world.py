@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.chat_format.answers import Parsed, parse
+from llmops_tui.chat_format.marks import is_mark, shared_start, tokens
 from llmops_tui.chat_format.record import ChatFormat
 from llmops_tui.chat_format.turns import as_wanted
 from llmops_tui.inference.templating import TemplateRenderer
@@ -32,7 +33,10 @@ TOOLS: list[dict[str, Any]] = [
     }
     for name in ("get_weather", "find_place")
 ]
-ARGUMENTS = ({"city": 'Žilina "old" town', "days": 3, "hourly": True, "fields": ["rain", "wind"]}, {"city": "1234", "days": -1})
+ARGUMENTS = (
+    {"city": 'Žilina "old" town', "days": 3, "hourly": True, "fields": ["rain", "wind"]},
+    {"city": "1234", "days": -1},
+)
 IDS = ("abcdefgh1", "abcdefgh2")
 
 
@@ -46,20 +50,31 @@ def answered(text: str, *, thought: str = "", calls: int = 0) -> dict[str, Any]:
         turn["reasoning_content"] = thought
     if calls:
         turn["tool_calls"] = [
-            {"id": IDS[n], "type": "function", "function": {"name": TOOLS[n]["function"]["name"], "arguments": ARGUMENTS[n]}}
+            {
+                "id": IDS[n],
+                "type": "function",
+                "function": {"name": TOOLS[n]["function"]["name"], "arguments": ARGUMENTS[n]},
+            }
             for n in range(calls)
         ]
     return turn
 
 
 def result(n: int) -> dict[str, Any]:
-    return {"role": "tool", "content": f"result number {n}", "tool_call_id": IDS[n], "name": TOOLS[n]["function"]["name"]}
+    return {
+        "role": "tool",
+        "content": f"result number {n}",
+        "tool_call_id": IDS[n],
+        "name": TOOLS[n]["function"]["name"],
+    }
 
 
 class World:
     """Renders with one template."""
 
-    def __init__(self, renderer: TemplateRenderer, chat: ChatFormat, variables: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, renderer: TemplateRenderer, chat: ChatFormat, variables: Mapping[str, Any] | None = None
+    ) -> None:
         self._renderer = renderer
         self.chat = chat
         self._variables = dict(variables or {})
@@ -77,16 +92,34 @@ class World:
         }
         return self._renderer.render(self.chat.template, context | self._variables | variables, "chat")
 
-    def answer(self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any) -> tuple[str, str]:
+    def answer(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any
+    ) -> tuple[str, str]:
         """The last turn as a model writes it, and what the prompt wrote of it."""
         prompt = self.render(messages[:-1], tools=tools, prompt=True, **variables)
         whole = self.render(messages, tools=tools, **variables)
+        opening, thinking = self.chat.opening_of(prompt), self.chat.thinking
         if whole.startswith(prompt):
-            return whole[len(prompt) :], self.chat.opening_of(prompt)
+            answer = self._own(whole[len(prompt) :])
+            # Some templates write the mark that begins thinking before an answer without any, and none that ends it.
+            open_ = thinking is not None and thinking.marks.after not in opening + answer
+            return answer, "" if open_ else opening
         # The turn as it is written later, from its own beginning on.
-        begin = self.chat.assistant.before
-        start = len(prompt.rpartition(begin)[0]) + len(begin) if begin else len(prompt)
-        return whole[start:], ""
+        begin, shared = self.chat.assistant.before, len(shared_start(prompt, whole))
+        said = str(messages[-2]["content"])
+        found = whole.find(begin, whole.rfind(said) + len(said)) if begin else -1
+        answer = self._own(whole[found + len(begin) :] if found >= 0 else whole[shared:])
+        if thinking is not None and thinking.marks.after in answer and thinking.marks.before not in answer:
+            return answer, opening if opening.strip() == thinking.marks.before else ""
+        return answer, ""
+
+    def _own(self, answer: str) -> str:
+        """An answer without what some templates write behind it for the next turn."""
+        opener = next(iter(tokens(self.chat.user.before)), "")
+        at = answer.find(opener) if is_mark(opener) else -1
+        while at >= 0 and self.chat.assistant.before and answer.startswith(self.chat.assistant.before, at):
+            at = answer.find(opener, at + 1)
+        return answer[:at] if at >= 0 else answer
 
     def read_back(self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any) -> Parsed:
         answer, opening = self.answer(messages, tools=tools, **variables)

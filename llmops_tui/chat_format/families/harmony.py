@@ -20,9 +20,13 @@ def completed(found: ChatFormat) -> ChatFormat:
     thought = found.thinking or Thinking("thinking", _THINKING, past=False)
     calls = found.calls
     if calls is not None:
-        calls = replace(calls, loose=True, also=("<|channel|>commentary to=functions.", "<|channel|>analysis to=functions."))
-    begins = (*found.content_begins, "<|channel|>commentary<|message|>", "<|channel|>final <|constrain|>json<|message|>")
-    ends = tuple(dict.fromkeys((*found.ends, "<|return|>", "<|call|>", "<|end|>")))
-    return replace(
-        found, thinking=replace(thought, marks=_THINKING), calls=calls, content_begins=begins, ends=ends
+        calls = replace(
+            calls, loose=True, also=("<|channel|>commentary to=functions.", "<|channel|>analysis to=functions.")
+        )
+    begins = (
+        *found.content_begins,
+        "<|channel|>commentary<|message|>",
+        "<|channel|>final <|constrain|>json<|message|>",
     )
+    ends = tuple(dict.fromkeys((*found.ends, "<|return|>", "<|call|>", "<|end|>")))
+    return replace(found, thinking=replace(thought, marks=_THINKING), calls=calls, content_begins=begins, ends=ends)
