@@ -122,6 +122,8 @@ class AnswerReader:
             held = at
             while held > start and text[held - 1].isspace() and not last:
                 held -= 1
+            if self._fresh and held <= start and not last:
+                return False
             self._say(events, text[:held].removesuffix(self._tail) if last else text[:held])
             self._buffer = text[held:]
             return False

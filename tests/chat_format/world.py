@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_tui.chat_format.answers import Parsed, parse
-from llmops_tui.chat_format.marks import is_mark, shared_start, tokens
+from llmops_tui.chat_format.answers import AnswerReader, Parsed, parse
+from llmops_tui.chat_format.marks import has_mark, is_mark, shared_start, tokens
 from llmops_tui.chat_format.record import ChatFormat
 from llmops_tui.chat_format.turns import as_wanted
 from llmops_tui.inference.templating import TemplateRenderer
 
 BOS, EOS = "<BOS>", "<EOS>"
-COLUMNS = ("plain", "system", "multi-turn", "tools", "parallel", "results", "thinking")
-ABSENT = "–"
 
 _PROPERTIES = {
     "city": {"type": "string", "description": "which"},
@@ -41,10 +39,12 @@ IDS = ("abcdefgh1", "abcdefgh2")
 
 
 def user(text: str) -> dict[str, Any]:
+    """A question."""
     return {"role": "user", "content": text}
 
 
 def answered(text: str, *, thought: str = "", calls: int = 0) -> dict[str, Any]:
+    """An answer, which may have been thought about, or call the first tools."""
     turn: dict[str, Any] = {"role": "assistant", "content": text}
     if thought:
         turn["reasoning_content"] = thought
@@ -61,6 +61,7 @@ def answered(text: str, *, thought: str = "", calls: int = 0) -> dict[str, Any]:
 
 
 def result(n: int) -> dict[str, Any]:
+    """The result of a call."""
     return {
         "role": "tool",
         "content": f"result number {n}",
@@ -75,13 +76,14 @@ class World:
     def __init__(
         self, renderer: TemplateRenderer, chat: ChatFormat, variables: Mapping[str, Any] | None = None
     ) -> None:
-        self._renderer = renderer
+        self.renderer = renderer
         self.chat = chat
         self._variables = dict(variables or {})
 
     def render(
         self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, prompt: bool = False, **variables: Any
     ) -> str:
+        """A conversation as the template writes it."""
         none: list[Any] | None = [] if self.chat.needs_tools else None
         context = {
             "messages": as_wanted(self.chat, messages),
@@ -90,7 +92,7 @@ class World:
             "bos_token": BOS,
             "eos_token": EOS,
         }
-        return self._renderer.render(self.chat.template, context | self._variables | variables, "chat")
+        return self.renderer.render(self.chat.template, context | self._variables | variables, "chat")
 
     def answer(
         self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any
@@ -122,8 +124,27 @@ class World:
         return answer[:at] if at >= 0 else answer
 
     def read_back(self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any) -> Parsed:
+        """The last turn, read as an answer."""
         answer, opening = self.answer(messages, tools=tools, **variables)
         return parse(answer, self.chat, TOOLS if tools else None, opening=opening)
+
+    def cut(
+        self, answer: str, whole: Parsed, *, opening: str = "", tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> str:
+        """What differs where an answer is cut into two at any place, or after each character; nothing where nothing does."""
+        ways = [[answer[:at], answer[at:]] for at in range(1, len(answer))] + [list(answer)]
+        for way in ways:
+            reader, parsed = AnswerReader(self.chat, tools, opening=opening), Parsed()
+            for piece in way:
+                parsed.add(reader.push(piece))
+                if any(
+                    parsed.content.endswith(mark[:3]) for mark in self.chat.ends if len(mark) > 3 and has_mark(mark)
+                ):
+                    return f"half a mark in {parsed.content[-20:]!r}"
+            parsed.add(reader.finish())
+            if parsed != whole:
+                return f"cut behind {way[0][-20:]!r} it is {str(parsed)[:200]}"
+        return ""
 
 
 @dataclass
