@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from llmops_tui.inference.templating import TemplateRenderer  # noqa: E402
-from tests.chat_format.table import COLUMNS, READ, row  # noqa: E402
+from llmops_tui.inference.templating import TemplateRenderer
+from tests.chat_format.table import COLUMNS, READ, row
 
 _HEAD = """# Chat templates
 
@@ -43,7 +43,7 @@ def main(folder: Path, target: Path) -> None:
         absent = sum(cell.startswith("–") for cell in cells_)
         wrong = sum(cell.startswith("wrong") for cell in cells_)
         sums.append(f"| {column} | {read} | {absent} | {len(cells_) - read - absent - wrong} | {wrong} |")
-    told = [f"{number}. {note.replace('|', '\\|')}" for note, number in notes.items()]
+    told = [f"{number}. " + note.replace("|", "\\|") for note, number in notes.items()]
     page = [_HEAD.format(total=len(rows)), *sums, "", *lines, "", "## Notes", "", *told, ""]
     target.write_text("\n".join(page).replace("\n\n\n", "\n\n"), encoding="utf-8")
     print("\n".join(sums))
