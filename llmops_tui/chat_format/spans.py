@@ -126,6 +126,11 @@ class _Finder:
         end = self._end(whole, region[1], ceiling, last=n == len(turns) - 1)
         if start is None or end is None:
             return "what begins or ends it is not to be seen in what the template writes"
+        # Blanks that the template writes with the mark are written by models too.
+        after = self._chat.assistant.after
+        blanks = after[len(after.rstrip()) :]
+        if blanks and whole.startswith(blanks, end):
+            end = min(end + len(blanks), ceiling)
         return Span(n, start, end)
 
     def _start(self, whole: str, floor: int, at: int, *, told: bool) -> int | None:

@@ -17,7 +17,7 @@ _CONTENT = "{{ m.content or '' }}"
 OBJECTS = _chat(
     "{% set ns = namespace(last=0) %}{% for o in messages %}{% if o.role == 'user' %}{% set ns.last = loop.index0 %}"
     "{% endif %}{% endfor %}{% if loop.index0 > ns.last and m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n"
-    "</think>\n\n{% endif %}" + _CONTENT + "{% for c in m.tool_calls or [] %}\n<tool_call>\n"
+    "</think>\n\n{% endif %}" + _CONTENT + "{% for c in m.tool_calls or [] %}{{ '\n' }}<tool_call>\n"
     '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}',
     "{% endif %}{% endfor %}{% if add_generation_prompt %}<|begin|>assistant\n"
     "{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
