@@ -79,6 +79,12 @@ def tools(arguments: Arguments) -> list[Turn]:
     ]
 
 
+def in_parts(turn: Turn) -> Turn:
+    """A turn whose content is a list with its text, where it is a text."""
+    content = turn.get("content")
+    return turn | {"content": [{"type": "text", "text": content}]} if isinstance(content, str) else turn
+
+
 class Probe:
     """Renders conversations with one template."""
 
@@ -88,6 +94,8 @@ class Probe:
         self._renderer = renderer
         self._base = {"bos_token": bos, "eos_token": eos} | dict(variables)
         self.no_tools: list[Turn] | None = None
+        self.parts = False
+        """Whether contents are given as lists of parts."""
         self.nothing: str | None = ""
         """What the content of a turn is that only calls."""
 
@@ -95,7 +103,8 @@ class Probe:
         """Conversations with further variables; ``prompt`` among these asks for what the model goes on from."""
         contexts = []
         for messages, variables in asked:
-            own = {"messages": messages, "tools": self.no_tools} | self._base | dict(variables)
+            turns = [in_parts(turn) for turn in messages] if self.parts else messages
+            own = {"messages": turns, "tools": self.no_tools} | self._base | dict(variables)
             own["add_generation_prompt"] = own.pop("prompt", False)
             contexts.append(own)
         return self._renderer.render_each(self.template, contexts, "chat")

@@ -108,6 +108,7 @@ class _Reading:
             writes_bos=bool(self._probe.bos) and self._start().startswith(self._probe.bos),
             always_prompts=always,
             needs_tools=self._probe.no_tools is not None,
+            parts=self._probe.parts,
         )
         found = others.with_system(found, self._probe, self._refused)
         found = others.with_results(found, self._probe, self._refused)
@@ -121,36 +122,38 @@ class _Reading:
         return self._probe.text([probes.user(), probes.answer()])
 
     def _basics(self) -> _Basics:
+        reason = ""
+        for parts in (False, True):
+            for no_tools in (None, []):
+                self._probe.parts, self._probe.no_tools = parts, no_tools
+                found = self._plainest()
+                if isinstance(found, _Basics):
+                    return found
+                reason = reason or found
+        raise InputRefusedError(
+            "template_unread", f"the chat template {reason}", "Choose another template, or give it what it needs."
+        )
+
+    def _plainest(self) -> _Basics | str:
+        """The plainest conversations; or what the template does instead of writing them."""
         one, two = probes.user(1), probes.user(2)
-        for no_tools in (None, []):
-            self._probe.no_tools = no_tools
-            asked = self._probe.many(
-                [
-                    ([one], {}),
-                    ([one], {"prompt": True}),
-                    ([one, probes.answer(1)], {}),
-                    ([one, probes.answer(1), two], {}),
-                ]
-            )
-            texts = [text for text in asked if isinstance(text, str)]
-            if len(texts) == len(asked):
-                break
-        else:
-            reason = next(text for text in asked if not isinstance(text, str))
-            raise InputRefusedError(
-                "template_unread",
-                f"the chat template does not render a question and its answer: {reason.message}",
-                "Choose another template.",
-            )
+        asked = self._probe.many(
+            [
+                ([one], {}),
+                ([one], {"prompt": True}),
+                ([one, probes.answer(1)], {}),
+                ([one, probes.answer(1), two], {}),
+            ]
+        )
+        texts = [text for text in asked if isinstance(text, str)]
+        if len(texts) < len(asked):
+            refused = next(text for text in asked if not isinstance(text, str))
+            return f"does not render a question and its answer: {refused.message}"
         asked_one, prompted, answered, second = texts
         first = between(answered, f"{USER}1", f"{ANSWER}1")
         inner = between(second, f"{ANSWER}1", f"{USER}2")
         if first is None or inner is None:
-            raise InputRefusedError(
-                "template_unread",
-                "the chat template does not write a question and its answer in their order",
-                "Choose another template.",
-            )
+            return "does not write a question and its answer in their order"
         return _Basics(
             behind(asked_one, f"{USER}1"),
             behind(prompted, f"{USER}1"),

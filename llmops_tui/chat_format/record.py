@@ -153,6 +153,7 @@ class ChatFormat:
         writes_bos: whether the template writes the token that begins a text.
         always_prompts: whether the prompt is written without being asked for too.
         needs_tools: whether a list of tools has to be given, if only an empty one.
+        parts: whether contents have to be lists of parts, as templates of models that see take them.
         refused: what the template does not render, with the reason that it gives: ``system``, ``tools``, ``parallel``, ….
     """
 
@@ -176,6 +177,7 @@ class ChatFormat:
     writes_bos: bool = False
     always_prompts: bool = False
     needs_tools: bool = False
+    parts: bool = False
     refused: tuple[tuple[str, str], ...] = ()
 
     def opening_of(self, prompt: str) -> str:

@@ -6,6 +6,7 @@ turn's. Nothing is concluded from the beginning of a conversation, since templat
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,8 +115,6 @@ class _Finder:
         if isinstance(region, str):
             return region
         turn = turns[n]
-        if turn.get("tool_calls") and self._chat.calls is None:
-            return "the template does not write its calls"
         known = [one for one in regions[:n] + regions[n + 1 :] if isinstance(one, tuple)]
         floor = max([end for _, end in known if end <= region[0]] + [span.end for span in before], default=0)
         ceiling = min((start for start, _ in known if start >= region[1]), default=len(whole))
@@ -131,7 +130,7 @@ class _Finder:
         blanks = after[len(after.rstrip()) :]
         if blanks and whole.startswith(blanks, end):
             end = min(end + len(blanks), ceiling)
-        return Span(n, start, end)
+        return _unwritten(turn, whole[start:end]) or Span(n, start, end)
 
     def _start(self, whole: str, floor: int, at: int, *, told: bool) -> int | None:
         """Behind what begins the turn; where the template writes no such thing, behind what ends the turn before."""
@@ -167,6 +166,19 @@ class _Finder:
             if place >= 0:
                 return at + len(whole[at:place].rstrip())
         return at if ceiling == at else None
+
+
+def _unwritten(turn: Mapping[str, Any], text: str) -> str:
+    """What of a turn with calls a template has left out, as many do; nothing where all is there."""
+    calls = turn.get("tool_calls") or []
+    names = [str(call.get("function", call).get("name")) for call in calls if isinstance(call, dict)]
+    if any(name not in text for name in names):
+        return "the template does not write its calls"
+    content = turn.get("content")
+    said = content.strip() if calls and isinstance(content, str) else ""
+    # A template may take thinking out of the beginning; the end it does not change.
+    ends = {said[-12:], json.dumps(said[-12:])[1:-1], json.dumps(said[-12:], ensure_ascii=False)[1:-1]}
+    return "the template does not write what it says beside its calls" if all(e not in text for e in ends) else ""
 
 
 def _last_mark(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmops_tui.chat_format.probes import in_parts
 from llmops_tui.chat_format.record import ChatFormat
 from llmops_tui.chat_format.thinking import PARTS
 
@@ -39,7 +40,7 @@ def _turn(chat: ChatFormat, message: Mapping[str, Any]) -> dict[str, Any]:
         turn["tool_calls"] = [_call(chat, call) for call in turn["tool_calls"]]
         if not turn.get("content"):
             turn["content"] = None if chat.calls is not None and chat.calls.null_content else ""
-    return turn
+    return in_parts(turn) if chat.parts else turn
 
 
 def _call(chat: ChatFormat, call: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,10 @@ def _system(world: World) -> str:
     messages = [{"role": "system", "content": "Be kind, always."}, user("Hi"), answered(_ANSWER)]
     if "Be kind, always." not in world.render(messages[:-1], prompt=True):
         return "wrong: it is not written"
-    return _checked(world, messages, Expected(_ANSWER))
+    cell = _checked(world, messages, Expected(_ANSWER))
+    if cell == READ and "Be kind, always." not in world.render(messages):
+        return "read (not written once the question is answered)"
+    return cell
 
 
 def _without(world: World, what: str) -> str:
@@ -122,7 +125,7 @@ def _thinking(world: World) -> str:
         (turns, Expected("Done so.", _THOUGHT), False),
         ([user("Before"), answered("Was."), *turns], Expected("Done so.", _THOUGHT), False),
     ]
-    if world.chat.calls is not None:
+    if world.chat.calls is not None and not (world.chat.calls.null_content and not thinking.field):
         tried.append(([user("W?"), answered("", thought=_THOUGHT, calls=1)], Expected("", _THOUGHT, 1), True))
     cells = [
         _checked(world, messages, expected, tools=tools, **_TURNED)

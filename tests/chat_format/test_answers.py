@@ -36,8 +36,7 @@ ODD = {
     "unmarked": ['{"name": "get_weather", "parameters": {"days": 2}}', '{"a": 1} is JSON', "{ and so on"],
     "behind-marks": ['[TOOL_CALLS]get_weather[ARGS]{"days": 1}[TOOL_CALLS]find_place[ARGS]{}', "[TOOL_CALLS"],
     "channels": [
-        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.get_weather "
-        '<|constrain|>json<|message|>{"days": 1}<|call|>',
+        '<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"days": 1}<|call|>',
         "plain words without a channel",
         "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>Rain.<|return|>",
     ],

@@ -49,7 +49,10 @@ def _conversations(text: bool) -> dict[str, tuple[list[dict[str, Any]], bool]]:
     return {
         "plain": ([user("Hi")], False),
         "system": ([system, user("Hi")], False),
-        "turns": ([user("Hi"), answered("Yes <b>."), user("And?"), answered("No.", thought="Hm.")], False),
+        "turns": (
+            [user("Hi"), answered("Yes <b>."), user("And?"), answered("No.", thought="Hm.") | {"thinking": "Hm."}],
+            False,
+        ),
         "tools": ([user("W?")], True),
         "call": ([user("W?"), one, result(0)], True),
         "parallel": ([user("W?"), two, result(0), result(1), answered("Rain.")], True),

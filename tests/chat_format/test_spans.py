@@ -116,3 +116,13 @@ def test_of_random_conversations_each_span_is_its_answer_and_its_end(style: str,
             assert str(turn["content"] or "get_weather") in text
             assert "result number" not in text
             assert "user" not in text.replace("to=user", "")
+
+
+def test_what_a_template_leaves_out_beside_calls_is_told(renderer: TemplateRenderer) -> None:
+    dropping = styles.OBJECTS.replace(
+        "{{ m.content or '' }}{% for c", "{{ m.content or '' if not m.tool_calls }}{% for c"
+    )
+    found = spans(dropping, renderer, [user("a"), answered("I look.", calls=1)], tools=True)
+    assert [(lost.turn, lost.why) for lost in found.lost] == [
+        (1, "the template does not write what it says beside its calls")
+    ]

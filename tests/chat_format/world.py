@@ -109,8 +109,14 @@ class World:
         # The turn as it is written later, from its own beginning on.
         begin, shared = self.chat.assistant.before, len(shared_start(prompt, whole))
         said = str(messages[-2]["content"])
-        found = whole.find(begin, whole.rfind(said) + len(said)) if begin else -1
-        answer = self._own(whole[found + len(begin) :] if found >= 0 else whole[shared:])
+        behind = whole.rfind(said) + len(said)
+        found = whole.find(begin, behind) if begin else -1
+        if found >= 0:
+            answer = self._own(whole[found + len(begin) :])
+        elif behind > shared:
+            answer = self._own(whole[behind:].removeprefix(self.chat.user.after))
+        else:
+            answer = self._own(whole[shared:])
         if thinking is not None and thinking.marks.after in answer and thinking.marks.before not in answer:
             return answer, opening if opening.strip() == thinking.marks.before else ""
         return answer, ""
