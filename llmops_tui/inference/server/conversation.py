@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmops_tui import chat_format
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.written_calls import parse_calls
 from llmops_tui.inference.templating import TemplateRenderer
@@ -62,6 +66,8 @@ class ChatTemplate:
         self.format = ChatFormat.of(template)
         self._facts = facts
         self._renderer = TemplateRenderer()
+        self._read: chat_format.ChatFormat | None = None
+        self._reading = threading.Lock()
 
     async def render(
         self,
@@ -77,13 +83,26 @@ class ChatTemplate:
         """
         info = await self._facts()
         context = (extra or {}) | {
-            "messages": turns,
             "tools": tools,
             "add_generation_prompt": True,
             "bos_token": info["bos"],
             "eos_token": info["eos"],
         }
-        return await asyncio.to_thread(self._renderer.render, self.format.template, context, "chat")
+        return await asyncio.to_thread(self._rendered, turns, context)
+
+    def _rendered(self, turns: list[dict[str, Any]], context: dict[str, Any]) -> str:
+        with self._reading:
+            if self._read is None:
+                # A template that no format is read off gets what clients send, and says itself what it cannot render.
+                with contextlib.suppress(InputRefusedError):
+                    self._read = chat_format.read_format(
+                        self.format.template, self._renderer, bos=context["bos_token"], eos=context["eos_token"]
+                    )
+        if self._read is not None:
+            turns = chat_format.as_wanted(self._read, turns)
+            if self._read.needs_tools and context["tools"] is None:
+                context["tools"] = []
+        return self._renderer.render(self.format.template, context | {"messages": turns}, "chat")
 
     def close(self) -> None:
         """End the template process."""
