@@ -42,7 +42,7 @@ def with_system(found: ChatFormat, probe: Probe, refused: dict[str, str]) -> Cha
 def with_results(found: ChatFormat, probe: Probe, refused: dict[str, str]) -> ChatFormat:
     """With what is known of the results of tools; a refusal is noted."""
     calls = found.calls
-    if calls is None:
+    if calls is None or not calls.written:
         return found
     both: tuple[Any, Any] = (probes.TEXTS, probes.SECOND)
     given = [json.dumps(one) for one in both] if calls.arguments_as == "text" else list(both)

@@ -10,6 +10,7 @@ from typing import Any
 from llmops_tui.chat_format import others, probes, thinking
 from llmops_tui.chat_format.calls import Lead, read_calls
 from llmops_tui.chat_format.families import known_by
+from llmops_tui.chat_format.families.shown import calls_shown
 from llmops_tui.chat_format.marks import has_mark, is_mark, shared_end, shared_start, tokens
 from llmops_tui.chat_format.probes import ANSWER, USER, Probe, Renderer, behind, between
 from llmops_tui.chat_format.record import CallFormat, ChatFormat, Marks, Switch, Thinking
@@ -92,6 +93,8 @@ class _Reading:
             ends = tuple(sorted({*ends, calls.turn_end} - {""}, key=len, reverse=True))
         else:
             self._refused.setdefault("tools", "the template does not write calls")
+            shown = self._probe.text([probes.user()], tools=probes.tools(probes.TEXTS), prompt=True)
+            calls = calls_shown(shown)
         found = ChatFormat(
             template=self._probe.template,
             user=user,

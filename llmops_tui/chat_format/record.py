@@ -74,6 +74,7 @@ class CallFormat:
         parallel: whether a turn may have more than one call.
         arguments_as: what the template wants to be given: an object, a text, or either with the same result.
         turn_end: what ends a turn that ends in calls, where that is another mark than ends an answer.
+        written: whether the template writes calls of past turns at all; models may call without.
         null_content: whether a turn that only calls has to have no content at all, where an empty one is no call.
     """
 
@@ -94,6 +95,7 @@ class CallFormat:
     arguments_as: Literal["object", "text", "either"] = "object"
     null_content: bool = False
     turn_end: str = ""
+    written: bool = True
 
     @property
     def begin(self) -> str:

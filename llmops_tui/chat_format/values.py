@@ -89,6 +89,21 @@ def json_object(text: str, at: int) -> tuple[dict[str, Any], str, int]:
     return value, written, end
 
 
+def members(written: str) -> dict[str, str]:
+    """The members of a JSON object, each as it is written."""
+    decoder = json.JSONDecoder(strict=False)
+    found: dict[str, str] = {}
+    at = over_blanks(written, 1)
+    while written[at] == '"':
+        key, at = decoder.raw_decode(written, at)
+        start = over_blanks(written, over_blanks(written, at) + 1)
+        _, end = decoder.raw_decode(written, start)
+        found[key] = written[start:end]
+        at = over_blanks(written, end)
+        at = over_blanks(written, at + 1) if written[at] == "," else at
+    return found
+
+
 def json_text(text: str, at: int) -> tuple[str, int]:
     """A JSON string at a place and where it ends.
 

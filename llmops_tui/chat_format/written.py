@@ -28,11 +28,25 @@ _ID_KEYS = ("id", "tool_call_id", "call_id")
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a tool: its name, its arguments, its id where it has one, else nothing."""
+    """A call of a tool.
+
+    Attributes:
+        name: the tool's.
+        arguments: by their names.
+        id: the call's, where the model wrote one.
+        written: the arguments as JSON: to the letter where the model wrote that, since numbers, read and written again,
+            could become others.
+    """
 
     name: str
     arguments: dict[str, Any]
     id: str = ""
+    written: str = ""
+
+    @property
+    def as_json(self) -> str:
+        """The arguments as JSON."""
+        return self.written or json.dumps(self.arguments, ensure_ascii=False)
 
 
 def literal(text: str, at: int, written: str, *, last: bool = False) -> int:
@@ -90,7 +104,7 @@ def read_call(
                 if not (isinstance(following, Gap) and following.what in {"id", "index"}):
                     raise
                 pieces[n + 1] = ""
-    return Call(found["name"], found["arguments"], found.get("id", "")), at
+    return Call(found["name"], found["arguments"], found.get("id", ""), found.get("written", "")), at
 
 
 def _past_last_mark(text: str, at: int, piece: str) -> int:
@@ -112,7 +126,10 @@ def _gap(
     last: bool,
 ) -> int:
     if gap.what == "arguments":
+        start = over_blanks(text, at)
         found["arguments"], at = _arguments(calls, text, at, schemas.get(found.get("name", "")), last=last)
+        if calls.style == "json" and text[start] == "{":
+            found["written"] = text[start:at]
         return at
     pattern = {"name": _NAME, "id": _ID, "index": _INDEX}[gap.what]
     match = pattern.match(text, at)
@@ -167,17 +184,17 @@ def _object(calls: CallFormat, text: str, at: int, *, last: bool) -> tuple[Call,
     assert isinstance(before, str)
     assert isinstance(after, str)
     at = over_blanks(text, literal(text, at, before))
-    value, _, at = values.json_object(text, at)
+    value, written, at = values.json_object(text, at)
     at = literal(text, at, after, last=last)
-    return _call_of(calls, value), at
+    return _call_of(calls, value, written), at
 
 
-def _call_of(calls: CallFormat, value: dict[str, Any]) -> Call:
+def _call_of(calls: CallFormat, value: dict[str, Any], written: str) -> Call:
     if not calls.name_key:
         if len(value) != 1:
             raise WrongError
         ((name, arguments),) = value.items()
-        return Call(name, _dictionary(arguments))
+        return Call(name, _dictionary(arguments), "", _object_text(written, name))
     outer, _, inner = calls.name_key.rpartition(".")
     member = value.get(outer, value) if outer else value
     if not isinstance(member, dict):
@@ -186,9 +203,16 @@ def _call_of(calls: CallFormat, value: dict[str, Any]) -> Call:
     if name is None:
         raise WrongError
     keys = (calls.arguments_key.rpartition(".")[2], *_ARGUMENT_KEYS)
-    arguments = next((member[key] for key in keys if key in member), {})
+    key = next((key for key in keys if key in member), "")
+    own_text = values.members(written).get(outer, written) if outer and outer in value else written
     own = next((value[key] for key in (calls.id_key, *_ID_KEYS) if isinstance(value.get(key), str)), "")
-    return Call(name, _dictionary(arguments), own)
+    return Call(name, _dictionary(member.get(key, {})), own, _object_text(own_text, key))
+
+
+def _object_text(written: str, key: str) -> str:
+    """The text of a member that is an object; nothing where it is none."""
+    text = values.members(written).get(key, "")
+    return text if text.startswith("{") else ""
 
 
 def _pattern(written: str, *, tail: bool = False) -> str:

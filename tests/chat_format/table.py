@@ -94,11 +94,13 @@ def _without(world: World, what: str) -> str:
 def _tools(world: World) -> str:
     if world.chat.calls is None:
         return _without(world, "tools")
+    if not world.chat.calls.written:
+        return f"{_without(world, 'tools')}; of answers they are read"
     return _checked(world, [user("W?"), answered("", calls=1)], Expected(calls=1), tools=True)
 
 
 def _parallel(world: World) -> str:
-    if world.chat.calls is None:
+    if world.chat.calls is None or not world.chat.calls.written:
         return "–"
     if not world.chat.calls.parallel:
         return _without(world, "parallel")
@@ -106,7 +108,7 @@ def _parallel(world: World) -> str:
 
 
 def _results(world: World) -> str:
-    if world.chat.calls is None:
+    if world.chat.calls is None or not world.chat.calls.written:
         return "–"
     if world.chat.tool is None:
         return _without(world, "results")
@@ -125,7 +127,11 @@ def _thinking(world: World) -> str:
         (turns, Expected("Done so.", _THOUGHT), False),
         ([user("Before"), answered("Was."), *turns], Expected("Done so.", _THOUGHT), False),
     ]
-    if world.chat.calls is not None and not (world.chat.calls.null_content and not thinking.field):
+    if (
+        world.chat.calls is not None
+        and world.chat.calls.written
+        and not (world.chat.calls.null_content and not thinking.field)
+    ):
         tried.append(([user("W?"), answered("", thought=_THOUGHT, calls=1)], Expected("", _THOUGHT, 1), True))
     cells = [
         _checked(world, messages, expected, tools=tools, **_TURNED)

@@ -141,3 +141,32 @@ def test_a_prompt_that_opened_thinking_is_gone_on_from(formats: dict[str, ChatFo
     parsed = parse("Hm.</think>Yes.", chat, opening=opening)
     assert (parsed.thinking, parsed.content) == ("Hm.", "Yes.")
     assert parse("Yes.", chat, opening=chat.opening_of("<|assistant|></think>")).content == "Yes."
+
+
+def test_arguments_are_kept_to_the_letter(formats: dict[str, ChatFormat]) -> None:
+    arguments = '{"a": 1.10, "b": 12345678901234567890, "c": {"d": 1e2}}'
+    answers = {
+        "objects": f'<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>',
+        "keyed": f'<|calls|>[{{"f": {arguments}}}]<|/calls|>',
+        "behind-marks": f"[TOOL_CALLS]f[CALL_ID]a[ARGS]{arguments}",
+        "unmarked": f'{{"name": "f", "parameters": {arguments}}}',
+    }
+    for style, answer in answers.items():
+        (call,) = parse(answer, formats[style], TOOLS).calls
+        assert call.as_json == arguments
+    (call,) = parse("<|call_start|>[f(a='ž')]<|call_end|>", formats["python"], TOOLS).calls
+    assert call.as_json == '{"a": "ž"}'
+
+
+def test_calls_that_a_template_never_writes_are_read_by_how_it_shows_tools(renderer: TemplateRenderer) -> None:
+    plain = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    chat = read_format(
+        "{% if tools %}List of tools: {{ tools | tojson }}{% endif %}" + plain, renderer, bos=BOS, eos=EOS
+    )
+    assert chat.calls is not None
+    assert not chat.calls.written
+    parsed = parse("I look.<|tool_call_start|>[get_weather(days=2)]<|tool_call_end|>", chat, TOOLS)
+    assert (parsed.content, [(call.name, call.arguments) for call in parsed.calls]) == (
+        "I look.",
+        [("get_weather", {"days": 2})],
+    )
