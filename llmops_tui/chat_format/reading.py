@@ -126,8 +126,9 @@ class _Reading:
 
     def _basics(self) -> _Basics:
         reason = ""
+        without: tuple[list[Any] | None, ...] = (None, [])
         for parts in (False, True):
-            for no_tools in (None, []):
+            for no_tools in without:
                 self._probe.parts, self._probe.no_tools = parts, no_tools
                 found = self._plainest()
                 if isinstance(found, _Basics):
@@ -194,7 +195,7 @@ def _end_of_answer(basics: _Basics, opener: str) -> str:
 def _user(basics: _Basics, opener: str) -> tuple[str, bool]:
     """What ends a question, and whether the prompt is written without being asked for."""
     plain, prompted = basics.behind_user, basics.prompted
-    always = plain == prompted and bool(opener) and opener in plain
+    always = plain == prompted and bool(shared_end(basics.behind_answer, prompted).strip())
     end = shared_start(plain, basics.user_answer)
     if not prompted.startswith(end):
         end = shared_start(end, prompted)
@@ -222,6 +223,9 @@ def _openings(prompts: list[str], begin: str) -> tuple[str, ...]:
 
 def _ends(end: str, basics: _Basics, opener: str) -> tuple[str, ...]:
     tail = basics.behind_answer
+    if basics.behind_user == basics.prompted:
+        # What is written without being asked for is no end.
+        tail = tail.removesuffix(shared_end(tail, basics.prompted))
     if opener and opener in tail:
         tail = tail[: tail.index(opener)]
     found = {end.strip(), tail.strip()}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_tui.chat_format.marks import is_mark, shared_start, tokens
+from llmops_tui.chat_format.marks import is_mark, shared_end, shared_start, tokens
 from llmops_tui.chat_format.probes import Renderer
 from llmops_tui.chat_format.record import ChatFormat
 from llmops_tui.chat_format.turns import as_wanted
@@ -159,7 +159,9 @@ class _Finder:
                 else place - size
             )
         if last:
-            return max(at, len(whole.rstrip()))
+            written = max((shared_end(whole[at:], prompt) for prompt in self._chat.prompts), key=len, default="")
+            end = len(whole) - len(written) if self._chat.always_prompts else len(whole)
+            return max(at, len(whole[:end].rstrip()))
         opener = next(iter(tokens(self._chat.user.before)), "")
         for mark in (opener if is_mark(opener) else "", *following):
             place = whole.find(mark.strip(), at, ceiling) if mark.strip() else -1

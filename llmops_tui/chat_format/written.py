@@ -199,14 +199,14 @@ def _call_of(calls: CallFormat, value: dict[str, Any], written: str) -> Call:
     member = value.get(outer, value) if outer else value
     if not isinstance(member, dict):
         raise WrongError
-    name = next((member[key] for key in (inner, *_NAME_KEYS) if isinstance(member.get(key), str)), None)
-    if name is None:
+    called = next((member[key] for key in (inner, *_NAME_KEYS) if isinstance(member.get(key), str)), None)
+    if called is None:
         raise WrongError
     keys = (calls.arguments_key.rpartition(".")[2], *_ARGUMENT_KEYS)
     key = next((key for key in keys if key in member), "")
     own_text = values.members(written).get(outer, written) if outer and outer in value else written
     own = next((value[key] for key in (calls.id_key, *_ID_KEYS) if isinstance(value.get(key), str)), "")
-    return Call(name, _dictionary(member.get(key, {})), own, _object_text(own_text, key))
+    return Call(called, _dictionary(member.get(key, {})), own, _object_text(own_text, key))
 
 
 def _object_text(written: str, key: str) -> str:

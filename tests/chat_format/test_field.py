@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmops_tui.chat_format import as_wanted, assistant_spans, read_format
+from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, read_format
+from llmops_tui.chat_format.marks import tokens
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.templating import TemplateRenderer
 from tests.chat_format.sources import llama_templates, trl_templates
@@ -20,6 +22,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # Their messages go in as parts, or they need a variable of their own.
 _UNREAD = {"fireworks-ai-llama-3-firefunction-v2"}
+
+
+# Its second call follows the question without any mark between them.
+_TOLD = {
+    (
+        "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+        "what begins or ends it is not to be seen in what the template writes",
+    )
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +47,54 @@ def test_what_templates_write_is_read_back(field: dict[str, str], renderer: Temp
     ]
     assert wrong == []
     assert {name for name, cells in rows.items() if not cells["plain"].startswith(READ)} == _UNREAD
+
+
+def test_of_random_conversations_each_span_is_its_answer_and_its_end(
+    field: dict[str, str], renderer: TemplateRenderer
+) -> None:
+    wrong = []
+    for name, template in field.items():
+        chance = random.Random(name)
+        try:
+            chat = read_format(template, renderer, bos=BOS, eos=EOS)
+        except InputRefusedError:
+            continue
+        for _ in range(4):
+            found = wrong_spans(chat, renderer, _random_turns(chance, chat))
+            wrong += [(name, *one) for one in found if (name, one[1]) not in _TOLD]
+    assert wrong == []
+
+
+def _random_turns(chance: random.Random, chat: ChatFormat) -> list[dict[str, Any]]:
+    words = ["a", "Ž", "yes", "\n", " ", "{}", "<b>", "1.", "'", '"', "word", "|", "qx"]
+    turns: list[dict[str, Any]] = []
+    for n in range(chance.randint(1, 4)):
+        turns.append(user(f"question{n} " + "".join(chance.choices(words, k=3)) + "?"))
+        if chat.tool is not None and chance.random() < 0.4:
+            turns += [answered("", calls=1, thought="Mused." if chance.random() < 0.5 else ""), result(0)]
+        said = f"answer{n} " + "".join(chance.choices(words, k=chance.randint(1, 8))) + " end."
+        turns.append(answered(said, thought="Mused." if chance.random() < 0.3 else ""))
+    return turns
+
+
+def wrong_spans(chat: ChatFormat, renderer: TemplateRenderer, turns: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """What is wrong with the spans of a conversation, by turn."""
+    tools = TOOLS if chat.calls is not None else None
+    found = assistant_spans(chat, renderer, turns, tools=tools, variables={"bos_token": BOS, "eos_token": EOS})
+    wrong = [(lost.turn, lost.why) for lost in found.lost]
+    for span in found.spans:
+        text, turn = found.text[span.start : span.end], turns[span.turn]
+        others = [str(other["content"]) for other in turns if other is not turn and other["content"]]
+        if str(turn["content"] or "get_weather") not in text or any(other in text for other in others):
+            wrong.append((span.turn, text))
+        behind = found.text[span.end :].lstrip()
+        # A turn that no mark ends is ended by what begins the next one.
+        following = (chat.user.before, chat.tool.before if chat.tool else "")
+        begins = tuple(tokens(one.strip())[0] for one in following if one.strip())
+        ended = text.rstrip().endswith(chat.ends) or behind.startswith((*chat.ends, *begins))
+        if behind and not ended:
+            wrong.append((span.turn, f"{text[-30:]!r} before {behind[:30]!r}"))
+    return wrong
 
 
 def _conversations(text: bool) -> dict[str, tuple[list[dict[str, Any]], bool]]:

@@ -126,3 +126,11 @@ def test_what_a_template_leaves_out_beside_calls_is_told(renderer: TemplateRende
     assert [(lost.turn, lost.why) for lost in found.lost] == [
         (1, "the template does not write what it says beside its calls")
     ]
+
+
+def test_a_prompt_that_is_always_written_is_not_learned(renderer: TemplateRenderer) -> None:
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+    found = spans(plain, renderer, [user("a"), answered("One."), user("b"), answered("Two.")])
+    assert learned(found) == [" One.\n", " Two.\n"]
+    assert read_format(plain, renderer).always_prompts
+    assert not read_format(styles.BEHIND_MARKS, renderer).always_prompts

@@ -8,7 +8,8 @@ from llmops_tui.chat_format.record import ChatFormat
 
 def known_by(found: ChatFormat) -> ChatFormat:
     """A format with what is known of its family."""
-    for family in (harmony, recipients):
-        if family.is_one(found):
-            return family.completed(found)
+    if harmony.is_one(found):
+        return harmony.completed(found)
+    if recipients.is_one(found):
+        return recipients.completed(found)
     return found
