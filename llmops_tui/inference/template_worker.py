@@ -134,7 +134,8 @@ def answer(environments: dict[str, jinja2.Environment], request: dict[str, Any])
     """Do one request; every failure of a template becomes an ``error`` text."""
     environment = environments[request["kind"]]
     limit = MAX_CONVERSATION if request["kind"] == "chat" else MAX_OUTPUT
-    source, context = request["source"], request.get("context")
+    source = request["source"]
+    context: Any = request.get("context")
     if request["op"] == "render_each":
         return {"result": [_one(environment, source, one, limit) for one in context]}
     try:
