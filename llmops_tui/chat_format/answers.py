@@ -11,6 +11,9 @@ from llmops_tui.chat_format.record import ChatFormat
 from llmops_tui.chat_format.values import MoreError, WrongError, over_blanks
 from llmops_tui.chat_format.written import Call, literal, read_call
 
+# A long call is read again when it has grown by so much, not with each piece: that would take ever longer.
+_LONG, _GROWTH = 4000, 1.02
+
 Kind = Literal["content", "thinking", "call", "problem"]
 
 
@@ -89,6 +92,7 @@ class AnswerReader:
         # Whether nothing but marks and blanks came since the answer or its last mark began.
         self._fresh = self._initial = True
         self._many = 0
+        self._tried = 0
         self._told_thought = False
         if opening:
             self.push(opening)
@@ -200,6 +204,8 @@ class AnswerReader:
     def _called(self, events: list[Event], *, last: bool) -> bool:
         calls, text = self._calls, self._buffer
         assert calls is not None
+        if not last and len(text) < self._tried * _GROWTH and len(text) > _LONG:
+            return False
         at = self._between_calls(text)
         try:
             if self._many:
@@ -210,6 +216,7 @@ class AnswerReader:
                     return True
             call, end = read_call(calls, text, at, self._schemas, last=last)
         except MoreError:
+            self._tried = len(text)
             if not last:
                 return False
             self._broken(events, text, len(text))
@@ -221,6 +228,7 @@ class AnswerReader:
             return self._wrong(events, text, last=last)
         events.append(Event("call", call=call))
         self._many += 1
+        self._tried = 0
         self._buffer = text[end:]
         return True
 

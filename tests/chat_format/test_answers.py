@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
-from llmops_tui.chat_format import AnswerReader, Call, ChatFormat, Parsed, parse, read_format
+from llmops_tui.chat_format import AnswerReader, Call, ChatFormat, Parsed, answers, parse, read_format
 from llmops_tui.inference.templating import TemplateRenderer
 from tests.chat_format import styles
 from tests.chat_format.world import BOS, EOS, TOOLS, World
@@ -170,3 +171,27 @@ def test_calls_that_a_template_never_writes_are_read_by_how_it_shows_tools(rende
         "I look.",
         [("get_weather", {"days": 2})],
     )
+
+
+def test_a_long_call_is_not_read_again_with_each_piece(
+    formats: dict[str, ChatFormat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+    once = answers.read_call
+
+    def counted(*arguments: Any, **more: Any) -> tuple[Call, int]:
+        nonlocal tried
+        tried += 1
+        return once(*arguments, **more)
+
+    monkeypatch.setattr(answers, "read_call", counted)
+    reader, parsed = AnswerReader(formats["objects"], TOOLS), Parsed()
+    for piece in [
+        '<tool_call>{"name": "get_weather", "arguments": {"city": "',
+        *["x"] * 30_000,
+        '"}}</tool_call>',
+        " Done.",
+    ]:
+        parsed.add(reader.push(piece))
+    parsed.add(reader.finish())
+    assert (len(parsed.calls[0].arguments["city"]), parsed.content, tried < 6000) == (30_000, "Done.", True)
