@@ -88,7 +88,10 @@ def _system(world: World) -> str:
 
 
 def _without(world: World, what: str) -> str:
-    return f"– {_reason(dict(world.chat.refused).get(what, ''))}".strip()
+    """Why there is none: the template's own refusal, or what it does instead."""
+    message = dict(world.chat.refused).get(what, "")
+    reason = _reason(message)
+    return f"refused: {reason}" if reason != message else f"– {reason}".strip()
 
 
 def _tools(world: World) -> str:
@@ -101,7 +104,7 @@ def _tools(world: World) -> str:
 
 def _parallel(world: World) -> str:
     if world.chat.calls is None or not world.chat.calls.written:
-        return "–"
+        return _without(world, "tools")
     if not world.chat.calls.parallel:
         return _without(world, "parallel")
     return _checked(world, [user("W?"), answered("", calls=2)], Expected(calls=2), tools=True)
@@ -109,7 +112,7 @@ def _parallel(world: World) -> str:
 
 def _results(world: World) -> str:
     if world.chat.calls is None or not world.chat.calls.written:
-        return "–"
+        return _without(world, "tools")
     if world.chat.tool is None:
         return _without(world, "results")
     turns = [user("W?"), answered("", calls=1), result(0), answered("It rains.")]
