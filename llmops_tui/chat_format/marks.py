@@ -8,12 +8,12 @@ import re
 _TOKEN = re.compile(
     r"<\|open\|>[^<>]*<\|sep\|>|<\|close\|>[^<>]*<\|sep\|>"
     r"|<\|[^<>|\n]*\|?>|<[^<>|\s]*\|>|<｜[^<>｜\n]*｜>|</?[^<>\s=\"']+>|</?[^<>\s=\"']+"
-    r"|\]~!?b[\[\]]|\[e~\[|\[/?[A-Z][A-Z_ ]*\]|〈\|[^〉]*〉|\s+|\w+|."
+    r"|\]~!?b[\[\]]|\[e~\[|\[/?[A-Z][A-Z_ ]*\]|〈\|[^〈〉\n]*〉|\s+|\w+|."
 )
 _MARK = re.compile(
     r"(?:<\|open\|>[^<>]*<\|sep\|>|<\|close\|>[^<>]*<\|sep\|>"
     r"|<\|[^<>|\n]*\|?>|<[^<>|\s]*\|>|<｜[^<>｜\n]*｜>|</?[^<>\s\"']*[^<>]*>"
-    r"|\]~!?b[\[\]]|\[e~\[|\[/?[A-Z][A-Z_ ]*\]|〈\|[^〉]*〉)"
+    r"|\]~!?b[\[\]]|\[e~\[|\[/?[A-Z][A-Z_ ]*\]|〈\|[^〈〉\n]*〉)"
 )
 
 _RUN = re.compile(r"([^\w\s])\1\1")
@@ -63,12 +63,3 @@ def first_mark(text: str) -> tuple[str, str]:
         if is_mark(token):
             return token, text[at:]
     return "", text
-
-
-def up_to_last_mark(text: str) -> str:
-    """A text to the end of its last mark and the blanks behind that; nothing where it has no mark."""
-    parts = tokens(text)
-    last = max((n for n, part in enumerate(parts) if is_mark(part)), default=None)
-    if last is None:
-        return ""
-    return "".join(parts[: last + 2] if parts[last + 1 : last + 2] and parts[last + 1].isspace() else parts[: last + 1])

@@ -18,6 +18,8 @@ IDS = ("idalpha01", "idbravo02")
 TEXTS: Arguments = {"keyalpha": "valalpha", "keybravo": "valbravo"}
 NUMBER: Arguments = {"keyalpha": 47110815, "keybravo": "valbravo"}
 SECOND: Arguments = {"keyalpha": "valcharl", "keybravo": "valdelta"}
+# The longest templates of the field write 10,000 characters around tools.
+_LONGEST = 100_000
 THOUGHT_FIELDS = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -85,6 +87,17 @@ def in_parts(turn: Turn) -> Turn:
     return turn | {"content": [{"type": "text", "text": content}]} if isinstance(content, str) else turn
 
 
+def _short(text: str | InputRefusedError) -> str | InputRefusedError:
+    """A text that can be looked at in no time; templates are foreign, and write as much as they like."""
+    if isinstance(text, str) and len(text) > _LONGEST:
+        return InputRefusedError(
+            "template_failed",
+            f"the template cannot be rendered: it writes {len(text):,} characters around a few words",
+            "Choose another template.",
+        )
+    return text
+
+
 class Probe:
     """Renders conversations with one template."""
 
@@ -107,7 +120,7 @@ class Probe:
             own = {"messages": turns, "tools": self.no_tools} | self._base | dict(variables)
             own["add_generation_prompt"] = own.pop("prompt", False)
             contexts.append(own)
-        return self._renderer.render_each(self.template, contexts, "chat")
+        return [_short(text) for text in self._renderer.render_each(self.template, contexts, "chat")]
 
     def one(self, messages: list[Turn], **variables: Any) -> str | InputRefusedError:
         """One conversation."""

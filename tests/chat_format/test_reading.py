@@ -114,7 +114,9 @@ def test_a_template_that_drops_calls_says_so(renderer: TemplateRenderer) -> None
     assert "does not write calls" in dict(found.refused)["tools"]
 
 
-@pytest.mark.parametrize("template", ["nothing of it", "{{ raise_exception('never') }}", "{% for %}"])
+@pytest.mark.parametrize(
+    "template", ["nothing of it", "{{ raise_exception('never') }}", "{% for %}", "{{ 'x' * 300000 }}" + styles.OBJECTS]
+)
 def test_a_template_that_renders_no_answer_is_refused(template: str, renderer: TemplateRenderer) -> None:
     with pytest.raises(InputRefusedError) as error:
         read(template, renderer)

@@ -67,6 +67,7 @@ class ChatTemplate:
         self._facts = facts
         self._renderer = TemplateRenderer()
         self._read: chat_format.ChatFormat | None = None
+        self._looked = False
         self._reading = threading.Lock()
 
     async def render(
@@ -92,7 +93,8 @@ class ChatTemplate:
 
     def _rendered(self, turns: list[dict[str, Any]], context: dict[str, Any]) -> str:
         with self._reading:
-            if self._read is None:
+            if not self._looked:
+                self._looked = True
                 # A template that no format is read off gets what clients send, and says itself what it cannot render.
                 with contextlib.suppress(InputRefusedError):
                     self._read = chat_format.read_format(
