@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.chat_format import AnswerReader, Call, ChatFormat, Parsed, answers, parse, read_format
+from llmops_tui.chat_format import AnswerReader, Call, ChatFormat, Parsed, answers, parse, read_format, written
 from llmops_tui.inference.templating import TemplateRenderer
 from tests.chat_format import styles
 from tests.chat_format.world import BOS, EOS, TOOLS, World
@@ -177,7 +177,7 @@ def test_a_long_call_is_not_read_again_with_each_piece(
     formats: dict[str, ChatFormat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = 0
-    once = answers.read_call
+    once = written.read_call
 
     def counted(*arguments: Any, **more: Any) -> tuple[Call, int]:
         nonlocal tried

@@ -164,7 +164,7 @@ def test_arguments_that_come_as_text_go_into_templates_as_they_want_them(argumen
         return {"bos": "<s>", "eos": "</s>"}
 
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
-    turns = [
+    turns: list[dict[str, Any]] = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "rain", "tool_call_id": "a"},
