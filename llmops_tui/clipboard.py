@@ -1,4 +1,4 @@
-"""Put text on the user's clipboard: OSC 52 through the terminal, a local tool, or at last a file."""
+"""The user's clipboard: OSC 52 through the terminal, a local tool, or a file."""
 
 from __future__ import annotations
 

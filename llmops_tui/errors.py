@@ -1,8 +1,9 @@
-"""The one error type that crosses every border of the engine: what, where, why, and what to do next."""
+"""The one error type that crosses the engine's boundaries: what, where, why, and what to do next."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TypedDict
 
 # What ends a sentence, or cannot be followed by a full stop.
 _ENDS = {".", "!", "?", "…", ":"}
@@ -16,6 +17,14 @@ class ExitCode(IntEnum):
     USAGE = 2
     REFUSED = 3
     INTERRUPTED = 130
+
+
+class ErrorRecord(TypedDict):
+    """A failure as JSON; see :class:`LlmopsError`."""
+
+    code: str
+    message: str
+    hint: str
 
 
 class LlmopsError(Exception):
@@ -40,7 +49,7 @@ class LlmopsError(Exception):
         """Message and hint, one sentence after the other, as people read them."""
         return sentences(self.message, self.hint)
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> ErrorRecord:
         """The failure as the command line's JSON and the server's answers show it."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 

@@ -1,4 +1,4 @@
-"""YAML, JSON and TOML that others wrote, read within limits: of size, of depth, and of what aliases unfold to.
+"""Untrusted YAML, JSON and TOML, parsed with limits on size, depth and alias expansion.
 
 Each reader fails as the library's own does, so that whoever calls it has one kind of error for a text that is wrong and for
 one that is made to take all memory or to end the interpreter.
@@ -15,6 +15,12 @@ from llmops_tui.regular_files import open_given
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
+
+JsonObject = dict[str, Any]
+"""An object of JSON, YAML or TOML that is another's: any name may stand there with any value, and nothing is sure to.
+
+What has fields of ours is no such object, but a record: a TypedDict, a frozen dataclass or a model.
+"""
 
 # Far more than any configuration has; data files have readers of their own.
 MAX_BYTES = 20_000_000
@@ -57,7 +63,7 @@ def parse_json(text: str | bytes, depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> JsonObject:
     """The table of a TOML text.
 
     Raises:

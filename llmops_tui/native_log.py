@@ -1,4 +1,4 @@
-"""What llama.cpp says of itself, as lines with a time and a level: facts while a model is loaded, trouble at any time.
+"""llama.cpp's log as lines with time and level: information while loading, errors at any time.
 
 Its debug lines are dropped, and so is the copy of the file's metadata. After loading only warnings and errors are kept,
 and the same one not more than three times, so that a log does not grow with each request.

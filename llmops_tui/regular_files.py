@@ -1,4 +1,4 @@
-"""Files of others that are opened for reading: what is no file is told, and never waited for."""
+"""Opening of files that others wrote: anything but a regular file is refused and never waited for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make foreign text harmless and its hidden characters visible before any terminal sees it.
+"""Makes foreign text safe for a terminal, and its hidden characters visible.
 
 Foreign text is whatever the application did not write itself: dataset cells, model tokens, file names, GGUF metadata,
 log lines, exception texts. Every border where such text enters a screen or standard output calls :func:`safe_text`.

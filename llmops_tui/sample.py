@@ -1,4 +1,4 @@
-"""Fill a workspace from the sample data that ships with the application."""
+"""Fills a workspace with the bundled sample data."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite_file import read_suite
-from llmops_tui.models.known import known_model
+from llmops_tui.models.known_models import known_model
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.prompts import exchange
+from llmops_tui.prompts import prompt_files
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.training import presets
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import copy_durable, sha256_file
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lineage import record_edges
 from llmops_tui.workspace.marker import make_workspace
@@ -59,8 +59,8 @@ def fill(workspace: Workspace, real: Path | None = None) -> Filled:
     workspaces share it, and the playground opens on a prompt made for it.
     """
     folder = sample_folder()
-    catalogue, journal = Catalogue(make_workspace(workspace)), Journal(workspace)
-    registry, store, drafts = ModelRegistry(catalogue), PromptStore(catalogue), Drafts(journal)
+    catalog, event_log = Catalog(make_workspace(workspace)), EventLog(workspace)
+    registry, store, drafts = ModelRegistry(catalog), PromptStore(catalog), Drafts(event_log)
     sums = _checksums(folder / "models" / "SHA256SUMS")
     known_models = {model.name for model in registry.all()}
     for name, file in _MODELS.items():
@@ -72,7 +72,7 @@ def fill(workspace: Workspace, real: Path | None = None) -> Filled:
             registry.add(target, name)
     _add_weights(workspace, folder / "models", registry, sums)
     _add_prompts(folder / "prompts", store, drafts)
-    datasets = DatasetStore(catalogue)
+    datasets = DatasetStore(catalog)
     known_datasets = datasets.logs()
     for name, file in _DATASETS.items():
         if name not in known_datasets:
@@ -115,10 +115,10 @@ def _add_prompts(folder: Path, store: PromptStore, drafts: Drafts) -> None:
     known = {prompt.name for prompt in store.summaries()}
     # Sorted backwards, so that the list, newest first, reads in alphabetical order.
     for path in sorted(folder.glob("*.yaml"), reverse=True):
-        file_ = exchange.parse(path.read_text(encoding="utf-8"), path.name)
+        file_ = prompt_files.parse(path.read_text(encoding="utf-8"), path.name)
         if file_.prompt in known:
             continue
-        versions, _ = exchange.load(store, file_)
+        versions, _ = prompt_files.load(store, file_)
         last = versions[-1]
         draft = Draft(system=last.system, template=last.template, variables=file_.variables, base=last.number)
         drafts.save(file_.prompt, draft)
@@ -146,11 +146,11 @@ def _add_weights(workspace: Workspace, models: Path, registry: ModelRegistry, su
     weights = registry.add(target, name)
     made = [registry.get(gguf).sha256 for gguf in _MODELS]
 
-    def work(book: duckdb.DuckDBPyConnection) -> None:
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
         for output in made:
-            record_edges(book, output=output, kind="convert", recipe="sample", inputs=[weights.sha256])
+            record_edges(connection, output=output, kind="convert", recipe="sample", inputs=[weights.sha256])
 
-    registry.catalogue.write(work)
+    registry.catalog.write(work)
 
 
 def _checksums(path: Path) -> dict[str, str]:

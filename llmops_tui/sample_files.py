@@ -1,4 +1,4 @@
-"""Where the files of the sample are that ships with the application."""
+"""The location of the bundled sample data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's settings: one TOML file, checked; what is wrong in it is told and never stops the app."""
+"""The user's settings: one validated TOML file; errors are reported and never stop the app."""
 
 from __future__ import annotations
 

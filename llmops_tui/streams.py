@@ -1,4 +1,4 @@
-"""The standard streams as they may be: closed, on a full disk, or with nobody at the other end."""
+"""Standard streams that may be closed, on a full disk, or without a reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Differences between two texts, in words or in a model's tokens."""
+"""Differences between two texts, by words or by a model's tokens."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""Where the user's own files are: settings, keymap and what is known of the machine, apart from every workspace."""
+"""The location of the user's own files: settings, keymap and machine facts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from llmops_tui.foreign_text import parse_toml
+from llmops_tui.foreign_text import JsonObject, parse_toml
 
 
 def settings_folder() -> Path:
@@ -42,7 +41,7 @@ def approved_keys_path() -> Path:
     return settings_folder() / "approved-keys.json"
 
 
-def peek_settings() -> dict[str, Any]:
+def peek_settings() -> JsonObject:
     """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
     try:
         return parse_toml(settings_path().read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""The face of llmops-tui: the Textual application, its screens and widgets."""
+"""The TUI of llmops-tui: the Textual application, its screens and widgets."""

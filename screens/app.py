@@ -16,24 +16,18 @@ from textual.widgets import Input, TextArea
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
-from screens.actions import bindings_of
+from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.keymap import textual_keymap
 from screens.navigation import ScreenPlace
 from screens.services import Services
 from screens.shell.base import BaseScreen
-from screens.shell.copying import Copier
-from screens.shell.lineage_screen import LineageScreen
+from screens.shell.copy_menu import Copier
 from screens.shell.shell import Shell
 from screens.shell.status_line import StatusPart
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
 
-# Modes in the order of their digits, with their names.
-SCREEN_KEYS = {
-    "0": "home", "1": "playground", "2": "datasets", "3": "training", "4": "evaluation", "5": "models", "6": "monitor",
-    "7": "traces", "8": "jobs", "9": "settings",
-}  # fmt: skip
 _STATUS_PLACES = {
     "model": "models", "gpu": "monitor", "cpu": "monitor", "jobs": "jobs", "alerts": "monitor", "workspace": "home",
 }  # fmt: skip
@@ -66,12 +60,18 @@ class LlmopsApp(Shell):
         self._copier = Copier(self)
         for own in THEMES:
             self.register_theme(own)
+        if theme not in self.available_themes:
+            from screens.plugin_themes import register_plugin_themes
+
+            register_plugin_themes(self)
         known = theme in self.available_themes
         # Without its watcher, which would have everything styled twice: the app styles itself when it starts.
         self.set_reactive(LlmopsApp.theme, theme if known else DEFAULT_THEME)
         self.stylesheet.set_variables(self.get_css_variables())
         if not known:
-            self._problems.append(f"There is no theme {theme!r}; {DEFAULT_THEME} is used.")
+            from screens.plugin_themes import missing_theme
+
+            self._problems.append(f"{missing_theme(theme)}; {DEFAULT_THEME} is used.")
         for name in SCREEN_KEYS.values():
             self.add_mode(name, self._factory(name))
 
@@ -89,7 +89,7 @@ class LlmopsApp(Shell):
         self.set_keymap(textual_keymap(self.user_keymap))
         for problem in self._problems:
             self.say(problem, severity="warning")
-        from screens.shell.background import begin
+        from screens.shell.background_tasks import begin
 
         begin(self)
 
@@ -158,7 +158,7 @@ class LlmopsApp(Shell):
 
     def action_trust(self) -> None:
         """What this workspace is or would be allowed, and the word that allows it."""
-        from screens.shell.trusting import ask_for_trust
+        from screens.shell.trust_dialog import ask_for_trust
 
         screen = self._current()
         if screen is not None:
@@ -181,6 +181,8 @@ class LlmopsApp(Shell):
         screen = self._current()
         subject = screen.lineage_subject() if screen is not None else ""
         if subject:
+            from screens.shell.lineage_screen import LineageScreen
+
             self.push_screen(LineageScreen(self.services, subject, utf8=self.profile.utf8))
         else:
             self.say("There is nothing under the cursor that came from somewhere.", severity="warning")
@@ -233,7 +235,7 @@ class LlmopsApp(Shell):
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:
-        if event.place == "standing":
+        if event.place == "trust":
             self.action_trust()
         elif (place := _STATUS_PLACES.get(event.place)) is not None:
             self.go_to_screen(place)

@@ -1,4 +1,4 @@
-"""The last filter where frames are written: nothing a terminal would obey leaves in the text of a cell."""
+"""The last filter of frames: removes terminal control characters from every cell."""
 
 from __future__ import annotations
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from llmops_tui.foreign_text import parse_toml
 from llmops_tui.user_files import settings_folder
 from screens.actions import ACTIONS, ALWAYS, BY_ID, Action
 
@@ -20,10 +18,19 @@ def load_keymap(path: Path | None = None) -> tuple[dict[str, str], list[str]]:
     """The keymap that can be used, and what was wrong in the file."""
     path = path or keymap_path()
     try:
-        table = parse_toml(path.read_text(encoding="utf-8")).get("keys", {})
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}, []
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, [f"{path}: {error}"]
+    # Most users have none, and the first frame need not wait for what reads one.
+    import tomllib
+
+    from llmops_tui.foreign_text import parse_toml
+
+    try:
+        table = parse_toml(text).get("keys", {})
+    except tomllib.TOMLDecodeError as error:
         return {}, [f"{path}: {error}"]
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
         return {}, [f"{path}: [keys] must hold texts"]

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.small_log import SmallLog
+from llmops_tui.rotating_log import RotatingLog
 from llmops_tui.workspace.files import append_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
@@ -36,8 +36,7 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     Returns the exit code of the command: 128 plus the number of the signal that ended it.
     """
     from llmops_tui.user_files import peek_settings
-    from llmops_tui.workspace.seals import seal_at_end
-    from llmops_tui.workspace.trust import HOW, distrust, refuse_links
+    from llmops_tui.workspace.trust import HOW, refuse_links, untrusted_reason
     from screens.keymap import load_keymap
 
     profile = terminal.detect()
@@ -53,7 +52,7 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     gc.disable()
     existing(workspace)
     refuse_links(workspace)
-    if why := distrust(workspace):
+    if why := untrusted_reason(workspace):
         notes = (*notes, f"This workspace is not trusted: {why}. Its remote models, keys and commands are off. {HOW}")
     _log_to(workspace.logs / "app.log")
     with _terminal_kept(workspace.logs / "native.log"):
@@ -64,7 +63,9 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
         app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=[*problems, *notes])
         code = asyncio.run(_run(app))
     app.services.close()
-    seal_at_end(workspace)
+    from llmops_tui.workspace.checksums import record_checksums_at_end
+
+    record_checksums_at_end(workspace)
     if app.return_code and not code:
         sys.stderr.write(f"llmops ended by an error; see {workspace.logs / 'native.log'}\n")
         return int(app.return_code)
@@ -119,7 +120,7 @@ def _terminal_kept(log: Path) -> Iterator[None]:
     with os.fdopen(os.dup(tty), "w", encoding="utf-8", errors="replace") as screen:
         # Textual draws to __stderr__ and asks __stdout__ for the size of the terminal.
         sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]  # that is how Textual is told
-        small = SmallLog()
+        small = RotatingLog()
         try:
             yield
         finally:

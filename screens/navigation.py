@@ -1,4 +1,4 @@
-"""Where one can go in the app, typed; going there from anywhere; and the way back, as in an editor."""
+"""Typed destinations in the app, navigation to them, and the history of places."""
 
 from __future__ import annotations
 
@@ -108,6 +108,10 @@ class EvaluationPlace(Destination):
     run: str
 
 
+# Before the screen is there that one goes to.
+_ON_THE_WAY = ScreenPlace("")
+
+
 class PlaceScreen(Screen[None]):
     """A screen that can show things, and say what it shows.
 
@@ -132,6 +136,9 @@ class Navigation:
         self._app = app
         self._places: list[Destination] = []
         self._at = -1
+        # Where one goes and may not be yet, since screens read what they show; and what its screen shows until then.
+        self._going: Destination | None = None
+        self._until_then: Destination = _ON_THE_WAY
 
     async def open(self, destination: Destination) -> None:
         """Go to a place; what was in front of the way back is forgotten, as in an editor."""
@@ -162,11 +169,17 @@ class Navigation:
         return True
 
     def _note_here(self) -> None:
-        """The place one leaves is the one that is shown, wherever the cursor went since one came."""
+        """The place one leaves is the one that is shown, wherever the cursor went since one came.
+
+        Whoever goes on before a screen shows what it was asked to show leaves that.
+        """
         screen = self._in_front()
         here = screen.place() if screen is not None else None
         if here is None:
             here = ScreenPlace(self._app.current_mode)
+        if self._going is not None and self._going != here and self._until_then in {_ON_THE_WAY, here}:
+            return
+        self._going = None
         if not self._places:
             self._places, self._at = [here], 0
         elif self._places[self._at].screen == here.screen:
@@ -182,8 +195,16 @@ class Navigation:
         return next((screen for screen in reversed(self._app.screen_stack) if isinstance(screen, PlaceScreen)), None)
 
     async def _show(self, destination: Destination) -> None:
-        await self._app.switch_mode(destination.screen)
+        self._going, self._until_then = destination, _ON_THE_WAY
+        try:
+            await self._app.switch_mode(destination.screen)
+        except BaseException:
+            self._going = None
+            raise
         screen = self._in_front()
-        if screen is not None and isinstance(destination, screen.opens):
-            # Behind what the screen does when it comes to the front: its own look would take the place of this one.
-            screen.call_later(screen.go_to, destination)
+        if screen is None or not isinstance(destination, screen.opens):
+            self._going = None
+            return
+        self._until_then = screen.place() or ScreenPlace(destination.screen)
+        # Behind what the screen does when it comes to the front: its own look would take the place of this one.
+        screen.call_later(screen.go_to, destination)

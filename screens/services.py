@@ -1,4 +1,4 @@
-"""What screens work with: the engine's objects for one workspace, each made when it is first needed."""
+"""The engine's objects for one workspace, each created on first use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.datasets.version import DatasetVersion
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.supervisor import ServerSupervisor
-    from llmops_tui.inference.templating import TemplateRenderer
+    from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.models.registry import Model, ModelRegistry
     from llmops_tui.monitoring.alerts import Alert
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from llmops_tui.traces.store import TraceStore
     from llmops_tui.training.records import ProofStep
     from llmops_tui.training.runs import RunStore
-    from llmops_tui.workspace.catalogue import Catalogue
-    from llmops_tui.workspace.journal import Journal
+    from llmops_tui.workspace.catalog import Catalog
+    from llmops_tui.workspace.event_log import EventLog
 
 
 class Services:
@@ -62,46 +63,46 @@ class Services:
         self._settings = settings
 
     @cached_property
-    def catalogue(self) -> Catalogue:
-        """The book."""
-        from llmops_tui.workspace.catalogue import Catalogue
+    def catalog(self) -> Catalog:
+        """The catalog."""
+        from llmops_tui.workspace.catalog import Catalog
 
-        return Catalogue(self.workspace)
+        return Catalog(self.workspace)
 
     @cached_property
-    def journal(self) -> Journal:
-        """The journal."""
-        from llmops_tui.workspace.journal import Journal
+    def event_log(self) -> EventLog:
+        """The event log."""
+        from llmops_tui.workspace.event_log import EventLog
 
-        return Journal(self.workspace)
+        return EventLog(self.workspace)
 
     @cached_property
     def prompts(self) -> PromptStore:
         """Prompts and versions."""
         from llmops_tui.prompts.store import PromptStore
 
-        return PromptStore(self.catalogue)
+        return PromptStore(self.catalog)
 
     @cached_property
     def drafts(self) -> Drafts:
         """Drafts and the session."""
         from llmops_tui.prompts.drafts import Drafts
 
-        return Drafts(self.journal)
+        return Drafts(self.event_log)
 
     @cached_property
     def models(self) -> ModelRegistry:
         """Registered models."""
         from llmops_tui.models.registry import ModelRegistry
 
-        return ModelRegistry(self.catalogue)
+        return ModelRegistry(self.catalog)
 
     @cached_property
     def datasets(self) -> DatasetStore:
         """Datasets and their versions."""
         from llmops_tui.datasets.store import DatasetStore
 
-        return DatasetStore(self.catalogue)
+        return DatasetStore(self.catalog)
 
     @cached_property
     def servers(self) -> ServerSupervisor:
@@ -113,7 +114,7 @@ class Services:
     @cached_property
     def renderer(self) -> TemplateRenderer:
         """The template process."""
-        from llmops_tui.inference.templating import TemplateRenderer
+        from llmops_tui.inference.template_renderer import TemplateRenderer
 
         return TemplateRenderer()
 
@@ -122,14 +123,14 @@ class Services:
         """Runs prompts."""
         from llmops_tui.prompts.runs import PromptRunner
 
-        return PromptRunner(self.catalogue, self.journal, self.renderer, self.ensure_server)
+        return PromptRunner(self.catalog, self.event_log, self.renderer, self.ensure_server)
 
     @cached_property
     def history(self) -> RunHistory:
         """Past runs."""
         from llmops_tui.prompts.runs import RunHistory
 
-        return RunHistory(self.catalogue, self.journal)
+        return RunHistory(self.catalog, self.event_log)
 
     @cached_property
     def jobs(self) -> JobLauncher:
@@ -150,7 +151,7 @@ class Services:
         """Requests and what was said of them."""
         from llmops_tui.traces.store import TraceStore
 
-        return TraceStore(self.catalogue, self.journal)
+        return TraceStore(self.catalog, self.event_log)
 
     @cached_property
     def recorder(self) -> Recorder:
@@ -171,13 +172,13 @@ class Services:
         return EvaluationStore(self.workspace)
 
     def proof(self, model: Model) -> list[ProofStep]:
-        """The newest proof of a model; read again only where the book has changed."""
-        from llmops_tui.training.finish.proofs import read_proof
+        """The newest proof of a model; read again only where the catalog has changed."""
+        from llmops_tui.training.export.proof_store import read_proof
 
-        stamp = self.catalogue.stamp()
+        stamp = self.catalog.stamp()
         known = self._proofs.get(model.sha256)
         if known is None or known[0] != stamp:
-            known = self._proofs[model.sha256] = (stamp, read_proof(self.catalogue, model.sha256))
+            known = self._proofs[model.sha256] = (stamp, read_proof(self.catalog, model.sha256))
         return known[1]
 
     def ensure_server(self, model: Model) -> Endpoint:

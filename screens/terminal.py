@@ -1,4 +1,4 @@
-"""What the terminal at hand can bear: frame rate, animations, glyphs."""
+"""Capabilities of the terminal: frame rate, animations, glyphs."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ import pytest
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.models.known import CACHE_VARIABLE, cache_folder, fetch_known
+from llmops_tui.models.known_models import CACHE_VARIABLE, cache_folder, fetch_known
 from llmops_tui.sample import REAL_MODEL, fill
 from llmops_tui.sample_files import sample_folder
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.trust import trust
@@ -89,7 +89,7 @@ def filled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # What is remembered of it goes with it, and not to the developer's files.
         patch.setenv("XDG_CONFIG_HOME", str(root.with_name("config")))
         fill(workspace)
-    Journal(workspace).connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    EventLog(workspace).connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return root
 
 
@@ -103,15 +103,15 @@ def sample(workspace: Workspace, filled_once: Path) -> Workspace:
 
 
 @pytest.fixture
-def catalogue(workspace: Workspace) -> Catalogue:
-    """The book of the empty workspace."""
-    return Catalogue(workspace)
+def catalog(workspace: Workspace) -> Catalog:
+    """The catalog of the empty workspace."""
+    return Catalog(workspace)
 
 
 @pytest.fixture
-def journal(workspace: Workspace) -> Journal:
-    """The journal of the empty workspace."""
-    return Journal(workspace)
+def event_log(workspace: Workspace) -> EventLog:
+    """The event log of the empty workspace."""
+    return EventLog(workspace)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.models.registry import Model
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 
 
 class FakeClock:
@@ -39,17 +39,17 @@ class FakeModelServer:
     """An OpenAI-compatible server on a Unix socket that says what it was told to say.
 
     With ``gated`` it sends one piece for each :meth:`release`; ``die_after`` closes the connection after so many pieces.
-    Runs in a thread of its own; each finished request is journalled as the real server does it.
+    Runs in a thread of its own; each finished request is logged as the real server does it.
     """
 
-    def __init__(self, socket: Path, pieces: Sequence[str], journal: Journal | None = None) -> None:
+    def __init__(self, socket: Path, pieces: Sequence[str], event_log: EventLog | None = None) -> None:
         self.socket = socket
         self.pieces = list(pieces)
         self.gated = False
         self.die_after: int | None = None
         self.requests: list[dict[str, Any]] = []
         self.cancelled = threading.Event()
-        self._journal = journal
+        self._event_log = event_log
         self._loop = asyncio.new_event_loop()
         self._gate = asyncio.Semaphore(0)
         self._ready = threading.Event()
@@ -146,7 +146,7 @@ class FakeModelServer:
             await reader.read()
 
     def _keep(self, body: dict[str, Any], sent: list[str], reason: str, timings: dict[str, Any] | None = None) -> None:
-        if self._journal is None:
+        if self._event_log is None:
             return
         known = body["metadata"]
         record = {
@@ -158,7 +158,7 @@ class FakeModelServer:
             "output": "".join(sent),
             "finish_reason": reason,
         }
-        self._journal.append("request", known["run_id"], record | (timings or {}))
+        self._event_log.append("request", known["run_id"], record | (timings or {}))
 
 
 class FailingEnsure:

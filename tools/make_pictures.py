@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
+_FONT_FACE = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 # A run, and the next one after it; and the monitor's processes narrowed to ours.
 ASKED = ("f5", "…15")
@@ -108,7 +110,7 @@ async def shoot(workspace: object, name: str) -> str:
         picture = app.export_screenshot(title="llmops")
     services.close()
     # The font that Rich links to lives on a server; every machine has a monospace font of its own.
-    return picture.replace("Fira Code", "DejaVu Sans Mono")
+    return _FONT_FACE.sub("", picture).replace("Fira Code", "DejaVu Sans Mono")
 
 
 def main() -> None:

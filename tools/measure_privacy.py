@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from llmops_tui.privacy.recognising import KINDS, find_personal
-from llmops_tui.privacy.replacing import mark, replace_in_text
+from llmops_tui.privacy.detection import KINDS, find_personal
+from llmops_tui.privacy.replacement import mark, replace_in_text
 
 CASES = Path(__file__).resolve().parents[1] / "tests" / "data" / "privacy_cases.jsonl"
 

@@ -97,7 +97,7 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     gauge.judge(began + _WARM_UP_SHARE * (ended - began))
     auditor.audit()
     restored(folder, ledger)
-    look_at_logs(workspace, ledger)
+    inspect_logs(workspace, ledger)
     supervisor = ServerSupervisor(workspace)
     for handle in supervisor.running():
         supervisor.stop(handle.model)
@@ -117,7 +117,7 @@ def restored(folder: Path, ledger: Ledger) -> None:
         ledger.find(f"check of the restored backup: {str(found)[:2000]}")
 
 
-def look_at_logs(workspace: Workspace, ledger: Ledger) -> None:
+def inspect_logs(workspace: Workspace, ledger: Ledger) -> None:
     """No log of the workspace or of a job has a traceback."""
     for path in (*workspace.logs.rglob("*"), *(workspace.root / "runs").rglob("*.log")):
         if path.is_file() and "Traceback (most recent call last)" in (text := path.read_text(errors="replace")):

@@ -1,4 +1,4 @@
-"""``llmops backup --verify``: read a backup, or a series of them, back."""
+"""``llmops backup --verify``: verify a backup or a series of backups."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from llmops_tui.errors import ExitCode, LlmopsError
 
 def verify_backups(session: Session, place: Path | None, passphrase: str) -> None:
     """Read a backup, or a series of them, back; exit 1 where anything is not whole."""
-    from llmops_tui.keeping.archive import verify
-    from llmops_tui.keeping.series import read_passphrase
-    from llmops_tui.keeping.series_check import Looked, verify_series
+    from llmops_tui.maintenance.archive import verify
+    from llmops_tui.maintenance.series import read_passphrase
+    from llmops_tui.maintenance.series_check import BackupState, verify_series
 
     if place is None:
         place = Path(session.settings.backup_folder) if session.settings.backup_folder else None
@@ -26,7 +26,7 @@ def verify_backups(session: Session, place: Path | None, passphrase: str) -> Non
     if place.is_dir():
         found = verify_series(place, passphrase, session.progress("reading"))
     else:
-        found = [Looked(place, len(verify(place, session.progress("reading"), passphrase).files), ())]
+        found = [BackupState(place, len(verify(place, session.progress("reading"), passphrase).files), ())]
     first = next((one for one in found if not one.whole), None)
     newest = next((one for one in reversed(found) if one.whole), None)
     data = {

@@ -1,25 +1,27 @@
-"""``llmops data``: import, list, look at, compare and export datasets."""
+"""``llmops data``: import, list, show, compare and export datasets."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli import data_change, data_look
+from llmops_tui.cli import data_change, data_inspect
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.import_job import Preview
+    from llmops_tui.datasets.records import Row
     from llmops_tui.datasets.reports import ImportedRecord
-    from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.datasets.version import DatasetVersion
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, rich_markup_mode=None)
-data_look.add_to(app)
+data_inspect.add_to(app)
 data_change.add_to(app)
 
 _Name = Annotated[str, typer.Argument(help="The dataset's name.")]
@@ -31,7 +33,7 @@ def store_of(session: Session) -> DatasetStore:
     """The workspace's datasets."""
     from llmops_tui.datasets.store import DatasetStore
 
-    return DatasetStore(session.catalogue)
+    return DatasetStore(session.catalog)
 
 
 @app.command("import")
@@ -42,7 +44,8 @@ def import_(
     form: Annotated[
         str,
         typer.Option(
-            "--format", help="auto, messages, sharegpt, alpaca, prompt-completion, preference, kto, text, tabular."
+            "--format",
+            help="auto, messages, sharegpt, alpaca, prompt-completion, preference, kto, text, tabular, or a plugin's.",
         ),
     ] = "auto",
     mapping: Annotated[
@@ -50,13 +53,13 @@ def import_(
     ] = None,
     table: Annotated[str, typer.Option(help="Of a SQLite file: the table.")] = "",
     unit: Annotated[str, typer.Option(help="Of a text: line, paragraph or file.")] = "line",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the files seem to hold.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the detected format and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start the job and return.")] = False,
 ) -> None:
-    """Read files into a new version of a dataset. What they seem to hold is said first, with the evidence."""
-    from llmops_tui.datasets.formats.reading import mapped_kind
-    from llmops_tui.datasets.importing import ENTRY, preview, start_arguments, suggested_name
+    """Import files into a new version of a dataset. The detected format is printed first, with the evidence."""
+    from llmops_tui.datasets.formats.readers import mapped_kind
+    from llmops_tui.datasets.import_job import ENTRY, preview, start_arguments, suggested_name
 
     session = session_of(context)
     store = store_of(session)
@@ -82,7 +85,7 @@ def import_(
 
 
 def _roles(given: list[str]) -> dict[str, str]:
-    from llmops_tui.datasets.formats.reading import MAPPING_ROLES
+    from llmops_tui.datasets.formats.readers import MAPPING_ROLES
 
     roles = {}
     for item in given:
@@ -98,7 +101,7 @@ def _roles(given: list[str]) -> dict[str, str]:
 def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
     proposal = seen.proposal
     files = ", ".join(f"{s.path.name} ({s.type})" for s in seen.sources[:5]) + (" …" if len(seen.sources) > 5 else "")
-    lines = [f"{files}: {chosen}{'' if asked else f', in {proposal.share:.0%} of the rows looked at'}"]
+    lines = [f"{files}: {chosen}{'' if asked else f', in {proposal.share:.0%} of the rows inspected at'}"]
     lines += [f"  {line}" for line in proposal.evidence]
     lines += [f"  also: {name} in {share:.0%}" for name, share in proposal.others.items()]
     if proposal.mapping and not asked:
@@ -113,13 +116,13 @@ def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
 
 
 def _imported(made: ImportedRecord) -> str:
-    rejected = f", {made['rejected']:,} set apart (llmops data rejects {made['dataset']})" if made["rejected"] else ""
+    rejected = f", {made['rejected']:,} rejected (llmops data rejects {made['dataset']})" if made["rejected"] else ""
     return f"{made['dataset']}@{made['version']}: {made['rows']:,} rows{rejected}, sha256 {made['sha256'][:16]}…"
 
 
 @app.command("list")
 def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
-    """All datasets."""
+    """List the datasets."""
     session = session_of(context)
     found = store_of(session).all()
     rows = [(v.ref, v.kind, v.rows, len(v.columns), v.note, " ".join(v.tags)) for v in found[:limit]]
@@ -131,7 +134,7 @@ def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
 
 @app.command()
 def show(context: typer.Context, ref: _Ref) -> None:
-    """One version: its columns, and how it was made."""
+    """Show one version: its columns and the recipe that made it."""
     session = session_of(context)
     version = store_of(session).get(ref)
 
@@ -142,7 +145,7 @@ def show(context: typer.Context, ref: _Ref) -> None:
             ("rows", f"{version.rows:,}"),
             ("sha256", version.sha256),
         ]
-        facts += [("set apart", f"{version.rejected:,}")] if version.rejected else []
+        facts += [("rejected", f"{version.rejected:,}")] if version.rejected else []
         facts += [("made by", version.recipe.operation), ("from", ", ".join(ref for ref, _ in version.recipe.inputs))]
         facts += [("note", version.note)] if version.note else []
         lines = [f"{key:10} {value}" for key, value in facts]
@@ -153,7 +156,7 @@ def show(context: typer.Context, ref: _Ref) -> None:
 
 @app.command()
 def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
-    """All versions of a dataset, newest first."""
+    """List the versions of a dataset, newest first."""
     session = session_of(context)
     found = store_of(session).log(name)
     rows = [
@@ -174,7 +177,7 @@ def head(
     ref: _Ref,
     count: Annotated[int, typer.Option("-n", help="So many rows.", min=1)] = 5,
 ) -> None:
-    """The first rows, as JSON Lines."""
+    """Print the first rows as JSON Lines."""
     from llmops_tui.datasets.records import dump_json
 
     session = session_of(context)
@@ -185,7 +188,7 @@ def head(
 
 @app.command()
 def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
-    """What an import set apart: where, why, and the bytes."""
+    """List the records that an import rejected, with line number, reason and bytes."""
     from llmops_tui.datasets.raw import show_bytes
     from llmops_tui.datasets.rejects import read_rejects
 
@@ -221,7 +224,7 @@ def raw(
     at: Annotated[float | None, typer.Option(help="From this place, in percent of the file.", min=0, max=100)] = None,
     count: Annotated[int, typer.Option("-n", help="So many lines.", min=1)] = 20,
 ) -> None:
-    """Lines of a file of any size as they are, with what is wrong in them."""
+    """Print lines of a file of any size unchanged, with the problems in them."""
     from llmops_tui.datasets.raw import RawFile
 
     session = session_of(context)
@@ -248,8 +251,8 @@ def export(
     file_type: Annotated[str | None, typer.Option("--as", help="The type of file; else by its suffix.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
 ) -> None:
-    """Write a version to a file, and read it again to see that nothing was lost."""
-    from llmops_tui.datasets.exporting import export as write
+    """Write a version to a file, then read the file back and verify the rows."""
+    from llmops_tui.datasets.export_job import export as write
 
     session = session_of(context)
     store = store_of(session)
@@ -270,7 +273,7 @@ def export(
 
 @app.command()
 def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) -> None:
-    """What changed between two versions, by row."""
+    """Compare two versions row by row."""
     from llmops_tui.datasets.diff import diff_versions
     from llmops_tui.datasets.records import dump_json, whole_text
     from llmops_tui.text_diff import diff_words
@@ -303,7 +306,7 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
     session.emit(found.as_dict(), human)
 
 
-def _some(version: DatasetVersion, numbers: list[int], limit: int) -> list[tuple[int, dict[str, Any]]]:
+def _some(version: DatasetVersion, numbers: list[int], limit: int) -> list[tuple[int, Row]]:
     return list(zip(numbers[:limit], version.rows_at(numbers[:limit]), strict=True))
 
 
@@ -312,7 +315,7 @@ def tag(
     context: typer.Context,
     ref: _Ref,
     tag_: Annotated[str, typer.Argument(metavar="TAG")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the tag.")] = False,
 ) -> None:
     """Point a tag at a version."""
     session = session_of(context)
@@ -328,15 +331,16 @@ def tag(
 
 @app.command()
 def restore(context: typer.Context, ref: _Ref) -> None:
-    """Make an old version's rows the newest version again."""
+    """Make a new version with the rows of an older one."""
     session = session_of(context)
     version = store_of(session).restore(ref)
     session.emit(version.as_dict(), lambda: f"{version.ref} has the rows of {ref}")
 
 
 @app.command()
-def remake(context: typer.Context, ref: _Ref) -> None:
-    """Follow a version's recipe again from its source, and compare. Exit 1 where something else comes out."""
+@app.command("remake", hidden=True)
+def rebuild(context: typer.Context, ref: _Ref) -> None:
+    """Apply a version's recipe again to its source and compare the rows. Exit 1 if they differ."""
     from llmops_tui.datasets.operations.base import remake as again
 
     session = session_of(context)

@@ -1,4 +1,4 @@
-"""``llmops data``: the operations, each of which makes a new version and never changes one."""
+"""``llmops data``: the operations; each makes a new version and changes none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _make(session: Session, operation: str, refs: list[str], parameters: dict[st
     from llmops_tui.datasets.store import DatasetStore
 
     version = apply(
-        DatasetStore(session.catalogue),
+        DatasetStore(session.catalog),
         operation,
         refs,
         {k: v for k, v in parameters.items() if v is not None},
@@ -57,7 +57,7 @@ def dedup(
     against: Annotated[str | None, typer.Option(help="Leave out what stands in this dataset instead.")] = None,
     name: _To = None,
 ) -> None:
-    """Leave duplicates out; the first of each stays."""
+    """Remove duplicates and keep the first of each."""
     refs = [ref, against] if against else [ref]
     parameters = {"threshold": threshold} | ({} if against else {"method": "near" if near else "exact"})
     _make(session_of(context), "dedup", refs, parameters, name)
@@ -69,7 +69,7 @@ def redact(
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind, such as email; may be given again.")] = None,
     name: _To = None,
 ) -> None:
-    """Put [EMAIL] and the like in the place of personal data."""
+    """Replace personal data by placeholders such as [EMAIL]."""
     _make(session_of(context), "redact", [ref], {"kinds": kind}, name)
 
 
@@ -80,7 +80,7 @@ def pseudonymise(
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be given again.")] = None,
     name: _To = None,
 ) -> None:
-    """Put a stand-in in the place of each person's data, always the same for the same; made with a key that undoes it."""
+    """Replace personal data by pseudonyms: the same value gets the same one, and the key reverses them."""
     session = session_of(context)
     _check_key(session, key)
     if not key.expanduser().exists():
@@ -89,14 +89,14 @@ def pseudonymise(
 
 
 def reveal(context: typer.Context, ref: _Ref, key: _Key, name: _To = None) -> None:
-    """Undo stand-ins with the key they were made with."""
+    """Reverse pseudonyms with the key that made them."""
     _make(session_of(context), "reveal", [ref], {"key": str(key.expanduser().resolve())}, name)
 
 
 def _check_key(session: Session, key: Path) -> None:
     if session.workspace.root in key.expanduser().resolve().parents:
         raise InputRefusedError(
-            "key_in_workspace", f"{key} is inside the workspace", "Keep the key apart from the data."
+            "key_in_workspace", f"{key} is inside the workspace", "Keep the key separate from the data."
         )
 
 
@@ -115,7 +115,7 @@ def sample(
     seed: _Seed = 0,
     name: _To = None,
 ) -> None:
-    """Keep some rows, chosen by seed."""
+    """Sample rows at random, by seed."""
     if (rows is None) == (share is None):
         raise LlmopsError("usage", "give either --rows or --share", exit_code=ExitCode.USAGE)
     _make(session_of(context), "sample", [ref], {"rows": rows, "share": share, "seed": seed}, name)
@@ -128,7 +128,7 @@ def sort(
     descending: Annotated[bool, typer.Option("--descending")] = False,
     name: _To = None,
 ) -> None:
-    """Put the rows in order."""
+    """Sort the rows."""
     _make(session_of(context), "sort", [ref], {"by": by, "descending": descending}, name)
 
 
@@ -138,7 +138,7 @@ def select(
     column: Annotated[list[str], typer.Option(help="A column to keep, or OLD=NEW to rename it; may be given again.")],
     name: _To = None,
 ) -> None:
-    """Keep some columns."""
+    """Select and rename columns."""
     pairs = [c.partition("=") for c in column]
     parameters = {"columns": [old for old, _, _ in pairs], "names": {old: new for old, _, new in pairs if new}}
     _make(session_of(context), "select", [ref], parameters, name)
@@ -151,12 +151,12 @@ def map_(
     to: Annotated[str, typer.Option(help="An SQL expression over the row.")],
     name: _To = None,
 ) -> None:
-    """Set a column to what an SQL expression gives."""
+    """Set a column to the value of an SQL expression."""
     _make(session_of(context), "map", [ref], {"column": column, "expression": to}, name)
 
 
 def concat(context: typer.Context, refs: Annotated[list[str], typer.Argument()], name: _To = None) -> None:
-    """Put datasets one behind the other."""
+    """Concatenate datasets."""
     _make(session_of(context), "concat", refs, {}, name)
 
 
@@ -185,7 +185,7 @@ def fix(
     label_column: Annotated[str | None, typer.Option("--label", help="The column of labels.")] = None,
     name: _To = None,
 ) -> None:
-    """Mend all rows that a check finds."""
+    """Fix all rows that a check finds."""
     _make(session_of(context), "fix", [ref], {"check": check, "label": label_column}, name)
 
 
@@ -193,10 +193,10 @@ def edit(
     context: typer.Context,
     ref: _Ref,
     row: Annotated[int, typer.Option(min=0, help="The number of the row.")],
-    to: Annotated[str | None, typer.Option(help="The whole row as JSON; without it the row goes.")] = None,
+    to: Annotated[str | None, typer.Option(help="The row as JSON; without it the row is deleted.")] = None,
     name: _To = None,
 ) -> None:
-    """Change one row, or take it out."""
+    """Edit or delete one row."""
     try:
         value = None if to is None else json.loads(to)
     except ValueError as error:
@@ -215,8 +215,8 @@ def split(
     near: Annotated[bool, typer.Option("--near", help="Keep what says nearly the same together, too.")] = False,
     seed: _Seed = 0,
 ) -> None:
-    """Split into datasets named NAME-PART. Rows that ask the same always stay together."""
-    from llmops_tui.datasets.operations.splitting import split_into
+    """Split into datasets named NAME-PART. Rows with the same question stay in one part."""
+    from llmops_tui.datasets.operations.splits import split_into
     from llmops_tui.datasets.store import DatasetStore
 
     session = session_of(context)
@@ -225,7 +225,7 @@ def split(
     except ValueError as error:
         raise LlmopsError("usage", f"a share is no number: {error}", exit_code=ExitCode.USAGE) from error
     made = split_into(
-        DatasetStore(session.catalogue),
+        DatasetStore(session.catalog),
         ref,
         parts,
         _report(session, f"split {ref}"),
@@ -248,7 +248,7 @@ def label(
     value: Annotated[str | None, typer.Option(help="What to say of it.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Make a version of what was said.")] = False,
 ) -> None:
-    """Label a row, make a version of the labels, or say how far people agree. The app has a one-key flow for it."""
+    """Label a row, make a version of the labels, or print annotator agreement. The app labels with one key per row."""
     import getpass
 
     from llmops_tui.datasets.labelling import Labelling, Task
@@ -257,7 +257,7 @@ def label(
     session = session_of(context)
     if kind not in {"classify", "review", "prefer"}:
         raise LlmopsError("usage", f"--kind {kind}: classify, review or prefer", exit_code=ExitCode.USAGE)
-    store = DatasetStore(session.catalogue)
+    store = DatasetStore(session.catalog)
     asked = Task.make(task, kind, tuple(labels.split(",")))  # type: ignore[arg-type]  # looked at above
     work = Labelling(store, store.get(ref), asked, annotator or getpass.getuser())
     if finish:

@@ -1,4 +1,4 @@
-"""``llmops doctor``: what this machine can do."""
+"""``llmops doctor``: diagnose this machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def doctor(
         bool, typer.Option("--retry", help="Forget what llama.cpp had to leave out here, and try everything again.")
     ] = False,
 ) -> None:
-    """Look at this machine: versions, whether llama.cpp evaluates tokens, GPU, disk, terminal; exits 1 where a check fails."""
-    from llmops_tui.checkup import checkup
+    """Check this machine: versions, llama.cpp, GPU, disk, terminal. Exit 1 if a check fails."""
+    from llmops_tui.doctor import diagnose
     from llmops_tui.inference.fallback import forget
 
     session = session_of(context)
@@ -25,7 +25,7 @@ def doctor(
         forgotten = forget()
         session.say(f"forgotten: {forgotten}" if forgotten else "nothing was left out here; nothing is forgotten")
     # A look makes nothing, and a workspace that is none, or damaged, is a finding.
-    found = checkup(session.place)
+    found = diagnose(session.place)
     marks = {"ok": "✓", "warn": "!", "fail": "✗"}
 
     def human() -> str:

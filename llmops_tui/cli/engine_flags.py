@@ -1,4 +1,4 @@
-"""The engine's settings as flags: a command that is marked takes all of them, and none can be forgotten on the way."""
+"""The engine's settings as command line options; a command that takes them takes all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops eval``: run suites, look at what came of them, compare runs, and hold them to rules."""
+"""``llmops eval``: run suites, list runs, and check them against gates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import evaluate_look, evaluate_models
+from llmops_tui.cli import evaluate_models, evaluate_report
 from llmops_tui.cli.evaluate_options import RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.store import EvaluationStore
 
 app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=None)
-evaluate_look.add_to(app)
+evaluate_report.add_to(app)
 evaluate_models.add_to(app)
 
 _FOLLOW_SECONDS = 0.3
@@ -30,10 +30,12 @@ def run(
     models: Annotated[list[str] | None, typer.Option("--model", help="Ask this model; may be repeated.")] = None,
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="With this prompt; may be repeated.")] = None,
     parallel: Annotated[int, typer.Option(min=0, max=64, help="Requests at a time; 0 takes the setting.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take so many cases, drawn by the suite's seed.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Run a sample of this many cases, drawn with the suite's seed.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
-    """Ask every case of a suite, score the answers, and tell each figure with its interval; a job for all columns."""
+    """Run every case of a suite, score the answers, and print each metric with its interval; one job for all columns."""
     session = session_of(context)
     store = store_of(session)
     # The job loads models by them; what is wrong in them is told here, where somebody reads it.
@@ -47,7 +49,7 @@ def run(
         _follow(session, store, names)
     states = store.states([store.get(name) for name in names])
     shown = [state.as_dict() for state in states]
-    session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_look.run_text(session, s) for s in states))
+    session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_report.run_text(session, s) for s in states))
     bad = [s for s in shown if s["state"] == "done" and s["errors"] and s["errors"] >= (s["cases"] or 0)]
     if bad:
         raise LlmopsError("all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show tells why.")
@@ -81,24 +83,24 @@ def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
 
 @app.command()
 def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.Option("--detach")] = False) -> None:
-    """Go on with a run that ended early; what was answered is not asked again."""
+    """Continue a run that ended early; answered cases are not run again."""
     session = session_of(context)
     store = store_of(session)
     store.resume(name)
     if not detach:
         _follow(session, store, [name])
     state = store.state(store.get(name))
-    session.emit(state.as_dict(), lambda: evaluate_look.run_text(session, state))
+    session.emit(state.as_dict(), lambda: evaluate_report.run_text(session, state))
 
 
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """All runs, newest first."""
+    """List runs, newest first."""
     session = session_of(context)
     store = store_of(session)
     runs = store.all()
     states = store.states(runs[:limit])
-    rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, evaluate_look.first_figure(s)) for s in states]
+    rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, evaluate_report.first_figure(s)) for s in states]
     session.emit(
         {"runs": [s.as_dict() for s in states], "total": len(runs)},
         lambda: session.rows(("run", "state", "suite", "asked", "figure"), rows, len(runs)),
@@ -107,8 +109,8 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
 @app.command()
 def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """The kept suites, and those that ship with the app."""
-    from llmops_tui.evaluation.shipped import shipped
+    """List the saved suites and the bundled ones."""
+    from llmops_tui.evaluation.bundled_suites import shipped
 
     session = session_of(context)
     found = store_of(session).suites()
@@ -116,7 +118,7 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
     rows: list[tuple[Any, ...]] = [
         (
             v.ref,
-            evaluate_look.cases_text(v.suite),
+            evaluate_report.cases_text(v.suite),
             ", ".join(m.called for m in v.suite.made_metrics()),
             v.suite.description,
         )
@@ -124,7 +126,7 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
     ]
     extra = [suite for name, suite in shipped().items() if name not in kept]
     rows += [
-        (s.name, evaluate_look.cases_text(s), ", ".join(m.called for m in s.made_metrics()), s.description)
+        (s.name, evaluate_report.cases_text(s), ", ".join(m.called for m in s.made_metrics()), s.description)
         for s in extra
     ]
     data = {
@@ -137,7 +139,7 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
 
 @app.command()
 def suite(context: typer.Context, given: SuiteName) -> None:
-    """One suite, as the file that would make it; a file is checked and kept as a version."""
+    """Print a suite as YAML; a file is validated and saved as a new version."""
     session = session_of(context)
     version = suite_of(store_of(session), given)
     session.emit(version.as_dict(), lambda: f"# {version.ref}\n{version.suite.to_yaml().rstrip()}")
@@ -154,10 +156,10 @@ def gate(
     strict: Annotated[bool, typer.Option("--strict", help="Also fail where a rule cannot be sure.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rulings as JUnit.")] = None,
 ) -> None:
-    """Hold a run to rules; exit 1 where the gate says no."""
-    from llmops_tui.evaluation.comparing import gate as ask_gate
+    """Check a run against rules. Exit 1 if the gate fails."""
     from llmops_tui.evaluation.gates import passes
     from llmops_tui.evaluation.reports import export as write
+    from llmops_tui.evaluation.run_comparison import gate as ask_gate
 
     session = session_of(context)
     store = store_of(session)

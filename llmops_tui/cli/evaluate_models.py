@@ -1,4 +1,4 @@
-"""``llmops eval perplexity``, ``ladder`` and ``pairwise``: models measured without a suite, or judged in pairs."""
+"""``llmops eval perplexity``, ``ladder`` and ``pairwise``: measure models without a suite, or compare answers in pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def perplexity(
     stride: Annotated[int, typer.Option(min=0, help="Tokens a window goes on; 0 takes whole windows.")] = 0,
     tokens: Annotated[bool, typer.Option("--tokens", help="Also each token with its log-probability.")] = False,
 ) -> None:
-    """The perplexity of a whole text under a model, and its bits per byte."""
+    """Compute the perplexity of a text, and its bits per byte."""
     from llmops_tui.cli.serve import own_options
     from llmops_tui.evaluation.perplexity import perplexity as measure
     from llmops_tui.inference.client import ModelClient
@@ -45,7 +45,7 @@ def perplexity(
         text = read_regular_text(file.expanduser())
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a text in UTF-8.") from error
-    entry = ModelRegistry(session.catalogue).get(model)
+    entry = ModelRegistry(session.catalog).get(model)
     if entry.kind == "remote":
         raise InputRefusedError(
             "not_offered", f"{model!r} is somebody else's endpoint, which tells no log-probabilities of a text"
@@ -75,7 +75,7 @@ def ladder(
     suite: Annotated[str | None, typer.Option(help="Also run this suite on every step.")] = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
-    """Quantize a model to several types and tell what each loses: perplexity, KL divergence, the best token; as a job."""
+    """Quantize a model to several types and measure the loss of each: perplexity, KL divergence, top token; as a job."""
     from llmops_tui.cli.evaluate_options import store_of, suite_of
     from llmops_tui.evaluation.ladder import ENTRY, STEPS, check_ladder
     from llmops_tui.models.registry import ModelRegistry
@@ -83,7 +83,7 @@ def ladder(
     session = session_of(context)
     chosen = kinds or list(STEPS)
     path = file.expanduser().resolve()
-    check_ladder(ModelRegistry(session.catalogue), model, chosen, path)
+    check_ladder(ModelRegistry(session.catalog), model, chosen, path)
     arguments = {"model": model, "kinds": chosen, "file": str(path)}
     found = run_job(session, kind="ladder", title=f"ladder of {model}", entry=ENTRY, arguments=arguments, detach=detach)
     if found is None:
@@ -111,17 +111,21 @@ def pairwise(
     context: typer.Context,
     baseline: Annotated[str, typer.Argument(help="The run that is compared with.")],
     candidate: Annotated[str, typer.Argument(help="The run in question.")],
-    judge: Annotated[str, typer.Option(help="The model that decides.")],
+    judge: Annotated[str, typer.Option(help="The model that decides, or plugin:NAME for a judge of a package.")],
     rubric: Annotated[str, typer.Option(help="By what.")] = "Which answer is more correct and more helpful?",
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
-    """Have a judge decide between the answers of two runs, each shown first once; tells its liking for the first place."""
+    """Have a judge model compare the answers of two runs, in both orders; reports its position bias."""
     from llmops_tui.cli.evaluate_options import store_of
+    from llmops_tui.evaluation.judges import PREFIX, find_judge
     from llmops_tui.evaluation.pairwise import ENTRY
 
     session = session_of(context)
     store = store_of(session)
-    store.registry.get(judge)
+    if judge.startswith(PREFIX):
+        find_judge(judge)
+    else:
+        store.registry.get(judge)
     # The job loads the judge by them; what is wrong in them is told here, where somebody reads it.
     _ = session.settings
     arguments = {

@@ -1,4 +1,4 @@
-"""What the evaluation commands share: how suites and runs are named."""
+"""Options shared by the evaluation commands: names of suites and runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from llmops_tui.cli.output import Session
 from llmops_tui.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvaluationStore, SuiteVersion
+    from llmops_tui.evaluation.run import SuiteVersion
+    from llmops_tui.evaluation.store import EvaluationStore
 
 SuiteName = Annotated[
     str,
@@ -29,7 +30,7 @@ def store_of(session: Session) -> EvaluationStore:
 
 def suite_of(store: EvaluationStore, given: str) -> SuiteVersion:
     """A suite by path or name; one from a file, or one that ships with the app, is kept as a version first."""
-    from llmops_tui.evaluation.shipped import shipped
+    from llmops_tui.evaluation.bundled_suites import shipped
     from llmops_tui.evaluation.suite_file import read_suite
 
     path = Path(given).expanduser()

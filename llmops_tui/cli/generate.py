@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +15,29 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json, text_of
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.constraints import Form
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.sampling import SamplingParameters
+    from llmops_tui.inference.wire import Timings
+    from llmops_tui.prompts.records import Answered, AnswerTokens, Times
 
 
-def parameters_from(given: dict[str, Any]) -> SamplingParameters:
+def figures_of(timings: Timings) -> tuple[AnswerTokens, Times]:
+    """The tokens and the times of an answer, as they are shown."""
+    tokens: AnswerTokens = {
+        "prompt_tokens": timings.get("prompt_tokens"),
+        "completion_tokens": timings.get("completion_tokens"),
+        "reused_tokens": timings.get("reused_tokens"),
+    }
+    times: Times = {
+        "ttft_ms": timings.get("ttft_ms"),
+        "total_ms": timings.get("total_ms"),
+        "tokens_per_s": timings.get("tokens_per_s"),
+    }
+    return tokens, times
+
+
+def parameters_from(given: Mapping[str, object]) -> SamplingParameters:
     """Sampling parameters from options, those not given left at their defaults.
 
     Raises:
@@ -46,10 +65,10 @@ def generate(
     temperature: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
-    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer is held to.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer must follow.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to use beside the model.")] = None,
 ) -> None:
-    """One answer from a model."""
+    """Generate one answer from a model."""
     session = session_of(context)
     if (prompt is None) == (messages is None) or (raw and prompt is None):
         raise LlmopsError("usage", "give either --prompt or --messages", exit_code=ExitCode.USAGE)
@@ -75,7 +94,7 @@ def _read_messages(path: Path) -> list[dict[str, str]]:
         ) from error
 
 
-def _read_schema(path: Path) -> dict[str, Any]:
+def _read_schema(path: Path) -> Form:
     try:
         schema = parse_json(text_of(path))
     except (OSError, ValueError) as error:
@@ -89,14 +108,14 @@ async def _generate(
     raw: str | None,
     turns: list[dict[str, str]],
     parameters: SamplingParameters,
-    form: dict[str, Any] | None,
+    form: Form | None,
     *,
     live: bool,
-) -> dict[str, Any]:
+) -> Answered:
     from llmops_tui.inference.client import ModelClient
 
     text: list[str] = []
-    data: dict[str, Any] = {"model": endpoint.model}
+    data: Answered = {"model": endpoint.model}
     async with ModelClient(endpoint) as client:
         extra = {"response_format": form} if form is not None else {}
         events = (
@@ -106,14 +125,12 @@ async def _generate(
         )
         async for event in events:
             if not isinstance(event, str):
-                figures = event.timings
                 data["finish_reason"] = event.finish_reason
-                data["usage"] = {n: figures.get(n) for n in ("prompt_tokens", "completion_tokens", "reused_tokens")}
-                data["timing"] = {n: figures.get(n) for n in ("ttft_ms", "total_ms", "tokens_per_s")}
+                data["usage"], data["timing"] = figures_of(event.timings)
                 continue
             text.append(event)
             if live and session.options.json:
                 session.emit_line({"text": event})
             elif live:
                 session.stream(event)
-    return data | {"text": "".join(text)}
+    return {**data, "text": "".join(text)}

@@ -1,4 +1,4 @@
-"""``llmops job``: see, follow, stop and resume work in the background."""
+"""``llmops job``: list, follow, cancel and resume background jobs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Result = TypeVar("Result", bound=Mapping[str, object])
 
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """All jobs, newest first."""
+    """List jobs, newest first."""
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
-    found = JobStore(session.journal).all()
+    found = JobStore(session.event_log).all()
     rows = [(j.id, j.state.value, f"{j.progress:.0%}", j.title, j.cause or j.message) for j in found[:limit]]
     data = {"jobs": [j.as_dict() for j in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(("job", "state", "progress", "title", "note"), rows, len(found)))
@@ -38,11 +38,11 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
 @app.command()
 def show(context: typer.Context, job_id: _Id) -> None:
-    """One job."""
+    """Show one job."""
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
-    facts = JobStore(session.journal).get(job_id).as_dict()
+    facts = JobStore(session.event_log).get(job_id).as_dict()
     session.emit(facts, lambda: "\n".join(f"{key:12} {value}" for key, value in facts.items() if value is not None))
 
 
@@ -52,12 +52,12 @@ def logs(
     job_id: _Id,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
-    """What a job printed."""
+    """Print the output of a job."""
     from llmops_tui.jobs.output import read_output
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
-    store = JobStore(session.journal)
+    store = JobStore(session.event_log)
     job = store.get(job_id)
     parts = read_output(store.folder(job))
     while True:
@@ -78,7 +78,7 @@ def logs(
 
 @app.command()
 def cancel(context: typer.Context, job_id: _Id) -> None:
-    """Ask a job to stop."""
+    """Cancel a job."""
     from llmops_tui.jobs.launcher import JobLauncher
 
     session = session_of(context)
@@ -88,7 +88,7 @@ def cancel(context: typer.Context, job_id: _Id) -> None:
 
 @app.command()
 def resume(context: typer.Context, job_id: _Id) -> None:
-    """Start an ended job's work again, as a new job."""
+    """Resume the work of an ended job, as a new job."""
     from llmops_tui.jobs.launcher import JobLauncher
 
     session = session_of(context)

@@ -5,45 +5,23 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from llmops_tui import __version__, streams
-from llmops_tui.cli import (
-    data,
-    doctor,
-    evaluate,
-    generate,
-    job,
-    keep,
-    model,
-    model_get,
-    model_remove,
-    monitor,
-    prompt,
-    record_remove,
-    serve,
-    sql,
-    traces,
-    train,
-    trust,
-    work_remove,
-)
+from llmops_tui.cli.commands import LazyGroup
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of, unforeseen
-from llmops_tui.cli.start import need_terminal, offered, open_app
 from llmops_tui.errors import ExitCode, LlmopsError
-from llmops_tui.trouble import explained
 from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
-from llmops_tui.workspace.seals import seal_at_end
 
 _EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
 
 app = typer.Typer(
     name="llmops",
+    cls=LazyGroup,
     help="Local LLM engineering in the terminal. Without a command it opens the app on the workspace.",
     epilog=_EPILOG,
     no_args_is_help=False,
@@ -52,33 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data.app, name="data")
-app.add_typer(prompt.app, name="prompt")
-app.add_typer(model.app, name="model")
-app.add_typer(train.app, name="train")
-app.add_typer(evaluate.app, name="eval")
-app.add_typer(monitor.app, name="monitor")
-app.add_typer(traces.app, name="traces")
-app.add_typer(job.app, name="job")
-model.app.command("get")(model_get.get)
-model.app.command("remove")(model_remove.remove)
-train.app.command("remove")(work_remove.training)
-evaluate.app.command("remove")(work_remove.evaluation)
-job.app.command("remove")(work_remove.job)
-data.app.command("remove")(record_remove.dataset)
-prompt.app.command("remove")(record_remove.prompt)
-traces.app.command("remove")(record_remove.traces)
-app.command("generate")(generate.generate)
-app.command("serve")(serve.serve)
-app.command("embed")(serve.embed)
-app.command("doctor")(doctor.doctor)
-app.command("sql")(sql.sql)
-app.command("lineage")(keep.lineage)
-app.command("backup")(keep.backup)
-app.command("restore")(keep.restore)
-app.command("trust")(trust.trust)
-app.command("check")(keep.check)
-app.command("gc")(keep.gc)
 
 
 @app.callback(invoke_without_command=True)
@@ -92,71 +43,9 @@ def tui(
         session.emit({"version": __version__}, lambda: f"llmops {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
+        from llmops_tui.cli.start import offered, open_app
+
         raise typer.Exit(open_app(offered(session.place)))
-
-
-@app.command()
-def init(
-    context: typer.Context,
-    sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,
-    fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: fetch its real model, 93 MB, first.")] = False,
-    lost: Annotated[
-        bool,
-        typer.Option("--replace-lost", help="Begin an empty book or journal where that of this workspace is gone."),
-    ] = False,
-) -> None:
-    """Make a workspace, and fill it on request."""
-    from llmops_tui.workspace.marker import make_workspace, replace_lost
-
-    session = session_of(context)
-    if lost:
-        names = replace_lost(session.place)
-        session.say(f"begun anew: {', '.join(names)}" if names else "nothing of this workspace is lost")
-    session.used = workspace = make_workspace(session.place)
-    if fetch and not sample:
-        raise LlmopsError("usage", "--fetch goes with --sample", exit_code=ExitCode.USAGE)
-    if sample:
-        from llmops_tui.cli.real_model import find_real_model, missing_text
-        from llmops_tui.sample import fill
-
-        real = find_real_model(session, fetch=fetch)
-        facts = fill(workspace, real)
-        if real is None:
-            session.say(missing_text(("init", "--sample"), session.options.workspace))
-    else:
-        session.catalogue.read(lambda _book: None)
-        facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
-    session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
-
-
-@app.command()
-def demo(
-    context: typer.Context,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--dir", help="Where the demo workspace is kept; else llmops-demo.", show_default=False),
-    ] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch a real instruct model, 93 MB, first.")] = False,
-) -> None:
-    """Open the app on a workspace filled from the sample data."""
-    from llmops_tui.cli.real_model import find_real_model, missing_text
-    from llmops_tui.sample import fill
-    from llmops_tui.workspace.layout import FOLDER_NAME
-
-    session = session_of(context)
-    need_terminal()
-    given = session.options.workspace
-    if given and folder:
-        raise LlmopsError("usage", "--dir and --workspace name two places: give one", exit_code=ExitCode.USAGE)
-    workspace = find_workspace(given or (folder or Path("llmops-demo")) / FOLDER_NAME)
-    real = find_real_model(session, fetch=fetch)
-    if not workspace.root.exists():
-        session.say(f"Making the demo's workspace, once: {workspace.root}")
-    fill(workspace, real)
-    notes = () if real is not None else (missing_text(("demo", *(("--dir", str(folder)) if folder else ())), given),)
-    for note in notes:
-        session.say(note)
-    raise typer.Exit(open_app(workspace, notes))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -179,14 +68,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _call(session: Session, rest: list[str]) -> int:
-    """Call the command; what it reads and writes of a workspace is sealed at its end, however that is."""
+    """Call the command; what it reads and writes of a workspace is checksummed at its end, however that is."""
     try:
         app(rest, prog_name="llmops", obj=session)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE if stop.code is None else ExitCode.FAILED)
     finally:
         if session.used is not None:
-            seal_at_end(session.used)
+            from llmops_tui.workspace.checksums import record_checksums_at_end
+
+            record_checksums_at_end(session.used)
     return int(ExitCode.DONE)
 
 
@@ -194,7 +85,9 @@ def _explain(error: Exception, workspace: Workspace) -> LlmopsError:
     """What was refused, where nobody nearer to it said so."""
     if isinstance(error, OSError) and workspace.read_only:
         return read_only_error(workspace)
-    return explained(error, str(workspace.root)) or unforeseen(error)
+    from llmops_tui.system_errors import explain_system_error
+
+    return explain_system_error(error, str(workspace.root)) or unforeseen(error)
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``llmops model``: register, look at, verify, quantize and unload models."""
+"""``llmops model``: register, show, verify, quantize and unload models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Name = Annotated[str, typer.Argument(help="The model's name.")]
 def _registry(session: Session) -> ModelRegistry:
     from llmops_tui.models.registry import ModelRegistry
 
-    return ModelRegistry(session.catalogue)
+    return ModelRegistry(session.catalog)
 
 
 @app.command()
@@ -43,7 +43,7 @@ def add(
         bool, typer.Option("--move", help="With a file of the same bytes elsewhere: it is here from now on.")
     ] = False,
 ) -> None:
-    """Register a model: a GGUF file, checked and hashed, or any OpenAI-compatible address."""
+    """Register a model: a GGUF file, validated and hashed, or an OpenAI-compatible URL."""
     session = session_of(context)
     if not place.strip():
         hint = "llmops model add PATH, or: llmops model add https://… --name NAME"
@@ -57,8 +57,8 @@ def add(
     if remote:
         _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
         return
-    from llmops_tui.models.adding import add_file
     from llmops_tui.models.names import fit_name, name_of_file
+    from llmops_tui.models.registration import add_file
 
     path = Path(place)
     made = fit_name(path.resolve().name) if path.is_dir() else name_of_file(path.name)
@@ -94,7 +94,7 @@ def _add_remote(
 
 @app.command()
 def discover(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """GGUF files that Hugging Face, Ollama and LM Studio keep on this machine; add takes them where they are."""
+    """List the GGUF files of Hugging Face, Ollama and LM Studio on this machine; `model add` registers them in place."""
     from llmops_tui.models.discovery import find_models
 
     session = session_of(context)
@@ -115,16 +115,16 @@ def estimate(
     *,
     engine: Engine,
 ) -> None:
-    """The memory a model needs before it is loaded, by part, and whether it fits now."""
+    """Estimate the memory of a model before it is loaded, by part, and whether it fits now."""
     from llmops_tui.cli.serve import own_options
-    from llmops_tui.inference.loading import ledger, plan
+    from llmops_tui.inference.memory_reservation import ledger, plan
     from llmops_tui.models.engine_settings import EngineSettings, part
 
     session = session_of(context)
     options = engine(own_options(session))
     planned = plan(session.workspace, _registry(session).get(name).base, options)
-    needed, book = planned.needed, ledger()
-    devices = {d: {"wanted": size, "available": book.available(d)} for d, size in planned.sizes.items()}
+    needed, connection = planned.needed, ledger()
+    devices = {d: {"wanted": size, "available": connection.available(d)} for d, size in planned.sizes.items()}
     fits = all(d["wanted"] <= d["available"] for d in devices.values())
     chosen = planned.options
     data = needed.as_dict() | {
@@ -166,7 +166,7 @@ def quantize(
     again: Annotated[bool, typer.Option("--again", help="Also where it is quantized already.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
-    """Make a smaller model, as a job; the new file is registered in the workspace."""
+    """Quantize a model, as a job; the new file is registered in the workspace."""
     from llmops_tui.models.names import derived_name
     from llmops_tui.models.quantize import ENTRY, check_quantization
 
@@ -191,9 +191,9 @@ def convert(
     name: _Name,
     target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-F16.")] = None,
 ) -> None:
-    """Write a folder of safetensors as GGUF in 16 bits, as a job; the new file is registered."""
+    """Convert a safetensors folder to 16-bit GGUF, as a job; the new file is registered."""
     from llmops_tui.models.names import derived_name
-    from llmops_tui.training.finish.checking import CONVERT_ENTRY
+    from llmops_tui.training.export.validation import CONVERT_ENTRY
 
     session = session_of(context)
     made = target or derived_name(name, "F16")
@@ -210,8 +210,8 @@ def merge(
     adapter: Annotated[str, typer.Option(help="An adapter that was trained here, by its run's name.")],
     quantize_to: Annotated[str | None, typer.Option("--quantize", metavar="TYPE", help="Such as Q8_0.")] = None,
 ) -> None:
-    """Write a model with an adapter in it, prove that it answers the same, and register it."""
-    from llmops_tui.training.finish.checking import ENTRY, check_export
+    """Merge an adapter into a model, verify that the answers are the same, and register it."""
+    from llmops_tui.training.export.validation import ENTRY, check_export
     from llmops_tui.training.runs import RunStore
 
     session = session_of(context)
@@ -225,7 +225,7 @@ def merge(
 
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """All models."""
+    """List the models."""
     from llmops_tui.inference.supervisor import ServerSupervisor
 
     session = session_of(context)
@@ -249,7 +249,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
 @app.command()
 def show(context: typer.Context, name: _Name) -> None:
-    """All that is known of a model."""
+    """Show the metadata of a model."""
     session = session_of(context)
     facts = _registry(session).get(name).as_dict()
     session.emit(facts, lambda: "\n".join(f"{key:16} {value}" for key, value in facts.items() if value is not None))
@@ -261,7 +261,7 @@ def verify(
     name: _Name,
     detach: Annotated[bool, typer.Option("--detach", help="As a job, in the background.")] = False,
 ) -> None:
-    """Hash the file again and compare."""
+    """Hash the file again and compare it with the recorded hash."""
     session = session_of(context)
     if detach:
         from llmops_tui.models.tasks import VERIFY

@@ -1,4 +1,4 @@
-"""``llmops model get``: show what would be fetched, ask, and fetch it as a job."""
+"""``llmops model get``: show what would be downloaded, ask, and download it as a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.fit import Room
-    from llmops_tui.models.getting import Choices, Plan, Request
+    from llmops_tui.models.fetch import Choices, Plan, Request
     from llmops_tui.models.hub import Offer, Repository
     from llmops_tui.models.records import FetchedRecord
 
@@ -33,9 +33,9 @@ def get(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
-    """Fetch a model and register it, as a job: nothing is fetched before you have seen what, and said yes."""
+    """Download a model and register it, as a job. Shows size and licence and asks first."""
     from llmops_tui.jobs.launcher import JobLauncher
-    from llmops_tui.models.getting import ENTRY, KIND, already, check_disk, job_arguments, parse, running_job
+    from llmops_tui.models.fetch import ENTRY, KIND, already, check_disk, job_arguments, parse, running_job
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
@@ -45,7 +45,7 @@ def get(
     launcher = JobLauncher(session.workspace)
     # In this order: a job that ends in between has registered it.
     job = running_job(launcher.store, plan)
-    here = already(ModelRegistry(session.catalogue), plan) if job is None else None
+    here = already(ModelRegistry(session.catalog), plan) if job is None else None
     if here is not None:
         session.emit(here.as_dict(), lambda: f"{plan.name} is here already: {here.path}")
         return
@@ -76,12 +76,12 @@ def _plan(
     session: Session, request: Request, name: str | None, file: str | None, sha256: str | None, *, yes: bool
 ) -> Plan:
     from llmops_tui.inference.fit import room
-    from llmops_tui.models.getting import Plan, look_up
-    from llmops_tui.models.known import known_model
+    from llmops_tui.models.fetch import Plan, resolve_source
+    from llmops_tui.models.known_models import known_model
 
     if request.kind == "known":
         session.say(known_model(request.text).describe())
-    found = look_up(request, name, path=file or "", sha256=sha256 or "")
+    found = resolve_source(request, name, path=file or "", sha256=sha256 or "")
     if isinstance(found, Plan):
         if request.kind == "url":
             free = room()

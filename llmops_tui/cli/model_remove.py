@@ -1,4 +1,4 @@
-"""``llmops model remove``: show what goes with a model and what used it, and remove it when told so."""
+"""``llmops model remove``: show what is deleted and what used the model, then remove it with ``--yes``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also where runs or other models were made with it.")] = False,
 ) -> None:
-    """Forget a model; its file is deleted where it lies in the workspace, and stays where it lies elsewhere."""
-    from llmops_tui.keeping.removal import plan_removal, remove_model
+    """Unregister a model. A file in the workspace is deleted; a file elsewhere is kept."""
+    from llmops_tui.maintenance.model_removal import plan_removal, remove_model
 
     session = session_of(context)
     workspace = session.workspace

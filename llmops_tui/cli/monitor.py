@@ -1,4 +1,4 @@
-"""``llmops monitor``: the machine and the engines, once, as a stream, or as an address for Prometheus; and alerts."""
+"""``llmops monitor``: samples of machine and engines, the Prometheus endpoint, and alerts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _OF_SERVING = ("host", "port", "api_key_file", "no_key", "tls_cert", "tls_key")
 @app.callback(invoke_without_command=True)
 def monitor(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Look once and end; without it a line each second.")] = False,
-    serve: Annotated[bool, typer.Option("--serve", help="Record, and answer Prometheus at /metrics.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one sample and exit; without it, one line per second.")
+    ] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Record, and serve Prometheus metrics at /metrics.")] = False,
     host: Annotated[str, typer.Option(help="Address for --serve.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for --serve; 0 takes a free one.")] = 9468,
     api_key_file: Annotated[
@@ -56,7 +58,7 @@ def monitor(
         _serve(session, recorder, host, port, api_key_file, no_key=no_key, tls=(tls_cert, tls_key))
         return
     try:
-        _look(session, recorder, once=once)
+        _inspect(session, recorder, once=once)
     finally:
         recorder.stop()
 
@@ -71,13 +73,13 @@ def _refuse_unfit(context: typer.Context, *, serve: bool) -> None:
             raise LlmopsError("usage", told, "See: llmops monitor --help", exit_code=ExitCode.USAGE)
 
 
-def _look(session: Session, recorder: Recorder, *, once: bool) -> None:
-    recorder.look()
-    recorder.look_slowly()
+def _inspect(session: Session, recorder: Recorder, *, once: bool) -> None:
+    recorder.inspect()
+    recorder.inspect_slowly()
     # Rates and the load of processors are of the time between two looks.
     time.sleep(_SETTLE_SECONDS)
     while True:
-        moment = recorder.look()
+        moment = recorder.inspect()
         if session.options.json:
             session.emit_line(moment.as_dict())
         else:
@@ -178,7 +180,7 @@ def alerts(
     hours: Annotated[float, typer.Option(help="How far back --dry-run looks.", min=0.1, max=24 * 90)] = 24.0,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
 ) -> None:
-    """Show alerts, raised and cleared; or the rules behind them."""
+    """List alerts, raised and cleared, or the alert rules."""
     from llmops_tui.monitoring.history import History
     from llmops_tui.monitoring.replay import replay
     from llmops_tui.monitoring.rules import dump_rules, load_rules, parse_rules, save_rules, unseen
@@ -224,14 +226,14 @@ def incident(
     before: Annotated[float, typer.Option(help="Minutes before it that are looked at.", min=0, max=1440)] = 10.0,
     limit: Annotated[int, typer.Option(help="At most so many lines, the newest.", min=1)] = 100,
 ) -> None:
-    """What was going on around an alert: what ran, what was changed, and who asked."""
+    """Show the activity around an alert: jobs, requests and changes."""
     from llmops_tui.monitoring.history import History
     from llmops_tui.monitoring.incident import incident_of
 
     session = session_of(context)
     history = History(session.workspace.history)
     try:
-        found = incident_of(history.alert(alert), history, session.catalogue, session.journal, time.time(), before * 60)
+        found = incident_of(history.alert(alert), history, session.catalog, session.event_log, time.time(), before * 60)
     finally:
         history.close()
     shown = found.entries[-limit:]
@@ -253,16 +255,16 @@ def incident(
 def energy(
     context: typer.Context, job: Annotated[str, typer.Argument(help="A job, or the beginning of its id.")]
 ) -> None:
-    """The energy that the GPUs took while a job ran, and for a thousand tokens generated meanwhile."""
+    """Show the energy that the GPUs used while a job ran, and per thousand generated tokens."""
     from llmops_tui.jobs.store import JobStore
     from llmops_tui.monitoring.energy import energy_of_job
     from llmops_tui.monitoring.history import History
 
     session = session_of(context)
-    found = JobStore(session.journal).get(job)
+    found = JobStore(session.event_log).get(job)
     history = History(session.workspace.history)
     try:
-        taken = energy_of_job(history, session.journal, found, time.time())
+        taken = energy_of_job(history, session.event_log, found, time.time())
     finally:
         history.close()
     data = {

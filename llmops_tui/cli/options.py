@@ -1,4 +1,4 @@
-"""The options that every command takes, wherever they stand; read without the command line parser."""
+"""Global options, accepted at any position and read before the command line parser."""
 
 from __future__ import annotations
 

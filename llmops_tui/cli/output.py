@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, narration on stderr, JSON on request, nothing cut silently."""
+"""Output of commands: data on stdout, narration on stderr, JSON on request, no silent truncation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
-from llmops_tui.workspace.marker import existing
-from llmops_tui.workspace.notices import read_notices
-from llmops_tui.workspace.trust import refuse_links
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
+    from llmops_tui.workspace.catalog import Catalog
+    from llmops_tui.workspace.event_log import EventLog
 
 LIMIT = 50
 _TRACEBACK = "LLMOPS_TRACEBACK"
@@ -78,24 +75,31 @@ class Session:
     @property
     def workspace(self) -> Workspace:
         """The workspace, which is there; only ``init`` makes one. Links of one that is not trusted are not followed."""
+        from llmops_tui.workspace.trust import refuse_links
+
         refuse_links(self.unvetted)
         return self.unvetted
 
     @property
     def unvetted(self) -> Workspace:
         """The workspace, for whoever asks whether it is to be trusted."""
+        from llmops_tui.workspace.marker import existing
+
         self.used = existing(self.place)
         return self.used
 
     @property
-    def catalogue(self) -> Catalogue:
-        """The workspace's book; banners that wait in the workspace are told."""
+    def catalog(self) -> Catalog:
+        """The workspace's catalog; banners that wait in the workspace are told."""
+        from llmops_tui.workspace.catalog import Catalog
+        from llmops_tui.workspace.notices import read_notices
+
         workspace = self.workspace
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
-        if workspace.read_only and (waiting := self.journal.waiting()):
-            self.say(f"{waiting} requests that wait in the journal are not shown: the workspace can only be read")
-        return Catalogue(workspace)
+        if workspace.read_only and (waiting := self.event_log.waiting()):
+            self.say(f"{waiting} requests that wait in the event log are not shown: the workspace can only be read")
+        return Catalog(workspace)
 
     @cached_property
     def settings(self) -> Settings:
@@ -108,9 +112,11 @@ class Session:
         return settings
 
     @property
-    def journal(self) -> Journal:
-        """The workspace's journal."""
-        return Journal(self.workspace)
+    def event_log(self) -> EventLog:
+        """The workspace's event log."""
+        from llmops_tui.workspace.event_log import EventLog
+
+        return EventLog(self.workspace)
 
     def emit(self, data: Any, human: Callable[[], str]) -> None:
         """Print the result: JSON where asked for, else the text that ``human`` makes."""

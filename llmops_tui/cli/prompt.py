@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.serve import opener
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import text_of
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.records import Answered
 
 app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -49,23 +52,23 @@ def save(
     system: Annotated[str, typer.Option(help="The system template.")] = "",
     message: Annotated[str, typer.Option("--message", "-m", help="A note.")] = "",
 ) -> None:
-    """Keep a text as a version."""
+    """Save a text as a new version."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
     template = _read_text(file, text, "the template")
-    version, created = PromptStore(session.catalogue).save(name, template=template, system=system, note=message)
+    version, created = PromptStore(session.catalog).save(name, template=template, system=system, note=message)
     facts = {"prompt": name, "version": version.number, "sha256": version.sha256, "created": created}
     session.emit(facts, lambda: f"{version.ref}{'' if created else ' (unchanged)'}  sha256 {version.sha256[:16]}…")
 
 
 @app.command("list")
 def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
-    """All prompts."""
+    """List the prompts."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalogue).summaries()
+    found = PromptStore(session.catalog).summaries()
     rows = [
         (p.name, p.latest, " ".join(f"{k}@{v}" for k, v in p.labels.items()), _when(p.changed_at))
         for p in found[:limit]
@@ -76,22 +79,22 @@ def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
 
 @app.command()
 def show(context: typer.Context, ref: _Ref) -> None:
-    """One version, whole."""
+    """Show one version."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    version = PromptStore(session.catalogue).get(ref)
+    version = PromptStore(session.catalog).get(ref)
     head = f"{version.ref}  {' '.join(version.labels)}  {version.note}".rstrip()
     session.emit(version.as_dict(), lambda: f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}")
 
 
 @app.command()
 def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
-    """The versions of a prompt, newest first."""
+    """List the versions of a prompt, newest first."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalogue).versions(name)
+    found = PromptStore(session.catalog).versions(name)
     rows = [
         (f"@{v.number}", f"@{v.parent}" if v.parent else "", " ".join(v.labels), v.note, _when(v.created_at))
         for v in found[:limit]
@@ -102,11 +105,11 @@ def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
 
 @app.command()
 def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit: _Limit = LIMIT) -> None:
-    """Versions whose name, note or text contains a text."""
+    """Search versions by name, note and text."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalogue).search(text)
+    found = PromptStore(session.catalog).search(text)
     rows = [(v.ref, " ".join(v.labels), v.note, v.template) for v in found[:limit]]
     data = {"versions": [v.as_dict() for v in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(("version", "labels", "note", "template"), rows, len(found)))
@@ -114,12 +117,12 @@ def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit
 
 @app.command()
 def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
-    """What changed between two versions, in words: [-removed-] {+added+}."""
+    """Compare two versions word by word: [-removed-] {+added+}."""
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.text_diff import diff_words
 
     session = session_of(context)
-    store = PromptStore(session.catalogue)
+    store = PromptStore(session.catalog)
     a, b = store.get(before), store.get(after)
     parts = {"system": diff_words(a.system, b.system), "template": diff_words(a.template, b.template)}
     marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
@@ -141,16 +144,16 @@ def tag(
     context: typer.Context,
     ref: _Ref,
     label: Annotated[str, typer.Argument(help="The label, such as production.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the label.")] = False,
     suite: Annotated[
         str | None, typer.Option("--gate", metavar="SUITE", help="Only where the rules of this suite allow it.")
     ] = None,
 ) -> None:
-    """Point a label at a version; deploying and rolling back are this. Exit 1 where a gate says no."""
+    """Point a label at a version, to deploy it or roll back. Exit 1 if a gate fails."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    store = PromptStore(session.catalogue)
+    store = PromptStore(session.catalog)
     version = store.get(ref)
     if remove:
         store.remove_label(version.prompt, label)
@@ -168,8 +171,8 @@ def _pass_gate(session: Session, ref: str, label: str, suite: str) -> None:
     Raises:
         LlmopsError: ``gate_closed``.
     """
-    from llmops_tui.evaluation.comparing import promotion
     from llmops_tui.evaluation.gates import passes
+    from llmops_tui.evaluation.run_comparison import promotion
     from llmops_tui.evaluation.store import EvaluationStore
 
     rulings = promotion(EvaluationStore(session.workspace), ref, label, suite)
@@ -188,14 +191,14 @@ def export(
     name: _Name,
     to: Annotated[Path | None, typer.Option(help="A file; else stdout.")] = None,
 ) -> None:
-    """A prompt with all its versions as YAML."""
-    from llmops_tui.prompts import exchange
+    """Export a prompt with all its versions as YAML."""
+    from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.files import write_atomic
 
     session = session_of(context)
-    versions = PromptStore(session.catalogue).versions(name)
-    text = exchange.dump(versions)
+    versions = PromptStore(session.catalog).versions(name)
+    text = prompt_files.dump(versions)
     if to is None:
         session.emit({"prompt": name, "versions": [v.as_dict() for v in versions]}, lambda: text.rstrip("\n"))
         return
@@ -205,27 +208,27 @@ def export(
 
 @app.command("import")
 def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that export wrote.")]) -> None:
-    """Versions from a YAML file; those that are here already stay as they are."""
-    from llmops_tui.prompts import exchange
+    """Import versions from a YAML file; existing versions are left unchanged."""
+    from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    parsed = exchange.parse(_read_text(file, None, "the file"), str(file))
-    saved, created = exchange.load(PromptStore(session.catalogue), parsed)
+    parsed = prompt_files.parse(_read_text(file, None, "the file"), str(file))
+    saved, created = prompt_files.load(PromptStore(session.catalog), parsed)
     facts = {"prompt": parsed.prompt, "versions": [v.number for v in saved], "created": created}
     session.emit(facts, lambda: f"{parsed.prompt}: {created} new of {len(saved)} versions")
 
 
 @app.command()
 def runs(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
-    """Past runs of a prompt, or of one version where one is named."""
+    """List the runs of a prompt or of one version."""
     from llmops_tui.prompts.runs import RunHistory
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    version = PromptStore(session.catalogue).get(ref)
+    version = PromptStore(session.catalog).get(ref)
     number = version.number if "@" in ref else None
-    found = RunHistory(session.catalogue, session.journal).of(version.prompt, number, limit)
+    found = RunHistory(session.catalog, session.event_log).of(version.prompt, number, limit)
     rows = [(r.id, f"@{r.version}", r.model, r.finish_reason, r.completion_tokens, r.output) for r in found]
     session.emit(
         {"runs": [r.as_dict() for r in found]},
@@ -250,7 +253,7 @@ def run(
 ) -> None:
     """Run a version on a model; the answer streams to stdout."""
     from llmops_tui.cli.generate import parameters_from
-    from llmops_tui.inference.templating import TemplateRenderer
+    from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
     from llmops_tui.prompts.store import PromptStore
@@ -268,13 +271,13 @@ def run(
             "stop": tuple(stop) if stop else None,
         }
     )
-    catalogue, journal = session.catalogue, session.journal
-    version = PromptStore(catalogue).get(ref)
+    catalog, event_log = session.catalog, session.event_log
+    version = PromptStore(catalog).get(ref)
     request = RunRequest(version.prompt, version.system, version.template, _variables(var or []), parameters)
-    chosen = ModelRegistry(catalogue).get(model)
+    chosen = ModelRegistry(catalog).get(model)
     renderer = TemplateRenderer()
     try:
-        data = asyncio.run(_run(session, PromptRunner(catalogue, journal, renderer, opener(session)), request, chosen))
+        data = asyncio.run(_run(session, PromptRunner(catalog, event_log, renderer, opener(session)), request, chosen))
     finally:
         renderer.close()
     if session.options.json:
@@ -288,7 +291,9 @@ def run(
     )
 
 
-async def _run(session: Session, runner: Any, request: Any, model: Any) -> dict[str, Any]:
+async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answered:
+    from llmops_tui.cli.generate import figures_of
+
     text: list[str] = []
     run_id, end = "", None
     async for step in runner.run(request, model):
@@ -300,13 +305,13 @@ async def _run(session: Session, runner: Any, request: Any, model: Any) -> dict[
         elif step.stage == "finished":
             end = step.end
     assert end is not None
-    timings = end.timings
+    tokens, times = figures_of(end.timings)
     return {
         "run": run_id,
         "text": "".join(text),
         "finish_reason": end.finish_reason,
-        "usage": {name: timings.get(name) for name in ("prompt_tokens", "completion_tokens", "reused_tokens")},
-        "timing": {name: timings.get(name) for name in ("ttft_ms", "total_ms", "tokens_per_s")},
+        "usage": tokens,
+        "timing": times,
     }
 
 

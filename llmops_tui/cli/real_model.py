@@ -1,4 +1,4 @@
-"""The real model of the demo: from the cache or, where that was asked for, fetched first, with a word on what comes."""
+"""The demo's real model: from the cache, or downloaded first on request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from llmops_tui.cli.options import called_as
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import ExitCode, LlmopsError
-from llmops_tui.models.known import cached, fetch_known, known_model
+from llmops_tui.models.known_models import cached, fetch_known, known_model
 from llmops_tui.sample import REAL_MODEL
 
 

@@ -1,4 +1,4 @@
-"""``llmops data remove``, ``prompt remove`` and ``traces remove``: show what goes, and do it when told so."""
+"""``llmops data remove``, ``prompt remove`` and ``traces remove``: show what is deleted, then delete with ``--yes``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmops_tui.cli.work_remove import show_removal
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.keeping.removal_of_records import Kept
+    from llmops_tui.maintenance.record_removal import Kept
 
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")]
 _Force = Annotated[bool, typer.Option("--force", help="Also where something was made of it.")]
@@ -26,7 +26,7 @@ def dataset(
     force: _Force = False,
 ) -> None:
     """Delete a dataset or one version of it: its rows, tags and labels."""
-    from llmops_tui.keeping.removal_of_records import Kept
+    from llmops_tui.maintenance.record_removal import Kept
 
     _remove(context, Kept.DATASET, ref, yes=yes, force=force)
 
@@ -38,7 +38,7 @@ def prompt(
     force: _Force = False,
 ) -> None:
     """Delete a prompt with all its versions and labels; its runs stay as traces."""
-    from llmops_tui.keeping.removal_of_records import Kept
+    from llmops_tui.maintenance.record_removal import Kept
 
     _remove(context, Kept.PROMPT, name, yes=yes, force=force)
 
@@ -53,8 +53,8 @@ def traces(
         bool, typer.Option("--keep-files", help="Leave logs and set-aside files that have their texts where they are.")
     ] = False,
 ) -> None:
-    """Delete traces with all feedback on them, and what else has their texts; what stays is named."""
-    from llmops_tui.keeping.removal_of_traces import plan_trace_removal, remove_traces
+    """Delete traces with their feedback and other copies of their texts; remaining copies are listed."""
+    from llmops_tui.maintenance.trace_removal import plan_trace_removal, remove_traces
     from llmops_tui.traces.store import TraceFilter
 
     session = session_of(context)
@@ -70,7 +70,7 @@ def traces(
 
 
 def _remove(context: typer.Context, kind: Kept, name: str, *, yes: bool, force: bool) -> None:
-    from llmops_tui.keeping.removal_of_records import plan_record_removal, remove_record
+    from llmops_tui.maintenance.record_removal import plan_record_removal, remove_record
 
     session = session_of(context)
     workspace = session.workspace

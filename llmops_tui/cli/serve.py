@@ -58,7 +58,7 @@ def endpoint_of(session: Session, name: str) -> Endpoint:
     """The way to a model by name."""
     from llmops_tui.models.registry import ModelRegistry
 
-    return opener(session)(ModelRegistry(session.catalogue).get(name))
+    return opener(session)(ModelRegistry(session.catalog).get(name))
 
 
 @engine_flags
@@ -93,12 +93,12 @@ def serve(
     """Serve a model behind an OpenAI-compatible address until interrupted, or until the terminal is closed."""
     from dataclasses import replace as changed
 
-    from llmops_tui.inference.standing import check_replaceable, differences
+    from llmops_tui.inference.server_conflict import check_replaceable, differences
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
-    found = ModelRegistry(session.catalogue).get(model)
+    found = ModelRegistry(session.catalog).get(model)
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host=None if socket_path else host)
     certificate, key_of_it = check_encryption(tls_cert, tls_key, address=socket_path is None)
     options = changed(
@@ -242,7 +242,7 @@ def embed(
     model: Annotated[str, typer.Option("--model", help="A registered model.")],
     text: Annotated[list[str], typer.Option("--text", help="A text; may be given several times.")],
 ) -> None:
-    """The embeddings of texts, as JSON."""
+    """Compute embeddings of texts, as JSON."""
     session = session_of(context)
     endpoint = endpoint_of(session, model)
 

@@ -1,4 +1,4 @@
-"""Where a server is reached, and by whom: its keys, its port, its certificate, and what is told of all that."""
+"""The address of a server: host, port, keys and certificate, and the messages about them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import typer
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.regular_files import read_regular_text
-from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.locks import locked
-from llmops_tui.workspace.seals import wrote
 from llmops_tui.workspace.trust import KEY_FILE, require_trust
+from llmops_tui.workspace.written import write_noted
 
 if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
@@ -65,7 +64,7 @@ def check_encryption(certificate: Path | None, key: Path | None, *, address: boo
         InputRefusedError: one without the other, no address to encrypt, files that do not belong together, or a key
             that others can read.
     """
-    from llmops_tui.inference.server.doors import encryption
+    from llmops_tui.inference.server.listener import encryption
 
     if certificate is None and key is None:
         return "", ""
@@ -140,8 +139,7 @@ def _make_key(session: Session, path: Path) -> None:
             return
         if os.path.lexists(path):
             session.say(f"{path} was empty: a new key is made")
-        write_atomic(path, f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
-        wrote(path)
+        write_noted(path, f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
 
 
 def free_port(host: str, port: int) -> int:

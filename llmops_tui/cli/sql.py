@@ -1,4 +1,4 @@
-"""``llmops sql``: read-only SQL over the whole workspace."""
+"""``llmops sql``: read-only SQL over the workspace."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def sql(
     limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 1000,
 ) -> None:
     """Run one SELECT over the workspace."""
-    from llmops_tui.datasets.console import run_query
+    from llmops_tui.datasets.sql_console import run_query
     from llmops_tui.datasets.store import DatasetStore
-    from llmops_tui.workspace.folding import fold
+    from llmops_tui.workspace.ingest import ingest
 
     session = session_of(context)
-    catalogue = session.catalogue
-    fold(catalogue, session.journal)
-    answer = run_query(DatasetStore(catalogue), query, limit)
+    catalog = session.catalog
+    ingest(catalog, session.event_log)
+    answer = run_query(DatasetStore(catalog), query, limit)
     if answer.more:
         session.say(f"the first {limit} rows are shown; --limit shows more")
     data = {"columns": answer.columns, "rows": answer.rows, "truncated": answer.more}

@@ -1,4 +1,4 @@
-"""``llmops traces``: every request, what was said of it, and datasets made of that."""
+"""``llmops traces``: requests, feedback on them, and datasets made from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Filter = Annotated[
 def _store(session: Session) -> Any:
     from llmops_tui.traces.store import TraceStore
 
-    return TraceStore(session.catalogue, session.journal)
+    return TraceStore(session.catalog, session.event_log)
 
 
 def _wanted(said: str) -> Any:
@@ -34,7 +34,7 @@ def list_traces(
     said: Filter = "",
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = LIMIT,
 ) -> None:
-    """List traces, the newest first."""
+    """List traces, newest first."""
     session = session_of(context)
     lines, total = _store(session).page(_wanted(said), limit)
 
@@ -60,7 +60,7 @@ def list_traces(
 
 @app.command()
 def show(context: typer.Context, trace: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
-    """Show one trace with everything that is known of it."""
+    """Show one trace with its messages, figures and feedback."""
     session = session_of(context)
     found = _store(session).get(trace)
 
@@ -95,7 +95,7 @@ def feedback(
     comment: Annotated[str | None, typer.Option(help="What you think.")] = None,
     verdict: Annotated[str | None, typer.Option(help="accepted or dismissed: takes it from the review queue.")] = None,
 ) -> None:
-    """Say something of an answer."""
+    """Give feedback on an answer."""
     from llmops_tui.traces.feedback import give
 
     session = session_of(context)
@@ -110,10 +110,10 @@ def to_dataset(
     shape: Annotated[str, typer.Option("--as", help="messages, or preference for pairs.")] = "messages",
     said: Filter = "",
     keep_personal: Annotated[
-        bool, typer.Option("--keep-personal", help="Leave personal data in; without it, it is taken out.")
+        bool, typer.Option("--keep-personal", help="Keep personal data; by default it is redacted.")
     ] = False,
 ) -> None:
-    """Make a dataset version of corrected and praised answers."""
+    """Make a dataset version from corrected and upvoted answers."""
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.traces.to_dataset import gather, make_version
 
@@ -122,7 +122,7 @@ def to_dataset(
     privacy = "keep" if keep_personal else "redact"
     store.page(_wanted(said), 1)
     gathered = gather(store, _wanted(said), shape, privacy)
-    version = make_version(DatasetStore(session.catalogue), name, gathered, shape, privacy)
+    version = make_version(DatasetStore(session.catalog), name, gathered, shape, privacy)
     data = {
         "dataset": version.dataset,
         "version": version.number,

@@ -1,4 +1,4 @@
-"""``llmops train``: plan, start, watch and steer fine-tuning runs, and take their results out."""
+"""``llmops train``: start, watch, stop, pause and resume fine-tuning runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import train_finish
+from llmops_tui.cli import train_export
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of, with_changes
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmops_tui.training.runs import RunState, RunStore
 
 app = typer.Typer(help="Fine-tuning.", no_args_is_help=True, rich_markup_mode=None)
-train_finish.add_to(app)
+train_export.add_to(app)
 
 _WATCH_SECONDS = 0.5
 
@@ -35,7 +35,7 @@ def new(
     changes: Changes = None,
     to: Annotated[Path | None, typer.Option(help="Write it to a file instead of keeping it.")] = None,
 ) -> None:
-    """Make a recipe from presets, and keep it as a version."""
+    """Make a recipe from presets and save it as a version."""
     from llmops_tui.training import presets
     from llmops_tui.training.recipe import check, from_text
 
@@ -58,7 +58,7 @@ def new(
 
 @app.command()
 def recipes(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """The kept recipes, newest first."""
+    """List the saved recipes, newest first."""
     session = session_of(context)
     found = store_of(session).recipes()
     data = [
@@ -74,7 +74,7 @@ def recipes(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] =
 
 @app.command()
 def recipe(context: typer.Context, name: RecipeName, changes: Changes = None) -> None:
-    """One recipe, as the file that would make it; also from an axolotl or LLaMA-Factory configuration."""
+    """Print a recipe as YAML; also converts an axolotl or LLaMA-Factory configuration."""
     session = session_of(context)
     found = recipe_of(session, name, changes)
     session.emit(found.model_dump(), lambda: found.to_yaml().rstrip())
@@ -82,7 +82,7 @@ def recipe(context: typer.Context, name: RecipeName, changes: Changes = None) ->
 
 @app.command()
 def fields(context: typer.Context) -> None:
-    """Every field of a recipe: what it does and what it is by default."""
+    """List the fields of a recipe with their description and default."""
     from llmops_tui.training.recipe import fields as all_fields
 
     session = session_of(context)
@@ -112,7 +112,7 @@ def start(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also where the preflight finds errors.")] = False,
 ) -> None:
-    """Start a run as a job of its own; it goes on when the terminal is closed. Errors of the preflight stop it."""
+    """Start a run as a job; it continues when the terminal is closed. Preflight errors stop it."""
     session = session_of(context)
     store = store_of(session)
     run = store.start(recipe_of(session, given, changes), beside=beside, make_room=make_room, force=force)
@@ -125,7 +125,7 @@ def start(
 
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
-    """All runs, newest first."""
+    """List runs, newest first."""
     session = session_of(context)
     store = store_of(session)
     runs = store.all()
@@ -151,7 +151,7 @@ def _figure(value: float | None) -> str:
 
 @app.command()
 def show(context: typer.Context, name: RunName) -> None:
-    """One run: where it is, what happened, and what it came to."""
+    """Show one run: its state, events and result."""
     from llmops_tui.training.history import read_history
 
     session = session_of(context)
@@ -179,7 +179,7 @@ def show(context: typer.Context, name: RunName) -> None:
 def compare(
     context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs, two or more.")]
 ) -> None:
-    """Runs side by side: what they came to, and the fields in which their recipes differ."""
+    """Compare runs side by side: results, and the recipe fields that differ."""
     from llmops_tui.training.recipe import fields as all_fields
     from llmops_tui.training.recipe import value_at
 
@@ -201,7 +201,7 @@ def compare(
 
 @app.command()
 def watch(context: typer.Context, name: RunName) -> None:
-    """Follow a run: a line a step, with --json one JSON object a record; ends with the run."""
+    """Follow a run: one line per step, or with --json one JSON object per record; ends with the run."""
     session = session_of(context)
     _follow(session, store_of(session), name)
 
@@ -264,7 +264,7 @@ def _end(session: Session, state: RunState) -> None:
         session.say(f"{state.run.name}: {state.state} {facts['cause']}".rstrip())
     if state.state not in {"done", "paused", "stopped"}:
         raise LlmopsError(
-            "run_failed", f"run {state.run.name} {state.state}: {facts['cause']}", "llmops train resume goes on."
+            "run_failed", f"run {state.run.name} {state.state}: {facts['cause']}", "llmops train resume continues it."
         )
 
 
@@ -274,19 +274,19 @@ def stop(
     name: RunName,
     after_save: Annotated[bool, typer.Option("--after-save", help="Once the next checkpoint is written.")] = False,
 ) -> None:
-    """Stop a run; resume goes on from its last checkpoint."""
+    """Stop a run; `train resume` continues from its last checkpoint."""
     _steered(context, store_of(session_of(context)).stop(name, after_save=after_save))
 
 
 @app.command()
 def pause(context: typer.Context, name: RunName) -> None:
-    """Have a run write a checkpoint now and leave the device to others."""
+    """Write a checkpoint now and release the device."""
     _steered(context, store_of(session_of(context)).pause(name))
 
 
 @app.command()
 def resume(context: typer.Context, name: RunName) -> None:
-    """Go on with a run from its last complete checkpoint."""
+    """Continue a run from its last complete checkpoint."""
     _steered(context, store_of(session_of(context)).resume(name))
 
 

@@ -1,4 +1,4 @@
-"""What the training commands share: how recipes, runs and changes are named."""
+"""Options shared by the training commands: names of recipes and runs, and changed fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmops trust``: let a workspace that came from elsewhere ask its remote models, use keys and run commands."""
+"""``llmops trust``: allow a workspace from elsewhere to use remote models, keys and commands."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def trust(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking; for scripts.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Trust the workspace no longer.")] = False,
 ) -> None:
-    """Show what the workspace would be allowed once it is trusted, and ask."""
-    from llmops_tui.keeping.trusting import consent, describe, look
+    """Show what trusting the workspace allows, and ask."""
+    from llmops_tui.maintenance.trust_review import consent, describe, inspect
     from llmops_tui.workspace.trust import withdraw as stop
 
     session = session_of(context)
@@ -29,7 +29,7 @@ def trust(
         stop(workspace)
         session.emit({"trusted": False}, lambda: f"{workspace.root} is not trusted any more")
         return
-    request = look(workspace)
+    request = inspect(workspace)
     if not request.is_new:
         session.emit(request.as_dict() | {"trusted": True}, lambda: "\n".join(map(safe_line, describe(request))))
         return
@@ -44,5 +44,5 @@ def trust(
             raise LlmopsError("interrupted", "nothing was changed", exit_code=ExitCode.INTERRUPTED)
     aside = consent(workspace, request)
     if aside is not None:
-        session.say(f"its servers' key may be known to others: put aside as {aside.name}, the next serve makes its own")
+        session.say(f"its servers' key may be known to others: renamed to {aside.name}; the next serve makes a new one")
     session.emit(request.as_dict() | {"trusted": True}, lambda: f"{workspace.root} is trusted now")

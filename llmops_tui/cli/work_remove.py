@@ -1,4 +1,4 @@
-"""``llmops train remove``, ``eval remove`` and ``job remove``: show what goes and what depends on it; do it when told so."""
+"""``llmops train remove``, ``eval remove`` and ``job remove``: show what is deleted and what depends on it, then delete."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 from llmops_tui.cli.output import Session, session_of
 
 if TYPE_CHECKING:
-    from llmops_tui.keeping.removal_of_records import RecordRemoval
-    from llmops_tui.keeping.removal_of_work import Work, WorkRemoval
+    from llmops_tui.maintenance.record_removal import RecordRemoval
+    from llmops_tui.maintenance.work_removal import Work, WorkRemoval
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")]
@@ -18,15 +18,15 @@ _Force = Annotated[bool, typer.Option("--force", help="Also where something depe
 
 
 def training(context: typer.Context, name: _Run, yes: _Yes = False, force: _Force = False) -> None:
-    """Delete a training run: its checkpoints, adapter folder and records. A model that was made of it stays."""
-    from llmops_tui.keeping.removal_of_work import Work
+    """Delete a training run: its checkpoints, adapter folder and records. Models made from it are kept."""
+    from llmops_tui.maintenance.work_removal import Work
 
     _remove(context, Work.TRAINING, name, yes=yes, force=force)
 
 
 def evaluation(context: typer.Context, name: _Run, yes: _Yes = False, force: _Force = False) -> None:
     """Delete an evaluation run: its results and figures."""
-    from llmops_tui.keeping.removal_of_work import Work
+    from llmops_tui.maintenance.work_removal import Work
 
     _remove(context, Work.EVALUATION, name, yes=yes, force=force)
 
@@ -38,19 +38,22 @@ def job(
     force: _Force = False,
 ) -> None:
     """Delete an ended job: its log, its folder, and the records of all that went on with it."""
-    from llmops_tui.keeping.removal_of_work import Work
+    from llmops_tui.maintenance.work_removal import Work
 
     _remove(context, Work.JOB, job_id, yes=yes, force=force)
 
 
 def _remove(context: typer.Context, kind: Work, name: str, *, yes: bool, force: bool) -> None:
-    from llmops_tui.keeping.removal_of_work import plan_work_removal, remove_work
+    from llmops_tui.maintenance.work_removal import Work, plan_work_removal, remove_work
 
     session = session_of(context)
     workspace = session.workspace
     found = remove_work(workspace, kind, name, force=force) if yes else plan_work_removal(workspace, kind, name)
 
     lines = [f"{'forgotten' if yes else 'would be forgotten'}: {each}" for each in found.jobs]
+    if kind == Work.EVALUATION:
+        erased = f"erased: {found.answers:,} kept answers" if yes else "would be erased: its kept answers"
+        lines.append(f"{erased} that no other run has; what judges said of them stays in answers.db")
     show_removal(session, found, [str(path) for path in found.paths], lines, done=yes)
 
 

@@ -1,1 +1,1 @@
-"""Datasets: formats, import, immutable versions, looking, checking, privacy, labelling, splitting, export."""
+"""Datasets: formats, import, immutable versions, views, checks, privacy, labelling, splits, export."""

@@ -1,4 +1,4 @@
-"""How far annotators agree beyond chance: Cohen's kappa of two, Krippendorff's alpha of any number with gaps."""
+"""Annotator agreement beyond chance: Cohen's kappa and Krippendorff's alpha with missing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two versions: rows added, removed, and changed, found by a key or by their order."""
+"""The difference of two versions: rows added, removed and changed, matched by key or position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 
 from llmops_tui.datasets.records import ROW, Row, whole_text
 from llmops_tui.datasets.reports import DiffRecord
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name
 
 _KEYS = ("id", "_id", "uuid", "key", "guid")

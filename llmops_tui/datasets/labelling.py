@@ -1,4 +1,4 @@
-"""Labelling: who said what of which row, in which order rows are shown, how far people agree, and the version it makes."""
+"""Labelling: annotations per row, the order of rows, annotator agreement, and the labelled version."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import Any, Literal
 
 from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
 from llmops_tui.datasets.operations.base import apply
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.reports import AgreementRecord
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.json_columns import kept
 
 TaskKind = Literal["classify", "review", "prefer"]
 # What each kind of task may say; a classification names its own.
@@ -84,8 +87,8 @@ class Labelling:
 
     def annotations(self) -> list[Annotation]:
         """All that was said by anybody, in the order of time."""
-        rows = self.store.catalogue.read(
-            lambda book: book.execute(
+        rows = self.store.catalog.read(
+            lambda connection: connection.execute(
                 "SELECT id, row, annotator, pass, value, made_at FROM annotations WHERE sha256 = ? AND task = ?"
                 " ORDER BY made_at, id",
                 [self.version.sha256, self.task.name],
@@ -119,7 +122,7 @@ class Labelling:
         """Whether the two answers of a row are shown the other way round, so that places do not decide."""
         return sha256_text(f"{self.version.sha256}:{row}") < "8"
 
-    def say(self, row: int, value: str, turn: int = 0, corrected: dict[str, Any] | None = None) -> Annotation:
+    def say(self, row: int, value: str, turn: int = 0, corrected: Row | None = None) -> Annotation:
         """Keep what this person says of a row.
 
         Raises:
@@ -133,8 +136,8 @@ class Labelling:
             raise InputRefusedError("no_correction", "a correction needs the corrected row")
         made = Annotation(new_id("ann"), row, self.annotator, turn, value, corrected, time.time())
         said = json.dumps({"value": value} | ({"corrected": corrected} if corrected is not None else {}))
-        self.store.catalogue.write(
-            lambda book: book.execute(
+        self.store.catalog.write(
+            lambda connection: connection.execute(
                 "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [made.id, self.version.sha256, self.task.name, row, self.annotator, turn, said, made.made_at],
             )
@@ -147,10 +150,12 @@ class Labelling:
         if not self._done:
             return None
         last = self._done.pop()
-        self.store.catalogue.write(lambda book: book.execute("DELETE FROM annotations WHERE id = ?", [last.id]))
+        self.store.catalog.write(
+            lambda connection: connection.execute("DELETE FROM annotations WHERE id = ?", [last.id])
+        )
         return last
 
-    def agreement(self) -> dict[str, Any]:
+    def agreement(self) -> AgreementRecord:
         """How far people agree, each with the number of rows it rests on."""
         everything = self.annotations()
         items: dict[int, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Overlap of a dataset with another, such as an evaluation set: the same, sharing long word sequences, or nearly the same."""
+"""Overlap of a dataset with another, such as an evaluation set: exact, n-gram and near-duplicate matches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, normal
 from llmops_tui.datasets.records import question_text
 from llmops_tui.datasets.reports import OverlapRecord
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 
 # The length that published decontamination uses (Brown et al., "Language Models are Few-Shot Learners", 2020, app. C).
 NGRAM_WORDS = 13

@@ -1,4 +1,4 @@
-"""The Parquet files of a dataset version: written a part at a time, made alike at the end, and hashed by content."""
+"""The Parquet files of a version: written in parts, unified at the end, and hashed by content."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ MAX_COLUMNS = 200
 GROUP_ROWS = 10_000
 _HASHED_ROWS = 50 * GROUP_ROWS
 _EXACT = 2**53
+Columns = dict[str, object]
+"""The columns of some rows by name, as arrays or lists of as many values each."""
 _COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
 
 
@@ -72,7 +74,7 @@ class PartWriter:
             self._pending.pop(0).result()
         self._pending.append(self._pool.submit(self._write, number, data, written))
 
-    def _columns(self, rows: list[Row]) -> tuple[Part, dict[str, Any]]:
+    def _columns(self, rows: list[Row]) -> tuple[Part, Columns]:
         names = dict.fromkeys(chain.from_iterable(rows))
         unfit = [name for name in names if name not in self._names and not self._take(name)]
         if unfit:
@@ -82,7 +84,7 @@ class PartWriter:
                     row[REST] = row.get(REST, {}) | rest
             names = dict.fromkeys(chain.from_iterable(rows))
         part = Part(len(rows), {})
-        data: dict[str, Any] = {ROW: np.arange(self.rows, self.rows + len(rows))}
+        data: Columns = {ROW: np.arange(self.rows, self.rows + len(rows))}
         for name in names:
             try:
                 # Most rows have all fields, and this is several times as fast.
@@ -110,7 +112,7 @@ class PartWriter:
             self._lower.add(name.lower())
         return fits
 
-    def _write(self, number: int, data: dict[str, Any], written: Callable[[int], None] | None) -> None:
+    def _write(self, number: int, data: Columns, written: Callable[[int], None] | None) -> None:
         import duckdb
 
         path = part_path(self.folder, number)

@@ -1,4 +1,4 @@
-"""Profile: what a dataset is made of, on a sample first with its uncertainty, then whole."""
+"""The profile of a dataset: on a sample first, with its uncertainty, then on all rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from llmops_tui.datasets.checks.sets import label_column
 from llmops_tui.datasets.near_duplicates import normal
-from llmops_tui.datasets.operations.selecting import shuffled
+from llmops_tui.datasets.operations.selection import shuffled
 from llmops_tui.datasets.profile_record import (
     ColumnStatistics,
     Duplicates,
@@ -28,8 +28,8 @@ from llmops_tui.datasets.profile_record import (
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Row, content_text, conversation, whole_text
 from llmops_tui.datasets.reports import Profiled
-from llmops_tui.datasets.store import DatasetVersion
 from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name
 
@@ -119,14 +119,14 @@ def profile(
     all rows (Wilson, "Probable Inference", JASA 22, 1927).
     """
     rows = _drawn(version, sample)
-    looked = len(rows)
+    inspected = len(rows)
     result: Profile = {
         "version": version.ref,
         "sha256": version.sha256,
         "format": version.kind,
         "rows": version.rows,
-        "looked_at": looked,
-        "sampled": looked < version.rows,
+        "looked_at": inspected,
+        "sampled": inspected < version.rows,
         "columns": column_statistics(version),
     }
     report(0.2, "columns counted")
@@ -347,13 +347,13 @@ def run_profile_job(context: Any, ref: str, model: str = "", max_length: int = 2
     """The job: the profile of all rows, kept beside the version."""
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.models.registry import ModelRegistry
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
 
-    catalogue = Catalogue(context.workspace)
-    store = DatasetStore(catalogue)
+    catalog = Catalog(context.workspace)
+    store = DatasetStore(catalog)
     version = store.get(ref)
     if model:
-        with ModelText(ModelRegistry(catalogue).get(model)) as text:
+        with ModelText(ModelRegistry(catalog).get(model)) as text:
             found = profile(version, text, sample=None, max_length=max_length, report=context.report)
     else:
         found = profile(version, None, sample=None, max_length=max_length, report=context.report)

@@ -1,4 +1,4 @@
-"""The profile of a version as it is kept and shown; it is kept whole, with what a newer version says beside.
+"""The record of a version's profile. Fields that a newer version added are preserved.
 
 Shares are from 0 to 1; an ``interval`` of a mean is the half width of its 95 % interval, that of a share its two ends.
 """

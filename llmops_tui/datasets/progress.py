@@ -1,4 +1,4 @@
-"""How far work over a dataset is: whom to tell, as a share from 0 to 1 and a message."""
+"""Progress of dataset work: a callback with a share from 0 to 1 and a message."""
 
 from __future__ import annotations
 

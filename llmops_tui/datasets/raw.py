@@ -1,4 +1,4 @@
-"""Any line of a file of any size at once: the file is mapped, its lines are found as they are asked for."""
+"""Random access to the lines of a file of any size: memory-mapped, with lines located on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row is: the kinds of datasets, the columns each has, and the texts and conversations inside a row.
+"""Rows: the kinds of datasets, the columns of each, and the texts and conversations in a row.
 
 A row is a dictionary of columns. A column has one of five types: ``text``, ``integer``, ``number``, ``boolean`` and
 ``json``, whose values are lists and objects, or of mixed types.
@@ -18,9 +18,11 @@ from llmops_tui.foreign_text import parse_json
 Kind = Literal["messages", "prompt-completion", "preference", "kto", "text", "tabular"]
 Type = Literal["text", "integer", "number", "boolean", "json"]
 Row = dict[str, Any]
+"""A row of a user's dataset by column; the columns are the user's, and a value may be any JSON."""
 # What orjson writes.
 DEPTH = 254
 Message = dict[str, Any]
+"""A turn of a conversation in a user's row: ``role`` and ``content`` where it is whole, and whatever else stands there."""
 
 # Hidden columns: the number of the row, and fields of rows with too many different names to be columns.
 ROW = "_row"

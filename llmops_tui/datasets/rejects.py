@@ -1,4 +1,4 @@
-"""The records that an import set apart: a Parquet file beside the version, which is read when somebody looks."""
+"""The records that an import rejected, stored as a Parquet file with the version."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.parts import sync_file
 from llmops_tui.datasets.sources.base import BATCH_BYTES, Reject
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.regular_files import kind_of_place
+from llmops_tui.workspace.catalog_file import connect_memory
 from llmops_tui.workspace.files import make_folder_within
-from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import quote_text
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def rejects_path(workspace: Workspace, version: DatasetVersion) -> Path:
-    """Where the records are that an import set apart."""
+    """Where the records are that an import rejected."""
     return workspace.datasets / "rejected" / f"{version.id}.parquet"
 
 
 def write_rejects(workspace: Workspace, version: DatasetVersion, lines: Path) -> None:
-    """Keep the records that were set apart, from lines of JSON with their bytes in base 64."""
+    """Keep the records that were rejected, from lines of JSON with their bytes in base 64."""
     path = rejects_path(workspace, version)
     make_folder_within(path.parent)
     fresh = path.with_suffix(".part")
@@ -45,7 +45,7 @@ def write_rejects(workspace: Workspace, version: DatasetVersion, lines: Path) ->
 
 
 def read_rejects(workspace: Workspace, version: DatasetVersion, limit: int = 1000) -> list[Reject]:
-    """The records that an import set apart, in the order of the files.
+    """The records that an import rejected, in the order of the files.
 
     Raises:
         LlmopsError: ``rejects_damaged``: they cannot be read, or are gone.
@@ -72,6 +72,6 @@ def read_rejects(workspace: Workspace, version: DatasetVersion, limit: int = 100
 def _rejects_damaged(path: Path, why: str) -> LlmopsError:
     return LlmopsError(
         "rejects_damaged",
-        f"the records that were set apart, {path}, cannot be read: {why}",
+        f"the records that were rejected, {path}, cannot be read: {why}",
         "Take the file from a backup: llmops restore.",
     )

@@ -1,11 +1,11 @@
-"""Records of datasets as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+"""Records of datasets in jobs, the catalog and ``--json``. Fields that a newer version added are preserved.
 
 Rows are counts, or numbers from 0 where they are named; shares are from 0 to 1, sizes in bytes, times in seconds since 1970.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 
 class ColumnRecord(TypedDict):
@@ -67,6 +67,15 @@ class ImportArguments(TypedDict):
     unit: str
 
 
+class ReadSettings(TypedDict):
+    """How the rows of files are read: which table or unit of a file, as which format, and which columns as which."""
+
+    table: str
+    unit: str
+    format: str
+    mapping: dict[str, str]
+
+
 class ExportedRecord(TypedDict):
     """A file that was written; ``differs`` says why importing it would give something else, where ``reads_back`` is false."""
 
@@ -77,6 +86,22 @@ class ExportedRecord(TypedDict):
     bytes: int
     reads_back: bool
     differs: str
+
+
+class SplitOptions(TypedDict, total=False):
+    """How rows are split: columns whose shares stay, or whose rows stay together, and whether near duplicates do."""
+
+    seed: int | None
+    stratify: str | None
+    group: str | None
+    near: bool | None
+
+
+class SplitParameters(SplitOptions, total=False):
+    """The parameters of one part of a split: the share of each part, and which one this is."""
+
+    parts: Required[dict[str, float]]
+    part: str
 
 
 class SplitRecord(TypedDict):
@@ -173,6 +198,29 @@ class DiffRecord(TypedDict):
     changed_rows: list[tuple[int, int]]
 
 
+class Kappa(TypedDict):
+    """Cohen's kappa of two people, none where it is not defined, and how many rows both said something of."""
+
+    kappa: float | None
+    rows: int
+
+
+class Steadiness(Kappa):
+    """How far somebody agrees with what they said the first time."""
+
+    agreed: int
+
+
+class AgreementRecord(TypedDict):
+    """How far people agree: of each how many rows they did, of all together, of two and two, and of each with oneself."""
+
+    annotators: dict[str, int]
+    krippendorff_alpha: float | None
+    rows_with_several: int
+    cohen_kappa: dict[str, Kappa]
+    with_oneself: dict[str, Steadiness]
+
+
 class ViewRecord(TypedDict):
     """A saved view: as :class:`llmops_tui.datasets.window.View`."""
 
@@ -182,7 +230,7 @@ class ViewRecord(TypedDict):
 
 
 class Proposed(TypedDict):
-    """What the rows of files look like, and why: as :class:`llmops_tui.datasets.formats.recognising.Proposal`."""
+    """What the rows of files look like, and why: as :class:`llmops_tui.datasets.formats.detection.Proposal`."""
 
     format: str
     share: float

@@ -1,4 +1,4 @@
-"""Full-text search over a version: an index in SQLite FTS5, made once for some content and kept beside it."""
+"""Full-text search over a version, with an SQLite FTS5 index built once per content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import Indexed
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import make_folder_within
 
@@ -86,8 +86,8 @@ def _quoted(path: Path) -> str:
 def run_index_job(context: object, ref: str) -> Indexed:
     """The job: make the full-text index of a version."""
     from llmops_tui.datasets.store import DatasetStore
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
 
-    store = DatasetStore(Catalogue(context.workspace))  # type: ignore[attr-defined]
+    store = DatasetStore(Catalog(context.workspace))  # type: ignore[attr-defined]
     index = SearchIndex(store.get(ref)).make(context.report)  # type: ignore[attr-defined]
     return {"version": ref, "bytes": index.path.stat().st_size}

@@ -1,4 +1,4 @@
-"""Datasets and their versions in the book, and the content-addressed folders that hold the rows."""
+"""Datasets and their versions in the catalog, with rows in content-addressed folders."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.datasets.parts import content_hash, read_rows, source_sql
-from llmops_tui.datasets.records import Column, Row
-from llmops_tui.datasets.reports import RecipeRecord, VersionRecord, ViewRecord
-from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.files import sha256_text, sync_folder
+from llmops_tui.datasets.parts import content_hash, source_sql
+from llmops_tui.datasets.records import Column
+from llmops_tui.datasets.reports import ViewRecord
+from llmops_tui.datasets.version import DatasetVersion, Recipe
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.json_columns import kept
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 from llmops_tui.workspace.marker import existing
@@ -33,116 +32,16 @@ _TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _COLUMNS = "id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe, note, size_bytes, created_at"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a version was made: an operation with its parameters, and the content it was applied to.
-
-    ``inputs`` are references such as ``triage@3`` with the SHA-256 of their content, or paths with that of the file.
-    """
-
-    operation: str
-    parameters: dict[str, Any]
-    inputs: tuple[tuple[str, str], ...]
-
-    def as_dict(self) -> RecipeRecord:
-        """The recipe as JSON."""
-        return {
-            "operation": self.operation,
-            "parameters": self.parameters,
-            "inputs": [{"ref": ref, "sha256": digest} for ref, digest in self.inputs],
-        }
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the recipe: of what is done and to what content, wherever that lay."""
-        facts = {"operation": self.operation, "parameters": self.parameters, "inputs": [d for _, d in self.inputs]}
-        return sha256_text(json.dumps(facts, sort_keys=True))
-
-
-@dataclass(frozen=True)
-class DatasetVersion:
-    """One version of a dataset; its rows never change."""
-
-    id: str
-    dataset: str
-    number: int
-    sha256: str
-    parent: int | None
-    kind: str
-    rows: int
-    rejected: int
-    columns: tuple[Column, ...]
-    recipe: Recipe
-    note: str
-    size_bytes: int
-    created_at: float
-    folder: Path
-    tags: tuple[str, ...] = ()
-
-    @property
-    def ref(self) -> str:
-        """How to name it: ``triage@7``."""
-        return f"{self.dataset}@{self.number}"
-
-    @cached_property
-    def files(self) -> list[Path]:
-        """Its Parquet files, in the order of the rows."""
-        # A pipe in the place of a file would be waited for.
-        found = sorted(path for path in self.folder.glob("part-*.parquet") if path.is_file())
-        if not found:
-            raise LlmopsError(
-                "dataset_missing", f"the files of {self.ref} are not in {self.folder}", "Restore a backup."
-            )
-        return found
-
-    @property
-    def source(self) -> str:
-        """A table function that reads its rows, in a connection that may read its files."""
-        return source_sql(self.files)
-
-    def read(self, where: str = "", batch: int = 2000, limit: int | None = None) -> Iterator[list[tuple[int, Row]]]:
-        """Its rows in their order, in batches, each with its number; ``where`` is SQL of our own."""
-        return read_rows(self.files, list(self.columns), where=where, batch=batch, limit=limit)
-
-    def rows_at(self, numbers: list[int]) -> list[Row]:
-        """Some rows by number, in the order asked for."""
-        if not numbers:
-            return []
-        wanted = ", ".join(str(int(n)) for n in numbers)
-        found = {n: row for batch in self.read(f"_row IN ({wanted})") for n, row in batch}
-        return [found[n] for n in numbers if n in found]
-
-    def as_dict(self) -> VersionRecord:
-        """The version as the command line's JSON shows it."""
-        return {
-            "dataset": self.dataset,
-            "version": self.number,
-            "id": self.id,
-            "sha256": self.sha256,
-            "parent": self.parent,
-            "format": self.kind,
-            "rows": self.rows,
-            "rejected": self.rejected,
-            "tags": list(self.tags),
-            "columns": [c.as_dict() for c in self.columns],
-            "recipe": self.recipe.as_dict(),
-            "note": self.note,
-            "size_bytes": self.size_bytes,
-            "created_at": self.created_at,
-            "folder": str(self.folder),
-        }
-
-
 class DatasetStore:
     """The datasets of one workspace."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
 
     @property
     def workspace(self) -> Workspace:
         """The workspace they are in."""
-        return self.catalogue.workspace
+        return self.catalog.workspace
 
     # ── finding ──
 
@@ -153,16 +52,16 @@ class DatasetStore:
     def logs(self) -> dict[str, list[DatasetVersion]]:
         """All versions of all datasets, newest first, by name."""
 
-        def work(book: duckdb.DuckDBPyConnection) -> dict[str, list[DatasetVersion]]:
-            tags = _tags(book)
-            rows = book.execute(f"SELECT {_COLUMNS} FROM dataset_versions ORDER BY dataset, number DESC").fetchall()
+        def work(db: duckdb.DuckDBPyConnection) -> dict[str, list[DatasetVersion]]:
+            tags = _tags(db)
+            rows = db.execute(f"SELECT {_COLUMNS} FROM dataset_versions ORDER BY dataset, number DESC").fetchall()
             found: dict[str, list[DatasetVersion]] = {}
             for row in rows:
                 version = self._version(row, tags)
                 found.setdefault(version.dataset, []).append(version)
             return found
 
-        return self.catalogue.read(work)
+        return self.catalog.read(work)
 
     def log(self, name: str) -> list[DatasetVersion]:
         """The versions of one dataset, newest first."""
@@ -249,24 +148,24 @@ class DatasetStore:
         return kept
 
     def _record(self, version: DatasetVersion, folder: Path | None = None) -> DatasetVersion:
-        """Put a version into the book, and the ``folder`` that was made for it in its place where there is none."""
+        """Put a version into the catalog, and the ``folder`` that was made for it in its place where there is none."""
 
-        def work(book: duckdb.DuckDBPyConnection) -> DatasetVersion:
-            # With the book open: whoever takes such a folder away asks then whether it is needed.
+        def work(db: duckdb.DuckDBPyConnection) -> DatasetVersion:
+            # With the catalog open: whoever takes such a folder away asks then whether it is needed.
             if not version.folder.is_dir() and folder is not None:
                 folder.rename(version.folder)
                 sync_folder(version.folder.parent)
-            book.execute("INSERT OR IGNORE INTO datasets VALUES (?, ?)", [version.dataset, version.created_at])
-            newest = book.execute(
+            db.execute("INSERT OR IGNORE INTO datasets VALUES (?, ?)", [version.dataset, version.created_at])
+            newest = db.execute(
                 f"SELECT {_COLUMNS} FROM dataset_versions WHERE dataset = ? ORDER BY number DESC LIMIT 1",
                 [version.dataset],
             ).fetchone()
             if newest is not None:
-                old = self._version(newest, _tags(book))
+                old = self._version(newest, _tags(db))
                 if (old.sha256, old.recipe.sha256) == (version.sha256, version.recipe.sha256):
                     return old
             number = (int(newest[2]) if newest is not None else 0) + 1
-            book.execute(
+            db.execute(
                 "INSERT INTO dataset_versions (id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe,"
                 " recipe_sha256, note, size_bytes, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -288,13 +187,13 @@ class DatasetStore:
             )
             inputs = [digest for _, digest in version.recipe.inputs]
             record_edges(
-                book, output=version.sha256, kind=version.recipe.operation, recipe=version.recipe.sha256, inputs=inputs
+                db, output=version.sha256, kind=version.recipe.operation, recipe=version.recipe.sha256, inputs=inputs
             )
-            row = book.execute(f"SELECT {_COLUMNS} FROM dataset_versions WHERE id = ?", [version.id]).fetchone()
+            row = db.execute(f"SELECT {_COLUMNS} FROM dataset_versions WHERE id = ?", [version.id]).fetchone()
             assert row is not None
             return self._version(row, {})
 
-        return self.catalogue.write(work)
+        return self.catalog.write(work)
 
     def restore(self, ref: str) -> DatasetVersion:
         """Make an old version's rows the newest version of its dataset again."""
@@ -323,8 +222,8 @@ class DatasetStore:
         if not _TAG.fullmatch(tag) or tag == "latest":
             raise InputRefusedError("bad_tag", f"{tag!r} cannot be a tag", "A letter, then letters, digits, . _ -")
         version = self.get(ref)
-        self.catalogue.write(
-            lambda book: book.execute(
+        self.catalog.write(
+            lambda db: db.execute(
                 "INSERT OR REPLACE INTO dataset_tags VALUES (?, ?, ?, ?)",
                 [version.dataset, tag, version.number, time.time()],
             )
@@ -333,16 +232,14 @@ class DatasetStore:
 
     def untag(self, name: str, tag: str) -> None:
         """Take a tag away."""
-        self.catalogue.write(
-            lambda book: book.execute("DELETE FROM dataset_tags WHERE dataset = ? AND tag = ?", [name, tag])
-        )
+        self.catalog.write(lambda db: db.execute("DELETE FROM dataset_tags WHERE dataset = ? AND tag = ?", [name, tag]))
 
     # ── what is kept beside versions ──
 
     def report(self, sha256: str, what: str) -> dict[str, Any] | None:
         """A report that was made of some content, such as its profile; none where it was not made yet."""
-        row = self.catalogue.read(
-            lambda book: book.execute(
+        row = self.catalog.read(
+            lambda db: db.execute(
                 "SELECT report FROM dataset_reports WHERE sha256 = ? AND what = ?", [sha256, what]
             ).fetchone()
         )
@@ -351,16 +248,16 @@ class DatasetStore:
     def keep_report(self, sha256: str, what: str, report: Mapping[str, object]) -> None:
         """Keep a report of some content; a newer one replaces it."""
         text = json.dumps(report)
-        self.catalogue.write(
-            lambda book: book.execute(
+        self.catalog.write(
+            lambda db: db.execute(
                 "INSERT OR REPLACE INTO dataset_reports VALUES (?, ?, ?, ?)", [sha256, what, text, time.time()]
             )
         )
 
     def views(self, name: str) -> dict[str, ViewRecord]:
         """The saved views of a dataset."""
-        rows = self.catalogue.read(
-            lambda book: book.execute(
+        rows = self.catalog.read(
+            lambda db: db.execute(
                 "SELECT name, view FROM dataset_views WHERE dataset = ? ORDER BY name", [name]
             ).fetchall()
         )
@@ -369,16 +266,16 @@ class DatasetStore:
     def save_view(self, name: str, view_name: str, view: ViewRecord) -> None:
         """Keep a view: its filter, sort and search."""
         text = json.dumps(view)
-        self.catalogue.write(
-            lambda book: book.execute(
+        self.catalog.write(
+            lambda db: db.execute(
                 "INSERT OR REPLACE INTO dataset_views VALUES (?, ?, ?, ?)", [name, view_name, text, time.time()]
             )
         )
 
     def mapping(self, columns: tuple[str, ...]) -> dict[str, str]:
         """The mapping that was used last for a table with these columns; empty where there is none."""
-        row = self.catalogue.read(
-            lambda book: book.execute(
+        row = self.catalog.read(
+            lambda db: db.execute(
                 "SELECT mapping FROM dataset_mappings WHERE columns = ?", [_signature(columns)]
             ).fetchone()
         )
@@ -386,8 +283,8 @@ class DatasetStore:
 
     def keep_mapping(self, columns: tuple[str, ...], mapping: dict[str, str]) -> None:
         """Remember a mapping for the next table with these columns."""
-        self.catalogue.write(
-            lambda book: book.execute(
+        self.catalog.write(
+            lambda db: db.execute(
                 "INSERT OR REPLACE INTO dataset_mappings VALUES (?, ?, ?)",
                 [_signature(columns), json.dumps(mapping), time.time()],
             )
@@ -435,9 +332,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def _tags(book: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], list[str]]:
+def _tags(db: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], list[str]]:
     found: dict[tuple[str, int], list[str]] = {}
-    for name, number, tag in book.execute("SELECT dataset, number, tag FROM dataset_tags ORDER BY tag").fetchall():
+    for name, number, tag in db.execute("SELECT dataset, number, tag FROM dataset_tags ORDER BY tag").fetchall():
         found.setdefault((name, int(number)), []).append(tag)
     return found
 

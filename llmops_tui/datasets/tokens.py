@@ -1,4 +1,4 @@
-"""What a training run would see of a row: the rendered template, its tokens, and which of them it learns from."""
+"""A row as a training run sees it: rendered template, tokens, and the tokens in the loss."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, read_
 from llmops_tui.datasets.records import Message, Row, as_messages
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server.conversation import ChatFormat as ServedFormat
-from llmops_tui.inference.templating import TemplateRenderer
-from llmops_tui.inference.tokenizing import Tokenizer
+from llmops_tui.inference.template_renderer import TemplateRenderer
+from llmops_tui.inference.tokenizer import Tokenizer
 from llmops_tui.models.registry import Model
 
 State = Literal["trained", "masked", "cut"]

@@ -1,4 +1,4 @@
-"""A window on a version: any rows at once, filtered, searched and sorted by a query, however many there are."""
+"""A window on a version: any rows, filtered, searched and sorted by a query, whatever their number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmops_tui.datasets.parts import typed_projection
 from llmops_tui.datasets.records import CONTENT_COLUMNS, ROW, Row, answer_text, input_text, load_json
 from llmops_tui.datasets.reports import ViewRecord
 from llmops_tui.datasets.search import SearchIndex
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import check_expression, limited, lock, open_sandbox, quote_name, quote_text
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.importing import import_now, preview, suggested_name
+from llmops_tui.datasets.import_job import import_now, preview, suggested_name
 from llmops_tui.datasets.records import answer_text, conversation, dump_json
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.metrics.base import Case
+from llmops_tui.evaluation.metrics.base import Case, MetricEntry
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.evaluation.variations import vary
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.workspace.files import sha256_text
 
 # What a case written in a suite may have besides its variables.
@@ -170,7 +172,7 @@ def _short(value: Any) -> str:
 
 
 def _case(
-    variables: dict[str, Any],
+    variables: Variables,
     messages: Any,
     expected: Any,
     context: str,
@@ -178,7 +180,7 @@ def _case(
     group: str,
     slices: dict[str, str],
     row: int | None,
-    metrics: tuple[dict[str, Any], ...],
+    metrics: tuple[MetricEntry, ...],
 ) -> Case:
     body = [variables, list(messages), expected, context, choices]
     key = sha256_text(json.dumps(body, sort_keys=True, default=str))[:32]

@@ -1,11 +1,11 @@
-"""Whether two runs may be compared: what must be the same, what may differ, and what is to be known all the same."""
+"""Whether two runs are comparable: what must be equal, what may differ, and what is reported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_tui.evaluation.store import EvalRun
+from llmops_tui.evaluation.run import EvalRun
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
 _AXES = {
@@ -13,7 +13,7 @@ _AXES = {
 }  # fmt: skip
 _MUST = {
     "engine": "the engine", "judges": "the judge or its prompt", "repeats": "the number of answers a case",
-    "response_format_sha256": "the schema that answers are held to", "raw": "whether a chat template is used",
+    "response_format_sha256": "the schema that answers must follow", "raw": "whether a chat template is used",
 }  # fmt: skip
 
 

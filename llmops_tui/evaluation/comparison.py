@@ -1,4 +1,4 @@
-"""Two runs on the same cases: whether they may be compared, how far they differ and how surely, and where."""
+"""The comparison of two runs on the same cases: difference, uncertainty, and the cases that changed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from llmops_tui.evaluation.comparability import Comparable, comparable
 from llmops_tui.evaluation.metrics.base import Metric
-from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
-from llmops_tui.evaluation.running.results import Result
-from llmops_tui.evaluation.running.summarising import case_scores
+from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.runner.summary import case_scores
 from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, Interval, bca_levels, clustered_sums
+from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import difference_interval, difference_intervals
-from llmops_tui.evaluation.statistics.numbering import numbered
-from llmops_tui.evaluation.statistics.testing import holm, mcnemar_exact, sign_flip, smallest_effect
-from llmops_tui.evaluation.store import EvalRun
+from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 
 FEW = 30
 _LEVEL = 0.95

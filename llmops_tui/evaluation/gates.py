@@ -1,15 +1,15 @@
-"""Gates: rules that a run must keep, on its figures and on their differences from a baseline, with their uncertainty."""
+"""Gates: rules on the metrics of a run and on differences from a baseline, with their uncertainty."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.comparison import Comparison, Difference, points
-from llmops_tui.evaluation.records import RulingRecord, RunSummary
+from llmops_tui.evaluation.records import RunSummary
 
 _METRIC = r"(?P<metric>[\w.+~-]+(?: [\w.+~-]+)*?)"
 _RELATIVE = re.compile(
@@ -21,6 +21,14 @@ _ABSOLUTE = re.compile(
     r"(?P<surely> surely)?$"
 )
 Outcome = Literal["pass", "fail", "unsure"]
+
+
+class RulingRecord(TypedDict):
+    """What a rule says of a run: ``pass``, ``fail`` or ``unsure``, and why."""
+
+    rule: str
+    outcome: str
+    why: str
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,18 @@
-"""The quantization ladder of one model: each type made, held against the largest on a text, and its size."""
+"""The quantization ladder of a model: each type compared with the largest on a text, with its size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.records import Ladder, Measured, Rung
+from llmops_tui.evaluation.records import Ladder, Measured, MeasuredLine, Rung
 from llmops_tui.inference.native_process import run_native
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.quantize import TYPES, quantize
 from llmops_tui.models.registry import Model, ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 
 ENTRY: JobEntry[Ladder] = JobEntry("llmops_tui.evaluation.ladder:run")
 STEPS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
@@ -40,7 +39,7 @@ def check_ladder(registry: ModelRegistry, name: str, kinds: list[str], file: Pat
 
 def run(context: JobContext, model: str, kinds: list[str], file: str) -> Ladder:
     """The job: quantize where a type is not there yet, and measure each against the model it was made of."""
-    registry = ModelRegistry(Catalogue(context.workspace))
+    registry = ModelRegistry(Catalog(context.workspace))
     reference = registry.get(model)
     steps: list[Rung] = [_step(reference, None)]
     for number, kind in enumerate(kinds):
@@ -63,7 +62,7 @@ def _step(model: Model, measured: Measured | None) -> Rung:
 def _measure(reference: Model, model: Model, file: Path, told: Callable[[float], None]) -> Measured:
     result: Measured = {}
 
-    def heard(message: dict[str, Any]) -> None:
+    def heard(message: MeasuredLine) -> None:
         result.update(message.get("result", {}))
         if "done" in message:
             told(message["done"] / max(1, message["of"]))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from llmops_tui.evaluation.records import Measured
-from llmops_tui.training.finish.gguf_worker import GgufModel
+from llmops_tui.training.export.gguf_worker import GgufModel
 
 
 def _log_softmax(logits: Any) -> Any:

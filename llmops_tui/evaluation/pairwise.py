@@ -1,30 +1,31 @@
-"""A judge decides between two answers, shown in both orders, so that its liking for a place is seen and cancelled."""
+"""Pairwise judging of two answers in both orders, which cancels position bias."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.comparing import results_of
 from llmops_tui.evaluation.comparison import Pair, pairs_of
-from llmops_tui.evaluation.metrics.asking import Asking, grade_masses
+from llmops_tui.evaluation.judges import PREFIX, Question, ask_judge
+from llmops_tui.evaluation.metrics.model_graded import Asking, grade_masses
 from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
-from llmops_tui.evaluation.running.asking import Asker
-from llmops_tui.evaluation.running.cache import AnswerCache
+from llmops_tui.evaluation.run_comparison import results_of
+from llmops_tui.evaluation.runner.cache import AnswerCache
+from llmops_tui.evaluation.runner.model_calls import Asker
+from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import mean_interval
-from llmops_tui.evaluation.statistics.numbering import numbered
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import Reply
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
@@ -85,15 +86,19 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
         return Decision(None, None)
     case = pair.candidate.case
     turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
-    given = {
-        "rubric": rubric,
-        "question": "\n".join(turns or map(str, case.variables.values())),
-        "expected": case.expected_text if case.expected is not None else "",
-    }
+    question = Question(
+        rubric,
+        "\n".join(turns or map(str, case.variables.values())),
+        case.expected_text if case.expected is not None else "",
+    )
     old, new = pair.baseline.answer.text, pair.candidate.answer.text
+    if model.startswith(PREFIX):
+        when_first = await asyncio.to_thread(ask_judge, model, question, new, old)
+        when_second = await asyncio.to_thread(ask_judge, model, question, old, new)
+        return Decision(when_first, None if when_second is None else 1 - when_second)
     found = []
     for first, second, wanted in ((new, old, "1"), (old, new, "2")):
-        text = await asking.render(TEMPLATE, {**given, "first": first, "second": second})
+        text = await asking.render(TEMPLATE, {**asdict(question), "first": first, "second": second})
         body: dict[str, Any] = {
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}],
             "temperature": 0.0,
@@ -102,7 +107,7 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
             "logprobs": True,
             "top_logprobs": 20,
         }
-        if asking.held_to_grammar(model):
+        if asking.supports_grammar(model):
             body["grammar"] = 'root ::= "1" | "2"'
         found.append(_share(await asking.reply(model, "/v1/chat/completions", body), wanted))
     return Decision(*found)

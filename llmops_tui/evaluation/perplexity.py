@@ -1,4 +1,4 @@
-"""Perplexity of a text: a window slides over all of it, and each token is predicted once."""
+"""Perplexity of a text with a sliding window that predicts each token once."""
 
 from __future__ import annotations
 

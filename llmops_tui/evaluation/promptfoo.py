@@ -7,13 +7,16 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.metrics.base import MetricEntry
 from llmops_tui.evaluation.suite import Suite, check_suite
-from llmops_tui.foreign_text import parse_json, parse_yaml, text_of
+from llmops_tui.foreign_text import JsonObject, parse_json, parse_yaml, text_of
+from llmops_tui.inference.engine_wire import SamplingRecord
+from llmops_tui.inference.template_renderer import Variables
 
 _KEYS = re.compile(r"^(?:providers|tests|defaultTest|scenarios)\s*:", re.MULTILINE)
 _RUN_CODE = {"javascript", "python", "ruby", "webhook"}
@@ -42,7 +45,7 @@ def read_promptfoo(path: Path) -> Suite:
         ) from error
 
 
-def _suite(path: Path, config: dict[str, Any]) -> Suite:
+def _suite(path: Path, config: JsonObject) -> Suite:
     prompts = [p for given in config.get("prompts") or [] for p in _prompt(given, path.parent)]
     if not prompts:
         raise InputRefusedError("bad_suite", f"{path} has no prompts that can be read here")
@@ -89,7 +92,7 @@ def _prompt(given: Any, folder: Path) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": text}]]
 
 
-def _tests(given: Any, folder: Path) -> list[dict[str, Any]]:
+def _tests(given: Any, folder: Path) -> list[JsonObject]:
     if isinstance(given, str) and given.startswith("file://"):
         path = folder / given.removeprefix("file://")
         text = text_of(path)
@@ -101,7 +104,7 @@ def _tests(given: Any, folder: Path) -> list[dict[str, Any]]:
     return given
 
 
-def _csv_test(row: dict[str, str]) -> dict[str, Any]:
+def _csv_test(row: dict[str, str]) -> JsonObject:
     expected = row.pop("__expected", None)
     if not expected:
         return {"vars": row}
@@ -110,7 +113,7 @@ def _csv_test(row: dict[str, str]) -> dict[str, Any]:
     return {"vars": row, "assert": [{"type": kind, "value": value} if known else {"type": "equals", "value": expected}]}
 
 
-def _filled(text: str, variables: dict[str, Any]) -> str:
+def _filled(text: str, variables: Variables) -> str:
     """Nunjucks' plain ``{{ name }}``; anything more is refused, since it would mean something else here."""
     if "{%" in text:
         raise InputRefusedError("bad_suite", "a prompt has template statements ({% … %})", "Write it as a prompt here.")
@@ -125,12 +128,12 @@ def _filled(text: str, variables: dict[str, Any]) -> str:
     return re.sub(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", put, text)
 
 
-def _resolved(given: dict[str, Any], templates: dict[str, Any]) -> dict[str, Any]:
+def _resolved(given: JsonObject, templates: JsonObject) -> JsonObject:
     reference = given.get("$ref")
     return dict(templates[reference.rpartition("/")[2]]) if reference else given
 
 
-def _assertion(given: dict[str, Any], number: int) -> list[dict[str, Any]]:
+def _assertion(given: JsonObject, number: int) -> list[MetricEntry]:
     """An assertion as metrics of ours.
 
     Raises:
@@ -151,7 +154,7 @@ def _assertion(given: dict[str, Any], number: int) -> list[dict[str, Any]]:
     return [made | ({"name": given["metric"]} if given.get("metric") else {})]
 
 
-def _text_metric(given: dict[str, Any], kind: str) -> dict[str, Any] | None:
+def _text_metric(given: JsonObject, kind: str) -> MetricEntry | None:
     """An assertion about the answer's text."""
     value = given.get("value")
     negated, bare = kind.startswith("not-"), kind.removeprefix("not-")
@@ -173,7 +176,7 @@ def _text_metric(given: dict[str, Any], kind: str) -> dict[str, Any] | None:
     return None
 
 
-def _other_metric(given: dict[str, Any], kind: str) -> dict[str, Any] | None:
+def _other_metric(given: JsonObject, kind: str) -> MetricEntry | None:
     """An assertion about structure, refusal, or by a judge."""
     value = given.get("value")
     if kind in {"is-json", "contains-json"}:
@@ -185,7 +188,7 @@ def _other_metric(given: dict[str, Any], kind: str) -> dict[str, Any] | None:
     return None
 
 
-def _numbered(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _numbered(checks: list[MetricEntry]) -> list[MetricEntry]:
     """Checks of one case need different names."""
     seen: dict[str, int] = {}
     found = []
@@ -196,9 +199,10 @@ def _numbered(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _parameters(providers: Any) -> dict[str, Any]:
+def _parameters(providers: Any) -> SamplingRecord:
     for provider in providers if isinstance(providers, list) else []:
         config = provider.get("config") if isinstance(provider, dict) else None
         if isinstance(config, dict):
-            return {k: config[k] for k in ("temperature", "max_tokens", "top_p", "seed") if k in config}
+            known = ("temperature", "max_tokens", "top_p", "seed")
+            return cast("SamplingRecord", {name: config[name] for name in known if name in config})
     return {}

@@ -1,4 +1,4 @@
-"""Records of evaluation as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+"""Records of evaluation in jobs, the catalog and ``--json``. Fields that a newer version added are preserved.
 
 Intervals are of 95 %, their ends none where they are not known; shares are from 0 to 1, times in seconds.
 """
@@ -6,6 +6,8 @@ Intervals are of 95 %, their ends none where they are not known; shares are from
 from __future__ import annotations
 
 from typing import Any, TypedDict
+
+from llmops_tui.inference.engine_wire import SamplingRecord
 
 # ``class`` is a word of Python's.
 ClassFigures = TypedDict("ClassFigures", {"class": str, "n": int, "precision": float, "recall": float, "f1": float})
@@ -169,7 +171,7 @@ class Manifest(TypedDict, total=False):
     size_bytes: int
     engine: str | None
     parallel: int
-    parameters: dict[str, Any]
+    parameters: SamplingRecord
     repeats: int
     response_format_sha256: str
     raw: bool
@@ -193,7 +195,7 @@ class AskedRecord(TypedDict):
 
     prompt: str
     model: str
-    parameters: dict[str, Any]
+    parameters: SamplingRecord
     parallel: int
 
 
@@ -232,7 +234,7 @@ class Evaluated(TypedDict):
 
 
 class Measured(TypedDict, total=False):
-    """A quantized model held against the one it was made of: perplexities, their paired ratio, KL in nats a token."""
+    """A quantized model compared with the one it was made of: perplexities, their paired ratio, KL in nats a token."""
 
     tokens: int
     reference_perplexity: float
@@ -251,8 +253,16 @@ class _Rung(TypedDict):
     size_bytes: int
 
 
+class MeasuredLine(TypedDict, total=False):
+    """A line of the process that measures: how many windows of how many are done, or what came of it."""
+
+    done: int
+    of: int
+    result: Measured
+
+
 class Rung(_Rung, Measured, total=False):
-    """A step of a quantization ladder; the first has no measurements, the others are held against it."""
+    """A step of a quantization ladder; the first has no measurements, the others are compared with it."""
 
 
 class _Ladder(TypedDict):
@@ -387,11 +397,3 @@ class ComparisonRecord(TypedDict):
     metrics: list[DifferenceRecord]
     slices: list[SliceRecord]
     regressed: list[Regressed]
-
-
-class RulingRecord(TypedDict):
-    """What a rule says of a run: ``pass``, ``fail`` or ``unsure``, and why."""
-
-    rule: str
-    outcome: str
-    why: str

@@ -1,25 +1,27 @@
-"""Results in the forms of other programs: lm-eval's JSON, CSV, Parquet, Markdown and JUnit."""
+"""Results in formats of other programs: lm-eval JSON, CSV, Parquet, Markdown and JUnit, and those of plugins."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.comparing import results_so_far
 from llmops_tui.evaluation.gates import Ruling
-from llmops_tui.evaluation.running.results import Result
-from llmops_tui.evaluation.store import EvalRun
+from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.run_comparison import results_so_far
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.plugins import Plugins, made_of, only_one
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.bulk import insert_rows
+from llmops_tui.workspace.catalog_file import connect_memory
 from llmops_tui.workspace.files import sha256_text, write_atomic
-from llmops_tui.workspace.opening import connect_memory
 from llmops_tui.workspace.sandbox import quote_name, quote_text
 
 FORMS = {
@@ -32,25 +34,65 @@ FORMS = {
 }
 
 
-def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> None:
-    """Write a finished run to a file; its suffix says how.
+class Report:
+    """A form of report that a package brings; its entry point names a subclass, and is what the form is called.
+
+    Attributes:
+        suffix: what files of this form end in, such as ``.html``.
+    """
+
+    suffix: ClassVar[str] = ""
+
+    def make(self, run: EvalRun, results: Sequence[Result]) -> str | bytes:
+        """The file of a finished run, whose ``summary`` has the figures; ``results`` are its answers with their scores."""
+        raise NotImplementedError
+
+
+def _accept(name: str, given: object) -> Report:
+    report = made_of(Report)(name, given)
+    if not re.fullmatch(r"\.[A-Za-z0-9]{1,20}", report.suffix):
+        raise ValueError(f"{report.suffix!r} is no suffix, such as .html")
+    if report.suffix in FORMS:
+        raise ValueError(f"files that end in {report.suffix} are written by what is built in")
+    return report
+
+
+PLUGINS: Plugins[Report] = Plugins("reports", _accept, FORMS.values)
+
+
+def _find_form(suffix: str) -> str:
+    """What files with a suffix are; empty where nothing writes such files."""
+    theirs = [name for name, report in PLUGINS.all().items() if report.suffix == suffix] if suffix not in FORMS else []
+    return FORMS.get(suffix) or only_one(theirs, f"files that end in {suffix}") or ""
+
+
+def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> str:
+    """Write a finished run to a file; its suffix says how. Returns the form.
 
     Raises:
-        InputRefusedError: the run is not finished, or the suffix is none of ours.
+        InputRefusedError: the run is not finished, or nothing writes files with this suffix.
+        LlmopsError: ``plugin_failed``: a package's form could not be made.
     """
     if run.summary is None:
+        raise InputRefusedError("run_unfinished", f"run {run.name} is not finished", "llmops eval resume continues it.")
+    form = _find_form(target.suffix)
+    if not form:
+        known = [*FORMS, *(report.suffix for report in PLUGINS.all().values())]
+        broken = "".join(f" {plugin.told}." for plugin in PLUGINS.listed() if plugin.problem)
         raise InputRefusedError(
-            "run_unfinished", f"run {run.name} is not finished", "llmops eval resume goes on with it."
-        )
-    form = FORMS.get(target.suffix)
-    if form is None:
-        raise InputRefusedError(
-            "bad_suffix", f"{target.name}: the suffix says the form", f"Take one of {', '.join(FORMS)}."
+            "bad_suffix", f"{target.name}: the suffix says the form", f"Take one of {', '.join(known)}.{broken}"
         )
     results = results_so_far(run)
     if form == "Parquet":
         _parquet(run, results, target)
-        return
+        return form
+    if (report := PLUGINS.get(form) if target.suffix not in FORMS else None) is not None:
+        with PLUGINS.at_work(form):
+            made = report.make(run, results)
+            if not isinstance(made, (str, bytes)):
+                raise TypeError(f"it made a {type(made).__name__}, not text or bytes")
+        write_atomic(target, made)
+        return form
     writers = {
         "lm-eval": lambda: json.dumps(_lm_eval(run), indent=2),
         "CSV": lambda: _csv(run, results),
@@ -59,6 +101,7 @@ def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> Non
         "samples": lambda: _samples(run, results),
     }
     write_atomic(target, writers[form]())
+    return form
 
 
 def _lm_eval(run: EvalRun) -> dict[str, Any]:

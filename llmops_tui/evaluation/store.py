@@ -1,152 +1,36 @@
-"""The suites and runs of a workspace: suites by version, runs with what they asked, how, and what came of it."""
+"""The suites and runs of a workspace: suites by version, runs with their arguments and results."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
-from llmops_tui.evaluation.metrics.asking import AskingMetric
-from llmops_tui.evaluation.records import AskedRecord, Evaluated, Manifest, RunRecord, RunSummary, SuiteRecord
+from llmops_tui.evaluation.kept_summary import whole
+from llmops_tui.evaluation.metrics.model_graded import AskingMetric
+from llmops_tui.evaluation.records import Evaluated, Manifest, RunSummary
+from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
-from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
+from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.kept_json import kept, made_of
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.json_columns import kept, made_of
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
     import duckdb
 
-ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.running.job:run")
-RESULTS = "results.jsonl"
+ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.runner.job:run")
 _COLUMNS = "name, suite, suite_number, job, asked, manifest, summary, results_sha256, created_at, finished_at"
-
-
-@dataclass(frozen=True)
-class SuiteVersion:
-    """A suite as it was kept."""
-
-    suite: Suite
-    number: int
-    note: str
-    created_at: float
-
-    @property
-    def ref(self) -> str:
-        """How to name it: ``triage@2``."""
-        return f"{self.suite.name}@{self.number}"
-
-    def as_dict(self) -> SuiteRecord:
-        """The version as the command line's JSON shows it."""
-        return {
-            "suite": self.suite.name,
-            "version": self.number,
-            "sha256": self.suite.sha256,
-            "note": self.note,
-            "created_at": self.created_at,
-            "body": self.suite.model_dump(),
-        }
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One column of a suite's matrix: which prompt, which model, and how it is sampled."""
-
-    prompt: str
-    model: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-    parallel: int = 0
-
-    def as_dict(self) -> AskedRecord:
-        """For JSON."""
-        return {"prompt": self.prompt, "model": self.model, "parameters": self.parameters, "parallel": self.parallel}
-
-
-@dataclass(frozen=True)
-class EvalRun:
-    """One run: a suite version, asked of one column. ``summary`` is none until it has ended well."""
-
-    name: str
-    suite: str
-    suite_number: int
-    job: str
-    asked: Asked
-    manifest: Manifest
-    summary: RunSummary | None
-    results_sha256: str
-    created_at: float
-    finished_at: float | None
-    folder: Path
-
-    @property
-    def suite_ref(self) -> str:
-        """The suite's version."""
-        return f"{self.suite}@{self.suite_number}"
-
-    @property
-    def results(self) -> Path:
-        """The file with a line for each answer."""
-        return self.folder / RESULTS
-
-    @property
-    def column(self) -> str:
-        """What was asked, in short: model and prompt."""
-        return self.asked.model + (f" · {self.asked.prompt}" if self.asked.prompt else "")
-
-
-@dataclass(frozen=True)
-class EvalState:
-    """Where a run is: its newest job, and a word for it. One that never got a job is starting, or lost."""
-
-    run: EvalRun
-    job: Job | None
-    state: str
-
-    @property
-    def cause(self) -> str:
-        """Why it ended as it did, where that is not as it should."""
-        if self.job is not None:
-            return self.job.cause
-        return NEVER_BEGAN if self.state == "lost" else ""
-
-    @property
-    def told(self) -> str:
-        """Why it ended, or what it does."""
-        return self.cause or (self.job.message if self.job is not None else "")
-
-    def as_dict(self) -> RunRecord:
-        """The run as the command line's JSON shows it."""
-        run, summary = self.run, self.run.summary or {}
-        return {
-            "run": run.name,
-            "state": self.state,
-            "suite": run.suite_ref,
-            **run.asked.as_dict(),
-            "job": self.job.id if self.job else None,
-            "cause": self.cause,
-            "message": self.job.message if self.job else "",
-            "cases": summary.get("cases"),
-            "metrics": summary.get("metrics", {}),
-            "errors": summary.get("errors"),
-            "cached": summary.get("cached"),
-            "costs": summary.get("costs"),
-            "variations": summary.get("variations", []),
-            "manifest": run.manifest,
-            "created_at": run.created_at,
-            "finished_at": run.finished_at,
-            "folder": str(run.folder),
-        }
 
 
 class EvaluationStore:
@@ -154,11 +38,11 @@ class EvaluationStore:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.catalogue = Catalogue(workspace)
-        self.datasets = DatasetStore(self.catalogue)
-        self.prompts = PromptStore(self.catalogue)
-        self.registry = ModelRegistry(self.catalogue)
-        self.jobs = JobStore(Journal(workspace))
+        self.catalog = Catalog(workspace)
+        self.datasets = DatasetStore(self.catalog)
+        self.prompts = PromptStore(self.catalog)
+        self.registry = ModelRegistry(self.catalog)
+        self.jobs = JobStore(EventLog(workspace))
 
     # ── suites ──
 
@@ -175,11 +59,13 @@ class EvaluationStore:
             )
         suite = with_dataset(suite, self.datasets)
 
-        def work(book: duckdb.DuckDBPyConnection) -> None:
-            rows = book.execute("SELECT number, sha256 FROM evaluation_suites WHERE name = ?", [suite.name]).fetchall()
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            rows = connection.execute(
+                "SELECT number, sha256 FROM evaluation_suites WHERE name = ?", [suite.name]
+            ).fetchall()
             if any(digest == suite.sha256 for _, digest in rows):
                 return
-            book.execute(
+            connection.execute(
                 "INSERT INTO evaluation_suites VALUES (?, ?, ?, ?, ?, ?)",
                 [
                     suite.name,
@@ -191,10 +77,10 @@ class EvaluationStore:
                 ],
             )
 
-        self.catalogue.write(work)
+        self.catalog.write(work)
         return next(v for v in self.suites() if v.suite.name == suite.name and v.suite.sha256 == suite.sha256)
 
-    def add_case(self, name: str, prompt: str, variables: dict[str, Any], expected: str) -> SuiteVersion:
+    def add_case(self, name: str, prompt: str, variables: Variables, expected: str) -> SuiteVersion:
         """Add a case to a suite whose cases are written in it; a suite that is not there yet is made with the prompt.
 
         Raises:
@@ -213,8 +99,8 @@ class EvaluationStore:
 
     def suites(self) -> list[SuiteVersion]:
         """All versions, the newest first."""
-        rows = self.catalogue.read(
-            lambda book: book.execute(
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
                 "SELECT name, number, body, note, created_at FROM evaluation_suites ORDER BY created_at DESC, number DESC"
             ).fetchall()
         )
@@ -260,10 +146,10 @@ class EvaluationStore:
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
 
-            def note(book: duckdb.DuckDBPyConnection) -> list[str]:
-                names = _next_names(book, version.suite.name, len(columns))
+            def note(connection: duckdb.DuckDBPyConnection) -> list[str]:
+                names = _next_names(connection, version.suite.name, len(columns))
                 for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
-                    book.execute(
+                    connection.execute(
                         f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, ?, NULL)",
                         [
                             name,
@@ -277,7 +163,7 @@ class EvaluationStore:
                 return names
 
             # The runs know their job before there is one: whoever dies from here on, they find each other.
-            names = self.catalogue.write(note)
+            names = self.catalog.write(note)
             _launch(launcher, version.ref, names, place)
         return [self.get(name) for name in names]
 
@@ -297,8 +183,8 @@ class EvaluationStore:
         return found[0]
 
     def _select(self, condition: str, values: list[Any]) -> list[EvalRun]:
-        rows = self.catalogue.read(
-            lambda book: book.execute(
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
                 f"SELECT {_COLUMNS} FROM evaluation_runs WHERE {condition} ORDER BY created_at DESC", values
             ).fetchall()
         )
@@ -344,8 +230,10 @@ class EvaluationStore:
             if place.id != state.run.job:
                 # Earlier versions noted the job after it was started, and may not have come to that.
                 names = [name]
-                self.catalogue.write(
-                    lambda book: book.execute("UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name])
+                self.catalog.write(
+                    lambda connection: connection.execute(
+                        "UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name]
+                    )
                 )
             _launch(launcher, state.run.suite_ref, names, place)
         return self.state(self.get(name))
@@ -355,15 +243,17 @@ class EvaluationStore:
         inputs = [manifest.get("model_sha256"), manifest.get("adapter_sha256"), manifest.get("dataset_sha256")]
         inputs += manifest.get("prompt_sha256") or []
 
-        def work(book: duckdb.DuckDBPyConnection) -> None:
-            book.execute(
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            connection.execute(
                 "UPDATE evaluation_runs SET manifest = ?, summary = ?, results_sha256 = ?, finished_at = ? WHERE name = ?",
                 [json.dumps(manifest), json.dumps(summary), results_sha256, time.time(), name],
             )
             recipe = str(manifest.get("suite_sha256") or "")
-            record_edges(book, output=results_sha256, kind="evaluation", recipe=recipe, inputs=filter(None, inputs))
+            record_edges(
+                connection, output=results_sha256, kind="evaluation", recipe=recipe, inputs=filter(None, inputs)
+            )
 
-        self.catalogue.write(work)
+        self.catalog.write(work)
 
     def _run(self, row: tuple[Any, ...]) -> EvalRun:
         name, suite, number, job, asked, manifest, summary, digest, created, finished = row
@@ -376,7 +266,7 @@ class EvaluationStore:
             job,
             Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
             sources,
-            kept("evaluation_runs", "summary", name, summary),
+            whole(kept("evaluation_runs", "summary", name, summary)),
             digest or "",
             created,
             finished,
@@ -388,8 +278,8 @@ def _suite(name: str, number: int, body: str) -> Suite:
     return made_of("evaluation_suites", "body", f"{name}@{number}", body, lambda value: check_suite(value, name))
 
 
-def _next_names(book: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:
-    known = {row[0] for row in book.execute("SELECT name FROM evaluation_runs").fetchall()}
+def _next_names(connection: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:
+    known = {row[0] for row in connection.execute("SELECT name FROM evaluation_runs").fetchall()}
     found: list[str] = []
     number = 1
     while len(found) < count:

@@ -1,11 +1,11 @@
-"""An evaluation suite: what is asked, of what, and how the answers are measured; a YAML file, kept by version."""
+"""An evaluation suite: inputs, models and metrics; a versioned YAML file."""
 
 from __future__ import annotations
 
 import json
 import re
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pydantic
 import yaml
@@ -16,6 +16,7 @@ from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.paths import check_path
 from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_text
 
@@ -88,7 +89,7 @@ class Suite(_Part):
     raw: Annotated[bool, Field(description="Ask for the continuation of the text, without a chat template.")] = False
     models: Annotated[list[str], Field(description="Models by name, MODEL+ADAPTER with an adapter.")] = []
     parameters: Annotated[dict[str, Any] | list[dict[str, Any]], Field(description="Sampling; a list tries each.")] = {}
-    response_format: Annotated[dict[str, Any] | None, Field(description="A schema that answers are held to.")] = None
+    response_format: Annotated[dict[str, Any] | None, Field(description="A schema that answers must follow.")] = None
     repeats: Annotated[int, Field(ge=1, le=1000, description="Answers a case, each with its own seed.")] = 1
     vary: list[Variation] = []
     metrics: list[dict[str, Any] | str] = []
@@ -120,9 +121,10 @@ class Suite(_Part):
         """Its metrics."""
         return [make_metric(entry, f"metrics[{i}]") for i, entry in enumerate(self.metrics)]
 
-    def parameter_sets(self) -> list[dict[str, Any]]:
+    def parameter_sets(self) -> list[SamplingRecord]:
         """The sampling parameters to try; one set at least."""
-        return self.parameters if isinstance(self.parameters, list) else [self.parameters]
+        given = self.parameters if isinstance(self.parameters, list) else [self.parameters]
+        return cast("list[SamplingRecord]", given)
 
     def prompts(self) -> list[str]:
         """The prompts to try; one empty one where rows are asked as they are, or by a chain."""

@@ -1,4 +1,4 @@
-"""Cases in another form, to see whether the answer holds: typos, case, blanks, order, swapped groups, other wordings."""
+"""Variations of cases for robustness: typos, case, whitespace, order, swapped groups, paraphrases."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What this machine has and how busy it is: GPUs, memory, processor, disks, processes."""
+"""Hardware of this machine and its load: GPUs, memory, CPU, disks, processes."""

@@ -1,4 +1,4 @@
-"""AMD GPUs through AMD's own library, where it is installed with the driver; nothing where it is not."""
+"""AMD GPUs through AMD's library, where it is installed with the driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AmdSource:
         self._known: list[Gpu] = []
         self._view = _NONE
 
-    def look(self, *, processes: bool = False) -> GpuView:
+    def inspect(self, *, processes: bool = False) -> GpuView:
         """All GPUs now; none where there is no library."""
         if self._missing:
             return _NONE
@@ -42,7 +42,7 @@ class AmdSource:
         self._place(gpus)
         return GpuView(tuple(self._known))
 
-    def look_slowly(self) -> None:
+    def inspect_slowly(self) -> None:
         """Nothing here is slow."""
 
     def close(self) -> None:

@@ -11,14 +11,14 @@ from llmops_tui.hardware.nvidia import NvidiaSource
 
 
 class GpuSampler:
-    """The GPUs of this machine, whoever made them. ``look_slowly`` may be called from another thread."""
+    """The GPUs of this machine, whoever made them. ``inspect_slowly`` may be called from another thread."""
 
     def __init__(self, sources: list[GpuSource] | None = None) -> None:
         self._sources: list[GpuSource] = [NvidiaSource(), AmdSource()] if sources is None else sources
 
-    def look(self, *, processes: bool = False) -> GpuView:
+    def inspect(self, *, processes: bool = False) -> GpuView:
         """All GPUs now, numbered through. Trouble of one vendor does not hide the GPUs of the other."""
-        views = [source.look(processes=processes) for source in self._sources]
+        views = [source.inspect(processes=processes) for source in self._sources]
         gpus = tuple(gpu for view in views for gpu in view.gpus)
         gpus = tuple(gpu if gpu.index == n else replace(gpu, index=n) for n, gpu in enumerate(gpus))
         trouble = next((v for v in views if v.state not in {"ok", "none"}), None)
@@ -26,10 +26,10 @@ class GpuSampler:
             return replace(trouble, gpus=gpus)
         return GpuView(gpus) if gpus else views[0]
 
-    def look_slowly(self) -> None:
+    def inspect_slowly(self) -> None:
         """Ask for PCIe traffic, memory errors and critical errors."""
         for source in self._sources:
-            source.look_slowly()
+            source.inspect_slowly()
 
     def close(self) -> None:
         """Let go of the libraries."""

@@ -1,4 +1,4 @@
-"""What the sources of GPUs, one a vendor's library, have in common: what each does, when it tries again, what is believed."""
+"""The interface of GPU sources, one per vendor library, with retries."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 class GpuSource(Protocol):
     """A vendor's library: NVIDIA's or AMD's."""
 
-    def look(self, *, processes: bool) -> GpuView:
+    def inspect(self, *, processes: bool) -> GpuView:
         """All GPUs now; never raises."""
 
-    def look_slowly(self) -> None:
+    def inspect_slowly(self) -> None:
         """Ask for what blocks or seldom changes; the next looks carry it."""
 
     def close(self) -> None:

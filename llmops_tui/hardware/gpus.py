@@ -1,4 +1,4 @@
-"""GPUs at one moment: load, memory, power, heat, clocks, links and faults. What a driver does not tell is None, never 0."""
+"""GPU readings: load, memory, power, temperature, clocks, links and errors. A value the driver lacks is None, never 0."""
 
 from __future__ import annotations
 

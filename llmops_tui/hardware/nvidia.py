@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML: each of its errors becomes a state with a cause and a remedy, and is tried again."""
+"""NVIDIA GPUs through NVML: each error becomes a state with cause and remedy, and is retried."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from llmops_tui.hardware.gpu_source import Retry, ask, believed
 from llmops_tui.hardware.gpus import Gpu, GpuLink, GpuProcess, GpuView
-from llmops_tui.hardware.nvidia_cards import Card, find_cards, instances_of, kind_of, memory_of, trouble_of
+from llmops_tui.hardware.nvidia_cards import Card, error_of, find_cards, instances_of, kind_of, memory_of
 from llmops_tui.hardware.nvidia_events import XidEvents
 
 # A single value that is not supported is missing; these say that the whole GPU, or the driver, is in trouble.
@@ -43,7 +43,7 @@ class NvidiaSource:
         self._xids = XidEvents()
         self._lock = threading.Lock()
 
-    def look(self, *, processes: bool = False) -> GpuView:
+    def inspect(self, *, processes: bool = False) -> GpuView:
         """All GPUs now, or the trouble; asks the driver again only when the wait after a failure is over."""
         with self._lock:
             if not self._ready and self._retry.waits:
@@ -65,7 +65,7 @@ class NvidiaSource:
             self._retry.worked()
             return GpuView(gpus) if gpus else GpuView(state="none", cause="No NVIDIA GPU was found")
 
-    def look_slowly(self) -> None:
+    def inspect_slowly(self) -> None:
         """PCIe traffic (each question blocks for 20 ms), memory errors, critical errors."""
         nvml, cards = self._nvml, list(self._cards)
         if not self._ready:
@@ -123,7 +123,7 @@ class NvidiaSource:
 
     def _failed(self, error: Exception) -> GpuView:
         self._shut()
-        state, cause, remedy = trouble_of(error)
+        state, cause, remedy = error_of(error)
         if isinstance(error, ImportError):
             state, cause, remedy = "none", "nvidia-ml-py is not installed", "pip install nvidia-ml-py"
         # GPUs that were there before are not nothing now.
@@ -147,7 +147,7 @@ class NvidiaSource:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         except Exception as error:  # noqa: BLE001  what kind it is decides below
             if kind_of(error) in _FATAL:
-                state, _, remedy = trouble_of(error)
+                state, _, remedy = error_of(error)
                 return replace(card.silent(index), trouble=state, remedy=remedy, link=link)
             memory = None
         used, total = memory_of(memory)

@@ -1,4 +1,4 @@
-"""Which NVIDIA GPUs there are: each found by itself, known by its UUID, and never moved by another that is lost."""
+"""The NVIDIA GPUs of the machine, identified by UUID, so that a lost one moves no other."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def kind_of(error: Exception) -> str:
     return type(error).__name__.removeprefix("NVMLError_")
 
 
-def trouble_of(error: Exception) -> tuple[str, str, str]:
+def error_of(error: Exception) -> tuple[str, str, str]:
     """State, cause and remedy of an error."""
     return STATES.get(kind_of(error), ("trouble", f"NVML failed: {error}", "It is asked again."))
 
@@ -87,7 +87,7 @@ def find_cards(nvml: Any, before: Sequence[Card]) -> list[Card]:
             if kind_of(error) in _OF_ALL:
                 raise
             first = first or error
-            state, _, remedy = trouble_of(error)
+            state, _, remedy = error_of(error)
             found.append(Card(number, trouble=state, remedy=remedy, foreign=kind_of(error) in _NOT_OURS))
         else:
             name, uuid = _text(ask(nvml.nvmlDeviceGetName, handle)), _text(ask(nvml.nvmlDeviceGetUUID, handle))

@@ -1,4 +1,4 @@
-"""Critical errors (Xids) as NVML tells them: read from a set of events until it is empty, and counted by GPU."""
+"""Critical errors (Xids) from NVML's event set, counted by GPU."""
 
 from __future__ import annotations
 

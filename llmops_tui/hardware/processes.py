@@ -1,4 +1,4 @@
-"""The processes of this machine: what each takes of processor, memory and GPUs, and whose it is."""
+"""The processes of this machine: CPU, memory and GPU use, and their owner."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ class ProcessSampler:
         self._due = 0.0
         self._found: tuple[ProcessLoad, ...] = ()
 
-    def look(self, gpus: Iterable[Gpu], ours: dict[int, Ours]) -> tuple[ProcessLoad, ...]:
+    def inspect(self, gpus: Iterable[Gpu], ours: dict[int, Ours]) -> tuple[ProcessLoad, ...]:
         """The processes, those of ours named with all that descend from them; the same again until a look is due."""
         now = time.monotonic()
         if now < self._due:
             return self._found
-        self._found = tuple(self._look(list(gpus), ours))
+        self._found = tuple(self._inspect(list(gpus), ours))
         spent = time.monotonic() - now
         self._due = now + max(_LEAST_SECONDS, spent / _SHARE_OF_A_CORE)
         return self._found
 
-    def _look(self, gpus: list[Gpu], ours: dict[int, Ours]) -> list[ProcessLoad]:
+    def _inspect(self, gpus: list[Gpu], ours: dict[int, Ours]) -> list[ProcessLoad]:
         memory: dict[int, int] = {}
         shares: dict[int, float] = {}
         on_gpu = set()

@@ -1,4 +1,4 @@
-"""Which key may be sent to which host: said once by the user, and kept with the user's own files.
+"""Which API key may be sent to which host, as the user approved it.
 
 A workspace names the variable a key is in and the address it goes to. Whoever made the workspace chose both; so each
 pair is approved here, when a model is added or a workspace is trusted.
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmops_tui.user_files import approved_keys_path
-from llmops_tui.workspace.own_file import change_own, read_own
+from llmops_tui.workspace.consent_file import change_own, read_own
 
 _NONE: dict[str, list[str]] = {}
 

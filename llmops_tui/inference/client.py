@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from llmops_tui.bounded_http import SHORT, lines, read_whole
 from llmops_tui.errors import LlmopsError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.endpoints import Endpoint
+from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import Reply, Timings
@@ -65,9 +66,9 @@ class ModelClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> Health:
         """The server's facts: status, context, engine."""
-        return dict((await self._http.get("/health")).json())
+        return cast("Health", dict((await self._http.get("/health")).json()))
 
     async def stream_chat(
         self,
@@ -134,7 +135,7 @@ class ModelClient:
             LlmopsError: ``not_offered`` where a remote endpoint counts no tokens.
         """
         if self._remote is not None:
-            raise LlmopsError("not_offered", f"the endpoint of {self.model!r} does not tell tokens apart")
+            raise LlmopsError("not_offered", f"the endpoint of {self.model!r} returns no separate tokens")
         return await self._post("/tokenize", {"content": content, "messages": messages})
 
     async def _post(self, path: str, body: Mapping[str, object]) -> Reply:
@@ -164,7 +165,7 @@ class ModelClient:
 
     def _odd(self, error: Exception) -> LlmopsError:
         told = f"{self._who} did not answer as OpenAI's API does: {type(error).__name__}"
-        return LlmopsError("not_openai_compatible", told, "Is it the server that was meant?")
+        return LlmopsError("not_openai_compatible", told, "Is it the intended server?")
 
     async def _stream(
         self,
@@ -217,7 +218,7 @@ class _Clock:
         self._last = self._started
         self._usage: dict[str, Any] = {}
 
-    def see(self, event: Mapping[str, Any]) -> tuple[str, StreamEnd | None]:
+    def see(self, event: JsonObject) -> tuple[str, StreamEnd | None]:
         """Take note of an event; returns its text, and the end that it may tell.
 
         Raises:
@@ -258,7 +259,7 @@ class _Clock:
 
 
 def _died(model: str) -> LlmopsError:
-    return LlmopsError("server_died", f"the server of {model!r} died", "Run again: it is started anew.")
+    return LlmopsError("server_died", f"the server of {model!r} died", "Run again: it is restarted.")
 
 
 def _refusal(status: int, raw: bytes) -> LlmopsError:
@@ -274,7 +275,7 @@ def _refusal(status: int, raw: bytes) -> LlmopsError:
         return LlmopsError("server_refused", f"the server answered {status}: {raw[:200]!r}")
 
 
-def _from_body(body: Mapping[str, Any]) -> LlmopsError:
+def _from_body(body: JsonObject) -> LlmopsError:
     error = body["error"]
     if isinstance(error, str):
         return LlmopsError("server_error", error[:_MESSAGE])

@@ -1,4 +1,4 @@
-"""What of a request's content is kept: all of it, without what is personal, or nothing but its figures.
+"""The content policy of requests: store everything, redact personal data, or store figures only.
 
 Told by what may stay, not by what must go: a field that is added later is taken out until somebody says it is harmless.
 """
@@ -6,57 +6,61 @@ Told by what may stay, not by what must go: a field that is added later is taken
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
+
+from llmops_tui.workspace.events import FeedbackRecord, RequestRecord
 
 # Texts of a record that name things of ours; numbers are figures whatever they are called.
 _NAMES = frozenset({
     "model", "model_sha256", "adapter_sha256", "engine", "prompt", "finish_reason", "request", "verdict",
 })  # fmt: skip
 # What readers of a record expect to be there.
-_EMPTY: dict[str, Any] = {"messages": [], "variables": {}, "output": ""}
+_EMPTY: dict[str, object] = {"messages": [], "variables": {}, "output": ""}
 _NOT_KEPT = "its message was not kept"
 # Fields of feedback that people write.
-SAID = ("correction", "comment")
+SAID: tuple[Literal["correction", "comment"], ...] = ("correction", "comment")
 
 
-def as_kept(body: Mapping[str, Any], policy: str) -> dict[str, Any]:
+def as_kept(body: RequestRecord, policy: str) -> RequestRecord:
     """The record of a request under a policy: ``keep``, ``redact`` or ``off``; it says which, where it is not ``keep``."""
     if policy == "off":
         error = {"error": _NOT_KEPT} if body.get("error") else {}
         parameters = {"parameters": _figures(body["parameters"])} if body.get("parameters") else {}
-        return _figures(body) | _EMPTY | parameters | error | _client(body, {}) | {"content": "off"}
+        left = _figures(body) | _EMPTY | parameters | error | _client(body, {}) | {"content": "off"}
+        return cast("RequestRecord", left)
     if policy == "redact":
         said = (body.get("client") or {}).get("metadata")
-        return _without_personal(body) | _client(body, _redacted(said)) | {"content": "redacted"}
-    return dict(body)
+        redacted = _without_personal(body) | _client(body, _redacted(said)) | {"content": "redacted"}
+        return cast("RequestRecord", redacted)
+    return {**body}
 
 
-def _client(body: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
+def _client(body: RequestRecord, metadata: Any) -> dict[str, object]:
     """What a client said beside the request, in another form; which key it had is kept."""
     client = body.get("client")
-    return {"client": client | {"metadata": metadata}} if client else {}
+    return {"client": {**client, "metadata": metadata}} if client else {}
 
 
-def feedback_as_kept(entry: Mapping[str, Any], policy: str) -> dict[str, Any]:
+def feedback_as_kept(entry: FeedbackRecord, policy: str) -> FeedbackRecord:
     """Feedback under a policy: scores and verdicts stay, what was written is redacted or left out."""
     if policy == "off":
-        return dict(entry) | dict.fromkeys(SAID) | {"source": "not kept"}
+        return {**entry, "correction": None, "comment": None, "source": "not kept"}
     if policy == "redact":
-        return _without_personal(entry)
-    return dict(entry)
+        return cast("FeedbackRecord", _without_personal(entry))
+    return {**entry}
 
 
-def _figures(body: Mapping[str, Any]) -> dict[str, Any]:
+def _figures(body: Mapping[str, object]) -> dict[str, object]:
     """Numbers, and names of ours."""
     return {n: v for n, v in body.items() if v is None or isinstance(v, (bool, int, float)) or n in _NAMES}
 
 
-def _without_personal(body: Mapping[str, Any]) -> dict[str, Any]:
+def _without_personal(body: Mapping[str, object]) -> dict[str, object]:
     return {name: value if name in _NAMES else _redacted(value) for name, value in body.items()}
 
 
 def _redacted(value: Any) -> Any:
-    from llmops_tui.privacy.replacing import mark, replace_in_text
+    from llmops_tui.privacy.replacement import mark, replace_in_text
 
     if isinstance(value, str):
         return replace_in_text(value, mark)[0]

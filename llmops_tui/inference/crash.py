@@ -1,4 +1,4 @@
-"""Why a process that ran llama.cpp died, in one line: its signal, and what its log says of the place."""
+"""The cause of death of a llama.cpp process in one line, from its signal and its log."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 from llmops_tui.jobs.process import describe_exit
+from llmops_tui.rotating_log import rotate
 from llmops_tui.safe_text import safe_line
-from llmops_tui.small_log import put_aside
 
 _READ_BYTES = 64 * 1024
 # The most telling first: what llama.cpp says before it aborts, then what C++ says, then Python's own fault handler.
@@ -56,7 +56,7 @@ def why_it_died(returncode: int, log: Path, start: int, oom_before: int | None, 
 def _since(log: Path, start: int) -> str:
     # One that is shorter was full, and begun anew: what was said before that is in the one which was put aside.
     anew = log_size(log) < start
-    said = _tail(put_aside(log), start) + _tail(log, 0) if anew else _tail(log, start)
+    said = _tail(rotate(log), start) + _tail(log, 0) if anew else _tail(log, start)
     return said[-_READ_BYTES:].decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""The way to any registered model: its own server, started where needed, one with an adapter, or somebody's URL."""
+"""The endpoint of any registered model: its own server, one with an adapter, or a remote URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Safer ways to run llama.cpp where its build does not fit this processor or driver, and which one worked here.
+"""Fallback options for llama.cpp on a processor or driver that its build does not fit, and which one worked.
 
 A native build may be one for another processor, may have been made by a compiler with a fault, or may lack the kernels
 of this GPU; then it dies at its first steps. Each rung of :data:`RUNGS` leaves out one more of what such faults sit in.
@@ -15,9 +15,10 @@ import os
 import signal
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
+from llmops_tui.inference.engine_wire import EngineStart
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.support import library_files
 from llmops_tui.user_files import state_folder
@@ -45,7 +46,7 @@ class Rung:
     name: str
     told: str = ""
     remedy: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: EngineStart = field(default_factory=EngineStart)
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,10 +56,10 @@ def rebuild_command(flags: str = "") -> str:
     return f"{given}pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 
 
-_PLAIN = {"extra_buffers": False}
+_PLAIN: EngineStart = {"extra_buffers": False}
 # Values that are packed into blocks can be read by flash attention alone.
-_NO_FLASH = _PLAIN | {"flash_attention": "off", "cache_type_v": "f16"}
-_NO_GPU = {"gpu_layers": 0, "split_mode": "none", "main_gpu": -1, "tensor_split": ()}
+_NO_FLASH: EngineStart = _PLAIN | {"flash_attention": "off", "cache_type_v": "f16"}
+_NO_GPU: EngineStart = {"gpu_layers": 0, "split_mode": "none", "main_gpu": -1, "tensor_split": ()}
 # Without a device in sight nothing of the driver is touched, not even for the large products of a prompt.
 NO_DEVICES = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
 _FOR_THE_GPU = f"Build llama.cpp again for this GPU and its driver: {rebuild_command('-DGGML_CUDA=on')}"
@@ -96,7 +97,8 @@ def apply_known(settings: Settings, model: Path) -> tuple[Settings, Rung]:
     if known is None:
         return settings, RUNGS[0]
     own = {field.name for field in fields(settings)}
-    return replace(settings, **{k: v for k, v in known.found.options.items() if k in own}), known.found
+    changes = {k: v for k, v in known.found.options.items() if k in own}
+    return replace(settings, **cast("dict[str, Any]", changes)), known.found
 
 
 def is_crash(returncode: int) -> bool:
@@ -132,7 +134,7 @@ class Descent:
         cause: why the first way of all did not work, now or when that was found out.
     """
 
-    def __init__(self, options: dict[str, Any], model: Path) -> None:
+    def __init__(self, options: EngineStart, model: Path) -> None:
         self._model = model
         known = remembered(model)
         start = RUNGS.index(known.found) if known is not None else 0
@@ -160,7 +162,7 @@ class Descent:
         return remember(rung, self.cause, None if of_the_build else self._model, told=told)
 
 
-def _way(options: dict[str, Any]) -> tuple[object, ...]:
+def _way(options: EngineStart) -> tuple[object, ...]:
     exact = options.get("precision") == "exact"
     return (
         bool(options.get("gpu_layers")),
@@ -199,7 +201,7 @@ def remember(rung: Rung, cause: str, model: Path | None = None, *, told: bool = 
     return told
 
 
-def _entries() -> dict[str, Any]:
+def _entries() -> JsonObject:
     """All that was kept; an unreadable record is none."""
     with contextlib.suppress(OSError, ValueError):
         entries = parse_json(_path().read_text(encoding="utf-8"))

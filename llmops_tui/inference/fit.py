@@ -1,12 +1,12 @@
-"""Whether a model that is not here yet would fit: before its header is here, its weights alone are known."""
+"""Whether a model that is not downloaded yet would fit, estimated from its weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from llmops_tui.hardware import memory
-from llmops_tui.inference.loading import ledger
-from llmops_tui.inference.planning import usable_gpus
+from llmops_tui.inference.device_placement import usable_gpus
+from llmops_tui.inference.memory_reservation import ledger
 from llmops_tui.models.memory import PROCESS_BYTES
 
 
@@ -39,8 +39,8 @@ class Room:
 
 def room() -> Room:
     """The room there is now. Looks at devices, so not for the thread that draws."""
-    book = ledger()
-    on_host = book.available(memory.HOST)
-    free = {gpu.name: book.available(gpu.name) for gpu in usable_gpus() if gpu.answers}
+    connection = ledger()
+    on_host = connection.available(memory.HOST)
+    free = {gpu.name: connection.available(gpu.name) for gpu in usable_gpus() if gpu.answers}
     device = max(free, key=lambda name: free[name], default=memory.HOST)
     return Room(device, free.get(device, on_host), on_host)

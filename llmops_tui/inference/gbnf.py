@@ -1,4 +1,4 @@
-"""llama.cpp's grammars (GBNF), turned into the Lark dialect that llguidance reads.
+"""llama.cpp's grammars (GBNF), converted to the Lark dialect of llguidance.
 
 What does not refer to itself becomes one regular expression, and means exactly what it meant. Rules that refer to
 themselves stay rules, and the stretches between such references become expressions that are read as far as they go.

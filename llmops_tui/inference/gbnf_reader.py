@@ -35,7 +35,7 @@ class Node:
 def cannot_be_held(reason: str) -> InputRefusedError:
     """The refusal of a grammar, ``grammar_invalid``."""
     return InputRefusedError(
-        "grammar_invalid", f"the grammar cannot be held to: {reason}", "It must be GBNF with a rule named root."
+        "grammar_invalid", f"the grammar cannot be enforced: {reason}", "It must be GBNF with a rule named root."
     )
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.forms import grammar_of, in_words_of, too_costly
+from llmops_tui.inference.constraints import Form, Verdict, grammar_of, in_words_of, too_costly
 from llmops_tui.inference.helper_process import SENT
 from llmops_tui.jobs.process import describe_exit, die_with_parent
 
@@ -137,9 +137,9 @@ def _ending(code: int) -> bytes:
     return json.dumps({"error": too_costly("it needed too much memory").as_dict()}).encode() + b"\n"
 
 
-def _answer(line: bytes, tokenizer: Any, vocabulary: int) -> dict[str, Any]:
+def _answer(line: bytes, tokenizer: Any, vocabulary: int) -> Verdict:
     try:
-        form = json.loads(line)
+        form: Form = json.loads(line)
         grammar = grammar_of(form)
         if grammar:
             _try(tokenizer, grammar, vocabulary)

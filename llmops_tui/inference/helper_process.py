@@ -1,4 +1,4 @@
-"""A process that does foreign work, one JSON line a question, and is killed and replaced where that takes too much."""
+"""A helper process for untrusted work, one JSON line per request, killed and replaced when it exceeds a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a worker process that uses llama.cpp for one piece of work, in whatever way llama.cpp runs on this machine."""
+"""A worker process that uses llama.cpp for one task, with the fallback options of this machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from typing import Any
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import is_for_memory, why_it_died
+from llmops_tui.inference.engine_launch import crashes_with_any
+from llmops_tui.inference.engine_wire import EngineStart
 from llmops_tui.inference.fallback import Descent, is_crash
-from llmops_tui.inference.launching import crashes_with_any
 from llmops_tui.jobs.process import oom_kills
 
 # These workers compute exactly, and use a GPU where llama.cpp can.
-_OPTIONS = {"precision": "exact", "gpu_layers": -1}
+_OPTIONS: EngineStart = {"precision": "exact", "gpu_layers": -1}
 
 
 def run_native(

@@ -1,11 +1,11 @@
-"""How a model is loaded and served: the engine's settings, those of the server before it, and what is done for memory."""
+"""Options of a served model: engine settings, server settings, and memory handling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from llmops_tui.models.engine_settings import EngineSettings, read_shares
+from llmops_tui.models.engine_settings import EngineSettings, SettingsRecord, read_shares
 
 if TYPE_CHECKING:
     # The server's process starts sooner without it.
@@ -34,6 +34,30 @@ class ServingSettings:
     tls_key: str = ""
     # The process that a server ends with; 0 for one that outlives whoever starts it.
     starter: int = 0
+
+
+class ServingRecord(TypedDict, total=False):
+    """:class:`ServingSettings` as JSON has them, or some of them."""
+
+    trace_content: str
+    idle_seconds: float
+    hang_seconds: float
+    host: str
+    port: int
+    keys: list[str] | tuple[str, ...]
+    open_access: bool
+    allowed_hosts: list[str] | tuple[str, ...]
+    allowed_origins: list[str] | tuple[str, ...]
+    tls_cert: str
+    tls_key: str
+    starter: int
+
+
+class AskedRecord(SettingsRecord, ServingRecord, total=False):
+    """:class:`LoadOptions` as JSON has them."""
+
+    wait: bool
+    socket: str
 
 
 @dataclass(frozen=True, kw_only=True)

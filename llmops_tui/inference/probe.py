@@ -1,4 +1,4 @@
-"""Say, from a process of its own, how llama.cpp was built: run as a module, it prints one JSON object."""
+"""How llama.cpp was built: run as a module, this prints one JSON object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from llmops_tui.child_python import module_command
 from llmops_tui.inference.crash import why_it_died
@@ -15,7 +15,16 @@ from llmops_tui.inference.crash import why_it_died
 _SECONDS = 60.0
 
 
-def probe() -> dict[str, Any]:
+class EngineFacts(TypedDict, total=False):
+    """How llama.cpp was built, or the ``error`` that says why that is not known."""
+
+    version: str
+    gpu: bool
+    flags: str
+    error: str
+
+
+def probe() -> EngineFacts:
     """Facts of the installed llama.cpp: version, whether it can use a GPU, and its build flags.
 
     The library is loaded in a child process, so that a build which crashes is a fact and no crash of ours.
@@ -31,7 +40,7 @@ def probe() -> dict[str, Any]:
                     timeout=_SECONDS,
                     check=False,
                 )
-            return dict(json.loads(done.stdout))
+            return cast("EngineFacts", dict(json.loads(done.stdout)))
         except subprocess.TimeoutExpired:
             return {"error": f"llama.cpp could not be loaded within {_SECONDS:g} s"}
         except ValueError:
@@ -44,7 +53,7 @@ def _main() -> None:
     os.dup2(2, 1)
     import llama_cpp
 
-    facts = {
+    facts: EngineFacts = {
         "version": llama_cpp.__version__,
         "gpu": bool(llama_cpp.llama_supports_gpu_offload()),
         "flags": llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(),

@@ -1,4 +1,4 @@
-"""Models behind other engines' URLs: any OpenAI-compatible endpoint, its key, and what it offers."""
+"""Remote models: any OpenAI-compatible endpoint, its key, and its capabilities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from llmops_tui.bounded_http import read_short
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.approved_keys import host_of, is_approved
 from llmops_tui.models.records import Remote
 from llmops_tui.models.registry import Model
@@ -27,7 +27,7 @@ _WHOLE_SECONDS = 60.0
 _LACKS = {
     "tokenize": "no token counts before a run",
     "logprobs": "no log-probabilities: no perplexity, no multiple choice by likelihood",
-    "json_schema": "answers are not held to a schema",
+    "json_schema": "answers are not constrained by a schema",
     "seed": "a seed is not honoured, or not told to be",
 }
 
@@ -166,7 +166,7 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
     return {"models": names, "remote_model": served, "lacks": lacks, "latency_ms": latency}
 
 
-def _ask(client: Any, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+def _ask(client: Any, method: str, path: str, body: JsonObject | None = None) -> tuple[int, Any]:
     """The status of an answer and, where it is good, what it says."""
     deadline = time.monotonic() + _WHOLE_SECONDS
     with client.stream(method, path, json=body) as response:

@@ -1,4 +1,4 @@
-"""How the next token is chosen: the sampling parameters, with their bounds and what they do."""
+"""Sampling parameters, with their bounds and descriptions."""
 
 from __future__ import annotations
 

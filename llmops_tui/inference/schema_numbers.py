@@ -1,4 +1,4 @@
-"""Finds in a JSON schema the numbers that an answer would not be held to exactly.
+"""Finds numbers in a JSON schema that cannot be enforced exactly.
 
 llguidance keeps all numbers in 64 bits of floating point, reads decimals of many digits one unit too high or too low, and
 counts multiples in 32 bits. It tells none of this: the answer simply has another number.
@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from llmops_tui.inference.schema_words import schemas_in, target_of
+from llmops_tui.inference.schema_keywords import Schema, schemas_in, target_of
 
 # Above this, whole numbers share their places in 64 bits of floating point with others.
 _LARGEST = 2**53 - 1
@@ -23,15 +23,15 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _MOST = 2**32 - 1
 
 
-def inexact_number(schema: dict[str, Any]) -> str | None:
-    """Where and what the first number is that is not held to exactly, and why; none where all are."""
+def inexact_number(schema: Schema) -> str | None:
+    """Where and what the first number is that is not enforced exactly, and why; none where all are."""
     steps = []
     for place, part in _reached(schema):
         for word in ("const", "enum", *_BOUNDS):
             for at, number in _numbers(part.get(word), f"{place}/{word}"):
                 if not _is_exact(number):
                     return (
-                        f"{at[:200]} is {str(number)[:60]}, which is not held to exactly; whole numbers may go to"
+                        f"{at[:200]} is {str(number)[:60]}, which is not enforced exactly; whole numbers may go to"
                         f" ±{_LARGEST:,}, and decimals may have 15 digits"
                     )
         step = part.get("multipleOf")
@@ -46,7 +46,7 @@ def inexact_number(schema: dict[str, Any]) -> str | None:
     return None
 
 
-def _reached(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _reached(schema: Schema) -> Iterator[tuple[str, Schema]]:
     """All schemas in one, and those that only a ``$ref`` makes to schemas."""
     left, passed = [("#", schema)], {"#"}
     seen: set[int] = set()
@@ -99,5 +99,5 @@ def _places(step: Fraction) -> int:
     return next(n for n in range(400) if (step * 10**n).denominator == 1)
 
 
-def _puts_together(schema: dict[str, Any]) -> bool:
+def _puts_together(schema: Schema) -> bool:
     return any(word in part for _, part in _reached(schema) for word in ("$ref", "allOf", "anyOf", "oneOf"))

@@ -1,4 +1,4 @@
-"""Whether llama.cpp really answers on this machine: an engine is started on a small model."""
+"""Self-check of llama.cpp on this machine: an engine is started on a small model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_launch import launch
+from llmops_tui.inference.engine_wire import EngineStart
 from llmops_tui.inference.fallback import rebuild_command
-from llmops_tui.inference.launching import launch
 from llmops_tui.sample_files import check_model
 
 _HANG_SECONDS = 60.0
@@ -25,7 +26,7 @@ class SelfCheck:
         works: whether tokens were evaluated.
         told: the safer way it had to run in, in words; empty where nothing was left out.
         cause: why the ways before that one did not work, or why none did.
-        remedy: what mends it.
+        remedy: what fixes it.
     """
 
     works: bool
@@ -36,7 +37,7 @@ class SelfCheck:
 
 def check_engine(*, gpu: bool) -> SelfCheck:
     """Load the sample's smallest model and evaluate a few of its tokens, on the GPU where there is one, in its own process."""
-    options = {
+    options: EngineStart = {
         "path": str(check_model()),
         "context": 256,
         "parallel": 1,

@@ -6,10 +6,35 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from llmops_tui.inference.options import AskedRecord, ServingRecord
 from llmops_tui.jobs.process import ProcessIdentity
+from llmops_tui.models.engine_settings import SettingsRecord
 from llmops_tui.regular_files import read_regular
+
+
+class ServedRecord(SettingsRecord, ServingRecord, total=False):
+    """What a server is started with: as :class:`llmops_tui.inference.server.options.ServerOptions`."""
+
+    workspace: str
+    model: str
+    path: str
+    sha256: str
+    socket: str
+    key: str
+    chat_template: str | None
+
+
+class ServerRecord(TypedDict, total=False):
+    """The record: which process it is, as :class:`ProcessIdentity`, and what it was started with and asked for."""
+
+    pid: int
+    started: float
+    options: ServedRecord
+    asked: AskedRecord
+    notes: list[str]
+    lock: int  # the inode of the lock that the server holds
 
 
 @dataclass(frozen=True)
@@ -23,8 +48,10 @@ class ServerHandle:
     process: ProcessIdentity
     address: str = ""
     # The options it was asked for with, as JSON has them, and what of them could not be had.
-    asked: dict[str, Any] = field(default_factory=dict)
+    asked: AskedRecord = field(default_factory=AskedRecord)
     notes: tuple[str, ...] = ()
+    # The inode of the lock that it holds; 0 where an earlier version did not note it.
+    lock: int = 0
 
     @property
     def private(self) -> bool:
@@ -41,13 +68,13 @@ def address_of(host: str, port: int, *, encrypted: bool = False) -> str:
 def read_record(path: Path) -> ServerHandle | None:
     """What is recorded of a server; none where there is nothing, or nothing that can be understood."""
     try:
-        state: dict[str, Any] = json.loads(read_regular(path))
+        state: ServerRecord = json.loads(read_regular(path))
         return handle_of(state, ProcessIdentity(int(state["pid"]), float(state["started"])))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
-def handle_of(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
+def handle_of(state: ServerRecord, identity: ProcessIdentity) -> ServerHandle:
     """A server by its record and the process that it is."""
     options = state["options"]
     return ServerHandle(
@@ -57,8 +84,9 @@ def handle_of(state: dict[str, Any], identity: ProcessIdentity) -> ServerHandle:
         options["key"],
         identity,
         address_of(options.get("host", ""), options.get("port", 0), encrypted=bool(options.get("tls_cert"))),
-        state.get("asked", {}),
+        state.get("asked", AskedRecord()),
         tuple(state.get("notes", ())),
+        int(state.get("lock", 0)),
     )
 
 

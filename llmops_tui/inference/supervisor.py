@@ -1,4 +1,4 @@
-"""Find, start and stop the model servers of a workspace; one server a model, shared by every app and command."""
+"""Finds, starts and stops the model servers of a workspace; one server per model, shared by all clients."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
+from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.fallback import apply_known, remembered
-from llmops_tui.inference.holding import check_not_lost, check_ours, claim, lives, lock_of, reachable
-from llmops_tui.inference.loading import check_loadable, lease, ledger
-from llmops_tui.inference.options import LoadOptions, ServingSettings
-from llmops_tui.inference.server_record import ServerHandle, age_of, handle_of, read_record
+from llmops_tui.inference.memory_reservation import check_loadable, lease, ledger
+from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingRecord, ServingSettings
+from llmops_tui.inference.server_lock import check_not_lost, check_ours, claim, lives, lock_of, reachable
+from llmops_tui.inference.server_record import ServedRecord, ServerHandle, ServerRecord, age_of, handle_of, read_record
 from llmops_tui.jobs.process import boot_time, endings_put_off, identify
-from llmops_tui.models.engine_settings import EngineSettings, part
+from llmops_tui.models.engine_settings import EngineSettings, SettingsRecord, part
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
 from llmops_tui.regular_files import read_regular_text
@@ -52,9 +53,10 @@ class ServerSupervisor:
         return [handle for handle in handles if handle is not None]
 
     def fallen(self) -> list[ServerHandle]:
-        """The servers that ended without a word: killed, or crashed. One of before the machine started is none.
+        """The servers that ended without a word: killed, or crashed.
 
-        Each is one until its model is loaded again, or stopped.
+        One of before the machine started is none, nor is one of the workspace that this one was copied from. Each is one until
+        its model is loaded again, or stopped.
         """
         return [
             handle for path in sorted(self._folder.glob("*.json")) if (handle := self._read_fallen(path)) is not None
@@ -110,7 +112,7 @@ class ServerSupervisor:
         # The memory is taken before anything is loaded, in our name until the server has one of its own.
         taken, planned = lease(self.workspace, model, options, me, waiting)
         asked, options = options, planned.options
-        started: dict[str, Any] = {
+        started: ServedRecord = {
             "workspace": str(self.workspace.root),
             "model": model.name,
             "path": str(model.path),
@@ -118,11 +120,15 @@ class ServerSupervisor:
             "socket": options.socket or str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
             "key": secrets.token_urlsafe(32),
             "chat_template": model.header.get("chat_template"),
-            **part(EngineSettings, options),
-            **part(ServingSettings, options),
+            **cast("SettingsRecord", part(EngineSettings, options)),
+            **cast("ServingRecord", part(ServingSettings, options)),
         }
         try:
-            record = {"options": started, "asked": asdict(asked), "notes": planned.notes}
+            record: ServerRecord = {
+                "options": started,
+                "asked": cast("AskedRecord", asdict(asked)),
+                "notes": list(planned.notes),
+            }
             handle = self._spawn(model.name, record, planned.environment, taken.lock)
         except LlmopsError:
             ledger().give_back(taken)
@@ -203,16 +209,23 @@ class ServerSupervisor:
         if handle is None or not handle.process.pid or self.alive(handle):
             return None
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime >= boot_time():
+            if path.stat().st_mtime >= boot_time() and not self._came_with_a_copy(handle):
                 return handle
         return None
 
-    def _spawn(self, model: str, record: dict[str, Any], environment: dict[str, str], lease_lock: int) -> ServerHandle:
+    def _came_with_a_copy(self, handle: ServerHandle) -> bool:
+        """Whether a record lies beside another lock than its server held; where the lock is gone nothing says so."""
+        with contextlib.suppress(FileNotFoundError):
+            return handle.lock not in {0, lock_of(self._folder, handle.model).stat().st_ino}
+        return False
+
+    def _spawn(self, model: str, record: ServerRecord, environment: dict[str, str], lease_lock: int) -> ServerHandle:
         state = self._state(model)
-        write_atomic(state, json.dumps({"pid": 0, "started": 0, **record}))
         try:
             # Asked to end before it listens for that, the process does so when it is ready for it, in good order.
             with append_bytes(self.log(model)) as log, claim(self._folder, model) as claimed, endings_put_off():
+                record = {**record, "lock": os.fstat(claimed.fileno()).st_ino}
+                write_atomic(state, json.dumps({**record, "pid": 0, "started": 0}))
                 process = subprocess.Popen(
                     module_command("llmops_tui.inference.server", str(state)),
                     stdin=subprocess.DEVNULL,
@@ -231,7 +244,7 @@ class ServerSupervisor:
         identity = identify(process.pid)
         if identity is None:
             raise self._start_failed(model, "it ended at once")
-        text = json.dumps({"pid": identity.pid, "started": identity.started, **record})
+        text = json.dumps({**record, "pid": identity.pid, "started": identity.started})
         write_atomic(state, text)
         return handle_of(json.loads(text), identity)
 
@@ -272,7 +285,7 @@ class ServerSupervisor:
         return LlmopsError("server_start_failed", told[:500], f"Its log is {log}.")
 
 
-def health(handle: ServerHandle) -> dict[str, Any]:
+def health(handle: ServerHandle) -> Health:
     """What a server says of itself and its engine; empty where it does not answer."""
     import httpx
 
@@ -280,7 +293,7 @@ def health(handle: ServerHandle) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {handle.key}"}
     try:
         with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=3.0) as client:
-            return dict(client.get("/health").json())
+            return cast("Health", dict(client.get("/health").json()))
     except (httpx.TransportError, ValueError):
         return {}
 

@@ -13,7 +13,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 
 import jinja2
 import jinja2.ext
@@ -21,6 +21,9 @@ import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.template_renderer import Variables
 
 MAX_OUTPUT = 1_000_000
 # A conversation may be as long as a request: how many tokens it has too many, or what is cut off, is told from its text.
@@ -93,7 +96,7 @@ def _compiled(environment: jinja2.Environment, source: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _render(environment: jinja2.Environment, source: str, context: dict[str, Any], limit: int) -> str:
+def _render(environment: jinja2.Environment, source: str, context: Variables, limit: int) -> str:
     parts: list[str] = []
     size = 0
     for part in _compiled(environment, source).generate(**context):
@@ -110,7 +113,24 @@ def _variables(environment: jinja2.Environment, source: str) -> list[str]:
     return sorted(names, key=lambda name: (source.find(name), name))
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+class Request(TypedDict):
+    """What is to be done with a template: the ``variables`` it needs, or ``render`` with values, or with a list of them."""
+
+    op: Literal["render", "render_many", "render_each", "variables"]
+    kind: str
+    source: str
+    context: Any
+
+
+class Reply(TypedDict, total=False):
+    """What came of it: a result, the variable that has no value, or why there is none."""
+
+    result: Any
+    missing: str
+    error: str
+
+
+def _failure(error: Exception) -> Reply:
     """What is told of a template that failed."""
     if isinstance(error, jinja2.TemplateSyntaxError):
         return {"error": f"line {error.lineno}: {error.message}"}
@@ -123,14 +143,14 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {"error": f"{type(error).__name__}: {error}"[:1000]}
 
 
-def _one(environment: jinja2.Environment, source: str, context: dict[str, Any], limit: int) -> dict[str, Any]:
+def _one(environment: jinja2.Environment, source: str, context: dict[str, Any], limit: int) -> Reply:
     try:
         return {"result": _render(environment, source, context, limit)}
     except Exception as error:  # noqa: BLE001  a template may raise anything; here it can only become a text
         return _failure(error)
 
 
-def answer(environments: dict[str, jinja2.Environment], request: dict[str, Any]) -> dict[str, Any]:
+def answer(environments: dict[str, jinja2.Environment], request: Request) -> Reply:
     """Do one request; every failure of a template becomes an ``error`` text."""
     environment = environments[request["kind"]]
     limit = MAX_CONVERSATION if request["kind"] == "chat" else MAX_OUTPUT

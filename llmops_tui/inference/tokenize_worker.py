@@ -13,9 +13,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from llmops_tui import native_log
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.tokenizer import Counted, Facts
 
 # The ids of a text, and the bytes of each token in hexadecimal where they are asked for.
 _Encode = Callable[[str, bool, bool], tuple[list[int], list[str]]]
@@ -39,14 +42,14 @@ def main() -> int:
             _tell(out, {"text": decode(request["ids"])})
             continue
         found = [encode(text, request["special"], request["pieces"]) for text in request["texts"]]
-        answer: dict[str, Any] = {"counts": [len(ids) for ids, _ in found]}
+        answer: Counted = {"counts": [len(ids) for ids, _ in found]}
         if request["pieces"]:
             answer["tokens"] = [list(zip(ids, pieces, strict=True)) for ids, pieces in found]
         _tell(out, answer)
     return 0
 
 
-def _folder(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
+def _folder(path: Path) -> tuple[Facts, _Encode, _Decode]:
     from llmops_tui.models.safetensors import read_folder
 
     folder = read_folder(path)
@@ -66,7 +69,7 @@ def _folder(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
             return found.ids, []
         return found.ids, [part.hex() for part in share_bytes(text, found.offsets)]
 
-    facts = {
+    facts: Facts = {
         "bos": folder.special("bos_token"),
         "eos": folder.special("eos_token"),
         "pad": folder.special("pad_token"),
@@ -97,7 +100,7 @@ def share_bytes(text: str, offsets: Sequence[tuple[int, int]]) -> list[bytes]:
     return parts
 
 
-def _gguf(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
+def _gguf(path: Path) -> tuple[Facts, _Encode, _Decode]:
     import llama_cpp
 
     log = native_log.install(llama_cpp)
@@ -125,7 +128,7 @@ def _gguf(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
     def special(token: int) -> str:
         return bytes.fromhex(piece(token)).decode("utf-8", "replace") if token >= 0 else ""
 
-    facts = {
+    facts: Facts = {
         "bos": special(llama_cpp.llama_vocab_bos(vocab)),
         "eos": special(llama_cpp.llama_vocab_eos(vocab)),
         "pad": special(llama_cpp.llama_vocab_pad(vocab)),
@@ -135,7 +138,7 @@ def _gguf(path: Path) -> tuple[dict[str, Any], _Encode, _Decode]:
     return facts, encode, lambda ids: b"".join(bytes.fromhex(piece(i)) for i in ids).decode("utf-8", "replace")
 
 
-def _tell(out: int, answer: dict[str, Any]) -> None:
+def _tell(out: int, answer: Facts | Counted) -> None:
     data = json.dumps(answer).encode() + b"\n"
     while data:
         data = data[os.write(out, data) :]

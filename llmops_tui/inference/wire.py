@@ -1,11 +1,27 @@
-"""What OpenAI's API answers, as far as it is read here. A reply is kept whole, with what else a server says.
+"""The parts of OpenAI's API that are read; other fields of a response are preserved.
 
 Times are milliseconds, log-probabilities natural. Of another's server nothing here is sure to be there.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
+
+
+class Called(TypedDict):
+    """A function that a model calls; the arguments are a text of JSON, or what templates want in its place."""
+
+    name: str
+    arguments: Any
+
+
+class ToolCall(TypedDict, total=False):
+    """A call of a tool; ``index`` counts those of an answer."""
+
+    index: int
+    id: str
+    type: str
+    function: Called
 
 
 class ChatMessage(TypedDict, total=False):
@@ -13,6 +29,8 @@ class ChatMessage(TypedDict, total=False):
 
     role: str
     content: Any
+    reasoning_content: str
+    tool_calls: list[ToolCall]
 
 
 class Usage(TypedDict, total=False):
@@ -20,6 +38,7 @@ class Usage(TypedDict, total=False):
 
     prompt_tokens: int | None
     completion_tokens: int | None
+    total_tokens: int
     prompt_tokens_details: dict[str, int]
 
 
@@ -38,10 +57,11 @@ class Timings(TypedDict, total=False):
 
 
 class TopToken(TypedDict):
-    """A token that might have been there, and its log-probability."""
+    """A token that might have been there, and its log-probability; ``bytes`` are those of its text."""
 
     token: str
     logprob: float
+    bytes: NotRequired[list[int]]
 
 
 class TokenProbability(TopToken, total=False):
@@ -54,8 +74,12 @@ class Probabilities(TypedDict, total=False):
     """Log-probabilities: ``content`` of a chat's answer, the others of a text."""
 
     content: list[TokenProbability] | None
+    refusal: str | None
     tokens: list[str]
     token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+    token_ids: list[int]
 
 
 class Choice(TypedDict, total=False):
@@ -67,6 +91,22 @@ class Choice(TypedDict, total=False):
     text: str
     finish_reason: str | None
     logprobs: Probabilities | None
+
+
+class ErrorDetail(TypedDict, total=False):
+    """What went wrong; ``param`` is the field that it is about, ``hint`` what to do next."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    hint: str
+
+
+class ErrorBody(TypedDict):
+    """The answer to a request that failed; another's server may say just a text."""
+
+    error: ErrorDetail
 
 
 class Embedded(TypedDict):
@@ -86,3 +126,12 @@ class Reply(TypedDict, total=False):
     tokens: list[int]
     pieces: list[str]
     text: str
+
+
+class Completion(Reply, total=False):
+    """A whole answer of ours, or an event of its stream."""
+
+    id: str
+    object: str
+    created: int
+    model: str

@@ -9,15 +9,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
-from llmops_tui.small_log import SmallLog
+from llmops_tui.rotating_log import RotatingLog
 
 if TYPE_CHECKING:
     from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.engine.long_texts import LongTexts
     from llmops_tui.inference.engine.scheduler import Scheduler
     from llmops_tui.inference.engine.sequence import Request
+    from llmops_tui.inference.engine_wire import Call, EngineStart, Event, Result, Starting, Told
     from llmops_tui.inference.sampling import SamplingParameters
 
 # The server takes silence for a hang; a long prompt is evaluated in silence otherwise.
@@ -42,8 +44,17 @@ def main() -> None:
     # Where native code crashes, the log says in which call.
     faulthandler.enable()
     die_with_parent(int(sys.argv[2]))
-    with SmallLog():
+    with RotatingLog():
         _Worker(incoming, outgoing).serve(json.loads(sys.argv[1]))
+
+
+class _Held(TypedDict):
+    """From the thread of the grammars to the loop: what a request is held to, or why it cannot be."""
+
+    op: Literal["held"]
+    id: str
+    matcher: Matcher | None
+    error: LlmopsError | None
 
 
 class _Worker:
@@ -52,8 +63,8 @@ class _Worker:
     def __init__(self, incoming: BinaryIO, outgoing: Any) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
-        self._inbox: SimpleQueue[dict[str, Any]] = SimpleQueue()
-        self._outbox: list[dict[str, Any]] = []
+        self._inbox: SimpleQueue[Call | _Held] = SimpleQueue()
+        self._outbox: list[Event] = []
         self._scheduler: Scheduler
         self._embeddings: EmbeddingQueue
         self._long_texts: LongTexts
@@ -63,7 +74,7 @@ class _Worker:
         self._writing = threading.Lock()
         self._last_write = 0.0
 
-    def serve(self, options: dict[str, Any]) -> None:
+    def serve(self, options: EngineStart) -> None:
         try:
             from llmops_tui.inference.engine.embedding import Embedder
             from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
@@ -121,9 +132,9 @@ class _Worker:
             except Empty:
                 return
 
-    def _handle(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: Call | _Held) -> None:
         """Do what a message asks for, or leave it to a thread, where it would keep the steps waiting."""
-        operations: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
+        operations: dict[str, Callable[[Any], Result | None]] = {
             "generate": self._generate,
             "tokenize": self._spell,
             "detokenize": self._spell,
@@ -134,7 +145,7 @@ class _Worker:
             "held": self._submit_held,
         }
         try:
-            if self._long_texts.take(message):
+            if message["op"] != "held" and self._long_texts.take(message):
                 return
             result = operations[message["op"]](message)
         except LlmopsError as error:
@@ -164,7 +175,7 @@ class _Worker:
         # The server is gone; there is nobody left to generate for.
         os._exit(0)
 
-    def _send(self, messages: list[dict[str, Any]]) -> None:
+    def _send(self, messages: Sequence[Event | Starting]) -> None:
         """Write messages; safe from any thread."""
         data = memoryview("".join(json.dumps(m) + "\n" for m in messages).encode())
         with self._writing:
@@ -172,7 +183,7 @@ class _Worker:
                 data = data[self._outgoing.write(data) :]
             self._last_write = time.monotonic()
 
-    def _generate(self, message: dict[str, Any]) -> None:
+    def _generate(self, message: Call) -> None:
         from llmops_tui.inference.engine.long_texts import tokenized
         from llmops_tui.inference.engine.sequence import Request
 
@@ -198,7 +209,7 @@ class _Worker:
         else:
             self._scheduler.submit(request)
 
-    def _submit_held(self, message: dict[str, Any]) -> None:
+    def _submit_held(self, message: _Held) -> None:
         request = self._unheld.pop(message["id"], None)
         if request is None:
             return  # cancelled meanwhile
@@ -206,30 +217,30 @@ class _Worker:
             raise message["error"]
         self._scheduler.submit(dataclasses.replace(request, matcher=message["matcher"]))
 
-    def _cancel(self, message: dict[str, Any]) -> None:
+    def _cancel(self, message: Call) -> None:
         self._unheld.pop(message["id"], None)
         for work in (self._scheduler, self._embeddings, self._long_texts):
             work.cancel(message["id"])
         # Nothing is owed any more, whichever of them had it.
         self._outbox.append({"id": message["id"], "event": "dropped"})
 
-    def _spell(self, message: dict[str, Any]) -> None:
+    def _spell(self, message: Call) -> None:
         self._outbox.extend(self._long_texts.answer(message))
 
-    def _embed(self, message: dict[str, Any]) -> None:
+    def _embed(self, message: Call) -> None:
         from llmops_tui.inference.engine.long_texts import tokenized
 
-        inputs = tokenized(self._scheduler.native, message)["inputs"]
+        inputs = cast("list[list[int]]", tokenized(self._scheduler.native, message)["inputs"])
         self._embeddings.submit(
             message["id"], inputs, adapter=message.get("adapter", ""), dimensions=message.get("dimensions")
         )
 
-    def _adapter(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _adapter(self, message: Call) -> Told:
         self._scheduler.native.add_adapter(message["name"], message["path"])
         return {"adapter": message["name"]}
 
 
-def _parameters(given: dict[str, Any]) -> SamplingParameters:
+def _parameters(given: SamplingRecord) -> SamplingParameters:
     """What the server has checked, as it comes through JSON, which knows no numbers as keys."""
     biases = {int(token): bias for token, bias in given["logit_bias"].items()}
     return cast("SamplingParameters", SimpleNamespace(**given | {"logit_bias": biases}))

@@ -1,4 +1,4 @@
-"""The server's side of the engine process: keep it running, talk to it, and turn its death into an answer."""
+"""The server's side of the engine process: keeps it running, talks to it, and reports its death."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
+from llmops_tui.inference.engine_launch import Launched, launch
+from llmops_tui.inference.engine_wire import Call, EngineInfo, EngineStart, Event
 from llmops_tui.inference.fallback import RUNGS
-from llmops_tui.inference.launching import Launched, launch
 from llmops_tui.jobs.process import child_ends
 
 # Seconds before the engine is started again: after each of the first deaths in a row, and after those that follow. From
@@ -36,7 +36,7 @@ class EngineProcess:
 
     def __init__(
         self,
-        options: dict[str, Any],
+        options: EngineStart,
         log: Path,
         *,
         hang_seconds: float = 300.0,
@@ -54,7 +54,7 @@ class EngineProcess:
         self._engine: Launched | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._revival: asyncio.Task[None] | None = None
-        self._waiting: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        self._waiting: dict[str, asyncio.Queue[Event]] = {}
         # What the engine still has to end, whether anybody waits for it or not.
         self._owed: dict[str, str] = {}
         self._start_lock = asyncio.Lock()
@@ -65,7 +65,7 @@ class EngineProcess:
         self.lost: Callable[[], None] = lambda: None
         self.loading: tuple[str, float] = ("loading", 0.0)
         # Empty before it was ready once: who needs what is in there asks for its facts, and waits.
-        self.info: dict[str, Any] = {}
+        self.info: EngineInfo = {}
         self.last_failure = ""
 
     @property
@@ -129,7 +129,7 @@ class EngineProcess:
                 await asyncio.sleep(_BACKOFF_SECONDS[self._failures - 1])
             await self._launch()
 
-    async def facts(self) -> dict[str, Any]:
+    async def facts(self) -> EngineInfo:
         """What the engine says of the model; waits for it where it was never ready yet.
 
         Raises:
@@ -181,14 +181,14 @@ class EngineProcess:
         for task in self._tasks:
             await task
 
-    async def call(self, request: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
+    async def call(self, request: Call) -> AsyncGenerator[list[Event]]:
         """Send one request; yields its messages, all that are there at a time, the last being ``done`` or ``error``.
 
         Leaving the iteration early cancels the work.
         """
         await self.start()
         request_id = request["id"]
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        queue: asyncio.Queue[Event] = asyncio.Queue()
         self._waiting[request_id] = queue
         self._owed[request_id] = request["op"]
         ended = False
@@ -205,7 +205,7 @@ class EngineProcess:
             if not ended:
                 self._send({"op": "cancel", "id": request_id})
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: Call) -> None:
         stdin = self._engine.process.stdin if self._engine is not None else None
         if stdin is not None and not stdin.is_closing():
             stdin.write(json.dumps(message).encode() + b"\n")
@@ -237,7 +237,7 @@ class EngineProcess:
     async def _pass_on(self, engine: Launched) -> None:
         assert engine.process.stdout is not None
         while line := await engine.process.stdout.readline():
-            message = json.loads(line)
+            message: Event = json.loads(line)
             self._heard_at = time.monotonic()
             if message["event"] in {"done", "error", "dropped"}:
                 work = self._owed.pop(message["id"], "")
@@ -261,8 +261,8 @@ class EngineProcess:
         self.last_failure = told
         self.lost()
         error = LlmopsError(name, told, "It is started again; ask once more.")
-        for queue in self._waiting.values():
-            queue.put_nowait({"event": "error", "error": error.as_dict()})
+        for name, queue in self._waiting.items():
+            queue.put_nowait({"id": name, "event": "error", "error": error.as_dict()})
         self._owed.clear()
         self._revive()
 

@@ -1,4 +1,4 @@
-"""What a job is to do: the record of it, and its entry, a function of the engine, with the type of what it comes to."""
+"""The specification of a job: its record, and its entry, an engine function with a typed result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start a job as a process of its own that outlives whoever started it, and ask one to stop.
+"""Starts a job as a process that outlives its starter, and cancels jobs.
 
 A job has its id and its folder before it has a record, and its record before it has a process. The folder's lock is
 taken first, and goes from whoever starts the job to its processes: as long as it is held somebody is at it, and when it
@@ -19,9 +19,9 @@ from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.entries import JobSpec
 from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import append_bytes, make_folder_within
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import wait_lock
 from llmops_tui.workspace.trust import require_trust
@@ -40,7 +40,7 @@ class JobLauncher:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.store = JobStore(Journal(workspace))
+        self.store = JobStore(EventLog(workspace))
 
     @contextlib.contextmanager
     def place(self, job_id: str | None = None) -> Iterator[JobPlace]:

@@ -1,4 +1,4 @@
-"""Who holds how much memory of which device: leases that model servers and jobs take before they load anything.
+"""Memory leases per device, taken by model servers and jobs before they load anything.
 
 The ledger belongs to the user, not to one workspace: all workspaces share the machine. A lease is held by a lock, which goes
 from whoever takes it to the process that it is for: one whose owner has died counts for nobody, and is cleared away when
@@ -133,7 +133,7 @@ class MemoryLedger:
 
     def available(self, device: str) -> int:
         """Bytes that can be taken: what is free, less what was promised and is not used yet."""
-        return self.look(device)[1]
+        return self.inspect(device)[1]
 
     def total(self, device: str) -> int:
         """Bytes the device has, whoever uses them."""
@@ -147,7 +147,7 @@ class MemoryLedger:
         """
         with self._locked():
             for device, size in sizes.items():
-                _, available, holders = self.look(device)
+                _, available, holders = self.inspect(device)
                 if size > available:
                     raise MemoryShortError(name, device, size, available, holders)
             self._clear()
@@ -190,7 +190,7 @@ class MemoryLedger:
             if path.stem not in living:
                 path.unlink(missing_ok=True)
 
-    def look(self, device: str) -> tuple[int, int, list[Holder]]:
+    def inspect(self, device: str) -> tuple[int, int, list[Holder]]:
         """The device's size, what :meth:`available` is now, and who holds the rest, the largest first."""
         memory = self._measure(device)
         promised, ours = 0, set()

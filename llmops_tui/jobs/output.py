@@ -1,4 +1,4 @@
-"""What a job's processes print: piped into a file that stays small; head and tail are kept, what is between is counted.
+"""The output of a job, piped into a bounded file: head and tail are kept, the middle is counted.
 
 ``output.log`` is written to. When it is full for the first time it becomes ``output.log.head``, which stays; from then on
 ``output.log.1``, in place of the one before. Whoever is killed loses what nobody has read from the pipe yet, 64 KiB at most.
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmops_tui.regular_files import open_regular, read_regular
-from llmops_tui.small_log import MOST, put_aside
+from llmops_tui.rotating_log import MOST, rotate
 from llmops_tui.workspace.files import append_bytes
 
 NAME = "output.log"
@@ -41,31 +41,46 @@ class OutputLog:
         self._size = self._file.tell()
         # How much of it is not of the job: the line that says what is left out.
         self._begin = 0
-        self._lost = 0
+        # Of what was printed: written, not written, and whether a line was cut by that.
+        self._written = self._lost = 0
+        self._cut = False
 
     def write(self, data: bytes) -> None:
         """Append; never raises."""
+        total, before = len(data), self._written
         try:
             if self._lost:
-                self._append(b"[llmops: %d bytes could not be written here]\n" % self._lost)
-                self._lost = 0
+                told = b"[llmops: %d bytes could not be written here]\n" % self._lost
+                self._append(b"\n" + told if self._cut else told)
+                self._lost, self._cut = 0, False
             while self._size + len(data) > self._most:
                 room = max(0, self._most - self._size)
                 cut = data.rfind(b"\n", 0, room) + 1
                 if not cut and self._size == self._begin:
                     # A line stays whole where a whole file has room for it.
                     cut = room
-                self._append(data[:cut])
+                self._print(data[:cut])
                 data = data[cut:]
                 self._turn()
-            self._append(data)
+            self._print(data)
         except OSError:
-            self._lost += len(data)
+            # A disk that fills up takes the beginning.
+            self._lost += total - (self._written - before)
 
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(OSError):
             self._file.close()
+
+    def _print(self, data: bytes) -> None:
+        begin = self._size
+        try:
+            self._append(data)
+        finally:
+            done = self._size - begin
+            self._written += done
+            if 0 < done < len(data):
+                self._cut = data[done - 1 : done] != b"\n"
 
     def _append(self, data: bytes) -> None:
         while data:
@@ -76,7 +91,7 @@ class OutputLog:
 
     def _turn(self) -> None:
         """Go on in a new file."""
-        head, older = head_of(self._path), put_aside(self._path)
+        head, older = head_of(self._path), rotate(self._path)
         there = self._path.exists()
         # It has a new name already where no new file could be made the last time, such as on a full disk.
         left_out = _told_in(self._path if there else older)[0]
@@ -121,7 +136,7 @@ def read_output(folder: Path) -> Iterator[bytes]:
     """All that is kept of what a job printed, in order, in parts; each time again what is new, empty where nothing is."""
     log = folder / NAME
     before: tuple[int, int] | None = None
-    for part in (head_of(log), put_aside(log)):
+    for part in (head_of(log), rotate(log)):
         with contextlib.suppress(OSError):
             yield read_regular(part)
     while True:
@@ -140,7 +155,7 @@ def read_output(folder: Path) -> Iterator[bytes]:
 
 def _rest(log: Path, inode: int, seen: int) -> bytes:
     """What was not read yet of a file that was put aside."""
-    for path in (head_of(log), put_aside(log)):
+    for path in (head_of(log), rotate(log)):
         with contextlib.suppress(OSError), open_regular(path) as file:
             if os.fstat(file.fileno()).st_ino == inode:
                 file.seek(seen)

@@ -1,4 +1,4 @@
-"""Which process is meant: a pid together with its start time, never a pid alone."""
+"""Process identity: a pid with its start time, never a pid alone."""
 
 from __future__ import annotations
 

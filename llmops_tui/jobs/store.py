@@ -1,4 +1,4 @@
-"""The records of jobs, kept in the journal, and what a record says about a process that may be gone."""
+"""The records of jobs in the event log, and the state of a job whose process may be gone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any, cast
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.jobs.entries import JobRecord, JobSpec
 from llmops_tui.jobs.process import ProcessIdentity
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import make_folder_within
 from llmops_tui.workspace.ids import new_id, resolve_prefix
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import within
 from llmops_tui.workspace.locks import is_held, locked
 
@@ -45,7 +45,7 @@ _INSERT = (
 )
 # What a folder's jobs are found by: a resumed one goes on in the folder of the first.
 _FOLDER = "coalesce(resumes, id)"
-# Longer than a book may be waited for, by whoever removes something.
+# Longer than a catalog may be waited for, by whoever removes something.
 _DOOR_SECONDS = 15.0
 NEVER_BEGAN = "whoever started it ended before its work began"
 _VANISHED = "its process vanished: it was killed, or the machine was restarted"
@@ -94,13 +94,13 @@ class Job:
 class JobStore:
     """Read and write the records of jobs."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, event_log: EventLog) -> None:
+        self.event_log = event_log
 
     def add(self, *, kind: str, title: str, spec: JobSpec, job_id: str | None = None) -> Job:
         """Record a new job, queued; ``job_id`` where it has one already."""
         job_id = job_id or new_id("job")
-        with self.journal.transaction() as connection:
+        with self.event_log.transaction() as connection:
             connection.execute(_INSERT, (job_id, kind, title, json.dumps(spec), time.time(), None))
         return self._recorded(job_id)
 
@@ -113,7 +113,7 @@ class JobStore:
             NotFoundError: the old one was removed meanwhile.
         """
         job_id, folder = new_id("job"), old.resumes or old.id
-        with self.journal.transaction() as connection:
+        with self.event_log.transaction() as connection:
             if connection.execute("SELECT 1 FROM jobs WHERE id = ?", (old.id,)).fetchone() is None:
                 raise NotFoundError("job", old.id, "It was removed.")
             connection.execute(
@@ -130,18 +130,18 @@ class JobStore:
         Raises:
             NotFoundError: there is no such job.
         """
-        connection = self.journal.connection()
+        connection = self.event_log.connection()
         job_id = resolve_prefix("job", given, (row[0] for row in connection.execute("SELECT id FROM jobs")))
         return self._settled(self._recorded(job_id))
 
     def all(self, limit: int = 1000) -> list[Job]:
         """The newest jobs first."""
-        cursor = self.journal.connection().execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (limit,))
+        cursor = self.event_log.connection().execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (limit,))
         return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
 
     def lately(self, limit: int, watched: Iterable[str] = ()) -> list[Job]:
         """The newest jobs, all that are recorded as unfinished, and those with the given ids; the newest first."""
-        cursor = self.journal.connection().execute(
+        cursor = self.event_log.connection().execute(
             "SELECT * FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY id DESC LIMIT ?)"
             " OR state IN ('queued', 'running') OR id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
             (limit, json.dumps(list(watched))),
@@ -162,7 +162,7 @@ class JobStore:
     def _newest(self, folders: list[str]) -> dict[str, Job]:
         if not folders:
             return {}
-        cursor = self.journal.connection().execute(
+        cursor = self.event_log.connection().execute(
             f"SELECT * FROM jobs WHERE {_FOLDER} IN (SELECT value FROM json_each(?)) ORDER BY id",
             (json.dumps(folders),),
         )
@@ -171,27 +171,29 @@ class JobStore:
 
     def forget(self, folder: str) -> None:
         """Drop the records of all jobs of a folder."""
-        with self.journal.transaction() as connection:
+        with self.event_log.transaction() as connection:
             connection.execute(f"DELETE FROM jobs WHERE {_FOLDER} = ?", (folder,))
 
     def update(self, job_id: str, **fields: Any) -> None:
         """Change fields of one record."""
         names = ", ".join(f"{name} = ?" for name in fields)
-        with self.journal.transaction() as connection:
+        with self.event_log.transaction() as connection:
             connection.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*fields.values(), job_id))
 
     def cancel_requested(self, job_id: str) -> bool:
         """Whether somebody asked this job to stop."""
-        row = self.journal.connection().execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        row = (
+            self.event_log.connection().execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        )
         return bool(row and row[0])
 
     def folder(self, job: Job) -> Path:
         """Where the job keeps its logs and its work; a resumed job goes on in the folder of the first."""
-        return within(self.journal.workspace.runs, job.resumes or job.id)
+        return within(self.event_log.workspace.runs, job.resumes or job.id)
 
     def lock_of(self, folder: str) -> Path:
         """The lock that is held as long as a process is at work in a job's folder, or about to be started there."""
-        return within(self.journal.workspace.runs, folder) / "work.lock"
+        return within(self.event_log.workspace.runs, folder) / "work.lock"
 
     def at_work(self, folder: str) -> bool:
         """Whether any process is at work in a job's folder, or about to be started there, wherever it runs."""
@@ -208,8 +210,8 @@ class JobStore:
             LlmopsError: ``jobs_busy`` or ``workspace_read_only``.
             FileNotFoundError: the workspace is not there any more.
         """
-        self.journal.workspace.refuse_if_read_only()
-        with locked(make_folder_within(self.journal.workspace.runs) / "jobs.lock", _DOOR_SECONDS) as alone:
+        self.event_log.workspace.refuse_if_read_only()
+        with locked(make_folder_within(self.event_log.workspace.runs) / "jobs.lock", _DOOR_SECONDS) as alone:
             if not alone:
                 raise LlmopsError(
                     "jobs_busy",
@@ -219,7 +221,7 @@ class JobStore:
             yield
 
     def _recorded(self, job_id: str) -> Job:
-        cursor = self.journal.connection().execute("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        cursor = self.event_log.connection().execute("SELECT * FROM jobs WHERE id = ?", (job_id,))
         row = cursor.fetchone()
         if row is None:
             raise NotFoundError("job", job_id, "llmops job list shows them.")
@@ -249,7 +251,7 @@ class JobStore:
         """When something was last written in a job's folder."""
         times = []
         with contextlib.suppress(OSError):
-            times = [path.stat().st_mtime for path in (self.journal.workspace.runs / folder).iterdir()]
+            times = [path.stat().st_mtime for path in (self.event_log.workspace.runs / folder).iterdir()]
         return max(times, default=None)
 
 

@@ -16,9 +16,10 @@ from llmops_tui.child_python import module_command
 from llmops_tui.jobs.output import NAME, piped
 from llmops_tui.jobs.process import describe_exit, identify, oom_kills
 from llmops_tui.jobs.store import JobState, JobStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.checksums import record_checksums_at_end
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end, wrote
+from llmops_tui.workspace.written import note_all
 
 _KILL_AFTER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -32,7 +33,7 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
     nothing else that they start.
     """
     os.set_inheritable(lock, False)
-    store = JobStore(Journal(workspace))
+    store = JobStore(EventLog(workspace))
     stop_asked = False
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
@@ -47,7 +48,6 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
         job_id, state=JobState.RUNNING.value, pid=identity.pid, pid_started=identity.started, started_at=time.time()
     )
     folder = store.folder(job)
-    wrote(folder)
     oom_before = oom_kills()
     with piped(folder / NAME) as log:
         worker = subprocess.Popen(
@@ -71,11 +71,14 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
                 worker.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.wait(_POLL_SECONDS)
+    with contextlib.suppress(OSError):
+        # Should this end before it checksums what is there, whoever checksums next does.
+        note_all(folder)
     _record_end(store, job_id, worker.returncode, stopped=terminated_at is not None, oom_before=oom_before)
     # The end is recorded: from here on somebody else may go on in the folder, or remove it.
     os.close(lock)
-    store.journal.close()
-    seal_at_end(workspace)
+    store.event_log.close()
+    record_checksums_at_end(workspace)
     return worker.returncode
 
 

@@ -1,4 +1,4 @@
-"""The process in which a job's own work is done."""
+"""The process that runs a job's function."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from types import FrameType
 from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.moved_entries import MOVED
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.safe_text import safe_line
-from llmops_tui.trouble import explained
-from llmops_tui.workspace.catalogue import wait_as_a_job
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.system_errors import explain_system_error
+from llmops_tui.workspace.catalog import wait_as_a_job
+from llmops_tui.workspace.checksums import record_checksums_at_end
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end, wrote_something
+from llmops_tui.workspace.written import noted_something
 
 _PROGRESS_SECONDS = 0.2
-# Where modules went that recorded jobs of earlier versions name, so that those can be resumed.
-_MOVED = {"llmops_tui.training.finish.exporting": "llmops_tui.training.worker.exporting"}
 
 
 class JobCancelledError(Exception):
@@ -73,7 +73,7 @@ class JobContext:
 def run(workspace: Workspace, job_id: str) -> int:
     """Do the work of one job; returns the exit code of the process."""
     wait_as_a_job()
-    store = JobStore(Journal(workspace))
+    store = JobStore(EventLog(workspace))
     job = store.get(job_id)
     context = JobContext(workspace, job_id, store, store.folder(job))
     signal.signal(signal.SIGTERM, context.note_cancel)
@@ -88,19 +88,18 @@ def run(workspace: Workspace, job_id: str) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  the border of the job: every failure becomes a recorded cause
         traceback.print_exc()
-        told = explained(error)
+        told = explain_system_error(error)
         store.update(job_id, cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
         return 1
-    if wrote_something():
+    if noted_something():
         # What was written outside of the job's folder, such as a model; that is left to the supervisor.
-        seal_at_end(workspace)
+        record_checksums_at_end(workspace)
     store.update(job_id, result=json.dumps(result))
     return 0
 
 
 def _entry(name: str) -> Callable[..., Mapping[str, object]]:
-    module, _, function = name.partition(":")
-    module = _MOVED.get(module, module)
+    module, _, function = MOVED.get(name, name).partition(":")
     if not module.startswith("llmops_tui."):
         raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
     entry: Any = getattr(importlib.import_module(module), function, None)

@@ -1,4 +1,4 @@
-"""What a model's cache of keys and values holds: rows of which width in which layer, and which layers look through a window.
+"""The shape of a model's KV cache: row width per layer, and the layers with sliding windows.
 
 Where a header does not say which layers do, the families' own patterns hold, as llama.cpp has them.
 """

@@ -1,4 +1,4 @@
-"""Model files that other programs keep on this machine: offered for registration where they lie, never copied."""
+"""Model files of other programs on this machine, offered for registration in place."""
 
 from __future__ import annotations
 

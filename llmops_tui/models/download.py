@@ -1,4 +1,4 @@
-"""One file over http: asked for from where it stopped, never larger than announced, hashed as it comes.
+"""Resumable download of one file over HTTP, with size limit and hash.
 
 huggingface_hub's own download throws away what a killed process had (measured: all bytes are asked for again), so files are
 fetched here, from the addresses it makes.
@@ -47,7 +47,7 @@ def fetch(file: RemoteFile, part: Path, progress: Progress | None = None, token:
             digest = _fetch_all(file, part, progress, token)
         if file.sha256 and digest != file.sha256:
             what = f"{shown(file.url)} has the SHA-256 {digest[:16]}… and not {file.sha256[:16]}…; it was not kept"
-            raise _given_up(part, LlmopsError("hash_differs", what, "Ask whoever offers it, or try again."))
+            raise _given_up(part, LlmopsError("hash_differs", what, "Ask its provider, or try again."))
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise disk_full(part.parent) from error

@@ -1,4 +1,4 @@
-"""The context that embeds: how long a text it takes, in which steps, and what memory it needs beside the one that generates.
+"""The embedding context: text length, batch size, and memory next to the generating context.
 
 The engine makes that context by the same figures as the estimate.
 """

@@ -1,11 +1,11 @@
-"""How a model is loaded and run: every setting of the engine, once, carried whole from whoever chose it to llama.cpp."""
+"""The engine's settings, defined once and passed unchanged to llama.cpp."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 
 from llmops_tui.errors import InputRefusedError
 
@@ -33,6 +33,31 @@ _RANGES = {
 }  # fmt: skip
 
 Kind = TypeVar("Kind")
+
+
+class SettingsRecord(TypedDict, total=False):
+    """:class:`EngineSettings` as JSON has them, or some of them."""
+
+    context: int
+    threads: int
+    gpu_layers: int
+    parallel: int
+    precision: str
+    speculate: bool
+    draft: str
+    cache_bytes: int
+    cache_type_k: str
+    cache_type_v: str
+    swa_full: bool
+    flash_attention: str
+    batch: int
+    micro_batch: int
+    split_mode: str
+    main_gpu: int
+    tensor_split: list[float] | tuple[float, ...]
+    cpu_moe: int
+    mmap: bool
+    mlock: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +156,7 @@ def part(kind: type[Kind], source: Any) -> dict[str, Any]:
     return {field.name: getattr(source, field.name) for field in fields(kind)}  # type: ignore[arg-type]
 
 
-def from_json(values: Mapping[str, Any]) -> dict[str, Any]:
+def from_json(values: Mapping[str, object]) -> dict[str, Any]:
     """Options as JSON brings them, with the tuples that it does not know."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 

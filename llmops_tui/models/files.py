@@ -73,19 +73,23 @@ def read_model_files(path: Path) -> tuple[list[Path], list[GgufHeader]]:
 def digest_of(
     files: list[Path], progress: Callable[[float], None] | None, known: Mapping[str, str] | None = None
 ) -> str:
-    """The SHA-256 of a file; of several, that of the list of theirs.
+    """The SHA-256 of a file; of several, that of the list of theirs. ``known``: as for :func:`digests_of`."""
+    return joined_digest([(digest, file.name) for file, digest in digests_of(files, progress, known).items()])
 
-    ``known`` has those that were just found, by the files' names: they are not read again.
-    """
-    found = []
+
+def digests_of(
+    files: list[Path], progress: Callable[[float], None] | None, known: Mapping[str, str] | None = None
+) -> dict[Path, str]:
+    """The SHA-256 of each file. ``known`` has those that were just found, by the files' names: they are not read again."""
+    found: dict[Path, str] = {}
     for number, file in enumerate(files):
 
         def part(share: float, number: int = number) -> None:
             if progress is not None:
                 progress((number + share) / len(files))
 
-        found.append(((known or {}).get(file.name) or sha256_file(file, part), file.name))
-    return joined_digest(found)
+        found[file] = (known or {}).get(file.name) or sha256_file(file, part)
+    return found
 
 
 def joined_digest(files: list[tuple[str, str]]) -> str:

@@ -9,13 +9,14 @@ import contextlib
 import mmap
 import re
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.models.claims import wrong_claim
 from llmops_tui.models.gguf_header import GgufHeader, names_no_model
+from llmops_tui.models.header_limits import exceeded_limit
 from llmops_tui.models.plain_file import check_plain_file
 
 _MAGIC = b"GGUF"
@@ -170,7 +171,7 @@ def _parse(reader: _Reader) -> GgufHeader:
     told = isinstance(metadata.get("general.architecture"), str) or bool(names_no_model(metadata))
     if not metadata.get("split.no") and not told:
         raise refuse(path, "it names no architecture")
-    if wrong := wrong_claim(metadata, str(metadata.get("general.architecture", "unknown"))):
+    if wrong := exceeded_limit(metadata, str(metadata.get("general.architecture", "unknown"))):
         raise refuse(path, wrong)
     parameters, sizes = _tensors(reader, tensors, metadata)
     return GgufHeader(
@@ -221,7 +222,7 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
     return kept, count
 
 
-def _tensors(reader: _Reader, count: int, metadata: dict[str, Any]) -> tuple[int, dict[str, int]]:
+def _tensors(reader: _Reader, count: int, metadata: Mapping[str, object]) -> tuple[int, dict[str, int]]:
     """Check every tensor's name, shape, type and place; returns (parameters, bytes of data by tensor)."""
     places: list[tuple[str, int, int]] = []
     names: set[str] = set()

@@ -1,8 +1,9 @@
-"""What a GGUF file says of itself, as facts: of one file, or of the several that make a model."""
+"""The metadata of a GGUF model, of one file or several shards."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,7 +90,7 @@ class GgufHeader:
         return str(value) if value is not None else None
 
     def summary(self) -> ModelHeader:
-        """The facts that are kept in the book and shown to people."""
+        """The facts that are kept in the catalog and shown to people."""
         name = self.metadata.get("general.name")
         return {
             "architecture": self.architecture,
@@ -131,7 +132,7 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
     )
 
 
-def names_no_model(metadata: dict[str, Any]) -> str:
+def names_no_model(metadata: Mapping[str, object]) -> str:
     """What a file with such metadata is, in words, where it is something that goes with a model; else empty."""
     if metadata.get("general.type") == "mmproj" or metadata.get("general.architecture") == "clip":
         return "a projector (mmproj), which turns images or sound into a model's input"

@@ -1,4 +1,4 @@
-"""What a repository of Hugging Face, or of a mirror, has to offer: its GGUF files with sizes and hashes, and its licence."""
+"""GGUF files of a Hugging Face repository or mirror, with sizes, hashes and licence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of models: what can be one, and one made of any text."""
+"""Names of models: which are valid, and one derived from any text."""
 
 from __future__ import annotations
 

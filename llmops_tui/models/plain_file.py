@@ -1,4 +1,4 @@
-"""Refuse what is no plain file before it is opened: a pipe would wait for a writer for ever, a device has no end."""
+"""Refuses what is not a regular file before it is opened, such as a pipe or a device."""
 
 from __future__ import annotations
 

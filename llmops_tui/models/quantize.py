@@ -1,4 +1,4 @@
-"""Quantize a GGUF model: what can be asked for, how large it becomes, and the job that does it."""
+"""Quantization of a GGUF model: types, resulting size, and the job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
 from llmops_tui.models.records import Written
 from llmops_tui.models.registry import Model, ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def check_quantization(model: Model, kind: str, folder: Path, *, again: bool) ->
 
 def quantize(context: JobContext, name: str, kind: str, target: str, *, again: bool = False) -> Written:
     """The job: write ``target`` into the workspace and register it; a file that is not whole never has its name."""
-    catalogue = Catalogue(context.workspace)
-    registry = ModelRegistry(catalogue)
+    catalog = Catalog(context.workspace)
+    registry = ModelRegistry(catalog)
     model = registry.get(name)
     check_name(target)
     check_quantization(model, kind, context.workspace.models, again=again)
@@ -85,10 +85,10 @@ def quantize(context: JobContext, name: str, kind: str, target: str, *, again: b
         scratch.unlink(missing_ok=True)
     made = registry.add(final, target, lambda share: context.report(0.9 + 0.1 * share, f"hashing {target}"))
 
-    def work(book: duckdb.DuckDBPyConnection) -> None:
-        record_edges(book, output=made.sha256, kind="quantize", recipe=kind, inputs=[model.sha256])
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        record_edges(connection, output=made.sha256, kind="quantize", recipe=kind, inputs=[model.sha256])
 
-    catalogue.write(work)
+    catalog.write(work)
     return {"model": made.name, "path": str(made.path), "size_bytes": made.size_bytes, "sha256": made.sha256}
 
 

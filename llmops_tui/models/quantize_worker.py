@@ -7,12 +7,20 @@ import json
 import os
 import re
 import sys
-from typing import Any
+from typing import Any, TypedDict
 
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.native_log import NativeLog
 
 _PROGRESS = re.compile(rb"\[\s*(\d+)/\s*(\d+)\]")
+
+
+class Told(TypedDict, total=False):
+    """What is told: how many of the tensors are done, or why it failed."""
+
+    done: int
+    of: int
+    error: str
 
 
 def main() -> int:
@@ -22,7 +30,7 @@ def main() -> int:
     os.dup2(2, 1)
     import llama_cpp
 
-    def tell(message: dict[str, Any]) -> None:
+    def tell(message: Told) -> None:
         os.write(out, json.dumps(message).encode() + b"\n")
 
     log = NativeLog()

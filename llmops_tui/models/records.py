@@ -1,4 +1,4 @@
-"""Records of models as the catalog, jobs and ``--json`` have them. Each is kept whole, with what a newer version says beside."""
+"""Records of models in the catalog, jobs and ``--json``. Fields that a newer version added are preserved."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -10,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.models.files import digest_of, read_model_files, shards_of
+from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
 from llmops_tui.models.records import ModelHeader, ModelRecord, Remote
 from llmops_tui.models.safetensors import read_folder
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.json_columns import kept
 from llmops_tui.workspace.layout import within
-from llmops_tui.workspace.seals import wrote
+from llmops_tui.workspace.written import note_there
 
 if TYPE_CHECKING:
     import duckdb
@@ -116,9 +117,9 @@ def with_adapter(model: Model, adapter: Model) -> Model:
 class ModelRegistry:
     """Add, find and verify models."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-        self._workspace = catalogue.workspace
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._workspace = catalog.workspace
 
     def add(
         self,
@@ -147,17 +148,23 @@ class ModelRegistry:
             raise InputRefusedError(
                 "model_unreadable", f"cannot read {path}: {getattr(error, 'strerror', error)}"
             ) from error
-        if folder:
-            model = self._read_folder(path, name, progress)
-        else:
-            model = self._read_file(path, name, origin or {}, lambda files: digest_of(files, progress, digests))
+        found: dict[Path, str] = {}
+
+        def digest(files: list[Path]) -> str:
+            found.update(digests_of(files, progress, digests))
+            return joined_digest([(each, file.name) for file, each in found.items()])
+
+        model = self._read_folder(path, name, digest) if folder else self._read_file(path, name, origin or {}, digest)
         known = next((m for m in self.all() if m.name == name and m.sha256 == model.sha256), None)
         if not move and known is not None and known.path.resolve() != path and known.present:
             return known
         stored = self._stored_path(path)
+        for file, sha256 in found.items():
+            if self._workspace.place_of(file) is not None:
+                # Whatever lay there before. Where it cannot be noted, the catalog has its hash.
+                with contextlib.suppress(OSError):
+                    note_there(file, sha256)
         self._insert(model, stored)
-        # Whatever lay there before: the book has the hash of what is there now.
-        wrote(path, *model.files)
         return replace(model, path=self._workspace.root / stored)
 
     def _read_file(self, path: Path, name: str, origin: ModelHeader, digest: Callable[[list[Path]], str]) -> Model:
@@ -169,11 +176,11 @@ class ModelRegistry:
         size = sum(h.size_bytes for h in headers)
         return Model(name, kind, path, found, size, summary, time.time(), time.time())
 
-    def _read_folder(self, path: Path, name: str, progress: Callable[[float], None] | None) -> Model:
+    def _read_folder(self, path: Path, name: str, digest: Callable[[list[Path]], str]) -> Model:
         folder = read_folder(path)
-        digest = digest_of(folder.files, progress)
+        found = digest(folder.files)
         size = sum(file.stat().st_size for file in folder.files)
-        return Model(name, "safetensors", path, digest, size, folder.summary(), time.time(), time.time())
+        return Model(name, "safetensors", path, found, size, folder.summary(), time.time(), time.time())
 
     def add_remote(self, url: str, name: str, facts: Remote, key_env: str | None = None) -> Model:
         """Register a model behind a URL; ``facts`` are those of :func:`llmops_tui.inference.remote.probe_remote`.
@@ -197,13 +204,13 @@ class ModelRegistry:
         return model
 
     def _insert(self, model: Model, path: str) -> None:
-        def work(book: duckdb.DuckDBPyConnection) -> None:
-            row = book.execute("SELECT sha256 FROM models WHERE name = ?", [model.name]).fetchone()
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            row = connection.execute("SELECT sha256 FROM models WHERE name = ?", [model.name]).fetchone()
             if row is not None and row[0] != model.sha256:
                 raise InputRefusedError(
                     "name_taken", f"another model is registered as {model.name!r}", "Choose another name with --name."
                 )
-            book.execute(
+            connection.execute(
                 f"INSERT OR REPLACE INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     model.name,
@@ -217,11 +224,13 @@ class ModelRegistry:
                 ],
             )
 
-        self.catalogue.write(work)
+        self.catalog.write(work)
 
     def all(self) -> list[Model]:
         """Every model, by name."""
-        rows = self.catalogue.read(lambda book: book.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall())
+        rows = self.catalog.read(
+            lambda connection: connection.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall()
+        )
         return [self._model(row) for row in rows]
 
     def runnable(self) -> list[Model]:
@@ -258,7 +267,7 @@ class ModelRegistry:
     def remove(self, name: str) -> None:
         """Forget a model; its file stays."""
         self.get(name)
-        self.catalogue.write(lambda book: book.execute("DELETE FROM models WHERE name = ?", [name]))
+        self.catalog.write(lambda connection: connection.execute("DELETE FROM models WHERE name = ?", [name]))
 
     def verify(self, name: str, progress: Callable[[float], None] | None = None) -> Model:
         """Read the whole file again and compare its hash.
@@ -285,8 +294,10 @@ class ModelRegistry:
             )
         if self._workspace.read_only:
             return model
-        self.catalogue.write(
-            lambda book: book.execute("UPDATE models SET verified_at = ? WHERE name = ?", [time.time(), name])
+        self.catalog.write(
+            lambda connection: connection.execute(
+                "UPDATE models SET verified_at = ? WHERE name = ?", [time.time(), name]
+            )
         )
         return self.get(name)
 

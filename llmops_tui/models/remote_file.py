@@ -1,4 +1,4 @@
-"""What a server says of a file, and its answer to the request for a part of it: http and https, few redirects, no surprises."""
+"""HTTP metadata and range requests of a remote file, with few redirects."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class CutShortError(Exception):
     """The connection ended before the file did, or the server asks to come again: the rest may still be had."""
 
 
-def look(url: str, token: str = "") -> RemoteFile:
+def inspect(url: str, token: str = "") -> RemoteFile:
     """What a server says of a file, and whether it begins as a GGUF file does; fetches four bytes.
 
     Raises:
@@ -65,12 +65,12 @@ def look(url: str, token: str = "") -> RemoteFile:
     """
     check_url(url)
     try:
-        return _look(url, token)
+        return _inspect(url, token)
     except CutShortError as cut:
         raise LlmopsError("not_fetched", f"{shown(url)}: {cut}", "Look at the connection, and try again.") from cut
 
 
-def _look(url: str, token: str) -> RemoteFile:
+def _inspect(url: str, token: str) -> RemoteFile:
     with answering(url, token, start=0, end=len(MAGIC) - 1) as response:
         head = b""
         for chunk in response.iter_raw(CHUNK):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json
-from llmops_tui.models.claims import wrong_configuration
+from llmops_tui.foreign_text import JsonObject, parse_json
+from llmops_tui.models.header_limits import exceeded_configuration_limit
 from llmops_tui.models.plain_file import check_plain_file
 from llmops_tui.models.records import ModelHeader
 from llmops_tui.regular_files import read_regular
@@ -94,7 +94,7 @@ class ModelFolder:
         return [*weights, *(self.path / name for name in _OTHER_FILES if (self.path / name).is_file())]
 
     def summary(self) -> ModelHeader:
-        """The facts that are kept in the book and shown to people."""
+        """The facts that are kept in the catalog and shown to people."""
         return {
             "architecture": self.family,
             "name": self.path.name,
@@ -134,7 +134,7 @@ def read_folder(path: Path) -> ModelFolder:
             f"{path} wants to run code of its own (auto_map in config.json), which llmops never does",
             "Use a model whose architecture transformers knows.",
         )
-    if wrong := wrong_configuration(config):
+    if wrong := exceeded_configuration_limit(config):
         raise InputRefusedError("model_damaged", f"{path / 'config.json'}: {wrong}", "Fetch or copy it again.")
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
@@ -199,7 +199,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JsonObject:
     if path.stat().st_size > _MAX_JSON:
         raise InputRefusedError("model_damaged", f"{path} is too large to be a configuration")
     try:

@@ -1,4 +1,4 @@
-"""Models in several files: the one rule by which a file's name says that it is a part, and names the others."""
+"""Sharded models: recognises shard names and finds the other shards."""
 
 from __future__ import annotations
 

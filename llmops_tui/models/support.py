@@ -1,4 +1,4 @@
-"""What can be known before llama.cpp loads a file: whether it will, as far as its header and the installed library tell."""
+"""Whether llama.cpp can load a file, as far as header and library tell in advance."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Watching: the history of the machine, the latency of engines, alerts, and what other programs read of them."""
+"""Monitoring: history of the machine, latency of engines, alerts, and exporters."""

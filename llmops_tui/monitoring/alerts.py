@@ -1,4 +1,4 @@
-"""Alerts: values held to rules, with hysteresis, so that a value that dances around its limit raises one alert.
+"""Alerts: rules on values, with hysteresis, so that a value near its limit raises one alert.
 
 What is not known is a state of its own: an alert whose series says nothing any more, or whose rule is gone, ends and
 says so, and a rule may ask to be told of the silence itself.

@@ -1,6 +1,6 @@
-"""What changed while nobody wrote it down: settings, alert rules, loaded models. The recorder sees it and keeps when.
+"""Changes that no one records: settings, alert rules, loaded models; noticed by the recorder.
 
-What is in the book — versions, labels, models that were added — has its own time there.
+What is in the catalog — versions, labels, models that were added — has its own time there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ChangeWatch:
         self._stamps: dict[str, tuple[float, int] | None] = {}
         self._engines: dict[str, EngineLoad] | None = None
 
-    def look(self, now: float, engines: Iterable[EngineLoad]) -> tuple[list[Change], dict[str, str]]:
+    def inspect(self, now: float, engines: Iterable[EngineLoad]) -> tuple[list[Change], dict[str, str]]:
         """What changed since the last look, and what is to be kept of how things are now."""
         changes = self._of_engines(now, {engine.model: engine for engine in engines})
         kept: dict[str, str] = {}

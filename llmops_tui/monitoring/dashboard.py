@@ -1,4 +1,4 @@
-"""A dashboard for Grafana over what the exporter tells, put together here so that it names only what there is."""
+"""A Grafana dashboard over the exporter's metrics, generated from their names."""
 
 from __future__ import annotations
 

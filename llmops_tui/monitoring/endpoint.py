@@ -1,4 +1,4 @@
-"""The address that Prometheus asks: one page, behind the same guard as the model servers."""
+"""The Prometheus endpoint, behind the same guard as the model servers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, encryption, listen_at
 from llmops_tui.inference.server.guard import Guard
+from llmops_tui.inference.server.listener import BoundedServer, PatientProtocol, encryption, listen_at
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor

@@ -1,4 +1,4 @@
-"""Energy of a stretch of time, from the recorded power of the GPUs; and of the work that was done in it."""
+"""Energy of a time range from recorded GPU power, and per unit of work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from llmops_tui.jobs.store import Job
 from llmops_tui.monitoring.history import History
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Energy:
         return self.joules / self.tokens * 1000 if self.tokens else None
 
 
-def energy_between(history: History, journal: Journal, begin: float, end: float, now: float) -> Energy | None:
+def energy_between(history: History, event_log: EventLog, begin: float, end: float, now: float) -> Energy | None:
     """The energy of a stretch of time; none where no power was ever measured in it.
 
     Where the measurement has gaps, the mean of what was measured stands for them, and ``covered`` says so.
@@ -44,13 +44,13 @@ def energy_between(history: History, journal: Journal, begin: float, end: float,
     if not covered:
         return None
     sql = "SELECT coalesce(sum(tokens), 0) FROM timings WHERE ended_at BETWEEN ? AND ?"
-    tokens = int(journal.connection().execute(sql, (begin, end)).fetchone()[0])
+    tokens = int(event_log.connection().execute(sql, (begin, end)).fetchone()[0])
     return Energy(joules, min(1.0, sum(covered) / len(covered)), tokens)
 
 
-def energy_of_job(history: History, journal: Journal, job: Job, now: float) -> Energy | None:
+def energy_of_job(history: History, event_log: EventLog, job: Job, now: float) -> Energy | None:
     """The energy from a job's start to its end, or until now; none where no power was measured, or it never began."""
     if job.started_at is None:
         return None
     end = job.finished_at or now
-    return energy_between(history, journal, job.started_at, end, now)
+    return energy_between(history, event_log, job.started_at, end, now)

@@ -1,21 +1,33 @@
-"""The model servers of a workspace as they are now: requests, slots, cache, and tokens a second since the last look."""
+"""The state of the model servers: requests, slots, cache, and tokens per second."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from llmops_tui.errors import sentences
+from llmops_tui.inference.engine_wire import EngineState, Health
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.process import ProcessIdentity
+from llmops_tui.monitoring.records import EngineRecord
 
 if TYPE_CHECKING:
     import httpx
 
 _SECONDS = 2.0
+
+
+class Rates(TypedDict):
+    """How an engine did since it was last seen to work; see :class:`EngineLoad`."""
+
+    prefix_hits: float | None
+    prompt_rate: float | None
+    decode_rate: float | None
+    steps_rate: float | None
 
 
 @dataclass(frozen=True)
@@ -52,11 +64,11 @@ class EngineLoad:
     address: str = ""
     failure: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> EngineRecord:
         """For JSON; its processes by their numbers."""
         engine_pid = self.engine.pid if self.engine is not None else None
         rest = {name: value for name, value in asdict(self).items() if name not in {"process", "engine"}}
-        return {"pid": self.process.pid, "engine_pid": engine_pid, **rest}
+        return cast("EngineRecord", {"pid": self.process.pid, "engine_pid": engine_pid, **rest})
 
     @property
     def up(self) -> bool:
@@ -90,12 +102,12 @@ class EngineSampler:
     def __init__(self, supervisor: ServerSupervisor) -> None:
         self._supervisor = supervisor
         self._clients: dict[str, httpx.Client] = {}
-        self._before: dict[str, tuple[ProcessIdentity | None, dict[str, Any]]] = {}
-        self._rates: dict[str, dict[str, float | None]] = {}
+        self._before: dict[str, tuple[ProcessIdentity | None, EngineState]] = {}
+        self._rates: dict[str, Rates] = {}
         self._loads: list[EngineLoad] = []
         self._due = 0.0
 
-    def look(self) -> list[EngineLoad]:
+    def inspect(self) -> list[EngineLoad]:
         """All engines; the same again until a look is due."""
         now = time.monotonic()
         if now >= self._due:
@@ -106,7 +118,7 @@ class EngineSampler:
                 EngineLoad(handle.model, handle.process, state="dead", address=handle.address)
                 for handle in self._supervisor.fallen()
             ]
-            self._loads = [self._look(handle) for handle in handles] + fallen
+            self._loads = [self._inspect(handle) for handle in handles] + fallen
         return self._loads
 
     def close(self) -> None:
@@ -129,16 +141,16 @@ class EngineSampler:
             )
         return self._clients[handle.socket]
 
-    def _look(self, handle: ServerHandle) -> EngineLoad:
+    def _inspect(self, handle: ServerHandle) -> EngineLoad:
         import httpx
 
         try:
-            facts = dict(self._client(handle).get("/health").json())
+            facts: Health = cast("Health", dict(self._client(handle).get("/health").json()))
         except (httpx.TransportError, ValueError):
             with contextlib.suppress(KeyError):
                 self._clients.pop(handle.socket).close()
             return EngineLoad(handle.model, handle.process, state="silent", address=handle.address)
-        state: dict[str, Any] = facts.get("state") or {}
+        state: EngineState = facts.get("state") or {}
         pid, started = facts.get("engine_pid"), facts.get("engine_started")
         engine = ProcessIdentity(int(pid), float(started)) if pid and started is not None else None
         rates = self._rates_of(handle.model, engine, state)
@@ -159,9 +171,9 @@ class EngineSampler:
             **rates,
         )
 
-    def _rates_of(self, model: str, engine: ProcessIdentity | None, state: dict[str, Any]) -> dict[str, float | None]:
+    def _rates_of(self, model: str, engine: ProcessIdentity | None, state: EngineState) -> Rates:
         """Rates since the last look that saw any work; kept while the engine rests."""
-        engine_before, before = self._before.get(model, (None, {}))
+        engine_before, before = self._before.get(model, (None, EngineState()))
         self._before[model] = (engine, state)
         rates = self._rates.setdefault(
             model, {"prefix_hits": None, "prompt_rate": None, "decode_rate": None, "steps_rate": None}
@@ -169,8 +181,10 @@ class EngineSampler:
         if not state or not before or engine != engine_before:
             return rates
 
+        now, then = cast("Mapping[str, float]", state), cast("Mapping[str, float]", before)
+
         def more(name: str) -> float:
-            return max(0.0, float(state.get(name, 0)) - float(before.get(name, 0)))
+            return max(0.0, float(now.get(name, 0)) - float(then.get(name, 0)))
 
         prompt, decoding, prefilling = more("prompt_tokens"), more("decode_seconds"), more("prefill_seconds")
         if prompt:

@@ -1,4 +1,4 @@
-"""What Prometheus reads: the machine, its GPUs, the engines, latencies and alerts; and the pages of the model servers."""
+"""The Prometheus exporter: machine, GPUs, engines, latencies and alerts."""
 
 from __future__ import annotations
 

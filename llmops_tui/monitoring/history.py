@@ -1,4 +1,4 @@
-"""What was measured over time, kept over restarts in three grains: seconds, tens of seconds, minutes.
+"""Recorded series in three resolutions — 1 s, 10 s, 1 min — kept across restarts.
 
 A SQLite file of its own: it is written every few seconds, may lose its last seconds with the machine, and is dropped
 as a whole without harm. Values of one series that follow one another lie together, so that months are read at once.
@@ -19,12 +19,12 @@ import numpy as np
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.changes import Change
-from llmops_tui.monitoring.grains import GRAINS, Curve, Grain, Tail, values_of
 from llmops_tui.monitoring.history_file import ALERT_COLUMNS, NO_WORST, alert_of, open_file
 from llmops_tui.monitoring.latency import Minute
-from llmops_tui.workspace.files import identity_of
-from llmops_tui.workspace.lived_time import refuse_if_ahead
-from llmops_tui.workspace.sqlite_files import counted_write, is_full
+from llmops_tui.monitoring.resolutions import RESOLUTIONS, Curve, Resolution, Tail, values_of
+from llmops_tui.workspace.clock_check import refuse_if_ahead
+from llmops_tui.workspace.known_folders import may_write_in
+from llmops_tui.workspace.sqlite_files import OpenedFile, counted_write, is_full
 
 FLUSH_SECONDS = 10
 # What waits for a disk that takes nothing: of a hundred series more than an hour, in some ten MB of memory.
@@ -41,7 +41,7 @@ class History:
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._file: OpenedFile | None = None
         self._tails: dict[tuple[str, int], Tail] = {}
         self._dirty: set[tuple[str, int]] = set()
         # Tails that are full and not on the disk yet, by series, grain and place, the oldest first.
@@ -61,18 +61,18 @@ class History:
         with self._lock:
             for series, value in values.items():
                 if value is not None and math.isfinite(value):
-                    for index, grain in enumerate(GRAINS):
-                        self._put(series, index, grain, int(at), value)
+                    for index, resolution in enumerate(RESOLUTIONS):
+                        self._put(series, index, resolution, int(at), value)
             if len(self._waiting) > _MOST_WAITING:
                 with contextlib.suppress(LlmopsError):
                     self.flush()
                 while len(self._waiting) > _MOST_WAITING:
                     del self._waiting[next(iter(self._waiting))]
 
-    def _put(self, series: str, index: int, grain: Grain, second: int, value: float) -> None:
+    def _put(self, series: str, index: int, resolution: Resolution, second: int, value: float) -> None:
         key = (series, index)
-        bucket = second // grain.seconds
-        place, offset = divmod(bucket, grain.together)
+        bucket = second // resolution.seconds
+        place, offset = divmod(bucket, resolution.together)
         tail = self._tails.get(key)
         if tail is None or tail.place != place:
             fresh = Tail(place, self._chunk(series, index, place))
@@ -100,7 +100,10 @@ class History:
             with self._transaction() as connection:
                 connection.executemany(
                     "INSERT OR REPLACE INTO chunks (series, grain, place, body) VALUES (?, ?, ?, ?)",
-                    [(s, GRAINS[index].seconds, place, body.tobytes()) for (s, index, place), body in chunks.items()],
+                    [
+                        (s, RESOLUTIONS[index].seconds, place, body.tobytes())
+                        for (s, index, place), body in chunks.items()
+                    ],
                 )
             self._waiting.clear()
             self._dirty.clear()
@@ -111,7 +114,7 @@ class History:
         Raises:
             LlmopsError: ``clock_ahead``: the clock is far ahead of what was measured last, and nothing was dropped.
         """
-        coarsest = GRAINS[-1]
+        coarsest = RESOLUTIONS[-1]
         with self._lock, self._transaction() as connection:
             places = connection.execute("SELECT DISTINCT place FROM chunks WHERE grain = ?", (coarsest.seconds,))
             refuse_if_ahead(
@@ -122,14 +125,14 @@ class History:
                 proof=_PROOF_SECONDS // coarsest.span,
                 hint="Set the clock; where it is right, a day of measuring shows it.",
             )
-            for grain in GRAINS:
-                oldest = (int(now) - grain.kept) // grain.span
-                connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (grain.seconds, oldest))
-            connection.execute("DELETE FROM minutes WHERE minute < ?", ((int(now) - GRAINS[-1].kept) // 60,))
-            connection.execute("DELETE FROM changes WHERE at < ?", (now - GRAINS[-1].kept,))
+            for resolution in RESOLUTIONS:
+                oldest = (int(now) - resolution.kept) // resolution.span
+                connection.execute("DELETE FROM chunks WHERE grain = ? AND place < ?", (resolution.seconds, oldest))
+            connection.execute("DELETE FROM minutes WHERE minute < ?", ((int(now) - RESOLUTIONS[-1].kept) // 60,))
+            connection.execute("DELETE FROM changes WHERE at < ?", (now - RESOLUTIONS[-1].kept,))
 
     def keep_minutes(self, fresh: list[tuple[str, int, Minute]], cursor: tuple[str, int]) -> None:
-        """Add requests to those of their minutes, as (model, minute, what is new), and up to where in which journal they go."""
+        """Add requests to those of their minutes, as (model, minute, what is new), and up to where in which event log they go."""
         with self._lock, self._transaction() as connection:
             for model, at, minute in fresh:
                 kept = connection.execute(
@@ -216,9 +219,9 @@ class History:
         )
         return [alert_of(row) for row in rows]
 
-    def cursor(self, journal: str) -> int:
-        """Up to where in a journal its requests are in the kept minutes."""
-        rows = self._rows("SELECT seq FROM cursors WHERE journal = ?", (journal,))
+    def cursor(self, event_log: str) -> int:
+        """Up to where in an event log its requests are in the kept minutes."""
+        rows = self._rows("SELECT seq FROM cursors WHERE journal = ?", (event_log,))
         return int(rows[0][0]) if rows else 0
 
     def series(self) -> list[str]:
@@ -229,15 +232,15 @@ class History:
 
     def read(self, series: str, begin: float, end: float, now: float) -> Curve:
         """A series between two moments, in the finest grain that is still kept for its beginning."""
-        index = next((n for n, g in enumerate(GRAINS) if begin >= now - g.kept - g.span), len(GRAINS) - 1)
-        grain = GRAINS[index]
-        first, last = int(begin) // grain.seconds, int(end) // grain.seconds
-        places = range(first // grain.together, last // grain.together + 1)
-        values = np.full((len(places) * grain.together, 2), np.nan, dtype=np.float32)
+        index = next((n for n, g in enumerate(RESOLUTIONS) if begin >= now - g.kept - g.span), len(RESOLUTIONS) - 1)
+        resolution = RESOLUTIONS[index]
+        first, last = int(begin) // resolution.seconds, int(end) // resolution.seconds
+        places = range(first // resolution.together, last // resolution.together + 1)
+        values = np.full((len(places) * resolution.together, 2), np.nan, dtype=np.float32)
         with self._lock:
             rows = self._rows(
                 "SELECT place, body FROM chunks WHERE series = ? AND grain = ? AND place BETWEEN ? AND ?",
-                (series, grain.seconds, places[0], places[-1]),
+                (series, resolution.seconds, places[0], places[-1]),
             )
             chunks = {place: values_of(body) for place, body in rows}
             chunks |= {
@@ -247,12 +250,12 @@ class History:
             if tail is not None:
                 chunks[tail.place] = tail.values
             for place in chunks.keys() & set(places):
-                at = (place - places[0]) * grain.together
-                values[at : at + grain.together] = chunks[place]
-        skip = first - places[0] * grain.together
+                at = (place - places[0]) * resolution.together
+                values[at : at + resolution.together] = chunks[place]
+        skip = first - places[0] * resolution.together
         values = values[skip : skip + last - first + 1]
-        times = (np.arange(first, last + 1) * grain.seconds).astype(np.float64)
-        return Curve(grain.seconds, times, values[:, 0], values[:, 1])
+        times = (np.arange(first, last + 1) * resolution.seconds).astype(np.float64)
+        return Curve(resolution.seconds, times, values[:, 0], values[:, 1])
 
     def minutes(self, begin: float, end: float) -> list[tuple[str, int, str]]:
         """The kept minutes that had requests, as (model, minute, text)."""
@@ -279,9 +282,9 @@ class History:
             return waiting
         rows = self._rows(
             "SELECT body FROM chunks WHERE series = ? AND grain = ? AND place = ?",
-            (series, GRAINS[index].seconds, place),
+            (series, RESOLUTIONS[index].seconds, place),
         )
-        return values_of(rows[0][0]) if rows else np.full((GRAINS[index].together, 2), np.nan, dtype=np.float32)
+        return values_of(rows[0][0]) if rows else np.full((RESOLUTIONS[index].together, 2), np.nan, dtype=np.float32)
 
     def _rows(self, query: str, given: tuple[Any, ...] = ()) -> list[Any]:
         with self._lock:
@@ -300,21 +303,22 @@ class History:
             raise self._explain(error) from error
 
     def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None and identity_of(self._path) != self._identity:
-            # The file is another one, or gone: what is written to the old one nobody would find.
+        if self._connection is not None and self._file is not None and self._file.is_outdated():
+            # The file is another one, or gone: what is written to the old one nobody would find. Or this is a copy of it.
             self._connection.close()
             self._connection = None
         if self._connection is None:
+            self._file = OpenedFile(self._path, copied=not may_write_in(self._path.parent))
             try:
                 self._connection = open_file(self._path)
             except sqlite3.Error as error:
                 raise self._explain(error) from error
-            self._identity = identity_of(self._path)
+            self._file.is_open()
         return self._connection
 
     def _explain(self, error: sqlite3.Error) -> LlmopsError:
         if is_full(error, self._path):
-            return LlmopsError("disk_full", f"no space left for {self._path}", "Free some space; watching goes on.")
+            return LlmopsError("disk_full", f"no space left for {self._path}", "Free some space; monitoring continues.")
         return LlmopsError(
             "history_failed",
             f"the history {self._path} refused: {error}",

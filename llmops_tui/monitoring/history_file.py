@@ -1,4 +1,4 @@
-"""The file of what was measured: its tables, what was added to them since, and how an alert lies in its row."""
+"""The schema of the history database, its additions, and the alert rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was going on around an alert: what ran, what was changed, who asked; on one line of time."""
+"""The timeline around an alert: jobs, changes and requests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.records import EntryRecord, IncidentRecord, TrafficRecord
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.folding import fold
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.ingest import ingest
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,8 +42,8 @@ _MOVED = """
         || ' to ' || coalesce(after::VARCHAR, 'nothing')
     FROM prompt_label_moves
 """
-# What the book knows the time of: kind, and a query for when and what.
-_IN_THE_BOOK = (
+# What the catalog knows the time of: kind, and a query for when and what.
+_IN_THE_CATALOG = (
     ("prompt", _WRITTEN),
     ("prompt", _MOVED),
     ("model", "SELECT added_at, name || ' was added' FROM models"),
@@ -105,20 +105,20 @@ class Incident:
 
 
 def incident_of(
-    alert: Alert, history: History, catalogue: Catalogue, journal: Journal, now: float, before: float = BEFORE_SECONDS
+    alert: Alert, history: History, catalog: Catalog, event_log: EventLog, now: float, before: float = BEFORE_SECONDS
 ) -> Incident:
     """What was going on from ``before`` seconds before an alert to its end, or until now; at most its first hour."""
     begin = alert.raised_at - before
     # With the clock set back in it, an alert may end before it begins: both are looked at.
     over = max(alert.raised_at, now if alert.cleared_at is None else alert.cleared_at)
     end = min(over, alert.raised_at + AFTER_SECONDS)
-    fold(catalogue, journal)
-    changed, (requests, traffic) = catalogue.read(
-        lambda book: (_changes(book, begin, end), _requests(book, begin, end))
+    ingest(catalog, event_log)
+    changed, (requests, traffic) = catalog.read(
+        lambda connection: (_changes(connection, begin, end), _requests(connection, begin, end))
     )
     entries = [
         *_alerts(history.alerts_between(begin, end)),
-        *_jobs(journal, begin, end),
+        *_jobs(event_log, begin, end),
         *(Entry(change.at, change.kind, change.text, change.who) for change in history.changes_between(begin, end)),
         *changed,
         *requests,
@@ -133,8 +133,8 @@ def _alerts(alerts: Iterable[Alert]) -> Iterable[Entry]:
             yield Entry(alert.cleared_at, "alert", f"{alert.rule.name}: {alert.outcome or 'over'}", of=str(alert.id))
 
 
-def _jobs(journal: Journal, begin: float, end: float) -> Iterable[Entry]:
-    for job in JobStore(journal).all(1000):
+def _jobs(event_log: EventLog, begin: float, end: float) -> Iterable[Entry]:
+    for job in JobStore(event_log).all(1000):
         started = job.started_at or job.created_at
         if started > end or (job.finished_at or end) < begin:
             continue
@@ -144,28 +144,28 @@ def _jobs(journal: Journal, begin: float, end: float) -> Iterable[Entry]:
             yield Entry(job.finished_at, "job", told, of=job.id)
 
 
-def _changes(book: duckdb.DuckDBPyConnection, begin: float, end: float) -> list[Entry]:
+def _changes(connection: duckdb.DuckDBPyConnection, begin: float, end: float) -> list[Entry]:
     return [
         Entry(float(at), kind, str(text))
-        for kind, query in _IN_THE_BOOK
-        for at, text in book.execute(
+        for kind, query in _IN_THE_CATALOG
+        for at, text in connection.execute(
             f"FROM ({query}) AS t(moment, told) WHERE moment BETWEEN ? AND ?", [begin, end]
         ).fetchall()
     ]
 
 
-def _requests(book: duckdb.DuckDBPyConnection, begin: float, end: float) -> tuple[list[Entry], list[Traffic]]:
-    """Some of the requests of that time, and the count of all by who sent them; the book counts, however many there are."""
-    known = {row[0] for row in book.execute("DESCRIBE requests").fetchall()}
+def _requests(connection: duckdb.DuckDBPyConnection, begin: float, end: float) -> tuple[list[Entry], list[Traffic]]:
+    """Some of the requests of that time, and the count of all by who sent them; the catalog counts, however many there are."""
+    known = {row[0] for row in connection.execute("DESCRIBE requests").fetchall()}
     who = _WHO if "client" in known else "'here'"
     there = f"FROM (SELECT *, {who} AS who FROM requests) WHERE {_THEN}"
     then = [begin - _LONGEST_REQUEST, end, begin]
-    shown = book.execute(
+    shown = connection.execute(
         f"(SELECT {_SHOWN} {there} AND finish_reason = 'error' ORDER BY started_at LIMIT {_FAILED}) "
         f"UNION (SELECT {_SHOWN} {there} ORDER BY total_ms DESC NULLS LAST LIMIT {_LONG})",
         [*then, *then],
     ).fetchall()
-    traffic = book.execute(
+    traffic = connection.execute(
         "SELECT model, who, count(*), count(*) FILTER (finish_reason = 'error'), coalesce(max(total_ms), 0.0) "
         f"{there} GROUP BY model, who ORDER BY count(*) DESC, model, who",
         then,

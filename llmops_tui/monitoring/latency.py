@@ -1,4 +1,4 @@
-"""How long requests take, by model: percentiles over any window, from one sketch a minute."""
+"""Request latency by model: percentiles over any window, from one sketch per minute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from llmops_tui.monitoring.records import LatencyRecord
 from llmops_tui.monitoring.sketch import LatencySketch
-from llmops_tui.workspace.journal import Timing
+from llmops_tui.workspace.event_log import Timing
 
 # What is measured of a request, in milliseconds, and what it is called.
 KINDS = {"first": "first token", "token": "between tokens", "total": "whole answer"}

@@ -1,16 +1,16 @@
-"""The lifecycle at a glance: what there is of everything, what runs, and the next sensible step."""
+"""The home screen's overview: counts, running work, and the suggested next step."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.traces.store import TraceStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.json_columns import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,6 +50,20 @@ class Score:
         return None if self.before is None else (self.mean - self.before) * self.better
 
 
+class _Rows(TypedDict):
+    """What the catalog has for it: rows of columns, as each question below asks for them."""
+
+    datasets: list[Any]
+    problems: list[Any]
+    prompts: list[Any]
+    production: list[Any]
+    runs: list[Any]
+    scores: list[Any]
+    models: list[Any]
+    requests: list[Any]
+    usable: list[Any]
+
+
 @dataclass(frozen=True)
 class Overview:
     """What there is of everything."""
@@ -68,13 +82,13 @@ class Overview:
     jobs: list[Job] = field(default_factory=list)
 
 
-def read_overview(catalogue: Catalogue, journal: Journal, jobs: list[Job], now: float | None = None) -> Overview:
-    """Read everything in one look at the book."""
+def read_overview(catalog: Catalog, event_log: EventLog, jobs: list[Job], now: float | None = None) -> Overview:
+    """Read everything in one look at the catalog."""
     moment = time.time() if now is None else now
 
-    def work(book: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    def work(connection: duckdb.DuckDBPyConnection) -> _Rows:
         def rows(sql: str, *values: object) -> list[Any]:
-            return book.execute(sql, list(values)).fetchall()
+            return connection.execute(sql, list(values)).fetchall()
 
         return {
             "datasets": rows(
@@ -105,8 +119,8 @@ def read_overview(catalogue: Catalogue, journal: Journal, jobs: list[Job], now: 
             "usable": rows("SELECT count(DISTINCT request) FROM feedback WHERE correction IS NOT NULL OR score = 1"),
         }
 
-    traces = TraceStore(catalogue, journal)
-    found = catalogue.read(work)
+    traces = TraceStore(catalog, event_log)
+    found = catalog.read(work)
     problems = [
         (name, sum(p["rows"] for p in kept("dataset_reports", "report", name, report, kind="checks")["problems"]))
         for name, report in found["problems"]

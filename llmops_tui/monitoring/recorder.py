@@ -1,4 +1,4 @@
-"""The recorder: looks at everything once a second, keeps what it saw, and holds it to the alert rules.
+"""The recorder: samples everything once a second, stores it, and evaluates the alert rules.
 
 One process a workspace records; the others look for themselves and read what was kept. It goes on while no screen
 shows it, and notes what it costs.
@@ -22,17 +22,17 @@ from llmops_tui.hardware.host import HostLoad, HostSampler
 from llmops_tui.hardware.processes import ProcessLoad, ProcessSampler
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import Job, JobState, JobStore
-from llmops_tui.monitoring import happenings, series
+from llmops_tui.monitoring import occurrences, series
 from llmops_tui.monitoring.alerts import Alert, AlertEngine, run_command
 from llmops_tui.monitoring.changes import ChangeWatch
 from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import FLUSH_SECONDS, History
-from llmops_tui.monitoring.keeper import Keeper
+from llmops_tui.monitoring.history_writer import HistoryWriter
+from llmops_tui.monitoring.in_progress import RunSeries, ours
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
 from llmops_tui.monitoring.records import MomentRecord
 from llmops_tui.monitoring.rules import DEFAULT_RULES, load_rules, may_run
-from llmops_tui.monitoring.under_way import RunSeries, ours
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
 
@@ -104,7 +104,7 @@ class _Costs:
 
 
 class Recorder:
-    """Looks, keeps and warns. Call :meth:`look` each second, or :meth:`start` a thread that does.
+    """Looks, keeps and warns. Call :meth:`inspect` each second, or :meth:`start` a thread that does.
 
     ``clock`` stamps what is kept; ``ticks`` only goes on, and counts all waits, windows and what is due.
     ``wants_processes`` is asked before each look whether anybody shows processes: finding them is the dearest part.
@@ -122,7 +122,7 @@ class Recorder:
     ) -> None:
         self.workspace = workspace
         self.history = History(workspace.history)
-        self._keeper = Keeper(self.history)
+        self._writer = HistoryWriter(self.history)
         self.moment: Moment | None = None
         self._clock = clock
         self._ticks = ticks
@@ -132,11 +132,11 @@ class Recorder:
         self._host = HostSampler(workspace.root)
         self._processes: ProcessSampler | None = None
         self._engines = EngineSampler(ServerSupervisor(workspace))
-        self._journal = Journal(workspace)
-        self._jobs = JobStore(self._journal)
+        self._event_log = EventLog(workspace)
+        self._jobs = JobStore(self._event_log)
         self._runs = RunSeries()
-        self._recent = happenings.Recent()
-        self._failures = happenings.Failures()
+        self._recent = occurrences.Recent()
+        self._failures = occurrences.Failures()
         self._changes: ChangeWatch | None = None
         self._latencies = Latencies()
         self._windows: tuple[Latency, ...] = ()
@@ -149,14 +149,14 @@ class Recorder:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         # By the clock that only goes on: when something was last done.
-        self._looked = self._flushed = self._pruned = self._counted = -math.inf
+        self._cursor_moved = self._flushed = self._pruned = self._counted = -math.inf
         self._rules_stamp: float | None = -1.0
-        self._look_trouble = self._rules_trouble = ""
+        self._poll_error = self._rules_error = ""
 
     @property
     def trouble(self) -> str:
         """What is wrong with looking, with what is kept, or with the rules; nothing where all is well."""
-        return self._look_trouble or self._keeper.trouble or self._rules_trouble
+        return self._poll_error or self._writer.trouble or self._rules_error
 
     @property
     def recording(self) -> bool:
@@ -167,7 +167,7 @@ class Recorder:
 
     def start(self) -> None:
         """Look each second in a thread, and ask for what blocks in another."""
-        for work, seconds in ((self.look, _SECOND), (self.look_slowly, _SLOW_SECONDS)):
+        for work, seconds in ((self.inspect, _SECOND), (self.inspect_slowly, _SLOW_SECONDS)):
             thread = threading.Thread(target=self._run, args=(work, seconds), name="recorder", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -181,7 +181,7 @@ class Recorder:
         self.history.close()
         self._engines.close()
         self._gpus.close()
-        self._journal.close()
+        self._event_log.close()
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
@@ -191,35 +191,35 @@ class Recorder:
             try:
                 work()
             except LlmopsError as error:
-                self._look_trouble = error.told
+                self._poll_error = error.told
             except Exception as error:  # noqa: BLE001  a look that fails must not end all looks
-                self._look_trouble = f"{type(error).__name__}: {error}"
+                self._poll_error = f"{type(error).__name__}: {error}"
                 _log.exception("looking failed")
             else:
-                self._look_trouble = ""
+                self._poll_error = ""
             # In the middle of each second, so that none is looked at twice and another not at all. A look that comes
             # late is left out, never made up for.
             self._stop.wait(seconds - (time.time() - _PHASE) % seconds)
 
     # ── one look ──
 
-    def look(self) -> Moment:
+    def inspect(self) -> Moment:
         """Look at everything now, and keep it where this process records."""
         began = time.thread_time()
         now, ticks = self._clock(), self._ticks()
         self._claim()
         showing = self._wants_processes()
-        view = self._gpus.look(processes=showing)
+        view = self._gpus.inspect(processes=showing)
         host = self._host.sample()
-        engines = tuple(self._engines.look())
+        engines = tuple(self._engines.inspect())
         known = self._jobs.lately(50, self._failures.watched)
         jobs = tuple(job for job in known if job.state == JobState.RUNNING)
         failed = self._failures.lately(known, ticks, now)
         processes: tuple[ProcessLoad, ...] = ()
         if showing:
             self._processes = self._processes or ProcessSampler()
-            processes = self._processes.look(view.gpus, ours(engines, jobs))
-        with self._keeper.trying("requests"):
+            processes = self._processes.inspect(view.gpus, ours(engines, jobs))
+        with self._writer.trying("requests"):
             self._count(now, ticks)
         values = (
             series.of_host(host)
@@ -227,13 +227,13 @@ class Recorder:
             | self._recent.of_gpus(view.gpus, ticks)
             | series.of_engines(engines)
             | series.of_latencies(self._latencies, ticks)
-            | happenings.of_jobs(known, failed)
+            | occurrences.of_jobs(known, failed)
             | self._runs.of(jobs, self._jobs)
         )
         if self.recording:
             # Told before anything is written: a disk that takes nothing is when alerts are needed.
-            self._warn(now, ticks, values, happenings.notes_of(view.gpus, engines, failed))
-            self._keeper.measured(now, values)
+            self._warn(now, ticks, values, occurrences.notes_of(view.gpus, engines, failed))
+            self._writer.measured(now, values)
             self._note_changes(now, engines)
             if ticks - self._flushed >= FLUSH_SECONDS:
                 self._keep(now, ticks)
@@ -243,17 +243,17 @@ class Recorder:
         self.moment = Moment(
             now, host, view, engines, self._windows, processes, jobs, alerts, cost, self.recording, self.trouble
         )
-        self._looked = ticks
+        self._cursor_moved = ticks
         return self.moment
 
     @property
     def age(self) -> float:
         """Seconds since the last look that came to its end; without end before the first."""
-        return self._ticks() - self._looked
+        return self._ticks() - self._cursor_moved
 
-    def look_slowly(self) -> None:
+    def inspect_slowly(self) -> None:
         """Ask for what blocks: PCIe traffic, memory errors, critical errors."""
-        self._gpus.look_slowly()
+        self._gpus.inspect_slowly()
 
     def _claim(self) -> None:
         """Become the one that records, where nobody does."""
@@ -265,11 +265,11 @@ class Recorder:
             self._cursor, self._latencies = None, Latencies()
         if not self._took_over:
             # Tried again until it worked: alerts of before that nobody goes on with would stay raised for ever.
-            with self._keeper.trying("kept alerts"):
+            with self._writer.trying("kept alerts"):
                 raised = [alert for alert in self.history.alerts() if alert.cleared_at is None]
                 self._took_over = True
                 own = {alert.id for alert in self._alerts.active}
-                self._keeper.told(self._alerts.take_over(alert for alert in raised if alert.id not in own))
+                self._writer.told(self._alerts.take_over(alert for alert in raised if alert.id not in own))
 
     def _count(self, now: float, ticks: float) -> None:
         """Take in the requests that ended since the last look."""
@@ -278,17 +278,17 @@ class Recorder:
         self._counted_to = ticks
         if self._cursor is None:
             longest = math.inf
-            journal = str(self._journal.connection().execute("SELECT journal FROM identity").fetchone()[0])
-            kept, minutes = self.history.cursor(journal), self.history.minutes(now - WINDOW_MINUTES * 60, now)
+            event_log = str(self._event_log.connection().execute("SELECT journal FROM identity").fetchone()[0])
+            kept, minutes = self.history.cursor(event_log), self.history.minutes(now - WINDOW_MINUTES * 60, now)
             self._latencies.take_over(minutes, now, ticks)
-            self._cursor = (journal, kept)
-        journal, seq = self._cursor
-        while timings := self._journal.timings_after(seq):
+            self._cursor = (event_log, kept)
+        event_log, seq = self._cursor
+        while timings := self._event_log.timings_after(seq):
             for timing in timings:
                 self._latencies.observe(timing, ticks - min(longest, max(0.0, now - timing.ended_at)))
             seq = timings[-1].seq
         changed = seq != self._cursor[1]
-        self._cursor = (journal, seq)
+        self._cursor = (event_log, seq)
         if changed or ticks - self._counted >= _LATENCY_SECONDS:
             self._counted = ticks
             self._windows = tuple(self._latencies.window(model, ticks) for model in self._latencies.models())
@@ -298,33 +298,33 @@ class Recorder:
 
     def _note_changes(self, now: float, engines: tuple[EngineLoad, ...]) -> None:
         if self._changes is None:
-            with self._keeper.trying("changes of before"):
+            with self._writer.trying("changes of before"):
                 self._changes = ChangeWatch(self.workspace.alert_rules, self.history.known())
         if self._changes is not None:
-            self._keeper.changed(*self._changes.look(now, engines))
+            self._writer.changed(*self._changes.inspect(now, engines))
 
     def _warn(self, now: float, ticks: float, values: dict[str, float | None], notes: dict[str, str]) -> None:
         path = self.workspace.alert_rules
         stamp = path.stat().st_mtime if path.exists() else None
         if stamp != self._rules_stamp:
             self._rules_stamp = stamp
-            self._rules_trouble = ""
+            self._rules_error = ""
             try:
                 self._alerts.rules = load_rules(path)
             except LlmopsError as error:
                 # The rules that were used before go on.
-                self._rules_trouble = error.told
+                self._rules_error = error.told
         alerts = self._alerts.step(ticks, values, at=now, notes=notes)
         try:
             self._tell(alerts)
         finally:
-            self._keeper.told(alerts)
+            self._writer.told(alerts)
 
     def _tell(self, alerts: list[Alert]) -> None:
         path = self.workspace.alert_rules
         for alert in alerts:
             if alert.rule.command and not may_run(path):
-                self._rules_trouble = (
+                self._rules_error = (
                     f"the command of {alert.rule.name!r} was not run: {path.name} was not kept by you. "
                     f"llmops monitor alerts --use {path} keeps it."
                 )
@@ -336,7 +336,7 @@ class Recorder:
     def _run_command(self, alert: Alert) -> None:
         problem = run_command(alert)
         if problem:
-            self._rules_trouble = problem
+            self._rules_error = problem
 
     def _others_alerts(self, ticks: float) -> tuple[Alert, ...]:
         """What the process that records has raised."""
@@ -344,7 +344,7 @@ class Recorder:
             return self.moment.alerts
         self._flushed = ticks
         known = () if self.moment is None else self.moment.alerts
-        with self._keeper.trying("kept alerts"):
+        with self._writer.trying("kept alerts"):
             known = tuple(self.history.alerts())
         return tuple(alert for alert in known if alert.cleared_at is None)
 
@@ -352,15 +352,15 @@ class Recorder:
         if not self.recording:
             return
         self._flushed = ticks
-        self._keeper.flush()
-        with self._keeper.trying("minutes"):
+        self._writer.flush()
+        with self._writer.trying("minutes"):
             fresh = self._latencies.fresh()
             if fresh and self._cursor is not None:
                 self.history.keep_minutes(fresh, self._cursor)
             # Only now: what could not be kept is tried again with what came meanwhile.
             self._latencies.settle(ticks)
         if ticks - self._pruned >= _PRUNE_SECONDS:
-            with self._keeper.trying("what is too old"):
+            with self._writer.trying("what is too old"):
                 try:
                     self.history.prune(now)
                 except LlmopsError as error:
@@ -369,4 +369,4 @@ class Recorder:
                     raise
                 self._pruned = ticks
                 if self._cursor is not None:
-                    self._journal.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])
+                    self._event_log.forget_timings(now - _TIMINGS_KEPT, self._cursor[1])

@@ -80,13 +80,33 @@ class GpusRecord(TypedDict):
     gpus: list[dict[str, Any]]
 
 
+class EngineRecord(TypedDict):
+    """A model server and its engine: as :class:`llmops_tui.monitoring.engines.EngineLoad`, its processes by number."""
+
+    pid: int
+    engine_pid: int | None
+    model: str
+    state: str
+    running: int
+    waiting: int
+    slots: int
+    cache: float | None
+    prefix_hits: float | None
+    prompt_rate: float | None
+    decode_rate: float | None
+    steps_rate: float | None
+    weights: int | None
+    address: str
+    failure: str
+
+
 class MomentRecord(TypedDict):
-    """Everything at one moment; hosts, engines and processes as their classes have them."""
+    """Everything at one moment; hosts and processes as their classes have them."""
 
     at: float
     host: dict[str, Any]
     gpu: GpusRecord
-    engines: list[dict[str, Any]]
+    engines: list[EngineRecord]
     latency: dict[str, LatencyRecord]
     processes: list[dict[str, Any]]
     jobs: list[JobRecord]

@@ -1,4 +1,4 @@
-"""Rules held to the recorded past: which alerts they would have raised."""
+"""Replay of alert rules over recorded history."""
 
 from __future__ import annotations
 

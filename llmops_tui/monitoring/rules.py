@@ -1,4 +1,4 @@
-"""The rules of alerts: what a series must be, how they are read and kept, and whose commands may run."""
+"""Alert rules: schema, reading and saving, and whose commands may run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import yaml
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
-from llmops_tui.workspace.files import reason, sha256_text, write_atomic
-from llmops_tui.workspace.own_file import change_own, read_own
-from llmops_tui.workspace.seals import wrote
+from llmops_tui.workspace.consent_file import change_own, read_own
+from llmops_tui.workspace.files import reason, sha256_text
+from llmops_tui.workspace.written import write_noted
 
 _APPROVED = 200
 
@@ -94,9 +94,7 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     try:
         return parse_rules(text_of(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputRefusedError(
-            "bad_alerts", f"{path} cannot be read: {reason(error)}", "Mend or delete it."
-        ) from error
+        raise InputRefusedError("bad_alerts", f"{path} cannot be read: {reason(error)}", "Fix or delete it.") from error
 
 
 def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
@@ -111,7 +109,7 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark is not None else where
-        raise InputRefusedError("bad_alerts", f"{place}: it is no YAML", "Mend it.") from error
+        raise InputRefusedError("bad_alerts", f"{place}: it is no YAML", "Fix it.") from error
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "rule"
@@ -133,7 +131,7 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
 def kept_rule(text: str, series: str) -> Rule:
     """The rule of an alert as it was kept; what another version wrote into it beside is left out.
 
-    One that cannot be read is a name and nothing more: its alert is shown, and ends when it is held to today's rules.
+    One that cannot be read is a name and nothing more: its alert is shown, and ends when it is checked against today's rules.
     """
     try:
         raw = json.loads(text)
@@ -152,8 +150,7 @@ def dump_rules(rules: Iterable[Rule]) -> str:
 def save_rules(path: Path, text: str) -> tuple[Rule, ...]:
     """Check rules, then keep them."""
     rules = parse_rules(text, path.name)
-    write_atomic(path, text)
-    wrote(path)
+    write_noted(path, text)
     if any(rule.command for rule in rules):
         _approve(text)
     return rules

@@ -1,4 +1,4 @@
-"""The names of all series, and their values at a moment. A name is what, whose and which: ``gpu0.temperature``."""
+"""Names and values of all series. A name says what, whose and which: ``gpu0.temperature``."""
 
 from __future__ import annotations
 

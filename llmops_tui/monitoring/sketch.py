@@ -1,4 +1,4 @@
-"""Percentiles of any number of values in little memory, with a bounded relative error; sketches can be added up.
+"""A quantile sketch: percentiles in bounded memory with bounded relative error; sketches can be merged.
 
 DDSketch (Masson, Rim and Lee 2019, https://arxiv.org/abs/1908.10693): buckets whose bounds grow by a constant factor.
 """

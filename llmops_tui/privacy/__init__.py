@@ -1,1 +1,1 @@
-"""Personal data and secrets in texts: found, and taken out."""
+"""Detection and redaction of personal data and secrets in texts."""

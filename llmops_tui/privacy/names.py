@@ -1,4 +1,4 @@
-"""Names of people, as far as lists and the words around them tell: no model is asked."""
+"""Names of people, recognised by lists and context; no model is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is being written: one draft a prompt, kept in the journal at every change."""
+"""Drafts: one per prompt, saved to the event log at every change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
-    from llmops_tui.workspace.journal import Journal
+    from llmops_tui.workspace.event_log import EventLog
 
 _PREFIX = "draft:"
 _SESSION = "session"
@@ -35,16 +35,16 @@ class Session:
 class Drafts:
     """Drafts and the session of a workspace."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, event_log: EventLog) -> None:
+        self._event_log = event_log
 
     def save(self, prompt: str, draft: Draft) -> None:
         """Keep a draft; durable when this returns."""
-        self._journal.save_draft(_PREFIX + prompt, asdict(draft))
+        self._event_log.save_draft(_PREFIX + prompt, asdict(draft))
 
     def load(self, prompt: str) -> Draft | None:
         """The draft of a prompt, or none; what cannot be read is left out."""
-        body = self._journal.load_draft(_PREFIX + prompt)
+        body = self._event_log.load_draft(_PREFIX + prompt)
         if body is None:
             return None
         variables = body.get("variables")
@@ -58,17 +58,17 @@ class Drafts:
 
     def names(self) -> set[str]:
         """Prompts that have a draft."""
-        return {key.removeprefix(_PREFIX) for key in self._journal.draft_keys() if key.startswith(_PREFIX)}
+        return {key.removeprefix(_PREFIX) for key in self._event_log.draft_keys() if key.startswith(_PREFIX)}
 
     def save_session(self, session: Session) -> None:
         """Keep where the playground is."""
         parameters = session.parameters.model_dump(mode="json") if session.parameters is not None else None
         body = {"prompt": session.prompt, "model": session.model, "parameters": parameters}
-        self._journal.save_draft(_SESSION, body)
+        self._event_log.save_draft(_SESSION, body)
 
     def load_session(self) -> Session:
         """Where the playground was left, or the defaults."""
-        body = self._journal.load_draft(_SESSION) or {}
+        body = self._event_log.load_draft(_SESSION) or {}
         return Session(_text(body.get("prompt")), _text(body.get("model")), _parameters(body.get("parameters")))
 
 

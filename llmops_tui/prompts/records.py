@@ -45,6 +45,23 @@ class Times(TypedDict):
     tokens_per_s: float | None
 
 
+class AnswerTokens(TokenCounts):
+    """Tokens of a request that was just made, with those of the prompt that did not have to be evaluated again."""
+
+    reused_tokens: int | None
+
+
+class Answered(TypedDict, total=False):
+    """An answer that just came: from which model, or of which run."""
+
+    model: str
+    run: str
+    text: str
+    finish_reason: str
+    usage: AnswerTokens
+    timing: Times
+
+
 class RunShown(TypedDict):
     """A run of a prompt."""
 

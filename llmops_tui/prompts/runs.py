@@ -1,4 +1,4 @@
-"""Run a prompt: render it, keep its text as a version, stream the answer, and find past runs again."""
+"""Runs of a prompt: render, save the version, stream the answer; and the history of runs."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from llmops_tui.inference.endpoints import Endpoint, open_endpoint
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.records import RunShown
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.settings import load_settings
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.events import RequestRecord
-from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id, resolve_prefix
-from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.ingest import ingest
+from llmops_tui.workspace.json_columns import kept
 
 if TYPE_CHECKING:
     import duckdb
 
-# Columns of the book, in the order of the fields of RunRecord below.
+# Columns of the catalog, in the order of the fields of RunRecord below.
 _RUN_COLUMNS = (
     "id, started_at, model, prompt, prompt_version, variables, messages, parameters, output, finish_reason, error, "
     "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s"
@@ -66,7 +66,7 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A past run, as the book keeps it. Times in milliseconds."""
+    """A past run, as the catalog keeps it. Times in milliseconds."""
 
     id: str
     started_at: float
@@ -112,13 +112,13 @@ class PromptRunner:
     """Runs prompts on the models of a workspace."""
 
     def __init__(
-        self, catalogue: Catalogue, journal: Journal, renderer: TemplateRenderer, ensure: EnsureServer | None = None
+        self, catalog: Catalog, event_log: EventLog, renderer: TemplateRenderer, ensure: EnsureServer | None = None
     ) -> None:
-        self._catalogue = catalogue
-        self._journal = journal
+        self._catalog = catalog
+        self._event_log = event_log
         self._renderer = renderer
-        self._store = PromptStore(catalogue)
-        supervisor = ServerSupervisor(catalogue.workspace)
+        self._store = PromptStore(catalog)
+        supervisor = ServerSupervisor(catalog.workspace)
         self._ensure = ensure or (lambda model: open_endpoint(supervisor, model))
 
     def render(self, request: RunRequest) -> list[dict[str, str]]:
@@ -197,7 +197,7 @@ class PromptRunner:
             raise
 
     def _keep(self, run_id: str, body: RequestRecord) -> None:
-        self._journal.append("request", run_id, as_kept(body, load_settings()[0].trace_content))
+        self._event_log.append("request", run_id, as_kept(body, load_settings()[0].trace_content))
 
     def _save(self, request: RunRequest) -> tuple[PromptVersion, bool]:
         return self._store.save(
@@ -208,9 +208,9 @@ class PromptRunner:
 class RunHistory:
     """Past runs, newest first."""
 
-    def __init__(self, catalogue: Catalogue, journal: Journal) -> None:
-        self._catalogue = catalogue
-        self._journal = journal
+    def __init__(self, catalog: Catalog, event_log: EventLog) -> None:
+        self._catalog = catalog
+        self._event_log = event_log
 
     def of(self, prompt: str, version: int | None = None, limit: int = 100) -> list[RunRecord]:
         """Runs of a prompt, or of one of its versions."""
@@ -221,20 +221,20 @@ class RunHistory:
 
     def get(self, given: str) -> RunRecord:
         """One run by id or by the beginning of it."""
-        fold(self._catalogue, self._journal)
-        ids = self._catalogue.read(lambda book: book.execute("SELECT id FROM requests").fetchall())
+        ingest(self._catalog, self._event_log)
+        ids = self._catalog.read(lambda connection: connection.execute("SELECT id FROM requests").fetchall())
         return self._select("id = ?", [resolve_prefix("run", given, (row[0] for row in ids))], 1)[0]
 
     def _select(self, condition: str, values: list[str], limit: int) -> list[RunRecord]:
-        fold(self._catalogue, self._journal)
+        ingest(self._catalog, self._event_log)
 
-        def work(book: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            return book.execute(
+        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+            return connection.execute(
                 f"SELECT {_RUN_COLUMNS} FROM requests WHERE {condition} ORDER BY started_at DESC LIMIT {int(limit)}",
                 values,
             ).fetchall()
 
-        return [_record(row) for row in self._catalogue.read(work)]
+        return [_record(row) for row in self._catalog.read(work)]
 
 
 def _record(row: tuple[Any, ...]) -> RunRecord:

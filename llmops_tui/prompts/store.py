@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.prompts.records import SummaryRecord, VersionRecord
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.lineage import record_edges
@@ -101,8 +101,8 @@ def content_hash(system: str, template: str) -> str:
 class PromptStore:
     """Save, find and label the prompts of a workspace."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     def save(
         self, name: str, *, template: str, system: str = "", note: str = "", parent: int | None = None
@@ -118,51 +118,53 @@ class PromptStore:
         check_name(name)
         digest = content_hash(system, template)
 
-        def work(book: duckdb.DuckDBPyConnection) -> bool:
+        def work(connection: duckdb.DuckDBPyConnection) -> bool:
             now = time.time()
-            same = book.execute(
+            same = connection.execute(
                 "SELECT number, note FROM prompt_versions WHERE prompt = ? AND sha256 = ?", [name, digest]
             ).fetchone()
             if same is not None:
                 if note and not same[1]:
-                    book.execute(
+                    connection.execute(
                         "UPDATE prompt_versions SET note = ? WHERE prompt = ? AND number = ?", [note, name, same[0]]
                     )
                 return False
-            book.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
-            row = book.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()
+            connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
+            row = connection.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()
             latest = int(row[0]) if row and row[0] is not None else None
             origin = parent if parent is not None else latest
             number = (latest or 0) + 1
-            book.execute(
+            connection.execute(
                 f"INSERT INTO prompt_versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [new_id("pv"), name, number, digest, origin, system, template, note, now],
             )
             if origin is not None:
-                before = book.execute(
+                before = connection.execute(
                     "SELECT sha256 FROM prompt_versions WHERE prompt = ? AND number = ?", [name, origin]
                 ).fetchone()
                 if before is not None:
-                    record_edges(book, output=digest, kind="prompt_version", recipe="edit", inputs=[before[0]])
+                    record_edges(connection, output=digest, kind="prompt_version", recipe="edit", inputs=[before[0]])
             return True
 
-        created = self._catalogue.write(work)
+        created = self._catalog.write(work)
         return next(v for v in self.versions(name) if v.sha256 == digest), created
 
     def summaries(self) -> list[PromptSummary]:
         """All prompts, the last changed first."""
 
-        def work(book: duckdb.DuckDBPyConnection) -> list[PromptSummary]:
+        def work(connection: duckdb.DuckDBPyConnection) -> list[PromptSummary]:
             labels: dict[str, dict[str, int]] = {}
-            for prompt, label, number in book.execute("SELECT prompt, label, number FROM prompt_labels").fetchall():
+            for prompt, label, number in connection.execute(
+                "SELECT prompt, label, number FROM prompt_labels"
+            ).fetchall():
                 labels.setdefault(prompt, {})[label] = int(number)
-            rows = book.execute(
+            rows = connection.execute(
                 "SELECT prompt, max(number), count(*), max(created_at) FROM prompt_versions "
                 "GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
             ).fetchall()
             return [PromptSummary(r[0], int(r[1]), int(r[2]), labels.get(r[0], {}), float(r[3])) for r in rows]
 
-        return self._catalogue.read(work)
+        return self._catalog.read(work)
 
     def versions(self, name: str) -> list[PromptVersion]:
         """All versions of one prompt, the newest first.
@@ -225,51 +227,53 @@ class PromptStore:
     def undo_label_move(self, name: str) -> tuple[str, int | None] | None:
         """Take back the last move of a label of this prompt; returns (label, where it points now), or none."""
 
-        def work(book: duckdb.DuckDBPyConnection) -> tuple[str, int | None] | None:
-            row = book.execute(
+        def work(connection: duckdb.DuckDBPyConnection) -> tuple[str, int | None] | None:
+            row = connection.execute(
                 "SELECT label, before, moved_at FROM prompt_label_moves WHERE prompt = ? ORDER BY moved_at DESC LIMIT 1",
                 [name],
             ).fetchone()
             if row is None:
                 return None
             label, before, moved_at = row
-            _set_label(book, name, label, before)
-            book.execute(
+            _set_label(connection, name, label, before)
+            connection.execute(
                 "DELETE FROM prompt_label_moves WHERE prompt = ? AND label = ? AND moved_at = ?",
                 [name, label, moved_at],
             )
             return label, before
 
-        return self._catalogue.write(work)
+        return self._catalog.write(work)
 
     def set_note(self, ref: str, note: str) -> PromptVersion:
         """Give a version another note; its text stays as it is."""
         version = self.get(ref)
-        self._catalogue.write(
-            lambda book: book.execute("UPDATE prompt_versions SET note = ? WHERE id = ?", [note, version.id])
+        self._catalog.write(
+            lambda connection: connection.execute(
+                "UPDATE prompt_versions SET note = ? WHERE id = ?", [note, version.id]
+            )
         )
         return self.get(version.ref)
 
     def _point(self, name: str, label: str, number: int | None) -> None:
-        def work(book: duckdb.DuckDBPyConnection) -> None:
-            row = book.execute(
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            row = connection.execute(
                 "SELECT number FROM prompt_labels WHERE prompt = ? AND label = ?", [name, label]
             ).fetchone()
             before = int(row[0]) if row else None
             if before == number:
                 return
-            _set_label(book, name, label, number)
-            book.execute(
+            _set_label(connection, name, label, number)
+            connection.execute(
                 "INSERT INTO prompt_label_moves VALUES (?, ?, ?, ?, ?)", [name, label, before, number, time.time()]
             )
 
-        self._catalogue.write(work)
+        self._catalog.write(work)
 
     def _select(self, condition: str, values: list[Any]) -> list[PromptVersion]:
         columns = ", ".join(f"v.{c.strip()}" for c in _COLUMNS.split(","))
 
-        def work(book: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            return book.execute(
+        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+            return connection.execute(
                 f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL) FROM prompt_versions v "
                 "LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
                 f"WHERE {condition} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
@@ -278,11 +282,11 @@ class PromptStore:
 
         return [
             PromptVersion(r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()))
-            for r in self._catalogue.read(work)
+            for r in self._catalog.read(work)
         ]
 
 
-def _set_label(book: duckdb.DuckDBPyConnection, name: str, label: str, number: int | None) -> None:
-    book.execute("DELETE FROM prompt_labels WHERE prompt = ? AND label = ?", [name, label])
+def _set_label(connection: duckdb.DuckDBPyConnection, name: str, label: str, number: int | None) -> None:
+    connection.execute("DELETE FROM prompt_labels WHERE prompt = ? AND label = ?", [name, label])
     if number is not None:
-        book.execute("INSERT INTO prompt_labels VALUES (?, ?, ?, ?)", [name, label, number, time.time()])
+        connection.execute("INSERT INTO prompt_labels VALUES (?, ?, ?, ?)", [name, label, number, time.time()])

@@ -1,1 +1,1 @@
-"""Traces: every request with what was asked and answered, what people said of it, and what is made of that."""
+"""Traces: requests with their answers, the feedback on them, and datasets made from them."""

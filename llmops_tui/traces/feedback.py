@@ -1,4 +1,4 @@
-"""What people say of answers: thumbs, corrections, comments; and the verdicts of whoever goes through them."""
+"""Feedback on answers: thumbs, corrections, comments, and review verdicts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from llmops_tui.inference.content import feedback_as_kept
 from llmops_tui.settings import load_settings
 from llmops_tui.traces.records import Given
 from llmops_tui.traces.store import TraceStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.events import FeedbackRecord
-from llmops_tui.workspace.folding import fold
 from llmops_tui.workspace.ids import new_id
+from llmops_tui.workspace.ingest import ingest
 
-# How long a crowd that says something at once is waited for, where the book has to be asked; and how long to fold what was said.
+# How long many clients at once wait where the catalog has to be asked; and how long ingesting their feedback may take.
 _CROWD_SECONDS = 60.0
-_FOLD_SECONDS = 0.5
+_INGEST_SECONDS = 0.5
 SCORES = {"up": 1, "down": -1}
 VERDICTS = ("accepted", "dismissed")
 
@@ -62,10 +62,10 @@ def give(
             "Give a score or a verdict, or change it.",
         )
     key = new_id("fb")
-    store.journal.append("feedback", key, {**feedback_as_kept(entry, policy), "source": source})
+    store.event_log.append("feedback", key, {**feedback_as_kept(entry, policy), "source": source})
     with contextlib.suppress(LlmopsError):
-        # It is durable in the journal; a book that is busy takes it with the next look.
-        fold(Catalogue(store.catalogue.workspace, lock_seconds=_FOLD_SECONDS), store.journal)
+        # It is durable in the event log; a catalog that is busy takes it with the next look.
+        ingest(Catalog(store.catalog.workspace, lock_seconds=_INGEST_SECONDS), store.event_log)
     return {
         "feedback": key,
         "trace": request,
@@ -78,7 +78,7 @@ def give(
 
 def _request_of(store: TraceStore, trace: str) -> str:
     """The whole id of a trace."""
-    if store.journal.knows_request(trace):
+    if store.event_log.knows_request(trace):
         return trace
-    patient = Catalogue(store.catalogue.workspace, lock_seconds=_CROWD_SECONDS)
-    return TraceStore(patient, store.journal).get(trace).line.id
+    patient = Catalog(store.catalog.workspace, lock_seconds=_CROWD_SECONDS)
+    return TraceStore(patient, store.event_log).get(trace).line.id

@@ -1,4 +1,4 @@
-"""Traces as OpenTelemetry spans, sent to a collector only when somebody asks for it.
+"""Export of traces as OpenTelemetry spans, on request only.
 
 Names follow the semantic conventions for generative AI (gen_ai.*, in development); the wire form is OTLP/HTTP with
 JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import NotRequired, TypedDict
 
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -20,6 +20,85 @@ _BATCH = 200
 _SECONDS = 30.0
 _CLIENT = 3
 _ERROR = 2
+
+
+class Value(TypedDict, total=False):
+    """A value of an attribute, under the name of its type."""
+
+    boolValue: bool
+    intValue: str
+    doubleValue: float
+    stringValue: str
+    arrayValue: Values
+
+
+class Values(TypedDict):
+    """Values of a list."""
+
+    values: list[Value]
+
+
+class Attribute(TypedDict):
+    """A name and its value."""
+
+    key: str
+    value: Value
+
+
+class SpanEvent(TypedDict):
+    """Something that happened to a span; moments are nanoseconds since 1970, as texts."""
+
+    name: str
+    timeUnixNano: str
+    attributes: list[Attribute]
+
+
+class Status(TypedDict, total=False):
+    """How a span ended."""
+
+    code: int
+    message: str
+
+
+class Span(TypedDict):
+    """A trace in the collector's terms; see :class:`SpanEvent` for moments."""
+
+    traceId: str
+    spanId: str
+    name: str
+    kind: int
+    startTimeUnixNano: str
+    endTimeUnixNano: str
+    attributes: list[Attribute]
+    events: list[SpanEvent]
+    status: NotRequired[Status]
+
+
+class Resource(TypedDict):
+    """What the spans come from."""
+
+    attributes: list[Attribute]
+
+
+class Scope(TypedDict):
+    """The program that made the spans."""
+
+    name: str
+    version: str
+
+
+class ScopeSpans(TypedDict):
+    """Spans of one program."""
+
+    scope: Scope
+    spans: list[Span]
+
+
+class ResourceSpans(TypedDict):
+    """What a collector is sent."""
+
+    resource: Resource
+    scopeSpans: list[ScopeSpans]
 
 
 def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, headers: dict[str, str]) -> int:
@@ -48,13 +127,13 @@ def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, h
     return sent
 
 
-def span(trace: Trace, *, content: bool) -> dict[str, Any]:
+def span(trace: Trace, *, content: bool) -> Span:
     """One trace as a span of OTLP's JSON."""
     line = trace.line
     digest = hashlib.sha256(line.id.encode()).hexdigest()
     begin = int(line.started_at * 1e9)
     operation = "text_completion" if trace.messages and trace.messages[0].get("role") == "prompt" else "chat"
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "llama_cpp",
         "gen_ai.request.model": line.model,
@@ -83,7 +162,7 @@ def span(trace: Trace, *, content: bool) -> dict[str, Any]:
         values["gen_ai.input.messages"] = json.dumps(parts, ensure_ascii=False)
         values["gen_ai.output.messages"] = json.dumps([answer], ensure_ascii=False)
     events = [_evaluation(said, score, content=content) for said in trace.said if (score := said["score"])]
-    out: dict[str, Any] = {
+    out: Span = {
         "traceId": digest[:32],
         "spanId": digest[32:48],
         "name": f"{operation} {line.model}",
@@ -95,7 +174,9 @@ def span(trace: Trace, *, content: bool) -> dict[str, Any]:
     }
     if line.error:
         # A message may quote what was asked.
-        out["status"] = {"code": _ERROR} | ({"message": line.error} if content else {})
+        out["status"] = {"code": _ERROR}
+        if content:
+            out["status"]["message"] = line.error
     return out
 
 
@@ -105,7 +186,7 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
-def _evaluation(said: Said, score: int, *, content: bool) -> dict[str, Any]:
+def _evaluation(said: Said, score: int, *, content: bool) -> SpanEvent:
     values = {
         "gen_ai.evaluation.name": "user_feedback",
         "gen_ai.evaluation.score.value": float(score),
@@ -120,18 +201,18 @@ def _evaluation(said: Said, score: int, *, content: bool) -> dict[str, Any]:
     }
 
 
-def _resource(spans: list[dict[str, Any]]) -> dict[str, Any]:
+def _resource(spans: list[Span]) -> ResourceSpans:
     return {
         "resource": {"attributes": _attributes({"service.name": "llmops", "service.version": __version__})},
         "scopeSpans": [{"scope": {"name": "llmops", "version": __version__}, "spans": spans}],
     }
 
 
-def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
+def _attributes(values: Mapping[str, object]) -> list[Attribute]:
     return [{"key": key, "value": _value(value)} for key, value in values.items() if value is not None]
 
 
-def _value(value: Any) -> dict[str, Any]:
+def _value(value: object) -> Value:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):

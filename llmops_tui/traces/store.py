@@ -1,4 +1,4 @@
-"""Requests as traces: found by model, prompt, state, time and text; one at a time with everything that is known of it."""
+"""Requests as traces: search by model, prompt, state, time and text, and the details of one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.traces.records import LineRecord, Said, TraceRecord
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.folding import fold
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ids import resolve_prefix
-from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.ingest import ingest
+from llmops_tui.workspace.json_columns import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,7 +96,7 @@ class TraceFilter:
             parts.append(("(regexp_matches(r.output, ?) OR regexp_matches(r.messages::VARCHAR, ?))", [pattern] * 2))
         elif self.text:
             like = "%" + re.sub(r"([\\%_])", r"\\\1", self.text) + "%"
-            # The book's JSON has all but ASCII escaped.
+            # The catalog's JSON has all but ASCII escaped.
             escaped = like if like.isascii() else json.dumps(like)[1:-1].replace("\\u", "\\\\u")
             places = ("r.output", "r.messages::VARCHAR", "r.id", "r.error")
             condition = " OR ".join(f"{place} ILIKE ? ESCAPE '\\'" for place in places)
@@ -203,11 +203,11 @@ class Trace:
 
 
 class TraceStore:
-    """The traces of a workspace, newest first; those still in the journal are folded into the book before a look."""
+    """The traces of a workspace, newest first; those still in the event log are ingested into the catalog before a look."""
 
-    def __init__(self, catalogue: Catalogue, journal: Journal) -> None:
-        self.catalogue = catalogue
-        self.journal = journal
+    def __init__(self, catalog: Catalog, event_log: EventLog) -> None:
+        self.catalog = catalog
+        self.event_log = event_log
 
     def page(self, wanted: TraceFilter, limit: int, before: int = 0) -> tuple[list[TraceLine], int]:
         """A page of the traces that are wanted, after the ``before`` newest of them; and how many there are in all.
@@ -215,26 +215,26 @@ class TraceStore:
         Raises:
             InputRefusedError: ``bad_filter``: the regular expression is wrong.
         """
-        fold(self.catalogue, self.journal)
+        ingest(self.catalog, self.event_log)
         condition, values = wanted.sql()
 
-        def work(book: duckdb.DuckDBPyConnection) -> tuple[list[Any], int]:
+        def work(connection: duckdb.DuckDBPyConnection) -> tuple[list[Any], int]:
             import duckdb
 
             try:
-                total = book.execute(f"SELECT count(*) FROM {TRACES} WHERE {condition}", values).fetchall()[0][0]
-                rows = book.execute(
+                total = connection.execute(f"SELECT count(*) FROM {TRACES} WHERE {condition}", values).fetchall()[0][0]
+                rows = connection.execute(
                     f"SELECT {_SUMMARY} FROM {TRACES} WHERE {condition} ORDER BY r.started_at DESC, r.id DESC "
                     f"LIMIT {int(limit)} OFFSET {int(before)}",
                     values,
                 ).fetchall()
             except duckdb.InvalidInputException as error:
                 raise InputRefusedError(
-                    "bad_filter", str(error).splitlines()[0], "Mend the regular expression."
+                    "bad_filter", str(error).splitlines()[0], "Fix the regular expression."
                 ) from error
             return rows, int(total)
 
-        rows, total = self.catalogue.read(work)
+        rows, total = self.catalog.read(work)
         return [TraceLine(*row) for row in rows], total
 
     def get(self, given: str) -> Trace:
@@ -243,29 +243,29 @@ class TraceStore:
         Raises:
             NotFoundError: there is none.
         """
-        fold(self.catalogue, self.journal)
+        ingest(self.catalog, self.event_log)
 
-        def work(book: duckdb.DuckDBPyConnection) -> tuple[Any, list[Any]]:
+        def work(connection: duckdb.DuckDBPyConnection) -> tuple[Any, list[Any]]:
             bare = given.partition("_")[2] or given
-            ids = book.execute(
+            ids = connection.execute(
                 "SELECT id FROM requests WHERE id = ? OR starts_with(id, ?) OR starts_with(id, 'run_' || ?) LIMIT 50",
                 [given, given, bare],
             ).fetchall()
             found = resolve_prefix("trace", given, (row[0] for row in ids))
-            row = book.execute(
+            row = connection.execute(
                 f"SELECT {_SUMMARY}, messages, variables, parameters, output, reused_tokens, engine, model_sha256, "
                 "client "
                 f"FROM {TRACES} WHERE r.id = ?",
                 [found],
             ).fetchall()
-            said = book.execute(
+            said = connection.execute(
                 "SELECT said_at, source, score, correction, comment, verdict FROM feedback WHERE request = ? "
                 "ORDER BY said_at, id",
                 [found],
             ).fetchall()
             return row[0], said
 
-        row, said = self.catalogue.read(work)
+        row, said = self.catalog.read(work)
         line, rest = TraceLine(*row[:18]), row[18:]
         output, reused, engine, digest, _ = rest[3:]
         columns = ("messages", "variables", "parameters", "client")
@@ -288,19 +288,23 @@ class TraceStore:
 
     def models(self) -> list[str]:
         """The models that traces name."""
-        rows = self.catalogue.read(lambda book: book.execute("SELECT DISTINCT model FROM requests").fetchall())
+        rows = self.catalog.read(
+            lambda connection: connection.execute("SELECT DISTINCT model FROM requests").fetchall()
+        )
         return sorted(str(row[0]) for row in rows)
 
     def queue_length(self) -> int:
         """How many traces wait for somebody's verdict."""
         sql = f"SELECT count(*) FROM {TRACES} WHERE {_STATE_SQL['queue']}"
-        return int(self.catalogue.read(lambda book: book.execute(sql).fetchall())[0][0])
+        return int(self.catalog.read(lambda connection: connection.execute(sql).fetchall())[0][0])
 
     def before(self, moment: float) -> list[str]:
         """The ids of the traces that started before a moment and of which nobody said anything, the oldest first."""
-        fold(self.catalogue, self.journal)
+        ingest(self.catalog, self.event_log)
         sql = "SELECT id FROM requests WHERE started_at < ? AND id NOT IN (SELECT request FROM feedback) ORDER BY started_at"
-        return [str(row[0]) for row in self.catalogue.read(lambda book: book.execute(sql, [moment]).fetchall())]
+        return [
+            str(row[0]) for row in self.catalog.read(lambda connection: connection.execute(sql, [moment]).fetchall())
+        ]
 
 
 def _number(text: str, term: str) -> int:

@@ -1,4 +1,4 @@
-"""Make a dataset version of traces: corrected and praised answers as conversations, or pairs of a better and a worse one."""
+"""Datasets from traces: corrected and upvoted answers as conversations or preference pairs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.parts import PartWriter
-from llmops_tui.datasets.privacy.replacing import replace_in_row
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
+from llmops_tui.datasets.privacy.replacement import replace_in_row
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.privacy.recognising import KINDS
-from llmops_tui.privacy.replacing import mark
+from llmops_tui.privacy.detection import KINDS
+from llmops_tui.privacy.replacement import mark
 from llmops_tui.traces.store import TRACES, TraceFilter, TraceStore
-from llmops_tui.workspace.kept_json import kept
+from llmops_tui.workspace.json_columns import kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,10 +77,10 @@ def _read(store: TraceStore, wanted: TraceFilter) -> list[Any]:
         "AND r.finish_reason <> 'error' ORDER BY r.started_at, r.id"
     )
 
-    def work(book: duckdb.DuckDBPyConnection) -> list[Any]:
-        return book.execute(sql, values).fetchall()
+    def work(connection: duckdb.DuckDBPyConnection) -> list[Any]:
+        return connection.execute(sql, values).fetchall()
 
-    return store.catalogue.read(work)
+    return store.catalog.read(work)
 
 
 def _as_messages(found: list[tuple[Any, ...]], gathered: Gathered) -> None:

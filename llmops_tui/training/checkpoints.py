@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: staged, hashed, renamed; and which of them a run goes on from.
+"""Atomic checkpoints: staged, hashed and renamed; and which one a run resumes from.
 
 A checkpoint is written into a staging folder. Then every file is hashed and synced, a marker with the hashes is written
 last, and the folder is renamed. What has no marker, or whose files differ from it, is never resumed from.
@@ -16,7 +16,7 @@ from pathlib import Path
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.regular_files import read_regular
-from llmops_tui.workspace.files import sha256_file, sync_folder, write_atomic
+from llmops_tui.workspace.files import make_folder_within, sha256_file, sync_folder, write_atomic
 
 MARKER = "complete.json"
 _STAGING = ".staging"
@@ -38,10 +38,14 @@ class Checkpoint:
 
 
 def staging(folder: Path) -> Path:
-    """A fresh folder to write the next checkpoint in; what a killed write left there is gone."""
-    path = folder / _STAGING
+    """A fresh folder to write the next checkpoint in; what a killed write left there is gone.
+
+    Raises:
+        FileNotFoundError: the run's own folder is not there, such as where its workspace was moved away.
+    """
+    path = make_folder_within(folder) / _STAGING
     shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True, mode=0o700)
+    path.mkdir(mode=0o700)
     return path
 
 
@@ -94,18 +98,18 @@ def verify(checkpoint: Checkpoint) -> str:
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is as it was written, and what was found about newer ones, which are set aside."""
+    """The newest checkpoint that is as it was written, and what was found about newer ones, which are quarantined."""
     unfinished = [path for path in sorted(folder.glob("checkpoint-*")) if not (path / MARKER).is_file()]
-    notes = [_set_aside(path, "it was never finished") for path in unfinished]
+    notes = [_quarantine(path, "it was never finished") for path in unfinished]
     for checkpoint in complete(folder):
         trouble = verify(checkpoint)
         if not trouble:
             return checkpoint, notes
-        notes.append(_set_aside(checkpoint.path, trouble))
+        notes.append(_quarantine(checkpoint.path, trouble))
     return None, notes
 
 
-def _set_aside(path: Path, why: str) -> str:
+def _quarantine(path: Path, why: str) -> str:
     target = path.with_name(_DAMAGED + path.name)
     shutil.rmtree(target, ignore_errors=True)
     path.rename(target)

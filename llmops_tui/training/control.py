@@ -1,4 +1,4 @@
-"""What is asked of a run while it goes: a file in its folder, which survives whoever asked."""
+"""Commands to a running training run, as a file in its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From dataset rows to what a trainer is fed: token ids, and which of them are learned from."""
+"""Training examples from dataset rows: token ids, and which tokens are in the loss."""
 
 from __future__ import annotations
 
@@ -6,20 +6,40 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from llmops_tui.datasets.records import Row, as_messages
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
+from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText, TokenView
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.training.recipe import KINDS, Recipe
+from llmops_tui.training.methods import METHODS
+from llmops_tui.training.recipe import Recipe
 
 IGNORED = -100
 _BATCH = 64
 _SHOWN = 5
 
-# A row as a trainer takes it: lists of token ids by the names that TRL gives them.
-Example = dict[str, Any]
+
+class Example(TypedDict, total=False):
+    """A row as a trainer takes it: token ids by the names that TRL gives them.
+
+    A text, or a conversation, has ``input_ids`` and ``labels``; a pair a prompt and two answers; a thumb a prompt, an answer
+    and whether it is a good one (``label``), and for its trainer also an answer to another prompt. Texts are empty, and there
+    for a trainer that asks for them.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+    completion_ids: list[int]
+    label: bool
+    KL_completion_ids: list[int]
+    prompt: str
+    chosen: str
+    rejected: str
 
 
 @dataclass(frozen=True)
@@ -77,12 +97,12 @@ def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, f
     found = []
     for source in recipe.data:
         version = store.get(source.dataset)
-        if version.kind not in KINDS[recipe.method]:
-            fitting = next((m for m, kinds in KINDS.items() if version.kind in kinds), None)
+        if version.kind not in recipe.facts.kinds:
+            fitting = next((m for m, facts in METHODS.items() if version.kind in facts.kinds), None)
             raise InputRefusedError(
                 "wrong_kind",
                 f"{version.ref} has rows of the kind {version.kind}, and {recipe.method} learns from "
-                f"{' or '.join(KINDS[recipe.method])}",
+                f"{' or '.join(recipe.facts.kinds)}",
                 f"Choose method: {fitting}."
                 if fitting
                 else "Import it with a mapping of its columns to a prompt and an answer.",
@@ -144,8 +164,8 @@ def build(
 def _length(example: Example) -> int:
     if "input_ids" in example:
         return len(example["input_ids"])
-    answers = [len(example[name]) for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in example]
-    return len(example["prompt_ids"]) + max(answers)
+    answers = (example.get("chosen_ids"), example.get("rejected_ids"), example.get("completion_ids"))
+    return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
 
 
 def _held_out(text: str, recipe: Recipe) -> bool:
@@ -192,21 +212,21 @@ class _Maker:
 
     def make(self, kind: str, rows: list[Row]) -> list[_Made]:
         """What each row gives; tokenized together."""
-        if self._recipe.method in {"dpo", "orpo"}:
+        if self._recipe.facts.examples == "pairs":
             pairs = [(self._view(_answered(row, "chosen")), self._view(_answered(row, "rejected"))) for row in rows]
             return [self._preference(chosen, rejected) for chosen, rejected in pairs]
-        if self._recipe.method == "kto":
+        if self._recipe.facts.examples == "thumbs":
             return [self._thumb(row, self._view(row)) for row in rows]
         spans = [self._text.spans(kind, row) for row in rows]
         tokens = self._text.tokenizer.many([text for text, _, _ in spans])
-        limit = self._recipe.batch.max_length if self._recipe.method == "sft" else 0
+        limit = self._recipe.batch.max_length if self._recipe.facts.examples == "answers" else 0
         return [
             self._plain(self._text.mark(text, self._learned(text, found), problems, pieces, limit))
             for (text, found, problems), pieces in zip(spans, tokens, strict=True)
         ]
 
     def _learned(self, text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        return spans if self._recipe.assistant_only and self._recipe.method == "sft" else [(0, len(text))]
+        return spans if self._recipe.assistant_only and self._recipe.facts.examples == "answers" else [(0, len(text))]
 
     def _view(self, row: Row) -> TokenView:
         return self._text.view("prompt-completion", row, self._recipe.batch.max_length)
@@ -214,7 +234,7 @@ class _Maker:
     def _plain(self, view: TokenView) -> _Made:
         limit = self._recipe.batch.max_length
         tokens = view.tokens
-        examples = []
+        examples: list[Example] = []
         # A long text is learned from whole, in pieces; of a conversation what is behind the limit is cut.
         for start in range(0, len(tokens), limit):
             part = tokens[start : start + limit]
@@ -222,21 +242,23 @@ class _Maker:
             # The first token is never predicted.
             if any(label != IGNORED for label in labels[1:]):
                 examples.append({"input_ids": [token.id for token in part], "labels": labels})
-            if self._recipe.method == "sft":
+            if self._recipe.facts.examples == "answers":
                 break
         return _Made(view.rendered, examples, [view])
 
     def _preference(self, chosen: TokenView, rejected: TokenView) -> _Made:
         prompt, better = _split(chosen)
         other, worse = _split(rejected)
-        examples = []
+        examples: list[Example] = []
         if better and worse and prompt == other and len(prompt) < self._recipe.batch.max_length:
             examples.append({"prompt_ids": prompt, "chosen_ids": better, "rejected_ids": worse})
         return _Made(chosen.rendered, examples, [chosen, rejected])
 
     def _thumb(self, row: Row, view: TokenView) -> _Made:
         prompt, answer = _split(view)
-        examples = [{"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.get("label"))}] if answer else []
+        examples: list[Example] = []
+        if answer:
+            examples.append({"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.get("label"))})
         return _Made(view.rendered, examples, [view])
 
     def question(self, kind: str, row: Row) -> Generated | None:

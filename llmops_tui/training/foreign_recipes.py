@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_yaml, text_of
+from llmops_tui.foreign_text import JsonObject, parse_yaml, text_of
 from llmops_tui.training.recipe import Recipe, check, parse
 
 # Their key to our field.
@@ -67,7 +67,7 @@ def read_recipe(path: Path) -> tuple[Recipe, list[str]]:
 
 
 def _translate(
-    path: Path, body: dict[str, Any], names: dict[str, str], program: str, derived: dict[str, Any]
+    path: Path, body: JsonObject, names: dict[str, str], program: str, derived: JsonObject
 ) -> tuple[Recipe, list[str]]:
     found: dict[str, Any] = {"name": _name(path.stem)}
     notes = []
@@ -88,7 +88,7 @@ def _translate(
     return check(found, str(path)), notes
 
 
-def _axolotl(body: dict[str, Any]) -> dict[str, Any]:
+def _axolotl(body: JsonObject) -> JsonObject:
     datasets = [d.get("path") if isinstance(d, dict) else d for d in body.get("datasets") or []]
     found: dict[str, Any] = {"data": [_dataset(d) for d in datasets if d]}
     found["quantization.type"] = "nf4" if body.get("load_in_4bit") or body.get("adapter") == "qlora" else "none"
@@ -101,7 +101,7 @@ def _axolotl(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _factory(body: dict[str, Any]) -> dict[str, Any]:
+def _factory(body: JsonObject) -> JsonObject:
     datasets = body.get("dataset") or []
     datasets = datasets.split(",") if isinstance(datasets, str) else datasets
     found: dict[str, Any] = {"data": [_dataset(str(d).strip()) for d in datasets]}
@@ -131,7 +131,7 @@ def _value(field: str, value: Any) -> Any:
     return value
 
 
-def _put(body: dict[str, Any], path: str, value: Any) -> None:
+def _put(body: JsonObject, path: str, value: Any) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
         body = body.setdefault(parent, {})

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.training.history import History
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 
 _KEY = "training:foreign"
 _MAX_BYTES = 256 * 1024 * 1024
@@ -115,7 +114,7 @@ def _tensorboard(folder: Path) -> History | None:
     return history
 
 
-def _add(history: History, entry: dict[str, Any], step: int) -> None:
+def _add(history: History, entry: JsonObject, step: int) -> None:
     history.step = max(history.step, step)
     for name, value in entry.items():
         known = _NAMES.get(name, name)
@@ -125,7 +124,7 @@ def _add(history: History, entry: dict[str, Any], step: int) -> None:
             history.series.setdefault(known, {})[step] = float(value)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[JsonObject]:
     with path.open("rb") as file:
         for line in file:
             with contextlib.suppress(ValueError):
@@ -134,7 +133,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     yield entry
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> JsonObject:
     if path.stat().st_size > _MAX_BYTES:
         raise InputRefusedError("no_run", f"{path} is larger than {_MAX_BYTES // 1_000_000} MB")
     try:
@@ -144,12 +143,12 @@ def _json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def watched(journal: Journal) -> list[Path]:
+def watched(event_log: EventLog) -> list[Path]:
     """The folders that are watched in this workspace."""
-    return [Path(p) for p in (journal.load_draft(_KEY) or {}).get("folders", [])]
+    return [Path(p) for p in (event_log.load_draft(_KEY) or {}).get("folders", [])]
 
 
-def watch(journal: Journal, folder: Path) -> None:
+def watch(event_log: EventLog, folder: Path) -> None:
     """Watch a folder from now on.
 
     Raises:
@@ -157,9 +156,9 @@ def watch(journal: Journal, folder: Path) -> None:
     """
     folder = folder.expanduser().resolve()
     read_foreign(folder)
-    journal.save_draft(_KEY, {"folders": [str(p) for p in dict.fromkeys([*watched(journal), folder])]})
+    event_log.save_draft(_KEY, {"folders": [str(p) for p in dict.fromkeys([*watched(event_log), folder])]})
 
 
-def forget(journal: Journal, folder: Path) -> None:
+def forget(event_log: EventLog, folder: Path) -> None:
     """Watch a folder no more; its files stay."""
-    journal.save_draft(_KEY, {"folders": [str(p) for p in watched(journal) if p != folder]})
+    event_log.save_draft(_KEY, {"folders": [str(p) for p in watched(event_log) if p != folder]})

@@ -1,4 +1,4 @@
-"""What goes wrong in a run, noticed at the step it happens: no numbers, spikes, divergence, exploding gradients."""
+"""Problems of a run, detected at the step they occur: NaN, spikes, divergence, exploding gradients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Watch:
     _above: int = 0
     _told: set[str] = field(default_factory=set)
 
-    def look(self, step: int, loss: float, grad_norm: float | None) -> list[Event]:
+    def inspect(self, step: int, loss: float, grad_norm: float | None) -> list[Event]:
         """What is to be said about this step."""
         found = []
         if not math.isfinite(loss):

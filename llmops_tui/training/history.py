@@ -1,4 +1,4 @@
-"""What a run recorded: losses, speeds, samples and events, read from its metrics log while it grows."""
+"""The record of a run: losses, speed, samples and events, read from its growing log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from llmops_tui.regular_files import open_regular
 
@@ -31,6 +31,25 @@ class Sample:
     """An answer generated during training, beside the one of the data."""
 
     step: int
+    prompt: str
+    expected: str
+    text: str
+
+
+class MetricLine(TypedDict, total=False):
+    """A line of the log: its ``kind`` is start, step, eval, sample, event or end, and each has its own of the fields.
+
+    A step has its figures beside, under their names.
+    """
+
+    kind: str
+    step: int
+    at: float
+    total: int
+    state: str
+    level: str
+    message: str
+    hint: str
     prompt: str
     expected: str
     text: str
@@ -62,7 +81,7 @@ class History:
         values = self.series.get(name)
         return values[max(values)] if values else None
 
-    def add(self, record: dict[str, Any]) -> None:
+    def add(self, record: MetricLine) -> None:
         """Take one record in; one of an unknown kind changes nothing."""
         kind, step = record.get("kind"), int(record.get("step") or 0)
         self.last_at = float(record.get("at") or self.last_at)

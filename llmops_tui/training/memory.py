@@ -1,4 +1,4 @@
-"""The memory a training run needs, by part, before it starts; and the nearest settings that fit.
+"""Memory of a training run by part, estimated in advance, and the nearest settings that fit.
 
 Derived from what transformers, peft and TRL allocate: the weights as they are held, the adapter with its gradients and
 optimizer, what autograd keeps of a layer for the backward pass, and a tile of the logits.
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from llmops_tui.models.safetensors import ModelFolder
-from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import MemoryParts
 
 _BLOCK, _BLOCK_OF_BLOCKS = 64, 256
@@ -107,7 +107,7 @@ def shape_of(folder: ModelFolder) -> Shape:
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
     """The peak of a run whose longest row has ``longest`` tokens."""
     tokens = recipe.batch.size * min(longest, recipe.batch.max_length)
-    if recipe.method in {"dpo", "orpo"}:
+    if recipe.facts.examples == "pairs":
         tokens *= 2
     wide = 4 if recipe.quantization.compute == "float32" else 2
     weights = shape.other * wide + shape.linear * wide
@@ -145,7 +145,7 @@ def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: 
     buffer forward and one backward. On a processor torch computes the tile with copies in 32 bits, which were measured to
     take 42 bytes a value.
     """
-    if recipe.method == "orpo":
+    if recipe.facts.whole_logits:
         # As computed, upcast to 32 bits, its log-softmax, and the gradient of both.
         return tokens * shape.vocabulary * (wide + 4 + 4 + 4)
     tile = min(tokens, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
@@ -191,8 +191,8 @@ def nearest_that_fits(
     return None
 
 
-def _steps(recipe: Recipe) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = []
+def _steps(recipe: Recipe) -> list[Changes]:
+    steps: list[Changes] = []
     if not recipe.gradient_checkpointing:
         steps.append({"gradient_checkpointing": True})
     size, accumulation = recipe.batch.size, recipe.batch.accumulation

@@ -1,36 +1,29 @@
-"""What can be known of a run before it starts: its data, its template, memory, time and disk; each finding with a level."""
+"""The preflight of a run: its data, template, memory, time and disk; each finding with a level."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.datasets.tokens import ModelText, TokenView
-from llmops_tui.errors import InputRefusedError, sentences
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.hardware import memory as devices
-from llmops_tui.inference.loading import ledger
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training import turns
+from llmops_tui.training import device_queue
 from llmops_tui.training.examples import Examples, Report, sources
-from llmops_tui.training.finish.serving import serving_model
+from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.memory import (
-    Fit,
     Shape,
-    TrainingMemory,
-    estimate,
-    nearest_that_fits,
     shape_of,
-    trainable_parameters,
 )
+from llmops_tui.training.preflight_findings import Finding
+from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.records import DataFacts, Difference, FindingRecord
+from llmops_tui.training.records import DataFacts, Difference
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
@@ -41,16 +34,6 @@ _SHOWN_TOKENS = 400
 _COMPARED = 50
 # Marks of a template that must be tokens of their own.
 _MARK = re.compile(r"<\|[A-Za-z0-9_ ]+\|>|\[/?INST\]|<(?:start|end)_of_turn>")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something to know before a run: an error stops it, a warning asks, an information is only told."""
-
-    level: str
-    code: str
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +52,7 @@ class Parity:
     first: Difference | None
 
 
-def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
+def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     """What is to be said about the data."""
     report, found = examples.report, []
     rows = sum(report.rows.values()) or 1
@@ -107,7 +90,7 @@ def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     return found
 
 
-def look_at_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary: Iterable[str]) -> list[Finding]:
+def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary: Iterable[str]) -> list[Finding]:
     """What is to be said about the settings and the tokenizer."""
     found = []
     end, pad = folder.special("eos_token"), folder.special("pad_token")
@@ -158,7 +141,7 @@ def look_at_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabula
                 "2e-4 is usual for LoRA.",
             )
         )
-    if recipe.method in {"dpo", "orpo", "kto"} and recipe.optimizer.learning_rate > 1e-4:
+    if not recipe.facts.packs and recipe.optimizer.learning_rate > 1e-4:
         found.append(
             Finding(
                 "warn",
@@ -206,7 +189,7 @@ def _first_difference(ours: TokenView, theirs: TokenView) -> Difference:
     }
 
 
-def look_at_parity(parity: Parity | None) -> list[Finding]:
+def check_parity(parity: Parity | None) -> list[Finding]:
     """What is to be said about training and serving."""
     if parity is None:
         return [
@@ -230,69 +213,7 @@ def look_at_parity(parity: Parity | None) -> list[Finding]:
 
 
 @dataclass(frozen=True)
-class Room:
-    """The device and whether a run fits there now."""
-
-    device: str
-    needed: TrainingMemory
-    available: int
-    total: int
-    nearest: Fit | None
-    measured_runs: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether it does."""
-        return self.needed.total <= self.available
-
-
-def look_at_room(recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int]) -> Room:
-    """How much memory a run needs beside what there is."""
-    device = turns.training_device()
-    gpu = device != devices.HOST
-    factor, runs = calibration
-    total, available, _ = ledger().look(device)
-    needed = estimate(shape, recipe, longest, gpu=gpu, factor=factor)
-    nearest = (
-        None
-        if needed.total <= available
-        else nearest_that_fits(shape, recipe, longest, available, gpu=gpu, factor=factor)
-    )
-    return Room(device, needed, available, total, nearest, runs)
-
-
-def room_findings(room: Room) -> list[Finding]:
-    """What is to be said about memory, and who has the device."""
-    found = []
-    if not room.fits:
-        hint = "No change of batch, length or quantization is enough: choose a smaller base."
-        if room.nearest is not None:
-            changes = ", ".join(f"{k}: {v}" for k, v in room.nearest.changes.items())
-            hint = f"This would fit, with {room.nearest.memory.total / 1e9:.1f} GB: {changes}."
-        found.append(
-            Finding(
-                "error",
-                "memory",
-                f"it needs about {room.needed.total / 1e9:.1f} GB of {room.device} memory and "
-                f"{room.available / 1e9:.1f} GB are free",
-                hint,
-            )
-        )
-    holder = turns.holder_of(room.device)
-    if holder:
-        found.append(
-            Finding(
-                "info",
-                "queue",
-                f"{holder} trains on {room.device} now; this run would wait for it",
-                "--beside does not wait.",
-            )
-        )
-    return found
-
-
-@dataclass(frozen=True)
-class Looked:
+class Inspection:
     """All that was looked at without training a step.
 
     ``tokens_per_s`` is what runs of this shape were measured to do on the device; none where there were none.
@@ -307,7 +228,7 @@ class Looked:
     disk: int
 
 
-def look(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text: ModelText) -> Looked:
+def inspect(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text: ModelText) -> Inspection:
     """Look at a recipe from all sides but that of a real step."""
     folder = read_folder(base.path)
     shape = shape_of(folder)
@@ -315,18 +236,18 @@ def look(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text:
     parity = (
         compare_with_serving(recipe, text, serving, _some_rows(recipe, store.datasets)) if serving is not None else None
     )
-    factor, tokens_per_s, measured = store.calibration(shape.key, turns.training_device())
-    room = look_at_room(recipe, shape, max(examples.report.lengths), (factor, measured))
+    factor, tokens_per_s, measured = store.calibration(shape.key, device_queue.training_device())
+    room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured))
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     findings = [
-        *look_at_data(recipe, examples),
-        *look_at_settings(recipe, folder, shape, _vocabulary(folder)),
-        *look_at_parity(parity),
+        *check_data(recipe, examples),
+        *check_settings(recipe, folder, shape, _vocabulary(folder)),
+        *check_parity(parity),
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]
-    return Looked(shape, tokens_per_s, findings, parity, room, steps, disk)
+    return Inspection(shape, tokens_per_s, findings, parity, room, steps, disk)
 
 
 def _some_rows(recipe: Recipe, datasets: DatasetStore) -> list[tuple[str, Any]]:
@@ -349,30 +270,6 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
     vocabulary = data["model"].get("vocab") or {}
     tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
     return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}
-
-
-def disk_needed(recipe: Recipe, shape: Shape, steps: int) -> int:
-    """Bytes that a run writes at the most: checkpoints with adapter and optimizer, and the adapter at the end."""
-    trainable = trainable_parameters(shape, recipe)
-    # The adapter in 32 bits, and AdamW's two moments.
-    checkpoint = trainable * 4 * 3 + 20_000_000
-    kept = min(recipe.checkpoints.keep + 2, max(1, steps))
-    return kept * checkpoint + trainable * 8
-
-
-def disk_findings(needed: int, folder: Any) -> list[Finding]:
-    """What is to be said about the disk."""
-    free = shutil.disk_usage(folder).free
-    if needed < free:
-        return []
-    return [
-        Finding(
-            "error",
-            "disk",
-            f"checkpoints need about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}",
-            "Free some, or lower checkpoints.keep.",
-        )
-    ]
 
 
 def data_facts(report: Report, examples: Examples) -> DataFacts:
@@ -412,20 +309,3 @@ def shown_tokens(views: list[TokenView]) -> list[list[tuple[str, str]]]:
                 parts.append((token.text, token.state))
         shown.append(parts)
     return shown
-
-
-def refuse(findings: list[Finding]) -> None:
-    """Stop where something is an error.
-
-    Raises:
-        InputRefusedError: ``preflight``, with all errors.
-    """
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors:
-        raise InputRefusedError("preflight", "; ".join(e.message for e in errors), sentences(*(e.hint for e in errors)))
-
-
-def as_dicts(findings: list[Finding]) -> list[FindingRecord]:
-    """Findings for JSON, errors first."""
-    order = {"error": 0, "warn": 1, "info": 2}
-    return [cast("FindingRecord", asdict(f)) for f in sorted(findings, key=lambda f: order[f.level])]

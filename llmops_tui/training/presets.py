@@ -1,4 +1,4 @@
-"""Recipes to start from: what is to be learned, and how much memory there is."""
+"""Preset recipes by task and by available memory."""
 
 from __future__ import annotations
 

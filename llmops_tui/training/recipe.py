@@ -1,33 +1,27 @@
-"""The recipe of a training run: one model of settings behind the YAML file, the form and the command line."""
+"""The recipe of a training run: one settings model behind the YAML file, the form and the command line."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.foreign_text import JsonObject, parse_yaml
+from llmops_tui.training.methods import METHODS, Method, MethodFacts
 from llmops_tui.workspace.files import sha256_text
 
 _MAX_BYTES = 1_000_000
 
-Method = Literal["sft", "dpo", "orpo", "kto", "pretrain"]
 OptimizerName = Literal[
     "auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adafactor", "sgd"
 ]  # fmt: skip
 Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
-
-# Kinds of datasets that each method learns from.
-KINDS: dict[str, tuple[str, ...]] = {
-    "sft": ("messages", "prompt-completion"), "pretrain": ("text", "messages", "prompt-completion"),
-    "dpo": ("preference",), "orpo": ("preference",), "kto": ("kto",),
-}  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -186,8 +180,9 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.batch.packing and self.method not in {"sft", "pretrain"}:
-            raise ValueError("batch.packing goes with sft and pretrain alone")
+        if self.batch.packing and not self.facts.packs:
+            packing = " and ".join(name for name, facts in METHODS.items() if facts.packs)
+            raise ValueError(f"batch.packing goes with {packing} alone")
         if (
             self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
             and self.lora.dora
@@ -195,6 +190,11 @@ class Recipe(_Part):
         ):
             raise ValueError("dora does not go with fp4: choose nf4 or none")
         return self
+
+    @property
+    def facts(self) -> MethodFacts:
+        """What its method is like."""
+        return METHODS[self.method]
 
     @property
     def effective_batch(self) -> int:
@@ -238,7 +238,11 @@ def parse(text: str, where: str = "the recipe") -> Recipe:
     return check(body, where)
 
 
-def check(body: dict[str, Any], where: str = "the recipe") -> Recipe:
+Changes = Mapping[str, object]
+"""Fields of a recipe by dotted path, such as ``lora.rank``, and what they are to be; :func:`changed` checks them."""
+
+
+def check(body: JsonObject, where: str = "the recipe") -> Recipe:
     """A recipe from its fields; a dataset alone may stand for the list of data.
 
     Raises:
@@ -292,7 +296,7 @@ def value_at(recipe: Recipe, path: str) -> Any:
     return found
 
 
-def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+def changed(recipe: Recipe, changes: Changes) -> Recipe:
     """A recipe with some fields changed, by dotted path.
 
     Raises:

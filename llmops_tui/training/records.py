@@ -1,4 +1,4 @@
-"""Records of training as jobs, the catalog and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+"""Records of training in jobs, the catalog and ``--json``. Fields that a newer version added are preserved.
 
 Sizes are bytes, times seconds, shares from 0 to 1.
 """
@@ -118,6 +118,14 @@ class MemoryFacts(MemoryParts):
     nearest: dict[str, Any] | None
 
 
+class LogEntry(TypedDict, total=False):
+    """An entry of a trainer's own history, as far as it is read; losses and tokens are those up to the step."""
+
+    step: int
+    eval_loss: float
+    num_tokens: float
+
+
 class Difference(TypedDict):
     """Where training and serving see other tokens: at which, with the text and the ids around it."""
 
@@ -182,7 +190,7 @@ class PlanRecord(TypedDict):
 
 
 class ProofStep(TypedDict):
-    """One step of an export beside the adapter on its base: as :class:`llmops_tui.training.finish.proof.Step`."""
+    """One step of an export beside the adapter on its base: as :class:`llmops_tui.training.export.proof.Step`."""
 
     name: str
     same_tokens: float

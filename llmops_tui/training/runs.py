@@ -1,4 +1,4 @@
-"""The training runs of a workspace: recipes by version, runs with their jobs, and what was measured of them."""
+"""The training runs of a workspace: recipes by version, runs with their jobs and results."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from llmops_tui.training.examples import sources
 from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.records import RunRecord, RunResult
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
-from llmops_tui.workspace.kept_json import kept, made_of
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.json_columns import kept, made_of
 from llmops_tui.workspace.layout import Workspace, within
 
 if TYPE_CHECKING:
@@ -102,10 +102,10 @@ class RunStore:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.catalogue = Catalogue(workspace)
-        self.registry = ModelRegistry(self.catalogue)
-        self.datasets = DatasetStore(self.catalogue)
-        self.jobs = JobStore(Journal(workspace))
+        self.catalog = Catalog(workspace)
+        self.registry = ModelRegistry(self.catalog)
+        self.datasets = DatasetStore(self.catalog)
+        self.jobs = JobStore(EventLog(workspace))
 
     # ── recipes ──
 
@@ -113,26 +113,26 @@ class RunStore:
         """Keep a recipe as a version of its name; the same again makes none. Returns the version's number."""
         body = json.dumps(recipe.model_dump())
 
-        def work(book: duckdb.DuckDBPyConnection) -> int:
-            rows = book.execute(
+        def work(connection: duckdb.DuckDBPyConnection) -> int:
+            rows = connection.execute(
                 "SELECT number, sha256 FROM training_recipes WHERE name = ? ORDER BY number DESC", [recipe.name]
             ).fetchall()
             for number, digest in rows:
                 if digest == recipe.sha256:
                     return int(number)
             number = int(rows[0][0]) + 1 if rows else 1
-            book.execute(
+            connection.execute(
                 "INSERT INTO training_recipes (name, number, sha256, body, note, created_at) VALUES (?, ?, ?, ?, ?, ?)",
                 [recipe.name, number, recipe.sha256, body, note, time.time()],
             )
             return number
 
-        return self.catalogue.write(work)
+        return self.catalog.write(work)
 
     def recipes(self) -> list[tuple[str, int, Recipe, str, float]]:
         """All recipe versions as (name, number, recipe, note, time), newest first."""
-        rows = self.catalogue.read(
-            lambda book: book.execute(
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
                 "SELECT name, number, body, note, created_at FROM training_recipes ORDER BY created_at DESC"
             ).fetchall()
         )
@@ -177,7 +177,7 @@ class RunStore:
         if trouble := model.trouble:
             raise InputRefusedError(
                 "model_missing",
-                f"the files of {model.name!r} in {model.path} are not those it was registered with: {trouble}",
+                f"the files of {model.name!r} in {model.path} have changed since it was registered: {trouble}",
                 f"llmops model verify {model.name}",
             )
         return model
@@ -196,9 +196,9 @@ class RunStore:
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
 
-            def note(book: duckdb.DuckDBPyConnection) -> str:
-                name = _next_name(book, recipe.name)
-                book.execute(
+            def note(connection: duckdb.DuckDBPyConnection) -> str:
+                name = _next_name(connection, recipe.name)
+                connection.execute(
                     f"INSERT INTO training_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)",
                     [
                         name,
@@ -213,14 +213,16 @@ class RunStore:
                 return name
 
             # The run knows its job before there is one: whoever dies from here on, the two find each other.
-            name = self.catalogue.write(note)
+            name = self.catalog.write(note)
             _launch(launcher, name, place)
         return self.get(name)
 
     def all(self) -> list[Run]:
         """All runs, the newest first."""
-        rows = self.catalogue.read(
-            lambda book: book.execute(f"SELECT {_COLUMNS} FROM training_runs ORDER BY created_at DESC").fetchall()
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
+                f"SELECT {_COLUMNS} FROM training_runs ORDER BY created_at DESC"
+            ).fetchall()
         )
         return [self._run(row) for row in rows]
 
@@ -230,8 +232,10 @@ class RunStore:
         Raises:
             NotFoundError: there is none.
         """
-        rows = self.catalogue.read(
-            lambda book: book.execute(f"SELECT {_COLUMNS} FROM training_runs WHERE name = ?", [name]).fetchall()
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
+                f"SELECT {_COLUMNS} FROM training_runs WHERE name = ?", [name]
+            ).fetchall()
         )
         if not rows:
             raise NotFoundError("run", name, "llmops train list shows them.")
@@ -293,16 +297,18 @@ class RunStore:
             self.get(name)
             if place.id != state.run.job:
                 # Earlier versions noted the job after it was started, and may not have come to that.
-                self.catalogue.write(
-                    lambda book: book.execute("UPDATE training_runs SET job = ? WHERE name = ?", [place.id, name])
+                self.catalog.write(
+                    lambda connection: connection.execute(
+                        "UPDATE training_runs SET job = ? WHERE name = ?", [place.id, name]
+                    )
                 )
             _launch(launcher, name, place)
         return self.state(self.get(name))
 
     def keep_result(self, run: Run, result: RunResult) -> None:
         """Record what a run came to; it is done then."""
-        self.catalogue.write(
-            lambda book: book.execute(
+        self.catalog.write(
+            lambda connection: connection.execute(
                 "UPDATE training_runs SET result = ?, finished_at = ? WHERE name = ?",
                 [json.dumps(result), time.time(), run.name],
             )
@@ -314,8 +320,8 @@ class RunStore:
         self, shape: str, device: str, estimated: int, measured: int, step_s: float, tokens_per_s: float
     ) -> None:
         """Keep what a run took beside what was estimated, in bytes and seconds."""
-        self.catalogue.write(
-            lambda book: book.execute(
+        self.catalog.write(
+            lambda connection: connection.execute(
                 "INSERT INTO training_measurements (shape, device, estimated, measured, step_s, tokens_per_s, measured_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [shape, device, estimated, measured, step_s, tokens_per_s, time.time()],
@@ -324,8 +330,8 @@ class RunStore:
 
     def calibration(self, shape: str, device: str) -> tuple[float, float | None, int]:
         """What estimates of a shape on a device have to be multiplied by, tokens a second, and how many runs tell it."""
-        rows = self.catalogue.read(
-            lambda book: book.execute(
+        rows = self.catalog.read(
+            lambda connection: connection.execute(
                 "SELECT measured / estimated, tokens_per_s FROM training_measurements WHERE shape = ? AND device = ? "
                 "ORDER BY measured_at DESC LIMIT 5",
                 [shape, device],
@@ -355,8 +361,10 @@ class RunStore:
         )
 
 
-def _next_name(book: duckdb.DuckDBPyConnection, recipe_name: str) -> str:
-    known = {row[0] for row in book.execute("SELECT name FROM training_runs UNION SELECT name FROM models").fetchall()}
+def _next_name(connection: duckdb.DuckDBPyConnection, recipe_name: str) -> str:
+    known = {
+        row[0] for row in connection.execute("SELECT name FROM training_runs UNION SELECT name FROM models").fetchall()
+    }
     number = 1
     while f"{recipe_name}-{number}" in known:
         number += 1

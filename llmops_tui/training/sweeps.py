@@ -1,4 +1,4 @@
-"""Sweeps: many short runs around a recipe, sampled and pruned by Optuna, the best kept as a recipe; resumable."""
+"""Sweeps: short runs around a recipe, sampled and pruned by Optuna; resumable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 import yaml
 
@@ -21,9 +21,9 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.output import NAME as OUTPUT
 from llmops_tui.jobs.output import piped
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.training import turns
+from llmops_tui.training import device_queue
 from llmops_tui.training.history import HistoryReader
-from llmops_tui.training.recipe import Recipe, changed, check, fields
+from llmops_tui.training.recipe import Changes, Recipe, changed, check, fields
 from llmops_tui.training.records import SweepResult
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.files import make_folder_within, write_atomic
@@ -33,7 +33,19 @@ if TYPE_CHECKING:
 
 ENTRY: JobEntry[SweepResult] = JobEntry("llmops_tui.training.sweeps:search")
 Sampler = Literal["tpe", "random", "grid"]
-Space = dict[str, dict[str, Any]]
+
+
+class Span(TypedDict, total=False):
+    """What a field is tried with: one of ``choices``, or what lies from ``low`` to ``high``, in steps or by orders."""
+
+    choices: list[Any]
+    low: float
+    high: float
+    step: float
+    log: bool
+
+
+Space = dict[str, Span]
 _POLL_SECONDS = 0.2
 _STARTUP_TRIALS = 3
 
@@ -92,7 +104,7 @@ def check_space(space: Space) -> Space:
         }
         if numbers and numbers["low"] >= numbers["high"]:
             raise InputRefusedError("bad_space", f"{name}: low is not below high")
-        found[name] = given | numbers
+        found[name] = {**given, **cast("Span", numbers)}
     return found
 
 
@@ -112,7 +124,7 @@ def search(
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = optuna.storages.journal.JournalFileBackend(str(context.folder / "study.jsonl"))
+    backend = optuna.storages.event_log.JournalFileBackend(str(context.folder / "study.jsonl"))
     study = optuna.create_study(
         study_name="sweep",
         storage=optuna.storages.JournalStorage(backend),
@@ -122,7 +134,7 @@ def search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS) if prune else optuna.pruners.NopPruner(),
     )
     finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
-    with turns.turn(context, wanted, beside=False):
+    with device_queue.turn(context, wanted, beside=False):
         study.optimize(
             lambda trial: _trial(context, wanted, base.name, space, trial, trials),
             n_trials=max(0, trials - len(finished)),
@@ -144,8 +156,8 @@ def _sampler(name: Sampler, space: Space, seed: int) -> Any:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
 
 
-def _suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
+def _suggest(trial: optuna.Trial, space: Space) -> Changes:
+    chosen: dict[str, object] = {}
     for name, given in space.items():
         if "choices" in given:
             chosen[name] = trial.suggest_categorical(name, given["choices"])
@@ -164,7 +176,7 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
     """One short run in a process of its own; its best evaluation loss, or its last loss where none is measured."""
     chosen = _suggest(trial, space)
     wanted = changed(
-        recipe, chosen | {"base": base, "trackers": [], "evaluation.samples": 0, "name": f"trial-{trial.number}"}
+        recipe, {**chosen, "base": base, "trackers": [], "evaluation.samples": 0, "name": f"trial-{trial.number}"}
     )
     folder = context.folder / "trials" / str(trial.number)
     make_folder_within(folder.parent)
@@ -222,7 +234,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _words(chosen: dict[str, Any]) -> str:
+def _words(chosen: Changes) -> str:
     texts = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in chosen.items()}
     return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())
 

@@ -1,1 +1,1 @@
-"""The workspace folder: layout, catalogue (DuckDB), journal (SQLite), migrations, lineage, ids."""
+"""The workspace folder: layout, catalog (DuckDB), event log (SQLite), migrations, lineage, ids."""

@@ -1,4 +1,4 @@
-"""Many rows into a DuckDB table at once: a statement for each row costs a hundred times as much."""
+"""Bulk insert into a DuckDB table, a hundred times faster than row by row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def insert_rows(
-    book: duckdb.DuckDBPyConnection,
+    connection: duckdb.DuckDBPyConnection,
     table: str,
     columns: Mapping[str, str],
     rows: Iterable[Sequence[Any]],
@@ -25,7 +25,7 @@ def insert_rows(
     """Insert rows.
 
     Args:
-        book: where the table is.
+        connection: where the table is.
         table: its name, which is ours and is not quoted.
         columns: the type of each column by its name; the rows have their values in this order.
         rows: the rows. Half of a surrogate pair in a text, which no UTF-8 can hold, becomes U+FFFD.
@@ -41,7 +41,7 @@ def insert_rows(
     names = ", ".join(quote_name(name) for name in columns)
     unnested = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
     insert = "INSERT OR IGNORE" if once else "INSERT"
-    book.execute(f"{insert} INTO {table} ({names}) SELECT {unnested}", values)
+    connection.execute(f"{insert} INTO {table} ({names}) SELECT {unnested}", values)
 
 
 def whole_characters(text: str) -> str:

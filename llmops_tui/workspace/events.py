@@ -1,4 +1,4 @@
-"""What the journal keeps of a request and of what is said of it, before the book has it. A newer version may say more.
+"""Events of the event log: requests and feedback before the catalog has them. A newer version may add fields.
 
 Times are milliseconds, moments seconds since 1970.
 """
@@ -6,7 +6,16 @@ Times are milliseconds, moments seconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
+
+from llmops_tui.foreign_text import JsonObject
+
+
+class ClientRecord(TypedDict, total=False):
+    """What a client of the endpoint said beside its request, and the name of the key it had."""
+
+    key: str | None
+    metadata: JsonObject
 
 
 class RequestRecord(TypedDict, total=False):
@@ -23,9 +32,9 @@ class RequestRecord(TypedDict, total=False):
     engine: str | None
     prompt: str | None
     prompt_version: int | None
-    variables: Mapping[str, object]
+    variables: Mapping[str, object] | None
     messages: Sequence[Mapping[str, object]]
-    parameters: dict[str, Any]
+    parameters: Mapping[str, object]
     output: str
     finish_reason: str
     error: str | None
@@ -36,7 +45,13 @@ class RequestRecord(TypedDict, total=False):
     total_ms: float | None
     tokens_per_s: float | None
     content: str
-    client: dict[str, Any]
+    client: ClientRecord | None
+    dropped_turns: int
+    truncated_tokens: int
+    context: int
+    seed: int
+    drafted_tokens: int
+    accepted_tokens: int
 
 
 class FeedbackRecord(TypedDict, total=False):

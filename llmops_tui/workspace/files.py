@@ -1,4 +1,4 @@
-"""Files written whole or not at all, private by default, and their hashes."""
+"""Atomic, private file writes, and file hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which workspace folders this user made or trusts: kept with the user's own files, never in a workspace.
+"""Workspace folders that this user made or trusts, stored with the user's own files.
 
 A folder is known by the workspace's id and its place on disk. A copy, a clone or an unpacked backup has neither the
 same place nor is it the same folder, whatever is written in it.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.user_files import known_workspaces_path
-from llmops_tui.workspace.own_file import change_own, read_own
+from llmops_tui.workspace.consent_file import change_own, read_own
 
 _MOST = 1000
 

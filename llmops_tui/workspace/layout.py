@@ -1,4 +1,4 @@
-"""Where things are in a workspace folder, and how that folder is found."""
+"""The layout of a workspace folder, and how the folder is found."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Workspace:
             raise read_only_error(self)
 
     @property
-    def book(self) -> Path:
-        """The catalogue, a DuckDB file."""
+    def catalog(self) -> Path:
+        """The catalog, a DuckDB file."""
         return self.root / "workspace.duckdb"
 
     @property
-    def journal(self) -> Path:
-        """The in-tray, a SQLite file in WAL mode."""
+    def event_log(self) -> Path:
+        """The event log, a SQLite file in WAL mode."""
         return self.root / "journal.db"
 
     @property
@@ -92,7 +92,7 @@ class Workspace:
 
     @property
     def backups(self) -> Path:
-        """Copies of the book, made before each migration."""
+        """Copies of the catalog, made before each migration."""
         return self.root / "backups"
 
     @property
@@ -127,7 +127,7 @@ class Workspace:
 
 
 def within(folder: Path, name: str) -> Path:
-    """The path of a name directly in a folder of the workspace; a book that came from elsewhere may name anything.
+    """The path of a name directly in a folder of the workspace; a catalog that came from elsewhere may name anything.
 
     Raises:
         InputRefusedError: ``planted``: the name would lead out of the folder.

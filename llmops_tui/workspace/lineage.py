@@ -1,4 +1,4 @@
-"""What was made of what: one table of edges from inputs, through a recipe, to an output, all by content hash."""
+"""Lineage: a table of edges from inputs through a recipe to an output, by content hash."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 def record_edges(
-    book: duckdb.DuckDBPyConnection, *, output: str, kind: str, recipe: str, inputs: Iterable[str]
+    connection: duckdb.DuckDBPyConnection, *, output: str, kind: str, recipe: str, inputs: Iterable[str]
 ) -> None:
     """Record that ``output`` was made by ``recipe`` from ``inputs``; recording the same again changes nothing."""
-    record_many(book, ((output, kind, recipe, source) for source in inputs))
+    record_many(connection, ((output, kind, recipe, source) for source in inputs))
 
 
-def record_many(book: duckdb.DuckDBPyConnection, edges: Iterable[tuple[str, str, str, str]]) -> None:
+def record_many(connection: duckdb.DuckDBPyConnection, edges: Iterable[tuple[str, str, str, str]]) -> None:
     """Record edges, each as (output, kind, recipe, input); recording the same again changes nothing."""
     now = time.time()
     columns = {"output": "VARCHAR", "kind": "VARCHAR", "recipe": "VARCHAR", "input": "VARCHAR", "made_at": "DOUBLE"}
-    insert_rows(book, "lineage", columns, ((*edge, now) for edge in edges), once=True)
+    insert_rows(connection, "lineage", columns, ((*edge, now) for edge in edges), once=True)
 
 
-def ancestors(book: duckdb.DuckDBPyConnection, output: str) -> list[tuple[str, str, str]]:
+def ancestors(connection: duckdb.DuckDBPyConnection, output: str) -> list[tuple[str, str, str]]:
     """All edges that lead to ``output``, as (output, kind, input), nearest first."""
-    rows = book.execute(
+    rows = connection.execute(
         """WITH RECURSIVE up(output, kind, input, depth) AS (
                SELECT output, kind, input, 1 FROM lineage WHERE output = ?
                UNION SELECT l.output, l.kind, l.input, up.depth + 1

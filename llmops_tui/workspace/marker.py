@@ -1,4 +1,4 @@
-"""What a workspace says of itself, in a small file beside its databases: its id, and which of them it has.
+"""The marker file of a workspace: its id, and which databases it has.
 
 A database that is named there and is gone was lost, and is never taken for one that is yet to be made.
 """
@@ -29,9 +29,9 @@ _WAIT_SECONDS = 10.0
 _BESIDE = (".wal", "-wal", "-shm")
 # What losing each of them takes away, in the words of the message.
 _LOST = {
-    "workspace.duckdb": "the book, which names every dataset, prompt, model and run",
-    "journal.db": "the journal, which has drafts, jobs and requests that the book does not have yet",
-    "seals.json": "the seals, by which damage is found",
+    "workspace.duckdb": "the catalog, which names every dataset, prompt, model and run",
+    "journal.db": "the event log, which has drafts, jobs and requests that the catalog does not have yet",
+    "seals.json": "the checksums, by which damage is found",
 }
 _REMEDY = (
     "Restore a backup (llmops restore FILE), or put the file back. Where it is gone for good, llmops init --replace-lost "
@@ -42,7 +42,7 @@ _ASK = "Ask its owner, or name another with --workspace DIR."
 
 @dataclass(frozen=True)
 class Marker:
-    """The file's content: the workspace's id, empty until the book told it, when it was made, and the files it has."""
+    """The file's content: the workspace's id, empty until the catalog told it, when it was made, and the files it has."""
 
     id: str
     made_at: float
@@ -58,10 +58,10 @@ def make_workspace(workspace: Workspace, *, own: bool = True) -> Workspace:
     """
     try:
         make_private_folder(workspace.root)
-        if _read(workspace) is None and not _had_book(workspace):
+        if _read(workspace) is None and not _had_catalog(workspace):
             with _alone(workspace):
-                # Somebody else may have made it meanwhile, and its book with its id.
-                if _read(workspace) is None and not _had_book(workspace):
+                # Somebody else may have made it meanwhile, and its catalog with its id.
+                if _read(workspace) is None and not _had_catalog(workspace):
                     marker = Marker(new_id("ws"), time.time(), _there(workspace))
                     _write(workspace, marker)
                     if own:
@@ -101,21 +101,21 @@ def read_marker(workspace: Workspace) -> Marker:
         return found
     if (closed := _closed(workspace.root)) is not None:
         raise InputRefusedError("workspace_closed", f"{closed} cannot be read: {os.strerror(errno.EACCES)}", _ASK)
-    if not _had_book(workspace):
+    if not _had_catalog(workspace):
         near = nearby_text(workspace)
         raise InputRefusedError(
             "no_workspace",
             f"there is no workspace at {workspace.root}",
             f"{near} llmops init makes one here." if near else "llmops init makes one; --workspace names another.",
         )
-    if not _whole(workspace.book):
-        raise _lost(workspace, workspace.book.name)
+    if not _whole(workspace.catalog):
+        raise _lost(workspace, workspace.catalog.name)
     if workspace.read_only:
         return Marker("", time.time(), _there(workspace))
     with _alone(workspace):
         found = _read(workspace)
         if found is None:
-            # The book tells the id.
+            # The catalog tells the id.
             found = Marker("", time.time(), _there(workspace))
             _write(workspace, found)
     return found
@@ -135,7 +135,7 @@ def _read(workspace: Workspace) -> Marker | None:
         raise InputRefusedError(
             "workspace_damaged",
             f"{path} cannot be read: {reason(error)}",
-            "Restore a backup (llmops restore FILE), or remove this one file: it is made again from the book.",
+            "Restore a backup (llmops restore FILE), or remove this one file: it is made again from the catalog.",
         ) from error
 
 
@@ -166,10 +166,10 @@ def note(workspace: Workspace, path: Path) -> None:
 
 
 def claim(workspace: Workspace, own_id: str) -> None:
-    """Take over the id that the book has, where the marker was made from it.
+    """Take over the id that the catalog has, where the marker was made from it.
 
     Raises:
-        InputRefusedError: ``foreign_book``: the book is another workspace's.
+        InputRefusedError: ``foreign_book``: the catalog is another workspace's.
     """
     marker = read_marker(workspace)
     if not marker.id and not workspace.read_only:
@@ -177,8 +177,8 @@ def claim(workspace: Workspace, own_id: str) -> None:
     elif marker.id and marker.id != own_id:
         raise InputRefusedError(
             "foreign_book",
-            f"the book {workspace.book} is of the workspace {own_id}, and this one is {marker.id}",
-            f"Put its own book back, or restore a backup. Where this book is meant, remove {_marker(workspace)}.",
+            f"the catalog {workspace.catalog} is of the workspace {own_id}, and this one is {marker.id}",
+            f"Put its own catalog back, or restore a backup. Where this catalog is meant, remove {_marker(workspace)}.",
         )
 
 
@@ -187,7 +187,7 @@ def replace_lost(workspace: Workspace) -> list[str]:
 
     What is left of it, such as its log of last changes, is put aside: a new database would take it for its own.
     """
-    if _read(workspace) is None and _had_book(workspace) and not _whole(workspace.book):
+    if _read(workspace) is None and _had_catalog(workspace) and not _whole(workspace.catalog):
         with _alone(workspace):
             _write(workspace, Marker(new_id("ws"), time.time(), tuple(_LOST)))
     lost = lost_files(workspace)
@@ -274,16 +274,16 @@ def _there(workspace: Workspace) -> tuple[str, ...]:
     return tuple(name for name in _LOST if _whole(workspace.root / name))
 
 
-def _had_book(workspace: Workspace) -> bool:
-    """Whether a folder without a marker shows that it has, or had, a book.
+def _had_catalog(workspace: Workspace) -> bool:
+    """Whether a folder without a marker shows that it has, or had, a catalog.
 
-    A journal alone shows none: versions before this one made it at any command.
+    An event log alone shows none: versions before this one made it at any command.
     """
-    book = workspace.book
-    if book.exists() or book.with_name(book.name + ".wal").exists():
+    catalog = workspace.catalog
+    if catalog.exists() or catalog.with_name(catalog.name + ".wal").exists():
         return True
     with contextlib.suppress(OSError):
-        if f'"{book.name}"'.encode() in read_regular(workspace.root / "seals.json"):
+        if f'"{catalog.name}"'.encode() in read_regular(workspace.root / "seals.json"):
             return True
     return any(
         not path.name.startswith(".")

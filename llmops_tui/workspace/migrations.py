@@ -1,4 +1,4 @@
-"""The numbered schema of the book: each migration brings it one version further, once, after a backup."""
+"""The numbered schema of the catalog: each migration runs once, after a backup."""
 
 from __future__ import annotations
 

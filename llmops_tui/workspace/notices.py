@@ -1,4 +1,4 @@
-"""Banners left for the next screen or command: files that are shown until they are dismissed, which deletes them."""
+"""Notices for the next screen or command: files that are shown until dismissed."""
 
 from __future__ import annotations
 

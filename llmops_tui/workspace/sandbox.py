@@ -1,4 +1,4 @@
-"""DuckDB connections in which somebody else's SQL may run: they read named files and nothing else."""
+"""DuckDB connections for untrusted SQL: they read the named files and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.opening import connect_memory
+from llmops_tui.workspace.catalog_file import connect_memory
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +33,7 @@ def open_sandbox(
     """An in-memory connection that can read the files in ``read`` and write inside ``folder``, and reach nothing else.
 
     ``folder`` is also where a query that needs more than ``memory`` spills to. ``attach`` is a DuckDB file, opened
-    read-only as ``book``.
+    read-only as ``catalog``.
     """
     connection = connect_memory()
     connection.execute("SET parquet_metadata_cache = true")

@@ -1,4 +1,4 @@
-"""What all SQLite files of a workspace share: a counter of writes, reading their bytes, and how a full disk shows."""
+"""Shared handling of SQLite files: a write counter, raw reads, and full-disk errors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import os
 import shutil
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from llmops_tui.regular_files import kind_of_place
+from llmops_tui.workspace.files import identity_of
 
 # Where SQLite keeps ``user_version``: four bytes, the highest first. https://www.sqlite.org/fileformat.html#user_version_number
 COUNTER = slice(60, 64)
 _LARGEST = 2**31
 # What SQLite needs at least beside a file in WAL mode: the first piece of its shared index.
 _SHARED_INDEX = 32 * 1024
+# How much longer a copy of a file is used at least than making it took.
+_COPY_RESTS = 10.0
 
 
 # The descriptors of :func:`open_raw`, by device and inode.
@@ -108,6 +112,43 @@ def copy_to_memory(path: Path) -> sqlite3.Connection:
         finally:
             on_disk.close()
     return in_memory
+
+
+class OpenedFile:
+    """What a file of SQLite is when it is opened: made before, asked later whether that is still what is there.
+
+    A file is another one where something was put in its place. A copy in memory shows what was, and is outdated by each write;
+    it is kept some time all the same, since whoever may write there may do so all the time.
+    """
+
+    def __init__(self, path: Path, *, copied: bool) -> None:
+        self._path = path
+        self._copied = copied
+        self._began = time.monotonic()
+        self._next_look = 0.0
+        self._state = self._found()
+
+    def is_open(self) -> None:
+        """Note that it was opened, which made it where it was not there."""
+        if self._copied:
+            now = time.monotonic()
+            self._next_look = now + _COPY_RESTS * (now - self._began)
+        else:
+            self._state = self._found()
+
+    def is_outdated(self) -> bool:
+        """Whether what was opened is no longer what is there."""
+        return time.monotonic() >= self._next_look and self._found() != self._state
+
+    def _found(self) -> object:
+        if not self._copied:
+            return identity_of(self._path)
+        found = []
+        for path in (self._path, self._path.with_name(self._path.name + "-wal")):
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                found.append((facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size))
+        return tuple(found)
 
 
 def is_full(error: sqlite3.Error, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Trust: a workspace that came from elsewhere asks no remote model and gives nobody a key until its user says so."""
+"""Trust: a workspace from elsewhere uses no remote model, key or command until the user allows it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.checksum_scope import links_in
 from llmops_tui.workspace.known_folders import forget, is_known, others_may_write, remember, state_of_known
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
-from llmops_tui.workspace.sealed_names import links_in
-from llmops_tui.workspace.seals import wrote
 
 HOW = "llmops trust, or T in the app, shows what it would be allowed, and asks."
 _LINKS = "llmops trust shows its links and all that it would be allowed, and asks."
@@ -21,18 +20,18 @@ _LINKS = "llmops trust shows its links and all that it would be allowed, and ask
 KEY_FILE = "api-key"
 
 
-def distrust(workspace: Workspace) -> str:
+def untrusted_reason(workspace: Workspace) -> str:
     """Why a workspace is not trusted, as a clause; empty where it is."""
     try:
         status = workspace.root.stat()
     except OSError as error:
         return f"{workspace.root} cannot be looked at: {error.strerror}"
     marks = (status.st_dev, status.st_ino, status.st_uid, status.st_gid, status.st_mode, *state_of_known())
-    return _distrust(workspace.root, read_marker(workspace).id, marks)
+    return _untrusted_reason(workspace.root, read_marker(workspace).id, marks)
 
 
 @lru_cache(maxsize=64)
-def _distrust(root: Path, own_id: str, _marks: tuple[int, ...]) -> str:
+def _untrusted_reason(root: Path, own_id: str, _marks: tuple[int, ...]) -> str:
     if others_may_write(root):
         return "other users may write in it"
     if not is_known(root, own_id):
@@ -47,7 +46,7 @@ def require_trust(workspace: Workspace, what: str) -> None:
     Raises:
         InputRefusedError: ``workspace_untrusted``.
     """
-    if why := distrust(workspace):
+    if why := untrusted_reason(workspace):
         raise InputRefusedError(
             "workspace_untrusted", f"{what}, and the workspace {workspace.root} is not trusted: {why}", HOW
         )
@@ -59,7 +58,7 @@ def refuse_links(workspace: Workspace) -> None:
     Raises:
         InputRefusedError: ``untrusted_link``.
     """
-    if (why := distrust(workspace)) and (links := links_in(workspace.root)):
+    if (why := untrusted_reason(workspace)) and (links := links_in(workspace.root)):
         raise InputRefusedError(
             "untrusted_link", f"{workspace.root / links[0]} is a link, and the workspace is not trusted: {why}", _LINKS
         )
@@ -79,13 +78,17 @@ def trust(workspace: Workspace) -> Path | None:
             f"chmod go-w {workspace.root}, then again.",
         )
     aside = None
-    if distrust(workspace):
+    if untrusted_reason(workspace):
         key = workspace.root / KEY_FILE
-        wrote(key)
-        with contextlib.suppress(FileNotFoundError):
+        from llmops_tui.workspace.written import taking_away
+
+        with (
+            taking_away(key) if os.path.lexists(key) else contextlib.nullcontext(),
+            contextlib.suppress(FileNotFoundError),
+        ):
             aside = key.rename(key.with_name(f"{KEY_FILE}.before-trust-{time.strftime('%Y%m%d-%H%M%S')}"))
     remember(workspace.root, read_marker(workspace).id)
-    _distrust.cache_clear()
+    _untrusted_reason.cache_clear()
     return aside
 
 
@@ -96,4 +99,4 @@ def withdraw(workspace: Workspace) -> None:
         OSError: the user's own files cannot be written.
     """
     forget(workspace.root, read_marker(workspace).id)
-    _distrust.cache_clear()
+    _untrusted_reason.cache_clear()

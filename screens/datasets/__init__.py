@@ -1,1 +1,1 @@
-"""The datasets screen: data and its versions, a table of any length, the record under the cursor, and what is wrong."""
+"""The datasets screen: datasets, versions, rows, the current record, and problems."""

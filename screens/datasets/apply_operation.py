@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.operation import Operation
 from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
 from screens.widgets.panel import Panel
 
-_JOB = "llmops_tui.datasets.checks.running:run_check_job"
+_JOB = "llmops_tui.datasets.checks.runner:run_check_job"
 
 
 async def check_version(shell: Shell, progress: Panel, version: DatasetVersion) -> None:

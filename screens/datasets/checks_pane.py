@@ -1,4 +1,4 @@
-"""What the checks found in the open version."""
+"""The problems that checks found in the open version."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from screens.datasets import drawing
+from screens.datasets import rendering
 from screens.datasets.operation import Operation, OperationWanted
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import CheckReport, Problem
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 _CHECKED_UNASKED = 20_000
 
@@ -34,7 +34,7 @@ class ChecksPane(Pane):
             self.problem = problem
 
     def __init__(self) -> None:
-        super().__init__(title="Checks", jump_key="c", id="datasets-checks", help_text=drawing.HELP_CHECKS)
+        super().__init__(title="Checks", jump_key="c", id="datasets-checks", help_text=rendering.HELP_CHECKS)
         self.report: CheckReport | None = None
         self._version: DatasetVersion | None = None
 
@@ -71,13 +71,13 @@ class ChecksPane(Pane):
         options.clear_options()
         report, note = self.report, ""
         if report is None:
-            options.add_option(Option(Content.styled(drawing.NO_CHECKS, "$muted"), disabled=True))
+            options.add_option(Option(Content.styled(rendering.NO_CHECKS, "$muted"), disabled=True))
         elif not report["problems"]:
             options.add_option(Option(Content.styled("Nothing was found.", "$success"), disabled=True))
         else:
             problems = report["problems"]
             for problem in problems:
-                options.add_option(drawing.check_option(problem, report["of"]))
+                options.add_option(rendering.check_option(problem, report["of"]))
             options.highlighted = min(former, len(problems) - 1)
             note = f"{sum(bool(p['rows']) for p in problems)} problems, {len(report['clean'])} checks found nothing"
         self.set_note(note)
@@ -97,10 +97,10 @@ class ChecksPane(Pane):
             self.post_message(self.Chosen(problem))
 
     def action_fix(self) -> None:
-        """Mend what the check under the cursor found."""
+        """Fix what the check under the cursor found."""
         problem = self._problem
         if self._version is None or problem is None or not problem["rows"]:
-            self.shell.say("Nothing to mend here: F5 runs the checks.", severity="warning")
+            self.shell.say("Nothing to fix here: F5 runs the checks.", severity="warning")
         elif not problem["fix"]:
             self.shell.say("Only you can decide what to do here; enter shows the rows.", severity="warning")
         else:

@@ -1,11 +1,11 @@
-"""Choose an operation on a version from a menu, and write what it needs in a line."""
+"""The menu of operations on a version, and the prompt for their arguments."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets.operation import Export, Operation, Rejects, Split
@@ -34,7 +34,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
     ("concat", "Concatenate", "others behind this one", "names of the others"),
     ("mix", "Mix", "by weight", "this one's weight, then NAME=WEIGHT of the others, and rows=N"),
     ("export", "Export", "to a file, which is read again", "path; the suffix says how: .jsonl .csv .parquet .db …"),
-    ("rejects", "Show what was set apart", "by the import, with reasons", ""),
+    ("rejects", "Show what was rejected", "by the import, with reasons", ""),
 )
 
 
@@ -64,7 +64,9 @@ def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -
     if name in {"pseudonymise", "reveal"}:
         key = Path(text).expanduser().resolve()
         if workspace.root in key.parents:
-            raise LlmopsError("key_in_workspace", f"{key} is inside the workspace", "Keep the key apart from the data.")
+            raise LlmopsError(
+                "key_in_workspace", f"{key} is inside the workspace", "Keep the key separate from the data."
+            )
         return Operation(version, name, {"key": str(key)})
     if name == "split":
         return _split(version, text.split())

@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from screens.datasets import drawing
+from screens.datasets import rendering
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.profile_record import ColumnStatistics
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 # What the table shows of these columns has other names.
 _CONTENT = {"messages", "prompt", "text"}
@@ -24,7 +24,7 @@ class ColumnsPane(Pane):
     """One line a column, and more about the one under the cursor of the rows."""
 
     def __init__(self) -> None:
-        super().__init__(title="Columns", jump_key="o", id="datasets-columns", help_text=drawing.HELP_COLUMNS)
+        super().__init__(title="Columns", jump_key="o", id="datasets-columns", help_text=rendering.HELP_COLUMNS)
         self.statistics: list[ColumnStatistics] = []
         self._version: DatasetVersion | None = None
         self._column = ""
@@ -47,7 +47,7 @@ class ColumnsPane(Pane):
             self.statistics = found
             self._draw()
 
-    def look(self, column: str) -> None:
+    def inspect(self, column: str) -> None:
         """Tell more about a column."""
         self._column = column
         self._draw()
@@ -55,5 +55,5 @@ class ColumnsPane(Pane):
     def _draw(self) -> None:
         names = [column["name"] for column in self.statistics]
         shown = self._column if self._column in names else next((n for n in names if n in _CONTENT), "")
-        facts = drawing.column_facts(self.statistics, shown, blocks=self.shell.profile.utf8)
+        facts = rendering.column_facts(self.statistics, shown, blocks=self.shell.profile.utf8)
         self.query_one("#column-facts", Static).update(facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.diff_screen import VersionDiffScreen
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog

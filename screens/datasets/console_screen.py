@@ -1,4 +1,4 @@
-"""The SQL console: one SELECT over all datasets and the workspace, its answer as a table, kept as a dataset on request."""
+"""The SQL console: one SELECT over all datasets and the workspace; its result can be saved as a dataset."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ConsoleScreen(Modal[str | None]):
         self.run_worker(self._names(), group="names", exit_on_error=False)
 
     async def _names(self) -> None:
-        from llmops_tui.datasets.console import table_names
+        from llmops_tui.datasets.sql_console import table_names
 
         names = await asyncio.to_thread(table_names, self._services.datasets)
         words = [name if name.isidentifier() else f'"{name}"' for name in names]
@@ -100,15 +100,15 @@ class ConsoleScreen(Modal[str | None]):
         self.run_worker(self._run(), group="run", exclusive=True, exit_on_error=False)
 
     async def _run(self) -> None:
-        from llmops_tui.datasets.console import run_query
-        from llmops_tui.workspace.folding import fold
+        from llmops_tui.datasets.sql_console import run_query
+        from llmops_tui.workspace.ingest import ingest
 
         text = self.query_one("#sql-text", Input).value
         note = self.query_one("#sql-note", Static)
         table: DataTable[Text] = self.query_one("#sql-result", DataTable)
         note.update(Content("running …"))
         try:
-            await asyncio.to_thread(fold, self._services.catalogue, self._services.journal)
+            await asyncio.to_thread(ingest, self._services.catalog, self._services.event_log)
             answer = await asyncio.to_thread(run_query, self._services.datasets, text, _ROWS)
         except LlmopsError as error:
             note.update(Content.styled(safe_line(error.message, 400), "$error"))
@@ -126,7 +126,7 @@ class ConsoleScreen(Modal[str | None]):
         self.run_worker(self._keep(), group="keep", exclusive=True, exit_on_error=False)
 
     async def _keep(self) -> None:
-        from llmops_tui.datasets.console import save_query
+        from llmops_tui.datasets.sql_console import save_query
 
         hint = "a new name, or that of an old one for its next version"
         name = await self.app.ask(LineDialog("Keep as the dataset", hint))

@@ -9,8 +9,8 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from llmops_tui.datasets.store import DatasetVersion
-from screens.datasets import drawing
+from llmops_tui.datasets.version import DatasetVersion
+from screens.datasets import rendering
 from screens.shell.pane import Pane
 
 
@@ -25,7 +25,7 @@ class DatasetListPane(Pane):
             self.dataset = dataset
 
     def __init__(self) -> None:
-        super().__init__(title="Datasets", jump_key="d", id="datasets-list", help_text=drawing.HELP_DATASETS)
+        super().__init__(title="Datasets", jump_key="d", id="datasets-list", help_text=rendering.HELP_DATASETS)
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -36,9 +36,9 @@ class DatasetListPane(Pane):
         options = self.query_one(OptionList)
         options.clear_options()
         for name, log in logs.items():
-            options.add_option(drawing.dataset_option(log[0], current=name == current))
+            options.add_option(rendering.dataset_option(log[0], current=name == current))
         if not logs:
-            options.add_option(Option(Content.styled(drawing.NO_DATASETS, "$muted"), disabled=True))
+            options.add_option(Option(Content.styled(rendering.NO_DATASETS, "$muted"), disabled=True))
         elif current in logs:
             options.highlighted = list(logs).index(current)
 

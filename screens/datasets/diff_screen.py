@@ -1,4 +1,4 @@
-"""Two versions compared row by row: what was added, removed and changed, the changes in words."""
+"""The row-by-row difference of two versions, with changed words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from screens.widgets.modal import Modal
 if TYPE_CHECKING:
     from llmops_tui.datasets.diff import VersionDiff
     from llmops_tui.datasets.records import Row
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 _LISTED = 1000
 
@@ -92,7 +92,7 @@ class VersionDiffScreen(Modal[None]):
             options.focus()
 
     @on(OptionList.OptionHighlighted)
-    def _looked(self, event: OptionList.OptionHighlighted) -> None:
+    def _cursor_moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         if event.option_id is not None:
             self.run_worker(self._show_entry(int(event.option_id)), group="entry", exclusive=True, exit_on_error=False)

@@ -10,7 +10,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
 
-_JOB = "llmops_tui.datasets.exporting:run_export_job"
+_JOB = "llmops_tui.datasets.export_job:run_export_job"
 
 
 async def export_version(shell: Shell, progress: Panel, export: Export) -> None:

@@ -1,4 +1,4 @@
-"""Import files: what they seem to hold is shown before anything is read."""
+"""Import of files, with a preview first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.import_job import Preview
     from llmops_tui.datasets.reports import ImportArguments
 
 _HINT = "JSONL, JSON, CSV, TSV, Parquet, text, Markdown, SQLite, dataset folder, .gz, .zst. Nothing is read unasked."
@@ -27,16 +27,16 @@ async def ask_for_import(shell: Shell) -> ImportArguments | None:
     Raises:
         InputRefusedError: nothing there can be imported, or not so.
     """
-    from llmops_tui.datasets.importing import start_arguments
+    from llmops_tui.datasets.import_job import start_arguments
 
     text = await shell.ask(LineDialog("Path of a file or folder", _HINT))
     if not text:
         return None
     paths = _paths(text)
-    looked = await _look(shell, paths)
-    if looked is None:
+    inspected = await _inspect(shell, paths)
+    if inspected is None:
         return None
-    seen, table = looked
+    seen, table = inspected
     choice = await shell.ask(ImportScreen(seen, paths))
     return start_arguments(paths, choice.name, choice.format, choice.mapping, table=table) if choice else None
 
@@ -52,9 +52,9 @@ def _paths(text: str) -> list[Path]:
         return [whole]
 
 
-async def _look(shell: Shell, paths: list[Path]) -> tuple[Preview, str] | None:
+async def _inspect(shell: Shell, paths: list[Path]) -> tuple[Preview, str] | None:
     """What files seem to hold, and the table where one had to be chosen; none where none was."""
-    from llmops_tui.datasets.importing import preview
+    from llmops_tui.datasets.import_job import preview
 
     datasets = shell.services.datasets
     try:
@@ -80,7 +80,7 @@ async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments
     Raises:
         LlmopsError: ``job_failed``.
     """
-    from llmops_tui.datasets.importing import ENTRY
+    from llmops_tui.datasets.import_job import ENTRY
 
     services = shell.services
     job = await asyncio.to_thread(
@@ -90,6 +90,6 @@ async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments
     )
     made = await follow_job(services, progress, job)
     ref = f"{made['dataset']}@{made['version']}"
-    apart = f", {made['rejected']:,} set apart" if made["rejected"] else ""
+    apart = f", {made['rejected']:,} rejected" if made["rejected"] else ""
     shell.say(f"{ref}: {made['rows']:,} rows{apart}.")
     return ref

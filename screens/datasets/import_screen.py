@@ -1,4 +1,4 @@
-"""Before an import: the file as it is, what it seems to hold and why, and the rows as they would be; then the choice."""
+"""The import preview: raw file, detected format with evidence, resulting rows, and the choice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.importing import Preview
+    from llmops_tui.datasets.import_job import Preview
     from llmops_tui.datasets.raw import RawFile
 
 _SHOWN_ROWS = 12
@@ -52,7 +52,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
     ]
 
     def __init__(self, seen: Preview, paths: list[Path]) -> None:
-        from llmops_tui.datasets.importing import suggested_name
+        from llmops_tui.datasets.import_job import suggested_name
 
         super().__init__()
         self._seen = seen
@@ -84,10 +84,10 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
             self._file.close()
 
     def _draw(self) -> None:
-        from llmops_tui.datasets.formats.reading import KIND_OF, mapped_kind
+        from llmops_tui.datasets.formats.readers import kind_of
 
         proposal = self._seen.proposal
-        kind = mapped_kind(self._mapping) if self._mapping else KIND_OF[self._format]
+        kind = kind_of(self._format, self._mapping)
         source = self._seen.sources[0]
         more = f" and {len(self._seen.sources) - 1} more" if len(self._seen.sources) > 1 else ""
         have = (
@@ -140,13 +140,13 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         for number, row in enumerate(self._seen.canonical(self._format, self._mapping)[:_SHOWN_ROWS], 1):
             parts.append((f"── {number} ──\n", "$muted"))
             if isinstance(row, str):
-                parts.append((f"set apart: {safe_text(row)}\n", "$warning"))
+                parts.append((f"rejected: {safe_text(row)}\n", "$warning"))
             else:
                 parts.append(record_content(kind, row, "conversation", None, ""))
         return Content.assemble(*parts)
 
     def _raw_content(self) -> Content:
-        from llmops_tui.datasets.sources.finding import is_binary
+        from llmops_tui.datasets.sources.discovery import is_binary
 
         path = self._seen.sources[0].path
         if path.is_dir() or path.suffix in {".gz", ".zst"} or is_binary(path):
@@ -227,18 +227,18 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
 
     def action_format(self) -> None:
         """Another format."""
-        from llmops_tui.datasets.formats.reading import FORMATS
+        from llmops_tui.datasets.formats.registry import all_formats
 
         def chosen(name: str | None) -> None:
             if name is not None:
                 self._format, self._mapping = name, {}
                 self._draw()
 
-        self.app.push_screen(ChoiceDialog("Read the rows as", [Choice(f, f) for f in FORMATS]), chosen)
+        self.app.push_screen(ChoiceDialog("Read the rows as", [Choice(f.name, f.name) for f in all_formats()]), chosen)
 
     def action_mapping(self) -> None:
         """Map columns to roles."""
-        from llmops_tui.datasets.formats.reading import MAPPING_ROLES
+        from llmops_tui.datasets.formats.readers import MAPPING_ROLES
 
         known = self._mapping or self._seen.kept_mapping or self._seen.proposal.mapping
         value = " ".join(f"{role}={column}" for role, column in known.items())

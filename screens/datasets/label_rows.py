@@ -6,7 +6,7 @@ import asyncio
 import getpass
 from typing import TYPE_CHECKING, cast
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.label_screen import LabelScreen
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog

@@ -13,10 +13,11 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.datasets.reports import AgreementRecord
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.record import record_content
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.shell import Shell
 from screens.widgets.modal import Modal
 
@@ -147,7 +148,7 @@ class LabelScreen(Modal[str | None]):
 
     def _correct(self, number: int, row: Row) -> dict[str, Any] | None:
         text = json.dumps(row, ensure_ascii=False, indent=2)
-        changed = outside_editor.edit_outside(self.app, text, f"row-{number}.json")
+        changed = external_editor.edit_outside(self.app, text, f"row-{number}.json")
         if changed is None:
             return None
         try:
@@ -188,7 +189,7 @@ class LabelScreen(Modal[str | None]):
         self.dismiss(None)
 
 
-def _agreement_parts(agreement: dict[str, Any]) -> list[str | tuple[str, str]]:
+def _agreement_parts(agreement: AgreementRecord) -> list[str | tuple[str, str]]:
     parts: list[str | tuple[str, str]] = []
     alpha = agreement["krippendorff_alpha"]
     several = agreement["rows_with_several"]

@@ -1,4 +1,4 @@
-"""What is to be made of a version: an operation, a split, a file; and the message by which a pane asks for an operation."""
+"""A requested operation on a version, and the message by which a pane requests it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from textual.message import Message
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The profile of a version as charts: on a sample first, with its uncertainty, then whole."""
+"""The profile of a version as charts: of a sample with its uncertainty, then of all rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.datasets.drawing import spark
+from screens.datasets.rendering import spark
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.profile_record import Profile, TokenFigures
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
     from screens.services import Services
 
 Part = str | tuple[str, str]

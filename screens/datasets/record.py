@@ -1,4 +1,4 @@
-"""The record under the cursor: as a conversation, as JSON, or token by token with what a training run learns from."""
+"""Rendering of a record: as a conversation, as JSON, or token by token with the loss mask."""
 
 from __future__ import annotations
 

@@ -12,17 +12,17 @@ from textual.widgets import Static
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.actions import screen_place
-from screens.datasets import drawing
+from screens.datasets import rendering
 from screens.datasets.operation import Operation, OperationWanted
 from screens.datasets.record import SHAPES, Shape, record_content, token_summary
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.pane import Pane
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.records import Row
-    from llmops_tui.datasets.store import DatasetVersion
     from llmops_tui.datasets.tokens import ModelText, TokenView
+    from llmops_tui.datasets.version import DatasetVersion
 
 
 class RecordPane(Pane):
@@ -35,7 +35,7 @@ class RecordPane(Pane):
     """
 
     def __init__(self) -> None:
-        super().__init__(title="Record", jump_key="e", id="datasets-record", help_text=drawing.HELP_RECORD)
+        super().__init__(title="Record", jump_key="e", id="datasets-record", help_text=rendering.HELP_RECORD)
         self.number: int | None = None
         self.row: Row | None = None
         self.model_name = ""
@@ -62,7 +62,7 @@ class RecordPane(Pane):
         if version is None:
             self.query_one("#record-text", Static).update("")
 
-    def look(self, version: DatasetVersion, number: int | None) -> None:
+    def inspect(self, version: DatasetVersion, number: int | None) -> None:
         """Show a row of the version; nothing where another is open meanwhile."""
         if self._version is version:
             self._wanted = number
@@ -153,7 +153,7 @@ class RecordPane(Pane):
         if version is None or number is None or row is None:
             return
         text = json.dumps(row, ensure_ascii=False, indent=2)
-        changed = outside_editor.edit_outside(self.shell, text, f"row-{number}.json")
+        changed = external_editor.edit_outside(self.shell, text, f"row-{number}.json")
         if changed is None or changed == text:
             return
         try:

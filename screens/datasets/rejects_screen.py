@@ -1,4 +1,4 @@
-"""What an import set apart: each record with its line, the reason, and its bytes."""
+"""Records that an import rejected: each with its line, reason and bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.sources.base import Reject
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
 
 
 class RejectsScreen(Modal[None]):
@@ -42,7 +42,7 @@ class RejectsScreen(Modal[None]):
             ]
             parts += [safe_text(show_bytes(reject.raw[:600])[0]), "\n\n"]
         with Vertical(classes="dialog dialog-wide"):
-            shown = f"{self._version.ref}: {self._version.rejected:,} records set apart"
+            shown = f"{self._version.ref}: {self._version.rejected:,} records rejected"
             yield Static(Content(shown), classes="dialog-title")
             with VerticalScroll():
                 yield Static(Content.assemble(*parts))

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from llmops_tui.datasets.records import ROW
 from llmops_tui.safe_text import safe_line
-from screens.datasets import drawing
+from screens.datasets import rendering
 from screens.datasets.keep_rows import keep_rows
 from screens.datasets.operation import Operation, OperationWanted
 from screens.datasets.sql_suggester import FUNCTIONS, ColumnSuggester
@@ -26,7 +26,7 @@ from screens.widgets.fields import Field
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import Problem
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
     from llmops_tui.datasets.window import RowWindow, View
 
 _SETTLE_SECONDS = 0.08  # a held key moves faster than records need to be read
@@ -38,7 +38,7 @@ _INDEX_JOB = "llmops_tui.datasets.search:run_index_job"
 class RowsPane(Pane):
     """The table, and the field of its filter."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another row or column is under the cursor, or they were read again; ``row`` is its number."""
 
         def __init__(self, version: DatasetVersion, row: int | None, column: str) -> None:
@@ -51,7 +51,7 @@ class RowsPane(Pane):
         """Enter was pressed on a row."""
 
     def __init__(self) -> None:
-        super().__init__(title="Rows", jump_key="r", id="datasets-rows", help_text=drawing.HELP_ROWS)
+        super().__init__(title="Rows", jump_key="r", id="datasets-rows", help_text=rendering.HELP_ROWS)
         self.window: RowWindow | None = None
         self._settle: Timer | None = None
 
@@ -84,7 +84,7 @@ class RowsPane(Pane):
         former, self.window = self.window, window
         table = self._table
         table.flagged.clear()
-        table.placeholder = drawing.NO_ROWS if version is not None else drawing.NO_DATASETS
+        table.placeholder = rendering.NO_ROWS if version is not None else rendering.NO_DATASETS
         table.show(window)
         self._show_title()
         if former is not None:
@@ -98,7 +98,7 @@ class RowsPane(Pane):
             self.set_title("Rows")
             return
         version = window.version
-        rejected = f" · {version.rejected:,} set apart" if version.rejected else ""
+        rejected = f" · {version.rejected:,} rejected" if version.rejected else ""
         self.set_title(
             "Rows", f"{version.ref} · {version.rows:,} rows{rejected} · {version.kind} · sha {version.sha256[:8]}…"
         )
@@ -112,11 +112,11 @@ class RowsPane(Pane):
         event.stop()
         if self._settle is not None:
             self._settle.stop()
-        self._settle = self.set_timer(_SETTLE_SECONDS, self._looked)
+        self._settle = self.set_timer(_SETTLE_SECONDS, self._cursor_moved)
 
-    def _looked(self) -> None:
+    def _cursor_moved(self) -> None:
         if self.window is not None:
-            self.post_message(self.Looked(self.window.version, self._table.row, self._table.column_name))
+            self.post_message(self.CursorMoved(self.window.version, self._table.row, self._table.column_name))
 
     @on(RowTable.Chosen)
     def _chosen(self, event: RowTable.Chosen) -> None:
@@ -205,7 +205,7 @@ class RowsPane(Pane):
         if self.window is window:
             self._table.show(window, place or 0)
             self._show_title()
-            self._looked()
+            self._cursor_moved()
 
     def show_problem(self, problem: Problem) -> None:
         """Show the rows a check found, those that belong together side by side."""

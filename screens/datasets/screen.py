@@ -1,4 +1,4 @@
-"""The datasets screen: what there is, a window on its rows, the record under the cursor, and what may be wrong."""
+"""The datasets screen: lists, the rows of the open version, the current record, and problems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import ImportArguments
-    from llmops_tui.datasets.store import DatasetVersion
+    from llmops_tui.datasets.version import DatasetVersion
     from screens.services import Services
     from screens.terminal import TerminalProfile
     from screens.widgets.panel import Panel
@@ -161,10 +161,10 @@ class DatasetsScreen(BaseScreen):
     def _restored(self, event: VersionsPane.Restored) -> None:
         self.act("operate", self._open_made, event.version)
 
-    @on(RowsPane.Looked)
-    def _looked(self, event: RowsPane.Looked) -> None:
-        self._columns.look(event.column)
-        self._record.look(event.version, event.row)
+    @on(RowsPane.CursorMoved)
+    def _cursor_moved(self, event: RowsPane.CursorMoved) -> None:
+        self._columns.inspect(event.column)
+        self._record.inspect(event.version, event.row)
 
     @on(RowsPane.Chosen)
     def _row_chosen(self) -> None:

@@ -1,10 +1,10 @@
-"""Show what the import of a version set apart."""
+"""Show the records that the import of a version rejected."""
 
 from __future__ import annotations
 
 import asyncio
 
-from llmops_tui.datasets.store import DatasetVersion
+from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.rejects_screen import RejectsScreen
 from screens.shell.shell import Shell
 
@@ -23,4 +23,4 @@ async def show_rejects(shell: Shell, version: DatasetVersion, log: list[DatasetV
     if found:
         await shell.ask(RejectsScreen(at, found))
     else:
-        shell.say(f"Nothing was set apart when {at.ref} was imported.")
+        shell.say(f"Nothing was rejected when {at.ref} was imported.")

@@ -9,7 +9,7 @@ from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
 from screens.widgets.panel import Panel
 
-_JOB = "llmops_tui.datasets.operations.splitting:run_split"
+_JOB = "llmops_tui.datasets.operations.splits:run_split"
 
 
 async def split_version(shell: Shell, progress: Panel, split: Split) -> str:

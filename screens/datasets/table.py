@@ -1,4 +1,4 @@
-"""A table that is a window on rows: it draws what is seen, whatever the number of rows, and never waits for the disk."""
+"""A virtual table: it renders the visible rows only, and never waits for the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The versions of the open dataset, and what can be done with the open one."""
+"""The versions of the open dataset, and the actions on them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.widgets import OptionList
 
-from llmops_tui.datasets.store import DatasetVersion
-from screens.datasets import drawing
+from llmops_tui.datasets.version import DatasetVersion
+from screens.datasets import rendering
 from screens.datasets.compare_versions import compare_versions
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
@@ -38,7 +38,7 @@ class VersionsPane(Pane):
             self.version = version
 
     def __init__(self) -> None:
-        super().__init__(title="Versions", jump_key="v", id="datasets-versions", help_text=drawing.HELP_VERSIONS)
+        super().__init__(title="Versions", jump_key="v", id="datasets-versions", help_text=rendering.HELP_VERSIONS)
         self._log: list[DatasetVersion] = []
         self._version: DatasetVersion | None = None
 
@@ -56,7 +56,7 @@ class VersionsPane(Pane):
         by_number = {v.number: v for v in log}
         for one in log:
             parent = by_number.get(one.parent) if one.parent is not None else None
-            options.add_option(drawing.version_option(one, parent, current=one.id == version.id))
+            options.add_option(rendering.version_option(one, parent, current=one.id == version.id))
         ids = [v.id for v in log]
         options.highlighted = ids.index(version.id) if version.id in ids else 0
 

@@ -1,4 +1,4 @@
-"""One case: what was asked and expected, what was answered, and why it scored as it did."""
+"""One case: input, expected answer, answers, and the reasons of the scores."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from screens.evaluation import case_drawing, drawing
+from screens.evaluation import case_rendering, rendering
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.running.results import Result
+    from llmops_tui.evaluation.runner.results import Result
 
 
 class CasePane(Pane):
     """The case under the cursor."""
 
     def __init__(self) -> None:
-        super().__init__(title="Case", jump_key="a", id="evaluation-case", help_text=drawing.HELP_CASE)
+        super().__init__(title="Case", jump_key="a", id="evaluation-case", help_text=rendering.HELP_CASE)
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -28,6 +28,6 @@ class CasePane(Pane):
 
     def show(self, result: Result | None, before: Result | None) -> None:
         """Show an answer, and the baseline's where there is one; nothing without a case."""
-        content = case_drawing.case_content(result, before) if result is not None else ""
+        content = case_rendering.case_content(result, before) if result is not None else ""
         self.query_one("#case-text", Static).update(content)
         self.query_one("#case-scroll", VerticalScroll).scroll_home(animate=False)

@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.evaluation.comparison import Pair
-from screens.evaluation import case_drawing, drawing
+from screens.evaluation import case_rendering, rendering
 from screens.evaluation.model import Opened, is_among
 from screens.shell.pane import Pane
 from screens.widgets.line_list import LineList
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.running.results import Result
+    from llmops_tui.evaluation.runner.results import Result
 
 _NARROWED = ("all", "worse", "better")
 
@@ -23,7 +23,7 @@ _NARROWED = ("all", "worse", "better")
 class CasesPane(Pane):
     """Those that got worse, or are wrong, first; all of them or some."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another case is under the cursor: the answer to it and the baseline's; none where there is no case."""
 
         def __init__(self, result: Result | None, before: Result | None) -> None:
@@ -32,7 +32,7 @@ class CasesPane(Pane):
             self.before = before
 
     def __init__(self) -> None:
-        super().__init__(title="Cases", jump_key="c", id="evaluation-cases", help_text=drawing.HELP_CASES)
+        super().__init__(title="Cases", jump_key="c", id="evaluation-cases", help_text=rendering.HELP_CASES)
         self.shown: list[Pair] | list[Result] = []
         self._opened: Opened | None = None
         self._narrowed = 0
@@ -43,7 +43,7 @@ class CasesPane(Pane):
 
     def on_mount(self) -> None:
         """What an empty list says."""
-        self._list.placeholder = drawing.NO_CASES
+        self._list.placeholder = rendering.NO_CASES
 
     @property
     def _list(self) -> LineList:
@@ -71,12 +71,12 @@ class CasesPane(Pane):
                 or (p.change is not None and (p.change < 0 if narrowed == "worse" else p.change > 0))
             ]
             self.shown = pairs
-            self._list.show(len(pairs), lambda i, width: case_drawing.pair_line(pairs[i], metric, width, utf8=utf8))
+            self._list.show(len(pairs), lambda i, width: case_rendering.pair_line(pairs[i], metric, width, utf8=utf8))
             total = len(opened.pairs)
         else:
             found = [r for r in opened.results if narrowed == "all" or is_among(r, metric, narrowed)]
             self.shown = found
-            self._list.show(len(found), lambda i, width: case_drawing.result_line(found[i], metric, width))
+            self._list.show(len(found), lambda i, width: case_rendering.result_line(found[i], metric, width))
             total = len(opened.results)
         what = {
             "all": "",
@@ -95,9 +95,9 @@ class CasesPane(Pane):
         at = self._list.cursor
         shown = self.shown[at] if at < len(self.shown) else None
         if isinstance(shown, Pair):
-            self.post_message(self.Looked(shown.candidate, shown.baseline))
+            self.post_message(self.CursorMoved(shown.candidate, shown.baseline))
         else:
-            self.post_message(self.Looked(shown, None))
+            self.post_message(self.CursorMoved(shown, None))
 
     def action_narrow(self) -> None:
         """All cases, or only some."""

@@ -11,7 +11,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvalRun
+    from llmops_tui.evaluation.run import EvalRun
 
 _HINT = ".json as lm-eval writes it, .jsonl samples, .csv, .parquet, .md, .xml for JUnit"
 

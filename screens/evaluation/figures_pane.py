@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line, safe_text
-from screens.evaluation import drawing, views
+from screens.evaluation import rendering, views
 from screens.evaluation.export_run import export_run
 from screens.evaluation.judge_runs import judge_runs
 from screens.evaluation.model import EvaluationModel, KeptSuite, Opened, pareto
@@ -19,14 +19,14 @@ from screens.navigation import ModelInPlayground, PromptPlace
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvalState
+    from llmops_tui.evaluation.run import EvalState
 
 
 class FiguresPane(Pane):
     """What the open run came to."""
 
     def __init__(self) -> None:
-        super().__init__(title="Figures", jump_key="i", id="evaluation-figures", help_text=drawing.HELP_FIGURES)
+        super().__init__(title="Figures", jump_key="i", id="evaluation-figures", help_text=rendering.HELP_FIGURES)
         self._view = 0
         self._opened: Opened | None = None
         self._state: EvalState | None = None
@@ -60,13 +60,13 @@ class FiguresPane(Pane):
         opened, state = self._opened, self._state
         if opened is None:
             return
-        view = self._view % len(drawing.VIEWS)
+        view = self._view % len(rendering.VIEWS)
         if opened.trouble:
-            self._put(drawing.VIEWS[view], Content.styled(opened.trouble, "$error"))
+            self._put(rendering.VIEWS[view], Content.styled(opened.trouble, "$error"))
         elif state is not None and state.state in {"starting", "queued", "running"}:
-            self._put("Running", drawing.progress(state, utf8=self.shell.profile.utf8))
+            self._put("Running", rendering.progress(state, utf8=self.shell.profile.utf8))
         else:
-            self._put(drawing.VIEWS[view], self._content(view, opened))
+            self._put(rendering.VIEWS[view], self._content(view, opened))
 
     def _content(self, view: int, opened: Opened) -> Content:
         utf8 = self.shell.profile.utf8
@@ -82,8 +82,8 @@ class FiguresPane(Pane):
         if view == 5:
             return views.manifest(opened)
         if opened.comparison is not None:
-            return drawing.comparison(opened.comparison, utf8=utf8)
-        return drawing.figures(opened, utf8=utf8)
+            return rendering.comparison(opened.comparison, utf8=utf8)
+        return rendering.figures(opened, utf8=utf8)
 
     def _put(self, title: str, content: Content) -> None:
         opened = self._opened
@@ -108,8 +108,8 @@ class FiguresPane(Pane):
             self.act("gate", self._gate, self._opened)
 
     async def _gate(self, opened: Opened) -> None:
-        from llmops_tui.evaluation.comparing import gate
         from llmops_tui.evaluation.gates import passes
+        from llmops_tui.evaluation.run_comparison import gate
 
         baseline = opened.baseline.name if opened.baseline is not None else None
         found = await asyncio.to_thread(gate, self.services.evaluation, opened.run.name, baseline, [])

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from llmops_tui.safe_text import safe_line
 from screens.evaluation.run_suite import choose_model
 from screens.shell.job_progress import wait_for_job
 from screens.shell.shell import Shell
-from screens.widgets.dialogs import LineDialog
+from screens.widgets.dialogs import Choice, LineDialog
 
 _RUBRIC = "Which answer is more correct and more helpful?"
 
@@ -17,13 +18,16 @@ _RUBRIC = "Which answer is more correct and more helpful?"
 async def judge_runs(
     shell: Shell, baseline: str, candidate: str, told: Callable[[str], object]
 ) -> dict[str, Any] | None:
-    """Ask which model is the judge and by what it decides, and have it decide as a job, whose progress is told.
+    """Ask which model, or judge of a package, decides, and by what; it does so as a job, whose progress is told.
 
     Returns what it decided; none where it was left.
     """
+    from llmops_tui.evaluation.judges import PLUGINS, PREFIX
     from llmops_tui.evaluation.pairwise import ENTRY
 
-    model = await choose_model(shell, "The judge is …")
+    theirs = await asyncio.to_thread(PLUGINS.listed)
+    choices = [Choice(PREFIX + p.name, p.name, f"judge of {safe_line(p.package)}") for p in theirs if not p.problem]
+    model = await choose_model(shell, "The judge is …", choices)
     if model is None:
         return None
     rubric = await shell.ask(LineDialog("Rubric", "by what the judge decides", _RUBRIC))

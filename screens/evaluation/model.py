@@ -1,4 +1,4 @@
-"""What the evaluation screen shows, read in a thread: suites, runs, and the results of one run or of two."""
+"""The view model of the evaluation screen, read in a thread: suites, runs, and results."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison, Pair
-    from llmops_tui.evaluation.running.results import Result
-    from llmops_tui.evaluation.store import EvalRun, EvalState
+    from llmops_tui.evaluation.run import EvalRun, EvalState
+    from llmops_tui.evaluation.runner.results import Result
     from llmops_tui.evaluation.suite import Suite
     from screens.services import Services
 
@@ -33,7 +33,7 @@ class EvaluationModel:
 
     runs: list[EvalState] = field(default_factory=list)
     suites: list[KeptSuite] = field(default_factory=list)
-    book: tuple[object, list[EvalRun]] | None = None
+    catalog: tuple[object, list[EvalRun]] | None = None
 
     def fingerprint(self) -> tuple[object, ...]:
         """What the lists are drawn from."""
@@ -66,13 +66,13 @@ class Opened:
 
 
 def read_lists(services: Services, before: EvaluationModel) -> EvaluationModel:
-    """Suites and runs; the book is only asked where it has changed."""
-    from llmops_tui.evaluation.shipped import shipped
+    """Suites and runs; the catalog is only asked where it has changed."""
+    from llmops_tui.evaluation.bundled_suites import shipped
 
     store = services.evaluation
-    stamp = store.catalogue.stamp()
-    if before.book is not None and before.book[0] == stamp:
-        runs, suites = before.book[1], before.suites
+    stamp = store.catalog.stamp()
+    if before.catalog is not None and before.catalog[0] == stamp:
+        runs, suites = before.catalog[1], before.suites
     else:
         runs = store.all()
         newest: dict[str, KeptSuite] = {}
@@ -94,7 +94,7 @@ class Shelf:
         Raises:
             LlmopsError: they are missing or damaged.
         """
-        from llmops_tui.evaluation.comparing import results_of
+        from llmops_tui.evaluation.run_comparison import results_of
 
         key = (run.name, run.results_sha256)
         found = self._kept.pop(key, None)
@@ -107,7 +107,7 @@ class Shelf:
 
 def open_run(shelf: Shelf, run: EvalRun, baseline: EvalRun | None, metric: str) -> Opened:
     """The results of a run, and its cases beside those of its baseline; what takes longer comes with :func:`compare`."""
-    from llmops_tui.evaluation.running.results import many_objects
+    from llmops_tui.evaluation.runner.results import many_objects
 
     opened = Opened(run, baseline, metric, [])
     with many_objects():
@@ -117,7 +117,7 @@ def open_run(shelf: Shelf, run: EvalRun, baseline: EvalRun | None, metric: str) 
 
 def _read(shelf: Shelf, opened: Opened) -> None:
     from llmops_tui.evaluation.comparison import pairs_of
-    from llmops_tui.evaluation.running.results import read_results
+    from llmops_tui.evaluation.runner.results import read_results
 
     run, baseline, metric = opened.run, opened.baseline, opened.metric
     try:
@@ -145,8 +145,8 @@ def _order(result: Result, metric: str) -> tuple[bool, float, int]:
 
 def compare_opened(services: Services, shelf: Shelf, opened: Opened) -> Comparison:
     """The comparison of what was opened, from the results that were read."""
-    from llmops_tui.evaluation.comparing import metrics_of_run
     from llmops_tui.evaluation.comparison import compare
+    from llmops_tui.evaluation.run_comparison import metrics_of_run
 
     assert opened.baseline is not None
     metrics = metrics_of_run(services.evaluation, opened.run, opened.results)

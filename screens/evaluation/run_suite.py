@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from screens.shell.shell import Shell
@@ -31,8 +32,8 @@ async def run_suite(shell: Shell, suite: Suite) -> str | None:
     return names[0]
 
 
-async def choose_model(shell: Shell, title: str) -> str | None:
-    """One of the models that can answer."""
+async def choose_model(shell: Shell, title: str, others: Sequence[Choice] = ()) -> str | None:
+    """One of the models that can answer, or of ``others``."""
     models = await asyncio.to_thread(lambda: shell.services.models.runnable())
-    choices = [Choice(m.name, m.name, m.quantization) for m in models]
+    choices = [*(Choice(m.name, m.name, m.quantization) for m in models), *others]
     return await shell.ask(ChoiceDialog(title, choices, "No models yet."))

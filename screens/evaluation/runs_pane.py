@@ -1,4 +1,4 @@
-"""The runs: which is looked at, which is the baseline, and what can be done with them."""
+"""The runs, the selected one, the baseline, and the actions on them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from screens.evaluation import drawing
+from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.store import EvalRun, EvalState
+    from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
 class RunsPane(Pane):
     """The newest first."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another run is under the cursor, or another one is the baseline."""
 
     class Chosen(Message):
         """The run under the cursor is to be looked at case by case."""
 
     def __init__(self) -> None:
-        super().__init__(title="Runs", jump_key="r", id="evaluation-runs", help_text=drawing.HELP_RUNS)
+        super().__init__(title="Runs", jump_key="r", id="evaluation-runs", help_text=rendering.HELP_RUNS)
         self.states: list[EvalState] = []
         self._baseline = ""
 
@@ -60,7 +60,7 @@ class RunsPane(Pane):
         self.states = states
         runs = self._list
         names = [s.run.name for s in states]
-        lines = [drawing.run_line(s, baseline=s.run.name == self._baseline) for s in states]
+        lines = [rendering.run_line(s, baseline=s.run.name == self._baseline) for s in states]
         if names and not select and [o.id for o in runs.options] == names:
             for index, line in enumerate(lines):
                 runs.replace_option_prompt_at_index(index, line)
@@ -69,7 +69,7 @@ class RunsPane(Pane):
         runs.clear_options()
         runs.add_options([Option(line, id=name) for line, name in zip(lines, names, strict=True)])
         if not names:
-            runs.add_option(Option(Content.styled(drawing.NO_RUNS, "$muted"), disabled=True))
+            runs.add_option(Option(Content.styled(rendering.NO_RUNS, "$muted"), disabled=True))
         else:
             runs.highlighted = min(kept, len(names) - 1)
         if select in names:
@@ -78,7 +78,7 @@ class RunsPane(Pane):
     @on(OptionList.OptionHighlighted)
     def _moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.post_message(self.Looked())
+        self.post_message(self.CursorMoved())
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
@@ -93,7 +93,7 @@ class RunsPane(Pane):
             name = self.state.run.name
             self._baseline = "" if self._baseline == name else name
             self.show(self.states)
-            self.post_message(self.Looked())
+            self.post_message(self.CursorMoved())
 
     def action_stop(self) -> None:
         """Ask, then stop the run."""
@@ -104,7 +104,7 @@ class RunsPane(Pane):
             self.act("steer", self._stop, state.run.name, state.job.id)
 
     async def _stop(self, name: str, job: str) -> None:
-        if await self.shell.ask(ConfirmDialog(f"Stop {name}?", "What was answered is kept; R goes on.")):
+        if await self.shell.ask(ConfirmDialog(f"Stop {name}?", "Answers so far are kept; R goes on.")):
             await asyncio.to_thread(self.services.jobs.cancel, job)
             self.post_message(Changed())
 

@@ -111,7 +111,7 @@ class EvaluationScreen(LiveScreen):
     def _changed(self, event: Changed) -> None:
         self.act("load", self.refresh_all, event.select)
 
-    @on(RunsPane.Looked)
+    @on(RunsPane.CursorMoved)
     def _run_looked(self) -> None:
         self.act("open", self._open)
 
@@ -120,13 +120,13 @@ class EvaluationScreen(LiveScreen):
         self.remove_class("-sidebar")
         self.query_one(CasesPane).focus_inside()
 
-    @on(SuitesPane.Looked)
-    def _suite_looked(self, event: SuitesPane.Looked) -> None:
+    @on(SuitesPane.CursorMoved)
+    def _suite_looked(self, event: SuitesPane.CursorMoved) -> None:
         if self.opened is None or event.focused:
             self._figures.show_suite(self._suites.suite)
 
-    @on(CasesPane.Looked)
-    def _case_looked(self, event: CasesPane.Looked) -> None:
+    @on(CasesPane.CursorMoved)
+    def _case_looked(self, event: CasesPane.CursorMoved) -> None:
         self.query_one(CasePane).show(event.result, event.before)
 
     def on_descendant_focus(self) -> None:

@@ -1,4 +1,4 @@
-"""The suites, and what can be done with the one under the cursor."""
+"""The suites, and the actions on the selected one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from screens.evaluation import drawing
+from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
 from screens.evaluation.model import KeptSuite
 from screens.evaluation.run_suite import run_suite
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class SuitesPane(Pane):
     """The newest version of each, and those that ship with the app."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another suite is under the cursor; whether the list has the focus."""
 
         def __init__(self, *, focused: bool) -> None:
@@ -33,7 +33,7 @@ class SuitesPane(Pane):
             self.focused = focused
 
     def __init__(self) -> None:
-        super().__init__(title="Suites", jump_key="s", id="evaluation-suites", help_text=drawing.HELP_SUITES)
+        super().__init__(title="Suites", jump_key="s", id="evaluation-suites", help_text=rendering.HELP_SUITES)
         self._suites: list[KeptSuite] = []
 
     def compose(self) -> ComposeResult:
@@ -59,16 +59,16 @@ class SuitesPane(Pane):
             return
         at = suites.highlighted or 0
         suites.clear_options()
-        suites.add_options([Option(drawing.suite_line(one), id=one.ref) for one in kept])
+        suites.add_options([Option(rendering.suite_line(one), id=one.ref) for one in kept])
         if refs:
             suites.highlighted = min(at, len(refs) - 1)
         else:
-            suites.add_option(Option(Content.styled(drawing.NO_SUITES, "$muted"), disabled=True))
+            suites.add_option(Option(Content.styled(rendering.NO_SUITES, "$muted"), disabled=True))
 
     @on(OptionList.OptionHighlighted)
     def _moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.post_message(self.Looked(focused=self._list.has_focus))
+        self.post_message(self.CursorMoved(focused=self._list.has_focus))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:

@@ -1,4 +1,4 @@
-"""The further views of a run or a comparison: slices, classes, variations, quality against cost, what was run, a gate."""
+"""Further views of a run or a comparison: slices, classes, variations, quality and cost, manifest, gate."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
-from screens.evaluation.drawing import COSTS, bar, ends, number
+from screens.evaluation.rendering import COSTS, bar, ends, number
 from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.gates import Ruling
     from llmops_tui.evaluation.records import Facts
-    from llmops_tui.evaluation.store import EvalRun
+    from llmops_tui.evaluation.run import EvalRun
     from screens.evaluation.model import Opened
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 
@@ -45,7 +45,7 @@ async def change_suite(shell: Shell, suite: Suite) -> bool:
 async def _edit(shell: Shell, text: str, file: str, name: str) -> bool:
     from llmops_tui.evaluation.suite import parse_suite
 
-    changed = outside_editor.edit_outside(shell, text, file)
+    changed = external_editor.edit_outside(shell, text, file)
     if changed is None or changed == text:
         return False
     called: str | None = name

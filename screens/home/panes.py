@@ -1,4 +1,4 @@
-"""The panes of the home screen: six tiles, what to do next, what was asked lately, what runs; each is a way somewhere."""
+"""The panes of the home screen: six tiles, next steps, recent requests, jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from llmops_tui.monitoring.overview import Step
-from screens.home import drawing
+from screens.home import rendering
 from screens.navigation import Destination, JobPlace, PromptPlace, ScreenPlace, TraceFilterPlace, TracePlace
 from screens.shell.pane import Pane
 from screens.widgets.line_list import Line, LineList
@@ -32,7 +32,9 @@ class TilePane(WayPane):
     """A stage of the lifecycle in a few lines."""
 
     def __init__(self, name: str, title: str, key: str, screen: str) -> None:
-        super().__init__(title=title, jump_key=key, id=f"tile-{name}", help_text=drawing.HELP_TILE, classes="home-tile")
+        super().__init__(
+            title=title, jump_key=key, id=f"tile-{name}", help_text=rendering.HELP_TILE, classes="home-tile"
+        )
         self._stage = name
         self._screen = screen
 
@@ -53,7 +55,7 @@ class StepsPane(WayPane):
     """What is most worth doing next."""
 
     def __init__(self) -> None:
-        super().__init__(title="Next sensible step", jump_key="n", id="home-steps", help_text=drawing.HELP_STEPS)
+        super().__init__(title="Next sensible step", jump_key="n", id="home-steps", help_text=rendering.HELP_STEPS)
         self.steps: list[Step] = []
 
     def compose(self) -> ComposeResult:
@@ -64,7 +66,7 @@ class StepsPane(WayPane):
         """Show these steps."""
         self.steps = steps
         utf8 = self.shell.profile.utf8
-        self.query_one(LineList).show_lines([drawing.step_line(step, utf8=utf8) for step in steps])
+        self.query_one(LineList).show_lines([rendering.step_line(step, utf8=utf8) for step in steps])
 
     def destination(self) -> Destination | None:
         """Where the step is done."""
@@ -83,7 +85,7 @@ class RecentPane(WayPane):
     """The newest requests."""
 
     def __init__(self) -> None:
-        super().__init__(title="Asked lately", jump_key="a", id="home-recent", help_text=drawing.HELP_RECENT)
+        super().__init__(title="Asked lately", jump_key="a", id="home-recent", help_text=rendering.HELP_RECENT)
         self.recent: list[TraceLine] = []
 
     def compose(self) -> ComposeResult:
@@ -92,12 +94,12 @@ class RecentPane(WayPane):
 
     def on_mount(self) -> None:
         """What an empty list says."""
-        self.query_one(LineList).placeholder = drawing.NO_RECENT
+        self.query_one(LineList).placeholder = rendering.NO_RECENT
 
     async def load(self) -> None:
         """Read them."""
         self.recent, _ = await asyncio.to_thread(self._page)
-        self.query_one(LineList).show_lines([drawing.recent_line(line) for line in self.recent])
+        self.query_one(LineList).show_lines([rendering.recent_line(line) for line in self.recent])
 
     def _page(self) -> tuple[list[TraceLine], int]:
         from llmops_tui.traces.store import TraceFilter
@@ -114,7 +116,7 @@ class RunningPane(WayPane):
     """The newest jobs."""
 
     def __init__(self) -> None:
-        super().__init__(title="Jobs", jump_key="j", id="home-jobs", help_text=drawing.HELP_JOBS)
+        super().__init__(title="Jobs", jump_key="j", id="home-jobs", help_text=rendering.HELP_JOBS)
         self._jobs: list[Job] = []
 
     def compose(self) -> ComposeResult:
@@ -123,13 +125,13 @@ class RunningPane(WayPane):
 
     def on_mount(self) -> None:
         """What an empty list says."""
-        self.query_one(LineList).placeholder = drawing.NO_JOBS
+        self.query_one(LineList).placeholder = rendering.NO_JOBS
 
     def show(self, jobs: list[Job]) -> None:
         """Show these jobs."""
         self._jobs = jobs
         utf8 = self.shell.profile.utf8
-        self.query_one(LineList).show_lines([drawing.job_line(job, utf8=utf8) for job in jobs])
+        self.query_one(LineList).show_lines([rendering.job_line(job, utf8=utf8) for job in jobs])
 
     def destination(self) -> Destination:
         """The job, on the screen of jobs."""

@@ -1,4 +1,4 @@
-"""The home screen: the lifecycle in six tiles, the next sensible step, what was asked lately, what runs."""
+"""The home screen: an overview of the lifecycle, the next step, recent requests, and jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.containers import Grid, Horizontal, Vertical
 
 from llmops_tui.monitoring.overview import Overview, next_steps, read_overview
 from screens.actions import bindings_of
-from screens.home import drawing
+from screens.home import rendering
 from screens.home.panes import RecentPane, RunningPane, StepsPane, TilePane, WayPane
 from screens.navigation import TraceFilterPlace
 from screens.shell.live_screen import LiveScreen
@@ -49,7 +49,7 @@ class HomeScreen(LiveScreen):
         """Six tiles and three lists."""
         with Vertical(id="home-rows"):
             with Grid(id="home-tiles"):
-                for name, title, key, screen in drawing.TILES:
+                for name, title, key, screen in rendering.TILES:
                     yield TilePane(name, title, key, screen)
             yield StepsPane()
             with Horizontal(id="home-below"):
@@ -60,16 +60,16 @@ class HomeScreen(LiveScreen):
         """Read what has changed, and draw it."""
         services = self.services
         self._jobs = await asyncio.to_thread(lambda: services.jobs.store.all(50))
-        stamp = await asyncio.to_thread(lambda: (services.catalogue.stamp(), services.journal.newest()))
+        stamp = await asyncio.to_thread(lambda: (services.catalog.stamp(), services.event_log.newest()))
         if stamp != self._stamp:
             await self.query_one(RecentPane).load()
             self._seen = await asyncio.to_thread(
-                lambda: read_overview(services.catalogue, services.journal, self._jobs)
+                lambda: read_overview(services.catalog, services.event_log, self._jobs)
             )
-            self._stamp = await asyncio.to_thread(lambda: (services.catalogue.stamp(), services.journal.newest()))
+            self._stamp = await asyncio.to_thread(lambda: (services.catalog.stamp(), services.event_log.newest()))
         self._seen.jobs[:] = self._jobs
         moment = services.recorder.moment
-        for name, lines in drawing.tiles(self._seen, moment, utf8=self.profile.utf8).items():
+        for name, lines in rendering.tiles(self._seen, moment, utf8=self.profile.utf8).items():
             self.query_one(f"#tile-{name}", TilePane).show(lines)
         self.query_one(StepsPane).show(next_steps(self._seen, moment))
         self.query_one(RunningPane).show(self._jobs)

@@ -1,4 +1,4 @@
-"""The list of jobs, and what can be done with the one under the cursor."""
+"""The list of jobs, and the actions on the selected one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STYLES = {
 class JobsPane(Pane):
     """The newest first."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another job is under the cursor."""
 
         def __init__(self, job: Job) -> None:
@@ -45,7 +45,7 @@ class JobsPane(Pane):
             title="Jobs",
             jump_key="j",
             id="jobs-list",
-            help_text="The newest first. x cancels, r starts again, D deletes.",
+            help_text="Newest first. x cancels, r resumes, D deletes.",
         )
         self.jobs: list[Job] = []
         self._drawn: list[Job] = []
@@ -96,7 +96,7 @@ class JobsPane(Pane):
     def _moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         if self.current is not None:
-            self.post_message(self.Looked(self.current))
+            self.post_message(self.CursorMoved(self.current))
 
     # ── actions ──
 

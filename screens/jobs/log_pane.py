@@ -1,4 +1,4 @@
-"""The end of what a job printed, below its state and its cause."""
+"""The end of a job's output, below its state and cause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LogPane(Pane):
     """The log of one job."""
 
     def __init__(self) -> None:
-        super().__init__(title="Log", jump_key="g", id="log", help_text="The end of what the job printed.")
+        super().__init__(title="Log", jump_key="g", id="log", help_text="The end of the job's output.")
         self._wanted = ""
 
     def compose(self) -> ComposeResult:

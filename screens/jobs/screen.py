@@ -1,4 +1,4 @@
-"""The jobs screen: what runs in the background, how far it is, what it printed, how it ended."""
+"""The jobs screen: background jobs with progress, output and outcome."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class JobsScreen(LiveScreen):
         shown.update("\n".join(f"⚠ {safe_text(text)}" for _, text in notices))
         await self.query_one(LogPane).show(self._jobs.current)
 
-    @on(JobsPane.Looked)
-    def _looked(self, event: JobsPane.Looked) -> None:
+    @on(JobsPane.CursorMoved)
+    def _cursor_moved(self, event: JobsPane.CursorMoved) -> None:
         self.act("log", self.query_one(LogPane).show, event.job)
 
     @on(JobsPane.Changed)

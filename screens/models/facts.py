@@ -1,4 +1,4 @@
-"""The facts of one model as text: what its file says, what memory it needs, and how its engine is doing."""
+"""The facts of one model as text: metadata, memory, and the state of its engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import Health
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.records import ProofStep
@@ -25,7 +26,7 @@ class Details:
     """What takes a look at files and servers: the memory a model needs, and its engine's state where it runs."""
 
     memory: dict[str, Any] = field(default_factory=dict)
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: Health = field(default_factory=Health)
     problem: str = ""
     key: str = ""
     proof: list[ProofStep] = field(default_factory=list)
@@ -41,15 +42,15 @@ def size_text(size: int) -> str:
 def read_details(services: Services, model: Model, available: dict[str, int]) -> Details:
     """Read them; ``available`` is what can be taken of each device. Blocks; for a thread."""
     from llmops_tui.inference.approved_keys import host_of, is_approved
-    from llmops_tui.inference.loading import plan
+    from llmops_tui.inference.memory_reservation import plan
     from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, variable_of
     from llmops_tui.inference.supervisor import health
-    from llmops_tui.workspace.trust import distrust
+    from llmops_tui.workspace.trust import untrusted_reason
 
     if model.kind == "remote":
         variable = variable_of(model)
-        if distrust(services.workspace):
+        if untrusted_reason(services.workspace):
             return Details(key="not looked for before the workspace is trusted")
         # A keyring may take its time, or ask its owner.
         if not find_key(model):
@@ -78,7 +79,7 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     except LlmopsError as error:
         problem = error.message
     handle = services.servers.find(model.name)
-    return Details(memory, health(handle) if handle is not None else {}, problem, proof=proof)
+    return Details(memory, health(handle) if handle is not None else Health(), problem, proof=proof)
 
 
 def facts(model: Model, *, loaded: bool, details: Details) -> Content:
@@ -99,7 +100,7 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
     if details.proof:
         parts += [
-            ("\nProof: held against the adapter on its base in transformers\n", "bold"),
+            ("\nProof: compared with the adapter on its base in transformers\n", "bold"),
             proof_table(details.proof),
         ]
     if model.kind == "gguf":
@@ -180,7 +181,7 @@ def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
     return rows + [("note", note) for note in memory["notes"]]
 
 
-def _engine_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+def _engine_rows(facts_: Health) -> list[tuple[str, Any]]:
     state = facts_["state"]
     prompt, reused = int(state["prompt_tokens"]), int(state["reused_tokens"])
     used, capacity = int(state["cached_tokens"]), max(1, int(state["cache_capacity"]))
@@ -197,7 +198,7 @@ def _engine_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
     return rows + _trouble_rows(facts_)
 
 
-def _waiting_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+def _waiting_rows(facts_: Health) -> list[tuple[str, Any]]:
     """An engine that does not answer now: it loads, it died, or it is left alone for a while."""
     told = str(facts_.get("status", "silent"))
     if told == "loading" and facts_.get("phase") == "loading":
@@ -207,10 +208,10 @@ def _waiting_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
     return [("state", told), *_trouble_rows(facts_)]
 
 
-def _trouble_rows(facts_: dict[str, Any]) -> list[tuple[str, Any]]:
+def _trouble_rows(facts_: Health) -> list[tuple[str, Any]]:
     rows = []
     if facts_.get("last_failure"):
         rows.append(("last failure", facts_["last_failure"]))
     if fallback := facts_.get("fallback"):
-        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to mend it", fallback["remedy"])]
+        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to fix it", fallback["remedy"])]
     return rows

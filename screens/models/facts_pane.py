@@ -17,7 +17,9 @@ class FactsPane(Pane):
     """What a file and its engine say; what takes a look is kept for each model, so that coming back shows it at once."""
 
     def __init__(self) -> None:
-        super().__init__(title="Facts", jump_key="f", id="facts", help_text="What the file and its engine say.")
+        super().__init__(
+            title="Facts", jump_key="f", id="facts", help_text="Metadata of the file and state of its engine."
+        )
         self._shown: tuple[Model | None, bool] = (None, False)
         self._details: dict[str, Details] = {}
 
@@ -33,7 +35,7 @@ class FactsPane(Pane):
         content = facts(model, loaded=loaded, details=details) if model is not None else ""
         self.query_one("#facts-text", Static).update(content)
 
-    async def look(self, available: dict[str, int]) -> None:
+    async def inspect(self, available: dict[str, int]) -> None:
         """Look at the shown model's file and engine; ``available`` is what can be taken of each device, in bytes."""
         model, _ = self._shown
         if model is None:

@@ -1,11 +1,11 @@
-"""Fetch a model: what is asked for, what it would be, a yes, and the job that brings it."""
+"""Download a model: request, preview, confirmation, and the job."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from llmops_tui.models.known import KNOWN
+from llmops_tui.models.known_models import KNOWN
 from screens.models.facts import size_text
 from screens.models.job_end import Begun
 from screens.shell.shell import Shell
@@ -13,7 +13,7 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDia
 
 if TYPE_CHECKING:
     from llmops_tui.inference.fit import Room
-    from llmops_tui.models.getting import Choices, Plan
+    from llmops_tui.models.fetch import Choices, Plan
     from llmops_tui.models.hub import Offer
 
 _OFFERED = next(iter(KNOWN.values()))
@@ -35,21 +35,21 @@ async def get_model(shell: Shell) -> Begun | None:
 
 async def _get(shell: Shell, what: str, name: str) -> Begun | None:
     from llmops_tui.inference.fit import room
-    from llmops_tui.models.getting import (
+    from llmops_tui.models.fetch import (
         ENTRY,
         KIND,
         Plan,
         already,
         check_disk,
         job_arguments,
-        look_up,
         parse,
+        resolve_source,
         running_job,
     )
 
     request = parse(what)
     free = await asyncio.to_thread(room)
-    found = await asyncio.to_thread(look_up, request, name or None)
+    found = await asyncio.to_thread(resolve_source, request, name or None)
     if isinstance(found, Plan):
         plan = found
     else:
@@ -96,7 +96,7 @@ async def _choose(shell: Shell, found: Choices, free: Room) -> Offer | None:
 def _question(plan: Plan, free: Room) -> tuple[str, str]:
     licence = plan.origin.get("license") or "no licence named"
     vouched = (
-        "Its SHA-256 is held to what is known." if plan.vouched else "Nothing vouches for the file but its address."
+        "Its SHA-256 is compared with the known one." if plan.vouched else "There is no known checksum for the file."
     )
     place = plan.origin.get("origin") or plan.origin["source"]
     facts = f"From {place}, {licence}. Weights alone: {free.verdict(plan.size)} ({free.text()}). {vouched}"

@@ -1,4 +1,4 @@
-"""Who holds the memory of each device, as bars: models and jobs of ours, what others hold, and what is free."""
+"""Memory use of each device as bars: models and jobs of llmops, other programs, and free memory."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class DeviceUse:
     holders: tuple[tuple[str, int, bool], ...]
 
 
-def look() -> list[DeviceUse]:
+def inspect() -> list[DeviceUse]:
     """The devices now. Blocks; for a thread."""
     from llmops_tui.hardware.memory import devices
-    from llmops_tui.inference.loading import ledger
+    from llmops_tui.inference.memory_reservation import ledger
 
-    book = ledger()
+    leases = ledger()
     found = []
     for device in devices():
-        total, available, holders = book.look(device)
+        total, available, holders = leases.inspect(device)
         if not total:
             # It was lost since it was listed.
             continue
@@ -46,15 +46,15 @@ class MemoryPane(Pane):
     """Draws :class:`DeviceUse` of every device, one bar each, with its holders beneath."""
 
     def __init__(self) -> None:
-        super().__init__(title="Memory", jump_key="e", id="memory", help_text="Who holds the memory of each device.")
+        super().__init__(title="Memory", jump_key="e", id="memory", help_text="Memory use of each device, by holder.")
 
     def compose(self) -> ComposeResult:
         """The bars."""
         yield Static("", id="memory-bars", markup=False)
 
-    async def look(self) -> dict[str, int]:
+    async def inspect(self) -> dict[str, int]:
         """Look at all devices and draw them; returns what can be taken of each, in bytes."""
-        uses = await asyncio.to_thread(look)
+        uses = await asyncio.to_thread(inspect)
         blocks = self.shell.profile.utf8
         parts: list[str | tuple[str, str]] = []
         for use in uses:

@@ -1,4 +1,4 @@
-"""The list of models, and what can be done with the one under the cursor."""
+"""The list of models, and the actions on the selected one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MARKS = {"remote": ("◇ ", "$accent"), "adapter": ("+ ", "$warning")}
 class ModelsPane(Pane):
     """What is registered, and which of it is loaded."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another model is under the cursor; none where there are none."""
 
         def __init__(self, model: Model | None) -> None:
@@ -105,7 +105,7 @@ class ModelsPane(Pane):
     @on(OptionList.OptionHighlighted)
     def _moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.post_message(self.Looked(self.current))
+        self.post_message(self.CursorMoved(self.current))
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:

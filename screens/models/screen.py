@@ -1,4 +1,4 @@
-"""The models screen: what is registered, what each file says of itself, which are loaded, who holds the memory."""
+"""The models screen: registered models, their metadata, loaded models, and memory use."""
 
 from __future__ import annotations
 
@@ -57,29 +57,29 @@ class ModelsScreen(BaseScreen):
 
     def on_mount(self) -> None:
         """Look at memory and engines now and then, while the screen is in front."""
-        self.set_interval(_LOOK_SECONDS, self._look_again)
+        self.set_interval(_LOOK_SECONDS, self._read_again)
 
     def on_screen_resume(self) -> None:
         """Read again whenever the screen comes to the front."""
         self.act("load", self._list.load)
 
-    def _look_again(self) -> None:
+    def _read_again(self) -> None:
         # A look that takes longer than that is not begun anew: on a busy machine it would never end.
         looking = any(worker.group in {"look", "load"} and worker.is_running for worker in self.workers)
         if self.is_current and not looking:
-            self.act("look", self._look)
+            self.act("look", self._inspect)
 
-    async def _look(self) -> None:
+    async def _inspect(self) -> None:
         """Memory of all devices, and the details of the model under the cursor."""
-        available = await self.query_one(MemoryPane).look()
-        await self.query_one(FactsPane).look(available)
+        available = await self.query_one(MemoryPane).inspect()
+        await self.query_one(FactsPane).inspect(available)
 
-    @on(ModelsPane.Looked)
+    @on(ModelsPane.CursorMoved)
     @on(ModelsPane.Loaded)
-    def _looked(self) -> None:
+    def _cursor_moved(self) -> None:
         model = self._list.current
         self.query_one(FactsPane).show(model, loaded=model is not None and self._list.is_loaded(model))
-        self.act("look", self._look)
+        self.act("look", self._inspect)
 
     # ── places ──
 

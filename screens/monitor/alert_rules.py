@@ -1,4 +1,4 @@
-"""The rules of alerts: change them in the user's editor, and see what they would have raised."""
+"""Alert rules: edit them in the user's editor, and replay them over the last day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
@@ -25,7 +25,7 @@ def edit_rules(shell: Shell) -> None:
     )
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else head + dump_rules(load_rules(path))
-        changed = outside_editor.edit_outside(shell, text, "alerts.yaml")
+        changed = external_editor.edit_outside(shell, text, "alerts.yaml")
         if changed is None or changed == text:
             return
         rules = save_rules(path, changed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from screens.monitor import drawing
+from screens.monitor import rendering
 from screens.monitor.alert_rules import dry_run, edit_rules
 from screens.shell.pane import Pane
 from screens.widgets.line_list import LineList
@@ -25,7 +25,7 @@ class AlertsPane(Pane):
     """What is wrong now, then what was."""
 
     def __init__(self) -> None:
-        super().__init__(title="Alerts", jump_key="a", id="monitor-alerts", help_text=drawing.HELP_ALERTS)
+        super().__init__(title="Alerts", jump_key="a", id="monitor-alerts", help_text=rendering.HELP_ALERTS)
         self.alerts: list[Alert] = []
         self._past: tuple[float, list[Alert]] = (float("-inf"), [])
 
@@ -35,7 +35,7 @@ class AlertsPane(Pane):
 
     def on_mount(self) -> None:
         """What an empty list says."""
-        self.query_one(LineList).placeholder = drawing.NO_ALERTS
+        self.query_one(LineList).placeholder = rendering.NO_ALERTS
 
     @property
     def chosen(self) -> Alert | None:
@@ -49,7 +49,7 @@ class AlertsPane(Pane):
             self._past = (time.monotonic(), await asyncio.to_thread(self.services.recorder.history.alerts, _MOST))
         lines = self.query_one(LineList)
         self.alerts = [*moment.alerts, *(alert for alert in self._past[1] if alert.cleared_at is not None)]
-        lines.show_lines(drawing.alerts(self.alerts, lines.size.width))
+        lines.show_lines(rendering.alerts(self.alerts, lines.size.width))
         self.set_title("Alerts", f"{len(moment.alerts)} raised" if moment.alerts else "")
 
     def action_rules(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from llmops_tui.monitoring.recorder import Moment
-from screens.monitor import drawing
+from screens.monitor import rendering
 from screens.shell.pane import Pane
 from screens.widgets.line_list import LineList
 
@@ -14,7 +14,7 @@ class EnginesPane(Pane):
     """A few lines a server."""
 
     def __init__(self) -> None:
-        super().__init__(title="Engines", jump_key="e", id="monitor-engines", help_text=drawing.HELP_ENGINES)
+        super().__init__(title="Engines", jump_key="e", id="monitor-engines", help_text=rendering.HELP_ENGINES)
 
     def compose(self) -> ComposeResult:
         """The lines."""
@@ -22,9 +22,9 @@ class EnginesPane(Pane):
 
     def on_mount(self) -> None:
         """What is said where no model is loaded."""
-        self.query_one(LineList).placeholder = drawing.NO_ENGINES
+        self.query_one(LineList).placeholder = rendering.NO_ENGINES
 
     def show(self, moment: Moment) -> None:
         """Draw the engines of a moment."""
         lines = self.query_one(LineList)
-        lines.show_lines(drawing.engines(moment, lines.size.width, utf8=self.shell.profile.utf8))
+        lines.show_lines(rendering.engines(moment, lines.size.width, utf8=self.shell.profile.utf8))

@@ -1,4 +1,4 @@
-"""Which series are drawn together: what belongs to one question, on one scale."""
+"""Groups of series that share one chart and scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The past as a chart: which series, how much time, held or going on, and the crosshair."""
+"""The history chart: series, time range, live or paused, and the crosshair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from screens.monitor import drawing
+from screens.monitor import rendering
 from screens.monitor.groups import FIRST_WINDOW, WINDOWS, Group, groups_of
 from screens.shell.pane import Pane
 from screens.widgets.dialogs import Choice, ChoiceDialog
@@ -21,7 +21,7 @@ class HistoryPane(Pane):
     """The chart and its legend."""
 
     def __init__(self, *, utf8: bool) -> None:
-        super().__init__(title="History", jump_key="h", id="monitor-history", help_text=drawing.HELP_CHART)
+        super().__init__(title="History", jump_key="h", id="monitor-history", help_text=rendering.HELP_CHART)
         self._utf8 = utf8
         self._group = 0
         self._groups: list[Group] = []

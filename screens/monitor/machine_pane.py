@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 
 from llmops_tui.monitoring.recorder import Moment
 from llmops_tui.safe_text import safe_line
-from screens.monitor.machine_drawing import HELP_MACHINE, machine
+from screens.monitor.machine_rendering import HELP_MACHINE, machine
 from screens.shell.pane import Pane
 from screens.widgets.line_list import LineList
 

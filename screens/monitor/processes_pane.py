@@ -1,4 +1,4 @@
-"""The processes: which are shown, in what order, and the signals that they can be sent."""
+"""The processes: filter, order, and signals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from llmops_tui.safe_text import safe_line
-from screens.monitor import drawing
+from screens.monitor import rendering
 from screens.monitor.signal_process import signal_process
 from screens.shell.pane import Pane
 from screens.widgets.dialogs import LineDialog
@@ -21,7 +21,7 @@ class ProcessesPane(Pane):
     """What takes processor and memory."""
 
     def __init__(self) -> None:
-        super().__init__(title="Processes", jump_key="s", id="monitor-processes", help_text=drawing.HELP_PROCESSES)
+        super().__init__(title="Processes", jump_key="s", id="monitor-processes", help_text=rendering.HELP_PROCESSES)
         self.rows: list[ProcessLoad] = []
         self._all: tuple[ProcessLoad, ...] | None = None
         self._words = ""
@@ -34,7 +34,7 @@ class ProcessesPane(Pane):
 
     def on_mount(self) -> None:
         """What an empty list says."""
-        self.query_one(LineList).placeholder = drawing.NO_PROCESSES
+        self.query_one(LineList).placeholder = rendering.NO_PROCESSES
 
     @property
     def process(self) -> ProcessLoad | None:
@@ -63,16 +63,16 @@ class ProcessesPane(Pane):
     def _draw(self) -> None:
         if self._all is None:
             return
-        by = drawing.SORTS[self._sort]
+        by = rendering.SORTS[self._sort]
         lines = self.query_one(LineList)
         chosen = self.process
-        self.rows = drawing.sorted_processes(self._all, by, self._words)
+        self.rows = rendering.sorted_processes(self._all, by, self._words)
         # The cursor stays on its process, whatever place that has now.
         place = next(
             (n for n, row in enumerate(self.rows) if chosen is not None and row.pid == chosen.pid), lines.cursor
         )
         lines.cursor = max(0, min(place if lines.has_focus else 0, len(self.rows) - 1))
-        lines.show_lines(drawing.processes(self.rows, lines.size.width - 1, utf8=self.shell.profile.utf8))
+        lines.show_lines(rendering.processes(self.rows, lines.size.width - 1, utf8=self.shell.profile.utf8))
         self.set_title("Processes", f"by {by} · {len(self.rows)}" + (f" of {len(self._all)}" if self._words else ""))
         self.set_note("read-only" if self._read_only else safe_line(self._words))
 
@@ -80,7 +80,7 @@ class ProcessesPane(Pane):
 
     def action_sort(self) -> None:
         """Sort the processes otherwise."""
-        self._sort = (self._sort + 1) % len(drawing.SORTS)
+        self._sort = (self._sort + 1) % len(rendering.SORTS)
         self._draw()
 
     def action_filter(self) -> None:

@@ -11,13 +11,13 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 
 from screens.actions import bindings_of
+from screens.monitor.activity import show_activity, show_incident
 from screens.monitor.alerts_pane import AlertsPane
 from screens.monitor.engines_pane import EnginesPane
 from screens.monitor.history_pane import HistoryPane
-from screens.monitor.machine_drawing import machine
 from screens.monitor.machine_pane import MachinePane
+from screens.monitor.machine_rendering import machine
 from screens.monitor.processes_pane import ProcessesPane
-from screens.monitor.what_ran import show_incident, show_what_ran
 from screens.shell.live_screen import LiveScreen
 from screens.widgets.panel import Panel
 
@@ -104,7 +104,7 @@ class MonitorScreen(LiveScreen):
         if alert is not None:
             self.act("inspect", show_incident, self.shell, alert)
         elif crossed is not None:
-            self.act("inspect", show_what_ran, self.shell, crossed)
+            self.act("inspect", show_activity, self.shell, crossed)
         else:
             self.shell.say("← and → put a crosshair on the chart first.", severity="warning")
 

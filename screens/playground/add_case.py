@@ -1,4 +1,4 @@
-"""Keep what was asked and answered in the playground as a case of a suite."""
+"""Save a request and its answer from the playground as a case of a suite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
         name = await shell.ask(LineDialog("Name of the suite", "letters, digits and . _ -", f"{prompt}-cases"))
     if not name:
         return
-    hint = "what the answer is held against"
+    hint = "what the answer is compared with"
     expected = await shell.ask(LineDialog("The right answer", hint, answer.strip()))
     if expected is None:
         return

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptVersion
     from screens.terminal import TerminalProfile
 
-_HELP = "The answer, as it streams. Below it: tokens, time to the first token, tokens a second, and why it ended."
+_HELP = "The answer as it streams. Below: tokens, time to first token, tokens per second, and finish reason."
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
-# The server journals a cancelled run just after its client went away.
+# The server logs a cancelled run just after its client went away.
 _AFTER_CANCEL_SECONDS = 0.3
 
 

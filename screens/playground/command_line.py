@@ -1,4 +1,4 @@
-"""The command that runs what the playground holds."""
+"""The command line equivalent of the playground's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two versions side by side in one text: what was taken away, what was added, in words or in tokens."""
+"""The difference of two versions in one text, by words or tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The middle column: the draft in its editors, kept on disk as it is typed."""
+"""The editors of the draft, which is saved to disk while it is typed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from screens.playground.draft_writer import DraftWriter
 from screens.playground.state import PlaygroundState
 from screens.playground.template_pane import TemplatePane
 from screens.playground.variables_pane import VariablesPane
-from screens.shell.acting import Acting
+from screens.shell.node import ShellNode
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.drafts import Draft
@@ -28,7 +28,7 @@ _HINT_SYSTEM = "who the model is (may stay empty)"
 _HINT_USER = "what you ask; {{ name }} makes a variable"
 
 
-class Editors(Vertical, Acting):
+class Editors(Vertical, ShellNode):
     """Two templates and the values of their variables."""
 
     class Changed(Message):
@@ -116,7 +116,7 @@ class Editors(Vertical, Acting):
         """Keep the draft as it is now, and look for its variables."""
         self._state.prompt = self._state.name
         self._writer.write(self._state.prompt, self._state.draft)
-        self._variables.look_soon()
+        self._variables.read_soon()
 
     async def written(self) -> None:
         """Wait until the draft is on disk."""

@@ -39,7 +39,7 @@ class ParametersDialog(Modal[SamplingParameters | None]):
     def action_take(self) -> None:
         """Close with the new parameters, where all are valid."""
         if self._form.problems:
-            self.notify("Mend the fields that are marked first.", severity="warning", markup=False)
+            self.notify("Fix the fields that are marked first.", severity="warning", markup=False)
             return
         self.dismiss(self._form.value)
 

@@ -19,10 +19,7 @@ from screens.widgets.fields import Field
 if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
 
-_HELP = (
-    "All prompts, the last changed first. Enter opens one; ● marks one with a production version, "
-    "✎ one with a draft that is in no version yet."
-)
+_HELP = "All prompts, most recently changed first. Enter opens one; ● marks a production version, ✎ an unsaved draft."
 _EMPTY = "No prompts yet.\nn starts one."
 
 

@@ -1,4 +1,4 @@
-"""Reads a prompt and what is shown beside it into the state: one look after another, and none about another prompt."""
+"""Reads a prompt into the state, one read at a time, and drops reads of another prompt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reader:
             state.take(loaded)
         return loaded, early if loaded.prompt != UNTITLED else None
 
-    async def look_again(self) -> Loaded | None:
+    async def read_again(self) -> Loaded | None:
         """Read the open prompt again; none where another one was opened meanwhile."""
         async with self._reading:
             prompt = self._state.prompt

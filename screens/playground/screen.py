@@ -104,7 +104,7 @@ class PlaygroundScreen(BaseScreen):
 
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
-        loaded = await self._reader.look_again()
+        loaded = await self._reader.read_again()
         if loaded is not None:
             self._runs.show(loaded.runs)
             self._show_lists()
@@ -206,13 +206,13 @@ class PlaygroundScreen(BaseScreen):
             return
         self._editors.put(draft)
         await self.refresh_versions()
-        await self._look_at(version)
+        await self._inspect_at(version)
 
-    @on(VersionsPane.Looked)
-    def _version_looked(self, event: VersionsPane.Looked) -> None:
-        self.act("runs", self._look_at, event.version)
+    @on(VersionsPane.CursorMoved)
+    def _version_looked(self, event: VersionsPane.CursorMoved) -> None:
+        self.act("runs", self._inspect_at, event.version)
 
-    async def _look_at(self, version: PromptVersion | None) -> None:
+    async def _inspect_at(self, version: PromptVersion | None) -> None:
         """Show the runs of a version, and its last output to somebody who goes through the versions."""
         if self.state.prompt is None:
             return

@@ -1,4 +1,4 @@
-"""What the playground knows, without any widget: the open prompt, its versions, the draft, the model."""
+"""The state of the playground without widgets: the open prompt, its versions, the draft, the model."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class TemplatePane(Pane):
 
     def edit_outside(self, prompt: str) -> None:
         """Open the text in $EDITOR, in a file named after the prompt."""
-        from screens.shell.outside_editor import edit_outside
+        from screens.shell.external_editor import edit_outside
 
         editor = self._editor
         text = edit_outside(self.shell, editor.text, f"{prompt}-{editor.id}.jinja")

@@ -77,13 +77,13 @@ class VariablesPane(Pane):
         """Show fields for these variables, with the values of the draft."""
         await self._fields.show(names, self._state.draft.variables)
 
-    def look_soon(self) -> None:
+    def read_soon(self) -> None:
         """Look which variables the draft uses, once nothing was typed for a moment."""
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(_SECONDS, lambda: self.act("variables", self._look))
+        self._timer = self.set_timer(_SECONDS, lambda: self.act("variables", self._inspect))
 
-    async def _look(self) -> None:
+    async def _inspect(self) -> None:
         draft = self._state.draft
         try:
             names = await asyncio.to_thread(self.services.renderer.variables, f"{draft.system}\n{draft.template}")

@@ -1,4 +1,4 @@
-"""The versions of the open prompt: their tree, the marked one, labels, what differs, and the prompt's removal."""
+"""The versions of the open prompt: their tree, labels, differences, and removal."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class VersionsPane(Pane):
             super().__init__()
             self.version = version
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """Another version is under the cursor."""
 
         def __init__(self, version: PromptVersion | None) -> None:
@@ -146,7 +146,7 @@ class VersionsPane(Pane):
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.post_message(self.Looked(self._list.version(event.option_id)))
+        self.post_message(self.CursorMoved(self._list.version(event.option_id)))
 
     # ── a version of the draft ──
 

@@ -1,4 +1,4 @@
-"""The settings screen: a form made from the settings, where they are kept, and what the terminal can do."""
+"""The settings screen: a form, the settings file, and the terminal's capabilities."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from llmops_tui.settings import Settings
 from llmops_tui.user_files import settings_path
 from screens.actions import bindings_of
 from screens.keymap import keymap_path
+from screens.plugin_themes import missing_theme, register_plugin_themes
 from screens.shell.base import BaseScreen
 from screens.widgets.form import ModelForm
 from screens.widgets.panel import Panel
@@ -41,7 +42,8 @@ class SettingsScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
-        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row a setting. Ctrl+s saves."):
+        register_plugin_themes(self.app)
+        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row per setting. Ctrl+s saves."):
             yield ModelForm(
                 self.services.settings,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},
@@ -82,10 +84,10 @@ class SettingsScreen(BaseScreen):
         """Keep the settings, where all are valid."""
         form: ModelForm[Settings] = self.query_one(ModelForm)
         if form.problems:
-            self.app.say("Mend the fields that are marked first.", severity="warning")
+            self.app.say("Fix the fields that are marked first.", severity="warning")
             return
         if form.value.theme not in self.app.available_themes:
-            self.app.say(f"There is no theme {form.value.theme!r}.", severity="warning")
+            self.app.say(f"{missing_theme(form.value.theme)}.", severity="warning")
             return
         self.app.keep_settings(form.value)
         self.query_one("#settings", Panel).set_note("")

@@ -1,1 +1,1 @@
-"""What every screen has: its frame, status line, key line, help, jump, palette, notices and copying."""
+"""Parts of every screen: frame, status line, key line, help, jump mode, palette, notices and copying."""

@@ -1,4 +1,4 @@
-"""What all screens share: the body, the status line, the footer, the notice on small terminals, help and copying."""
+"""The base of all screens: body, status line, footer, small-terminal notice, help and copying."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from textual.widgets import Static
 
 from screens.navigation import PlaceScreen
 from screens.services import Services
-from screens.shell.acting import Acting
 from screens.shell.key_line import KeyLine
+from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
 from screens.shell.status_line import StatusLine
 from screens.widgets.panel import Panel
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 
 
-class BaseScreen(PlaceScreen, Acting):
+class BaseScreen(PlaceScreen, ShellNode):
     """A screen of the app. Subclasses give ``scope``, ``about`` and :meth:`compose_body`."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]  # noqa: RUF012  declared so by Textual

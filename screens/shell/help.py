@@ -1,4 +1,4 @@
-"""Contextual help: what this place is, its keys, and the command that does the same."""
+"""Contextual help: the pane, its keys, and the matching command."""
 
 from __future__ import annotations
 

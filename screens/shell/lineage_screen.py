@@ -1,4 +1,4 @@
-"""The lineage of one thing as a tree: what it was made from above it, what was made of it below."""
+"""The lineage of one object as a tree: its inputs above, what was derived from it below."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class LineageScreen(Modal[None]):
 
     def on_mount(self) -> None:
         """Look."""
-        self.run_worker(self._look(), group="lineage", exit_on_error=False)
+        self.run_worker(self._inspect(), group="lineage", exit_on_error=False)
 
-    async def _look(self) -> None:
-        from llmops_tui.keeping.lineage import draw, trace_lineage
+    async def _inspect(self) -> None:
+        from llmops_tui.maintenance.lineage import draw, trace_lineage
 
         services = self._services
         try:
-            found = await asyncio.to_thread(partial(trace_lineage, services.catalogue, services.journal, self._subject))
+            found = await asyncio.to_thread(partial(trace_lineage, services.catalog, services.event_log, self._subject))
         except LlmopsError as error:
             text = Content(safe_line(error.told))
         else:

@@ -1,4 +1,4 @@
-"""A screen that looks at the workspace each second while it is in front, and not at all while it is hidden."""
+"""A screen that polls the workspace each second while it is visible."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class LiveScreen(BaseScreen):
         # A look that takes longer than a second is not begun anew: it would never end.
         looking = any(worker.group in {"tick", "load"} and worker.is_running for worker in self.workers)
         if self.is_current and not looking:
-            self.act("tick", self._look)
+            self.act("tick", self._inspect)
 
-    async def _look(self) -> None:
+    async def _inspect(self) -> None:
         """A look of the clock's: what is wrong for long is told once, not each second."""
         try:
             await self.refresh_all()

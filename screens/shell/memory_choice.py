@@ -1,4 +1,4 @@
-"""What to do where a model does not fit into memory: unload another, load it smaller, or wait."""
+"""The choice when a model does not fit into memory: unload another, load it smaller, or wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the app tells in passing, with a time that never runs out between two looks at it."""
+"""Notifications of the app, with a display time that does not expire unseen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command palette finds: every action, prompt and model."""
+"""The command palette: actions, prompts and models."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 class PaletteProvider(Provider):
     """Actions of the screen and the app, then prompts, models and themes."""
+
+    async def startup(self) -> None:
+        """Find the themes of installed packages, before the first word is typed."""
+        from llmops_tui.themes import PLUGINS
+        from screens.plugin_themes import register_plugin_themes
+
+        await asyncio.to_thread(PLUGINS.all)
+        register_plugin_themes(self.screen.app)
 
     def _commands(self) -> list[tuple[str, str, Callable[[], object]]]:
         screen = self.screen

@@ -1,4 +1,4 @@
-"""Removing a run, a job, a dataset, a prompt or a model from a screen: what goes and what depends on it is shown before."""
+"""Removal of a run, job, dataset, prompt or model from a screen, after showing its dependents."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.keeping.removal import ModelRemoval
-    from llmops_tui.keeping.removal_of_records import RecordRemoval
-    from llmops_tui.keeping.removal_of_work import WorkRemoval
+    from llmops_tui.maintenance.model_removal import ModelRemoval
+    from llmops_tui.maintenance.record_removal import RecordRemoval
+    from llmops_tui.maintenance.work_removal import WorkRemoval
 
     Removal = ModelRemoval | RecordRemoval | WorkRemoval
 
@@ -23,9 +23,9 @@ _SHOWN = 4
 
 def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Removal], Callable[[bool], Removal]]:
     """How to plan, and how to do, the removal of something of a kind, forced or not."""
-    from llmops_tui.keeping.removal import plan_removal, remove_model
-    from llmops_tui.keeping.removal_of_records import Kept, plan_record_removal, remove_record
-    from llmops_tui.keeping.removal_of_work import Work, plan_work_removal, remove_work
+    from llmops_tui.maintenance.model_removal import plan_removal, remove_model
+    from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+    from llmops_tui.maintenance.work_removal import Work, plan_work_removal, remove_work
 
     if kind == "model":
         return lambda: plan_removal(workspace, name), lambda force: remove_model(workspace, name, force=force)
@@ -61,7 +61,7 @@ async def offer_removal(shell: Shell, kind: str, name: str, then: Callable[[], A
 
 def consequence(planned: Removal) -> str:
     """What goes and what depends on it, in lines."""
-    from llmops_tui.keeping.removal import ModelRemoval
+    from llmops_tui.maintenance.model_removal import ModelRemoval
 
     what = f"{planned.size / 1e6:,.1f} MB are" if planned.paths else "No file is"
     lines = [f"{what} deleted; this cannot be undone."]

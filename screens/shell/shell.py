@@ -1,4 +1,4 @@
-"""The app as screens, panes and flows see it: what it offers to all of them, and none of what it is made of."""
+"""The shell: the app's interface to screens, panes and flows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from llmops_tui.trouble import explained
+from llmops_tui.system_errors import explain_system_error
 from screens.navigation import Destination, Navigation
 from screens.services import Services
 from screens.shell.notices import Notice
-from screens.shell.standing import standing
 from screens.shell.status_line import Status, StatusLine
+from screens.shell.workspace_status import workspace_status
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
@@ -46,7 +46,7 @@ class Shell(App[int]):
         self.services = services
         self.profile = profile
         self.user_keymap = keymap
-        self.status = Status(workspace=services.workspace.name, standing=standing(services.workspace))
+        self.status = Status(workspace=services.workspace.name, workspace_status=workspace_status(services.workspace))
         self.navigation = Navigation(self)
         self.unfinished = ""
 
@@ -89,7 +89,7 @@ class Shell(App[int]):
             error = event.worker.error
             _log.error("worker %s failed", event.worker.name, exc_info=error)
             self.report(
-                explained(error)
+                explain_system_error(error)
                 or LlmopsError("internal", f"{type(error).__name__}: {error}", "The log folder has the details.")
             )
 

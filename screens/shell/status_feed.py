@@ -1,4 +1,4 @@
-"""Feeds the status line from the recorder, which looks at the machine, the servers and the jobs each second."""
+"""Feeds the status line from the recorder once a second."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from screens.shell.standing import standing
 from screens.shell.status_line import LoadHistory
+from screens.shell.workspace_status import workspace_status
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
@@ -106,7 +106,7 @@ class StatusFeed:
         if gpu is not None and gpu.memory_used is not None and gpu.memory_total:
             memory = f"{gpu.memory_used / 1e9:.0f}/{gpu.memory_total / 1e9:.0f}G"
         return {
-            "standing": standing(self._app.services.workspace),
+            "workspace_status": workspace_status(self._app.services.workspace),
             "cpu": self._cpu.add(moment.host.cpu),
             "gpu": self._gpu.add(gpu.utilisation if gpu else None),
             "gpu_memory": memory,

@@ -29,7 +29,7 @@ class Status:
     """What the status line shows. Loads in percent, none where they cannot be known; no model before it is known."""
 
     workspace: str = ""
-    standing: str = ""
+    workspace_status: str = ""
     model: str | None = None
     loaded: bool = False
     tokens_per_s: float | None = None
@@ -88,7 +88,7 @@ class StatusLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         """The parts, left to right."""
-        for place in ("workspace", "standing", "model", "gpu", "cpu", "jobs", "alerts"):
+        for place in ("workspace", "trust", "model", "gpu", "cpu", "jobs", "alerts"):
             yield StatusPart(place)
 
     def show(self, status: Status) -> None:
@@ -113,7 +113,9 @@ class StatusLine(Horizontal):
         title = f" {safe_line(status.job_title, 40)}" if status.job_title and leanness < 2 else ""
         return {
             "workspace": Content(safe_line(status.workspace, _NAME if leanness < 3 else _SHORT_NAME)),
-            "standing": Content.styled(status.standing and f"{warning} {status.standing}", "$warning bold"),
+            "trust": Content.styled(
+                status.workspace_status and f"{warning} {status.workspace_status}", "$warning bold"
+            ),
             "model": Content("")
             if status.model is None
             else Content.assemble(

@@ -1,1 +1,1 @@
-"""The traces screen: every request, what was said of it, and the review queue."""
+"""The traces screen: requests, feedback, and the review queue."""

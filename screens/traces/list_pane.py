@@ -13,7 +13,7 @@ from textual.message import Message
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
-from screens.traces import drawing
+from screens.traces import rendering
 from screens.traces.make_dataset import make_dataset
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
@@ -30,7 +30,7 @@ _SHOWN = 8
 class TraceListPane(Pane):
     """A page of the traces that a filter finds."""
 
-    class Looked(Message):
+    class CursorMoved(Message):
         """The trace under the cursor is another one, or was read again."""
 
         def __init__(self, line: TraceLine | None) -> None:
@@ -38,7 +38,7 @@ class TraceListPane(Pane):
             self.line = line
 
     def __init__(self) -> None:
-        super().__init__(title="Traces", jump_key="t", id="traces-list", help_text=drawing.HELP_LIST)
+        super().__init__(title="Traces", jump_key="t", id="traces-list", help_text=rendering.HELP_LIST)
         self.said = self._understood = ""
         self.lines: list[TraceLine] = []
         self.total = 0
@@ -51,7 +51,7 @@ class TraceListPane(Pane):
 
     def on_mount(self) -> None:
         """What an empty list says."""
-        self._list.placeholder = drawing.NO_TRACES
+        self._list.placeholder = rendering.NO_TRACES
 
     @property
     def _list(self) -> LineList:
@@ -79,7 +79,7 @@ class TraceListPane(Pane):
         if (said, start) != (self.said, self.start):
             return  # something else was asked for meanwhile, and whoever asked reads it
         self._understood = said
-        # Reading folds the journal into the book, which changes its stamp.
+        # Reading ingests the event log into the catalog, which changes its stamp.
         self._seen = (await self._stamp(), said, start)
         wanted = select or (self.line.id if self.line is not None else "")
         # Somebody who reads the newest goes on doing so; else the cursor stays on its trace.
@@ -87,15 +87,15 @@ class TraceListPane(Pane):
             wanted = ""
         self.lines, self.total = lines, total
         place = next((n for n, line in enumerate(lines) if line.id == wanted), 0)
-        self._list.placeholder = drawing.NO_MATCH if self.said else drawing.NO_TRACES
+        self._list.placeholder = rendering.NO_MATCH if self.said else rendering.NO_TRACES
         utf8 = self.shell.profile.utf8
-        self._list.show(len(lines), lambda n, width: drawing.trace_line(lines[n], width, utf8=utf8), place)
+        self._list.show(len(lines), lambda n, width: rendering.trace_line(lines[n], width, utf8=utf8), place)
         note = f"{self.start + 1:,}–{self.start + len(lines):,} of {total:,}" if total > PAGE else f"{total:,}"
         self.set_title("Traces", note + (f" · {safe_line(self.said)}" if self.said else ""))
-        self.post_message(self.Looked(self.line))
+        self.post_message(self.CursorMoved(self.line))
 
     async def _stamp(self) -> tuple[object, object]:
-        return await asyncio.to_thread(lambda: (self.services.catalogue.stamp(), self.services.journal.newest()))
+        return await asyncio.to_thread(lambda: (self.services.catalog.stamp(), self.services.event_log.newest()))
 
     def _page(self, said: str, start: int) -> tuple[list[TraceLine], int]:
         from llmops_tui.traces.store import TraceFilter
@@ -105,7 +105,7 @@ class TraceListPane(Pane):
     @on(LineList.Moved)
     def _moved(self, event: LineList.Moved) -> None:
         event.stop()
-        self.post_message(self.Looked(self.line))
+        self.post_message(self.CursorMoved(self.line))
 
     def filter_by(self, said: str, select: str = "") -> None:
         """Show the traces that match from now on."""
@@ -209,7 +209,7 @@ class TraceListPane(Pane):
             self.act("removal", self._delete, self.line.id)
 
     async def _delete(self, trace: str) -> None:
-        from llmops_tui.keeping.removal_of_traces import plan_trace_removal, remove_traces
+        from llmops_tui.maintenance.trace_removal import plan_trace_removal, remove_traces
         from llmops_tui.traces.store import TraceFilter
 
         planned = await asyncio.to_thread(plan_trace_removal, self.services.workspace, TraceFilter(), trace)

@@ -58,8 +58,8 @@ class TracesScreen(LiveScreen):
         """Read again what has changed."""
         await self._list.load(select)
 
-    @on(TraceListPane.Looked)
-    def _looked(self, event: TraceListPane.Looked) -> None:
+    @on(TraceListPane.CursorMoved)
+    def _cursor_moved(self, event: TraceListPane.CursorMoved) -> None:
         self.act("trace", self._one.show, event.line)
 
     @on(TracePane.Corrected)

@@ -10,15 +10,15 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.pane import Pane
-from screens.traces import drawing
+from screens.traces import rendering
 from screens.traces.open_in_playground import open_in_playground
 
 if TYPE_CHECKING:
     from llmops_tui.traces.store import Trace, TraceLine
 
-_VIEWS = {"Conversation": drawing.conversation, "Figures": drawing.figures, "JSON": drawing.as_json}
+_VIEWS = {"Conversation": rendering.conversation, "Figures": rendering.figures, "JSON": rendering.as_json}
 
 
 class TracePane(Pane):
@@ -33,7 +33,7 @@ class TracePane(Pane):
             self.answer = answer
 
     def __init__(self) -> None:
-        super().__init__(title="Conversation", jump_key="v", id="traces-one", help_text=drawing.HELP_TRACE)
+        super().__init__(title="Conversation", jump_key="v", id="traces-one", help_text=rendering.HELP_TRACE)
         self.trace: Trace | None = None
         self._view = 0
 
@@ -70,7 +70,7 @@ class TracePane(Pane):
         if self.trace is None:
             return
         before = self.trace.line.correction or self.trace.output
-        changed = outside_editor.edit_outside(self.shell, before, "answer.txt")
+        changed = external_editor.edit_outside(self.shell, before, "answer.txt")
         if changed is not None and changed.strip() and changed != before:
             self.post_message(self.Corrected(self.trace.line.id, changed))
 

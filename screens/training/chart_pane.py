@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from screens.shell.pane import Pane
-from screens.training import drawing
+from screens.training import rendering
 from screens.training.model import Shown
 from screens.widgets.chart import LineChart
 
@@ -15,7 +15,7 @@ class ChartPane(Pane):
     """The chart, and the newest figures below it."""
 
     def __init__(self, *, utf8: bool) -> None:
-        super().__init__(title="Chart", jump_key="h", id="training-chart", help_text=drawing.HELP_CHART)
+        super().__init__(title="Chart", jump_key="h", id="training-chart", help_text=rendering.HELP_CHART)
         self._utf8 = utf8
         self._figure = 0
         self._charted: list[Shown] = []
@@ -33,18 +33,18 @@ class ChartPane(Pane):
         """Draw these runs, and the figures of the one under the cursor."""
         self._charted = charted
         self._draw()
-        self.query_one("#chart-figures", Static).update(drawing.figures(current, charted))
+        self.query_one("#chart-figures", Static).update(rendering.figures(current, charted))
 
     def _draw(self) -> None:
-        figure = drawing.FIGURES[self._figure]
-        self._chart.show(drawing.lines(self._charted, figure))
-        self.set_title(f"Chart  {figure.title}", drawing.legend(self._charted))
+        figure = rendering.FIGURES[self._figure]
+        self._chart.show(rendering.lines(self._charted, figure))
+        self.set_title(f"Chart  {figure.title}", rendering.legend(self._charted))
 
     # ── actions ──
 
     def action_figure(self) -> None:
         """The next figure."""
-        self._figure = (self._figure + 1) % len(drawing.FIGURES)
+        self._figure = (self._figure + 1) % len(rendering.FIGURES)
         self._draw()
 
     def action_smooth(self) -> None:

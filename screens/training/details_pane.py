@@ -11,14 +11,14 @@ from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
-from screens.training import details_drawing, drawing
+from screens.training import details_rendering, rendering
 from screens.training.model import Shown, TrainingModel
 from screens.widgets.proof import proof_table
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
 
-_HELP = "w shows the next: what happened, sample answers, settings, preflight, proof of what was exported."
+_HELP = "w switches between events, sample answers, settings, preflight and the verification of exports."
 PREFLIGHT, RESULT = 0, 2
 
 
@@ -39,7 +39,7 @@ class DetailsPane(Pane):
         """Draw a run or a recipe, with what was read of plans, proofs and sweeps."""
         self._shown = (subject, model)
         if subject is None:
-            title, content = ("Recipe", ""), Content.styled(drawing.NO_RECIPES, "$muted")
+            title, content = ("Recipe", ""), Content.styled(rendering.NO_RECIPES, "$muted")
         elif isinstance(subject, Shown):
             title, content = self._run(subject, model)
         else:
@@ -53,9 +53,9 @@ class DetailsPane(Pane):
 
     def _run(self, run: Shown, model: TrainingModel) -> tuple[tuple[str, str], Content]:
         kinds = [
-            ("What happened", details_drawing.happened),
-            ("Samples", details_drawing.samples),
-            ("Result", details_drawing.result),
+            ("What happened", details_rendering.happened),
+            ("Samples", details_rendering.samples),
+            ("Result", details_rendering.result),
         ]
         title, draw = kinds[self._view % len(kinds)]
         content = draw(run)
@@ -68,10 +68,10 @@ class DetailsPane(Pane):
         views: list[tuple[str, Content]] = []
         plan, found = model.plans.get(recipe.sha256), model.sweeps.get(recipe.name)
         if plan is not None:
-            views.append(("Preflight", details_drawing.preflight(plan)))
-        views.append(("Recipe", details_drawing.settings(recipe)))
+            views.append(("Preflight", details_rendering.preflight(plan)))
+        views.append(("Recipe", details_rendering.settings(recipe)))
         if found is not None:
-            views.append(("Sweep", details_drawing.sweep(found)))
+            views.append(("Sweep", details_rendering.sweep(found)))
         title, content = views[self._view % len(views)]
         return (f"{title}  {safe_line(recipe.name)}", "w next" if len(views) > 1 else "p preflight"), content
 

@@ -22,14 +22,14 @@ _KINDS = [
 ]  # fmt: skip
 
 
-async def choose_form(shell: Shell, name: str) -> str | None:
+async def choose_constraint(shell: Shell, name: str) -> str | None:
     """Into what a run's adapter is to be made: the type of the merged model, empty for the adapter; none where it was left."""
     return await shell.ask(ChoiceDialog(f"Export {name} as …", _KINDS))
 
 
 async def export_run(shell: Shell, name: str, kind: str, told: Callable[[str], object]) -> list[ProofStep]:
     """Make what was chosen of a run, as a job whose progress is told; the steps of its proof."""
-    from llmops_tui.training.finish.checking import ENTRY, check_export
+    from llmops_tui.training.export.validation import ENTRY, check_export
 
     await asyncio.to_thread(check_export, shell.services.training, name, kind or None)
     arguments = {"run_name": name, "merge": bool(kind), "quantize": kind or None, "safetensors": None}

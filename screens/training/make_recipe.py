@@ -9,7 +9,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.training import presets
 from llmops_tui.training.recipe import check, parse
 from screens.actions import screen_place
-from screens.shell import outside_editor
+from screens.shell import external_editor
 from screens.shell.shell import Shell
 from screens.training.recipe_form import RecipeForm
 from screens.widgets.dialogs import Choice, ChoiceDialog
@@ -57,7 +57,7 @@ async def change_recipe(shell: Shell, recipe: Recipe) -> bool:
 
 def edit_recipe(shell: Shell, recipe: Recipe) -> Recipe | None:
     """The recipe as YAML in $EDITOR; none where it was left, or cannot be understood, which is told."""
-    text = outside_editor.edit_outside(shell, recipe.to_yaml(), f"{recipe.name}.yaml")
+    text = external_editor.edit_outside(shell, recipe.to_yaml(), f"{recipe.name}.yaml")
     if text is None:
         return None
     try:

@@ -21,5 +21,5 @@ class Progress(Message):
         self.text = text
 
 
-class Looked(Message):
+class CursorMoved(Message):
     """Something else is under a cursor, or is marked."""

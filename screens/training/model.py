@@ -47,8 +47,8 @@ class TrainingModel:
     proofs: dict[str, list[ProofStep]] = field(default_factory=dict)
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     readers: dict[str, HistoryReader] = field(default_factory=dict)
-    # What the book says, and the stamp it had then; the records of other programs' runs with the stamps of their files.
-    book: tuple[object, list[Run]] | None = None
+    # What the catalog says, and the stamp it had then; the records of other programs' runs with the stamps of their files.
+    catalog: tuple[object, list[Run]] | None = None
     foreign: dict[Path, tuple[object, History]] = field(default_factory=dict)
 
     def fingerprint(self) -> tuple[object, ...]:
@@ -68,17 +68,17 @@ def read_all(services: Services, before: TrainingModel) -> TrainingModel:
     for job in reversed(jobs):
         if job.kind == "sweep" and job.result:
             model.sweeps[job.spec["arguments"]["recipe"]["name"]] = job.result
-    stamp = store.catalogue.stamp()
-    if before.book is not None and before.book[0] == stamp:
-        model.book, model.recipes = before.book, before.recipes
+    stamp = store.catalog.stamp()
+    if before.catalog is not None and before.catalog[0] == stamp:
+        model.catalog, model.recipes = before.catalog, before.recipes
     else:
         # The stamp is older than what is read, so that a change meanwhile is seen the next time.
-        model.book, model.recipes = (stamp, store.all()), _newest_recipes(store)
-    for state in store.states(model.book[1], jobs):
+        model.catalog, model.recipes = (stamp, store.all()), _newest_recipes(store)
+    for state in store.states(model.catalog[1], jobs):
         reader = model.readers.setdefault(str(state.run.folder), HistoryReader(state.run.folder))
         reader.poll()
         model.runs.append(Shown(state.run.name, state.run.folder, state.state, reader.history, state))
-    for folder in watched(services.journal):
+    for folder in watched(services.event_log):
         try:
             require_trust(services.workspace, f"{folder} is outside the workspace")
             history = _foreign(folder, model, before)

@@ -12,9 +12,9 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from screens.shell.pane import Pane
-from screens.training import drawing
+from screens.training import rendering
 from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe, make_recipe
-from screens.training.messages import Changed, Looked, Progress
+from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import KeptRecipe
 from screens.training.start_run import choose_trials, plan_run, start_run, sweep
 
@@ -37,7 +37,7 @@ class RecipesPane(Pane):
             self.plan = plan
 
     def __init__(self) -> None:
-        super().__init__(title="Recipes", jump_key="e", id="training-recipes", help_text=drawing.HELP_RECIPES)
+        super().__init__(title="Recipes", jump_key="e", id="training-recipes", help_text=rendering.HELP_RECIPES)
         self._recipes: list[KeptRecipe] = []
         self._plans: dict[str, dict[str, Any]] = {}
 
@@ -65,16 +65,16 @@ class RecipesPane(Pane):
         kept = options.highlighted
         options.clear_options()
         for recipe in recipes:
-            options.add_option(Option(drawing.recipe_line(recipe), id=f"recipe:{recipe.ref}"))
+            options.add_option(Option(rendering.recipe_line(recipe), id=f"recipe:{recipe.ref}"))
         if not recipes:
-            options.add_option(Option(Content.styled(drawing.NO_RECIPES, "$muted"), disabled=True))
+            options.add_option(Option(Content.styled(rendering.NO_RECIPES, "$muted"), disabled=True))
         else:
             options.highlighted = min(kept or 0, len(recipes) - 1)
 
     @on(OptionList.OptionHighlighted)
     def _moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.post_message(Looked())
+        self.post_message(CursorMoved())
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:

@@ -18,9 +18,9 @@ from textual.widgets.option_list import Option
 from screens.navigation import ModelInPlayground
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
-from screens.training import drawing
-from screens.training.export_run import choose_form, export_run
-from screens.training.messages import Changed, Looked, Progress
+from screens.training import rendering
+from screens.training.export_run import choose_constraint, export_run
+from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import Shown
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 
@@ -40,7 +40,7 @@ class RunsPane(Pane):
             self.proof = proof
 
     def __init__(self) -> None:
-        super().__init__(title="Runs", jump_key="r", id="training-runs", help_text=drawing.HELP_RUNS)
+        super().__init__(title="Runs", jump_key="r", id="training-runs", help_text=rendering.HELP_RUNS)
         self.runs: list[Shown] = []
         self.marked: set[str] = set()
 
@@ -79,7 +79,7 @@ class RunsPane(Pane):
         for shown in runs:
             rows.add_option(Option(self._line(shown), id=f"run:{shown.name}"))
         if not runs:
-            rows.add_option(Option(Content.styled(drawing.NO_RUNS, "$muted"), disabled=True))
+            rows.add_option(Option(Content.styled(rendering.NO_RUNS, "$muted"), disabled=True))
         names = [shown.name for shown in runs]
         if select in names:
             rows.highlighted = names.index(select)
@@ -88,12 +88,12 @@ class RunsPane(Pane):
             rows.highlighted = min(kept or 0, len(names) - 1)
 
     def _line(self, shown: Shown) -> Content:
-        return drawing.run_line(shown, marked=shown.name in self.marked)
+        return rendering.run_line(shown, marked=shown.name in self.marked)
 
     @on(OptionList.OptionHighlighted)
     def _moved(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.post_message(Looked())
+        self.post_message(CursorMoved())
 
     # ── actions ──
 
@@ -102,7 +102,7 @@ class RunsPane(Pane):
         if self.run is not None:
             self.marked ^= {self.run.name}
             self.show(self.runs)
-            self.post_message(Looked())
+            self.post_message(CursorMoved())
 
     def _own(self) -> Shown | None:
         """The run under the cursor, where it is of this workspace; else that is told."""
@@ -123,7 +123,7 @@ class RunsPane(Pane):
     async def _forget(self, folder: Path) -> None:
         from llmops_tui.training.foreign_runs import forget
 
-        await asyncio.to_thread(forget, self.services.journal, folder)
+        await asyncio.to_thread(forget, self.services.event_log, folder)
         self.shell.say(f"{folder.name} is watched no more; its files stay.")
         self.post_message(Changed())
 
@@ -179,7 +179,7 @@ class RunsPane(Pane):
             self.act("choose", self._choose_form, run.name)
 
     async def _choose_form(self, name: str) -> None:
-        kind = await choose_form(self.shell, name)
+        kind = await choose_constraint(self.shell, name)
         if kind is not None:
             # A group of its own: whoever is asked again must not end the wait for an export under way.
             self.act("export", self._export, name, kind)
@@ -210,5 +210,5 @@ class RunsPane(Pane):
         text = await self.shell.ask(LineDialog("Watch a run", hint))
         if text:
             folder = Path(text)
-            await asyncio.to_thread(watch, self.services.journal, folder)
+            await asyncio.to_thread(watch, self.services.event_log, folder)
             self.post_message(Changed(folder.name))

@@ -16,7 +16,7 @@ from screens.navigation import Destination, RunPlace
 from screens.shell.live_screen import LiveScreen
 from screens.training.chart_pane import ChartPane
 from screens.training.details_pane import PREFLIGHT, RESULT, DetailsPane
-from screens.training.messages import Changed, Looked, Progress
+from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import TrainingModel, read_all
 from screens.training.recipes_pane import RecipesPane
 from screens.training.runs_pane import RunsPane
@@ -94,8 +94,8 @@ class TrainingScreen(LiveScreen):
         self.query_one(ChartPane).show(self._runs.charted, run)
         self._details.show(run if self._of_run and run is not None else self._recipes.recipe, self.model)
 
-    @on(Looked)
-    def _looked(self) -> None:
+    @on(CursorMoved)
+    def _cursor_moved(self) -> None:
         self.draw()
 
     @on(Changed)

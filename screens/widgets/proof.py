@@ -7,7 +7,7 @@ from typing import Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
-from llmops_tui.training.finish.proof_table import TABLE_HEADERS, table
+from llmops_tui.training.export.proof_table import TABLE_HEADERS, table
 from llmops_tui.training.records import ProofStep
 
 

@@ -12,7 +12,7 @@ from textual.timer import Timer
 
 from llmops_tui.safe_text import safe_text
 from screens.terminal import TerminalProfile
-from screens.widgets.wrapping import wrap_line
+from screens.widgets.text_wrap import wrap_line
 
 
 class StreamView(ScrollView, can_focus=True):

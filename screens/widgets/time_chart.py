@@ -16,7 +16,7 @@ from textual.widget import Widget
 from screens.widgets.chart import LABEL, Canvas, axis, axis_labels, short_number
 
 if TYPE_CHECKING:
-    from llmops_tui.monitoring.grains import Curve
+    from llmops_tui.monitoring.resolutions import Curve
 
 STYLES = ("$accent", "$warning", "$success", "$error", "$foreground")
 
@@ -149,7 +149,7 @@ class TimeChart(Widget, can_focus=True):
 def _points(curve: Curve, span: tuple[float, float], most: int) -> list[tuple[float, float]]:
     """At most so many points of a curve: of each stretch the largest value, so that no spike is lost."""
     times, values = curve.times, curve.largest
-    inside = (times >= span[0] - curve.grain) & (times <= span[1])
+    inside = (times >= span[0] - curve.resolution) & (times <= span[1])
     times, values = times[inside], values[inside]
     if len(times) > most:
         size = -(-len(times) // most)

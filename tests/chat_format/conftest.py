@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmops_tui.chat_format import assistant_spans, parse, read_format
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format.world import BOS, EOS, TOOLS, Expected, World, answered, result, user
 
 COLUMNS = ("plain", "system", "multi-turn", "tools", "parallel", "results", "thinking")

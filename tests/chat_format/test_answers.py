@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.chat_format import AnswerReader, Call, ChatFormat, Parsed, answers, parse, read_format, written
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format import styles
 from tests.chat_format.world import BOS, EOS, TOOLS, World
 

@@ -13,7 +13,7 @@ import pytest
 from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, read_format
 from llmops_tui.chat_format.marks import tokens
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format.sources import llama_templates, trl_templates
 from tests.chat_format.table import COLUMNS, READ, row
 from tests.chat_format.world import BOS, EOS, TOOLS, answered, result, user

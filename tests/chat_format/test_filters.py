@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 
 VALUE = {"b": ["é", 1.5, None], "a": "<x>"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from llmops_tui.chat_format import ChatFormat, Marks, as_wanted, read_format
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format import styles
 from tests.chat_format.table import READ, row
 from tests.chat_format.world import BOS, EOS

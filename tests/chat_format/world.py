@@ -10,7 +10,7 @@ from llmops_tui.chat_format.answers import AnswerReader, Parsed, parse
 from llmops_tui.chat_format.marks import has_mark, is_mark, shared_start, tokens
 from llmops_tui.chat_format.record import ChatFormat
 from llmops_tui.chat_format.turns import as_wanted
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 
 BOS, EOS = "<BOS>", "<EOS>"
 

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.datasets.importing import import_now
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.workspace.catalog import Catalog
 
 Fill = Callable[..., DatasetVersion]
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture
-def store(catalogue: Catalogue) -> DatasetStore:
-    return DatasetStore(catalogue)
+def store(catalog: Catalog) -> DatasetStore:
+    return DatasetStore(catalog)
 
 
 @pytest.fixture

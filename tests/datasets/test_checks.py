@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
-from llmops_tui.datasets.checks.running import CHECKS, as_report, find_check, run_checks
+from llmops_tui.datasets.checks.registry import CHECKS, find_check
+from llmops_tui.datasets.checks.runner import as_report, run_checks
 from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, clusters
 from llmops_tui.datasets.operations.base import apply
@@ -22,7 +23,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.datasets.conftest import Fill, chat, rows_of
 
@@ -30,7 +31,7 @@ GOOD = [
     chat(f"Where can I find thing number {n} in the large shop?", f"Thing {n} lies on shelf {n % 7}.")
     for n in range(30)
 ]
-# What each check must find, beside thirty good rows, and how many rows of it are left once it is mended.
+# What each check must find, beside thirty good rows, and how many rows of it are left once it is fixed.
 PLANTED: dict[str, tuple[list[dict[str, Any]], int]] = {
     "broken-turn": ([chat("", "x"), {"messages": []}, {"messages": [{"content": "x"}]}, chat("a question", "  ")], 0),
     "role-order": ([{"messages": [{"role": "assistant", "content": "first"}]}, {"messages": chat("a", "b")["messages"] + [{"role": "assistant", "content": "c"}]}], 0),
@@ -245,7 +246,7 @@ def test_reviews_reject_and_correct_and_preferences_are_blind(store: DatasetStor
 
 @pytest.fixture
 def text(sample: Workspace) -> Any:
-    with ModelText(ModelRegistry(Catalogue(sample)).get("support-base")) as made:
+    with ModelText(ModelRegistry(Catalog(sample)).get("support-base")) as made:
         yield made
 
 
@@ -283,7 +284,7 @@ def test_completions_and_texts_end_with_the_end_token(text: ModelText) -> None:
 
 
 def test_a_profile_of_a_sample_holds_what_all_rows_have(sample: Workspace, text: ModelText) -> None:
-    version = DatasetStore(Catalogue(sample)).get("triage")
+    version = DatasetStore(Catalog(sample)).get("triage")
     whole, part = profile(version, text, sample=None), profile(version, text, sample=400)
     assert whole["tokens"]["looked_at"] == 2000
     low, high = (

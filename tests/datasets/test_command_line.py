@@ -13,12 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.rejects import read_rejects
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.datasets.conftest import REAL, chat
 
@@ -117,6 +117,8 @@ def test_the_keys_of_the_interface(sample: Workspace, tmp_path: Path) -> None:
     assert (deduped["version"], deduped["rows"]) == (2, 1960)
     diff = llmops(sample, "data", "diff", "triage@1", "triage@2")
     assert (diff["added"], diff["removed"], diff["changed"]) == (0, 40, 0)
+    assert llmops(sample, "data", "rebuild", "triage@2")["same"]
+    # The command's name in the first version.
     assert llmops(sample, "data", "remake", "triage@2")["same"]
     assert [v["version"] for v in llmops(sample, "data", "log", "triage")["versions"]] == [2, 1]
     assert llmops(sample, "data", "tag", "triage@1", "gold")["tags"] == ["gold"]
@@ -150,7 +152,7 @@ def test_a_killed_import_goes_on_and_gives_the_same_version(workspace: Workspace
         if "llmops_tui.jobs.worker" in (process.info["cmdline"] or ()) and job in process.info["cmdline"]:
             process.kill()
     ended = wait_for(workspace, job, lambda found: found["state"] not in {"queued", "running"})
-    store = DatasetStore(Catalogue(workspace))
+    store = DatasetStore(Catalog(workspace))
     if ended["state"] != "done":
         assert ended["state"] == "killed"
         again = llmops(workspace, "job", "resume", job)["job"]
@@ -165,7 +167,7 @@ def test_a_killed_import_goes_on_and_gives_the_same_version(workspace: Workspace
 
 def wait_for(workspace: Workspace, job: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The job's record, once something holds of it."""
-    store = JobStore(Journal(workspace))
+    store = JobStore(EventLog(workspace))
     for _ in range(6000):
         found = store.get(job).as_dict()
         if condition(found):

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.datasets.exporting import export
-from llmops_tui.datasets.formats.writing import formats_for
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.export_job import export
+from llmops_tui.datasets.formats.writers import formats_for
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from tests.datasets.conftest import Fill, chat, rows_of

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.datasets.formats.reading import FORMATS, RowRefusedError, mapped_kind, reader
-from llmops_tui.datasets.formats.recognising import recognise
-from llmops_tui.datasets.formats.writing import formats_for, writer
+from llmops_tui.datasets.formats.base import RowRefusedError
+from llmops_tui.datasets.formats.detection import recognise
+from llmops_tui.datasets.formats.readers import mapped_kind, reader
+from llmops_tui.datasets.formats.registry import FORMATS
+from llmops_tui.datasets.formats.writers import formats_for, writer
 from tests.datasets.conftest import chat
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
@@ -153,7 +155,7 @@ def test_questions_and_answers_of_a_table_are_a_suggestion_only() -> None:
     assert made == {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "id": 1}
 
 
-@pytest.mark.parametrize("form", [f for f in FORMATS if f != "tabular"])
+@pytest.mark.parametrize("form", [f.name for f in FORMATS if f.name != "tabular"])
 def test_a_row_that_is_not_what_the_format_says_is_refused_with_a_reason(form: str) -> None:
     with pytest.raises(RowRefusedError, match=r"\w+ \w+"):
         reader(form)({"messages": 3, "something": "else"})

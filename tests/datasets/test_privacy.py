@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.operations.base import apply
-from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms
-from llmops_tui.datasets.privacy.reporting import find_in_version
+from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms
+from llmops_tui.datasets.privacy.report import find_in_version
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.privacy.recognising import KINDS, find_personal
-from llmops_tui.privacy.replacing import mark, replace_in_text
+from llmops_tui.privacy.detection import KINDS, find_personal
+from llmops_tui.privacy.replacement import mark, replace_in_text
 from tests.datasets.conftest import Fill, chat, rows_of
 from tools.measure_privacy import CASES, measure
 
@@ -110,13 +110,13 @@ def test_stand_ins_are_consistent_and_only_the_key_undoes_them(store: DatasetSto
 
 
 @given(st.text(min_size=1, max_size=40))
-def test_what_is_sealed_is_unsealed_by_the_same_key_alone(value: str) -> None:
+def test_what_is_checksummed_is_unsealed_by_the_same_key_alone(value: str) -> None:
     key, other = Key(b"k" * 64), Key(b"o" * 64)
     text = "".join(c for c in value if not 0xD800 <= ord(c) <= 0xDFFF) or "x"
     code = key.code("name", text)
-    assert key.unseal(key.seal(text, code), code) == text
+    assert key.decrypt(key.encrypt(text, code), code) == text
     with pytest.raises(InputRefusedError):
-        other.unseal(key.seal(text, code), code)
+        other.decrypt(key.encrypt(text, code), code)
     assert Pseudonyms(key).stand_in("name", text) == Pseudonyms(key).stand_in("name", f"  {text} ")
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.datasets.console import run_query, save_query, table_names
 from llmops_tui.datasets.operations.base import apply, remake
+from llmops_tui.datasets.sql_console import run_query, save_query, table_names
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from tests.datasets.conftest import Fill
@@ -19,7 +19,7 @@ WAYS_OUT = {
     "link": "SELECT * FROM read_text('{root}/link')", "other file of the workspace": "SELECT * FROM read_text('{root}/journal.db')",
     "scalar": "SELECT (SELECT content FROM read_text('{secret}'))", "getenv": "SELECT getenv('HOME')",
     "copy": "COPY (SELECT 1) TO '{folder}/out.csv'", "copy inside": "COPY (SELECT 1) TO '{root}/out.csv'",
-    "copy dataset": "COPY data TO '{folder}/out.parquet'", "attach": "ATTACH '{folder}/new.db'", "attach book": "ATTACH '{root}/workspace.duckdb' AS b2",
+    "copy dataset": "COPY data TO '{folder}/out.parquet'", "attach": "ATTACH '{folder}/new.db'", "attach catalog": "ATTACH '{root}/workspace.duckdb' AS b2",
     "export": "EXPORT DATABASE '{folder}/dump'", "import": "IMPORT DATABASE '{folder}'", "install": "INSTALL httpfs", "load": "LOAD httpfs",
     "http": "SELECT * FROM read_csv('http://127.0.0.1:9/x.csv')", "secret": "CREATE SECRET s (TYPE s3)", "set": "SET enable_external_access = true",
     "reset": "RESET allowed_paths", "pragma": "PRAGMA memory_limit='100GB'", "two": "SELECT 1; SELECT * FROM read_text('{secret}')",

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.diff import diff_versions
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.operations.base import apply, remake
-from llmops_tui.datasets.operations.splitting import split_into
+from llmops_tui.datasets.operations.splits import split_into
 from llmops_tui.datasets.progress import no_report
 from llmops_tui.datasets.records import question_text
 from llmops_tui.datasets.store import DatasetStore
@@ -141,12 +141,12 @@ def test_a_diff_by_id_tells_added_removed_and_changed(store: DatasetStore, fill:
 def test_a_diff_by_order_accounts_for_every_row(
     tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[str, int]]
 ) -> None:
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
     from llmops_tui.workspace.layout import Workspace
     from llmops_tui.workspace.marker import make_workspace
 
     folder = tmp_path_factory.mktemp("diff")
-    store = DatasetStore(Catalogue(make_workspace(Workspace(folder / "ws"))))
+    store = DatasetStore(Catalog(make_workspace(Workspace(folder / "ws"))))
     texts = [f"the {n % 12} fox jumps over dog {n % 20}" for n in range(30)]
     after = list(texts)
     for kind, wanted in edits:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.terminal import Terminal, registered_state
 from tests.fakes import FakeModelServer
@@ -36,9 +36,9 @@ def terminal(sample: Workspace) -> Iterator[OpenTerminal]:
 def found_server(sample: Workspace) -> Iterator[FakeModelServer]:
     """A fake server registered as that of the sample model, in this process."""
     with tempfile.TemporaryDirectory(prefix="fake") as folder:
-        server = FakeModelServer(Path(folder) / "s", ["Hel", "lo ", "wor", "ld."], Journal(sample))
+        server = FakeModelServer(Path(folder) / "s", ["Hel", "lo ", "wor", "ld."], EventLog(sample))
         handle = server.handle
-        sha256 = ModelRegistry(Catalogue(sample)).get("support-base").sha256
+        sha256 = ModelRegistry(Catalog(sample)).get("support-base").sha256
         state = registered_state(sample.root, "support-base")
         state.parent.mkdir(parents=True)
         options = {"model": "support-base", "sha256": sha256, "socket": handle.socket, "key": "key"}

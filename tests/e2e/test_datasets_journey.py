@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.terminal import Terminal
 
@@ -27,7 +27,7 @@ def test_a_file_is_imported_looked_at_mended_and_taken_back(sample: Workspace, t
     app.press("enter")
     app.wait("mapping user = question")
     app.press("enter")
-    app.wait("faq@1 · 25 rows · 1 set apart · messages")
+    app.wait("faq@1 · 25 rows · 1 rejected · messages")
     # It is small, so it is checked unasked.
     app.wait("Duplicate rows  5 rows")
     app.press("f")
@@ -37,5 +37,5 @@ def test_a_file_is_imported_looked_at_mended_and_taken_back(sample: Workspace, t
     app.press("ctrl+q")
     assert app.finish() == 0
     assert app.unchanged()
-    log = DatasetStore(Catalogue(sample)).log("faq")
+    log = DatasetStore(Catalog(sample)).log("faq")
     assert [v.recipe.operation for v in log] == ["restore", "fix", "import"]

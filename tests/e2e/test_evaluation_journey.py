@@ -33,7 +33,7 @@ def test_a_suite_is_run_and_compared(sample: Workspace) -> None:
     app.wait("wording-1, wording-2 are started")
     app.wait(lambda text: text.count("✓ wording-") == 2, seconds=90)
     app.wait("60 of 60 · by edit-similarity")
-    # The first run is the baseline; the second is held against it.
+    # The first run is the baseline; the second is compared with it.
     app.jump("r", "Runs")
     app.wait("Figures  wording-1")
     app.press(" ")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.models.known import CACHE_VARIABLE
+from llmops_tui.models.known_models import CACHE_VARIABLE
 from llmops_tui.sample import REAL_MODEL
 from llmops_tui.workspace.layout import find_workspace
 from tests.e2e.conftest import OpenTerminal

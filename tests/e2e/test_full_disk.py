@@ -10,8 +10,8 @@ import pytest
 
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import trust
 from tests.e2e.terminal import Terminal
@@ -45,7 +45,7 @@ def fill_up(path: Path) -> None:
 
 def test_a_full_disk_is_told_the_app_lives_and_nothing_saved_is_lost(small_disk: Path) -> None:
     workspace = Workspace(small_disk / "ws")
-    before = [v.ref for v in PromptStore(Catalogue(workspace)).versions("support")]
+    before = [v.ref for v in PromptStore(Catalog(workspace)).versions("support")]
     app = Terminal("--workspace", str(workspace.root))
     app.wait("{{ question }}")
     app.wait("support-base Q8_0")
@@ -64,9 +64,9 @@ def test_a_full_disk_is_told_the_app_lives_and_nothing_saved_is_lost(small_disk:
     app.press("ctrl+q")
     assert app.finish() == 0
     assert app.unchanged()
-    versions = PromptStore(Catalogue(workspace)).versions("support")
+    versions = PromptStore(Catalog(workspace)).versions("support")
     assert [v.ref for v in versions[1:]] == before
     assert versions[0].template.startswith("on a full disk xxx")
-    draft = Drafts(Journal(workspace)).load("support")
+    draft = Drafts(EventLog(workspace)).load("support")
     assert draft is not None
     assert draft.template == versions[0].template

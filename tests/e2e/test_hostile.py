@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
-from llmops_tui.evaluation.running.results import Result, ResultLog
-from llmops_tui.evaluation.running.summarising import summarise
+from llmops_tui.evaluation.runner.results import Result, ResultLog
+from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.launcher import JobLauncher
@@ -19,9 +19,9 @@ from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.rules import Rule
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_file
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import write_notice
 from tests.e2e.conftest import OpenTerminal
@@ -98,8 +98,8 @@ def visit_everything(app: Terminal) -> None:
 
 def poison(workspace: Workspace, texts: list[str]) -> None:
     """Put hostile text everywhere that shows foreign text."""
-    catalogue, journal = Catalogue(workspace), Journal(workspace)
-    store, drafts = PromptStore(catalogue), Drafts(journal)
+    catalog, event_log = Catalog(workspace), EventLog(workspace)
+    store, drafts = PromptStore(catalog), Drafts(event_log)
     for number, text in enumerate(texts):
         store.save("support", template=f"{number} {text}".replace("{", "("), system=text.replace("{", "("), note=text)
         body = {
@@ -112,15 +112,17 @@ def poison(workspace: Workspace, texts: list[str]) -> None:
             "finish_reason": "stop",
             "error": text,
         }
-        journal.append("request", f"run_{number}", body)
+        event_log.append("request", f"run_{number}", body)
     everything = "\n".join(texts)
     drafts.save("support", Draft(system="", template="x " + everything.replace("{", "("), variables={"a": everything}))
     drafts.save_session(Session(prompt="support", model="support-base"))
     header = json.dumps(
         {"architecture": everything, "name": everything, "chat_template": everything, "license": everything}
     )
-    catalogue.write(lambda book: book.execute("UPDATE models SET header = ? WHERE name = 'support-base-q4'", [header]))
-    jobs = JobStore(journal)
+    catalog.write(
+        lambda connection: connection.execute("UPDATE models SET header = ? WHERE name = 'support-base-q4'", [header])
+    )
+    jobs = JobStore(event_log)
     job = jobs.add(kind="x", title=everything, spec={})
     jobs.update(job.id, state="failed", cause=everything, message=everything)
     folder = jobs.folder(jobs.get(job.id))
@@ -133,7 +135,7 @@ def poison(workspace: Workspace, texts: list[str]) -> None:
 
 def watch(workspace: Workspace, texts: list[str]) -> None:
     """Hostile feedback, alerts, and a model of that name whose latencies are shown."""
-    journal = Journal(workspace)
+    event_log = EventLog(workspace)
     now = time.time()
     for number, text in enumerate(texts):
         said = {
@@ -143,7 +145,7 @@ def watch(workspace: Workspace, texts: list[str]) -> None:
             "comment": text,
             "source": text,
         }
-        journal.append("feedback", f"fb_{number}", said | {"said_at": now})
+        event_log.append("feedback", f"fb_{number}", said | {"said_at": now})
         body = {
             "started_at": now,
             "model": text,
@@ -151,7 +153,7 @@ def watch(workspace: Workspace, texts: list[str]) -> None:
             "output": text,
             "total_ms": 5.0,
         }
-        journal.append("request", f"run_x{number}", body | {"finish_reason": "error", "error": text})
+        event_log.append("request", f"run_x{number}", body | {"finish_reason": "error", "error": text})
     history = History(workspace.history)
     for text in texts[:40]:
         rule = Rule(name=(text or "x")[:80], series="host.cpu", above=1.0)
@@ -180,7 +182,7 @@ def evaluate(workspace: Workspace, texts: list[str]) -> None:
         "overlap": {"ancestors": [], "note": everything},
     }
     store.finish(run.name, {"engine": everything, "model": everything}, summary, sha256_file(run.results))
-    JobStore(Journal(workspace)).update(run.job, state="done", message=everything)
+    JobStore(EventLog(workspace)).update(run.job, state="done", message=everything)
 
 
 @pytest.mark.timeout(300)

@@ -13,8 +13,8 @@ import pytest
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
 from tests.e2e.terminal import Terminal
@@ -49,7 +49,7 @@ def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTermi
         app.press("ctrl+q")
         assert app.finish() == 0
         assert app.unchanged()
-        store = PromptStore(Catalogue(workspace))
+        store = PromptStore(Catalog(workspace))
         assert [v.number for v in store.versions("support")] == [3, 2, 1]
     finally:
         supervisor = ServerSupervisor(workspace)
@@ -141,7 +141,7 @@ def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
     terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer
 ) -> None:
     from llmops_tui.prompts.drafts import Drafts
-    from llmops_tui.workspace.journal import Journal
+    from llmops_tui.workspace.event_log import EventLog
 
     app = terminal()
     app.wait("{{ question }}")
@@ -152,13 +152,13 @@ def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
     while app.child.isalive():
         assert time.monotonic() < deadline, "the app lives on without a terminal"
         time.sleep(0.05)
-    draft = Drafts(Journal(sample)).load("support")
+    draft = Drafts(EventLog(sample)).load("support")
     assert draft is not None
     assert draft.template == "typed{{ question }}"
 
 
 def test_a_kill_keeps_the_draft(terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer) -> None:
-    drafts = Drafts(Journal(sample))
+    drafts = Drafts(EventLog(sample))
     app = terminal()
     app.wait("{{ question }}")
     app.press("precious ")

@@ -13,8 +13,8 @@ import pytest
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.runs import RunHistory
 from llmops_tui.prompts.store import PromptStore, content_hash
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import read_notices
 from tests.e2e.conftest import OpenTerminal
@@ -27,20 +27,20 @@ BUSY_APP = """
 import asyncio, json, sys
 from pathlib import Path
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.drafts import Draft, Drafts
 from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
 workspace = Workspace(Path(sys.argv[1]))
 round_ = sys.argv[2]
-catalogue, journal = Catalogue(workspace), Journal(workspace)
-runner = PromptRunner(catalogue, journal, TemplateRenderer())
-drafts, history = Drafts(journal), RunHistory(catalogue, journal)
-model = ModelRegistry(catalogue).get("support-base")
+catalog, event_log = Catalog(workspace), EventLog(workspace)
+runner = PromptRunner(catalog, event_log, TemplateRenderer())
+drafts, history = Drafts(event_log), RunHistory(catalog, event_log)
+model = ModelRegistry(catalog).get("support-base")
 
 def acknowledge(**facts):
     print(json.dumps(facts), flush=True)
@@ -85,10 +85,10 @@ def test_fifty_kills_lose_nothing_that_was_acknowledged(sample: Workspace, found
         assert app.wait() == -signal.SIGKILL
         acknowledged += [json.loads(line) for line in lines if line.endswith(b"\n")]
         last_draft = [a["draft"] for a in acknowledged if "draft" in a][-1]
-        draft = Drafts(Journal(sample)).load("busy")
+        draft = Drafts(EventLog(sample)).load("busy")
         assert draft is not None
         assert draft.template == last_draft or draft.template == next_text(str(last_draft))
-    versions = PromptStore(Catalogue(sample)).versions("busy")
+    versions = PromptStore(Catalog(sample)).versions("busy")
     by_number = {v.number: v for v in versions}
     assert sorted(by_number) == list(range(1, len(versions) + 1))
     for version in versions:
@@ -97,7 +97,7 @@ def test_fifty_kills_lose_nothing_that_was_acknowledged(sample: Workspace, found
     for fact in acknowledged:
         if "version" in fact:
             assert by_number[int(str(fact["version"]))].sha256 == fact["sha256"]
-    runs = RunHistory(Catalogue(sample), Journal(sample)).of("busy", limit=100_000)
+    runs = RunHistory(Catalog(sample), EventLog(sample)).of("busy", limit=100_000)
     ids = [run.id for run in runs]
     assert len(ids) == len(set(ids))
     assert {a["run"] for a in acknowledged if "run" in a} <= set(ids)
@@ -131,19 +131,19 @@ def test_fifty_kills_of_the_drawing_app_lose_nothing_it_ran(
                 typed += 1
         timer.join()
         app.close()
-        store = PromptStore(Catalogue(sample))
+        store = PromptStore(Catalog(sample))
         texts = {v.template for v in store.versions("support")}
         # A version is durable before the model is asked; what the model was asked is known here.
         for request in found_server.requests:
             version = store.get(f"support@{request['metadata']['prompt_version']}")
             asked = version.template.replace("{{ question }}", request["metadata"]["variables"]["question"])
             assert request["messages"][-1]["content"] == asked
-        draft = Drafts(Journal(sample)).load("support")
+        draft = Drafts(EventLog(sample)).load("support")
         assert draft is not None
         assert draft.template
         assert texts
     assert len(found_server.requests) > ROUNDS // 2
-    history = RunHistory(Catalogue(sample), Journal(sample)).of("support", limit=100_000)
+    history = RunHistory(Catalog(sample), EventLog(sample)).of("support", limit=100_000)
     finished = {r.id for r in history}
     assert {r["metadata"]["run_id"] for r in found_server.requests} <= finished
-    assert Path(sample.book).exists()
+    assert Path(sample.catalog).exists()

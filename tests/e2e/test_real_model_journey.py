@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.inference.tokenizing import Tokenizer
+from llmops_tui.inference.tokenizer import Tokenizer
 from llmops_tui.sample import REAL_MODEL, fill
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.evaluation.store import EvalState, EvaluationStore
+from llmops_tui.evaluation.run import EvalState
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobStore
 from llmops_tui.training.runs import RunState, RunStore
 from llmops_tui.workspace.layout import Workspace
@@ -24,7 +25,8 @@ STARTER = """
 import json, os, signal, sys
 from pathlib import Path
 import duckdb, sqlite_utils
-from llmops_tui.evaluation.store import Asked, EvaluationStore
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.run import Asked
 from llmops_tui.training import runs
 from llmops_tui.training.recipe import check
 from llmops_tui.workspace.layout import Workspace
@@ -41,15 +43,15 @@ def start():
         store.start(store.suite("tiny"), [Asked("triage@1", "support-base", sampling) for sampling in ({"seed": 1}, {"seed": 2})])
 
 def traced(limit, seen):
-    def look(frame, event, argument):
+    def inspect(frame, event, argument):
         if "llmops_tui" not in frame.f_code.co_filename:
             return None
         if event == "line":
             seen[0] += 1
             if seen[0] == limit:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return look
-    return look
+        return inspect
+    return inspect
 
 for line in sys.stdin:
     reader, writer = os.pipe()

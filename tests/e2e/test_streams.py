@@ -14,10 +14,11 @@ from typing import Any, TextIO
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from llmops_tui.cli.main import app, run
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
 # What stays, asks the machine for long, or opens the app.
@@ -27,8 +28,12 @@ ENDLESS = {("monitor",), ("demo",), ("serve",), ("doctor",)}
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and group by its words."""
     yield path, group
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, (*path, name))
+    if isinstance(group, TyperGroup):
+        context = typer.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            yield from commands(command, (*path, name))
 
 
 COMMAND = typer.main.get_command(app)
@@ -202,9 +207,9 @@ def test_a_notice_that_is_none_keeps_nobody_from_working(
 def test_a_job_whose_record_is_odd_is_shown_as_that_and_hides_no_other(
     sample: Workspace, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = JobStore(Journal(sample))
+    jobs = JobStore(EventLog(sample))
     odd, sound = (jobs.add(kind="train", title=title, spec={}) for title in ("odd", "sound"))
-    with sqlite3.connect(sample.journal) as connection:
+    with sqlite3.connect(sample.event_log) as connection:
         connection.execute(f"UPDATE jobs SET {damage} WHERE id = ?", (odd.id,))
     listed = {job.id: job for job in jobs.all()}
     assert listed[sound.id].title == "sound"
@@ -215,12 +220,12 @@ def test_a_job_whose_record_is_odd_is_shown_as_that_and_hides_no_other(
 
 
 def test_times_of_requests_that_are_text_are_passed_over(sample: Workspace) -> None:
-    journal = Journal(sample)
-    journal.append("request", "run_1", {"started_at": 5.0, "model": "m", "total_ms": 1.0, "completion_tokens": 1})
-    with sqlite3.connect(sample.journal) as connection:
+    event_log = EventLog(sample)
+    event_log.append("request", "run_1", {"started_at": 5.0, "model": "m", "total_ms": 1.0, "completion_tokens": 1})
+    with sqlite3.connect(sample.event_log) as connection:
         for odd in (("noon", 1.0, 1, 0), (5.0, "long", 1, 0), (5.0, 1.0, "many", 0), (5.0, 1.0, 1, "no")):
             connection.execute(
                 "INSERT INTO timings (id, ended_at, model, total_ms, tokens, failed) VALUES ('x', ?, 'm', ?, ?, ?)", odd
             )
-    assert [timing.id for timing in journal.timings_after(0)] == ["run_1"]
-    assert [timing.id for timing in journal.timings_between(0, 10, 5)] == ["run_1"]
+    assert [timing.id for timing in event_log.timings_after(0)] == ["run_1"]
+    assert [timing.id for timing in event_log.timings_between(0, 10, 5)] == ["run_1"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.layout import Workspace

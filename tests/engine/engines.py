@@ -89,8 +89,8 @@ class Bench:
 
     def matcher(self, form: dict[str, Any]) -> Any:
         """What holds one answer to a form; refused as the checking process refuses it."""
+        from llmops_tui.inference.constraints import grammar_of
         from llmops_tui.inference.engine.grammar import Matcher, make_tokenizer
-        from llmops_tui.inference.forms import grammar_of
 
         self._tokenizer = self._tokenizer or make_tokenizer(self.native.vocab, self._visible)
         return Matcher(self._tokenizer, grammar_of(form), self.native.n_vocab)

@@ -199,7 +199,7 @@ def test_doctor_makes_nothing_where_it_looks(tmp_path: Path) -> None:
     assert str(tmp_path) in checks["disk"]["finding"]
     assert "nothing is forgotten" in done.stderr
     assert not place.parent.exists()
-    # A folder alone is no workspace, and one whose book is gone is a finding.
+    # A folder alone is no workspace, and one whose catalog is gone is a finding.
     place.mkdir(parents=True)
     done = run("doctor", "--json", "--workspace", str(place))
     assert "llmops init" in done.stdout

@@ -19,7 +19,7 @@ from llmops_tui.cli.serve import keys_of
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from tests.engine.engines import MODEL, SCHEMA, write_adapter
@@ -148,7 +148,7 @@ def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Works
 
 
 def test_a_context_beyond_what_a_model_was_made_for_is_told(sample: Workspace) -> None:
-    made_for = ModelRegistry(Catalogue(sample)).get("support-base").header["context_length"]
+    made_for = ModelRegistry(Catalog(sample)).get("support-base").header["context_length"]
     told = data("model", "estimate", "support-base", "--context", str(made_for + 1), workspace=sample)
     assert told["context"] == made_for
     assert f"the model was made for {made_for:,}" in told["notes"][0]
@@ -217,7 +217,7 @@ def test_a_key_is_there_whole_or_not_at_all_and_an_empty_one_is_made_anew(
 def test_a_file_that_changed_is_not_called_missing(workspace: Workspace, model_file: Path) -> None:
     copy = workspace.root.parent / "copy.gguf"
     copy.write_bytes(model_file.read_bytes())
-    ModelRegistry(Catalogue(workspace)).add(copy, "mine")
+    ModelRegistry(Catalog(workspace)).add(copy, "mine")
 
     def told() -> tuple[str, str]:
         return run("model", "list", workspace=workspace).stdout, data("model", "list", workspace=workspace)["models"][

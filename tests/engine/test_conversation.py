@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server.conversation import AnswerReader, ChatFormat, ChatTemplate, tool_constraint
-from llmops_tui.inference.server.written_calls import parse_calls
+from llmops_tui.inference.server.tool_call_parser import parse_calls
 from tests.chat_format.styles import OBJECTS, RECIPIENTS
 
 THINKING = "{% if tools %}{{ tools }}{% endif %}<think> </think> <tool_call> </tool_call> {{ messages }}"

@@ -9,7 +9,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models import download
-from llmops_tui.models.remote_file import RemoteFile, look
+from llmops_tui.models.remote_file import RemoteFile, inspect
 from tests.hub import FakeHub
 
 
@@ -27,7 +27,7 @@ DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
 def test_a_file_comes_whole_and_is_hashed(hub: FakeHub, tmp_path: Path) -> None:
-    file = look(f"{hub.url}/m.gguf?download=true")
+    file = inspect(f"{hub.url}/m.gguf?download=true")
     assert (file.name, file.size, file.sha256) == ("m.gguf", len(DATA), "")
     assert hub.bytes_sent() == 4  # looking costs as good as nothing
     seen: list[int] = []
@@ -42,7 +42,7 @@ def test_a_file_comes_whole_and_is_hashed(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_cut_connections_go_on_where_they_were(hub: FakeHub, tmp_path: Path) -> None:
     hub.cut_after = [200_000, 300_000, 16_384]
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     assert download.fetch(file, tmp_path / "p") == DIGEST
     assert hub.bytes_sent(1) < len(DATA) + 4 * 200_000
     starts = [start for _, start, _ in hub.sent[1:]]
@@ -56,7 +56,7 @@ def test_what_was_left_is_gone_on_with_only_where_it_is_surely_the_same_file(
     hub: FakeHub, tmp_path: Path, known_hash: bool
 ) -> None:
     hub.cut_after = [400_000, 0, 0, 0]
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     file = RemoteFile(file.url, file.name, file.size, DIGEST) if known_hash else file
     part = tmp_path / "p"
     with pytest.raises(LlmopsError) as caught:
@@ -77,7 +77,7 @@ def test_what_was_left_is_gone_on_with_only_where_it_is_surely_the_same_file(
 
 def test_a_file_that_changed_meanwhile_begins_anew(hub: FakeHub, tmp_path: Path) -> None:
     hub.cut_after = [400_000, 0, 0, 0]
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     with pytest.raises(LlmopsError):
         download.fetch(file, tmp_path / "p")
     changed = DATA[:4] + DATA[4:][::-1]
@@ -96,7 +96,7 @@ def test_a_damaged_part_is_noticed_and_fetched_anew_once(hub: FakeHub, tmp_path:
 
 def test_a_server_without_ranges_is_fetched_from_whole(hub: FakeHub, tmp_path: Path) -> None:
     hub.ranges = False
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     hub.cut_after = [400_000]
     assert download.fetch(file, tmp_path / "p") == DIGEST
     assert [start for _, start, _ in hub.sent[1:]] == [0, 0]
@@ -104,7 +104,7 @@ def test_a_server_without_ranges_is_fetched_from_whole(hub: FakeHub, tmp_path: P
 
 def test_a_server_that_always_begins_anew_is_given_up(hub: FakeHub, tmp_path: Path) -> None:
     hub.ranges = False
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     hub.cut_after = [400_000] * 50
     with pytest.raises(LlmopsError):
         download.fetch(file, tmp_path / "p")
@@ -120,7 +120,7 @@ def test_a_wrong_hash_is_told_and_nothing_kept(hub: FakeHub, tmp_path: Path) -> 
 
 
 def test_more_than_was_announced_is_refused(hub: FakeHub, tmp_path: Path) -> None:
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     hub.more, hub.ranges = b"more" * 100_000, False
     with pytest.raises(LlmopsError) as caught:
         download.fetch(file, tmp_path / "p")
@@ -138,7 +138,7 @@ def test_more_than_was_announced_is_refused(hub: FakeHub, tmp_path: Path) -> Non
 def test_what_is_no_gguf_is_refused_at_its_first_bytes(hub: FakeHub, tmp_path: Path) -> None:
     hub.files["/page.gguf"] = b"<!DOCTYPE html>" + b"x" * 1_000_000
     with pytest.raises(InputRefusedError) as caught:
-        look(f"{hub.url}/page.gguf")
+        inspect(f"{hub.url}/page.gguf")
     assert caught.value.code == "not_gguf"
     assert "web page" in caught.value.message
     with pytest.raises(InputRefusedError):
@@ -153,13 +153,13 @@ def test_what_is_no_gguf_is_refused_at_its_first_bytes(hub: FakeHub, tmp_path: P
 def test_refusals_have_names(hub: FakeHub, code: int, expected: str) -> None:
     hub.failures = [code]
     with pytest.raises(LlmopsError) as caught:
-        look(f"{hub.url}/m.gguf?secret=1")
+        inspect(f"{hub.url}/m.gguf?secret=1")
     assert caught.value.code == expected
     assert "secret" not in caught.value.message
 
 
 def test_a_busy_server_is_asked_again(hub: FakeHub, tmp_path: Path) -> None:
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     hub.failures = [503, 429]
     assert download.fetch(file, tmp_path / "p") == DIGEST
 
@@ -167,22 +167,22 @@ def test_a_busy_server_is_asked_again(hub: FakeHub, tmp_path: Path) -> None:
 def test_redirects_are_few_and_the_token_stays_at_its_host(hub: FakeHub) -> None:
     hub.redirects["/r.gguf"] = f"http://localhost:{hub.port}/m.gguf"
     hub.linked_etag = DIGEST
-    assert look(f"{hub.url}/r.gguf", "hf_secret").sha256 == DIGEST
+    assert inspect(f"{hub.url}/r.gguf", "hf_secret").sha256 == DIGEST
     assert [(path, token) for path, _, token in hub.asked] == [("/r.gguf", "Bearer hf_secret"), ("/m.gguf", "")]
     hub.redirects["/loop.gguf"] = "/loop.gguf"
     with pytest.raises(InputRefusedError) as caught:
-        look(f"{hub.url}/loop.gguf")
+        inspect(f"{hub.url}/loop.gguf")
     assert caught.value.code == "redirect_refused"
     assert len(hub.asked) < 12
     hub.redirects["/away.gguf"] = "file:///etc/passwd"
     with pytest.raises(InputRefusedError):
-        look(f"{hub.url}/away.gguf")
+        inspect(f"{hub.url}/away.gguf")
 
 
 @pytest.mark.parametrize("url", ["ftp://x/m.gguf", "file:///m.gguf", "http:///m.gguf", "https://me:secret@x/m.gguf"])
 def test_only_plain_web_addresses_are_asked(url: str) -> None:
     with pytest.raises(InputRefusedError) as caught:
-        look(url)
+        inspect(url)
     assert "secret" not in caught.value.message
 
 
@@ -194,7 +194,7 @@ def test_a_cancel_keeps_what_came(hub: FakeHub, tmp_path: Path) -> None:
         if done > 300_000:
             raise Enough
 
-    file = look(f"{hub.url}/m.gguf")
+    file = inspect(f"{hub.url}/m.gguf")
     with pytest.raises(Enough):
         download.fetch(file, tmp_path / "p", stop)
     kept = (tmp_path / "p").stat().st_size

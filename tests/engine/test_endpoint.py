@@ -19,8 +19,8 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import SCHEMA, write_adapter, write_with_template
 from tests.waiting import wait_for
@@ -60,7 +60,7 @@ def client_of(handle: ServerHandle) -> httpx.Client:
 
 @pytest.fixture
 def served(sample: Workspace) -> Iterator[httpx.Client]:
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     with client_of(ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, context=512))) as client:
         yield client
 
@@ -289,7 +289,7 @@ def test_responses_whole_and_streamed(served: httpx.Client) -> None:
 
 
 def test_adapters_are_chosen_by_request_and_by_name(sample: Workspace, tmp_path: Path) -> None:
-    registry = ModelRegistry(Catalogue(sample))
+    registry = ModelRegistry(Catalog(sample))
     for name, seed in (("one", 1), ("two", 2)):
         registry.add(write_adapter(tmp_path / f"{name}.gguf", seed=seed), name)
     supervisor = ServerSupervisor(sample)
@@ -318,7 +318,7 @@ def test_adapters_are_chosen_by_request_and_by_name(sample: Workspace, tmp_path:
 
 @pytest.fixture
 def with_tools(sample: Workspace, tmp_path: Path) -> Iterator[httpx.Client]:
-    registry = ModelRegistry(Catalogue(sample))
+    registry = ModelRegistry(Catalog(sample))
     registry.add(write_with_template(tmp_path / "tools.gguf", TOOL_TEMPLATE), "tools")
     handle = ServerSupervisor(sample).ensure(registry.get("tools"), LoadOptions(threads=1, context=1024))
     with client_of(handle) as client:
@@ -366,7 +366,7 @@ def test_tools_are_called_in_openais_form(with_tools: httpx.Client, served: http
 
 
 def test_a_client_that_leaves_ends_its_request_whether_it_streams_waits_or_neither(sample: Workspace) -> None:
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, parallel=1))
     long = {"messages": OPEN, "max_tokens": 900, "ignore_eos": True}
 
@@ -393,13 +393,13 @@ def test_a_client_that_leaves_ends_its_request_whether_it_streams_waits_or_neith
         state = client.get("/health").json()["state"]
         assert (state["running"], state["waiting"]) == (0, 0)
         assert ask(client, {"messages": OPEN})["choices"][0]["message"]["content"] == HOURS
-    rows = Journal(sample).connection().execute("SELECT body FROM events").fetchall()
+    rows = EventLog(sample).connection().execute("SELECT body FROM events").fetchall()
     reasons = sorted(json.loads(row[0])["finish_reason"] for row in rows)
     assert reasons == ["cancelled", "cancelled", "cancelled", "stop"]
 
 
 def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> None:
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, parallel=1))
 
     async def crowd() -> list[httpx.Response]:
@@ -436,7 +436,7 @@ def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sam
     import os
     import signal
 
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, parallel=2, hang_seconds=1.0))
 
     async def hang() -> list[httpx.Response]:

@@ -340,7 +340,7 @@ def test_guessed_tokens_change_nothing_but_speed() -> None:
 
 
 def test_a_guesser_that_is_mostly_wrong_gives_up() -> None:
-    from llmops_tui.inference.engine.speculation import NgramDraft
+    from llmops_tui.inference.engine.prompt_lookup import NgramDraft
 
     draft = NgramDraft()
     tokens = [1, 2, 3, 4, 5, 1, 2, 3]

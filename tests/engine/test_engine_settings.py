@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference import loading
+from llmops_tui.inference import memory_reservation
 from llmops_tui.inference.fallback import RUNGS, remember
 from llmops_tui.inference.options import LoadOptions, options_from
 from llmops_tui.inference.server.engine import make_engine
@@ -24,7 +24,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.engine_settings import EngineSettings, check_settings, from_json
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.cards import Cards
 from tests.engine.engines import MODEL as SMALL_MODEL
@@ -53,10 +53,10 @@ def arrived(options: dict[str, Any]) -> Any:
 def through(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, model_file: Path) -> Callable[[LoadOptions], Any]:
     """From options, by the supervisor and the server, to the engine's, on a machine with two GPUs."""
     cards = Cards(2)
-    monkeypatch.setattr(loading, "usable_gpus", cards.devices)
-    monkeypatch.setattr(loading, "ledger", lambda: cards.ledger(workspace.root / "leases"))
+    monkeypatch.setattr(memory_reservation, "usable_gpus", cards.devices)
+    monkeypatch.setattr(memory_reservation, "ledger", lambda: cards.ledger(workspace.root / "leases"))
     monkeypatch.setattr("llmops_tui.inference.supervisor.ledger", lambda: cards.ledger(workspace.root / "leases"))
-    registry = ModelRegistry(Catalogue(workspace))
+    registry = ModelRegistry(Catalog(workspace))
     model = registry.add(model_file, "m")
     registry.add(SMALL_MODEL, "little")
 
@@ -193,7 +193,7 @@ def test_a_cache_in_blocks_answers_nearly_as_a_whole_one_and_needs_heads_that_fi
 
 
 def test_figures_of_other_caches_are_not_taken_for_the_same() -> None:
-    from llmops_tui.evaluation.running.asking import engine_name
+    from llmops_tui.evaluation.runner.model_calls import engine_name
 
     told = [
         engine_name(LoadOptions(**given), SMALL_MODEL)

@@ -15,15 +15,15 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference import fallback
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.crash import why_it_died
-from llmops_tui.inference.launching import Launched, launch
-from llmops_tui.inference.loading import LoadOptions, ledger, plan
+from llmops_tui.inference.engine_launch import Launched, launch
+from llmops_tui.inference.memory_reservation import LoadOptions, ledger, plan
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor, health
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.sample_files import sample_folder
-from llmops_tui.training.finish.proof import Case, ask_gguf
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.training.export.proof import Case, ask_gguf
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import read_notices
 from tests.commands import Llmops
@@ -35,7 +35,7 @@ QUESTION = [{"role": "user", "content": "When are you open?"}]
 # another processor does, with a real fault of memory where asked, for as long as the named part is in use.
 _TRAP = """
 import os, sys
-WORKERS = ("llmops_tui.inference.worker", "llmops_tui.training.finish.gguf_worker")
+WORKERS = ("llmops_tui.inference.worker", "llmops_tui.training.export.gguf_worker")
 if any(name in sys.orig_argv for name in WORKERS):
     import ctypes
     import llama_cpp
@@ -124,7 +124,7 @@ async def test_an_engine_that_dies_of_its_first_tokens_is_started_one_rung_lower
     assert (again.rung.name, again.cause, again.news) == (rung, engine.cause, False)
     log = (tmp_path / "engine.log").read_text()
     assert log[again.log_start :].count("Fatal Python error") == 0
-    # Once the build is mended, everything is tried again.
+    # Once the build is fixed, everything is tried again.
     trap.set("nothing")
     fallback.forget()
     assert (await launched(tmp_path, gpu_layers=1)).rung.name == "full"
@@ -142,7 +142,7 @@ async def test_a_rung_that_leaves_out_nothing_that_is_asked_for_is_not_tried(tra
 async def test_what_crashes_with_one_model_alone_is_left_out_for_that_model(
     trap: Trap, tmp_path: Path, sample: Workspace
 ) -> None:
-    registry = ModelRegistry(Catalogue(sample))
+    registry = ModelRegistry(Catalog(sample))
     other = registry.get("support-base").path
     trap.set("the model+flash attention")
     engine = await launched(tmp_path, path=str(other))
@@ -170,7 +170,7 @@ async def test_a_trial_that_cannot_be_made_leaves_no_engine_behind(
     def missing() -> Path:
         raise LlmopsError("sample_missing", "no sample")
 
-    monkeypatch.setattr("llmops_tui.inference.launching.check_model", missing)
+    monkeypatch.setattr("llmops_tui.inference.engine_launch.check_model", missing)
     engine = await launched(tmp_path, path=str(other))
     assert engine.rung.name == "no-extra-buffers"
     assert fallback.remembered() is None
@@ -186,9 +186,11 @@ async def test_a_want_of_memory_is_no_fault_of_the_build(trap: Trap, tmp_path: P
 
 
 def test_a_model_is_planned_as_it_will_run_here(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmops_tui.inference.loading.usable_gpus", lambda: pytest.fail("there is no use for them"))
+    monkeypatch.setattr(
+        "llmops_tui.inference.memory_reservation.usable_gpus", lambda: pytest.fail("there is no use for them")
+    )
     fallback.remember(fallback.RUNGS[3], "the driver")
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     planned = plan(sample, model, LoadOptions(gpu_layers=99))
     assert set(planned.sizes) == {"host"}
     assert planned.environment["CUDA_VISIBLE_DEVICES"] == ""
@@ -199,7 +201,7 @@ def test_a_model_is_planned_as_it_will_run_here(sample: Workspace, monkeypatch: 
 async def test_a_server_that_had_to_leave_out_what_was_planned_is_planned_again(trap: Trap, sample: Workspace) -> None:
     trap.set("flash attention", "4")
     supervisor = ServerSupervisor(sample)
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = await asyncio.to_thread(supervisor.ensure, model, LoadOptions(threads=1, cache_type_v="q8_0"))
     options = json.loads((sample.runs / "servers" / "support-base.json").read_text())["options"]
     assert (options["flash_attention"], options["cache_type_v"]) == ("off", "f16")
@@ -257,7 +259,7 @@ def test_what_is_known_belongs_to_one_build_processor_and_driver(monkeypatch: py
 async def test_a_server_runs_on_the_rung_that_works_and_tells_it_once(trap: Trap, sample: Workspace) -> None:
     trap.set("extra buffers")
     supervisor = ServerSupervisor(sample)
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = await asyncio.to_thread(supervisor.ensure, model, LoadOptions(threads=1))
     async with ModelClient(handle) as client:
         events = [event async for event in client.stream_chat(QUESTION, SamplingParameters())]
@@ -397,7 +399,7 @@ def test_the_most_telling_line_of_a_log_is_the_cause(tmp_path: Path) -> None:
         'Fatal Python error: Illegal instruction\n\nCurrent thread 0x1 (most recent call first):\n  File "/x/native.py", line 7 in decode\n'
     )
     assert "in decode (native.py line 7)" in why_it_died(-4, log, 0, None)
-    # What was refused long before, and mended, is no cause; what is said at the end is.
+    # What was refused long before, and fixed, is no cause; what is said at the end is.
     log.write_text("llama_adapter_lora_init: error: no such adapter\n" + log.read_text())
     assert "in decode (native.py line 7)" in why_it_died(-4, log, 0, None)
     log.write_text("ggml.c:3: GGML_ASSERT(n > 0) failed\n" + log.read_text())

@@ -45,7 +45,7 @@ def readers() -> dict[str, Callable[[Path], Any]]:
     from llmops_tui.evaluation.promptfoo import read_promptfoo
     from llmops_tui.evaluation.suite_file import read_suite
     from llmops_tui.monitoring.rules import parse_rules
-    from llmops_tui.prompts.exchange import parse
+    from llmops_tui.prompts.prompt_files import parse
     from llmops_tui.training.foreign_recipes import read_recipe
     from llmops_tui.training.sweeps import read_space
 

@@ -12,7 +12,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 
 
 def test_the_header_agrees_with_the_reference_reader(model_file: Path) -> None:
@@ -92,11 +92,11 @@ def test_what_is_no_model_is_refused_with_the_reason(tmp_path: Path, raw: bytes,
 
 
 def test_the_registry_keeps_the_hash_and_notices_a_changed_byte(
-    catalogue: Catalogue, model_file: Path, tmp_path: Path
+    catalog: Catalog, model_file: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "model.gguf"
     copy.write_bytes(model_file.read_bytes())
-    registry = ModelRegistry(catalogue)
+    registry = ModelRegistry(catalog)
     registry.add(copy, "small")
     assert registry.verify("small").verified_at is not None
     raw = bytearray(copy.read_bytes())
@@ -107,8 +107,8 @@ def test_the_registry_keeps_the_hash_and_notices_a_changed_byte(
         registry.verify("small")
 
 
-def test_names_are_checked_and_never_taken_twice(catalogue: Catalogue, model_file: Path, tmp_path: Path) -> None:
-    registry = ModelRegistry(catalogue)
+def test_names_are_checked_and_never_taken_twice(catalog: Catalog, model_file: Path, tmp_path: Path) -> None:
+    registry = ModelRegistry(catalog)
     for name in ("", "../x", "a b", "-x", "x" * 101):
         with pytest.raises(InputRefusedError):
             registry.add(model_file, name)

@@ -1,4 +1,4 @@
-"""Answers held to a form: what is allowed, what is refused and how, and what it costs beside others."""
+"""Answers constrained by a form: what is allowed, what is refused and how, and what it costs beside others."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.form_checking import FormChecker
-from llmops_tui.inference.forms import grammar_of
+from llmops_tui.inference.constraint_checker import ConstraintChecker
+from llmops_tui.inference.constraints import grammar_of
 from llmops_tui.inference.gbnf import gbnf_to_lark
-from llmops_tui.inference.schema_ends import endless_part
+from llmops_tui.inference.schema_recursion import endless_part
+from tests.engine.constraints import HOSTILE, hostile_form, nested, random_schema
 from tests.engine.engines import MODEL, SCHEMA, Bench, questions
-from tests.engine.forms import HOSTILE, hostile_form, nested, random_schema
 from tests.waiting import wait_for
 
 SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -460,7 +460,7 @@ def test_an_answer_ends_where_its_form_does_and_goes_on_where_it_may(bench: Benc
 
 
 def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
-    checker = FormChecker(str(MODEL), [])
+    checker = ConstraintChecker(str(MODEL), [])
 
     async def outcome(form: dict[str, Any]) -> str:
         try:
@@ -479,7 +479,7 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
 
 
 def test_a_costly_form_ends_no_process_and_a_lost_process_is_replaced() -> None:
-    checker = FormChecker(str(MODEL), [])
+    checker = ConstraintChecker(str(MODEL), [])
     assert asyncio.run(checker.grammar_of({"type": "json_object"}))
     first = checker.pid
     assert first is not None
@@ -638,7 +638,7 @@ def test_a_schema_that_requires_itself_is_refused_by_name(schema: Any, endless: 
 
 
 def test_refusals_speak_of_what_was_written() -> None:
-    checker = FormChecker(str(MODEL), [])
+    checker = ConstraintChecker(str(MODEL), [])
 
     def told(form: dict[str, Any]) -> InputRefusedError:
         with pytest.raises(InputRefusedError) as refused:
@@ -651,7 +651,7 @@ def test_refusals_speak_of_what_was_written() -> None:
     assert "nests too deep" in told(schema_form({"allOf": [nested(200)]})).message
     endless = told(schema_form({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}))
     assert endless.code == "schema_invalid"
-    assert "the JSON schema cannot be held to" in told(schema_form({"type": "foo"})).message
+    assert "the JSON schema cannot be enforced" in told(schema_form({"type": "foo"})).message
     assert "line 2, column 7, at ')'" in told(gbnf("root ::= x\nx ::= )")).message
     checker.close()
 

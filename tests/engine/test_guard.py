@@ -17,12 +17,12 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.server import doors, guard
+from llmops_tui.inference.server import guard, listener
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.waiting import wait_for
 
@@ -54,7 +54,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, filled_once: Path) -> Itera
         allowed_origins=("https://good.example",),
     )
     supervisor = ServerSupervisor(workspace)
-    handle = supervisor.ensure(ModelRegistry(Catalogue(workspace)).get("support-base"), options)
+    handle = supervisor.ensure(ModelRegistry(Catalog(workspace)).get("support-base"), options)
     yield handle, port
     supervisor.stop("support-base")
 
@@ -280,7 +280,7 @@ def test_a_body_in_chunks_that_is_too_large_sees_its_refusal(served: tuple[Serve
 async def test_slow_heads_and_bodies_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
 
-    monkeypatch.setattr(doors, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.2)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -294,7 +294,7 @@ async def test_slow_heads_and_bodies_are_cut_off(monkeypatch: pytest.MonkeyPatch
         guard.Guard(app, options),
         host="127.0.0.1",
         port=port,
-        http=doors.PatientProtocol,
+        http=listener.PatientProtocol,
         lifespan="off",
         log_level="error",
     )

@@ -19,16 +19,16 @@ import uvicorn
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.server import doors, guard
+from llmops_tui.inference.server import guard, listener
 from llmops_tui.inference.server.callers import key_name
-from llmops_tui.inference.server.doors import BoundedServer, PatientProtocol, listen_at
+from llmops_tui.inference.server.listener import BoundedServer, PatientProtocol, listen_at
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceFilter, TraceStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.certificates import make_certificate
 from tests.waiting import wait_for
@@ -53,7 +53,7 @@ def served(
         port = int(probe.getsockname()[1])
     options = LoadOptions(threads=1, parallel=4, context=512, host="127.0.0.1", port=port, keys=(KEY,))
     supervisor = ServerSupervisor(workspace)
-    handle = supervisor.ensure(ModelRegistry(Catalogue(workspace)).get("support-base"), options)
+    handle = supervisor.ensure(ModelRegistry(Catalog(workspace)).get("support-base"), options)
     yield workspace, handle, port
     supervisor.stop("support-base")
 
@@ -93,7 +93,7 @@ async def test_half_open_connections_keep_nobody_out_and_end_no_stream(
     await begun.wait()
     half: list[socket.socket] = []
     try:
-        for _ in range(doors._MOST + 150):
+        for _ in range(listener._MOST + 150):
             one = socket.create_connection(("127.0.0.1", port))
             one.sendall(sent)
             half.append(one)
@@ -119,7 +119,7 @@ def test_what_a_client_says_names_no_run_and_no_prompt(served: tuple[Workspace, 
         ids.append(answer["id"].replace("resp_", "run_"))
     assert len(set(ids)) == 3
     assert "run_forged" not in ids
-    store = TraceStore(Catalogue(workspace), Journal(workspace))
+    store = TraceStore(Catalog(workspace), EventLog(workspace))
     for one in ids:
         trace = store.get(one)
         assert (trace.line.prompt, trace.line.version, trace.variables) == (None, None, {})
@@ -150,7 +150,7 @@ def test_the_workspaces_own_key_names_no_run_over_an_address(served: tuple[Works
     body = {"messages": QUESTION, "max_tokens": 1, "metadata": {"run_id": "run_elsewhere"}}
     status, answer = ask(port, "/v1/chat/completions", body, handle.key)
     assert status == 200
-    trace = TraceStore(Catalogue(workspace), Journal(workspace)).get(answer["id"])
+    trace = TraceStore(Catalog(workspace), EventLog(workspace)).get(answer["id"])
     assert trace.client == {"key": None, "metadata": {"run_id": "run_elsewhere"}}
 
 
@@ -202,7 +202,7 @@ async def quiet(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.asynccontextmanager
 async def small_server(monkeypatch: pytest.MonkeyPatch, app: Any, tls: ssl.SSLContext | None = None) -> Any:
     """A server with eight places, and its port."""
-    monkeypatch.setattr(doors, "places", lambda _doors: 8)
+    monkeypatch.setattr(listener, "places", lambda _doors: 8)
     options = ServerOptions("", "m", "", "", "", KEY, None, host="127.0.0.1", port=1)
     config = uvicorn.Config(guard.Guard(app, options), http=PatientProtocol, lifespan="off", log_level="error")
     server = BoundedServer(config, tls)
@@ -295,7 +295,7 @@ async def test_an_address_that_has_taken_all_places_gives_some_up_and_answers_th
 async def test_without_descriptors_half_open_connections_make_way_and_one_line_is_told(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doors, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(listener, "_PAUSE_SECONDS", 0.01)
     async with small_server(monkeypatch, quiet) as (server, port):
         (door,) = server.servers
         idle = await asyncio.open_connection("127.0.0.1", port)
@@ -330,7 +330,7 @@ async def test_an_address_is_encrypted_and_clients_that_speak_in_the_clear_take_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = make_certificate(tmp_path)
-    tls = doors.encryption(str(certificate), str(key))
+    tls = listener.encryption(str(certificate), str(key))
     assert tls is not None
     async with small_server(monkeypatch, quiet, tls) as (_, port):
         plain = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
@@ -356,5 +356,5 @@ def test_a_server_makes_its_socket_again(served: tuple[Workspace, ServerHandle, 
     workspace, handle, _ = served
     Path(handle.socket).unlink()
     wait_for(Path(handle.socket).exists)
-    again = ServerSupervisor(workspace).ensure(ModelRegistry(Catalogue(workspace)).get("support-base"))
+    again = ServerSupervisor(workspace).ensure(ModelRegistry(Catalog(workspace)).get("support-base"))
     assert again.process == handle.process

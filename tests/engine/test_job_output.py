@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.jobs.output import NAME, OutputLog, head_of, piped, read_output
-from llmops_tui.small_log import put_aside
+from llmops_tui.rotating_log import rotate
 
 MOST = 1000
 
@@ -49,7 +49,7 @@ def test_a_process_that_prints_without_end_keeps_its_head_and_its_tail(folder: P
     with piped(folder / NAME, MOST) as log:
         subprocess.run([sys.executable, "-c", script], stdout=log, stderr=log, check=True)
     log_file = folder / NAME
-    files = [head_of(log_file), put_aside(log_file), log_file]
+    files = [head_of(log_file), rotate(log_file), log_file]
     assert sorted(folder.iterdir()) == sorted(files)
     assert all(path.stat().st_size <= MOST for path in files)
     numbers = lines_of(folder)
@@ -111,6 +111,27 @@ def test_a_full_disk_costs_what_cannot_be_written_and_says_so(folder: Path, monk
         log.write(b"lost too\n")
     log.write(b"after\n")
     assert kept(folder) == b"before\n[llmops: 14 bytes could not be written here]\nafter\n"
+
+
+def test_a_disk_that_fills_up_within_a_line_costs_only_the_rest_of_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = OutputLog(folder / NAME)
+    write, room = os.write, [4]
+
+    def filling(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        done = write(descriptor, data[: room[0]])
+        room[0] -= done
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", filling)
+        log.write(b"half of it\n")
+        log.write(b"lost too\n")
+    log.write(b"after\n")
+    assert kept(folder) == b"half\n[llmops: 16 bytes could not be written here]\nafter\n"
 
 
 def test_a_disk_that_was_full_as_a_log_was_turned_loses_only_what_came_meanwhile(

@@ -12,11 +12,12 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.jobs import worker
 from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.moved_entries import MOVED
 from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
 from llmops_tui.jobs.worker import _entry
-from llmops_tui.workspace import catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace import catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.waiting import wait_for
 
@@ -78,10 +79,9 @@ def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:
     assert "not a part of llmops" in failed.cause
 
 
-def test_a_job_recorded_before_its_module_moved_can_be_resumed() -> None:
-    assert _entry("llmops_tui.training.finish.exporting:export") is _entry(
-        "llmops_tui.training.worker.exporting:export"
-    )
+@pytest.mark.parametrize("recorded", MOVED)
+def test_a_job_recorded_before_its_module_moved_can_be_resumed(recorded: str) -> None:
+    assert _entry(recorded) is _entry(MOVED[recorded])
 
 
 def test_a_cancelled_job_ends_and_can_be_resumed(launcher: JobLauncher, endless: Job) -> None:
@@ -148,7 +148,7 @@ def test_a_job_outlives_the_session_that_started_it(launcher: JobLauncher, tmp_p
     starter.wait()
     before = launcher.store.get(job_id).progress
     wait_for(lambda: launcher.store.get(job_id).progress > before)
-    found = JobStore(Journal(launcher.workspace)).get(job_id)
+    found = JobStore(EventLog(launcher.workspace)).get(job_id)
     assert found.state == JobState.RUNNING
     launcher.cancel(job_id)
     ended(launcher, found)
@@ -200,7 +200,7 @@ def test_jobs_are_found_by_the_beginning_of_their_id(launcher: JobLauncher) -> N
 
 def recorded(launcher: JobLauncher, job_id: str) -> str:
     """The state that is written down, whatever it is taken for."""
-    row = launcher.store.journal.connection().execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    row = launcher.store.event_log.connection().execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return str(row[0])
 
 
@@ -281,13 +281,13 @@ def test_a_look_from_another_container_finds_a_job_at_work_and_can_end_it(launch
         apart += ["--user", "--map-root-user"]
     if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no process namespaces can be made here")
-    looked = subprocess.run(
+    inspected = subprocess.run(
         [*apart, sys.executable, "-c", LOOK, str(launcher.workspace.root), endless.id],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert looked.stdout.splitlines() == ["running False", "job_running"]
+    assert inspected.stdout.splitlines() == ["running False", "job_running"]
     assert ended(launcher, endless).state == JobState.CANCELLED
 
 
@@ -339,13 +339,13 @@ def test_causes_are_told_in_words(code: int, before: int | None, words: str) -> 
 
 
 def test_a_job_has_the_patience_of_a_job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_usual_seconds", 1.0)
-    monkeypatch.setattr(worker, "_entry", lambda _name: lambda _context: {"seconds": catalogue._usual_seconds})
-    store = JobStore(Journal(workspace))
+    monkeypatch.setattr(catalog, "_usual_seconds", 1.0)
+    monkeypatch.setattr(worker, "_entry", lambda _name: lambda _context: {"seconds": catalog._usual_seconds})
+    store = JobStore(EventLog(workspace))
     job = store.add(kind="verify", title="look", spec={"entry": "", "arguments": {}})
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert worker.run(workspace, job.id) == 0
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert store.get(job.id).result == {"seconds": catalogue.JOB_LOCK_SECONDS}
+    assert store.get(job.id).result == {"seconds": catalog.JOB_LOCK_SECONDS}

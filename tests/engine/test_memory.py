@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.hardware.memory import HOST, DeviceMemory, devices, measure
-from llmops_tui.inference import loading
+from llmops_tui.inference import memory_reservation
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.leases import MemoryLedger, MemoryShortError
@@ -21,7 +21,7 @@ from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.memory import choose_layers, estimate, largest_that_fits
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 from tests.engine.tiny_models import FAMILIES, write_tiny
@@ -242,36 +242,36 @@ def small_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[l
     def ledger() -> MemoryLedger:
         return MemoryLedger(tmp_path / "u" / "leases", lambda d: DeviceMemory(d, size[0], size[0]), lambda pid: {pid})
 
-    monkeypatch.setattr(loading, "ledger", ledger)
+    monkeypatch.setattr(memory_reservation, "ledger", ledger)
     monkeypatch.setattr("llmops_tui.inference.supervisor.ledger", ledger)
-    monkeypatch.setattr(loading, "usable_gpus", list)
+    monkeypatch.setattr(memory_reservation, "usable_gpus", list)
     return size
 
 
 def test_a_model_that_does_not_fit_is_not_started_and_a_freed_one_is_seen_to_be_free(
     sample: Workspace, small_machine: list[int]
 ) -> None:
-    registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
+    registry, supervisor = ModelRegistry(Catalog(sample)), ServerSupervisor(sample)
     first, second = registry.get("support-base"), registry.get("support-base-q4")
     needed = estimate(read_header(first.path), EngineSettings(context=512, parallel=1)).host
     small_machine[0] = int(needed * 1.5)
     options = LoadOptions(threads=1, context=512, parallel=1)
     handle = supervisor.ensure(first, options)
-    assert [x.name for x in loading.ledger().leases()] == ["support-base"]
-    assert loading.ledger().leases()[0].process == handle.process
+    assert [x.name for x in memory_reservation.ledger().leases()] == ["support-base"]
+    assert memory_reservation.ledger().leases()[0].process == handle.process
     with pytest.raises(MemoryShortError, match="server support-base") as caught:
         supervisor.ensure(second, options)
     assert "llmops model stop support-base" in caught.value.hint
     assert supervisor.find(second.name) is None
     supervisor.stop(first.name)
-    assert loading.ledger().leases() == []
+    assert memory_reservation.ledger().leases() == []
     assert supervisor.ensure(second, options).process.alive()
 
 
 def test_waiting_for_memory_ends_when_it_is_freed(sample: Workspace, small_machine: list[int]) -> None:
     import threading
 
-    registry, supervisor = ModelRegistry(Catalogue(sample)), ServerSupervisor(sample)
+    registry, supervisor = ModelRegistry(Catalog(sample)), ServerSupervisor(sample)
     first, second = registry.get("support-base"), registry.get("support-base-q4")
     small_machine[0] = int(estimate(read_header(first.path), EngineSettings(context=512, parallel=1)).host * 1.5)
     options = LoadOptions(threads=1, context=512, parallel=1, wait=True)

@@ -19,21 +19,21 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.remote import RemoteHandle, check_url, find_key, open_remote, probe_remote
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState
-from llmops_tui.models.adding import add_file
 from llmops_tui.models.discovery import find_models
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import join_headers
 from llmops_tui.models.names import check_name, derived_name, fit_name, name_of_file
 from llmops_tui.models.quantize import check_quantization
+from llmops_tui.models.registration import add_file
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.models.shards import loadable_name, shard_of, without_ending
 from llmops_tui.models.support import knows_architecture
 from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from tests.commands import Llmops
@@ -51,9 +51,9 @@ def split(folder: Path) -> Path:
     return min(folder.glob("split-*.gguf"))
 
 
-def test_a_model_in_several_files_is_one_model(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_model_in_several_files_is_one_model(catalog: Catalog, tmp_path: Path) -> None:
     first = split(tmp_path)
-    registry = ModelRegistry(catalogue)
+    registry = ModelRegistry(catalog)
     model = registry.add(first, "split")
     files = sorted(tmp_path.glob("split-*.gguf"))
     assert len(files) == model.header["shards"] > 1
@@ -79,7 +79,7 @@ def finished(launcher: JobLauncher, job_id: str) -> Any:
 
 
 def test_a_model_is_quantized_as_a_job_and_answers(workspace: Workspace, tmp_path: Path) -> None:
-    registry = ModelRegistry(Catalogue(workspace))
+    registry = ModelRegistry(Catalog(workspace))
     registry.add(MODEL, "base")
     launcher = JobLauncher(workspace)
 
@@ -100,12 +100,12 @@ def test_a_model_is_quantized_as_a_job_and_answers(workspace: Workspace, tmp_pat
     assert again.state == JobState.FAILED
     assert "there already" in again.cause
     assert list(workspace.models.glob("*.part")) == []
-    edges = Catalogue(workspace).read(lambda book: book.execute("SELECT * FROM lineage").fetchall())
+    edges = Catalog(workspace).read(lambda connection: connection.execute("SELECT * FROM lineage").fetchall())
     assert any(made.sha256 in row and registry.get("base").sha256 in row for row in edges)
 
 
 def test_what_would_be_regretted_is_refused_before_a_job_starts(workspace: Workspace, tmp_path: Path) -> None:
-    registry = ModelRegistry(Catalogue(workspace))
+    registry = ModelRegistry(Catalog(workspace))
     model = registry.add(MODEL, "base")
     with pytest.raises(InputRefusedError, match="is Q8_0 already"):
         check_quantization(model, "Q4_K_M", workspace.models, again=False)
@@ -191,7 +191,7 @@ def test_models_of_other_programs_are_found_where_they_lie(tmp_path: Path, monke
 
 @pytest.mark.parametrize("keys", [{"general.type": "imatrix"}, {"imatrix.chunk_count": "1"}])
 def test_an_importance_matrix_is_no_model_and_is_not_offered(
-    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "nowhere"))
     folder = tmp_path / ".lmstudio/models/org"
@@ -199,7 +199,7 @@ def test_an_importance_matrix_is_no_model_and_is_not_offered(
     path = folder / "some.gguf"
     path.write_bytes(header_of(keys))
     with pytest.raises(InputRefusedError, match=r"some\.gguf is an importance matrix") as caught:
-        ModelRegistry(catalogue).add(path, "x")
+        ModelRegistry(catalog).add(path, "x")
     assert caught.value.code == "not_a_model"
     assert find_models(tmp_path) == []
 
@@ -214,8 +214,8 @@ def header_of(texts: dict[str, str]) -> bytes:
     return b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs)
 
 
-def test_what_llama_cpp_will_not_load_is_told_when_it_is_added(catalogue: Catalogue, tmp_path: Path) -> None:
-    registry = ModelRegistry(catalogue)
+def test_what_llama_cpp_will_not_load_is_told_when_it_is_added(catalog: Catalog, tmp_path: Path) -> None:
+    registry = ModelRegistry(catalog)
     names = ["llama", "qwen3", "gemma3", "gpt-oss", "llamaX"]
     assert [knows_architecture(name) for name in names] == [True, True, True, True, False]
     sound = add_file(registry, MODEL, "sound")
@@ -231,7 +231,7 @@ def test_what_llama_cpp_will_not_load_is_told_when_it_is_added(catalogue: Catalo
     assert add_file(registry, old, "old").model.kind == "adapter"
 
 
-def test_what_is_no_file_is_refused_without_opening_it(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused_without_opening_it(catalog: Catalog, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.gguf"
     os.mkfifo(pipe)
     folder = tmp_path / "folder"
@@ -244,16 +244,16 @@ def test_what_is_no_file_is_refused_without_opening_it(catalogue: Catalogue, tmp
         (Path("~no-such-user-here/x.gguf"), "cannot read"),
     ):
         with pytest.raises(InputRefusedError, match=told):
-            ModelRegistry(catalogue).add(path, "x")
+            ModelRegistry(catalog).add(path, "x")
     # Nor where it is a part of something.
     (folder / "config.json").write_text("{}")
     os.mkfifo(folder / "model.safetensors")
     with pytest.raises(InputRefusedError, match="is a pipe"):
-        ModelRegistry(catalogue).add(folder, "x")
+        ModelRegistry(catalog).add(folder, "x")
 
 
-def test_the_same_bytes_elsewhere_move_a_model_only_where_that_is_said(catalogue: Catalogue, tmp_path: Path) -> None:
-    registry = ModelRegistry(catalogue)
+def test_the_same_bytes_elsewhere_move_a_model_only_where_that_is_said(catalog: Catalog, tmp_path: Path) -> None:
+    registry = ModelRegistry(catalog)
     first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
     for path in (first, second):
         path.write_bytes(MODEL.read_bytes())
@@ -285,7 +285,7 @@ def write_header(path: Path, architecture: str, kind: str) -> Path:
 
 @pytest.mark.parametrize(("architecture", "kind"), [("clip", "mmproj"), ("clip", "model"), ("qwen3vl", "mmproj")])
 def test_a_projector_is_no_model_and_is_not_offered(
-    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "nowhere"))
     folder = tmp_path / ".lmstudio/models/org"
@@ -293,15 +293,15 @@ def test_a_projector_is_no_model_and_is_not_offered(
     path = write_header(folder / "mmproj-x.gguf", architecture, kind)
     write_header(folder / "x.gguf", "qwen3vl", "model")
     with pytest.raises(InputRefusedError, match=r"mmproj-x\.gguf is a projector"):
-        ModelRegistry(catalogue).add(path, "x")
+        ModelRegistry(catalog).add(path, "x")
     assert [f.name for f in find_models(tmp_path)] == ["x"]
 
 
-def test_a_later_file_of_several_names_the_first(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_later_file_of_several_names_the_first(catalog: Catalog, tmp_path: Path) -> None:
     first = split(tmp_path)
     second = sorted(tmp_path.glob("split-*.gguf"))[1]
     with pytest.raises(InputRefusedError, match="is file 2 of the") as caught:
-        ModelRegistry(catalogue).add(second, "split")
+        ModelRegistry(catalog).add(second, "split")
     assert str(first) in caught.value.hint
 
 
@@ -350,7 +350,7 @@ def test_files_and_folders_of_any_name_are_registered_quantized_and_answer(
     text = line.run("generate", "--model", "copy-b+my-tone-e", "--prompt", "Hello", "--max-tokens", "4")
     assert text["finish_reason"] in {"stop", "length"}
     with pytest.raises(InputRefusedError, match="no text"):
-        ModelRegistry(Catalogue(workspace)).add(folder / os.fsdecode(b"\xff.gguf"), "x")
+        ModelRegistry(Catalog(workspace)).add(folder / os.fsdecode(b"\xff.gguf"), "x")
     bad = os.fsencode(folder) + b"/\xff.gguf"
     Path(os.fsdecode(bad)).write_bytes(MODEL.read_bytes())
     assert line.run("model", "add", os.fsdecode(bad), code=3)
@@ -368,7 +368,7 @@ def test_addresses_that_are_none_or_carry_a_secret_are_refused(url: str) -> None
 def remote(sample: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Workspace, str]]:
     """A second workspace that knows the sample model of the first as somebody else's address."""
     port = free_port()
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, host="127.0.0.1", port=port, keys=(KEY,)))
     other = make_workspace(Workspace(tmp_path / "other"))
     monkeypatch.setenv("LLMOPS_KEY_AWAY", KEY)
@@ -380,12 +380,12 @@ async def test_another_engine_is_a_model_like_any_other(remote: tuple[Workspace,
     facts = probe_remote(url, KEY)
     assert facts["remote_model"] == "support-base"
     assert facts["lacks"] == {}
-    catalogue, journal = Catalogue(workspace), Journal(workspace)
-    registry = ModelRegistry(catalogue)
+    catalog, event_log = Catalog(workspace), EventLog(workspace)
+    registry = ModelRegistry(catalog)
     model = registry.add_remote(check_url(f"{url}/v1/"), "away", facts)
     assert model.present
     assert KEY not in json.dumps(registry.get("away").as_dict())
-    assert KEY.encode() not in workspace.book.read_bytes()
+    assert KEY.encode() not in workspace.catalog.read_bytes()
     approve("LLMOPS_KEY_AWAY", url)
     handle = open_endpoint(ServerSupervisor(workspace), registry.get("away"))
     assert isinstance(handle, RemoteHandle)
@@ -394,14 +394,14 @@ async def test_another_engine_is_a_model_like_any_other(remote: tuple[Workspace,
         assert "".join(e for e in told if isinstance(e, str)) == HOURS
         assert isinstance(told[-1], StreamEnd)
         assert told[-1].timings["completion_tokens"] == 12
-        with pytest.raises(LlmopsError, match="does not tell tokens apart"):
+        with pytest.raises(LlmopsError, match="returns no separate tokens"):
             await client.tokenize(content="x")
     renderer = TemplateRenderer()
-    runner = PromptRunner(catalogue, journal, renderer)
+    runner = PromptRunner(catalog, event_log, renderer)
     request = RunRequest("hours", "", "When are you open?", {}, SamplingParameters())
     ended = [p async for p in runner.run(request, registry.get("away"))][-1]
     renderer.close()
-    kept = RunHistory(catalogue, journal).get(ended.run_id)
+    kept = RunHistory(catalog, event_log).get(ended.run_id)
     assert (kept.output, kept.model, kept.finish_reason) == (HOURS, "away", "stop")
     assert kept.ttft_ms is not None
 
@@ -416,7 +416,7 @@ def test_what_an_endpoint_refuses_or_lacks_is_said(
         probe_remote(url, KEY, "gpt")
     with pytest.raises(LlmopsError, match="Connection refused"):
         probe_remote(f"http://127.0.0.1:{free_port()}", KEY)
-    registry = ModelRegistry(Catalogue(workspace))
+    registry = ModelRegistry(Catalog(workspace))
     facts = {"remote_model": "m", "lacks": {"logprobs": "none"}}
     far = registry.add_remote("http://far.example", "away", facts)
     approve("LLMOPS_KEY_AWAY", "http://far.example")

@@ -13,7 +13,7 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.native_log import NativeLog
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 from tests.engine.test_models import write_header
@@ -92,7 +92,7 @@ def test_a_model_that_does_not_load_says_in_llama_cpps_words_why_and_names_the_e
     workspace: Workspace, architecture: str, told: str
 ) -> None:
     path = write_header(workspace.root / "some.gguf", architecture, "model")
-    model = ModelRegistry(Catalogue(workspace)).add(path, "some")
+    model = ModelRegistry(Catalog(workspace)).add(path, "some")
     with pytest.raises(LlmopsError, match=told) as caught:
         ServerSupervisor(workspace).ensure(model, LoadOptions(threads=1))
     assert caught.value.code == "model_load_failed"

@@ -6,18 +6,18 @@ from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.prompts import exchange
+from llmops_tui.prompts import prompt_files
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.text_diff import diff_words
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.lineage import ancestors
 
 
 @pytest.fixture
-def store(catalogue: Catalogue) -> PromptStore:
-    return PromptStore(catalogue)
+def store(catalog: Catalog) -> PromptStore:
+    return PromptStore(catalog)
 
 
 def test_changed_text_is_a_new_version_and_the_same_text_the_same_one(store: PromptStore) -> None:
@@ -31,11 +31,11 @@ def test_changed_text_is_a_new_version_and_the_same_text_the_same_one(store: Pro
     assert (branch.number, branch.parent) == (3, 1)
 
 
-def test_versions_carry_their_lineage(store: PromptStore, catalogue: Catalogue) -> None:
+def test_versions_carry_their_lineage(store: PromptStore, catalog: Catalog) -> None:
     first, _ = store.save("p", template="a")
     store.save("p", template="b")
     third, _ = store.save("p", template="c")
-    edges = catalogue.read(lambda book: ancestors(book, third.sha256))
+    edges = catalog.read(lambda connection: ancestors(connection, third.sha256))
     assert edges[-1][2] == first.sha256
 
 
@@ -98,15 +98,15 @@ def test_prompts_travel_as_yaml(store: PromptStore, tmp_path) -> None:
     store.save("p", template="b", parent=1)
     store.save("p", template="c", parent=1)
     store.move_label("p@2", "production")
-    text = exchange.dump(store.versions("p"))
-    other = PromptStore(Catalogue(make_workspace(Workspace(tmp_path / "other"))))
-    saved, created = exchange.load(other, exchange.parse(text, "file"))
+    text = prompt_files.dump(store.versions("p"))
+    other = PromptStore(Catalog(make_workspace(Workspace(tmp_path / "other"))))
+    saved, created = prompt_files.load(other, prompt_files.parse(text, "file"))
     assert created == 3
     assert [(v.system, v.template, v.parent, v.note) for v in other.versions("p")] == [
         (v.system, v.template, v.parent, v.note) for v in store.versions("p")
     ]
     assert other.get("p").number == 2
-    _, created = exchange.load(other, exchange.parse(text, "file"))
+    _, created = prompt_files.load(other, prompt_files.parse(text, "file"))
     assert created == 0
     assert len(saved) == 3
 
@@ -118,7 +118,7 @@ def test_prompts_travel_as_yaml(store: PromptStore, tmp_path) -> None:
 )  # fmt: skip
 def test_bad_prompt_files_are_refused_with_the_place(text: str, words: str) -> None:
     with pytest.raises(InputRefusedError, match=words):
-        exchange.parse(text, "file")
+        prompt_files.parse(text, "file")
 
 
 @given(st.text("ab \n.", max_size=60), st.text("ab \n.", max_size=60))
@@ -135,8 +135,8 @@ def test_a_long_diff_is_made_in_lines_and_in_time() -> None:
     assert [p.change for p in parts] == ["same", "removed", "added", "same"]
 
 
-def test_drafts_and_session_are_kept(journal: Journal) -> None:
-    drafts = Drafts(journal)
+def test_drafts_and_session_are_kept(event_log: EventLog) -> None:
+    drafts = Drafts(event_log)
     assert drafts.load("p") is None
     draft = Draft(system="s", template="t", variables={"a": "1"}, base=3)
     drafts.save("p", draft)
@@ -145,5 +145,5 @@ def test_drafts_and_session_are_kept(journal: Journal) -> None:
     session = Session(prompt="p", model="m", parameters=SamplingParameters(temperature=0.5, stop=("x",)))
     drafts.save_session(session)
     assert drafts.load_session() == session
-    journal.save_draft("session", {"parameters": {"temperature": 99}})
+    event_log.save_draft("session", {"parameters": {"temperature": 99}})
     assert drafts.load_session() == Session()

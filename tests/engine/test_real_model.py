@@ -23,7 +23,7 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import Bench
@@ -61,7 +61,7 @@ def clear_beginning(reference: dict[str, Any]) -> int:
 
 @asynccontextmanager
 async def served(workspace: Workspace, path: Path, **options: Any) -> Any:
-    model = ModelRegistry(Catalogue(workspace)).add(path, "smollm2")
+    model = ModelRegistry(Catalog(workspace)).add(path, "smollm2")
     given = {"threads": 1, "context": 1024, "parallel": 1} | options
     async with ModelClient(ServerSupervisor(workspace).ensure(model, LoadOptions(**given))) as client:
         yield client

@@ -16,8 +16,8 @@ import pytest
 
 from llmops_tui.inference.server import connection
 from llmops_tui.inference.server.app import ModelServer
+from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.server.repeated import said_twice
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 
@@ -414,7 +414,7 @@ async def test_a_seed_of_minus_one_is_any(plain: Server) -> None:
     ],
 )  # fmt: skip
 def test_a_name_that_stands_twice_is_found(raw: bytes, place: str) -> None:
-    assert said_twice(raw, pydantic_core.from_json(raw)) == place
+    assert duplicate_key(raw, pydantic_core.from_json(raw)) == place
 
 
 @pytest.mark.parametrize(
@@ -426,11 +426,11 @@ async def test_a_large_body_is_looked_through_beside_the_streams(
 ) -> None:
     threads: list[int] = []
 
-    def looked(raw: bytes, value: Any) -> str:
+    def inspected(raw: bytes, value: Any) -> str:
         threads.append(threading.get_ident())
-        return said_twice(raw, value)
+        return duplicate_key(raw, value)
 
-    monkeypatch.setattr(connection, "said_twice", looked)
+    monkeypatch.setattr(connection, "duplicate_key", inspected)
     for size in (10, 100_000):
         raw = f'{{"prompt": "\\u0022{"x" * size}", {more}}}'
         answer = await plain.http.post(TEXT, content=raw, headers={"Content-Type": "application/json"})

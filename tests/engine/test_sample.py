@@ -9,8 +9,8 @@ from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.sample import fill
 from llmops_tui.sample_files import sample_folder
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -49,9 +49,9 @@ def test_the_triage_data_has_the_rows_and_the_flaws_it_says() -> None:
 
 
 def test_filling_twice_changes_nothing(sample: Workspace) -> None:
-    store = PromptStore(Catalogue(sample))
+    store = PromptStore(Catalog(sample))
     before = [v.ref for p in store.summaries() for v in store.versions(p.name)]
-    Drafts(Journal(sample)).save("support", Drafts(Journal(sample)).load("triage"))  # type: ignore[arg-type]
+    Drafts(EventLog(sample)).save("support", Drafts(EventLog(sample)).load("triage"))  # type: ignore[arg-type]
     fill(sample)
     assert [v.ref for p in store.summaries() for v in store.versions(p.name)] == before
-    assert Drafts(Journal(sample)).load("support") == Drafts(Journal(sample)).load("triage")
+    assert Drafts(EventLog(sample)).load("support") == Drafts(EventLog(sample)).load("triage")

@@ -19,15 +19,15 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.server.pulse import Pulse
+from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import start_time
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.engines import EngineLoad
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.waiting import wait_for
 
@@ -42,7 +42,7 @@ def supervisor(sample: Workspace) -> ServerSupervisor:
 
 
 def start(sample: Workspace, supervisor: ServerSupervisor, **options: Any) -> ServerHandle:
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     return supervisor.ensure(model, LoadOptions(**({"threads": 1} | options)))
 
 
@@ -67,10 +67,10 @@ async def ask(
 def journalled(sample: Workspace) -> list[dict[str, Any]]:
     import json
 
-    return [json.loads(row[0]) for row in Journal(sample).connection().execute("SELECT body FROM events ORDER BY seq")]
+    return [json.loads(row[0]) for row in EventLog(sample).connection().execute("SELECT body FROM events ORDER BY seq")]
 
 
-async def test_an_answer_streams_and_is_journalled_before_its_end_is_told(
+async def test_an_answer_streams_and_is_logged_before_its_end_is_told(
     sample: Workspace, supervisor: ServerSupervisor
 ) -> None:
     handle = await asyncio.to_thread(start, sample, supervisor)
@@ -184,7 +184,7 @@ async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes
 
     def seen() -> EngineLoad:
         sampler._due = 0.0
-        (engine,) = sampler.look()
+        (engine,) = sampler.inspect()
         return engine
 
     async with (
@@ -224,7 +224,7 @@ async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes
     [(False, 2.0, "ok"), (False, 4.0, "silent"), (True, 4.0, "ok"), (True, 299.0, "ok"), (True, 301.0, "silent")],
 )
 async def test_an_engine_at_work_may_say_nothing_until_the_watchdog_ends_it(
-    works: bool, silent: float, standing: str, tmp_path: Path
+    works: bool, silent: float, status: str, tmp_path: Path
 ) -> None:
     engine: Any = SimpleNamespace(
         state="ok", pid=1, works=works, silent_for=silent, hang_seconds=EngineProcess({}, tmp_path / "log").hang_seconds
@@ -233,9 +233,9 @@ async def test_an_engine_at_work_may_say_nothing_until_the_watchdog_ends_it(
     async def ask(_request: dict[str, Any]) -> dict[str, Any]:
         return {"slots": []}
 
-    pulse = Pulse(engine, ask)
-    assert await pulse.look() == (standing, {"slots": []} if standing == "ok" else {})
-    await pulse.close()
+    heartbeat = Heartbeat(engine, ask)
+    assert await heartbeat.inspect() == (status, {"slots": []} if status == "ok" else {})
+    await heartbeat.close()
 
 
 async def test_an_engine_that_keeps_dying_is_given_up_and_every_request_is_told(
@@ -328,7 +328,7 @@ def test_the_key_and_the_body_are_checked(sample: Workspace, supervisor: ServerS
 
 
 def test_a_damaged_file_is_refused_before_native_code_sees_it(sample: Workspace, supervisor: ServerSupervisor) -> None:
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     raw = model.path.read_bytes()
     model.path.write_bytes(raw[: len(raw) // 2])
     with pytest.raises(InputRefusedError, match="cut short"):
@@ -339,7 +339,7 @@ def test_a_damaged_file_is_refused_before_native_code_sees_it(sample: Workspace,
 
 
 def test_a_model_llama_cpp_cannot_load_is_told_with_the_reason(sample: Workspace, supervisor: ServerSupervisor) -> None:
-    registry = ModelRegistry(Catalogue(sample))
+    registry = ModelRegistry(Catalog(sample))
     model = registry.get("support-base")
     raw = model.path.read_bytes()
     # Sound as a header, but of a family that llama.cpp does not know.

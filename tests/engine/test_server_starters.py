@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.holding import lock_of
 from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.server_lock import lock_of
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
 from tests.waiting import wait_for
@@ -27,18 +27,18 @@ from pathlib import Path
 from llmops_tui.inference import supervisor
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 identify = supervisor.identify
 supervisor.identify = lambda pid: identify(pid) if pid == os.getpid() else os.kill(os.getpid(), signal.SIGKILL)
 workspace = Workspace(Path(sys.argv[1]))
-model = ModelRegistry(Catalogue(workspace)).get("support-base")
+model = ModelRegistry(Catalog(workspace)).get("support-base")
 supervisor.ServerSupervisor(workspace).ensure(model, LoadOptions(threads=1))
 """
 
 
 def ensure(workspace: Workspace) -> ServerHandle:
-    model = ModelRegistry(Catalogue(workspace)).get("support-base")
+    model = ModelRegistry(Catalog(workspace)).get("support-base")
     return ServerSupervisor(workspace).ensure(model, LoadOptions(threads=1))
 
 
@@ -48,6 +48,8 @@ def test_a_server_whose_starter_was_killed_is_found_and_used(sample: Workspace) 
     supervisor = ServerSupervisor(sample)
     found = supervisor.find("support-base")
     assert found is not None
+    # By this a copy of the folder is known, where no server of it ever ran.
+    assert found.lock == (sample.runs / "servers" / "support-base.held").stat().st_ino
     assert ensure(sample).process == found.process
     assert [handle.process for handle in supervisor.running()] == [found.process]
     assert supervisor.stop("support-base")

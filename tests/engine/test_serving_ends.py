@@ -17,17 +17,17 @@ import httpx
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference import holding
+from llmops_tui.inference import server_lock
 from llmops_tui.inference.client import ModelClient
-from llmops_tui.inference.holding import lock_of
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.server_lock import lock_of
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor, health
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
 from tests.commands import Llmops
@@ -98,7 +98,7 @@ def test_a_server_that_is_asked_to_end_before_it_serves_takes_its_record_away(
 ) -> None:
     # It has a process, which is not even Python yet.
     monkeypatch.setattr(supervisor, "_wait_ready", lambda handle, _waiting: handle.process.send(signal.SIGTERM))
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = supervisor.ensure(model, LoadOptions(threads=1, parallel=1))
     wait_for(lambda: not handle.process.alive())
     assert not (sample.runs / "servers" / "support-base.json").exists()
@@ -110,7 +110,7 @@ def test_a_server_that_is_asked_to_end_before_it_serves_takes_its_record_away(
 async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
     often: bool, sample: Workspace, supervisor: ServerSupervisor
 ) -> None:
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = await asyncio.to_thread(supervisor.ensure, model, LoadOptions(threads=1, parallel=1))
     # An engine that stands still answers for as long as the test needs.
     os.kill(health(handle)["engine_pid"], signal.SIGSTOP)
@@ -132,7 +132,7 @@ async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
         await asking
     await asyncio.to_thread(wait_for, lambda: not handle.process.alive())
     assert supervisor.fallen() == []
-    found = TraceStore(Catalogue(sample), Journal(sample)).get("run_cut")
+    found = TraceStore(Catalog(sample), EventLog(sample)).get("run_cut")
     assert found.line.finish_reason in {"cancelled", "error"}
 
 
@@ -220,10 +220,10 @@ def test_a_detached_server_without_a_socket_is_not_replaced_unasked(
     folder = Path(handle.socket).parent
     shutil.rmtree(folder)
     folder.write_text("in the way")
-    monkeypatch.setattr(holding, "_SOCKET_SECONDS", 0.1)
+    monkeypatch.setattr(server_lock, "_SOCKET_SECONDS", 0.1)
     try:
         with pytest.raises(InputRefusedError, match="its socket is gone") as refused:
-            supervisor.ensure(ModelRegistry(Catalogue(sample)).get("support-base"))
+            supervisor.ensure(ModelRegistry(Catalog(sample)).get("support-base"))
         assert refused.value.code == "already_served"
         assert handle.process.alive()
     finally:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.datasets.console import run_query
+from llmops_tui.datasets.sql_console import run_query
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.workspace.catalogue import Catalogue, wait_as_a_job
+from llmops_tui.workspace.catalog import Catalog, wait_as_a_job
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.ids import new_id, resolve_prefix
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace, find_workspace
 from llmops_tui.workspace.lineage import ancestors, record_edges
 from llmops_tui.workspace.marker import existing, make_workspace
@@ -67,22 +67,22 @@ def test_where_there_is_no_workspace_those_beside_are_named(tmp_path: Path) -> N
     assert "empty" not in (one.value.hint or "")
 
 
-def test_the_folder_and_its_files_are_private(workspace: Workspace, catalogue: Catalogue, journal: Journal) -> None:
-    catalogue.write(lambda book: book.execute("SELECT 1"))
-    journal.append("request", "r", {"started_at": 1.0, "model": "m", "output": "x", "finish_reason": "stop"})
+def test_the_folder_and_its_files_are_private(workspace: Workspace, catalog: Catalog, event_log: EventLog) -> None:
+    catalog.write(lambda connection: connection.execute("SELECT 1"))
+    event_log.append("request", "r", {"started_at": 1.0, "model": "m", "output": "x", "finish_reason": "stop"})
     assert stat.S_IMODE(workspace.root.stat().st_mode) == 0o700
-    for file in (workspace.book, workspace.journal):
+    for file in (workspace.catalog, workspace.event_log):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_write_that_fails_changes_nothing(catalogue: Catalogue) -> None:
-    def work(book: object) -> None:
-        book.execute("INSERT INTO prompts VALUES ('a', 1)")  # type: ignore[attr-defined]
+def test_a_write_that_fails_changes_nothing(catalog: Catalog) -> None:
+    def work(connection: object) -> None:
+        connection.execute("INSERT INTO prompts VALUES ('a', 1)")  # type: ignore[attr-defined]
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError):
-        catalogue.write(work)
-    assert catalogue.read(lambda book: book.execute("SELECT * FROM prompts").fetchall()) == []
+        catalog.write(work)
+    assert catalog.read(lambda connection: connection.execute("SELECT * FROM prompts").fetchall()) == []
 
 
 HOLD = """
@@ -103,8 +103,8 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize(("code", "target"), [(HOLD, "workspace.lock"), (HOLD_DUCKDB, "workspace.duckdb")])
-def test_a_locked_book_names_the_holder(workspace: Workspace, code: str, target: str) -> None:
-    Catalogue(workspace).write(lambda book: book.execute("SELECT 1"))
+def test_a_locked_catalog_names_the_holder(workspace: Workspace, code: str, target: str) -> None:
+    Catalog(workspace).write(lambda connection: connection.execute("SELECT 1"))
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(workspace.root / target)],
         stdin=subprocess.PIPE,
@@ -114,83 +114,85 @@ def test_a_locked_book_names_the_holder(workspace: Workspace, code: str, target:
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(LlmopsError, match=str(holder.pid)) as caught:
-        Catalogue(workspace, lock_seconds=0.3).read(lambda book: book.execute("SELECT 1"))
+        Catalog(workspace, lock_seconds=0.3).read(lambda connection: connection.execute("SELECT 1"))
     assert caught.value.code == "workspace_locked"
     holder.communicate("")
-    Catalogue(workspace).read(lambda book: book.execute("SELECT 1"))
+    Catalog(workspace).read(lambda connection: connection.execute("SELECT 1"))
 
 
 def test_a_job_waits_where_somebody_who_sits_before_it_would_give_up(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmops_tui.workspace.catalogue._usual_seconds", 0.3)
-    Catalogue(workspace).write(lambda book: book.execute("SELECT 1"))
+    monkeypatch.setattr("llmops_tui.workspace.catalog._usual_seconds", 0.3)
+    Catalog(workspace).write(lambda connection: connection.execute("SELECT 1"))
     inside = os.open(workspace.root / "workspace.lock", os.O_RDWR)
     fcntl.flock(inside, fcntl.LOCK_EX)
     with pytest.raises(LlmopsError, match=r"stayed locked for 0\.3 s"):
-        Catalogue(workspace).read(lambda book: book.execute("SELECT 1"))
+        Catalog(workspace).read(lambda connection: connection.execute("SELECT 1"))
     wait_as_a_job()
     with ThreadPoolExecutor(1) as pool:
-        read = pool.submit(Catalogue(workspace).read, lambda book: book.execute("SELECT 7").fetchone())
+        read = pool.submit(Catalog(workspace).read, lambda connection: connection.execute("SELECT 7").fetchone())
         os.close(inside)
         assert read.result() == (7,)
 
 
-def test_a_newer_schema_is_refused_and_its_bytes_stay(workspace: Workspace, catalogue: Catalogue) -> None:
-    catalogue.write(lambda book: book.execute("INSERT INTO schema_version VALUES (99)"))
-    before = hashlib.sha256(workspace.book.read_bytes()).hexdigest()
+def test_a_newer_schema_is_refused_and_its_bytes_stay(workspace: Workspace, catalog: Catalog) -> None:
+    catalog.write(lambda connection: connection.execute("INSERT INTO schema_version VALUES (99)"))
+    before = hashlib.sha256(workspace.catalog.read_bytes()).hexdigest()
     with pytest.raises(InputRefusedError, match="schema 99") as caught:
-        catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES ('a', 1)"))
+        catalog.write(lambda connection: connection.execute("INSERT INTO prompts VALUES ('a', 1)"))
     assert caught.value.code == "workspace_newer"
-    assert hashlib.sha256(workspace.book.read_bytes()).hexdigest() == before
+    assert hashlib.sha256(workspace.catalog.read_bytes()).hexdigest() == before
 
 
-def test_a_migration_makes_a_backup_first_and_leaves_no_log(workspace: Workspace, catalogue: Catalogue) -> None:
-    catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES ('a', 1)"))
+def test_a_migration_makes_a_backup_first_and_leaves_no_log(workspace: Workspace, catalog: Catalog) -> None:
+    catalog.write(lambda connection: connection.execute("INSERT INTO prompts VALUES ('a', 1)"))
     more = (*MIGRATIONS, Migration(MIGRATIONS[-1].version + 1, "test", ("CREATE TABLE extra (x INTEGER)",)))
-    newer = Catalogue(workspace, migrations=more)
-    assert newer.read(lambda book: book.execute("SELECT name FROM prompts").fetchall()) == [("a",)]
+    newer = Catalog(workspace, migrations=more)
+    assert newer.read(lambda connection: connection.execute("SELECT name FROM prompts").fetchall()) == [("a",)]
     backups = list(workspace.backups.glob("*.duckdb"))
     assert len(backups) == 1
-    assert not workspace.book.with_name("workspace.duckdb.wal").exists()
+    assert not workspace.catalog.with_name("workspace.duckdb.wal").exists()
 
 
-def test_a_migration_that_fails_leaves_the_old_schema(workspace: Workspace, catalogue: Catalogue) -> None:
-    catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES ('a', 1)"))
+def test_a_migration_that_fails_leaves_the_old_schema(workspace: Workspace, catalog: Catalog) -> None:
+    catalog.write(lambda connection: connection.execute("INSERT INTO prompts VALUES ('a', 1)"))
     statements = ("CREATE TABLE extra (x INTEGER)", "SELECT nonsense FROM nowhere")
-    broken = Catalogue(workspace, migrations=(*MIGRATIONS, Migration(MIGRATIONS[-1].version + 1, "bad", statements)))
+    broken = Catalog(workspace, migrations=(*MIGRATIONS, Migration(MIGRATIONS[-1].version + 1, "bad", statements)))
     with pytest.raises(Exception, match="nowhere"):
-        broken.read(lambda book: book.execute("SELECT 1"))
-    tables = catalogue.read(lambda book: book.execute("SELECT table_name FROM duckdb_tables()").fetchall())
+        broken.read(lambda connection: connection.execute("SELECT 1"))
+    tables = catalog.read(lambda connection: connection.execute("SELECT table_name FROM duckdb_tables()").fetchall())
     assert ("extra",) not in tables
 
 
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
-catalogue = Catalogue(Workspace(Path(sys.argv[1])))
+catalog = Catalog(Workspace(Path(sys.argv[1])))
 for number in range(3):
-    catalogue.write(lambda book: book.execute("INSERT INTO prompts VALUES (?, 1)", [f"kept{number}"]))
-def work(book):
+    catalog.write(lambda connection: connection.execute("INSERT INTO prompts VALUES (?, 1)", [f"kept{number}"]))
+def work(connection):
     for number in range(20):
-        book.execute("INSERT INTO prompts VALUES (?, 1)", [f"wal{number}"])
-        book.execute("COMMIT")
-        book.execute("BEGIN")
+        connection.execute("INSERT INTO prompts VALUES (?, 1)", [f"wal{number}"])
+        connection.execute("COMMIT")
+        connection.execute("BEGIN")
     os.kill(os.getpid(), signal.SIGKILL)
-catalogue.write(work)
+catalog.write(work)
 """
 
 
 def test_a_log_that_cannot_be_replayed_is_set_aside_with_a_notice(workspace: Workspace) -> None:
     subprocess.run([sys.executable, "-c", KILLED_WRITER, str(workspace.root)], check=False)
-    wal = workspace.book.with_name("workspace.duckdb.wal")
+    wal = workspace.catalog.with_name("workspace.duckdb.wal")
     assert wal.exists()
     raw = bytearray(wal.read_bytes())
     raw[len(raw) // 3] ^= 0xFF
     wal.write_bytes(raw)
-    names = Catalogue(workspace).read(lambda book: book.execute("SELECT name FROM prompts ORDER BY 1").fetchall())
+    names = Catalog(workspace).read(
+        lambda connection: connection.execute("SELECT name FROM prompts ORDER BY 1").fetchall()
+    )
     assert names == [("kept0",), ("kept1",), ("kept2",)]
     kept = list(workspace.root.glob("workspace.duckdb.wal.corrupt-*"))
     assert len(kept) == 1
@@ -203,12 +205,12 @@ def test_a_log_that_cannot_be_replayed_is_set_aside_with_a_notice(workspace: Wor
 def save_many(root: str, writer: int) -> None:
     from llmops_tui.prompts.store import PromptStore
 
-    store = PromptStore(Catalogue(Workspace(Path(root))))
+    store = PromptStore(Catalog(Workspace(Path(root))))
     for number in range(10):
         store.save("shared", template=f"{writer} {number}")
 
 
-def test_two_apps_on_one_workspace_work_at_once(workspace: Workspace, catalogue: Catalogue) -> None:
+def test_two_apps_on_one_workspace_work_at_once(workspace: Workspace, catalog: Catalog) -> None:
     from llmops_tui.prompts.store import PromptStore
 
     spawn = multiprocessing.get_context("spawn")
@@ -218,7 +220,7 @@ def test_two_apps_on_one_workspace_work_at_once(workspace: Workspace, catalogue:
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    assert sorted(v.number for v in PromptStore(catalogue).versions("shared")) == list(range(1, 21))
+    assert sorted(v.number for v in PromptStore(catalog).versions("shared")) == list(range(1, 21))
 
 
 @pytest.fixture
@@ -235,32 +237,32 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_loses_nothing_that_was_saved(small: Path) -> None:
     try:
-        journal = Journal(make_workspace(Workspace(small / "ws")))
+        event_log = EventLog(make_workspace(Workspace(small / "ws")))
         saved = 0
         with pytest.raises(LlmopsError) as caught:
             for number in range(10_000):
-                journal.save_draft(f"draft:{number}", {"template": os.urandom(20_000).hex()})
+                event_log.save_draft(f"draft:{number}", {"template": os.urandom(20_000).hex()})
                 saved += 1
         assert caught.value.code == "disk_full"
-        assert len(journal.draft_keys()) == saved
+        assert len(event_log.draft_keys()) == saved
     finally:
-        journal.close()
+        event_log.close()
 
 
 def test_a_disk_with_no_room_to_open_anything_is_called_full_too(small: Path) -> None:
-    journal = Journal(make_workspace(Workspace(small / "ws")))
-    journal.save_draft("draft:a", {"template": "x"})
-    journal.close()
+    event_log = EventLog(make_workspace(Workspace(small / "ws")))
+    event_log.save_draft("draft:a", {"template": "x"})
+    event_log.close()
     with (small / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(bytes(4096))
     # What SQLite keeps beside the file does not fit any more, of which it says "disk I/O error".
     with pytest.raises(LlmopsError) as caught:
-        journal.draft_keys()
+        event_log.draft_keys()
     assert caught.value.code == "disk_full"
     (small / "filler").unlink()
-    assert journal.draft_keys() == {"draft:a"}
-    journal.close()
+    assert event_log.draft_keys() == {"draft:a"}
+    event_log.close()
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,10 +288,10 @@ def test_ids_sort_by_time_and_resolve_by_prefix() -> None:
         resolve_prefix("run", "zz", known)
 
 
-def test_lineage_leads_back_to_the_first_input(catalogue: Catalogue) -> None:
-    catalogue.write(lambda book: record_edges(book, output="b", kind="x", recipe="r", inputs=["a"]))
-    catalogue.write(lambda book: record_edges(book, output="c", kind="x", recipe="r", inputs=["b", "m"]))
-    edges = catalogue.read(lambda book: ancestors(book, "c"))
+def test_lineage_leads_back_to_the_first_input(catalog: Catalog) -> None:
+    catalog.write(lambda connection: record_edges(connection, output="b", kind="x", recipe="r", inputs=["a"]))
+    catalog.write(lambda connection: record_edges(connection, output="c", kind="x", recipe="r", inputs=["b", "m"]))
+    edges = catalog.read(lambda connection: ancestors(connection, "c"))
     assert {source for _, _, source in edges} == {"a", "b", "m"}
 
 
@@ -298,14 +300,14 @@ def test_lineage_leads_back_to_the_first_input(catalogue: Catalogue) -> None:
     ["DROP TABLE prompts", "SELECT 1; SELECT 2", "COPY prompts TO 'x.csv'", "INSTALL fts", "ATTACH 'x.db'", "nonsense",
      "SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM glob('/etc/*')", "PRAGMA memory_limit='90GB'", "SET threads=99"],
 )  # fmt: skip
-def test_the_users_sql_can_only_select_from_the_workspace(catalogue: Catalogue, query: str) -> None:
+def test_the_users_sql_can_only_select_from_the_workspace(catalog: Catalog, query: str) -> None:
     with pytest.raises(InputRefusedError) as caught:
-        run_query(DatasetStore(catalogue), query, 10)
+        run_query(DatasetStore(catalog), query, 10)
     assert caught.value.code == "query_refused"
 
 
-def test_the_users_sql_says_when_it_cut(catalogue: Catalogue) -> None:
-    answer = run_query(DatasetStore(catalogue), "SELECT range AS n FROM range(5)", 3)
+def test_the_users_sql_says_when_it_cut(catalog: Catalog) -> None:
+    answer = run_query(DatasetStore(catalog), "SELECT range AS n FROM range(5)", 3)
     names, rows, more = answer.columns, answer.rows, answer.more
     assert (names, rows, more) == (["n"], [(0,), (1,), (2,)], True)
     assert json.dumps(rows)

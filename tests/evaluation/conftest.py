@@ -10,8 +10,8 @@ import pytest
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
-from llmops_tui.evaluation.running.results import Result
-from llmops_tui.evaluation.store import Asked, EvalRun
+from llmops_tui.evaluation.run import Asked, EvalRun
+from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 

@@ -13,7 +13,7 @@ from llmops_tui.evaluation.gates import judge, parse_rule, passes
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.pairwise import Decision, summary
-from llmops_tui.evaluation.running.results import Result
+from llmops_tui.evaluation.runner.results import Result
 from tests.evaluation.conftest import EXACT, case, made_run, results
 
 
@@ -47,7 +47,7 @@ def test_no_difference_says_what_could_have_been_missed() -> None:
     ({"repeats": 3}, "the number of answers a case differs"), ({"metrics": {"exact": "changed"}}, "exact is measured in two ways"),
     ({"rendered_sha256": "q"}, "rendered differently, though prompt and cases are the same"),
     ({"model_sha256": "m", "template_sha256": "u"}, "the chat template differs, though the model is the same"),
-    ({"response_format_sha256": "g"}, "the schema that answers are held to differs"),
+    ({"response_format_sha256": "g"}, "the schema that answers must follow differs"),
 ])  # fmt: skip
 def test_what_must_be_the_same_and_is_not_leaves_no_verdict(manifest: dict[str, Any], says: str) -> None:
     found = compared([1.0] * 10, [0.0] * 10, **manifest)

@@ -19,8 +19,8 @@ from rouge_score import rouge_scorer
 from sklearn import metrics as sk
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.metrics.asking import Judge
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.metrics.registry import METRICS, make_metric
 from llmops_tui.evaluation.metrics.texts import number_in
 

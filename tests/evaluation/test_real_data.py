@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.evaluation.running.results import read_results
+from llmops_tui.evaluation.runner.results import read_results
 from llmops_tui.evaluation.store import EvaluationStore
 from tests.commands import Llmops
 

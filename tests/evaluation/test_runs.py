@@ -1,4 +1,4 @@
-"""Runs on the sample model: whole, cached, killed and gone on with, refused, judged, exported, held to rules."""
+"""Runs on the sample model: whole, cached, killed and gone on with, refused, judged, exported, checked against rules."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ import psutil
 import pytest
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.running.results import ResultLog, read_results
-from llmops_tui.evaluation.store import EvalRun, EvaluationStore
+from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.results import ResultLog, read_results
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.workspace.layout import Workspace
@@ -322,8 +323,8 @@ def test_what_cannot_be_run_says_why(
 def test_training_data_among_the_cases_is_shown(sample: Workspace, tmp_path: Path) -> None:
     store = EvaluationStore(sample)
     model, data = store.registry.get("support-base"), store.datasets.get("triage")
-    store.catalogue.write(
-        lambda book: record_edges(book, output=model.sha256, kind="train", recipe="r", inputs=[data.sha256])
+    store.catalog.write(
+        lambda connection: record_edges(connection, output=model.sha256, kind="train", recipe="r", inputs=[data.sha256])
     )
     found = Llmops(sample).run("eval", "run", write(tmp_path, cases="triage", limit=30), "--model", "support-base")
     assert found["cases"] == 30

@@ -16,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from llmops_tui.evaluation.statistics.bootstrap import bca, bca_levels, mean_of, resampled_sums, rows_of
+from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import (
     difference_interval,
     mean_interval,
@@ -23,8 +24,7 @@ from llmops_tui.evaluation.statistics.intervals import (
     tango,
     wilson,
 )
-from llmops_tui.evaluation.statistics.numbering import numbered
-from llmops_tui.evaluation.statistics.testing import holm, mcnemar_exact, sign_flip, smallest_effect
+from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 
 
 @given(st.integers(1, 2000), st.data())

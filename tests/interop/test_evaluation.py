@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.evaluation.running.results import read_results
+from llmops_tui.evaluation.runner.results import read_results
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.interop.conftest import Report, make_twin, serve
@@ -42,7 +42,7 @@ def test_multiple_choice(workspace: Workspace, tmp_path: Path, monkeypatch: pyte
         'target_delimiter: ""\nmetric_list: [{metric: acc}, {metric: acc_norm}]\n'
     )
     twin = make_twin(tmp_path / "twin", bos=False, seed=5)
-    ModelRegistry(Catalogue(workspace)).add(twin.gguf, "tiny")
+    ModelRegistry(Catalog(workspace)).add(twin.gguf, "tiny")
     llmops = Llmops(workspace)
     llmops.run("prompt", "save", "plain", "--text", "{{q}}")
     suite = tmp_path / "ours.yaml"
@@ -91,7 +91,7 @@ def test_perplexity(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.Mo
         "metric_list: [{metric: byte_perplexity}, {metric: bits_per_byte}]\n"
     )
     twin = make_twin(tmp_path / "twin", bos=True, seed=6)
-    ModelRegistry(Catalogue(workspace)).add(twin.gguf, "tiny")
+    ModelRegistry(Catalog(workspace)).add(twin.gguf, "tiny")
     with serve(workspace, "tiny", context=512, precision="exact") as served:
         monkeypatch.setenv("OPENAI_API_KEY", served.key)
         arguments = (

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.interop.conftest import TOKENIZER, Report, make_twin, serve, with_bos
 
@@ -54,7 +54,7 @@ def test_log_likelihoods_agree_with_transformers(
     twin = make_twin(tmp_path, bos=bos)
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     ids = [tokenizer.encode(text, add_special_tokens=False) for text in TEXTS]
-    ModelRegistry(Catalogue(workspace)).add(twin.gguf, "tiny")
+    ModelRegistry(Catalog(workspace)).add(twin.gguf, "tiny")
     with serve(workspace, "tiny", context=512, precision=precision) as served:
         by_text = score(served.url, served.key, {"prompt": TEXTS})
         by_tokens = score(served.url, served.key, {"prompt": ids})
@@ -81,7 +81,7 @@ def test_greedy_text_agrees_with_transformers(workspace: Workspace, tmp_path: Pa
 
     twin = make_twin(tmp_path, bos=False)
     model = AutoModelForCausalLM.from_pretrained(twin.folder, dtype=torch.float32).eval()
-    ModelRegistry(Catalogue(workspace)).add(twin.gguf, "tiny")
+    ModelRegistry(Catalog(workspace)).add(twin.gguf, "tiny")
     rng = random.Random(1)
     with serve(workspace, "tiny", context=512, precision="exact") as served:
         for _ in range(20):
@@ -117,7 +117,7 @@ def test_perplexity_agrees_with_full_logits(workspace: Workspace, report: Report
     model = AutoModelForCausalLM.from_pretrained(TOKENIZER, dtype=torch.float32).eval()
     path = workspace.models / "sample-F32.gguf"
     write_gguf(model, tokenizer, path)
-    ModelRegistry(Catalogue(workspace)).add(path, "sample-f32")
+    ModelRegistry(Catalog(workspace)).add(path, "sample-f32")
     source = documents(99)
     tokens = tokenizer.encode("\n".join(next(source) for _ in range(60)), add_special_tokens=False)[:4000]
     window, stride = 500, 250

@@ -24,17 +24,17 @@ from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.exporter import page
 from llmops_tui.monitoring.recorder import Moment, Recorder
 from llmops_tui.monitoring.rules import save_rules
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.engine.certificates import make_certificate
 from tests.engine.test_guard import free_port
 from tests.fakes import FakeClock, FakeNvml
-from tests.monitoring.test_watching import NOON, request
+from tests.monitoring.test_monitoring import NOON, request
 
 
 @pytest.fixture
-def moment(workspace: Workspace, journal: Journal) -> Moment:
+def moment(workspace: Workspace, event_log: EventLog) -> Moment:
     from dataclasses import replace
 
     from llmops_tui.jobs.store import JobStore
@@ -44,11 +44,11 @@ def moment(workspace: Workspace, journal: Journal) -> Moment:
     save_rules(workspace.alert_rules, "- {name: full, series: host.disk, above: -1, for_seconds: 0}")
     recorder = Recorder(workspace, gpus=GpuSampler([NvidiaSource(nvml, clock)]), clock=clock)
     for number in range(5):
-        request(journal, f"run_{number}", NOON, failed=number == 0, model='odd "name"\\')
-    recorder.look()
-    recorder.look_slowly()
-    job = JobStore(journal).add(kind="train", title="t", spec={})
-    found = recorder.look()
+        request(event_log, f"run_{number}", NOON, failed=number == 0, model='odd "name"\\')
+    recorder.inspect()
+    recorder.inspect_slowly()
+    job = JobStore(event_log).add(kind="train", title="t", spec={})
+    found = recorder.inspect()
     recorder.stop()
     engine = EngineLoad(
         "m",
@@ -144,7 +144,7 @@ async def test_what_was_seen_long_ago_is_not_told_as_what_is(workspace: Workspac
     head = {"Authorization": "Bearer k"}
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=head) as client:
         assert [(await client.get(path)).status_code for path in ("/health", "/metrics")] == [503, 503]
-        recorder.look()
+        recorder.inspect()
         assert [(await client.get(path)).status_code for path in ("/health", "/metrics")] == [200, 200]
         clock.advance(31)
         assert (await client.get("/health")).json() == {"status": "stale"}

@@ -17,7 +17,7 @@ from llmops_tui.hardware.gpus import Gpu, GpuLink
 from llmops_tui.hardware.host import HostSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.hardware.processes import Ours, ProcessSampler
-from llmops_tui.monitoring.happenings import Recent, notes_of
+from llmops_tui.monitoring.occurrences import Recent, notes_of
 from llmops_tui.monitoring.series import of_gpus
 from tests.fakes import FakeClock, FakeNvml
 
@@ -32,7 +32,7 @@ def test_a_busy_gpu_is_shown_as_the_driver_tells_it() -> None:
     nvml = FakeNvml.session()
     nvml.place = 15
     gpus = source(nvml)
-    view = gpus.look(processes=True)
+    view = gpus.inspect(processes=True)
     assert view.state == "ok"
     busy, idle = view.gpus
     raw = nvml.frames[15]["gpus"][0]
@@ -49,7 +49,7 @@ def test_a_busy_gpu_is_shown_as_the_driver_tells_it() -> None:
 
 def test_what_is_not_told_is_missing_and_never_zero() -> None:
     nvml = FakeNvml.session()
-    (gpu, other) = source(nvml).look(processes=True).gpus
+    (gpu, other) = source(nvml).inspect(processes=True).gpus
     assert gpu.fan is None
     assert other.processes == ()
     assert gpu.link.received is None
@@ -64,7 +64,7 @@ def test_what_is_not_told_is_missing_and_never_zero() -> None:
         ),
         pynvml.NVML_ERROR_NOT_SUPPORTED,
     )
-    (gpu, _) = source(nvml).look().gpus
+    (gpu, _) = source(nvml).inspect().gpus
     assert (gpu.utilisation, gpu.power, gpu.temperature, gpu.memory_used, gpu.throttled, gpu.clock) == (None,) * 6
     assert gpu.trouble == ""
 
@@ -73,23 +73,23 @@ def test_a_share_above_a_hundred_percent_is_not_believed() -> None:
     nvml = FakeNvml.session()
     nvml.place = 20
     assert nvml.frames[20]["gpus"][0]["rates"][0] == 991
-    assert source(nvml).look().gpus[0].utilisation is None
+    assert source(nvml).inspect().gpus[0].utilisation is None
 
 
 def test_the_slow_lane_brings_links_memory_errors_and_critical_errors() -> None:
     nvml = FakeNvml.session()
     gpus = source(nvml)
     nvml.place = 40
-    gpus.look()
-    gpus.look_slowly()
-    link = gpus.look().gpus[0].link
+    gpus.inspect()
+    gpus.inspect_slowly()
+    link = gpus.inspect().gpus[0].link
     raw = nvml.frames[40]["gpus"][0]
     assert link.received == raw["received"] * 1024
     assert (link.generation, link.width, link.ecc_corrected, link.ecc_uncorrected, link.xid) == (5, 16, 2, 0, 31)
     nvml.place = 41
-    gpus.look_slowly()
+    gpus.inspect_slowly()
     # A critical error stays told after its moment.
-    assert gpus.look().gpus[0].link.xid == 31
+    assert gpus.inspect().gpus[0].link.xid == 31
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -98,29 +98,29 @@ def test_every_error_of_the_driver_is_a_state_with_a_cause_and_is_tried_again(na
     nvml, clock = FakeNvml.session(), FakeClock()
     nvml.fails = {call: getattr(pynvml, name)}
     gpus = source(nvml, clock)
-    view = gpus.look()
+    view = gpus.inspect()
     assert view.gpus == ()
     assert view.state != "ok"
     assert view.cause
     assert view.remedy
     assert view.retry_in == RETRY_SECONDS[0]
     asked = nvml.calls
-    assert gpus.look().state == view.state
+    assert gpus.inspect().state == view.state
     assert nvml.calls == asked
     # Ever longer waits, up to the longest.
     for seconds in (*RETRY_SECONDS[1:], RETRY_SECONDS[-1]):
         clock.advance(60)
-        assert gpus.look().retry_in == seconds
+        assert gpus.inspect().retry_in == seconds
     nvml.fails = {}
     clock.advance(60)
-    assert gpus.look().state == "ok"
+    assert gpus.inspect().state == "ok"
 
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_every_error_of_one_value_leaves_the_others(name: str) -> None:
     nvml = FakeNvml.session()
     nvml.fails = {"nvmlDeviceGetPowerUsage": getattr(pynvml, name)}
-    view = source(nvml).look()
+    view = source(nvml).inspect()
     assert [gpu.power for gpu in view.gpus] == [None, None]
     assert view.gpus[0].memory_total
 
@@ -128,35 +128,35 @@ def test_every_error_of_one_value_leaves_the_others(name: str) -> None:
 def test_a_lost_gpu_is_named_beside_one_that_lives_and_found_again() -> None:
     nvml, clock = FakeNvml.session(), FakeClock()
     gpus = source(nvml, clock)
-    gpus.look()
+    gpus.inspect()
     nvml.place = 52
-    view = gpus.look()
+    view = gpus.inspect()
     assert view.state == "ok"
     assert view.gpus[0].trouble == ""
     assert view.gpus[1].trouble == "gpu lost"
     assert "Xid" in view.gpus[1].remedy
     nvml.place = 56
-    assert gpus.look().gpus[1].trouble == ""
+    assert gpus.inspect().gpus[1].trouble == ""
 
 
 def test_when_all_gpus_are_lost_the_driver_is_opened_anew() -> None:
     nvml, clock = FakeNvml.session(), FakeClock()
     gpus = source(nvml, clock)
-    gpus.look()
+    gpus.inspect()
     nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
-    assert gpus.look().state == "gpu lost"
+    assert gpus.inspect().state == "gpu lost"
     assert not nvml.ready
     nvml.fails = {}
     clock.advance(60)
-    assert gpus.look().state == "ok"
+    assert gpus.inspect().state == "ok"
 
 
 def test_without_a_driver_it_says_so_calmly() -> None:
     nvml = FakeNvml.session()
     nvml.fails = {"nvmlInit": pynvml.NVML_ERROR_LIBRARY_NOT_FOUND}
     sampler = GpuSampler([source(nvml), AmdSource()])
-    assert sampler.look().state == "none"
-    sampler.look_slowly()
+    assert sampler.inspect().state == "none"
+    sampler.inspect_slowly()
     sampler.close()
 
 
@@ -193,25 +193,25 @@ def test_one_of_eight_that_is_lost_at_start_hides_no_other(name: str, card: int)
     nvml, clock = EightCards(), FakeClock()
     nvml.broken = {card: getattr(pynvml, name)}
     gpus = source(nvml, clock)
-    view = gpus.look()
+    view = gpus.inspect()
     assert view.state == "ok"
     assert [gpu.index for gpu in view.gpus] == list(range(8))
     assert [gpu.index for gpu in view.gpus if gpu.trouble] == [card]
     assert view.gpus[card].remedy
     assert [gpu.temperature for gpu in view.gpus if not gpu.trouble] == [40.0 + n for n in range(8) if n != card]
     # It is asked for again, less and less often, and found where it belongs; the library stays as it is meanwhile.
-    gpus.look_slowly()
+    gpus.inspect_slowly()
     calls = []
     for _ in range(40):
         before = nvml.calls
-        gpus.look()
+        gpus.inspect()
         calls.append(nvml.calls - before)
         clock.advance(1)
     # At each second look it was asked for again at most: after 1, 2, 5, 10, 30 seconds.
     assert len([n for n in calls if n > min(calls)]) == 4
     nvml.broken = {}
     clock.advance(31)
-    view = gpus.look()
+    view = gpus.inspect()
     assert [(gpu.uuid, gpu.trouble) for gpu in view.gpus] == [(f"GPU-{n}", "") for n in range(8)]
 
 
@@ -221,18 +221,18 @@ def test_a_card_that_is_given_to_others_is_listed_and_never_lost(name: str) -> N
     nvml.broken = {2: getattr(pynvml, f"NVML_ERROR_{name}")}
     gpus = source(nvml, clock)
     for _ in range(3):
-        view = gpus.look()
+        view = gpus.inspect()
         assert view.gpus[2].trouble
         assert [of_gpus(view.gpus)[f"gpu{n}.lost"] for n in range(4)] == [0, 0, None, 0]
         clock.advance(60)
     # It becomes ours: from now on it can be lost, and so can one that answered before, whatever it says.
     nvml.broken = {}
-    assert of_gpus(gpus.look().gpus)["gpu2.lost"] == 0
+    assert of_gpus(gpus.inspect().gpus)["gpu2.lost"] == 0
     nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
-    gpus.look()
+    gpus.inspect()
     nvml.fails, nvml.broken = {}, {2: getattr(pynvml, f"NVML_ERROR_{name}")}
     clock.advance(60)
-    view = gpus.look()
+    view = gpus.inspect()
     assert [of_gpus(view.gpus)[f"gpu{n}.lost"] for n in range(4)] == [0, 0, 1, 0]
     assert view.gpus[2].uuid == "GPU-2"
 
@@ -240,13 +240,13 @@ def test_a_card_that_is_given_to_others_is_listed_and_never_lost(name: str) -> N
 def test_a_gpu_keeps_its_place_whatever_becomes_of_the_others() -> None:
     nvml, clock = EightCards(), FakeClock()
     gpus = source(nvml, clock)
-    assert [gpu.uuid for gpu in gpus.look().gpus] == [f"GPU-{n}" for n in range(8)]
+    assert [gpu.uuid for gpu in gpus.inspect().gpus] == [f"GPU-{n}" for n in range(8)]
     # All fall over, and the driver is loaded again without the third, which makes the fourth the third.
     nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
-    gpus.look()
+    gpus.inspect()
     nvml.fails, nvml.listed = {}, [0, 1, 3, 4, 5, 6, 7]
     clock.advance(60)
-    view = gpus.look()
+    view = gpus.inspect()
     assert [gpu.uuid for gpu in view.gpus] == [f"GPU-{n}" for n in range(8)]
     assert [(gpu.index, gpu.trouble) for gpu in view.gpus if gpu.trouble] == [(2, "gone")]
     assert view.gpus[3].temperature == 43
@@ -254,7 +254,7 @@ def test_a_gpu_keeps_its_place_whatever_becomes_of_the_others() -> None:
     nvml.frames[0]["gpus"].append(nvml.frames[0]["gpus"][0] | {"uuid": "GPU-new"})
     nvml.listed = [8, 7, 6, 5, 4, 3, 2, 1, 0]
     clock.advance(60)
-    assert [(gpu.uuid, gpu.trouble) for gpu in gpus.look().gpus] == [
+    assert [(gpu.uuid, gpu.trouble) for gpu in gpus.inspect().gpus] == [
         *((f"GPU-{n}", "") for n in range(8)),
         ("GPU-new", ""),
     ]
@@ -263,15 +263,15 @@ def test_a_gpu_keeps_its_place_whatever_becomes_of_the_others() -> None:
 def test_a_driver_that_fails_makes_no_gpu_disappear() -> None:
     nvml, clock = EightCards(), FakeClock()
     sampler = GpuSampler([source(nvml, clock), AmdSource(FakeAmd(), clock)])
-    assert len(sampler.look().gpus) == 9
+    assert len(sampler.inspect().gpus) == 9
     nvml.fails = {
         "nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_UNINITIALIZED,
         "nvmlInit": pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
     }
-    sampler.look()
+    sampler.inspect()
     clock.advance(60)
     for _ in range(2):
-        view = sampler.look()
+        view = sampler.inspect()
         assert view.state == "driver not loaded"
         assert [gpu.trouble for gpu in view.gpus] == ["driver not loaded"] * 8 + [""]
         assert view.gpus[8].name.startswith("AMD")
@@ -302,9 +302,9 @@ def test_all_bits_set_is_no_value(value: int) -> None:
         nvml.frames[0]["gpus"][0][name] = value
     nvml.frames[0]["gpus"][0] |= {"rates": [value, value], "memory": [value, value], "processes": [[5, value]]}
     gpus = source(nvml)
-    gpus.look()
-    gpus.look_slowly()
-    (gpu, other) = gpus.look(processes=True).gpus
+    gpus.inspect()
+    gpus.inspect_slowly()
+    (gpu, other) = gpus.inspect(processes=True).gpus
     told = {
         name: kept
         for name, kept in (asdict(gpu) | asdict(gpu.link)).items()
@@ -320,10 +320,10 @@ def test_all_bits_set_is_no_value(value: int) -> None:
 def test_a_temperature_that_cannot_be_is_none(heat: int) -> None:
     nvml = FakeNvml.session()
     nvml.frames[0]["gpus"][0]["temperature"] = heat
-    assert source(nvml).look().gpus[0].temperature is None
+    assert source(nvml).inspect().gpus[0].temperature is None
     cold = FakeNvml.session()
     cold.frames[0]["gpus"][0]["temperature"] = -5
-    assert source(cold).look().gpus[0].temperature == -5
+    assert source(cold).inspect().gpus[0].temperature == -5
 
 
 class Divided(FakeNvml):
@@ -353,7 +353,7 @@ class Divided(FakeNvml):
 
 def test_the_parts_of_a_divided_gpu_are_seen_each() -> None:
     nvml = Divided(FakeNvml.session().frames)
-    divided, whole = source(nvml).look().gpus
+    divided, whole = source(nvml).inspect().gpus
     assert whole.instances == ()
     assert divided.utilisation is None
     assert [(p.index, p.name, p.uuid, p.memory_used) for p in divided.instances] == [
@@ -368,12 +368,12 @@ def test_the_parts_of_a_divided_gpu_are_seen_each() -> None:
 def test_critical_errors_are_counted_but_for_those_that_programs_make(xid: int, counted: int) -> None:
     nvml = EightCards()
     gpus = source(nvml)
-    gpus.look()
-    gpus.look_slowly()
-    assert [gpu.link.xids for gpu in gpus.look().gpus] == [0] * 8
+    gpus.inspect()
+    gpus.inspect_slowly()
+    assert [gpu.link.xids for gpu in gpus.inspect().gpus] == [0] * 8
     nvml.frames[0]["xid"] = [5, xid]
-    gpus.look_slowly()
-    links = [gpu.link for gpu in gpus.look().gpus]
+    gpus.inspect_slowly()
+    links = [gpu.link for gpu in gpus.inspect().gpus]
     assert [link.xid for link in links] == [None] * 5 + [xid] + [None] * 2
     assert [link.xids for link in links] == [0] * 5 + [counted] + [0] * 2
 
@@ -426,11 +426,11 @@ class Telling(EightCards):
 def test_of_errors_that_follow_one_another_the_note_has_that_of_the_card() -> None:
     nvml = Telling()
     gpus = source(nvml)
-    gpus.look()
+    gpus.inspect()
     # The end of the program that the card took with it comes last.
     nvml.waiting = [(5, 48), (5, 45), (2, 31), (6, 79)]
-    gpus.look_slowly()
-    view = gpus.look()
+    gpus.inspect_slowly()
+    view = gpus.inspect()
     links = [view.gpus[place].link for place in (5, 2, 6)]
     assert [(link.xid, link.fault, link.xids) for link in links] == [(45, 48, 1), (31, None, 0), (79, 79, 1)]
     assert "Xid 48" in notes_of(view.gpus, [], [])["gpu5.xid"]
@@ -439,12 +439,12 @@ def test_of_errors_that_follow_one_another_the_note_has_that_of_the_card() -> No
 def test_an_error_of_a_card_that_fell_off_the_bus_is_counted_and_those_after_it() -> None:
     nvml = Telling()
     gpus = source(nvml)
-    gpus.look()
-    gpus.look_slowly()
+    gpus.inspect()
+    gpus.inspect_slowly()
     nvml.broken = {3: pynvml.NVML_ERROR_GPU_IS_LOST}
     nvml.waiting = [(3, 79), (4, 48)]
-    gpus.look_slowly()
-    assert [gpu.link.xids for gpu in gpus.look().gpus] == [0, 0, 0, 1, 1, 0, 0, 0]
+    gpus.inspect_slowly()
+    assert [gpu.link.xids for gpu in gpus.inspect().gpus] == [0, 0, 0, 1, 1, 0, 0, 0]
 
 
 def test_what_lies_unread_is_read_before_a_set_is_freed_and_none_is_left_behind() -> None:
@@ -452,26 +452,26 @@ def test_what_lies_unread_is_read_before_a_set_is_freed_and_none_is_left_behind(
     nvml.broken = {2: pynvml.NVML_ERROR_GPU_IS_LOST}
     gpus = source(nvml, clock)
     for _ in range(10):
-        gpus.look()
-        gpus.look_slowly()
+        gpus.inspect()
+        gpus.inspect_slowly()
         clock.advance(60)
     # It was asked for again and again; as long as the same cards answer, the set stays.
     assert (nvml.made, len(nvml.sets)) == (1, 1)
     nvml.broken, nvml.waiting = {}, [(1, 48)]
-    gpus.look()
-    gpus.look_slowly()
-    assert gpus.look().gpus[1].link.xids == 1
+    gpus.inspect()
+    gpus.inspect_slowly()
+    assert gpus.inspect().gpus[1].link.xids == 1
     assert (nvml.made, len(nvml.sets)) == (2, 1)
     # All fall off the bus: the library is shut down before the slow lane looks again.
     nvml.waiting = [(0, 79)]
     nvml.fails = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_GPU_IS_LOST}
-    assert gpus.look().state == "gpu lost"
+    assert gpus.inspect().state == "gpu lost"
     assert nvml.sets == []
     nvml.fails = {}
     clock.advance(60)
-    gpus.look()
-    gpus.look_slowly()
-    assert [gpu.link.xids for gpu in gpus.look().gpus] == [1, 1, 0, 0, 0, 0, 0, 0]
+    gpus.inspect()
+    gpus.inspect_slowly()
+    assert [gpu.link.xids for gpu in gpus.inspect().gpus] == [1, 1, 0, 0, 0, 0, 0, 0]
     gpus.close()
     assert nvml.sets == []
 
@@ -499,7 +499,7 @@ def test_a_rule_is_told_which_card_and_what_happened() -> None:
     nvml.broken = {2: pynvml.NVML_ERROR_GPU_IS_LOST}
     nvml.frames[0]["gpus"][1]["reasons"] = 0x44
     nvml.frames[0]["gpus"][0]["reasons"] = 0x4
-    view = source(nvml).look()
+    view = source(nvml).inspect()
     values, notes = of_gpus(view.gpus), notes_of(view.gpus, [], [])
     assert [values[f"gpu{n}.lost"] for n in range(4)] == [0, 0, 1, 0]
     # At its power limit a card is at work; held down by heat it is not well.
@@ -548,7 +548,7 @@ class FakeAmd:
 
 def test_amd_gpus_stand_beside_those_of_nvidia() -> None:
     sampler = GpuSampler([source(FakeNvml.session()), AmdSource(FakeAmd())])
-    view = sampler.look(processes=True)
+    view = sampler.inspect(processes=True)
     assert [gpu.index for gpu in view.gpus] == [0, 1, 2]
     amd = view.gpus[2]
     assert (amd.name, amd.utilisation, amd.bandwidth, amd.temperature) == ("AMD Instinct MI300X", 88.0, None, None)
@@ -559,7 +559,7 @@ def test_amd_gpus_stand_beside_those_of_nvidia() -> None:
 def test_an_amd_gpu_in_trouble_hides_neither_itself_nor_its_trouble() -> None:
     fake, clock = FakeAmd(), FakeClock()
     gpus = AmdSource(fake, clock)
-    gpus.look()
+    gpus.inspect()
 
     def broken(*_arguments: object) -> Any:
         raise RuntimeError("hung")
@@ -571,15 +571,15 @@ def test_an_amd_gpu_in_trouble_hides_neither_itself_nor_its_trouble() -> None:
         "amdsmi_get_gpu_device_uuid",
     ):
         setattr(fake, name, broken)
-    (gpu,) = gpus.look().gpus
+    (gpu,) = gpus.inspect().gpus
     assert (gpu.uuid, gpu.trouble) == ("uuid", "no answer")
     fake.amdsmi_get_processor_handles = broken  # type: ignore[method-assign]
     for _ in range(2):
-        view = gpus.look()
+        view = gpus.inspect()
         assert (view.state, view.gpus[0].trouble) == ("trouble", "trouble")
     fake.amdsmi_get_processor_handles = list  # type: ignore[method-assign,assignment]
     clock.advance(60)
-    assert [(gpu.uuid, gpu.trouble) for gpu in gpus.look().gpus] == [("uuid", "gone")]
+    assert [(gpu.uuid, gpu.trouble) for gpu in gpus.inspect().gpus] == [("uuid", "gone")]
 
 
 def test_the_host_is_known_and_rates_come_with_the_second_look() -> None:
@@ -600,7 +600,9 @@ def test_our_processes_have_our_names_and_so_have_their_children() -> None:
     try:
         nvml = FakeNvml.session()
         nvml.frames[0]["gpus"][0]["processes"] = [[child.pid, 1000], [99_999_999, 5]]
-        rows = ProcessSampler().look(source(nvml).look(processes=True).gpus, {os.getpid(): Ours("qlora-03", "run")})
+        rows = ProcessSampler().inspect(
+            source(nvml).inspect(processes=True).gpus, {os.getpid(): Ours("qlora-03", "run")}
+        )
         by_pid = {row.pid: row for row in rows}
         # A share of time is known from the second look on.
         assert {row.cpu for row in rows} == {None}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import SILENT_SECONDS, Alert, AlertEngine, run_command
@@ -19,10 +21,10 @@ from llmops_tui.monitoring.latency import Minute
 from llmops_tui.monitoring.replay import replay
 from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, parse_rules, save_rules, unseen
 from llmops_tui.monitoring.series import of_engines
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
-from tests.monitoring.test_watching import NOON, Watch, request
+from tests.monitoring.test_monitoring import NOON, Watch, request
 
 HOT = Rule(name="hot", series="gpu*.temperature", above=80, clear=70, for_seconds=10)
 SERIES = "gpu0.temperature"
@@ -206,7 +208,7 @@ def test_an_alert_of_another_version_can_be_read(workspace: Workspace) -> None:
         )
     assert [alert.rule.name for alert in history.alerts()].count("hot") == 2
     history.close()
-    # The damaged ones end as soon as they are held to the rules of today.
+    # The damaged ones end as soon as they are checked against the rules of today.
     watch = Watch(workspace)
     watch.go(2)
     assert [alert.rule.name for alert in watch.recorder._alerts.active] == []
@@ -232,11 +234,11 @@ def test_a_history_of_before_is_gone_on_with(tmp_path: Path) -> None:
     history.close()
 
 
-def test_a_sealed_history_of_before_is_no_damaged_one_when_it_is_brought_to_today(workspace: Workspace) -> None:
+def test_a_checksummed_history_of_before_is_no_damaged_one_when_it_is_brought_to_today(workspace: Workspace) -> None:
     import sqlite3
 
-    from llmops_tui.keeping.check import check
-    from llmops_tui.workspace.seals import seal
+    from llmops_tui.maintenance.check import check
+    from llmops_tui.workspace.checksums import record_checksums
 
     history = History(workspace.history)
     history.add(NOON, {"a": 1.0})
@@ -246,7 +248,7 @@ def test_a_sealed_history_of_before_is_no_damaged_one_when_it_is_brought_to_toda
             old.execute(f"ALTER TABLE alerts DROP COLUMN {column}")
         old.execute("DROP TABLE changes")
     old.close()
-    seal(workspace, again=True)
+    record_checksums(workspace, again=True)
     again = History(workspace.history)
     assert again.alerts() == []
     again.close()
@@ -280,14 +282,14 @@ def test_a_clock_that_is_set_neither_holds_an_alert_nor_raises_it(jump: float) -
     assert told == [(10, "raised"), (40, "cleared")]
 
 
-def test_a_clock_that_is_set_drops_no_request_that_was_counted(workspace: Workspace, journal: Journal) -> None:
+def test_a_clock_that_is_set_drops_no_request_that_was_counted(workspace: Workspace, event_log: EventLog) -> None:
     watch = Watch(workspace)
     asked = 0
 
     def ask(count: int) -> None:
         nonlocal asked
         for _ in range(count):
-            request(journal, f"run_{asked}", watch.clock.now)
+            request(event_log, f"run_{asked}", watch.clock.now)
             asked += 1
 
     ask(5)
@@ -299,14 +301,14 @@ def test_a_clock_that_is_set_drops_no_request_that_was_counted(workspace: Worksp
     watch.recorder.stop()
     again = Watch(workspace)
     again.clock.now, again.ticks.now = NOON - 1800, 1.0
-    request(journal, f"run_{asked}", NOON + 1)
+    request(event_log, f"run_{asked}", NOON + 1)
     asked += 1
     assert again.go(12).latencies[0].requests == 1
     again.recorder.stop()
     third = Watch(workspace)
     third.clock.now = NOON + 20
     ask_at = third.clock.now
-    request(journal, f"run_{asked}", ask_at)
+    request(event_log, f"run_{asked}", ask_at)
     asked += 1
     third.go(12)
     third.recorder.stop()
@@ -316,12 +318,12 @@ def test_a_clock_that_is_set_drops_no_request_that_was_counted(workspace: Worksp
 
 
 def test_requests_stamped_by_a_clock_that_was_then_set_back_leave_the_window_in_time(
-    workspace: Workspace, journal: Journal
+    workspace: Workspace, event_log: EventLog
 ) -> None:
     save_rules(workspace.alert_rules, "- {name: errors, series: 'errors.*', above: 0.5, for_seconds: 2}")
     watch = Watch(workspace)
     for number in range(4):
-        request(journal, f"run_{number}", NOON, failed=True)
+        request(event_log, f"run_{number}", NOON, failed=True)
     assert watch.go(6).alerts
     watch.clock.now -= 86_400
     # Five minutes and the wait for silence later nobody asks any more, and the alert is over; not after a day.
@@ -333,21 +335,21 @@ def test_requests_stamped_by_a_clock_that_was_then_set_back_leave_the_window_in_
 
 
 def test_what_could_not_be_kept_is_kept_with_what_comes_later(
-    workspace: Workspace, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from llmops_tui.errors import LlmopsError
 
     watch = Watch(workspace)
     watch.go(1)
     for number in range(4):
-        request(journal, f"run_{number}", NOON)
+        request(event_log, f"run_{number}", NOON)
     whole = History.keep_minutes
     monkeypatch.setattr(History, "keep_minutes", lambda *_a: (_ for _ in ()).throw(LlmopsError("disk_full", "full")))
     for _ in range(3):
         watch.ticks.advance(20)
         assert watch.go(1).trouble == "full."
     monkeypatch.setattr(History, "keep_minutes", whole)
-    request(journal, "run_5", NOON)
+    request(event_log, "run_5", NOON)
     watch.go(12)
     watch.recorder.stop()
     kept = History(workspace.history).minutes(NOON - 60, NOON + 60)
@@ -357,8 +359,8 @@ def test_what_could_not_be_kept_is_kept_with_what_comes_later(
 # ── events as values ──
 
 
-def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Workspace, journal: Journal) -> None:
-    jobs = JobStore(journal)
+def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Workspace, event_log: EventLog) -> None:
+    jobs = JobStore(event_log)
     watch = Watch(workspace)
     watch.go(2)
     job = jobs.add(kind="train", title="train qlora-03", spec={})
@@ -379,9 +381,9 @@ def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Works
 
 
 def test_a_job_that_was_seen_at_work_and_is_lost_is_news_however_long_ago_it_wrote(
-    workspace: Workspace, journal: Journal
+    workspace: Workspace, event_log: EventLog
 ) -> None:
-    jobs = JobStore(journal)
+    jobs = JobStore(event_log)
     job = jobs.add(kind="train", title="train a", spec={})
     folder = jobs.folder(job)
     folder.mkdir(parents=True)
@@ -410,9 +412,9 @@ def test_a_job_that_was_seen_at_work_and_is_lost_is_news_however_long_ago_it_wro
 
 
 def test_one_more_job_that_fails_is_told_while_the_alert_of_the_first_is_raised(
-    workspace: Workspace, journal: Journal
+    workspace: Workspace, event_log: EventLog
 ) -> None:
-    jobs = JobStore(journal)
+    jobs = JobStore(event_log)
     watch = Watch(workspace)
 
     def fail(title: str) -> list[str]:
@@ -448,8 +450,6 @@ def test_only_what_counts_events_is_told_again_as_it_grows() -> None:
 def test_a_server_that_was_killed_is_down_until_its_model_is_stopped(workspace: Workspace) -> None:
     import subprocess
     import sys
-
-    from llmops_tui.inference.supervisor import ServerSupervisor
 
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     identity = identify(process.pid)
@@ -496,30 +496,54 @@ def test_a_rule_for_a_series_that_was_never_recorded_is_told() -> None:
     assert unseen([HOT, slip], []) == []
 
 
-def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspace, journal: Journal) -> None:
+def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspace, event_log: EventLog) -> None:
     import fnmatch
     from dataclasses import replace
 
-    from llmops_tui.monitoring import happenings, series
+    from llmops_tui.monitoring import occurrences, series
     from llmops_tui.monitoring.latency import Latencies
 
-    JobStore(journal).add(kind="train", title="t", spec={})
-    request(journal, "run_1", NOON)
+    JobStore(event_log).add(kind="train", title="t", spec={})
+    request(event_log, "run_1", NOON)
     watch = Watch(workspace)
     moment = watch.go(2)
-    watch.recorder.look_slowly()
+    watch.recorder.inspect_slowly()
     moment = watch.go(2)
     latencies = Latencies()
-    latencies.observe(journal.timings_after(0)[0], 5.0)
+    latencies.observe(event_log.timings_after(0)[0], 5.0)
     known = (
         series.of_host(moment.host)
         | series.of_gpus(moment.gpus.gpus)
         | series.of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])
-        | happenings.Recent().of_gpus(moment.gpus.gpus, 0.0)
+        | occurrences.Recent().of_gpus(moment.gpus.gpus, 0.0)
         | series.of_latencies(latencies, 5.0)
-        | happenings.of_jobs(JobStore(journal).all(), [])
+        | occurrences.of_jobs(JobStore(event_log).all(), [])
     )
     for rule in DEFAULT_RULES:
         assert fnmatch.filter(known, rule.series), rule
     assert replace(moment).host.disk_free
     watch.recorder.stop()
+
+
+def test_a_server_of_the_workspace_that_this_one_was_copied_from_is_no_engine_that_is_down(
+    workspace: Workspace,
+) -> None:
+    folder = workspace.runs / "servers"
+    folder.mkdir()
+    lock = folder / "m.held"
+    lock.touch()
+    record = {
+        "pid": 2**22,
+        "started": 1.0,
+        "options": {"model": "m", "sha256": "", "socket": "/none", "key": "k"},
+        "lock": lock.stat().st_ino,
+    }
+    (folder / "m.json").write_text(json.dumps(record))
+    assert [handle.model for handle in ServerSupervisor(workspace).fallen()] == ["m"]
+    copy = Workspace(workspace.root.with_name("copy"))
+    shutil.copytree(workspace.root, copy.root)
+    assert ServerSupervisor(copy).fallen() == []
+    assert Watch(copy).go(10).alerts == ()
+    # Where the folder was moved it is the same server that ended.
+    moved = Workspace(workspace.root.rename(workspace.root.with_name("moved")))
+    assert [handle.model for handle in ServerSupervisor(moved).fallen()] == ["m"]

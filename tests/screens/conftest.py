@@ -16,7 +16,7 @@ from textual.widgets import TextArea
 from textual.worker import Worker, WorkerState, get_current_worker
 
 from llmops_tui.settings import Settings
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
 from screens.services import Services
@@ -30,7 +30,7 @@ OpenApp = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
 @pytest.fixture
 def server(sample: Workspace) -> Iterator[FakeModelServer]:
     with tempfile.TemporaryDirectory(prefix="fake") as folder:
-        made = FakeModelServer(Path(folder) / "s", ["Hel", "lo ", "wor", "ld."], Journal(sample))
+        made = FakeModelServer(Path(folder) / "s", ["Hel", "lo ", "wor", "ld."], EventLog(sample))
         yield made
         made.close()
 

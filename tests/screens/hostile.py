@@ -23,8 +23,8 @@ from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.drafts import Drafts, Session
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.test_hostile import poison
 from tests.fakes import hostile_strings
@@ -122,19 +122,19 @@ def make_hostile(filled: Path, folder: Path, watch: Watch) -> Workspace:
 
 
 def _name_badly(made: Workspace, watch: Watch) -> None:
-    """Names that are markup, that escape, and that lead out, wherever the book has names."""
+    """Names that are markup, that escape, and that lead out, wherever the catalog has names."""
     secret = str(watch.victim / "secret.txt")
     bad = ACTING + ESCAPING
     header = json.dumps({"architecture": bad, "chat_template": "{{ cycler.__init__.__globals__ }}", "license": bad})
 
-    def plant(book: Any) -> None:
-        book.execute("UPDATE models SET path = ?, header = ? WHERE name = 'support-base-q4'", [secret, header])
-        book.execute(
+    def plant(connection: Any) -> None:
+        connection.execute("UPDATE models SET path = ?, header = ? WHERE name = 'support-base-q4'", [secret, header])
+        connection.execute(
             "INSERT INTO models SELECT * REPLACE ('elsewhere' AS name, ? AS path, 'e' || sha256[2:] AS sha256) FROM models "
             "WHERE name = 'support-base'",
             [secret],
         )
-        book.execute("UPDATE models SET name = ? WHERE name = 'support-base-hf'", [bad])
+        connection.execute("UPDATE models SET name = ? WHERE name = 'support-base-hf'", [bad])
         for table, column, name in (
             ("prompts", "name", "triage"),
             ("prompt_versions", "prompt", "triage"),
@@ -143,37 +143,39 @@ def _name_badly(made: Workspace, watch: Watch) -> None:
             ("dataset_versions", "dataset", "triage"),
             ("dataset_tags", "dataset", "triage"),
         ):
-            book.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [bad, name])
-        book.execute("UPDATE dataset_versions SET note = ?", [bad])
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [bad, name])
+        connection.execute("UPDATE dataset_versions SET note = ?", [bad])
         view = {"filter": f"=question IN (SELECT content FROM read_text('{secret}'))", "sort": None, "where": bad}
-        book.execute("INSERT INTO dataset_views SELECT name, ?, ?, 0 FROM datasets", [f"view {bad}", json.dumps(view)])
-        book.execute("UPDATE training_recipes SET note = ?", [bad])
+        connection.execute(
+            "INSERT INTO dataset_views SELECT name, ?, ?, 0 FROM datasets", [f"view {bad}", json.dumps(view)]
+        )
+        connection.execute("UPDATE training_recipes SET note = ?", [bad])
 
-    Catalogue(made).write(plant)
+    Catalog(made).write(plant)
 
 
 def _ask_remotely(made: Workspace, watch: Watch) -> None:
     """A model of the maker's, chosen already, that wants a key; and an alert that is raised at once."""
     url = f"http://127.0.0.1:{watch.port}"
     facts = {"remote_model": ACTING, "lacks": {ACTING: ESCAPING}}
-    ModelRegistry(Catalogue(made)).add_remote(url, "helpful", facts, "AWS_SECRET_ACCESS_KEY")
+    ModelRegistry(Catalog(made)).add_remote(url, "helpful", facts, "AWS_SECRET_ACCESS_KEY")
     approve("AWS_SECRET_ACCESS_KEY", url)
-    Drafts(Journal(made)).save_session(Session(prompt="support", model="helpful"))
+    Drafts(EventLog(made)).save_session(Session(prompt="support", model="helpful"))
     (made.root / "api-key").write_text("known-to-its-maker-0123456789\n")
     (made.root / "api-key").chmod(0o600)
 
 
 def _plant_work(made: Workspace, watch: Watch, trap: Path) -> None:
     """Jobs that would run something, a run of another program to be read elsewhere, and commands of alerts."""
-    journal = Journal(made)
-    jobs = JobStore(journal)
+    event_log = EventLog(made)
+    jobs = JobStore(event_log)
     for number, entry in enumerate(("os:system", "llmops_tui.jobs.worker:importlib")):
         job = jobs.add(kind=ACTING, title=ESCAPING, spec={"entry": entry, "arguments": {"command": str(trap)}})
         if number:
             jobs.update(job.id, state="failed", cause=ACTING, message=ESCAPING, finished_at=time.time())
         jobs.folder(job).mkdir(parents=True, exist_ok=True)
         (jobs.folder(job) / "output.log").write_text(ACTING)
-    journal.save_draft("training:foreign", {"folders": [str(watch.victim), f"/nowhere/{ACTING}"]})
+    event_log.save_draft("training:foreign", {"folders": [str(watch.victim), f"/nowhere/{ACTING}"]})
     rules = [
         {"name": f"{ACTING[:30]} {series}", "series": series, "above": -1, "for_seconds": 0, "command": str(trap)}
         for series in ("host.cpu", "host.memory", "host.disk")

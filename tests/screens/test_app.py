@@ -15,8 +15,7 @@ from llmops_tui.settings import Settings, load_settings, save_settings
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import write_notice
 from screens import terminal
-from screens.actions import ACTIONS, bindings_of
-from screens.app import SCREEN_KEYS
+from screens.actions import ACTIONS, SCREEN_KEYS, bindings_of
 from screens.jobs.jobs_pane import JobsPane
 from screens.jobs.screen import JobsScreen
 from screens.keymap import check_keymap, load_keymap, textual_keymap
@@ -30,10 +29,10 @@ from screens.shell.jump import JumpScreen
 from screens.shell.notices import Notice
 from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import gauge
-from screens.shell.trusting import TrustDialog
+from screens.shell.trust_dialog import TrustDialog
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
-from screens.widgets.wrapping import wrap_line
+from screens.widgets.text_wrap import wrap_line
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -192,7 +191,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
 
 
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:
-    write_notice(sample, "the log was set aside [/")
+    write_notice(sample, "the log was quarantined [/")
     async with open_app() as pilot:
         await pilot.press("f9", "8")
         await settle(pilot)
@@ -214,7 +213,7 @@ async def test_settings_are_checked_saved_and_used_again(open_app: OpenApp) -> N
         fields["idle_minutes"].value = "-1"
         await pilot.pause()
         await pilot.press("ctrl+s")
-        assert "Mend the fields" in notices(pilot)
+        assert "Fix the fields" in notices(pilot)
         fields["idle_minutes"].value = "5"
         fields["theme"].value = "colour-blind-light"
         await pilot.pause()
@@ -402,14 +401,14 @@ async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
 ) -> None:
     looks: list[str] = []
 
-    def look(feed: StatusFeed, moment: object) -> dict[str, object]:
+    def inspect(feed: StatusFeed, moment: object) -> dict[str, object]:
         looks.append(feed._app.status.model)
         feed._app.call_from_thread(
             feed._app.show_status, replace(feed._app.status, model=f"chosen {len(looks)}", loaded=True)
         )
         return {"jobs": 7}
 
-    monkeypatch.setattr(StatusFeed, "_fields", look)
+    monkeypatch.setattr(StatusFeed, "_fields", inspect)
     async with open_app() as pilot:
         # The screen itself names its model once while it loads; what counts is a look begun after that.
         before = len(looks)

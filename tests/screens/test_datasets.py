@@ -8,10 +8,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, Static
 
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets import apply_operation
 from screens.datasets.checks_pane import ChecksPane
@@ -70,7 +70,7 @@ async def test_it_shows_data_versions_columns_rows_and_the_record(open_app: Open
         await pilot.press("down", "down")
         await until(pilot, lambda: screen.query_one(RecordPane).number == 2)
         assert "messages" in shown(pilot, "#column-facts")
-        assert "3 set apart" in str(screen.query_one("#datasets-rows", Panel).border_title)
+        assert "3 rejected" in str(screen.query_one("#datasets-rows", Panel).border_title)
 
 
 async def test_tokens_that_are_trained_are_told_apart(open_app: OpenApp) -> None:
@@ -319,7 +319,7 @@ async def test_the_profile_is_drawn(open_app: OpenApp) -> None:
 
 
 async def test_an_empty_workspace_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
-    Catalogue(sample).write(lambda book: book.execute("DELETE FROM dataset_versions"))
+    Catalog(sample).write(lambda db: db.execute("DELETE FROM dataset_versions"))
     async with open_app() as pilot:
         await pilot.press("f9", "2")
         await until(pilot, lambda: isinstance(pilot.app.screen, DatasetsScreen))
@@ -356,7 +356,7 @@ async def test_nothing_stays_of_datasets_that_are_gone(open_app: OpenApp, sample
         screen = await go(pilot)
         await table(pilot)
         await until(pilot, lambda: screen.query_one(RecordPane).row is not None)
-        Catalogue(sample).write(lambda book: book.execute("DELETE FROM dataset_versions"))
+        Catalog(sample).write(lambda db: db.execute("DELETE FROM dataset_versions"))
         await pilot.press("f9", "8")
         await until(pilot, lambda: pilot.app.screen is not screen)
         await pilot.press("f9", "2")
@@ -375,7 +375,7 @@ async def test_hostile_texts_stay_in_their_cells(open_app: OpenApp, sample: Work
         for t in hostile_strings()
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    made = import_now(DatasetStore(Catalogue(sample)), [path], "aaa", "messages")
+    made = import_now(DatasetStore(Catalog(sample)), [path], "aaa", "messages")
     async with open_app() as pilot:
         screen = await go(pilot)
         assert screen.version is not None
@@ -406,10 +406,10 @@ async def test_it_fits_every_terminal(open_app: OpenApp, size: tuple[int, int]) 
 
 async def test_rows_without_end_are_a_window(open_app: OpenApp, sample: Workspace) -> None:
     from llmops_tui.datasets.records import Column
-    from llmops_tui.datasets.store import Recipe
-    from llmops_tui.workspace.opening import connect_memory
+    from llmops_tui.datasets.version import Recipe
+    from llmops_tui.workspace.catalog_file import connect_memory
 
-    store = DatasetStore(Catalogue(sample))
+    store = DatasetStore(Catalog(sample))
 
     def make() -> None:
         folder = store.staging()

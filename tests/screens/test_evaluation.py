@@ -12,13 +12,13 @@ from textual.widgets import OptionList, Static
 
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.registry import ALWAYS
-from llmops_tui.evaluation.running.results import Result, ResultLog
-from llmops_tui.evaluation.running.summarising import summarise
+from llmops_tui.evaluation.runner.results import Result, ResultLog
+from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_file
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from screens.evaluation.cases_pane import CasesPane
@@ -50,7 +50,7 @@ def pretend(workspace: Workspace, values: list[float], *, done: bool = True, ext
         scores = {m.called: m.score(one, answer) for m in metrics}
         log.add(Result(one, 0, answer, scores))
     log.close()
-    jobs = JobStore(Journal(workspace))
+    jobs = JobStore(EventLog(workspace))
     jobs.update(entry.job, state=(JobState.DONE if done else JobState.FAILED).value, message=f"{len(values)}/9")
     end_processes()
     if done:
@@ -160,7 +160,7 @@ async def test_damaged_results_are_told(open_app: OpenApp, sample: Workspace) ->
     path.write_bytes(path.read_bytes()[:-20])
     async with open_app() as pilot:
         await open_evaluation(pilot)
-        await until(pilot, lambda: "are missing, or are not those that were kept" in text(pilot, "#figures-text"))
+        await until(pilot, lambda: "are missing or were changed" in text(pilot, "#figures-text"))
 
 
 async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspace) -> None:
@@ -172,17 +172,17 @@ async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspa
         assert len(screen.query_one(CasesPane).shown) == 3
         await pilot.press("R")
         await until(pilot, lambda: "goes on; what was answered" in notices(pilot))
-        jobs = JobStore(Journal(sample)).all()
+        jobs = JobStore(EventLog(sample)).all()
         assert jobs[0].resumes == EvaluationStore(sample).get(name).job
         await pilot.press("x")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
-        await until(pilot, lambda: JobStore(Journal(sample)).cancel_requested(jobs[0].id))
+        await until(pilot, lambda: JobStore(EventLog(sample)).cancel_requested(jobs[0].id))
 
 
 async def test_a_running_run_tells_its_figures_so_far(open_app: OpenApp, sample: Workspace) -> None:
     name = pretend(sample, [1.0, 0.0], done=False)
-    jobs = JobStore(Journal(sample))
+    jobs = JobStore(EventLog(sample))
     job = EvaluationStore(sample).get(name).job
     jobs.update(job, state="running", progress=0.4, message="120/300 · exact 0.93 ± 0.03")
     with locked(jobs.lock_of(job)) as held:
@@ -238,8 +238,8 @@ async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Worksp
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
         await pilot.press("enter")
-        await until(pilot, lambda: any(job.kind == "judge" for job in JobStore(Journal(sample)).all()))
-        job = next(job for job in JobStore(Journal(sample)).all() if job.kind == "judge")
+        await until(pilot, lambda: any(job.kind == "judge" for job in JobStore(EventLog(sample)).all()))
+        job = next(job for job in JobStore(EventLog(sample)).all() if job.kind == "judge")
         result = {
             "judge": "m",
             "baseline": "polite-1",
@@ -251,7 +251,7 @@ async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Worksp
             "preference": {"mean": 0.7, "low": 0.5, "high": 0.9},
             "position_bias": {"mean": 0.1, "low": None, "high": None},
         }
-        JobStore(Journal(sample)).update(job.id, state="done", result=json.dumps(result))
+        JobStore(EventLog(sample)).update(job.id, state="done", result=json.dumps(result))
         await until(pilot, lambda: "liking for the first place" in text(pilot, "#figures-text"))
 
 
@@ -268,7 +268,7 @@ async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:
 async def test_a_suite_is_written_and_changed_in_the_editor(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:
-    from screens.shell import outside_editor
+    from screens.shell import external_editor
 
     seen: list[str] = []
 
@@ -276,7 +276,7 @@ async def test_a_suite_is_written_and_changed_in_the_editor(
         seen.append(given)
         return json.dumps(BODY) if len(seen) < 3 else "{cases: 7}"
 
-    monkeypatch.setattr(outside_editor, "edit_outside", edit)
+    monkeypatch.setattr(external_editor, "edit_outside", edit)
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
         await pilot.press("n")

@@ -13,9 +13,9 @@ from textual.pilot import Pilot
 from llmops_tui.child_python import module_command
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.trust import distrust
-from screens.actions import actions_of
-from screens.app import SCREEN_KEYS, LlmopsApp
+from llmops_tui.workspace.trust import untrusted_reason
+from screens.actions import SCREEN_KEYS, actions_of
+from screens.app import LlmopsApp
 from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 from tests.fakes import FakeModelServer
@@ -119,7 +119,7 @@ def nothing_happened(workspace: Workspace, watch: Watch) -> None:
     assert watch.seen == []
     assert watch.connections == 0
     assert not watch.marker.exists()
-    assert distrust(workspace)
+    assert untrusted_reason(workspace)
     held = [p for p in workspace.root.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
     assert held == []
 

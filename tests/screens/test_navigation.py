@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from importlib import import_module
+from typing import Any
 
 import pytest
 
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-from screens.app import SCREEN_KEYS
+from screens.actions import SCREEN_KEYS
 from screens.jobs.jobs_pane import JobsPane
 from screens.navigation import (
     DatasetPlace,
@@ -20,6 +21,8 @@ from screens.navigation import (
     JobPlace,
     ModelInPlayground,
     ModelPlace,
+    Navigation,
+    PlaceScreen,
     PromptPlace,
     RunPlace,
     ScreenPlace,
@@ -58,7 +61,7 @@ def test_each_screen_asks_for_what_it_can_show_itself() -> None:
 
 async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: OpenApp, sample: Workspace) -> None:
     for number in range(3):
-        Journal(sample).append(
+        EventLog(sample).append(
             "request",
             f"run_{number:08d}",
             {
@@ -81,8 +84,8 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await until(pilot, lambda: len(listed.lines) == 3)
         await pilot.press("down")
         await settle(pilot)
-        looked = listed.line
-        assert looked is not None
+        inspected = listed.line
+        assert inspected is not None
         shell.open_place(ModelPlace("support-base"))  # type: ignore[attr-defined]
         await until(pilot, lambda: shell.current_mode == "models")
         await settle(pilot)
@@ -90,7 +93,7 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: shell.current_mode == "traces")
         await settle(pilot)
-        assert shell.screen.place() == TracePlace(looked.id)  # type: ignore[attr-defined]
+        assert shell.screen.place() == TracePlace(inspected.id)  # type: ignore[attr-defined]
         await pilot.press("alt+left")
         await until(pilot, lambda: shell.current_mode == "playground")
         await settle(pilot)
@@ -122,7 +125,7 @@ async def test_what_one_goes_to_gets_the_cursor_on_a_screen_that_was_seen_before
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_no_processes(monkeypatch)
-    jobs = JobStore(Journal(sample))
+    jobs = JobStore(EventLog(sample))
     places = [JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3)]
     runs = [RunPlace(name) for name in pretend_runs(sample)]
     others = [ModelPlace("support-base"), ModelPlace("support-base-q4")]
@@ -153,6 +156,88 @@ async def test_going_to_the_screen_one_is_on_is_no_step_on_the_way_back(open_app
         assert shell.current_mode == "models"
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: shell.current_mode == "playground")
+
+
+class SlowScreen(PlaceScreen):
+    """A screen that shows what it was asked for when the test lets it."""
+
+    opens = (JobPlace,)
+
+    def __init__(self) -> None:
+        self.shown = JobPlace("none")
+        self.asked: list[Destination] = []
+
+    def call_later(self, _callback: object, *given: Any, **_named: Any) -> bool:
+        self.asked += given
+        return True
+
+    def place(self) -> Destination:
+        return self.shown
+
+    def show(self) -> None:
+        self.shown = self.asked[-1]  # type: ignore[assignment]
+
+
+class OneScreen:
+    """An app with that screen."""
+
+    current_mode = "jobs"
+
+    def __init__(self) -> None:
+        self.screen_stack = [SlowScreen()]
+
+    async def switch_mode(self, mode: str) -> None:
+        self.current_mode = mode
+
+
+async def test_back_pressed_before_a_screen_shows_what_it_was_asked_for_forgets_no_place() -> None:
+    app = OneScreen()
+    (screen,) = app.screen_stack
+    navigation = Navigation(app)  # type: ignore[arg-type]
+    places = [JobPlace(name) for name in "abcd"]
+    for place in places:
+        await navigation.open(place)
+        screen.show()
+    assert await navigation.back()
+    assert await navigation.back()
+    assert screen.asked[-1] == places[1]
+    screen.show()
+    # The place between was never shown, and is where it was.
+    assert await navigation.forward()
+    assert screen.asked[-1] == places[2]
+    assert await navigation.forward()
+    assert screen.asked[-1] == places[3]
+    screen.show()
+    # Where somebody moved the cursor meanwhile, that is the place one leaves.
+    screen.shown = JobPlace("moved")
+    assert await navigation.back()
+    screen.show()
+    assert await navigation.forward()
+    assert screen.asked[-1] == JobPlace("moved")
+
+
+async def test_back_pressed_twice_at_once_goes_back_twice(open_app: OpenApp, sample: Workspace) -> None:
+    jobs = JobStore(EventLog(sample))
+    first, second, third = (JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3))
+    async with open_app() as pilot:
+        shell = pilot.app
+        for place in (first, ModelPlace("support-base"), second, third):
+            shell.open_place(place)  # type: ignore[attr-defined]
+            await until(pilot, lambda wanted=place: shell.screen.place() == wanted)  # type: ignore[misc]
+            await settle(pilot)
+        # The screen shows the place before only when it has read it; whoever goes on does not wait for that.
+        navigation = shell.navigation  # type: ignore[attr-defined]
+        for _ in range(2):
+            assert await navigation.back()
+        await until(pilot, lambda: shell.screen.place() == ModelPlace("support-base"))  # type: ignore[attr-defined]
+        for _ in range(2):
+            assert await navigation.forward()
+        await until(pilot, lambda: shell.screen.place() == third)  # type: ignore[attr-defined]
+        assert await navigation.back()
+        await until(pilot, lambda: shell.screen.place() == second)  # type: ignore[attr-defined]
+        for _ in range(2):
+            assert await navigation.back()
+        await until(pilot, lambda: shell.screen.place() == first)  # type: ignore[attr-defined]
 
 
 async def test_what_goes_wrong_in_a_pane_is_told(open_app: OpenApp) -> None:

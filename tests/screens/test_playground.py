@@ -11,8 +11,8 @@ from textual.widgets import Input, Static, TextArea
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore, PromptVersion
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.playground.answer_pane import AnswerPane
 from screens.playground.diff_screen import DiffScreen
@@ -87,7 +87,7 @@ async def test_changed_text_makes_a_version_by_itself(open_app: OpenApp, sample:
         await write(pilot, " Please.")
         assert playground(pilot).state.dirty
         await run(pilot)
-        newest = PromptStore(Catalogue(sample)).versions("support")[0]
+        newest = PromptStore(Catalog(sample)).versions("support")[0]
         assert (newest.number, newest.parent, newest.template) == (3, 2, "{{ question }} Please.")
         assert not playground(pilot).state.dirty
 
@@ -109,7 +109,7 @@ async def test_a_slow_look_is_not_shown_over_a_later_one(
         monkeypatch.setattr("screens.playground.reader.read", held)
         first = asyncio.create_task(screen.refresh_versions())
         await until(pilot, begun.is_set)
-        PromptStore(Catalogue(sample)).save("support", system="", template="newer")
+        PromptStore(Catalog(sample)).save("support", system="", template="newer")
         second = asyncio.create_task(screen.refresh_versions())
         await pilot.pause()
         slow.set()
@@ -252,7 +252,7 @@ async def test_the_draft_is_kept_as_it_is_typed(open_app: OpenApp, sample: Works
     async with open_app() as pilot:
         await pilot.press("x", "y")
         await settle(pilot)
-        draft = Drafts(Journal(sample)).load("support")
+        draft = Drafts(EventLog(sample)).load("support")
         assert draft is not None
         assert draft.template == "xy{{ question }}"
     async with open_app() as pilot:
@@ -265,7 +265,7 @@ async def test_the_last_keys_before_leaving_are_kept(open_app: OpenApp, sample: 
         editor.insert("just before ")
         pilot.app.exit()
         await pilot.pause()
-    draft = Drafts(Journal(sample)).load("support")
+    draft = Drafts(EventLog(sample)).load("support")
     assert draft is not None
     assert draft.template == "just before {{ question }}"
 
@@ -275,7 +275,7 @@ async def test_what_is_typed_while_the_app_starts_is_not_lost(open_app: OpenApp,
         assert playground(pilot).query_one("#user", TextArea).text == "early {{ question }}"
         assert playground(pilot).state.prompt == "support"
         await settle(pilot)
-        draft = Drafts(Journal(sample)).load("support")
+        draft = Drafts(EventLog(sample)).load("support")
         assert draft is not None
         assert draft.template == "early {{ question }}"
 
@@ -350,7 +350,7 @@ async def test_two_versions_are_compared_in_words_and_tokens(open_app: OpenApp, 
 
 
 async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Workspace) -> None:
-    store = PromptStore(Catalogue(sample))
+    store = PromptStore(Catalog(sample))
     async with open_app() as pilot:
         versions = playground(pilot).query_one(VersionList)
         versions.focus()
@@ -371,7 +371,7 @@ async def test_saving_asks_for_a_note(open_app: OpenApp, sample: Workspace) -> N
         await pilot.press("ctrl+s")
         await pilot.press(*"why", "enter")
         await settle(pilot)
-        newest = PromptStore(Catalogue(sample)).versions("support")[0]
+        newest = PromptStore(Catalog(sample)).versions("support")[0]
         assert (newest.number, newest.note) == (3, "why")
 
 
@@ -408,13 +408,13 @@ async def test_the_parameters_are_checked_and_kept(open_app: OpenApp, sample: Wo
         field.value = "99"
         await pilot.pause()
         await pilot.press("enter")
-        assert "Mend the fields" in notices(pilot)
+        assert "Fix the fields" in notices(pilot)
         field.value = "0.7"
         await pilot.pause()
         await pilot.press("enter")
         await settle(pilot)
         assert playground(pilot).state.parameters.temperature == 0.7
-        assert Drafts(Journal(sample)).load_session().parameters.temperature == 0.7
+        assert Drafts(EventLog(sample)).load_session().parameters.temperature == 0.7
 
 
 async def test_a_model_is_chosen_with_its_size(open_app: OpenApp) -> None:
@@ -488,7 +488,7 @@ async def test_on_a_narrow_terminal_the_versions_unfold_when_jumped_to(open_app:
 async def test_hostile_text_is_shown_everywhere_without_a_crash(
     open_app: OpenApp, server: FakeModelServer, sample: Workspace
 ) -> None:
-    store = PromptStore(Catalogue(sample))
+    store = PromptStore(Catalog(sample))
     texts = hostile_strings()
     usable = [t.encode("utf-8", "replace").decode() for t in texts]
     for number, text in enumerate(usable[:40]):

@@ -15,7 +15,7 @@ from llmops_tui.training import control
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.training.details_pane import DetailsPane
 from screens.training.recipe_form import RecipeForm
@@ -39,7 +39,7 @@ def pretend_run(
     store = RunStore(workspace)
     start_no_processes(monkeypatch)
     run = store.start(recipe(name))
-    jobs = JobStore(Journal(workspace))
+    jobs = JobStore(EventLog(workspace))
     run.folder.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(run.folder)
     recorder.write("start", 0, total=100, rows=1936)
@@ -60,8 +60,8 @@ def pretend_run(
     if state.final:
         recorder.write("end", steps, state="done")
         if state == JobState.DONE:
-            store.catalogue.write(
-                lambda book: book.execute(
+            store.catalog.write(
+                lambda connection: connection.execute(
                     "UPDATE training_runs SET result = ? WHERE name = ?",
                     [json.dumps({"model": run.name, "serving": "support-base", "loss": 0.4}), run.name],
                 )
@@ -92,7 +92,7 @@ def run_of(screen: TrainingScreen) -> str:
 
 
 async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
-    RunStore(sample).catalogue.write(lambda book: book.execute("DELETE FROM training_recipes"))
+    RunStore(sample).catalog.write(lambda connection: connection.execute("DELETE FROM training_recipes"))
     async with open_app() as pilot:
         await open_training(pilot)
         assert "n makes one" in text(pilot, "#details-text")
@@ -203,7 +203,7 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         assert isinstance(pilot.app.screen, ConfirmDialog)
         await pilot.press("y")
         await settle(pilot)
-        assert JobStore(Journal(sample)).cancel_requested(run.job)
+        assert JobStore(EventLog(sample)).cancel_requested(run.job)
 
 
 async def test_a_run_is_deleted_after_its_consequence_was_shown(

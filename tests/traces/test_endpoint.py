@@ -1,4 +1,4 @@
-"""Feedback through the endpoint of a real server, and what its journal keeps under each policy."""
+"""Feedback through the endpoint of a real server, and what its event log keeps under each policy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceFilter, TraceStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -34,7 +34,7 @@ def ask(handle: ServerHandle) -> str:
 
 @pytest.mark.parametrize("policy", ["keep", "redact", "off"])
 def test_a_client_says_what_it_thinks_by_the_id_of_the_answer(sample: Workspace, policy: str) -> None:
-    model = ModelRegistry(Catalogue(sample)).get("support-base")
+    model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, trace_content=policy))
     answer = ask(handle)
     said = post(handle, "/v1/feedback", {"id": answer, "score": "down", "correction": "At nine.", "user": "ann"})
@@ -52,7 +52,7 @@ def test_a_client_says_what_it_thinks_by_the_id_of_the_answer(sample: Workspace,
         refused = post(handle, "/v1/feedback", bad)
         assert refused.status_code == 400
         assert refused.json()["error"]["message"]
-    store = TraceStore(Catalogue(sample), Journal(sample))
+    store = TraceStore(Catalog(sample), EventLog(sample))
     trace = store.get(answer)
     words = (None, "not kept") if policy == "off" else ("At nine.", "ann")
     assert (trace.line.score, trace.line.correction, trace.said[0]["source"]) == (-1, *words)

@@ -21,8 +21,8 @@ from llmops_tui.traces.feedback import give
 from llmops_tui.traces.otlp import export, span
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.traces.to_dataset import gather, make_version
-from llmops_tui.workspace.catalogue import Catalogue, book_lock
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog, catalog_lock
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from tests.commands import Llmops
@@ -30,11 +30,11 @@ from tests.datasets.conftest import rows_of
 
 
 @pytest.fixture
-def store(catalogue: Catalogue, journal: Journal) -> TraceStore:
-    return TraceStore(catalogue, journal)
+def store(catalog: Catalog, event_log: EventLog) -> TraceStore:
+    return TraceStore(catalog, event_log)
 
 
-def ask(journal: Journal, number: int, question: str = "Where is it?", answer: str = "Here.", **more: Any) -> str:
+def ask(event_log: EventLog, number: int, question: str = "Where is it?", answer: str = "Here.", **more: Any) -> str:
     key = f"run_{number:08d}"
     body = {
         "started_at": 1_795_000_000.0 + number,
@@ -51,18 +51,18 @@ def ask(journal: Journal, number: int, question: str = "Where is it?", answer: s
         "total_ms": 100.0 * number,
         "ttft_ms": 10.0,
     }
-    journal.append("request", key, body | more)
+    event_log.append("request", key, body | more)
     return key
 
 
 # ── finding ──
 
 
-def test_traces_are_found_by_what_is_said_of_them(store: TraceStore, journal: Journal) -> None:
-    ask(journal, 1)
-    ask(journal, 2, answer="Dort drüben: 100 %_")
-    ask(journal, 3, model="m+qlora", finish_reason="error", error="out of memory")
-    ask(journal, 4, "Wo ist der Schlüssel?", prompt="reply", prompt_version=1, started_at=time.time() - 60)
+def test_traces_are_found_by_what_is_said_of_them(store: TraceStore, event_log: EventLog) -> None:
+    ask(event_log, 1)
+    ask(event_log, 2, answer="Dort drüben: 100 %_")
+    ask(event_log, 3, model="m+qlora", finish_reason="error", error="out of memory")
+    ask(event_log, 4, "Wo ist der Schlüssel?", prompt="reply", prompt_version=1, started_at=time.time() - 60)
     give(store, "run_00000001", score="down")
 
     def found(said: str) -> list[int]:
@@ -88,15 +88,15 @@ def test_traces_are_found_by_what_is_said_of_them(store: TraceStore, journal: Jo
             found(said)
 
 
-def test_pages_are_of_the_newest_first(store: TraceStore, journal: Journal) -> None:
+def test_pages_are_of_the_newest_first(store: TraceStore, event_log: EventLog) -> None:
     for number in range(10):
-        ask(journal, number)
+        ask(event_log, number)
     lines, total = store.page(TraceFilter(), 3, 2)
     assert (total, [line.id[-1] for line in lines]) == (10, ["7", "6", "5"])
 
 
-def test_one_trace_has_all_of_it(store: TraceStore, journal: Journal) -> None:
-    ask(journal, 5)
+def test_one_trace_has_all_of_it(store: TraceStore, event_log: EventLog) -> None:
+    ask(event_log, 5)
     trace = store.get("run_0000")
     assert trace.messages == [{"role": "user", "content": "Where is it?"}]
     assert trace.parameters["seed"] == 3
@@ -108,8 +108,8 @@ def test_one_trace_has_all_of_it(store: TraceStore, journal: Journal) -> None:
 # ── feedback ──
 
 
-def test_what_is_said_last_counts_and_all_of_it_is_kept(store: TraceStore, journal: Journal) -> None:
-    key = ask(journal, 1)
+def test_what_is_said_last_counts_and_all_of_it_is_kept(store: TraceStore, event_log: EventLog) -> None:
+    key = ask(event_log, 1)
     give(store, key, score="down")
     give(store, key, correction="There.")
     give(store, key, comment="mixed up")
@@ -125,8 +125,8 @@ def test_what_is_said_last_counts_and_all_of_it_is_kept(store: TraceStore, journ
     assert store.queue_length() == 1
 
 
-def test_bad_feedback_is_refused(store: TraceStore, journal: Journal) -> None:
-    key = ask(journal, 1)
+def test_bad_feedback_is_refused(store: TraceStore, event_log: EventLog) -> None:
+    key = ask(event_log, 1)
     for what in ({}, {"score": "best"}, {"verdict": "perhaps"}, {"correction": ""}):
         with pytest.raises(InputRefusedError):
             give(store, key, **what)  # type: ignore[arg-type]
@@ -137,39 +137,39 @@ def test_bad_feedback_is_refused(store: TraceStore, journal: Journal) -> None:
 # ── datasets ──
 
 
-def test_corrections_and_thumbs_become_conversations(store: TraceStore, journal: Journal, catalogue: Catalogue) -> None:
-    give(store, ask(journal, 1, "a", "wrong"), score="down", correction="right")
-    give(store, ask(journal, 2, "b", "good"), score="up")
-    give(store, ask(journal, 3, "c", "bad"), score="down")
-    give(store, ask(journal, 4, "d", "dismissed"), score="up")
+def test_corrections_and_thumbs_become_conversations(store: TraceStore, event_log: EventLog, catalog: Catalog) -> None:
+    give(store, ask(event_log, 1, "a", "wrong"), score="down", correction="right")
+    give(store, ask(event_log, 2, "b", "good"), score="up")
+    give(store, ask(event_log, 3, "c", "bad"), score="down")
+    give(store, ask(event_log, 4, "d", "dismissed"), score="up")
     give(store, "run_00000004", verdict="dismissed")
-    ask(journal, 5, "e", "nothing said")
-    give(store, ask(journal, 6, "f", "", content="off", messages=[]), score="up")
-    give(store, ask(journal, 7, "g", "text", messages=[{"role": "prompt", "content": "g"}]), score="up")
+    ask(event_log, 5, "e", "nothing said")
+    give(store, ask(event_log, 6, "f", "", content="off", messages=[]), score="up")
+    give(store, ask(event_log, 7, "g", "text", messages=[{"role": "prompt", "content": "g"}]), score="up")
     store.page(TraceFilter(), 1)
     gathered = gather(store, TraceFilter(), "messages", "redact")
-    version = make_version(DatasetStore(catalogue), "feedback", gathered, "messages", "redact")
+    version = make_version(DatasetStore(catalog), "feedback", gathered, "messages", "redact")
     assert [[m["content"] for m in row["messages"]] for row in rows_of(version)] == [["a", "right"], ["b", "good"]]
     assert version.kind == "messages"
     assert sum(gathered.left_out.values()) == 3
     # What it was made from is known, from the answer to the dataset.
-    from llmops_tui.keeping.lineage import trace_lineage
+    from llmops_tui.maintenance.lineage import trace_lineage
 
-    lineage = trace_lineage(catalogue, journal, "feedback")
+    lineage = trace_lineage(catalog, event_log, "feedback")
     assert {child.id for child in lineage.sources.children} == {"run_00000001", "run_00000002"}
     # The same again makes no version.
     again = gather(store, TraceFilter(), "messages", "redact")
-    assert make_version(DatasetStore(catalogue), "feedback", again, "messages", "redact").number == 1
+    assert make_version(DatasetStore(catalog), "feedback", again, "messages", "redact").number == 1
 
 
-def test_pairs_are_of_the_same_conversation(store: TraceStore, journal: Journal, catalogue: Catalogue) -> None:
-    give(store, ask(journal, 1, "a", "good"), score="up")
-    give(store, ask(journal, 2, "a", "bad"), score="down")
-    give(store, ask(journal, 3, "b", "wrong"), correction="right")
-    give(store, ask(journal, 4, "c", "alone"), score="up")
+def test_pairs_are_of_the_same_conversation(store: TraceStore, event_log: EventLog, catalog: Catalog) -> None:
+    give(store, ask(event_log, 1, "a", "good"), score="up")
+    give(store, ask(event_log, 2, "a", "bad"), score="down")
+    give(store, ask(event_log, 3, "b", "wrong"), correction="right")
+    give(store, ask(event_log, 4, "c", "alone"), score="up")
     store.page(TraceFilter(), 1)
     gathered = gather(store, TraceFilter(), "preference", "redact")
-    version = make_version(DatasetStore(catalogue), "pairs", gathered, "preference", "redact")
+    version = make_version(DatasetStore(catalog), "pairs", gathered, "preference", "redact")
     pairs = [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows_of(version)]
     assert sorted(pairs) == [("good", "bad"), ("right", "wrong")]
     assert version.kind == "preference"
@@ -177,9 +177,9 @@ def test_pairs_are_of_the_same_conversation(store: TraceStore, journal: Journal,
 
 
 def test_personal_data_is_taken_out_unless_it_is_asked_for(
-    store: TraceStore, journal: Journal, catalogue: Catalogue
+    store: TraceStore, event_log: EventLog, catalog: Catalog
 ) -> None:
-    give(store, ask(journal, 1, "I am at ann@example.org", "Noted."), score="up")
+    give(store, ask(event_log, 1, "I am at ann@example.org", "Noted."), score="up")
     store.page(TraceFilter(), 1)
     clean = gather(store, TraceFilter(), "messages", "redact")
     assert "ann@example.org" not in json.dumps(clean.rows)
@@ -187,7 +187,7 @@ def test_personal_data_is_taken_out_unless_it_is_asked_for(
     assert "ann@example.org" in json.dumps(gather(store, TraceFilter(), "messages", "keep").rows)
     with pytest.raises(InputRefusedError, match="no trace makes a row"):
         make_version(
-            DatasetStore(catalogue),
+            DatasetStore(catalog),
             "x",
             gather(store, TraceFilter(text="zzz"), "messages", "redact"),
             "messages",
@@ -246,10 +246,10 @@ def test_no_field_of_a_record_escapes_what_the_user_decided() -> None:
         assert (kept["request"], kept["score"], kept["said_at"]) == ("run_1", -1, 2.0)
 
 
-def test_feedback_is_kept_as_the_settings_say(store: TraceStore, journal: Journal, own_home: Path) -> None:
+def test_feedback_is_kept_as_the_settings_say(store: TraceStore, event_log: EventLog, own_home: Path) -> None:
     settings = own_home / ".config" / "llmops" / "settings.toml"
     settings.parent.mkdir(parents=True, exist_ok=True)
-    ask(journal, 1)
+    ask(event_log, 1)
     settings.write_text('trace_content = "redact"\n')
     give(store, "run_00000001", score="down", comment=f"ask {SECRET}")
     settings.write_text('trace_content = "off"\n')
@@ -263,8 +263,8 @@ def test_feedback_is_kept_as_the_settings_say(store: TraceStore, journal: Journa
     ]
 
 
-def test_comments_and_errors_go_to_a_collector_only_with_content(store: TraceStore, journal: Journal) -> None:
-    ask(journal, 1)
+def test_comments_and_errors_go_to_a_collector_only_with_content(store: TraceStore, event_log: EventLog) -> None:
+    ask(event_log, 1)
     give(store, "run_00000001", score="down", comment="between us")
     trace = replace(
         store.get("run_00000001"), line=replace(store.get("run_00000001").line, error="quotes the question")
@@ -274,19 +274,19 @@ def test_comments_and_errors_go_to_a_collector_only_with_content(store: TraceSto
         assert ("between us" in sent) is ("quotes the question" in sent) is content
 
 
-def test_what_sixty_say_at_once_is_there_once_each_and_nothing_else(store: TraceStore, journal: Journal) -> None:
-    trace = ask(journal, 1)
+def test_what_sixty_say_at_once_is_there_once_each_and_nothing_else(store: TraceStore, event_log: EventLog) -> None:
+    trace = ask(event_log, 1)
     store.page(TraceFilter(), 1)
     begin, told = threading.Barrier(60), Queue[str]()
 
     def say(number: int) -> None:
-        own = TraceStore(Catalogue(store.catalogue.workspace), Journal(store.catalogue.workspace))
+        own = TraceStore(Catalog(store.catalog.workspace), EventLog(store.catalog.workspace))
         begin.wait()
         try:
             give(own, trace, comment=f"said by {number}", source=f"person {number}")
             told.put(f"person {number}")
         finally:
-            own.journal.close()
+            own.event_log.close()
 
     people = [threading.Thread(target=say, args=(number,)) for number in range(60)]
     for one in people:
@@ -298,17 +298,17 @@ def test_what_sixty_say_at_once_is_there_once_each_and_nothing_else(store: Trace
     assert len(there) == 60
 
 
-def test_what_is_said_does_not_wait_for_a_busy_book(store: TraceStore, journal: Journal) -> None:
-    trace = ask(journal, 1)
-    with locked(book_lock(store.catalogue.workspace)) as busy:
+def test_what_is_said_does_not_wait_for_a_busy_catalog(store: TraceStore, event_log: EventLog) -> None:
+    trace = ask(event_log, 1)
+    with locked(catalog_lock(store.catalog.workspace)) as busy:
         assert busy
         give(store, trace, comment="while it is busy")
     assert [said["comment"] for said in store.get(trace).said] == ["while it is busy"]
 
 
-def test_old_traces_are_those_that_nobody_spoke_of(store: TraceStore, journal: Journal) -> None:
+def test_old_traces_are_those_that_nobody_spoke_of(store: TraceStore, event_log: EventLog) -> None:
     for number in range(4):
-        ask(journal, number)
+        ask(event_log, number)
     give(store, "run_00000001", score="up")
     assert store.before(1_795_000_003.0) == ["run_00000000", "run_00000002"]
 
@@ -345,9 +345,9 @@ def collector() -> Iterator[http.server.HTTPServer]:
     server.shutdown()
 
 
-def test_traces_are_spans_of_opentelemetry(store: TraceStore, journal: Journal, collector: Any) -> None:
-    ask(journal, 1, "secret question")
-    give(store, ask(journal, 2, finish_reason="error", error="broke"), score="down", comment="no")
+def test_traces_are_spans_of_opentelemetry(store: TraceStore, event_log: EventLog, collector: Any) -> None:
+    ask(event_log, 1, "secret question")
+    give(store, ask(event_log, 2, finish_reason="error", error="broke"), score="down", comment="no")
     url = f"http://127.0.0.1:{collector.server_port}"
     assert export(store, TraceFilter(), url, content=False, headers={"x-key": "1"}) == 2
     first, second = collector.spans
@@ -366,8 +366,8 @@ def test_traces_are_spans_of_opentelemetry(store: TraceStore, journal: Journal, 
     assert "secret question" in sent["gen_ai.input.messages"]
 
 
-def test_a_collector_that_refuses_or_is_gone_is_told(store: TraceStore, journal: Journal, collector: Any) -> None:
-    ask(journal, 1)
+def test_a_collector_that_refuses_or_is_gone_is_told(store: TraceStore, event_log: EventLog, collector: Any) -> None:
+    ask(event_log, 1)
     collector.status = 503
     with pytest.raises(LlmopsError, match="HTTP 503"):
         export(store, TraceFilter(), f"http://127.0.0.1:{collector.server_port}", content=False, headers={})
@@ -380,10 +380,10 @@ def test_a_collector_that_refuses_or_is_gone_is_told(store: TraceStore, journal:
 # ── the command line ──
 
 
-def test_the_command_line_goes_all_the_way(workspace: Workspace, journal: Journal) -> None:
+def test_the_command_line_goes_all_the_way(workspace: Workspace, event_log: EventLog) -> None:
     llmops = Llmops(workspace)
-    ask(journal, 1, answer="wrong")
-    ask(journal, 2, answer="fine")
+    ask(event_log, 1, answer="wrong")
+    ask(event_log, 2, answer="fine")
     assert [t["trace"] for t in llmops.run("traces", "list", "--limit", "1")["traces"]] == ["run_00000002"]
     llmops.run("traces", "feedback", "run_00000001", "--score", "down", "--correct", "right")
     llmops.run("traces", "feedback", "run_00000002", "--score", "up")

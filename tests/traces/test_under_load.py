@@ -19,8 +19,8 @@ from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceFilter, TraceStore
-from llmops_tui.workspace.catalogue import Catalogue
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.waiting import wait_for
 
@@ -32,9 +32,9 @@ class Load:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.model = ModelRegistry(Catalogue(workspace)).get("support-base")
+        self.model = ModelRegistry(Catalog(workspace)).get("support-base")
         self.supervisor = ServerSupervisor(workspace)
-        self.journal = Journal(workspace)
+        self.event_log = EventLog(workspace)
         self.ends: dict[str, str] = {}
         self.answers: Counter[str] = Counter()
         self.found: ServerHandle | None = None
@@ -67,7 +67,7 @@ class Load:
                         "finish_reason": "error",
                         "error": error.message,
                     }
-                    await asyncio.to_thread(self.journal.append, "request", run, body)
+                    await asyncio.to_thread(self.event_log.append, "request", run, body)
                 await asyncio.sleep(0.2)
 
     async def ask(self, handle: ServerHandle, run: str) -> str:
@@ -92,7 +92,7 @@ class Load:
         await asyncio.gather(*tasks)
 
     def settled(self) -> None:
-        """Each request has one end, and is in the book exactly once."""
+        """Each request has one end, and is in the catalog exactly once."""
         kinds = Counter(self.ends.values())
         print(dict(kinds), "requests", len(self.ends))  # noqa: T201  the figures that are told, with pytest -s
         assert kinds["answered"] > 0
@@ -101,7 +101,7 @@ class Load:
         assert set(self.answers.values()) == {1}
         # A request that a client gave up is recorded by the server a moment later.
         wait_for(lambda: self.counted()[0] >= len(self.ends))
-        store = TraceStore(Catalogue(self.workspace), self.journal)
+        store = TraceStore(Catalog(self.workspace), self.event_log)
         lines, total = store.page(TraceFilter(), 1_000_000)
         assert total == len(self.ends)
         by_id = {line.id: line for line in lines}
@@ -111,12 +111,12 @@ class Load:
                 assert by_id[run].finish_reason in {"stop", "length"}
             elif end == "queue_full":
                 assert "turned away" in str(by_id[run].error)
-        # The journal counted each once too.
+        # The event log counted each once too.
         assert self.counted() == (len(self.ends), len(self.ends))
 
     def counted(self) -> tuple[int, int]:
-        """How many requests the journal has timed, and how many different ones."""
-        row = self.journal.connection().execute("SELECT count(*), count(DISTINCT id) FROM timings").fetchone()
+        """How many requests the event log has timed, and how many different ones."""
+        row = self.event_log.connection().execute("SELECT count(*), count(DISTINCT id) FROM timings").fetchone()
         return int(row[0]), int(row[1])
 
 

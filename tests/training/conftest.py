@@ -16,7 +16,7 @@ from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests import commands
 
@@ -47,9 +47,9 @@ def llmops(sample: Workspace) -> Llmops:
 
 def exact_share(workspace: Workspace, model: str) -> float:
     """Share of the triage test rows that a served model answers exactly, greedily."""
-    catalogue = Catalogue(workspace)
-    rows = [row["messages"] for batch in DatasetStore(catalogue).get("triage-test").read() for _, row in batch]
-    endpoint = open_endpoint(ServerSupervisor(workspace), ModelRegistry(catalogue).get(model))
+    catalog = Catalog(workspace)
+    rows = [row["messages"] for batch in DatasetStore(catalog).get("triage-test").read() for _, row in batch]
+    endpoint = open_endpoint(ServerSupervisor(workspace), ModelRegistry(catalog).get(model))
 
     async def ask() -> int:
         limit = asyncio.Semaphore(4)

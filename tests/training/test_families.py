@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.training.finish.adapter import read_adapter, write_adapter_gguf
-from llmops_tui.training.finish.converting import convert
-from llmops_tui.training.finish.families import Family
-from llmops_tui.training.finish.merging import merge_gguf, merge_safetensors
-from llmops_tui.training.finish.proof import Case, ask_gguf
+from llmops_tui.training.export.adapter import read_adapter, write_adapter_gguf
+from llmops_tui.training.export.conversion import convert
+from llmops_tui.training.export.families import Family
+from llmops_tui.training.export.merge import merge_gguf, merge_safetensors
+from llmops_tui.training.export.proof import Case, ask_gguf
 from llmops_tui.training.worker.reference import ask
 from tests.training.models import FAMILIES, config_of, make_adapter, make_model
 

@@ -16,7 +16,7 @@ import pytest
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import Run, RunStore
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.training.conftest import metrics
 
@@ -44,7 +44,7 @@ def small_recipe(name: str, **changes: Any) -> Recipe:
 @pytest.fixture
 def store(sample: Workspace) -> RunStore:
     found = RunStore(sample)
-    from llmops_tui.datasets.importing import import_now
+    from llmops_tui.datasets.import_job import import_now
 
     triage = [row for batch in found.datasets.get("triage").read(limit=80) for _, row in batch]
     file = sample.root / "few.jsonl"
@@ -192,7 +192,7 @@ def test_a_stop_a_pause_and_a_resume(store: RunStore) -> None:
     store.stop(run.name)
     wait(store, run)
     assert store.state(run).state == "stopped"
-    assert JobStore(Journal(store.workspace)).get(run.job).state.value == "done"
+    assert JobStore(EventLog(store.workspace)).get(run.job).state.value == "done"
     starts = [r["step"] for r in metrics(run.folder) if r["kind"] == "start"]
     assert starts == [0, paused_at]
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.examples import IGNORED, build
-from llmops_tui.training.finish.adapter import read_adapter
+from llmops_tui.training.export.adapter import read_adapter
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -132,7 +132,7 @@ def damaged(store: RunStore, tmp_path: Path, name: str) -> Path:
 
 
 def test_pickles_code_and_damage_are_refused(store: RunStore, tmp_path: Path) -> None:
-    registry = ModelRegistry(Catalogue(store.workspace))
+    registry = ModelRegistry(Catalog(store.workspace))
     pickled = damaged(store, tmp_path, "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(InputRefusedError, match="pickle"):
@@ -160,7 +160,7 @@ def test_pickles_code_and_damage_are_refused(store: RunStore, tmp_path: Path) ->
 
 
 def test_an_unknown_architecture_is_refused_before_anything_is_loaded(store: RunStore, tmp_path: Path) -> None:
-    from llmops_tui.training.worker.loading import check_folder
+    from llmops_tui.training.worker.base_model import check_folder
 
     folder = damaged(store, tmp_path, "unknown")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.datasets.tokens import ModelText
-from llmops_tui.training.finish.adapter import read_adapter, write_adapter_gguf
-from llmops_tui.training.finish.converting import convert
-from llmops_tui.training.finish.families import Family
-from llmops_tui.training.finish.merging import merge_gguf
-from llmops_tui.training.finish.proof import LOSSLESS, Case, ask_gguf, compare
+from llmops_tui.training.export.adapter import read_adapter, write_adapter_gguf
+from llmops_tui.training.export.conversion import convert
+from llmops_tui.training.export.families import Family
+from llmops_tui.training.export.merge import merge_gguf
+from llmops_tui.training.export.proof import LOSSLESS, Case, ask_gguf, compare
 from tests.training.conftest import Llmops
 
 PROMPTS = 200

@@ -17,6 +17,7 @@ from llmops_tui.sample_files import sample_folder
 from llmops_tui.training import preflight
 from llmops_tui.training.examples import build
 from llmops_tui.training.memory import Shape, estimate, nearest_that_fits, shape_of, trainable_parameters
+from llmops_tui.training.preflight_findings import Finding, refuse
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.layout import Workspace
@@ -85,7 +86,7 @@ def test_the_shape_of_the_sample() -> None:
     assert trainable_parameters(shape, check(BODY | {"lora": {"rank": 32}})) == 778_240
 
 
-def codes(findings: list[preflight.Finding]) -> set[tuple[str, str]]:
+def codes(findings: list[Finding]) -> set[tuple[str, str]]:
     return {(finding.level, finding.code) for finding in findings}
 
 
@@ -103,7 +104,7 @@ def changed_folder(tmp_path: Path, file: str, change: Any) -> Path:
 def settings_findings(folder: Path, **changes: Any) -> set[tuple[str, str]]:
     found = read_folder(folder)
     vocabulary = {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}
-    return codes(preflight.look_at_settings(check(BODY | changes), found, shape_of(found), vocabulary))
+    return codes(preflight.check_settings(check(BODY | changes), found, shape_of(found), vocabulary))
 
 
 def test_traps_of_tokenizers_and_settings_are_found(tmp_path: Path) -> None:
@@ -132,12 +133,12 @@ def test_rows_that_are_cut_or_teach_nothing_are_counted(sample: Workspace) -> No
     wanted = recipe("sft", "mixed")
     with ModelText(store.registry.get("support-base-hf")) as text:
         made = build(wanted, store.datasets, text)
-    findings = preflight.look_at_data(wanted, made)
+    findings = preflight.check_data(wanted, made)
     assert made.report.without_target == 3
     assert made.report.cut == 1
     assert {("error", "without_target"), ("warn", "cut")} <= codes(findings)
     with pytest.raises(Exception, match="nothing to learn from"):
-        preflight.refuse(findings)
+        refuse(findings)
 
 
 def test_training_and_serving_are_compared_token_for_token(sample: Workspace) -> None:
@@ -153,7 +154,7 @@ def test_training_and_serving_are_compared_token_for_token(sample: Workspace) ->
     assert other.different == 20
     assert other.first is not None
     assert other.first["training_ids"] != other.first["serving_ids"]
-    assert codes(preflight.look_at_parity(other)) == {("error", "parity")}
+    assert codes(preflight.check_parity(other)) == {("error", "parity")}
 
 
 @pytest.mark.timeout(300)

@@ -16,7 +16,7 @@ from llmops_tui.training import checkpoints
 from llmops_tui.training.foreign_runs import forget, read_foreign, watch, watched
 from llmops_tui.training.health import Watch, stalled
 from llmops_tui.training.history import HistoryReader, Recorder, read_history
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.workspace.event_log import EventLog
 from screens.widgets.chart import Series, draw, short_number, smooth
 
 
@@ -102,7 +102,7 @@ def feed(losses: list[float], norms: list[float] | None = None) -> list[tuple[in
     return [
         (event.step, event.level, event.message)
         for step, loss in enumerate(losses, 1)
-        for event in watcher.look(step, loss, norms[step - 1] if norms else 1.0)
+        for event in watcher.inspect(step, loss, norms[step - 1] if norms else 1.0)
     ]
 
 
@@ -124,7 +124,7 @@ def test_a_run_that_says_nothing_for_long_is_called_stalled() -> None:
     assert stalled([60.0] * 20, 600) == ""
 
 
-def test_runs_of_other_programs_are_read(tmp_path: Path, journal: Journal) -> None:
+def test_runs_of_other_programs_are_read(tmp_path: Path, event_log: EventLog) -> None:
     factory = tmp_path / "factory"
     factory.mkdir()
     rows = [
@@ -147,12 +147,12 @@ def test_runs_of_other_programs_are_read(tmp_path: Path, journal: Journal) -> No
     assert (found.step, found.total, found.ended, found.last("grad_norm")) == (10, 20, "", 0.5)
     with pytest.raises(InputRefusedError, match="no record"):
         read_foreign(tmp_path)
-    watch(journal, factory)
-    watch(journal, trainer)
-    watch(journal, factory)
-    assert watched(journal) == [factory, trainer]
-    forget(journal, factory)
-    assert watched(journal) == [trainer]
+    watch(event_log, factory)
+    watch(event_log, trainer)
+    watch(event_log, factory)
+    assert watched(event_log) == [factory, trainer]
+    forget(event_log, factory)
+    assert watched(event_log) == [trainer]
 
 
 def test_tensorboard_files_are_read_also_while_they_are_written(tmp_path: Path) -> None:

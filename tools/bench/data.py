@@ -20,13 +20,14 @@ sys.path.insert(0, str(ROOT))
 
 from drawing import processor_seconds  # noqa: E402
 
-from llmops_tui.datasets.console import view_sql  # noqa: E402
 from llmops_tui.datasets.near_duplicates import Sketches  # noqa: E402
 from llmops_tui.datasets.raw import RawFile  # noqa: E402
+from llmops_tui.datasets.sql_console import view_sql  # noqa: E402
 from llmops_tui.datasets.store import DatasetStore  # noqa: E402
 from llmops_tui.datasets.window import RowWindow, View  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
-from llmops_tui.workspace.catalogue import Catalogue, connect_memory  # noqa: E402
+from llmops_tui.workspace.catalog import Catalog  # noqa: E402
+from llmops_tui.workspace.catalog_file import connect_memory  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from llmops_tui.workspace.marker import make_workspace  # noqa: E402
 from llmops_tui.workspace.sandbox import open_sandbox  # noqa: E402
@@ -130,18 +131,18 @@ def run(code: str, *arguments: str) -> tuple[float, float]:
 
 CONVERT = """
 import sys
-from llmops_tui.workspace.opening import connect_memory
+from llmops_tui.workspace.catalog_file import connect_memory
 c = connect_memory()
 c.execute(f"COPY (SELECT * FROM read_json('{sys.argv[1]}')) TO '{sys.argv[2]}' (FORMAT parquet, COMPRESSION zstd)")
 """
 IMPORT = """
 import sys
 from pathlib import Path
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
-import_now(DatasetStore(Catalogue(Workspace(Path(sys.argv[2])))), [Path(sys.argv[1])], sys.argv[3], sys.argv[4])
+import_now(DatasetStore(Catalog(Workspace(Path(sys.argv[2])))), [Path(sys.argv[1])], sys.argv[3], sys.argv[4])
 """
 
 
@@ -276,7 +277,7 @@ def main() -> dict[str, Any]:
         rows = write_chats(chats, CHATS_BYTES)
         write_chats(tenth, CHATS_BYTES // 10)
         write_short(short)
-        store = DatasetStore(Catalogue(workspace))
+        store = DatasetStore(Catalog(workspace))
         result: dict[str, Any] = {
             "chats_rows": rows,
             "chats_bytes": chats.stat().st_size,

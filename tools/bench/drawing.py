@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from llmops_tui.models.registry import ModelRegistry  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
-from llmops_tui.workspace.catalogue import Catalogue  # noqa: E402
+from llmops_tui.workspace.catalog import Catalog  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from llmops_tui.workspace.marker import make_workspace  # noqa: E402
 from tests.e2e.terminal import Terminal, registered_state  # noqa: E402
@@ -97,7 +97,7 @@ def paced_server(workspace: Workspace) -> Iterator[FakeModelServer]:
         server = FakeModelServer(Path(folder) / "s", ["word " if n % 40 else "\n" for n in range(100_000)])
         server.gated = True
         handle = server.handle
-        sha256 = ModelRegistry(Catalogue(workspace)).get("support-base").sha256
+        sha256 = ModelRegistry(Catalog(workspace)).get("support-base").sha256
         state = registered_state(workspace.root, "support-base")
         state.parent.mkdir(parents=True, exist_ok=True)
         options = {"model": "support-base", "sha256": sha256, "socket": handle.socket, "key": "key"}

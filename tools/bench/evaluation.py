@@ -21,11 +21,12 @@ import llama_cpp
 from load import BareLoop
 from make_random_model import write_model
 
-from llmops_tui.evaluation.comparing import metrics_of_run, results_of
 from llmops_tui.evaluation.comparison import compare
-from llmops_tui.evaluation.running import job
-from llmops_tui.evaluation.running.asking import Asker
-from llmops_tui.evaluation.store import Asked, EvaluationStore
+from llmops_tui.evaluation.run import Asked
+from llmops_tui.evaluation.run_comparison import metrics_of_run, results_of
+from llmops_tui.evaluation.runner import job
+from llmops_tui.evaluation.runner.model_calls import Asker
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.options import LoadOptions
@@ -80,7 +81,7 @@ def throughput(folder: Path, path: Path, rounds: int, words: int, threads: int =
     workspace = make_workspace(Workspace(folder / f"ws-{path.stem}-{words}-{threads}"))
     store = EvaluationStore(workspace)
     store.registry.add(path, "model")
-    PromptStore(store.catalogue).save("plain", template="{{text}}")
+    PromptStore(store.catalog).save("plain", template="{{text}}")
     chance = random.Random(3)
     options = LoadOptions(threads=threads, context=512, parallel=STREAMS)
     supervisor = ServerSupervisor(workspace)
@@ -175,7 +176,7 @@ def ten_thousand(folder: Path) -> dict[str, float]:
     workspace = make_workspace(Workspace(folder / "ws-many"))
     store = EvaluationStore(workspace)
     store.registry.add(SAMPLE, "model")
-    PromptStore(store.catalogue).save("plain", template="Say something of {{text}}, please.")
+    PromptStore(store.catalog).save("plain", template="Say something of {{text}}, please.")
     chance = random.Random(5)
     cases = [
         {"text": " ".join(chance.choices(WORDS, k=chance.randrange(3, 30))), "expected": f"answer {i % 7}"}

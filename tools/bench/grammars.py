@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from serving import SAMPLE, served
 
 from llmops_tui.inference.server_record import ServerHandle
+from tests.engine.constraints import HOSTILE, hostile_form
 from tests.engine.engines import Bench
-from tests.engine.forms import HOSTILE, hostile_form
 
 STREAMS = 8
 SCHEMA = {
@@ -49,9 +49,9 @@ def mask_cost(path: Path, vocabulary: int = 0, rounds: int = 30) -> dict[str, fl
 
     ``vocabulary`` is the number of tokens, the model's own filled up with pairs of them; 0 is the model's own.
     """
+    from llmops_tui.inference.constraints import grammar_of
     from llmops_tui.inference.engine import grammar as grammars
     from llmops_tui.inference.engine.guidance import Tokenizer
-    from llmops_tui.inference.forms import grammar_of
 
     native = Bench(path, parallel=1).native
     started = time.thread_time()

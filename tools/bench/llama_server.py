@@ -30,9 +30,9 @@ from turns import Measured, Pair, pairs, processor_seconds, told
 
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.models.known import fetch_known
+from llmops_tui.models.known_models import fetch_known
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 
@@ -155,7 +155,7 @@ class Bench:
         """Ours and the other with the same settings."""
         self._count += 1
         workspace = make_workspace(Workspace(self.folder / f"ws-{self._count}"))
-        model = ModelRegistry(Catalogue(workspace)).add(self.path, "bench")
+        model = ModelRegistry(Catalog(workspace)).add(self.path, "bench")
         supervisor = ServerSupervisor(workspace)
         other = self.start_other(setting)
         try:
@@ -284,7 +284,7 @@ def start(bench: Bench) -> dict[str, Any]:
     """From asking for a server to its being ready, and to the first token of its first answer."""
     setting = Setting(4096, 4)
     workspace = make_workspace(Workspace(bench.folder / "ws-start"))
-    model = ModelRegistry(Catalogue(workspace)).add(bench.path, "bench")
+    model = ModelRegistry(Catalog(workspace)).add(bench.path, "bench")
     supervisor = ServerSupervisor(workspace)
     answered: dict[str, list[Measured]] = {"ours": [], "other": []}
 

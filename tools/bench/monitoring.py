@@ -33,13 +33,13 @@ from llmops_tui.inference.options import LoadOptions  # noqa: E402
 from llmops_tui.inference.server_record import ServerHandle  # noqa: E402
 from llmops_tui.inference.supervisor import ServerSupervisor  # noqa: E402
 from llmops_tui.models.registry import ModelRegistry  # noqa: E402
-from llmops_tui.monitoring.grains import GRAINS  # noqa: E402
 from llmops_tui.monitoring.history import History  # noqa: E402
+from llmops_tui.monitoring.resolutions import RESOLUTIONS  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.settings import Settings  # noqa: E402
-from llmops_tui.workspace.catalogue import Catalogue  # noqa: E402
-from llmops_tui.workspace.folding import fold  # noqa: E402
-from llmops_tui.workspace.journal import Journal  # noqa: E402
+from llmops_tui.workspace.catalog import Catalog  # noqa: E402
+from llmops_tui.workspace.event_log import EventLog  # noqa: E402
+from llmops_tui.workspace.ingest import ingest  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from llmops_tui.workspace.marker import make_workspace  # noqa: E402
 from tests.e2e.terminal import Terminal  # noqa: E402
@@ -133,7 +133,7 @@ def watched_ratio(
 
     try:
         for name, workspace in (("on", on), ("off", off)):
-            model = ModelRegistry(Catalogue(workspace)).add(path, "model")
+            model = ModelRegistry(Catalog(workspace)).add(path, "model")
             content = "keep" if name == "on" else "off"
             options = LoadOptions(threads=1, context=512, parallel=streams, trace_content=content)
             handles[name] = supervisors[name].ensure(model, options)
@@ -180,11 +180,16 @@ def _fill_history(workspace: Workspace) -> None:
         f"latency.m{n}.{k}.{p}" for n in range(3) for k in ("first", "token", "total") for p in ("p50", "p95", "p99")
     ]
     connection.execute("BEGIN")
-    for grain in GRAINS:
-        first, last = (now - grain.kept) // grain.span, now // grain.span
+    for resolution in RESOLUTIONS:
+        first, last = (now - resolution.kept) // resolution.span, now // resolution.span
         for name in names:
             rows = [
-                (name, grain.seconds, place, rng.uniform(0, 100, (grain.together, 2)).astype(np.float32).tobytes())
+                (
+                    name,
+                    resolution.seconds,
+                    place,
+                    rng.uniform(0, 100, (resolution.together, 2)).astype(np.float32).tobytes(),
+                )
                 for place in range(first, last + 1)
             ]
             connection.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)", rows)
@@ -227,8 +232,8 @@ async def _open_months(workspace: Workspace) -> dict[str, float]:
 
 
 def folding(workspace: Workspace, requests: int = 20_000) -> dict[str, float]:
-    """Milliseconds a request from the journal into the book, over a statement of its own for each."""
-    journal, catalogue = Journal(workspace), Catalogue(workspace)
+    """Milliseconds a request from the event log into the catalog, over a statement of its own for each."""
+    event_log, catalog = EventLog(workspace), Catalog(workspace)
     body = {
         "started_at": 1.0,
         "model": "m",
@@ -239,24 +244,24 @@ def folding(workspace: Workspace, requests: int = 20_000) -> dict[str, float]:
         "finish_reason": "stop",
         "completion_tokens": 60,
     }
-    journal.append_many([("request", f"run_{number}", body) for number in range(requests)])
+    event_log.append_many([("request", f"run_{number}", body) for number in range(requests)])
     begun = time.perf_counter()
-    fold(catalogue, journal)
+    ingest(catalog, event_log)
     folded = (time.perf_counter() - begun) / requests
 
-    def one_by_one(book: duckdb.DuckDBPyConnection) -> float:
+    def one_by_one(db: duckdb.DuckDBPyConnection) -> float:
         begun = time.perf_counter()
         for number in range(requests // 20):
             values = [f"one_{number}", 1.0, "m", "a" * 64, json.dumps(body["messages"]), body["output"], "stop", 60]
-            book.execute(
+            db.execute(
                 "INSERT OR IGNORE INTO requests (id, started_at, model, model_sha256, messages, output, finish_reason, "
                 "completion_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
         return (time.perf_counter() - begun) / (requests // 20)
 
-    single = catalogue.write(one_by_one)
-    journal.close()
+    single = catalog.write(one_by_one)
+    event_log.close()
     return {"folded_ms": folded * 1000, "single_insert_ms": single * 1000, "over_single": folded / single}
 
 

@@ -28,33 +28,33 @@ def timed(units: float, work: Callable[[], Any]) -> dict[str, float]:
 
 
 def opening(folder: Path) -> Measured:
-    """A workspace opened, its prompts listed, its journal looked at, and closed."""
+    """A workspace opened, its prompts listed, its event log looked at, and closed."""
     from llmops_tui.prompts.store import PromptStore
-    from llmops_tui.workspace.catalogue import Catalogue
-    from llmops_tui.workspace.journal import Journal
+    from llmops_tui.workspace.catalog import Catalog
+    from llmops_tui.workspace.event_log import EventLog
     from llmops_tui.workspace.layout import Workspace
 
     def once() -> None:
         workspace = Workspace(folder / "ws")
-        PromptStore(Catalogue(workspace)).summaries()
-        journal = Journal(workspace)
-        journal.connection().execute("SELECT count(*) FROM events").fetchall()
-        journal.close()
+        PromptStore(Catalog(workspace)).summaries()
+        event_log = EventLog(workspace)
+        event_log.connection().execute("SELECT count(*) FROM events").fetchall()
+        event_log.close()
 
     once()
     return {"opening a workspace": timed(OPENINGS, lambda: [once() for _ in range(OPENINGS)])}
 
 
 def recording(folder: Path) -> Measured:
-    """Finished requests written to the journal, one at a time and together, then folded into the book."""
-    from llmops_tui.workspace.catalogue import Catalogue
-    from llmops_tui.workspace.folding import fold
-    from llmops_tui.workspace.journal import Journal
+    """Finished requests written to the event log, one at a time and together, then ingested into the catalog."""
+    from llmops_tui.workspace.catalog import Catalog
+    from llmops_tui.workspace.event_log import EventLog
+    from llmops_tui.workspace.ingest import ingest
     from llmops_tui.workspace.layout import Workspace
 
     workspace = Workspace(folder / "ws")
-    journal, catalogue = Journal(workspace), Catalogue(workspace)
-    fold(catalogue, journal)
+    event_log, catalog = EventLog(workspace), Catalog(workspace)
+    ingest(catalog, event_log)
     body = {
         "started_at": 1.0,
         "model": "m",
@@ -69,23 +69,23 @@ def recording(folder: Path) -> Measured:
 
     def single() -> None:
         for number in range(EVENTS // 20):
-            journal.append_many([("request", f"one_{mark}_{number}", body)])
+            event_log.append_many([("request", f"one_{mark}_{number}", body)])
 
     many = [("request", f"run_{mark}_{number}", body) for number in range(EVENTS)]
     found = {
         "traces recorded one by one": timed(EVENTS // 20, single),
-        "traces recorded together": timed(EVENTS, lambda: journal.append_many(many)),
-        "traces folded": timed(EVENTS + EVENTS // 20, lambda: fold(catalogue, journal)),
+        "traces recorded together": timed(EVENTS, lambda: event_log.append_many(many)),
+        "traces folded": timed(EVENTS + EVENTS // 20, lambda: ingest(catalog, event_log)),
     }
-    journal.close()
+    event_log.close()
     return found
 
 
 def importing(folder: Path) -> Measured:
     """A file of conversations read into a version."""
-    from llmops_tui.datasets.importing import import_now
+    from llmops_tui.datasets.import_job import import_now
     from llmops_tui.datasets.store import DatasetStore
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
     from llmops_tui.workspace.layout import Workspace
 
     path = folder / f"chats-{time.time_ns()}.jsonl"
@@ -109,7 +109,7 @@ def importing(folder: Path) -> Measured:
                 {"role": role, "content": " ".join(chance.choices(words, k=30))} for role in ("user", "assistant") * 2
             ]
             file.write(json.dumps({"id": f"{path.stem}-{number}", "messages": turns}) + "\n")
-    store = DatasetStore(Catalogue(Workspace(folder / "ws")))
+    store = DatasetStore(Catalog(Workspace(folder / "ws")))
     found = timed(ROWS, lambda: import_now(store, [path], path.stem, "messages"))
     path.unlink()
     return {"rows imported": found}
@@ -119,9 +119,10 @@ def evaluating(folder: Path) -> Measured:
     """Everything of an evaluation but the answers: cases, prompts, scores, records, summary."""
     import evaluation
 
-    from llmops_tui.evaluation.running import job
-    from llmops_tui.evaluation.running.asking import Asker
-    from llmops_tui.evaluation.store import Asked, EvaluationStore
+    from llmops_tui.evaluation.run import Asked
+    from llmops_tui.evaluation.runner import job
+    from llmops_tui.evaluation.runner.model_calls import Asker
+    from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.layout import Workspace
 
@@ -132,7 +133,7 @@ def evaluating(folder: Path) -> Measured:
     ]
     body = {"cases": cases, "prompt": "bench", "metrics": ["exact", "edit-similarity"]}
     asked = Asked("bench", "support-base", {"max_tokens": 16, "seed": time.time_ns() % 1_000_000_000})
-    PromptStore(store.catalogue).save("bench", template="Say something of {{text}}, please.")
+    PromptStore(store.catalog).save("bench", template="Say something of {{text}}, please.")
     name = evaluation.started(store, body, asked)
     with mock.patch.object(Asker, "answer", evaluation._made_up):  # noqa: SLF001  the same stand-in as the benchmark's
         return {"cases evaluated": timed(CASES, lambda: job.run(evaluation.Context(store, name), [name]))}

@@ -25,7 +25,7 @@ from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 
@@ -43,7 +43,7 @@ GREEDY = {"temperature": 0, "ignore_eos": True}
 def served(folder: Path, path: Path, *, context: int, parallel: int, gpu_layers: int = 0) -> Iterator[ServerHandle]:
     """A server of its own for one model file."""
     workspace = make_workspace(Workspace(folder / f"ws-{path.stem}-{parallel}-{context}"))
-    model = ModelRegistry(Catalogue(workspace)).add(path, path.stem)
+    model = ModelRegistry(Catalog(workspace)).add(path, path.stem)
     supervisor = ServerSupervisor(workspace)
     try:
         yield supervisor.ensure(

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from llmops_tui.datasets.importing import import_now
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.sample import fill
 from llmops_tui.sample_files import sample_folder
@@ -93,7 +93,7 @@ def recipe_of(base: str, data: str, **changes: Any) -> Recipe:
 def launcher_times(store: RunStore, recipe: Recipe) -> dict[str, Any]:
     """Run the recipe as a user would; when each step ended, and the peak of memory."""
     run = store.start(recipe, beside=True)
-    # Looked at by the file alone: reading the book twice a second would take from the trainer what is measured.
+    # Read from the file alone: reading the catalog twice a second would take from the trainer what is measured.
     while not (run.folder / FILE).exists() or b'"kind": "end"' not in (run.folder / FILE).read_bytes()[-300:]:
         time.sleep(1)
     time.sleep(3)

@@ -23,7 +23,7 @@ _PATIENCE = 300.0
 _KEPT_RAW = 1_000_000
 _NOTICE_BAR = "▌".encode()
 _NOTICE = re.compile(r"▌ (.*?)(?:[│╮╯─ ]*)$")
-_BUSY = re.compile(r"▌ the book .*stayed|stayed locked")
+_BUSY = re.compile(r"▌ the catalog .*stayed|stayed locked")
 # An error's notice stays so long; one that was read is not to be read again.
 _NOTICE_SECONDS = 13.0
 _BAD = re.compile(rb"Traceback \(most recent|ended by an error")

@@ -151,7 +151,16 @@ class Runner(Loop):
 
     def steps(self) -> list[Callable[[], None]]:
         """Runs, looks, and one deletion."""
-        return [self._run, self._feedback, self._run, self._remove, self._evaluate, self._look, self._run, self._jobs]
+        return [
+            self._run,
+            self._feedback,
+            self._run,
+            self._remove,
+            self._evaluate,
+            self._inspect,
+            self._run,
+            self._jobs,
+        ]
 
     def _run(self) -> None:
         made = self.llmops.ask(
@@ -185,7 +194,7 @@ class Runner(Loop):
         if made.code == 0:
             self.ledger.acknowledge("evaluation", run=made.data["run"], job=made.data["job"], whole=not detached)
 
-    def _look(self) -> None:
+    def _inspect(self) -> None:
         self.llmops.ask("traces", "list", "--limit", "20")
 
     def _jobs(self) -> None:

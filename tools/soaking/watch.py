@@ -36,9 +36,9 @@ class Gauge(threading.Thread):
     def run(self) -> None:
         """Until it is told to end."""
         while not self.ended.wait(_SECONDS):
-            self.look()
+            self.inspect()
 
-    def look(self) -> None:
+    def inspect(self) -> None:
         """One sample of everything."""
         now = time.time()
         for name, pid in self._processes.items():
@@ -105,8 +105,8 @@ class Auditor:
             )
         }
         removing = {fact["run"] for fact in self._ledger.facts("removing")}
-        for look in (self._versions, self._datasets, self._evaluations, self._rows, self._backups):
-            look(facts)
+        for inspect in (self._versions, self._datasets, self._evaluations, self._rows, self._backups):
+            inspect(facts)
         self._runs(facts, removing)
         # What was about to be deleted while this was read is looked at the next time.
         removing |= {fact["run"] for fact in self._ledger.facts("removing")}
@@ -155,7 +155,7 @@ class Auditor:
         for fact in wanted:
             sha256, text = texts.get((fact["prompt"], fact["version"]), ("", ""))
             if fact["text"] != text or fact.get("sha256", sha256) != sha256:
-                self._ledger.find(f"{fact} is {text!r} in the book")
+                self._ledger.find(f"{fact} is {text!r} in the catalog")
         last: dict[tuple[str, str], int] = {}
         for fact in facts["label"]:
             last[fact["prompt"], fact["label"]] = fact["version"]
@@ -175,7 +175,7 @@ class Auditor:
         self._once("versions of datasets", wanted, present)
 
     def _runs(self, facts: dict[str, list[dict[str, Any]]], removing: set[str]) -> None:
-        # Looking folds what the journal has into the book.
+        # Looking ingests what the event log has into the catalog.
         self._ask("traces", "list", "--limit", "1")
         rows = self._sql("SELECT id, prompt, prompt_version, output FROM requests ORDER BY id")
         present = [row[0] for row in rows]
@@ -185,7 +185,7 @@ class Auditor:
         self._once("runs", {fact["run"] for fact in kept}, present)
         for fact in kept:
             if fact["run"] in texts and texts[fact["run"]] != fact["text"]:
-                self._ledger.find(f"{fact} is {texts[fact['run']]!r} in the book")
+                self._ledger.find(f"{fact} is {texts[fact['run']]!r} in the catalog")
         for fact in facts["removed"]:
             if fact["run"] in texts:
                 self._ledger.find(f"trace {fact['run']} was deleted and is there")

@@ -1,1 +1,1 @@
-"""Checks of quality: what may be wrong with a dataset, why it matters, which rows, and how it is mended."""
+"""Quality checks: problems of a dataset, why they matter, their rows, and their fixes."""

@@ -1,4 +1,4 @@
-"""What a check is: it looks at every row once, says what is wrong where, and may know how to mend a row."""
+"""The interface of a check: it inspects every row once, reports problems, and may repair rows."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class CheckOptions(TypedDict, total=False):
 
 
 class Check:
-    """A check. Subclasses say what they are and override :meth:`look`, and :meth:`finish` or :meth:`mend` as needed.
+    """A check. Subclasses say what they are and override :meth:`inspect`, and :meth:`finish` or :meth:`repair` as needed.
 
-    One object looks at one version: rows go to :meth:`look` in their order, then :meth:`finish` is called.
+    One object looks at one version: rows go to :meth:`inspect` in their order, then :meth:`finish` is called.
     """
 
     id: ClassVar[str] = ""
@@ -60,14 +60,14 @@ class Check:
         self.parameters = parameters
         self.finding = Finding()
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Look at a row."""
 
     def finish(self) -> Finding:
         """What was found."""
         return self.finding
 
-    def mend(self, row: Row) -> Row | None:
+    def repair(self, row: Row) -> Row | None:
         """The row without the problem; none where the row has to go. Only called for rows that were found."""
         del row
         return None

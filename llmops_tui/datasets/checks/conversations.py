@@ -1,4 +1,4 @@
-"""Checks of conversations: turns that are empty, out of order, unanswered; system prompts; refusals and phrases."""
+"""Checks of conversations: empty, misordered and unanswered turns; system prompts; refusals and phrases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BrokenTurns(Check):
     fix = "leave these rows out"
     kinds = CONVERSATIONS
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Find the first such turn."""
         turns = conversation(self.kind, row)
         if not turns:
@@ -45,7 +45,7 @@ class RoleOrder(Check):
     fix = "leave these rows out"
     kinds = CONVERSATIONS
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Compare each turn with the one before."""
         turns = conversation(self.kind, row)
         before = ""
@@ -71,13 +71,13 @@ class Unanswered(Check):
     fix = "cut what follows the last answer, and leave rows without any out"
     kinds = frozenset({"messages"})
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Look at the last turn."""
         turns = conversation(self.kind, row)
         if turns and turns[-1].get("role") != "assistant":
             self.hit(number, f"it ends with a turn by {turns[-1].get('role')}")
 
-    def mend(self, row: Row) -> Row | None:
+    def repair(self, row: Row) -> Row | None:
         """Cut behind the last answer."""
         turns = list(row["messages"])
         while turns and turns[-1].get("role") != "assistant":
@@ -97,7 +97,7 @@ class SystemPrompts(Check):
         super().__init__(kind, columns, parameters)
         self._seen: dict[str, list[int]] = {}
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Count it."""
         turns = conversation(self.kind, row)
         first = turns[0] if turns and turns[0].get("role") in {"system", "developer"} else None
@@ -148,7 +148,7 @@ class Refusals(Check):
     fix = "leave these rows out"
     kinds = CONVERSATIONS
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Look at how the answer begins."""
         words = refusal(answer_text(self.kind, row))
         if words:
@@ -164,7 +164,7 @@ class Phrases(Check):
     fix = "leave these rows out"
     kinds = CONVERSATIONS
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Search the answer."""
         match = _PHRASES.search(answer_text(self.kind, row))
         if match:

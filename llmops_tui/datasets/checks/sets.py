@@ -1,4 +1,4 @@
-"""Checks of the rows together: duplicates, conflicts, skewed labels, texts that are too long."""
+"""Checks across rows: duplicates, conflicting labels, class imbalance, overlong texts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ExactDuplicates(Check):
         self._first: dict[bytes, int] = {}
         self._groups: dict[int, list[int]] = {}
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Compare what it says, whatever its id."""
         text = whole_text(self.kind, row)
         key = _key(normal(text) if text.strip() else dump_json(row))
@@ -58,7 +58,7 @@ class NearDuplicates(Check):
         self._numbers: list[int] = []
         self._seen: set[bytes] = set()
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Sketch it, unless it is an exact duplicate, which is another check's."""
         text = whole_text(self.kind, row)
         key = _key(normal(text))
@@ -95,7 +95,7 @@ class ConflictingLabels(Check):
         self._label = str(parameters.get("label") or "")
         self._answers: dict[bytes, dict[str, list[int]]] = {}
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Keep its input and its answer."""
         if self.kind == "tabular":
             label = self._label or label_column(self.columns)
@@ -140,7 +140,7 @@ class SkewedLabels(Check):
         self._counts: Counter[str] = Counter()
         self._rows: dict[str, list[int]] = {}
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Count its label, where the dataset has a column of labels."""
         name = str(self.parameters.get("label") or label_column(self.columns))
         if name in row:
@@ -177,7 +177,7 @@ class TooLong(Check):
         if self._text is None or not self._limit:
             self.finding.note = "not checked: no model and length were chosen"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Count the tokens of the rendered row, in batches."""
         if self._text is not None and self._limit:
             rendered, _, _ = self._text.spans(self.kind, row)

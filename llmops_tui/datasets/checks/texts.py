@@ -1,4 +1,4 @@
-"""Checks of texts: broken encodings, control characters, template marks, offensive words, injections, personal data."""
+"""Checks of texts: encoding errors, control characters, template markers, toxicity, injections, personal data."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from llmops_tui.datasets.checks.base import Check
-from llmops_tui.datasets.privacy.replacing import replace_in_row
+from llmops_tui.datasets.privacy.replacement import replace_in_row
 from llmops_tui.datasets.records import Row, map_texts, texts
-from llmops_tui.privacy.recognising import find_personal
-from llmops_tui.privacy.replacing import mark
+from llmops_tui.privacy.detection import find_personal
+from llmops_tui.privacy.replacement import mark
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
 # Characters without width that hide text; the joiners that scripts and emoji need are left alone between letters.
@@ -39,7 +39,7 @@ class Mojibake(Check):
     why = "Letters such as Ã¼ come from UTF-8 read as something else; the model would learn to write them."
     fix = "decode them rightly, as ftfy does"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Ask ftfy whether a text looks broken."""
         import ftfy
 
@@ -48,12 +48,12 @@ class Mojibake(Check):
                 self.hit(number, f"{place}: {text[:60]!r}")
                 return
 
-    def mend(self, row: Row) -> Row:
-        """Mend the encoding, and nothing else."""
+    def repair(self, row: Row) -> Row:
+        """Fix the encoding, and nothing else."""
         import ftfy
 
-        mended: Row = map_texts(row, ftfy.fix_encoding)
-        return mended
+        repaired: Row = map_texts(row, ftfy.fix_encoding)
+        return repaired
 
 
 class ControlCharacters(Check):
@@ -64,7 +64,7 @@ class ControlCharacters(Check):
     why = "They are tokens like any other, may hide text from a reader, and trouble terminals and tokenizers."
     fix = "take them out"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Find the first."""
         for place, text in texts(self.kind, row):
             match = _CONTROL.search(text) or (None if text.isascii() else _HIDDEN.search(text))
@@ -72,10 +72,10 @@ class ControlCharacters(Check):
                 self.hit(number, f"{place}: U+{ord(match.group()):04X} at character {match.start() + 1:,}")
                 return
 
-    def mend(self, row: Row) -> Row:
+    def repair(self, row: Row) -> Row:
         """Take them out."""
-        mended: Row = map_texts(row, lambda text: _HIDDEN.sub("", _CONTROL.sub("", text)))
-        return mended
+        repaired: Row = map_texts(row, lambda text: _HIDDEN.sub("", _CONTROL.sub("", text)))
+        return repaired
 
 
 class TemplateMarks(Check):
@@ -86,7 +86,7 @@ class TemplateMarks(Check):
     why = "Marks such as <|im_start|> become control tokens, and break a conversation apart where they stand."
     fix = "take them out"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Find the first."""
         for place, text in texts(self.kind, row):
             match = _MARKS.search(text) if ("<" in text or "[" in text) else None
@@ -94,10 +94,10 @@ class TemplateMarks(Check):
                 self.hit(number, f"{place}: {match.group()}")
                 return
 
-    def mend(self, row: Row) -> Row:
+    def repair(self, row: Row) -> Row:
         """Take them out."""
-        mended: Row = map_texts(row, lambda text: _MARKS.sub("", text))
-        return mended
+        repaired: Row = map_texts(row, lambda text: _MARKS.sub("", text))
+        return repaired
 
 
 class Injections(Check):
@@ -108,7 +108,7 @@ class Injections(Check):
     why = "Texts that tell a model to drop its instructions train it to obey them, or come from an attack."
     fix = "leave these rows out"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Search for the usual words."""
         for place, text in texts(self.kind, row):
             match = _INJECTION.search(text)
@@ -136,7 +136,7 @@ class Offensive(Check):
     why = "By a short list of English insults and obscenities: what is not on it is not found, and quotations are."
     fix = "leave these rows out"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Search for the words of the list."""
         for place, text in texts(self.kind, row):
             found = offensive_words(text)
@@ -154,7 +154,7 @@ class PersonalData(Check):
     why = "A model repeats what it learned. Addresses, numbers, names and keys do not belong into its weights."
     fix = "put [EMAIL] and the like in their place"
 
-    def look(self, number: int, row: Row) -> None:
+    def inspect(self, number: int, row: Row) -> None:
         """Find the first."""
         found: list[str] = []
         for _place, text in texts(self.kind, row):
@@ -162,6 +162,6 @@ class PersonalData(Check):
         if found:
             self.hit(number, ", ".join(dict.fromkeys(found)))
 
-    def mend(self, row: Row) -> Row:
+    def repair(self, row: Row) -> Row:
         """Take it out."""
         return replace_in_row(row, mark)[0]

@@ -1,1 +1,1 @@
-"""The shapes that rows of other programs have: recognising, reading and writing them."""
+"""Row formats of other programs: detection, readers and writers."""

@@ -1,1 +1,1 @@
-"""Operations: each makes a new version from others by a recipe, which can be followed again."""
+"""Operations: each makes a new version from others by a repeatable recipe."""

@@ -1,4 +1,4 @@
-"""What an operation is given and gives, the list of all, and how one is applied or done again."""
+"""The interface of operations, their registry, and how one is applied or repeated."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.datasets.parts import PartWriter, content_hash, source_sql, typed_projection, write_select
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Column, Row
-from llmops_tui.datasets.reports import VersionRecord
-from llmops_tui.datasets.store import DatasetStore, DatasetVersion, Recipe
+from llmops_tui.datasets.reports import ReadSettings, VersionRecord
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import limited, lock, open_sandbox, quote_name
 
@@ -168,14 +169,16 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
 def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Report) -> str:
     if version.recipe.operation == "restore":
         return remake(store, f"{version.dataset}@{version.recipe.parameters['from']}", report)[1]
-    from llmops_tui.datasets.importing import digest_of, read_files
+    from llmops_tui.datasets.import_job import digest_of, read_files
 
     for path, digest in version.recipe.inputs:
         if not Path(path).exists() or digest_of(Path(path)) != digest:
             raise InputRefusedError("input_changed", f"{path} is gone or is not what {version.ref} was imported from")
     folder = store.staging()
     try:
-        columns = read_files(folder, [Path(p) for p, _ in version.recipe.inputs], version.recipe.parameters, report)
+        columns = read_files(
+            folder, [Path(p) for p, _ in version.recipe.inputs], cast("ReadSettings", version.recipe.parameters), report
+        )
         return hash_of(folder / "rows", columns)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -205,7 +208,7 @@ def run_job(
     context: Any, operation: str, refs: list[str], parameters: dict[str, Any], name: str | None = None
 ) -> VersionRecord:
     """The job: apply an operation, with progress; cancelled between rows."""
-    from llmops_tui.workspace.catalogue import Catalogue
+    from llmops_tui.workspace.catalog import Catalog
 
-    store = DatasetStore(Catalogue(context.workspace))
+    store = DatasetStore(Catalog(context.workspace))
     return apply(store, operation, refs, parameters, name=name, report=context.report).as_dict()

@@ -1,20 +1,22 @@
-"""Deduplicate, mend what a check found, and take personal data out or put stand-ins in its place."""
+"""Deduplication, fixes of checks, redaction and pseudonymisation."""
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
 from llmops_tui.datasets.checks.base import CheckOptions
-from llmops_tui.datasets.checks.running import find_check
+from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
-from llmops_tui.datasets.privacy.replacing import Key, Pseudonyms, replace_in_row, reveal_texts
+from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms, replace_in_row, reveal_texts
 from llmops_tui.datasets.records import Row
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.privacy.recognising import KINDS
-from llmops_tui.privacy.replacing import mark
+from llmops_tui.jobs.worker import JobCancelledError
+from llmops_tui.privacy.detection import KINDS
+from llmops_tui.privacy.replacement import mark
 
 
 def dedup(work: Work) -> Made:
@@ -41,21 +43,22 @@ def _found(work: Work, name: str) -> set[int]:
     done = 0
     for batch in version.read():
         for number, row in batch:
-            check.look(number, row)
+            check.inspect(number, row)
         done += len(batch)
         work.report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
     return set(check.finish().rows)
 
 
 def fix(work: Work) -> Made:
-    """Mend all rows that a check, named by ``check``, finds."""
+    """Fix all rows that a check, named by ``check``, finds."""
     name = str(work.parameter("check"))
     check = find_check(name)
     if not check.fix:
         raise InputRefusedError("no_fix", f"{check.title}: only a person can decide what to do")
-    hits = _found(work, name)
-    mender = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
-    made = work.rewrite(lambda number, row: mender.mend(row) if number in hits else row)
+    with PLUGINS.at_work(name, JobCancelledError) if is_plugin(check) else nullcontext():
+        hits = _found(work, name)
+        repairer = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
+        made = work.rewrite(lambda number, row: repairer.repair(row) if number in hits else row)
     return Made(made.columns, made.kind, f"{name}: {len(hits):,} rows")
 
 

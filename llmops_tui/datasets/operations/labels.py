@@ -1,4 +1,4 @@
-"""Make a version of what annotators said."""
+"""A version made from annotations."""
 
 from __future__ import annotations
 

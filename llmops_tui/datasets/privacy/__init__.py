@@ -1,1 +1,1 @@
-"""Personal data and secrets in texts: found, reported, taken out, or replaced by stand-ins that a key undoes."""
+"""Personal data and secrets in datasets: detection, report, redaction and reversible pseudonyms."""

@@ -1,1 +1,1 @@
-"""Files as streams of records: every format that can be imported, with what is broken in it kept apart."""
+"""Files as streams of records: every importable format; invalid records are rejected one by one."""

@@ -1,4 +1,4 @@
-"""What sources give: batches of records, what was set apart with its reason, and from where to go on."""
+"""The interface of sources: batches of records, rejected records with reasons, and the position to resume from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import IO
 
 from llmops_tui.datasets.records import Row
 
-# A line longer than this is set apart; a batch is about so many bytes of input.
+# A line longer than this is rejected; a batch is about so many bytes of input.
 MAX_LINE = 64 << 20
 BATCH_BYTES = 24 << 20
 BATCH_ROWS = 100_000
@@ -31,7 +31,7 @@ class Reject:
 
 @dataclass
 class Batch:
-    """Some records of one source, what was set apart, and from where to go on after them.
+    """Some records of one source, what was rejected, and from where to go on after them.
 
     ``position`` is a byte offset, or a number of records, as the source understands it; ``share`` how much of the
     source is done; ``size`` about how many bytes of it the batch was.

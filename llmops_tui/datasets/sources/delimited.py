@@ -1,4 +1,4 @@
-"""CSV and TSV: records of texts, ragged and broken ones set apart with their raw lines."""
+"""CSV and TSV: records of texts; ragged and broken lines are rejected with their raw bytes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
         try:
             header = next(records, None)
         except csv.Error as error:
-            raise InputRefusedError("file_damaged", f"{source.path}, line 1: {error}", "Mend its header.") from error
+            raise InputRefusedError("file_damaged", f"{source.path}, line 1: {error}", "Fix its header.") from error
         if header is None:
             return
         header = _header(header)

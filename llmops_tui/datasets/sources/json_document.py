@@ -1,4 +1,4 @@
-"""A whole JSON document: the list of objects in it, or columns of equal length."""
+"""A JSON document: its list of objects, or its columns of equal length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, each judged by itself, lines of any length passed over in bounded memory."""
+"""JSON Lines: one object per line, each validated alone; overlong lines are skipped in bounded memory."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def parse_object(raw: bytes, *, long_numbers: bool = True) -> Row:
 def _parse_slowly(raw: bytes) -> Row:
     import json
 
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    def pairs(items: list[tuple[str, Any]]) -> Row:
         made = dict(items)
         if len(made) != len(items):
             names = [name for name, _ in items]

@@ -1,4 +1,4 @@
-"""Parquet, Arrow and SQLite: tables whose values have types, brought to those of JSON."""
+"""Parquet, Arrow and SQLite: tables of typed values, converted to JSON types."""
 
 from __future__ import annotations
 

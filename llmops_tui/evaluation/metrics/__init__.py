@@ -1,1 +1,1 @@
-"""What an answer is worth: one class a metric, each naming its source."""
+"""Metrics: one class each, which names its source."""

@@ -1,4 +1,4 @@
-"""What all metrics share: a case, an answer, a score, and how scores become one figure with an interval."""
+"""The interface of metrics: a case, an answer, a score, and the aggregate with its interval."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, bca, clustered_sums, mean_of, rows_of
 from llmops_tui.evaluation.statistics.intervals import mean_interval
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 
 # Figures of a whole set, such as BLEU, are computed anew for each resample.
 _SET_RESAMPLES = 1000
+
+
+MetricEntry = JsonObject
+"""A metric as it stands in a user's suite: its ``type``, and whatever that type takes; ``make_metric`` checks it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Case:
 
     index: int
     key: str
-    variables: dict[str, Any] = field(default_factory=dict)
+    variables: Variables = field(default_factory=dict)
     messages: tuple[ChatMessage, ...] = ()
     expected: Any = None
     context: str = ""
@@ -44,7 +50,7 @@ class Case:
     row: int | None = None
     variation: str = ""
     origin: str = ""
-    metrics: tuple[dict[str, Any], ...] = ()
+    metrics: tuple[MetricEntry, ...] = ()
 
     @property
     def expected_text(self) -> str:

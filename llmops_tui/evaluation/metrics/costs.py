@@ -1,4 +1,4 @@
-"""What answers cost: time and tokens, measured with every run."""
+"""Cost metrics: time and tokens, recorded with every run."""
 
 from __future__ import annotations
 

@@ -1,24 +1,81 @@
-"""Metrics in Python that other packages bring, found by entry point."""
+"""Metrics of installed packages: functions, and subclasses of Metric."""
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.metrics.built_in import METRICS
+from llmops_tui.plugins import Plugins
+from llmops_tui.workspace.files import sha256_text
 
-GROUP = "llmops_tui.metrics"
+
+@dataclass(frozen=True)
+class Function:
+    """A function of a package: called with an answer's text, what is expected and the variables.
+
+    It returns a number, or a number and a reason.
+    """
+
+    call: Callable[[str, Any, dict[str, Any]], Any]
+
+
+def _accept(name: str, given: object) -> type[Metric] | Function:
+    """What a package registers: a subclass of Metric whose type is its name, or a function."""
+    if isinstance(given, type):
+        if not issubclass(given, Metric):
+            raise TypeError(f"it is a class, but no subclass of {Metric.__module__}.Metric")
+        if given.model_fields["type"].default != name:
+            raise ValueError(f"its type is {given.model_fields['type'].default!r}, which has to be its name")
+        return given
+    if not callable(given):
+        raise TypeError("it is neither a function nor a subclass of Metric")
+    return Function(given)
+
+
+PLUGINS: Plugins[type[Metric] | Function] = Plugins("metrics", _accept, lambda: {*METRICS, "python"})
+
+
+def is_plugin(metric: Metric) -> bool:
+    """Whether a metric's code is that of an installed package."""
+    return type(metric) not in METRICS.values()
+
+
+def _name(metric: Metric) -> str:
+    return metric.entry if isinstance(metric, Custom) else metric.type
+
+
+def fingerprint(metric: Metric) -> str:
+    """The hash of how a metric measures: its settings, and of one of a package that package and its version."""
+    code = ""
+    if is_plugin(metric) and (plugin := PLUGINS.find(_name(metric))) is not None:
+        code = f"{plugin.package} {plugin.version}"
+    return sha256_text(metric.model_dump_json(exclude={"prompt"}) + code)
+
+
+def at_work(metric: Metric) -> AbstractContextManager[None]:
+    """Where a metric's code is called: what that of a package raises names the package."""
+    if not is_plugin(metric):
+        return nullcontext()
+    return PLUGINS.at_work(_name(metric))
 
 
 class Custom(Metric):
-    """A function of an installed package, registered under the entry point group ``llmops_tui.metrics``.
+    """A metric of an installed package, registered under the entry point group ``llmops_tui.metrics``.
 
-    It is called with the answer's text, the expected value and the variables, and returns a number, or a number and a
-    reason. A suite names the entry point; it cannot name a file, so that reading a suite never runs its author's code.
+    It is a function, called with the answer's text, the expected value and the variables, which returns a number, or a
+    number and a reason; or a class of its own, which takes ``settings``. A suite names the entry point; it cannot name a
+    file, so that reading a suite never runs its author's code.
     """
 
     type: Literal["python"] = "python"
     entry: str
+    settings: Annotated[dict[str, Any], Field(default_factory=dict, description="Of a class: what it takes.")]
     needs_expected: ClassVar[bool] = False
 
     @property
@@ -27,20 +84,20 @@ class Custom(Metric):
         return self.name or self.entry
 
     def problem(self) -> str:
-        """That no package registers the entry point, where none does."""
-        known = [point.name for point in entry_points(group=GROUP)]
-        if self.entry in known:
+        """Why no installed package gives what the entry point names, where none does."""
+        if (given := PLUGINS.get(self.entry)) is not None:
+            if self.settings and isinstance(given, Function):
+                return f"the metric {self.entry!r} is a function, which takes no settings"
             return ""
-        return f"no installed package registers {self.entry!r} under {GROUP!r}; there is {', '.join(known) or 'none'}"
+        known = ", ".join(PLUGINS.all()) or "none"
+        nothing = f"no installed package registers {self.entry!r} under 'llmops_tui.metrics'; there is {known}"
+        return PLUGINS.problem(self.entry) or nothing
 
     def score(self, case: Case, answer: Answer) -> Score:
-        """What the function says; an exception of its is told as a score that it cannot give."""
-        point = next((p for p in entry_points(group=GROUP) if p.name == self.entry), None)
-        if point is None:
+        """What the function says."""
+        function = PLUGINS.get(self.entry)
+        if not isinstance(function, Function):
             return Score(None, self.problem())
-        try:
-            found: Any = point.load()(answer.text, case.expected, case.variables)
-        except Exception as error:  # noqa: BLE001  foreign code may raise anything; here it can only become a text
-            return Score(None, f"{type(error).__name__}: {error}"[:300])
+        found = function.call(answer.text, case.expected, case.variables)
         value, reason = found if isinstance(found, tuple) else (found, "")
         return Score(float(value), str(reason))

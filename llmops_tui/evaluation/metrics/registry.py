@@ -1,4 +1,4 @@
-"""All metrics by type, and how a suite's entry becomes one."""
+"""How a suite's entry becomes a metric, and what there is to choose from."""
 
 from __future__ import annotations
 
@@ -8,41 +8,18 @@ from typing import Any
 import pydantic
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.metrics.asking import EmbeddingSimilarity, Judge
 from llmops_tui.evaluation.metrics.base import Metric
-from llmops_tui.evaluation.metrics.costs import Latency, Tokens, TokensPerSecond
-from llmops_tui.evaluation.metrics.custom import Custom
-from llmops_tui.evaluation.metrics.likelihood import Choice
-from llmops_tui.evaluation.metrics.structured import JsonFields, JsonSchema, JsonValid
-from llmops_tui.evaluation.metrics.texts import (
-    Contains,
-    EditDistance,
-    Exact,
-    Length,
-    Matches,
-    Normalised,
-    Numeric,
-    Refusal,
-    Rouge,
-    TokenF1,
-)
-from llmops_tui.evaluation.metrics.trust import Canary, Copied, Grounded, PersonalData, Toxicity
-from llmops_tui.evaluation.metrics.whole_set import Bleu, Calibration, Chrf, Classification
+from llmops_tui.evaluation.metrics.built_in import METRICS as BUILT_IN
+from llmops_tui.evaluation.metrics.custom import PLUGINS, Custom, Function
 
-METRICS: dict[str, type[Metric]] = {
-    kind.model_fields["type"].default: kind
-    for kind in (
-        Exact, Normalised, Contains, Matches, Numeric, TokenF1, EditDistance, Rouge, Bleu, Chrf, JsonValid, JsonSchema,
-        JsonFields, Classification, Choice, Calibration, Judge, EmbeddingSimilarity, Length, Refusal, Toxicity, PersonalData,
-        Canary, Grounded, Copied, Latency, TokensPerSecond, Tokens, Custom,
-    )
-}  # fmt: skip
-# Measured with every run, asked for or not.
-ALWAYS: tuple[Metric, ...] = (Latency(), TokensPerSecond(), Tokens())
+METRICS: dict[str, type[Metric]] = {**BUILT_IN, "python": Custom}
 
 
 def make_metric(entry: Any, where: str = "metrics") -> Metric:
     """A metric from a suite's entry: a type, or a mapping with one.
+
+    A metric of an installed package is named by ``{type: python, entry: NAME}``. Where no package brings it any more the
+    entry is still a metric, whose ``problem`` says so: what was kept can be read.
 
     Raises:
         InputRefusedError: ``bad_metric``: it is not known, or a setting of it is wrong.
@@ -50,18 +27,31 @@ def make_metric(entry: Any, where: str = "metrics") -> Metric:
     given = {"type": entry} if isinstance(entry, str) else entry
     if not isinstance(given, dict) or not isinstance(given.get("type"), str):
         raise InputRefusedError("bad_metric", f"{where}: {entry!r} is no metric", "Such as {type: exact}.")
-    kind = METRICS.get(given["type"])
+    name = given["type"]
+    kind = METRICS.get(name)
     if kind is None:
-        close = get_close_matches(given["type"], METRICS, 1)
-        hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(METRICS)}."
-        raise InputRefusedError("bad_metric", f"{where}: there is no metric {given['type']!r}", hint)
+        raise InputRefusedError("bad_metric", f"{where}: there is no metric {name!r}", _meant(name))
+    made = _checked(kind, given, f"{where}: {name}")
+    theirs = PLUGINS.get(made.entry) if isinstance(made, Custom) else None
+    if isinstance(made, Custom) and theirs is not None and not isinstance(theirs, Function):
+        settings = {**made.settings, "type": made.entry, "name": made.called}
+        return _checked(theirs, settings, f"{where}: {made.entry}")
+    return made
+
+
+def _meant(name: str) -> str:
+    if PLUGINS.find(name) is not None:
+        return f"It is brought by a package: {{type: python, entry: {name}}}."
+    close = get_close_matches(name, METRICS, 1)
+    return f"Did you mean {close[0]}?" if close else f"There are {', '.join(METRICS)}."
+
+
+def _checked(kind: type[Metric], given: dict[str, Any], where: str) -> Metric:
     try:
         return kind.model_validate(given)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise InputRefusedError(
-            "bad_metric",
-            f"{where}: {given['type']}: {place}: {first['msg']}",
-            f"It takes {', '.join(kind.model_fields)}.",
+            "bad_metric", f"{where}: {place}: {first['msg']}", f"It takes {', '.join(kind.model_fields)}."
         ) from error

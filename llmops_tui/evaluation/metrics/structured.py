@@ -11,6 +11,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, righ
 from llmops_tui.evaluation.metrics.texts import short
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.foreign_text import parse_json
+from llmops_tui.inference.schema_keywords import Schema
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?```\s*$", re.DOTALL)
 
@@ -46,7 +47,7 @@ class JsonSchema(Metric):
 
     @field_validator("json_schema")
     @classmethod
-    def _is_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
+    def _is_schema(cls, schema: Schema) -> Schema:
         import jsonschema
 
         try:

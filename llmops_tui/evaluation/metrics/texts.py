@@ -1,4 +1,4 @@
-"""Metrics that compare texts: the same, containing, matching, close to, or alike in words."""
+"""Text metrics: exact match, contains, regular expression, edit distance, ROUGE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of safety and trust that need no model: offensive words, personal data, leaked secrets, support, copying."""
+"""Safety metrics without a model: toxicity, personal data, leaked secrets, groundedness, copying."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PersonalData(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it tells none."""
-        from llmops_tui.privacy.recognising import find_personal
+        from llmops_tui.privacy.detection import find_personal
 
         asked = "\n".join(
             [case.context, *map(str, case.variables.values()), *(str(m.get("content")) for m in case.messages)]

@@ -74,7 +74,7 @@ def bca_levels(
 ) -> list[Interval]:
     """The bias-corrected and accelerated bootstrap intervals of a figure, at several levels from the same resamples.
 
-    ``rows`` has shape (cases or clusters, columns). Efron, "Better Bootstrap Confidence Intervals", Journal of the
+    ``rows`` has shape (cases or clusters, columns). Efron, "Better Bootstrap Confidence Intervals", EventLog of the
     American Statistical Association 82, 1987; the acceleration is the jackknife's (Efron and Tibshirani, "An Introduction
     to the Bootstrap", 1993, eq. 14.15). Ties with the estimate count half, as in SciPy.
     """

@@ -31,7 +31,7 @@ def z_of(level: float) -> float:
 def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion.
 
-    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", Journal of the American Statistical
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", EventLog of the American Statistical
     Association 22, 1927.
     """
     if n == 0:

@@ -1,4 +1,4 @@
-"""Embeddings: a context of its own beside the one that generates, made when it is first used; many texts in one step."""
+"""Embeddings in a context next to the generating one, created on first use; many texts in one step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.engine.before_output import BeforeOutput
 from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
+from llmops_tui.inference.engine.hidden_states import HiddenStates
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions, context_parameters
 from llmops_tui.models.embedding_memory import PACK, SEQUENCES, embedding_shape
@@ -48,7 +48,7 @@ class Embedder:
         self._abort = AbortFlag()
         self._context: Any = None
         self._memory: Any = None
-        self._rows: BeforeOutput | None = None
+        self._rows: HiddenStates | None = None
         self._untried = native.generates
         self._adapter = ""
         self._threads = native.threads
@@ -245,7 +245,7 @@ class Embedder:
         params.embeddings = True
         params.pooling_type = self._pooling
         self._abort.attach(params)
-        rows = BeforeOutput() if native.generates else None
+        rows = HiddenStates() if native.generates else None
         if rows is not None:
             rows.attach(params)
         made = llama_cpp.llama_init_from_model(native.model, params)
@@ -256,7 +256,7 @@ class Embedder:
         self._batch = Batch(shape.step)
         self._free = list(range(self.together))
 
-    def _try_short_way(self, rows: BeforeOutput) -> None:
+    def _try_short_way(self, rows: HiddenStates) -> None:
         """Leave the output layer out where a text comes to the same without it; broken off, it is tried again."""
         sample = [max(self._native.bos, 0), *range(min(7, self._native.n_vocab))]
         found = []

@@ -1,4 +1,4 @@
-"""Embeddings beside streams: a thread of their own, in which the texts of all requests share steps.
+"""Embeddings next to streams: a thread of their own that batches the texts of all requests.
 
 Streams and embeddings have contexts of their own over the same weights, so neither waits for the other; they share the
 cores, and while anything generates, embedding takes only those that are left.
@@ -12,14 +12,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine.embedding import Embedder, Text
 from llmops_tui.inference.engine.evaluation import DecodeAbortedError
 from llmops_tui.inference.engine.faults import unexpected
+from llmops_tui.inference.engine_wire import Embedded, Event
 
-Tell = Callable[[list[dict[str, Any]]], None]
+Tell = Callable[[list[Event]], None]
 _Pieces = list[tuple["_Work", Text, int]]
 
 
@@ -157,11 +157,11 @@ class EmbeddingQueue:
 
     # In the thread, without the lock
 
-    def _step(self, pieces: _Pieces) -> list[dict[str, Any]]:
+    def _step(self, pieces: _Pieces) -> list[Event]:
         threads = self._spare if self._busy() else self._threads
         self._embedder.evaluate([(text, n) for _, text, n in pieces], adapter=pieces[0][0].adapter, threads=threads)
         self.steps += 1
-        events: list[dict[str, Any]] = []
+        events: list[Event] = []
         for work, text, _ in pieces:
             if text.done < len(text.tokens) or work.ended:
                 continue
@@ -171,14 +171,14 @@ class EmbeddingQueue:
         # A long text says nothing until its end, and silence would be taken for a hang.
         return events or [{"id": "", "event": "beat"}]
 
-    def _finish(self, work: _Work, text: Text) -> list[dict[str, Any]]:
+    def _finish(self, work: _Work, text: Text) -> list[Event]:
         packed = base64.b64encode(self._embedder.vector(text).astype("<f4").tobytes()).decode()
         text.pooled = None
         work.left -= 1
-        events = [{"id": work.id, "event": "vector", "index": text.index, "embedding": packed}]
+        events: list[Event] = [{"id": work.id, "event": "vector", "index": text.index, "embedding": packed}]
         if work.left == 0:
             work.ended = True
-            result = {
+            result: Embedded = {
                 "tokens": work.tokens,
                 "pooling": self._embedder.pooling,
                 "dimensions": self._embedder.dimensions,
@@ -186,7 +186,7 @@ class EmbeddingQueue:
             events.append({"id": work.id, "event": "done", "result": result})
         return events
 
-    def _put_back(self, pieces: _Pieces) -> list[dict[str, Any]]:
+    def _put_back(self, pieces: _Pieces) -> list[Event]:
         """After a step that was broken off: what somebody still waits for is evaluated again."""
         with self._changed:
             for work, text, _ in pieces:
@@ -194,7 +194,7 @@ class EmbeddingQueue:
                     work.waiting.appendleft(text)
         return []
 
-    def _fail(self, error: LlmopsError) -> list[dict[str, Any]]:
+    def _fail(self, error: LlmopsError) -> list[Event]:
         failed = {work.id: work for work in self._running if not work.ended}
         for work in failed.values():
             work.ended = True

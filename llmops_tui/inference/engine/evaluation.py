@@ -1,4 +1,4 @@
-"""What one evaluation by llama.cpp needs, in whichever context: its batch, the flag that stops it, and how it ends then."""
+"""One llama.cpp evaluation in a context: its batch, its abort flag, and how it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody foresaw, in the engine's process: the request it struck is answered, or the process ends and is started again.
+"""Unexpected errors in the engine's process: the request is answered, or the process ends and is restarted.
 
 A thread that died of it in silence would leave all who ask it later without an answer, while the engine seems to live.
 """

@@ -1,4 +1,4 @@
-"""Grammars as the engine holds answers to them: llguidance with limits, and a model's tokens as it knows them.
+"""Constrained decoding: llguidance with limits, and its view of a model's tokens.
 
 Used by the engine and by the process that checks grammars before they come to it, so that both say the same.
 """
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.constraints import too_costly
 from llmops_tui.inference.engine.faults import unexpected
 from llmops_tui.inference.engine.guidance import NativeMatcher, Tokenizer
-from llmops_tui.inference.forms import too_costly
 
 # What one token may cost. Measured with 49,152 tokens on hostile grammars: the dearest mask took 50 ms, ordinary ones
 # take 0.03. Each limit beyond these lets a mask of some grammar take a second.
@@ -146,7 +146,7 @@ def _refused(error: str) -> InputRefusedError:
     text = next((ours for theirs, ours in _OUR_WORDS.items() if theirs in text), text)
     if _COSTLY.search(text):
         return too_costly(text[:300])
-    return InputRefusedError("grammar_invalid", f"the grammar cannot be held to: {text[:300]}")
+    return InputRefusedError("grammar_invalid", f"the grammar cannot be enforced: {text[:300]}")
 
 
 class MatcherMaker:
@@ -180,7 +180,7 @@ class MatcherMaker:
             except LlmopsError as error:
                 self._made(request, None, error)
             except (ValueError, OverflowError) as error:
-                told = f"this model's vocabulary cannot be held to a form: {error}"[:300]
+                told = f"this model's vocabulary cannot be used to constrain answers: {error}"[:300]
                 self._made(request, None, LlmopsError("grammar_unsupported", told))
             except BaseException as error:  # noqa: BLE001 - a panic inside the library is no Exception
                 self._made(request, None, unexpected(error))

@@ -1,4 +1,4 @@
-"""llguidance by its C interface, which its Python package carries: what takes long there leaves Python's lock to the steps.
+"""llguidance through its C interface, which releases Python's lock during long work.
 
 The package's own constructor of a tokenizer keeps the lock while it sorts the vocabulary, 0.3 s for 49,152 tokens and 3 s
 for 262,144, in which no stream goes on.
@@ -98,9 +98,7 @@ def _library() -> Any:
 
 
 def _unusable(reason: str) -> LlmopsError:
-    told = (
-        f"answers cannot be held to a form: the installed llguidance is not the one this was made for: {reason[:200]}"
-    )
+    told = f"answers cannot be constrained: the installed llguidance is not the one this was made for: {reason[:200]}"
     return LlmopsError("grammar_unsupported", told, "Install the version that constraints.txt names.")
 
 

@@ -1,4 +1,4 @@
-"""Long texts beside streams: tokenized, and spelled out of tokens, in threads of their own.
+"""Tokenization and detokenization of long texts in threads of their own.
 
 llama.cpp's tokenizer reads the vocabulary alone and may run in several threads at once; ctypes lets go of Python's lock
 meanwhile. What is told of a long text is told in parts, since one line of JSON is written and read in one piece.
@@ -14,8 +14,8 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine.faults import unexpected
 from llmops_tui.inference.engine.native import NativeModel
+from llmops_tui.inference.engine_wire import Call, Event
 
-Message = dict[str, Any]
 # Up to so many characters, or tokens, are a matter of milliseconds and are done in the loop.
 SHORT = 16_384
 PART = 4096
@@ -23,7 +23,7 @@ PART = 4096
 _THREADS = 2
 
 
-def size_of(message: Message) -> int:
+def size_of(message: Call) -> int:
     """How many characters are to be tokenized, or tokens to be spelled."""
     if message["op"] == "detokenize":
         return len(message["tokens"])
@@ -39,19 +39,17 @@ class LongTexts:
     ``back`` with them.
     """
 
-    def __init__(
-        self, native: NativeModel, tell: Callable[[list[Message]], None], back: Callable[[Message], None]
-    ) -> None:
+    def __init__(self, native: NativeModel, tell: Callable[[list[Event]], None], back: Callable[[Call], None]) -> None:
         self._native = native
         self._tell = tell
         self._back = back
         self._changed = threading.Condition()
-        self._waiting: list[Message] = []
+        self._waiting: list[Call] = []
         # All that were taken and not given back yet, and whether somebody still wants them.
         self._taken: dict[str, bool] = {}
         self._threads: list[threading.Thread] = []
 
-    def take(self, message: Message) -> bool:
+    def take(self, message: Call) -> bool:
         """Take a message over, where its text is long; one that came back is dropped where nobody waits for it any more."""
         if message.get("tokenized"):
             return not self._give_up(message["id"])
@@ -73,29 +71,29 @@ class LongTexts:
             if request_id in self._taken:
                 self._taken[request_id] = False
 
-    def answer(self, message: Message) -> Iterator[Message]:
+    def answer(self, message: Call) -> Iterator[Event]:
         """The events of a message that is answered with tokens or with text: parts, then ``done``.
 
         Raises:
             InputRefusedError: ``bad_token``.
         """
-        told = {"id": message["id"]}
+        name = message["id"]
         if message["op"] == "detokenize":
             self._native.check_tokens(message["tokens"])
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
             for part in _parts(message["tokens"]):
                 raw = b"".join(map(self._native.raw_piece, part))
-                yield told | {"event": "part", "text": decoder.decode(raw)}
-            yield told | {"event": "part", "text": decoder.decode(b"", final=True)}
-            yield told | {"event": "done", "result": {}}
+                yield {"id": name, "event": "part", "text": decoder.decode(raw)}
+            yield {"id": name, "event": "part", "text": decoder.decode(b"", final=True)}
+            yield {"id": name, "event": "done", "result": {}}
             return
         tokens = tokens_of(self._native, message)
         for part in _parts(tokens):
-            yield told | {"event": "part", "tokens": part}
+            yield {"id": name, "event": "part", "tokens": part}
         for part in _parts(tokens if message.get("pieces", True) else []):
             pieces = [self._native.raw_piece(token).decode("utf-8", "replace") for token in part]
-            yield told | {"event": "part", "pieces": pieces}
-        yield told | {"event": "done", "result": {"count": len(tokens)}}
+            yield {"id": name, "event": "part", "pieces": pieces}
+        yield {"id": name, "event": "done", "result": {"count": len(tokens)}}
 
     def _run(self, number: int) -> None:
         while True:
@@ -115,7 +113,7 @@ class LongTexts:
         self._give_up(request_id)
         self._tell([{"id": request_id, "event": "error", "error": error.as_dict()}])
 
-    def _work(self, message: Message) -> None:
+    def _work(self, message: Call) -> None:
         request_id = message["id"]
         if self._taken[request_id] and message["op"] in {"generate", "embed"}:
             self._back(tokenized(self._native, message) | {"tokenized": True})
@@ -133,7 +131,7 @@ class LongTexts:
             return self._taken.pop(request_id)
 
 
-def tokenized(native: NativeModel, message: Message) -> Message:
+def tokenized(native: NativeModel, message: Call) -> Call:
     """The message with tokens instead of its texts; a text's are marked, since a tokenizer may put some before it."""
     if message["op"] == "embed":
         inputs = [
@@ -147,7 +145,7 @@ def tokenized(native: NativeModel, message: Message) -> Message:
     return message | {"tokens": tokens, "hidden": hidden}
 
 
-def tokens_of(native: NativeModel, message: Message) -> list[int]:
+def tokens_of(native: NativeModel, message: Call) -> list[int]:
     """The tokens of a message's text."""
     return native.tokenize(
         message["text"], add_special=message["add_special"], parse_special=message.get("parse_special", True)

@@ -20,6 +20,7 @@ from llmops_tui import native_log
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
+from llmops_tui.inference.engine_wire import EngineInfo
 from llmops_tui.models.engine_settings import in_blocks
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
@@ -252,7 +253,7 @@ class NativeModel:
         """Whether a token can be evaluated after ``length`` others of which all layers have those from ``first`` on."""
         return 0 <= first <= max(0, length - self.window + 1) if self.window else True
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> EngineInfo:
         """Facts about the loaded model that the server and the screens show."""
         eos = int(llama_cpp.llama_vocab_eos(self.vocab))
         return {

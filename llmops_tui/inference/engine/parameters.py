@@ -1,4 +1,4 @@
-"""The engine's settings as llama.cpp's parameters: each field arrives here in one place, and nowhere else."""
+"""The engine's settings as llama.cpp parameters; each field is applied in this one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sequence of the context a request gets, and what of its prompt is there already: in a slot, or in a snapshot."""
+"""Slot assignment: which sequence a request gets, and how much of its prompt is cached there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts that were evaluated before: the longest common prefix of two, and saved states, bounded in bytes."""
+"""The prefix cache: saved states of evaluated prompts, bounded in bytes."""
 
 from __future__ import annotations
 

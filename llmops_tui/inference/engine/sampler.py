@@ -1,4 +1,4 @@
-"""How one request's next token is chosen: llama.cpp's sampler chain, over what the answer's form allows."""
+"""The sampler of one request: llama.cpp's sampler chain over the tokens that the constraint allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Continuous batching: requests join and leave between steps, prompts are evaluated in pieces beside running streams."""
+"""Continuous batching: requests join and leave between steps, prompts are evaluated in chunks next to streams."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine.drafting import DraftModel, ModelDraft
+from llmops_tui.inference.engine.batch_composition import BatchComposer, Part
+from llmops_tui.inference.engine.draft_model import DraftModel, ModelDraft
 from llmops_tui.inference.engine.evaluation import DecodeAbortedError
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine.placement import Placement
 from llmops_tui.inference.engine.prefix_cache import PrefixCache
+from llmops_tui.inference.engine.prompt_lookup import Draft, NgramDraft
 from llmops_tui.inference.engine.sequence import Request, Running, Slot
-from llmops_tui.inference.engine.sharing import Part, StepSharing
-from llmops_tui.inference.engine.speculation import Draft, NgramDraft
+from llmops_tui.inference.engine_wire import EngineState, Event
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[Event], None]
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Scheduler:
         self.cache = PrefixCache(options.cache_bytes)
         self._shelf = Placement(self.native, self._slots, self.cache)
         self._waiting: deque[Running] = deque()
-        self._sharing = StepSharing(self.native.batch)
+        self._sharing = BatchComposer(self.native.batch)
 
     def _guessing(self, options: EngineOptions) -> Callable[[], Draft] | None:
         """What makes a request's guesser, where tokens are guessed at all: a small model, or the text itself."""
@@ -72,7 +73,7 @@ class Scheduler:
         """Whether any request runs or waits."""
         return bool(self._waiting) or any(s.running for s in self._slots)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> EngineState:
         """How full the engine is now, beside its counters."""
         return {
             "running": sum(s.running is not None for s in self._slots),
@@ -82,7 +83,7 @@ class Scheduler:
             "cache_capacity": self.native.n_ctx * len(self._slots),
             "snapshots": len(self.cache),
             "snapshot_bytes": self.cache.used_bytes,
-            **vars(self.counters),
+            **cast("EngineState", vars(self.counters)),
         }
 
     def submit(self, request: Request) -> None:

@@ -1,4 +1,4 @@
-"""One request as it runs: its tokens, its sampler, its text, and what is told of it."""
+"""One running request: its tokens, its sampler, its text and its figures."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from llmops_tui.inference.engine.grammar import Matcher
 from llmops_tui.inference.engine.logprobs import log_normalizers, top_logprobs
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.prefix_cache import Mark
+from llmops_tui.inference.engine.prompt_lookup import Draft
 from llmops_tui.inference.engine.sampler import TokenSampler
-from llmops_tui.inference.engine.speculation import Draft
+from llmops_tui.inference.engine_wire import Event, Generated, TextEvent, TokenRecord
 from llmops_tui.inference.streaming_text import StreamingText
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ class Running:
         self._per_token = bool(request.parameters.stop) or request.logprobs is not None
         self._raw: list[bytes] = []
         self._out: list[str] = []
-        self._records: list[tuple[int, list[Any]]] = []
+        self._records: list[tuple[int, TokenRecord]] = []
         self._decoded = self._released = 0
-        self._scored: list[list[Any]] = []
+        self._scored: list[TokenRecord] = []
         self._scored_told = request.score_from is None
         # The first given token that has a log-probability of its own and none yet.
         self._unscored = max(1, request.score_from or 0)
@@ -195,8 +196,7 @@ class Running:
         if text:
             self._out.append(text)
 
-    def _record(self, token: int, row: Any, normalizer: float) -> list[Any]:
-        """[id, bytes, log-probability, alternatives as [id, bytes, log-probability]]."""
+    def _record(self, token: int, row: Any, normalizer: float) -> TokenRecord:
         raw = self._native.raw_piece
         top = [[t, list(raw(t)), p] for t, p in top_logprobs(row, normalizer, self.request.logprobs or 0)]
         return [token, list(raw(token)), float(row[token]) - normalizer, top]
@@ -205,7 +205,7 @@ class Running:
         """Whether enough time went by to tell what came since."""
         return now - self._flushed_at >= FLUSH_SECONDS
 
-    def flush(self, now: float, *, ended: bool) -> list[dict[str, Any]]:
+    def flush(self, now: float, *, ended: bool) -> list[Event]:
         """The events that are due: text that is certain, and the records of its tokens."""
         if not ended and not self.due(now):
             return []
@@ -217,18 +217,20 @@ class Running:
             self._released += len(self._out[-1])
         text = "".join(self._out)
         self._out.clear()
-        events: list[dict[str, Any]] = []
+        events: list[Event] = []
         due = [r for at, r in self._records if at < self._released]
         if ended and not self._text.stopped:
             due = [r for _, r in self._records]
         self._records = self._records[len(due) :]
         if text or due:
             self._flushed_at = now
-            event: dict[str, Any] = {"id": self.request.id, "event": "text", "text": text}
-            events.append(event | ({"tokens": due} if due else {}))
+            event: TextEvent = {"id": self.request.id, "event": "text", "text": text}
+            if due:
+                event["tokens"] = due
+            events.append(event)
         return events
 
-    def scored_events(self) -> list[dict[str, Any]]:
+    def scored_events(self) -> list[Event]:
         """The given tokens that were scored since, in parts; the last part of all says that it is."""
         if self._scored_told:
             return []
@@ -243,16 +245,21 @@ class Running:
         parts = [tokens[at : at + SCORED_PART] for at in range(0, len(tokens), SCORED_PART)]
         if self._scored_told:
             parts = parts or [[]]
-        told = {"id": self.request.id, "event": "scored"}
         return [
-            told | {"tokens": part, "last": self._scored_told and n == len(parts) - 1} for n, part in enumerate(parts)
+            {
+                "id": self.request.id,
+                "event": "scored",
+                "tokens": part,
+                "last": self._scored_told and n == len(parts) - 1,
+            }
+            for n, part in enumerate(parts)
         ]
 
-    def finish(self, reason: str, now: float) -> list[dict[str, Any]]:
+    def finish(self, reason: str, now: float) -> list[Event]:
         """The last events, ``done`` with the request's figures; times in milliseconds."""
         events = self.flush(now, ended=True)
         span = self._last_at - self._first_at if self._first_at is not None else 0.0
-        result = {
+        result: Generated = {
             "finish_reason": reason,
             "prompt_tokens": self.prompt_length,
             "completion_tokens": self.made,
@@ -265,7 +272,7 @@ class Running:
             "seed": self.request.parameters.seed,
         }
         if self.draft is not None:
-            result |= {"drafted_tokens": self.draft.drafted, "accepted_tokens": self.draft.accepted}
+            result["drafted_tokens"], result["accepted_tokens"] = self.draft.drafted, self.draft.accepted
         return [*events, {"id": self.request.id, "event": "done", "result": result}]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The state of one sequence, copied out of llama.cpp and put back."""
+"""The state of one sequence, copied out of llama.cpp and restored."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
-from llmops_tui.inference.server.ending import Ending
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.shutdown import Ending
+from llmops_tui.inference.server_record import ServerRecord
 from llmops_tui.jobs.process import die_with_parent, endings_put_off, identify
 from llmops_tui.models.engine_settings import from_json
-from llmops_tui.small_log import SmallLog
+from llmops_tui.rotating_log import RotatingLog
 from llmops_tui.workspace.files import write_atomic
 
 
@@ -33,12 +33,12 @@ async def _run(options: ServerOptions, state: Path) -> None:
         await engine.stop()
 
 
-def _noted(state: Path) -> dict[str, Any]:
+def _noted(state: Path) -> ServerRecord:
     """What the state file says, after it says which process this is: whoever started it may be gone and cannot."""
-    kept: dict[str, Any] = json.loads(state.read_text())
+    kept: ServerRecord = json.loads(state.read_text())
     me = identify(os.getpid())
     if me is not None and kept["pid"] != me.pid:
-        kept |= {"pid": me.pid, "started": me.started}
+        kept["pid"], kept["started"] = me.pid, me.started
         write_atomic(state, json.dumps(kept))
     return kept
 
@@ -52,7 +52,7 @@ def main() -> None:
         if options.starter:
             # Asked to, it ends what it does and keeps its records, as when it is stopped.
             die_with_parent(options.starter, signal.SIGTERM)
-        with SmallLog():
+        with RotatingLog():
             asyncio.run(_run(options, state))
 
 

@@ -10,7 +10,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model, ModelRegistry
-from llmops_tui.workspace.catalogue import Catalogue
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
@@ -19,7 +19,7 @@ class AdapterShelf:
     """Adapters by name. A model name ``base+adapter`` names both."""
 
     def __init__(self, workspace: Workspace, base: str, engine: EngineProcess) -> None:
-        self._registry = ModelRegistry(Catalogue(workspace))
+        self._registry = ModelRegistry(Catalog(workspace))
         self._base = base
         self._engine = engine
         self._loaded: set[tuple[int | None, str]] = set()
@@ -27,7 +27,7 @@ class AdapterShelf:
         self._lock = asyncio.Lock()
 
     async def names(self) -> list[str]:
-        """The registered adapters that may fit this model; empty where the book is busy for too long."""
+        """The registered adapters that may fit this model; empty where the catalog is busy for too long."""
         with contextlib.suppress(LlmopsError):
             return [m.name for m in await asyncio.to_thread(self._fitting)]
         return []

@@ -1,4 +1,4 @@
-"""Whose turn it is: places at the engine go to clients in turn, and whoever waits with most requests gives way to others."""
+"""Admission: places at the engine go to clients in turn; the client with most waiting requests yields."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The HTTP application of one model server: its routes, and what each does."""
+"""The HTTP application of one model server: its routes and handlers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,8 +14,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.content import SAID, feedback_as_kept
-from llmops_tui.inference.form_checking import FormChecker
+from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.completions import Completions
@@ -29,16 +30,16 @@ from llmops_tui.inference.server.connection import (
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.guard import Guard, RefusedError
+from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.server.pulse import Pulse
-from llmops_tui.inference.server.records import JournalWriter
+from llmops_tui.inference.server.records import EventWriter
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ids import new_id
-from llmops_tui.workspace.journal import Journal
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -50,18 +51,18 @@ class ModelServer:
         self.engine = engine
         workspace = Workspace(Path(options.workspace))
         self._chat = ChatTemplate(options.chat_template, self.engine.facts)
-        self._journal = Journal(workspace)
-        self._writer = JournalWriter(self._journal, options.trace_content)
+        self._event_log = EventLog(workspace)
+        self._writer = EventWriter(self._event_log, options.trace_content)
         self._metrics = ServerMetrics(options.model)
         engine.lost = self._metrics.engine_lost
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
-        self._forms = FormChecker(options.path, self._chat.format.visible)
+        self._forms = ConstraintChecker(options.path, self._chat.format.visible)
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
-        self._pulse = Pulse(self.engine, self._texts.ask)
+        self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
     def app(self) -> ASGIApp:
@@ -106,7 +107,7 @@ class ModelServer:
 
     async def close(self) -> None:
         """End all processes; what is recorded is written."""
-        await self._pulse.close()
+        await self._heartbeat.close()
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
@@ -118,16 +119,17 @@ class ModelServer:
         trusted = bool(request.scope.get("trusted"))
         if self.failure is not None:
             return JSONResponse({"status": "failed"} | ({"error": self.failure.as_dict()} if trusted else {}), 503)
-        standing, state = await self._pulse.look()
-        if standing == "loading":
+        status, state = await self._heartbeat.inspect()
+        if status == "loading":
             phase, share = self.engine.loading
             return JSONResponse({"status": "loading"} | ({"phase": phase, "share": share} if trusted else {}), 503)
-        facts: dict[str, Any] = {"status": standing}
-        if standing == "failing":
+        facts: Health = {"status": status}
+        if status == "failing":
             facts["retry_in_s"] = round(self.engine.retry_in, 1)
         if trusted:
             engine = identify(self.engine.pid) if self.engine.pid is not None else None
-            facts |= {
+            facts = {
+                **facts,
                 "model": self.options.model,
                 "engine_pid": self.engine.pid,
                 "engine_started": engine.started if engine is not None else None,
@@ -138,11 +140,11 @@ class ModelServer:
                 **self.engine.info,
                 "state": state,
             }
-        return JSONResponse(facts, 200 if standing == "ok" else 503)
+        return JSONResponse(facts, 200 if status == "ok" else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:
-        standing, state = await self._pulse.look()
-        page = self._metrics.page(state, self.generator.queued, "failed" if self.failure is not None else standing)
+        status, state = await self._heartbeat.inspect()
+        page = self._metrics.page(state, self.generator.queued, "failed" if self.failure is not None else status)
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _openapi(self, _request: Request) -> Response:
@@ -184,7 +186,7 @@ class ModelServer:
                 "Give a score.",
             )
         key = new_id("fb")
-        await asyncio.to_thread(self._journal.append, "feedback", key, entry)
+        await asyncio.to_thread(self._event_log.append, "feedback", key, entry)
         return JSONResponse({"id": key, "object": "feedback", "trace": trace, "left_out": left_out})
 
     # Helpers
@@ -195,5 +197,14 @@ class ModelServer:
         return error_answer(error)
 
 
-def _model_entry(name: str) -> dict[str, Any]:
+class _ModelEntry(TypedDict):
+    """A model as ``/v1/models`` lists it."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+def _model_entry(name: str) -> _ModelEntry:
     return {"id": name, "object": "model", "created": 0, "owned_by": "local"}

@@ -1,10 +1,12 @@
-"""Who sent a request: a program of this workspace, which may name its runs, or a client, whose word is kept as its word."""
+"""Callers of a request: a program of this workspace, which may name its runs, or any other client."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.workspace.events import ClientRecord, RequestRecord
 
 
 @dataclass(frozen=True)
@@ -19,18 +21,23 @@ class Caller:
     key: str = ""
     client: str = ""
 
-    def facts(self, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    def facts(self, metadata: JsonObject | None) -> RequestRecord:
         """What a record knows of where its request came from.
 
         What our own programs say is how it is: which prompt, which version, which values. A client might say anything.
         """
         if self.own:
             known = metadata or {}
-            return {name: known.get(name) for name in ("prompt", "prompt_version", "variables")} | {"client": None}
-        client = {"key": self.key or None, "metadata": metadata or {}}
+            return {
+                "prompt": known.get("prompt"),
+                "prompt_version": known.get("prompt_version"),
+                "variables": known.get("variables"),
+                "client": None,
+            }
+        client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
         return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
 
-    def run_id(self, metadata: dict[str, Any] | None) -> str | None:
+    def run_id(self, metadata: JsonObject | None) -> str | None:
         """The id that our own program has given the run already; a client's are its own affair."""
         given = (metadata or {}).get("run_id") if self.own else None
         return str(given)[:100] if given else None

@@ -7,14 +7,15 @@ import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import cast
 
 import pydantic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.form_checking import FormChecker
+from llmops_tui.inference.constraint_checker import ConstraintChecker
+from llmops_tui.inference.engine_wire import Call, SamplingRecord, Told
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answers import error_body
@@ -27,11 +28,12 @@ from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server.responses import ResponsesRequest
-from llmops_tui.inference.server.template_words import turns_of, variables_of
+from llmops_tui.inference.server.template_features import turns_of, variables_of
+from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
-Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Ask = Callable[[Call], Awaitable[Told]]
 
 
 class Completions:
@@ -44,7 +46,7 @@ class Completions:
         generator: Generator,
         adapters: AdapterShelf,
         chat: ChatTemplate,
-        forms: FormChecker,
+        forms: ConstraintChecker,
         ask: Ask,
     ) -> None:
         self._model = options.model
@@ -73,7 +75,7 @@ class Completions:
             if form is not None and form.get("type") != "text":
                 raise FieldRefusedError(
                     "grammar" if body.grammar else "response_format",
-                    "an answer that may call tools is not held to a form beside that",
+                    "an answer that may call tools is not constrained by a form beside that",
                     "Leave out the form, or set tool_choice to none.",
                     "bad_response_format",
                 )
@@ -86,7 +88,7 @@ class Completions:
         if body.truncate == "oldest":
             again = functools.partial(self._chat.render, turns, tools or None, extra)
             prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
-        source = {"text": prompt, "add_special": False}
+        source: Call = {"op": "generate", "text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
             choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives, caller)
@@ -110,23 +112,25 @@ class Completions:
         await self._engine.facts()
         choices: list[Choice] = []
         for place, prompt in enumerate(body.prompt):
-            is_text = isinstance(prompt, str)
-            if not isinstance(prompt, str):
+            source: Call
+            if isinstance(prompt, str):
+                source = {"op": "generate", "text": prompt, "add_special": body.add_special_tokens}
+                shown = prompt
+            else:
                 at = f"prompt[{place}]" if len(body.prompt) > 1 else "prompt"
                 check_vocabulary(prompt, self._engine.info.get("n_vocab", 0), at)
-            source = {"text": prompt, "add_special": body.add_special_tokens} if is_text else {"tokens": prompt}
-            shown = str(prompt) if is_text else json.dumps(prompt)
+                source, shown = {"op": "generate", "tokens": prompt}, json.dumps(prompt)
             for _ in range(body.n):
-                turns = [{"role": "prompt", "content": shown}]
+                turns: list[ChatMessage] = [{"role": "prompt", "content": shown}]
                 choice = self._choice(
                     body, len(choices), source, turns, adapter, grammar, body.logprobs, request.scope["caller"]
                 )
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
-                    choice.echo = (
-                        shown if is_text else (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
-                    )
+                    choice.echo = shown
+                    if not isinstance(prompt, str):
+                        choice.echo = (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
                 choices.append(choice)
         return await self._respond("text", request, body, choices)
 
@@ -134,15 +138,15 @@ class Completions:
         self,
         body: schemas.ChatRequest | schemas.CompletionRequest,
         index: int,
-        source: dict[str, Any],
-        turns: list[dict[str, Any]],
+        source: Call,
+        turns: list[ChatMessage],
         adapter: str,
         grammar: str,
         logprobs: int | None,
         caller: Caller,
     ) -> Choice:
         try:
-            parameters = body.sampling(index).model_dump()
+            parameters = cast("SamplingRecord", body.sampling(index).model_dump())
         except pydantic.ValidationError as error:
             raise invalid(error) from error
         check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias", named=True)
@@ -161,8 +165,9 @@ class Completions:
                 **caller.facts(body.metadata),
             },
         )
-        call = {
-            "op": "generate",
+        call: Call = {
+            "add_special": False,
+            **source,
             "id": new_id("call"),
             "parameters": parameters,
             "adapter": adapter,
@@ -171,8 +176,6 @@ class Completions:
             "truncate": "" if body.truncate == "oldest" else body.truncate,
             "reuse": body.cache_prompt,
             "ignore_eos": body.ignore_eos,
-            "add_special": False,
-            **source,
         }
         return Choice(index, record, call)
 
@@ -249,7 +252,7 @@ class Completions:
             yield teller.failed(error.code, error.message)
 
     async def _drop_oldest(
-        self, turns: list[dict[str, Any]], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
+        self, turns: list[ChatMessage], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
     ) -> tuple[str, int]:
         """Drop the oldest turns after the system's until the prompt and a quarter of the context fit.
 

@@ -1,4 +1,4 @@
-"""Work for a client that may leave at any moment, and what it is told when something is refused or fails."""
+"""Work for a client that may disconnect at any moment, and its responses for refusals and failures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import RefusedError
-from llmops_tui.inference.server.repeated import said_twice
 
 # What may be read as a number that is not finite; most bodies have neither and need not be searched for it.
 _ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")
@@ -75,9 +76,9 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         raise invalid(error) from error
 
 
-def _check_as_written(raw: bytes, given: dict[str, Any]) -> None:
+def _check_as_written(raw: bytes, given: JsonObject) -> None:
     """Refuse what a parser passes over, or takes though it is no JSON."""
-    if twice := said_twice(raw, given):
+    if twice := duplicate_key(raw, given):
         raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")
     if _ODD_NUMBER.search(raw) and (place := _not_finite(given)):
         raise FieldRefusedError(place.removeprefix("."), "NaN and Infinity are no numbers here", "Give a number.")

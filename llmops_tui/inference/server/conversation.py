@@ -7,15 +7,17 @@ import contextlib
 import re
 import secrets
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from llmops_tui import chat_format
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.constraints import Form, ToolRecord
+from llmops_tui.inference.engine_wire import EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.written_calls import parse_calls
-from llmops_tui.inference.templating import TemplateRenderer
+from llmops_tui.inference.server.tool_call_parser import parse_calls
+from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
+from llmops_tui.inference.wire import ChatMessage, ToolCall
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
 _PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
@@ -62,7 +64,7 @@ class ChatFormat:
 class ChatTemplate:
     """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them."""
 
-    def __init__(self, template: str | None, facts: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, template: str | None, facts: Callable[[], Awaitable[EngineInfo]]) -> None:
         self.format = ChatFormat.of(template)
         self._facts = facts
         self._renderer = TemplateRenderer()
@@ -72,9 +74,9 @@ class ChatTemplate:
 
     async def render(
         self,
-        turns: list[dict[str, Any]],
-        tools: list[dict[str, Any]] | None = None,
-        extra: dict[str, Any] | None = None,
+        turns: Sequence[ChatMessage],
+        tools: Sequence[ToolRecord] | None = None,
+        extra: Variables | None = None,
     ) -> str:
         """The prompt of a conversation, once the model is loaded; ``extra`` are further variables of the template.
 
@@ -83,7 +85,7 @@ class ChatTemplate:
             LlmopsError: the model could not be loaded.
         """
         info = await self._facts()
-        context = (extra or {}) | {
+        context: Variables = (extra or {}) | {
             "tools": tools,
             "add_generation_prompt": True,
             "bos_token": info["bos"],
@@ -91,7 +93,8 @@ class ChatTemplate:
         }
         return await asyncio.to_thread(self._rendered, turns, context)
 
-    def _rendered(self, turns: list[dict[str, Any]], context: dict[str, Any]) -> str:
+    def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> str:
+        given: Sequence[Mapping[str, object]] = turns
         with self._reading:
             if not self._looked:
                 self._looked = True
@@ -101,19 +104,17 @@ class ChatTemplate:
                         self.format.template, self._renderer, bos=context["bos_token"], eos=context["eos_token"]
                     )
         if self._read is not None:
-            turns = chat_format.as_wanted(self._read, turns)
+            given = chat_format.as_wanted(self._read, turns)
             if self._read.needs_tools and context["tools"] is None:
                 context["tools"] = []
-        return self._renderer.render(self.format.template, context | {"messages": turns}, "chat")
+        return self._renderer.render(self.format.template, context | {"messages": given}, "chat")
 
     def close(self) -> None:
         """End the template process."""
         self._renderer.close()
 
 
-def tool_constraint(
-    chat: ChatFormat, tools: list[dict[str, Any]], demanded: str | None, *, several: bool
-) -> dict[str, Any] | None:
+def tool_constraint(chat: ChatFormat, tools: list[ToolRecord], demanded: str | None, *, several: bool) -> Form | None:
     """What holds the answer to calls of these tools: at once where a call is required, else from its mark on.
 
     ``demanded`` is the tool that has to be called, empty for any of them; ``several`` says whether there may be more
@@ -147,7 +148,7 @@ class Delta:
 
     content: str = ""
     reasoning: str = ""
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
 
 
 class AnswerReader:
@@ -155,7 +156,7 @@ class AnswerReader:
 
     Text is passed on at once unless it may be the beginning of a mark; a tool call is passed on when it is whole. What
     looks like a call and cannot be read as one stays content, but for one that breaks off after whole ones. Where there
-    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be held to one. ``required``
+    may be no ``several`` calls, the first counts: models whose calls have no mark cannot be limited to one. ``required``
     says that the answer has to call a tool.
     """
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
+from llmops_tui.inference.engine_wire import EngineStart
 from llmops_tui.inference.server.conversation import ChatFormat
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.worker_client import EngineProcess
@@ -21,7 +23,11 @@ def make_engine(options: ServerOptions) -> EngineProcess:
         write_notice(workspace, text)
 
     return EngineProcess(
-        part(EngineSettings, options) | {"path": options.path, "visible": ChatFormat.of(options.chat_template).visible},
+        {
+            **cast("EngineStart", part(EngineSettings, options)),
+            "path": options.path,
+            "visible": ChatFormat.of(options.chat_template).visible,
+        },
         workspace.logs / f"engine-{options.model}.log",
         hang_seconds=options.hang_seconds,
         news=tell,

@@ -1,13 +1,18 @@
-"""What a client is told: events of a stream and whole answers, for chat, text completions and responses."""
+"""Stream events and complete responses for chat, text completions and responses."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
+from llmops_tui.inference import wire
+from llmops_tui.inference.engine_wire import Generated, ScoredEvent, TokenRecord
 from llmops_tui.inference.server import answers
+from llmops_tui.inference.server.answers import count
+from llmops_tui.inference.server.conversation import Delta
 from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.responses import Echoed, OutputItem, OutputPart, Place, Response, ResponseUsage
 
 
 class Teller:
@@ -32,7 +37,7 @@ class Teller:
             elif message["event"] == "text":
                 self._text(choice, message["text"], message.get("tokens"), out)
             elif message["event"] == "done":
-                self._end(choice, message["result"], out)
+                self._end(choice, cast("Generated", message["result"]), out)
         return "".join(out).encode()
 
     def usage(self, choices: list[Choice]) -> bytes:
@@ -41,19 +46,19 @@ class Teller:
         event["usage"] = answers.usage([c.result for c in choices], self._choices_a_prompt)
         return f"data: {json.dumps(event)}\n\n".encode()
 
-    def whole(self, choices: list[Choice]) -> dict[str, Any]:
+    def whole(self, choices: list[Choice]) -> wire.Completion:
         """The answer to a request that does not stream."""
         told = [self._chat_choice(c) if self._kind == "chat" else self._text_choice(c) for c in choices]
         answer = answers.envelope(self._kind, self._id, self._model, told, chunk=False)
         results = [c.result for c in choices]
-        return answer | {"usage": answers.usage(results, self._choices_a_prompt), "timings": results[0]}
+        return {**answer, "usage": answers.usage(results, self._choices_a_prompt), "timings": results[0]}
 
-    def _event(self, choice: Choice, body: dict[str, Any], finish: str | None = None, **more: Any) -> str:
+    def _event(self, choice: Choice, body: wire.Choice, finish: str | None = None, **more: Any) -> str:
         parts = {"index": choice.index, **body, "finish_reason": finish}
         tail = f", {json.dumps(more)[1:-1]}" if more else ""
         return f"data: {self._before}[{json.dumps(parts)}]{tail}}}\n\n"
 
-    def _echo(self, choice: Choice, message: dict[str, Any], out: list[str]) -> None:
+    def _echo(self, choice: Choice, message: ScoredEvent, out: list[str]) -> None:
         tokens = message["tokens"]
         text = choice.echoing.decode(b"".join(bytes(t[1]) for t in tokens), final=message["last"])
         logprobs = answers.text_logprobs(tokens, len(choice.echo))
@@ -61,12 +66,13 @@ class Teller:
         self._begun.add(choice.index)
         out.append(self._event(choice, {"text": text, "logprobs": logprobs}))
 
-    def _text(self, choice: Choice, text: str, tokens: list[list[Any]] | None, out: list[str]) -> None:
+    def _text(self, choice: Choice, text: str, tokens: list[TokenRecord] | None, out: list[str]) -> None:
         first = choice.index not in self._begun
         self._begun.add(choice.index)
         if self._kind == "text":
             told = (choice.echo if first else "") + text
-            offset = len(choice.echo) + sum(map(len, choice.record.text)) - len(text)
+            offset = len(choice.echo) + choice.told
+            choice.told += len(text)
             logprobs = answers.text_logprobs(tokens, offset) if tokens else None
             out.append(self._event(choice, {"text": told, "logprobs": logprobs}))
             return
@@ -74,11 +80,13 @@ class Teller:
         delta = choice.reader.feed(text)
         body = self._delta(choice, delta, first=first)
         if body or tokens:
-            logprobs = {"logprobs": answers.chat_logprobs(tokens)} if tokens else {}
-            out.append(self._event(choice, {"delta": body, **logprobs}))
+            piece: wire.Choice = {"delta": body}
+            if tokens:
+                piece["logprobs"] = answers.chat_logprobs(tokens)
+            out.append(self._event(choice, piece))
 
-    def _delta(self, choice: Choice, delta: Any, *, first: bool) -> dict[str, Any]:
-        body: dict[str, Any] = {"role": "assistant", "content": ""} if first else {}
+    def _delta(self, choice: Choice, delta: Delta, *, first: bool) -> wire.ChatMessage:
+        body: wire.ChatMessage = {"role": "assistant", "content": ""} if first else {}
         if delta.content:
             body["content"] = delta.content
         if delta.reasoning:
@@ -88,7 +96,7 @@ class Teller:
             choice.calls += delta.tool_calls
         return body
 
-    def _end(self, choice: Choice, result: dict[str, Any], out: list[str]) -> None:
+    def _end(self, choice: Choice, result: Generated, out: list[str]) -> None:
         if self._kind == "text":
             rest = choice.echo if choice.index not in self._begun else ""
             out.append(self._event(choice, {"text": rest, "logprobs": None}, _reason(choice, result), timings=result))
@@ -99,22 +107,22 @@ class Teller:
             out.append(self._event(choice, {"delta": body}))
         out.append(self._event(choice, {"delta": {}}, _reason(choice, result), timings=result))
 
-    def _chat_choice(self, choice: Choice) -> dict[str, Any]:
+    def _chat_choice(self, choice: Choice) -> wire.Choice:
         assert choice.reader is not None
         read, end = choice.reader.feed("".join(choice.record.text)), choice.reader.finish()
         calls = read.tool_calls + end.tool_calls
         choice.calls = calls
         content = read.content + end.content
-        message: dict[str, Any] = {"role": "assistant", "content": content or (None if calls else "")}
+        message: wire.ChatMessage = {"role": "assistant", "content": content or (None if calls else "")}
         if reasoning := read.reasoning + end.reasoning:
             message["reasoning_content"] = reasoning
         if calls:
-            message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in calls]
+            message["tool_calls"] = [_unnumbered(call) for call in calls]
         logprobs = answers.chat_logprobs(choice.tokens) if choice.call["logprobs"] is not None else None
         reason = _reason(choice, choice.result)
         return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": reason}
 
-    def _text_choice(self, choice: Choice) -> dict[str, Any]:
+    def _text_choice(self, choice: Choice) -> wire.Choice:
         echo = choice.echo
         if choice.given and "score_from" in choice.call:
             echo = b"".join(bytes(t[1]) for t in choice.given).decode("utf-8", "replace")
@@ -129,7 +137,12 @@ class Teller:
         }
 
 
-def _reason(choice: Choice, result: dict[str, Any]) -> str:
+def _unnumbered(call: wire.ToolCall) -> wire.ToolCall:
+    """A call as a whole answer has it; in a stream its number says which one a piece belongs to."""
+    return {"id": call["id"], "type": call["type"], "function": call["function"]}
+
+
+def _reason(choice: Choice, result: Generated) -> str:
     reason = str(result["finish_reason"])
     if choice.reader is not None and choice.reader.broken_off and reason == "stop":
         # A stop text within a call cuts the answer off as a limit does.
@@ -137,14 +150,14 @@ def _reason(choice: Choice, result: dict[str, Any]) -> str:
     return "tool_calls" if choice.calls and reason == "stop" else reason
 
 
-def _status(result: dict[str, Any]) -> str:
+def _status(result: Generated) -> str:
     return "incomplete" if result["finish_reason"] == "length" else "completed"
 
 
 class ResponseTeller:
     """Tells one choice in the form of the responses endpoint."""
 
-    def __init__(self, response_id: str, model: str, echoed: dict[str, Any]) -> None:
+    def __init__(self, response_id: str, model: str, echoed: Echoed) -> None:
         """``echoed`` is what the answer repeats of its request."""
         self._id = response_id
         self._model = model
@@ -172,12 +185,14 @@ class ResponseTeller:
         out = []
         for message in messages:
             ended = message["event"] == "done"
-            piece = choice.reader.finish().content if ended else choice.reader.feed(message.get("text", "")).content
+            text = message["text"] if message["event"] == "text" else ""
+            piece = choice.reader.finish().content if ended else choice.reader.feed(text).content
             if piece:
                 self._text += piece
                 out.append(self._event("response.output_text.delta", **self._place(), delta=piece, logprobs=[]))
-            if ended:
-                done = self._response(_status(message["result"]), [self._message()], message["result"])
+            if message["event"] == "done":
+                result = cast("Generated", message["result"])
+                done = self._response(_status(result), [self._message()], result)
                 part = self._message()["content"][0]
                 out += [
                     self._event("response.output_text.done", **self._place(), text=self._text, logprobs=[]),
@@ -187,7 +202,7 @@ class ResponseTeller:
                 ]
         return b"".join(out)
 
-    def whole(self, choice: Choice) -> dict[str, Any]:
+    def whole(self, choice: Choice) -> Response:
         """The answer to a request that does not stream."""
         assert choice.reader is not None
         self._text = choice.reader.feed("".join(choice.record.text)).content + choice.reader.finish().content
@@ -197,22 +212,22 @@ class ResponseTeller:
         """The last event of a stream that broke off."""
         return self._event("error", code=code, message=message, param=None)
 
-    def _place(self) -> dict[str, Any]:
+    def _place(self) -> Place:
         return {"item_id": self._item, "output_index": 0, "content_index": 0}
 
-    def _message(self) -> dict[str, Any]:
-        part = {"type": "output_text", "text": self._text, "annotations": []}
+    def _message(self) -> OutputItem:
+        part: OutputPart = {"type": "output_text", "text": self._text, "annotations": []}
         return {"id": self._item, "type": "message", "role": "assistant", "status": "completed", "content": [part]}
 
-    def _response(self, status: str, output: list[dict[str, Any]], result: dict[str, Any] | None) -> dict[str, Any]:
-        usage = None
+    def _response(self, status: str, output: list[OutputItem], result: Generated | None) -> Response:
+        usage: ResponseUsage | None = None
         if result is not None:
-            prompt, made = int(result["prompt_tokens"]), int(result["completion_tokens"])
+            prompt, made = count(result["prompt_tokens"]), count(result["completion_tokens"])
             usage = {
                 "input_tokens": prompt,
                 "output_tokens": made,
                 "total_tokens": prompt + made,
-                "input_tokens_details": {"cached_tokens": int(result["reused_tokens"])},
+                "input_tokens_details": {"cached_tokens": count(result["reused_tokens"])},
                 "output_tokens_details": {"reasoning_tokens": 0},
             }
         incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None

@@ -1,4 +1,4 @@
-"""Every field of a request is honoured or refused by name: which have no effect here and why, and which cannot be had."""
+"""Request fields without effect or without support: each is honoured or refused by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
 
 _LIKE = 0.7
 # What other engines call something that goes by another name here.
@@ -67,7 +68,7 @@ class Rules:
     unoffered: Mapping[str, Unoffered] = field(default_factory=dict)
     more: bool = False
 
-    def sift(self, given: dict[str, Any], known: Collection[str], at: str = "") -> dict[str, Any]:
+    def sift(self, given: JsonObject, known: Collection[str], at: str = "") -> JsonObject:
         """The fields that are honoured; null is as good as not given.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Run the choices of one request on the engine: admitted or refused, recorded, counted, cancelled when nobody waits."""
+"""Runs the choices of a request on the engine: admitted or refused, recorded, counted, cancelled on disconnect."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import Call, Event, Generated, TokenRecord
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.inference.server.metrics import ServerMetrics
-from llmops_tui.inference.server.records import JournalWriter, Record
+from llmops_tui.inference.server.records import EventWriter, Record
+from llmops_tui.inference.wire import ToolCall
 from llmops_tui.inference.worker_client import EngineProcess
 
 _EMBEDDING = 32
-Messages = list[dict[str, Any]]
+Messages = list[Event]
 
 
 @dataclass
@@ -27,24 +29,26 @@ class Choice:
 
     index: int
     record: Record
-    call: dict[str, Any]
+    call: Call
     reader: AnswerReader | None = None
     echo: str = ""
+    # Characters of the answer that the client of a stream was told.
+    told: int = 0
     # A character of the given text may lie across two parts of its tokens.
     echoing: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
-    given: list[list[Any]] = field(default_factory=list)
-    tokens: list[list[Any]] = field(default_factory=list)
-    result: dict[str, Any] = field(default_factory=dict)
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    given: list[TokenRecord] = field(default_factory=list)
+    tokens: list[TokenRecord] = field(default_factory=list)
+    result: Generated = field(default_factory=lambda: Generated(finish_reason=""))
+    calls: list[ToolCall] = field(default_factory=list)
     ticket: Ticket | None = None
-    # Whether what became of it is in the journal.
+    # Whether what became of it is in the event log.
     kept: bool = False
 
 
 class Generator:
     """Passes choices to the engine, at most as many requests at a time as run and may wait."""
 
-    def __init__(self, engine: EngineProcess, writer: JournalWriter, metrics: ServerMetrics, parallel: int) -> None:
+    def __init__(self, engine: EngineProcess, writer: EventWriter, metrics: ServerMetrics, parallel: int) -> None:
         self._engine = engine
         self._writer = writer
         self._metrics = metrics
@@ -143,7 +147,7 @@ class Generator:
                 task.cancel()
 
     async def run(self, choice: Choice) -> AsyncGenerator[Messages]:
-        """Run one choice; what became of it is in the journal before its last message is passed on.
+        """Run one choice; what became of it is in the event log before its last message is passed on.
 
         Leaving the iteration early cancels the work.
         """
@@ -177,9 +181,9 @@ class Generator:
                     # Its text is not kept waiting for the disk; that it is whole is told after the record is.
                     if len(messages) > 1:
                         yield messages[:-1]
-                    choice.result = last["result"]
+                    choice.result = cast("Generated", last["result"])
                     choice.kept = True
-                    await self._keep(record, last["result"])
+                    await self._keep(record, choice.result)
                     yield [last]
                     return
                 yield messages
@@ -194,7 +198,7 @@ class Generator:
             elif message["event"] == "scored":
                 choice.given += message["tokens"]
 
-    async def _keep(self, record: Record, result: dict[str, Any]) -> None:
+    async def _keep(self, record: Record, result: Generated) -> None:
         ended = record.ended(result)
         self._metrics.ended(ended)
         await self._writer.write(record.id, ended)

@@ -1,4 +1,4 @@
-"""Who is let in: Host and Origin, API key, size and pace of a request, before any handler sees it."""
+"""Access control before any handler: Host and Origin, API key, size and pace of a request."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import ipaddress
 import json
 import socket
 from collections.abc import Iterable
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import Caller, key_name
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.wire import ErrorBody
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
@@ -222,7 +222,7 @@ def _paced(send: Send) -> Send:
     return paced
 
 
-async def answer(send: Send, status: int, body: dict[str, Any]) -> None:
+async def answer(send: Send, status: int, body: ErrorBody) -> None:
     """Send a JSON answer and close the connection."""
     raw = json.dumps(body).encode()
     headers = [

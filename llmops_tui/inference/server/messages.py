@@ -1,14 +1,16 @@
-"""Conversations as requests have them: messages and their parts, the calls in them, and the tools beside them."""
+"""Conversations of requests: messages, their parts, tool calls, and tools."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import ConfigDict, Field, PlainValidator, field_validator, model_validator
 
+from llmops_tui.inference.constraints import ToolRecord
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
+from llmops_tui.inference.wire import ChatMessage
 
 # Kinds of parts that are text, and where they have it.
 _NAME = re.compile(r"[\w.:/-]+")
@@ -66,10 +68,11 @@ class Message(Checked):
             )
         return self
 
-    def as_turn(self) -> dict[str, Any]:
+    def as_turn(self) -> ChatMessage:
         """The turn as templates get it."""
         said = self.content if self.content is not None else self.refusal or ""
-        return self.model_dump(exclude_none=True, exclude={"refusal"}) | {"content": said}
+        told = self.model_dump(exclude_none=True, exclude={"refusal"}) | {"content": said}
+        return cast("ChatMessage", told)
 
 
 def _text_of(part: Any, at: str) -> str:
@@ -97,7 +100,7 @@ class _Function(Checked):
 
     description: Annotated[str, Field(max_length=100_000)] | None = None
     parameters: dict[str, Any] | None = None
-    # Arguments are held to the parameters either way.
+    # Arguments are constrained by the parameters either way.
     strict: bool | None = None
     # What it gives back, as transformers describes a function; templates show it to the model.
     return_: Annotated[Any, Field(alias="return")] = None
@@ -111,9 +114,9 @@ class Tool(Checked):
     type: Literal["function"] = "function"
     function: _Function
 
-    def as_shown(self) -> dict[str, Any]:
+    def as_shown(self) -> ToolRecord:
         """The tool as templates get it."""
-        return self.model_dump(exclude_none=True, by_alias=True)
+        return cast("ToolRecord", self.model_dump(exclude_none=True, by_alias=True))
 
 
 # A tool that is demanded by its name; no word of tool_choice begins so.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from llmops_tui.inference.engine_wire import EngineState
+from llmops_tui.workspace.events import RequestRecord
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _TOKEN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -71,14 +75,15 @@ class ServerMetrics:
         )
         self._seen: dict[str, float] = {}
 
-    def ended(self, result: dict[str, Any]) -> None:
+    def ended(self, result: RequestRecord) -> None:
         """Count a request that ended; ``result`` are its figures."""
         self._ended.labels(self._model, str(result["finish_reason"])).inc()
         self._whole.labels(self._model).observe(float(result.get("total_ms") or 0) / 1000)
-        if result.get("ttft_ms") is not None:
-            self._first.labels(self._model).observe(float(result["ttft_ms"]) / 1000)
-        if result.get("tokens_per_s"):
-            self._token.labels(self._model).observe(1 / float(result["tokens_per_s"]))
+        first, speed = result.get("ttft_ms"), result.get("tokens_per_s")
+        if first is not None:
+            self._first.labels(self._model).observe(first / 1000)
+        if speed:
+            self._token.labels(self._model).observe(1 / speed)
 
     def refused(self, code: str) -> None:
         """Count a request that was turned away."""
@@ -89,17 +94,18 @@ class ServerMetrics:
         self._restarts.labels(self._model).inc()
         self._seen.clear()
 
-    def page(self, state: dict[str, Any], queued: int, standing: str = "ok") -> bytes:
+    def page(self, state: EngineState, queued: int, status: str = "ok") -> bytes:
         """The page in Prometheus' text format. ``state`` is the engine's, empty where it is not known; ``standing`` a word."""
-        self._up.labels(self._model).set(standing == "ok")
+        self._up.labels(self._model).set(status == "ok")
         self._state.clear()
-        self._state.labels(self._model, standing).set(1)
+        self._state.labels(self._model, status).set(1)
         self._running.labels(self._model).set(state.get("running", 0))
         self._waiting.labels(self._model).set(queued)
         capacity = state.get("cache_capacity", 0)
         self._usage.labels(self._model).set(state.get("cached_tokens", 0) / capacity if capacity else 0)
+        counts = cast("Mapping[str, float]", state)
         for key, counter in self._engine.items():
-            now = float(state.get(key, 0))
+            now = float(counts.get(key, 0))
             counter.labels(self._model).inc(max(0.0, now - self._seen.get(key, 0.0)))
             self._seen[key] = max(now, self._seen.get(key, 0.0))
         return generate_latest(self.registry)

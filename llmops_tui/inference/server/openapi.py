@@ -9,6 +9,8 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from llmops_tui import __version__
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.fields import Checked
 from llmops_tui.inference.server.responses import ResponsesRequest
@@ -33,7 +35,7 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
 }
 
 
-def describe_api() -> dict[str, Any]:
+def describe_api() -> JsonObject:
     """The OpenAPI document."""
     models = [(model, "validation") for _, _, model in _PATHS.values() if model is not None]
     _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
@@ -85,7 +87,7 @@ def api_page() -> str:
     return "".join(parts)
 
 
-def _type_of(field: dict[str, Any]) -> str:
+def _type_of(field: Schema) -> str:
     options = field.get("anyOf", [field])
     names = [
         str(o.get("type") or o.get("$ref", "").rpartition("/")[2] or json.dumps(o.get("enum", "any"))) for o in options

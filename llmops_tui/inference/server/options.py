@@ -1,4 +1,4 @@
-"""What a model server is started with."""
+"""Options of a model server process."""
 
 from __future__ import annotations
 

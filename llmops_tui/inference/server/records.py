@@ -1,4 +1,4 @@
-"""Requests as the journal keeps them, written together: many that end at once cost one sync of the disk."""
+"""Requests written to the event log in groups, with one disk sync for many that end at once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.content import as_kept
-from llmops_tui.workspace.journal import Journal
+from llmops_tui.inference.engine_wire import Generated
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.events import RequestRecord
 
 
 @dataclass
@@ -18,32 +19,32 @@ class Record:
     """One request on its way."""
 
     id: str
-    body: dict[str, Any]
+    body: RequestRecord
     started: float = field(default_factory=time.monotonic)
     first_at: float | None = None
     text: list[str] = field(default_factory=list)
 
-    def ended(self, result: dict[str, Any]) -> dict[str, Any]:
+    def ended(self, result: Generated) -> RequestRecord:
         """The whole record; times as the server saw them where the engine told none."""
         now = time.monotonic()
-        times: dict[str, Any] = {"total_ms": (now - self.started) * 1000}
+        times: RequestRecord = {"total_ms": (now - self.started) * 1000}
         if self.first_at is not None:
             times["ttft_ms"] = (self.first_at - self.started) * 1000
         if result["finish_reason"] == "cancelled":
             times["completion_tokens"] = len(self.text)
-        return self.body | times | result | {"output": "".join(self.text)}
+        return {**self.body, **times, **result, "output": "".join(self.text)}
 
 
-class JournalWriter:
+class EventWriter:
     """Writes records in the order they come; those that come while one write is under way go into the next."""
 
-    def __init__(self, journal: Journal, content: str = "keep") -> None:
-        self._journal = journal
+    def __init__(self, event_log: EventLog, content: str = "keep") -> None:
+        self._event_log = event_log
         self._content = content
-        self._due: list[tuple[tuple[str, str, dict[str, Any]], asyncio.Future[None]]] = []
+        self._due: list[tuple[tuple[str, str, RequestRecord], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, key: str, body: dict[str, Any]) -> None:
+    async def write(self, key: str, body: RequestRecord) -> None:
         """Durable when this returns.
 
         Raises:
@@ -51,7 +52,7 @@ class JournalWriter:
         """
         await asyncio.shield(self.enqueue(key, body))
 
-    def enqueue(self, key: str, body: dict[str, Any]) -> asyncio.Future[None]:
+    def enqueue(self, key: str, body: RequestRecord) -> asyncio.Future[None]:
         """Write soon; the future tells when it is durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._due.append((("request", key, body), done))
@@ -59,9 +60,9 @@ class JournalWriter:
             self._task = asyncio.create_task(self._run())
         return done
 
-    def _append(self, events: list[tuple[str, str, dict[str, Any]]]) -> None:
+    def _append(self, events: list[tuple[str, str, RequestRecord]]) -> None:
         # What is personal is taken out before it reaches the disk, not after.
-        self._journal.append_many([(kind, key, as_kept(body, self._content)) for kind, key, body in events])
+        self._event_log.append_many([(kind, key, as_kept(body, self._content)) for kind, key, body in events])
 
     async def close(self) -> None:
         """Write what is due."""

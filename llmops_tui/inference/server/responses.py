@@ -1,11 +1,12 @@
-"""The body of ``POST /v1/responses``, as far as it is one chat completion, and what is said of it in the answer."""
+"""The body of ``POST /v1/responses`` as one chat completion, and its response."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
 from llmops_tui.inference.server.messages import Message
@@ -59,6 +60,71 @@ def _as_items(value: Any) -> Any:
     return [{"role": "user", "content": value}] if isinstance(value, str) else value
 
 
+class Echoed(TypedDict):
+    """What an answer repeats of its request."""
+
+    instructions: str | None
+    metadata: JsonObject
+    temperature: float | None
+    top_p: float | None
+    max_output_tokens: int | None
+    truncation: str
+
+
+class Place(TypedDict):
+    """Where a piece of an answer belongs."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+
+
+class OutputPart(TypedDict):
+    """A part of an answer's message."""
+
+    type: str
+    text: str
+    annotations: list[JsonObject]
+
+
+class OutputItem(TypedDict):
+    """The message that is the answer."""
+
+    id: str
+    type: str
+    role: str
+    status: str
+    content: list[OutputPart]
+
+
+class ResponseUsage(TypedDict):
+    """Tokens of a request and its answer."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens_details: dict[str, int]
+
+
+class Response(Echoed):
+    """A whole answer, or what there is of it."""
+
+    id: str
+    object: str
+    created_at: int
+    status: str
+    model: str
+    output: list[OutputItem]
+    usage: ResponseUsage | None
+    error: None
+    incomplete_details: dict[str, str] | None
+    store: bool
+    parallel_tool_calls: bool
+    tool_choice: str
+    tools: list[JsonObject]
+
+
 class ResponsesRequest(Checked):
     """Body of ``POST /v1/responses``."""
 
@@ -102,7 +168,7 @@ class ResponsesRequest(Checked):
             }
         )
 
-    def echoed(self) -> dict[str, Any]:
+    def echoed(self) -> Echoed:
         """What an answer repeats of its request."""
         return {
             "instructions": self.instructions,

@@ -1,4 +1,4 @@
-"""The requests of the OpenAI-compatible endpoint, checked; what they have beside is judged in :mod:`.fields`."""
+"""Request models of the OpenAI-compatible endpoint; further fields are handled in :mod:`.fields`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from llmops_tui.inference.constraints import Form
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
 from llmops_tui.inference.server.inputs import Texts, TokenIds
 from llmops_tui.inference.server.messages import NAMED, Message, Tool, ToolChoice
+from llmops_tui.workspace.events import FeedbackRecord
 
 MAX_CHOICES = 64
 # Integers of JSON may be of any size; more than this is a slip.
@@ -29,7 +31,7 @@ class StreamOptions(Checked):
 
 
 class _JsonSchema(Checked):
-    # Its name and description say nothing of the form; it is held to strictly or not at all, so strictly.
+    # Its name and description say nothing of the form; it is enforced strictly or not at all, so strictly.
     name: str | None = None
     description: str | None = None
     strict: bool | None = None
@@ -37,7 +39,7 @@ class _JsonSchema(Checked):
 
 
 class ResponseFormat(Checked):
-    """The form of an answer. An object with a ``schema`` beside its type, as llama.cpp has it, is held to that."""
+    """The form of an answer. An object with a ``schema`` beside its type, as llama.cpp has it, is constrained by that."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: _JsonSchema | None = None
@@ -53,7 +55,7 @@ class ResponseFormat(Checked):
             refuse("json_schema", "the type json_schema needs one", 'Give it as {"schema": {...}}.')
         return self
 
-    def as_form(self) -> dict[str, Any]:
+    def as_form(self) -> Form:
         """The form as the engine's checker takes it."""
         schema = self.json_schema.schema_ if self.json_schema is not None else self.schema_
         return {"type": self.type} if schema is None else {"type": "json_schema", "json_schema": {"schema": schema}}
@@ -97,7 +99,11 @@ class _GenerationRequest(Checked):
             if not self.grammar.strip():
                 refuse("grammar", "is empty", "Leave it out, or give a rule named root.")
             if self.response_format is not None and self.response_format.type != "text":
-                refuse("grammar", "an answer is held to a grammar or to a response_format, not both", "Leave one out.")
+                refuse(
+                    "grammar",
+                    "an answer is constrained by a grammar or to a response_format, not both",
+                    "Leave one out.",
+                )
         return self
 
     @property
@@ -110,7 +116,7 @@ class _GenerationRequest(Checked):
         """Whether a stream ends with the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def constraint(self) -> dict[str, Any] | None:
+    def constraint(self) -> Form | None:
         """What the answer's form is held to, as the engine takes it."""
         if self.grammar:
             return {"type": "grammar", "grammar": self.grammar}
@@ -286,8 +292,8 @@ class FeedbackRequest(Checked):
             refuse("score", "nothing is said of the answer", "Give a score, a correction or a comment.")
         return self
 
-    def as_entry(self, trace: str, source: str) -> dict[str, Any]:
-        """The feedback as the journal keeps it."""
+    def as_entry(self, trace: str, source: str) -> FeedbackRecord:
+        """The feedback as the event log keeps it."""
         return {
             "request": trace,
             "score": {"up": 1, "down": -1, None: None}[self.score],

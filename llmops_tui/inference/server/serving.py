@@ -14,7 +14,8 @@ from pathlib import Path
 import uvicorn
 
 from llmops_tui.inference.server.app import ModelServer
-from llmops_tui.inference.server.doors import (
+from llmops_tui.inference.server.guard import MAX_HEAD
+from llmops_tui.inference.server.listener import (
     BACKLOG,
     BoundedServer,
     PatientProtocol,
@@ -23,12 +24,11 @@ from llmops_tui.inference.server.doors import (
     listen_on,
     places,
 )
-from llmops_tui.inference.server.ending import Ending
-from llmops_tui.inference.server.guard import MAX_HEAD
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.shutdown import Ending
 from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.workspace.checksums import record_checksums_at_end
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.seals import seal_at_end
 
 
 async def serve(
@@ -60,7 +60,7 @@ async def serve(
         loading.cancel()
         await server.close()
         _clean_up(options, state)
-        seal_at_end(Workspace(Path(options.workspace)))
+        record_checksums_at_end(Workspace(Path(options.workspace)))
 
 
 def listen(options: ServerOptions) -> list[socket.socket]:

@@ -11,13 +11,14 @@ import base64
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import Call, Embedded, Told
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.admission import Ticket
@@ -25,12 +26,19 @@ from llmops_tui.inference.server.connection import chain, read_body, while_conne
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
-from llmops_tui.inference.server.template_words import turns_of
+from llmops_tui.inference.server.template_features import turns_of
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
 _CHUNK = 64 * 1024
 _JSON = "application/json"
+
+
+class _Said(TypedDict):
+    """What ``/tokenize`` says beside the tokens: the text that was tokenized, and the longest that fits."""
+
+    text: str
+    max_model_len: int
 
 
 class Texts:
@@ -45,13 +53,13 @@ class Texts:
         self._adapters = adapters
         self._chat = chat
 
-    async def ask(self, call: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, call: Call) -> Told:
         """One short operation of the engine; parts of its answer are put together."""
         whole: dict[str, Any] = {}
         async for part in self._parts(call):
             for name, value in part.items():
                 whole[name] = whole[name] + value if name in whole else value
-        return whole
+        return cast("Told", whole)
 
     async def tokenize(self, request: Request) -> Response:
         """``POST /tokenize``."""
@@ -61,7 +69,7 @@ class Texts:
         if body.messages is not None:
             turns = turns_of(self._chat.format, body.messages)
             text = await self._chat.render(turns, None, {})
-        call = {"op": "tokenize", "text": text, "add_special": body.special, "parse_special": body.parse_special}
+        call: Call = {"op": "tokenize", "text": text, "add_special": body.special, "parse_special": body.parse_special}
         longest = (await self._engine.facts())["n_ctx"]
         return await _in_parts(request, self._tokens(call, {"text": text, "max_model_len": longest}))
 
@@ -70,7 +78,7 @@ class Texts:
         body = await read_body(request, schemas.DetokenizeRequest)
         await self._adapters.of(body.model, "")
         check_vocabulary(body.tokens, self._engine.info.get("n_vocab", 0), "tokens")
-        call = {"op": "detokenize", "tokens": body.tokens}
+        call: Call = {"op": "detokenize", "tokens": body.tokens}
         text = str((await while_connected(request, self.ask(call)))["text"])
         raw = orjson.dumps(text)
         return Response(b'{"text":' + raw + b',"content":' + raw + b',"prompt":' + raw + b"}", media_type=_JSON)
@@ -83,22 +91,22 @@ class Texts:
             if not isinstance(given, str):
                 at = f"input[{place}]" if len(body.input) > 1 else "input"
                 check_vocabulary(given, self._engine.info.get("n_vocab", 0), at)
-        call = {"op": "embed", "inputs": body.input, "adapter": adapter, "dimensions": body.dimensions}
+        call: Call = {"op": "embed", "inputs": body.input, "adapter": adapter, "dimensions": body.dimensions}
         with self._generator.admitted(request.scope["caller"].client) as ticket:
             vectors, result = await while_connected(request, self._embed(call, ticket))
         named = f"{self._model}+{adapter}" if adapter else self._model
         return StreamingResponse(_vectors(vectors, result, named, body.encoding_format), media_type=_JSON)
 
-    async def _embed(self, call: dict[str, Any], ticket: Ticket) -> tuple[list[str], dict[str, Any]]:
+    async def _embed(self, call: Call, ticket: Ticket) -> tuple[list[str], Embedded]:
         found: dict[int, str] = {}
         async with self._generator.embedding_turn(ticket), aclosing(self._parts(call)) as parts:
             async for part in parts:
                 if "embedding" not in part:
-                    return [found[n] for n in range(len(found))], part
+                    return [found[n] for n in range(len(found))], cast("Embedded", part)
                 found[part["index"]] = part["embedding"]
         raise LlmopsError("engine_died", "the engine gave no answer")
 
-    async def _tokens(self, call: dict[str, Any], facts: dict[str, Any]) -> AsyncIterator[bytes]:
+    async def _tokens(self, call: Call, facts: _Said) -> AsyncIterator[bytes]:
         """One object of JSON: the tokens, then the pieces, then what there is once."""
         name, begun = "", b"{"
         async with aclosing(self._parts(call)) as parts:
@@ -106,24 +114,24 @@ class Texts:
                 if "count" in part:
                     # An empty text has neither tokens nor pieces.
                     empty = b"" if name else b'"tokens":[],"pieces":['
-                    yield begun * (not name) + empty + b"]," + orjson.dumps(part | facts)[1:]
+                    yield begun * (not name) + empty + b"]," + orjson.dumps({**part, **facts})[1:]
                     return
                 ((key, values),) = part.items()
                 head = b"," if key == name else (b"]," if name else begun) + f'"{key}":['.encode()
                 name = key
                 yield head + orjson.dumps(values)[1:-1]
 
-    async def _parts(self, call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+    async def _parts(self, call: Call) -> AsyncGenerator[Told]:
         """What the engine tells of one operation, the last being its result."""
-        async with aclosing(self._engine.call({"id": new_id("ask"), **call})) as batches:
+        async with aclosing(self._engine.call({**call, "id": new_id("ask")})) as batches:
             async for batch in batches:
                 for message in batch:
                     if message["event"] == "error":
                         raise LlmopsError(**message["error"])
                     if message["event"] == "done":
-                        yield message["result"]
+                        yield cast("Told", message["result"])
                         return
-                    yield {name: value for name, value in message.items() if name not in {"id", "event"}}
+                    yield cast("Told", {n: value for n, value in message.items() if n not in {"id", "event"}})
         raise LlmopsError("engine_died", "the engine gave no answer")
 
 
@@ -133,7 +141,7 @@ async def _in_parts(request: Request, parts: AsyncIterator[bytes]) -> Response:
     return StreamingResponse(chain(first, parts), media_type=_JSON)
 
 
-async def _vectors(vectors: list[str], result: dict[str, Any], model: str, form: str) -> AsyncIterator[bytes]:
+async def _vectors(vectors: list[str], result: Embedded, model: str, form: str) -> AsyncIterator[bytes]:
     """The answer to a request for embeddings, a chunk at a time."""
     chunk = bytearray(b'{"object":"list","model":' + orjson.dumps(model) + b',"data":[')
     for index, packed in enumerate(vectors):

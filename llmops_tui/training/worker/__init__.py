@@ -1,4 +1,4 @@
-"""What runs in a training process alone: here torch, transformers, peft and trl are imported."""
+"""Modules of training processes, the only ones that import torch, transformers, peft and trl."""
 
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.training.records import PlanRecord

@@ -9,9 +9,10 @@ from typing import Any
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
-from llmops_tui.training import preflight, runs, turns
+from llmops_tui.training import device_queue, preflight, runs
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
+from llmops_tui.training.preflight_findings import refuse
 from llmops_tui.training.records import RunResult
 
 
@@ -26,11 +27,11 @@ def run(context: JobContext, run_name: str) -> RunResult:
     recorder = Recorder(context.folder)
     state = "failed"
     try:
-        with turns.turn(context, found.recipe, beside=found.beside), _room(context, found):
+        with device_queue.turn(context, found.recipe, beside=found.beside), _room(context, found):
             context.report(0, "loading the training libraries")
-            from llmops_tui.training.finish.adapter import finish_adapter
+            from llmops_tui.training.export.adapter import finish_adapter
+            from llmops_tui.training.worker.callbacks import StoppedAfterSaveError
             from llmops_tui.training.worker.loop import train
-            from llmops_tui.training.worker.recording import StoppedAfterSaveError
 
             base = store.base_of(found.recipe)
             template = found.recipe.chat_template or None
@@ -42,7 +43,7 @@ def run(context: JobContext, run_name: str) -> RunResult:
                     lambda share: context.report(0, f"tokenizing {share:.0%}"),
                 )
                 context.report(0, "preflight")
-                _preflight(found, preflight.look(found.recipe, store, base, examples, text), recorder)
+                _preflight(found, preflight.inspect(found.recipe, store, base, examples, text), recorder)
             try:
                 outcome = train(found.recipe, base.path, examples, context, recorder)
             except StoppedAfterSaveError as stopped:
@@ -61,14 +62,14 @@ def run(context: JobContext, run_name: str) -> RunResult:
         recorder.close()
 
 
-def _preflight(found: runs.Run, looked: preflight.Looked, recorder: Recorder) -> None:
+def _preflight(found: runs.Run, inspected: preflight.Inspection, recorder: Recorder) -> None:
     """Record what is to be known of the run, and stop where something is an error, unless that was insisted on."""
-    for finding in looked.findings:
+    for finding in inspected.findings:
         # The queue is behind us when this is looked at.
         if finding.level != "info":
             recorder.write("event", 0, level=finding.level, message=finding.message, hint=finding.hint)
     if not found.force:
-        preflight.refuse(looked.findings)
+        refuse(inspected.findings)
 
 
 def _facts(outcome: Any) -> RunResult:
@@ -87,8 +88,8 @@ def _room(context: JobContext, found: runs.Run) -> Iterator[None]:
     if not found.make_room:
         yield
         return
-    stopped = turns.stop_servers(context.workspace)
+    stopped = device_queue.stop_servers(context.workspace)
     try:
         yield
     finally:
-        turns.start_servers(context.workspace, stopped)
+        device_queue.start_servers(context.workspace, stopped)

@@ -1,4 +1,4 @@
-"""One training run from its recipe to its adapter: goes on from the last checkpoint, and past a lack of memory."""
+"""One training run from recipe to adapter; resumes from checkpoints, and retries when memory is short."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from llmops_tui.training import checkpoints, control
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker import trainers
-from llmops_tui.training.worker.loading import load_base, load_tokenizer
-from llmops_tui.training.worker.recording import RunCallback, memory_bytes
+from llmops_tui.training.worker.base_model import load_base, load_tokenizer
+from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
@@ -146,7 +147,7 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     )
 
 
-def _history(checkpoint: Path) -> list[dict[str, Any]]:
+def _history(checkpoint: Path) -> list[LogEntry]:
     import json
 
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))

@@ -12,10 +12,11 @@ from typing import Any, cast
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.training import preflight, turns
+from llmops_tui.training import device_queue, preflight
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
+from llmops_tui.training.preflight_findings import as_dicts
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
@@ -34,11 +35,17 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
             wanted, store.datasets, text, lambda share: context.report(0.6 * share, f"tokenizing {share:.0%}")
         )
         context.report(0.6, "comparing with serving")
-        looked = preflight.look(wanted, store, base, examples, text)
-    findings, room, steps, disk, shape = looked.findings, looked.room, looked.steps, looked.disk, looked.shape
+        inspected = preflight.inspect(wanted, store, base, examples, text)
+    findings, room, steps, disk, shape = (
+        inspected.findings,
+        inspected.room,
+        inspected.steps,
+        inspected.disk,
+        inspected.shape,
+    )
     longest = max(examples.report.lengths)
     device = room.device
-    tokens_per_s, measured = looked.tokens_per_s, room.measured_runs
+    tokens_per_s, measured = inspected.tokens_per_s, room.measured_runs
     dry = None
     if dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
@@ -54,11 +61,11 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     return {
         "recipe": wanted.model_dump(),
         "base": base.name,
-        "serving": looked.parity.serving if looked.parity else None,
-        "problems": preflight.as_dicts(findings),
+        "serving": inspected.parity.serving if inspected.parity else None,
+        "problems": as_dicts(findings),
         "data": preflight.data_facts(examples.report, examples),
         "examples": preflight.shown_tokens(examples.report.shown),
-        "parity": None if looked.parity is None else cast("ParityRecord", dataclasses.asdict(looked.parity)),
+        "parity": None if inspected.parity is None else cast("ParityRecord", dataclasses.asdict(inspected.parity)),
         "memory": {
             **room.needed.as_dict(),
             "device": room.device,
@@ -87,8 +94,8 @@ def _energy(device: str, seconds: float | None) -> float | None:
 def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext) -> DryRun:
     """Two optimizer steps on the longest rows; the peak of memory and the time of the second step."""
     from llmops_tui.training.worker import trainers
-    from llmops_tui.training.worker.loading import load_base, load_tokenizer
-    from llmops_tui.training.worker.recording import RunCallback, memory_bytes
+    from llmops_tui.training.worker.base_model import load_base, load_tokenizer
+    from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 
     count = recipe.effective_batch * _DRY_STEPS
     order = sorted(range(len(examples.train)), key=lambda i: -examples.report.lengths[i])
@@ -97,7 +104,7 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
         recipe, {"max_steps": _DRY_STEPS, "evaluation.patience": 0, "trackers": [], "checkpoints.every": 1000}
     )
     with (
-        turns.turn(context, recipe, beside=False),
+        device_queue.turn(context, recipe, beside=False),
         tempfile.TemporaryDirectory(prefix="plan-", dir=context.folder) as scratch,
     ):
         recorder = Recorder(Path(scratch))

@@ -1,4 +1,4 @@
-"""What transformers says of an adapter on its unquantized base: the reference that everything made of it is held to."""
+"""The reference of export verification: transformers with the adapter on its unquantized base."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from llmops_tui.training.finish.proof import Answers, Case
-from llmops_tui.training.worker.loading import check_folder, device
+from llmops_tui.training.export.proof import Answers, Case
+from llmops_tui.training.worker.base_model import check_folder, device
 
 _LIMIT = 64
 

@@ -1,9 +1,10 @@
-"""TRL's trainers, fed with our own tokens, with checkpoints that are whole or not there."""
+"""TRL's trainers with our own tokens and atomic checkpoints."""
 
 from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 from llmops_tui.training import checkpoints
 from llmops_tui.training.examples import IGNORED, Example, Examples
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.worker.loading import adapter_config, compute_type
+from llmops_tui.training.records import LogEntry
+from llmops_tui.training.worker.base_model import adapter_config, compute_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +68,7 @@ def _is_full(folder: Path, error: Exception) -> bool:
     return said and shutil.disk_usage(folder).free < 1_000_000
 
 
-def _last_eval_loss(history: Sequence[dict[str, Any]], step: int) -> float | None:
+def _last_eval_loss(history: Sequence[LogEntry], step: int) -> float | None:
     return next(
         (entry["eval_loss"] for entry in reversed(history) if entry.get("step") == step and "eval_loss" in entry), None
     )
@@ -95,14 +97,14 @@ def _odds_ratio_trainer() -> type:
     from trl.experimental.orpo import ORPOTrainer
 
     class OddsRatioTrainer(_WholeCheckpoints, ORPOTrainer):
-        def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
+        def tokenize_row(self, feature: Example, model: Any = None) -> dict[str, list[int]]:
             del model
-            row: dict[str, Any] = {
+            row = {
                 "prompt_input_ids": feature["prompt_ids"],
                 "prompt_attention_mask": [1] * len(feature["prompt_ids"]),
             }
-            for side in ("chosen", "rejected"):
-                ids = (feature["prompt_ids"] + feature[f"{side}_ids"])[: self.max_length]
+            for side, answer in (("chosen", feature["chosen_ids"]), ("rejected", feature["rejected_ids"])):
+                ids = (feature["prompt_ids"] + answer)[: self.max_length]
                 masked = min(len(feature["prompt_ids"]), len(ids))
                 row |= {
                     f"{side}_input_ids": ids,
@@ -126,12 +128,12 @@ def make(
     steps = recipe.steps(len(examples.train))
     options = _options(recipe, folder, steps, measured=bool(examples.held_out))
     train, held_out = list(examples.train), list(examples.held_out)
-    if recipe.method == "kto":
+    if recipe.facts.examples == "thumbs":
         random.Random(recipe.seed).shuffle(train)  # noqa: S311
         train, held_out = _with_others(train, recipe.batch.size), _with_others(held_out, recipe.batch.size)
     if recipe.method == "orpo":
         # What it would otherwise read as texts to tokenize.
-        texts = {"prompt": "", "chosen": "", "rejected": ""}
+        texts: Example = {"prompt": "", "chosen": "", "rejected": ""}
         train, held_out = [texts | row for row in train], [texts | row for row in held_out]
     kind, config = _kind(recipe, options)
     trainer = kind(
@@ -152,16 +154,27 @@ def make(
 
 
 def _kind(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
-    if recipe.method in {"sft", "pretrain"}:
-        return SupervisedTrainer, SFTConfig(**options, max_length=None, packing=recipe.batch.packing)
-    options |= {"max_length": recipe.batch.max_length, "beta": recipe.beta}
-    if recipe.method == "dpo":
-        return PairTrainer, DPOConfig(**options)
-    if recipe.method == "kto":
-        return ThumbTrainer, KTOConfig(**options)
+    if recipe.facts.packs:
+        return _supervised(recipe, options)
+    return _PREFERENCES[recipe.method](options | {"max_length": recipe.batch.max_length, "beta": recipe.beta})
+
+
+def _supervised(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
+    return SupervisedTrainer, SFTConfig(**options, max_length=None, packing=recipe.batch.packing)
+
+
+def _odds_ratio(options: dict[str, Any]) -> tuple[type, Any]:
     from trl.experimental.orpo import ORPOConfig
 
     return _odds_ratio_trainer(), ORPOConfig(**options)
+
+
+# Trainer and configuration of each method that learns what is preferred; the others are supervised.
+_PREFERENCES: dict[str, Callable[[dict[str, Any]], tuple[type, Any]]] = {
+    "dpo": lambda options: (PairTrainer, DPOConfig(**options)),
+    "orpo": _odds_ratio,
+    "kto": lambda options: (ThumbTrainer, KTOConfig(**options)),
+}
 
 
 def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dict[str, Any]:
@@ -211,16 +224,16 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
 
 def _order(recipe: Recipe) -> str:
     """KTO's rows carry the answers of their neighbours, so they come in the order in which they were shuffled before."""
-    if recipe.method == "kto":
+    if recipe.facts.examples == "thumbs":
         return "sequential"
     return "group_by_length" if recipe.batch.group_by_length else "random"
 
 
 def _with_others(rows: list[Example], batch: int) -> list[Example]:
     """KTO's rows with an answer to another prompt each, from which it estimates the drift; shifted within a batch."""
-    found = []
+    found: list[Example] = []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         for index, row in enumerate(part):
-            found.append(row | {"KL_completion_ids": part[index - 1]["completion_ids"]})
+            found.append({**row, "KL_completion_ids": part[index - 1]["completion_ids"]})
     return found

@@ -1,0 +1,105 @@
+"""All commands of ``llmops`` by name: what each is for, and the module that is loaded when one is asked for.
+
+A command costs the loading of its own module and of no other, and ``llmops --help`` that of none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import typer
+from typer._click import Command, Context, HelpFormatter
+from typer.core import TyperCommand, TyperGroup
+
+
+class Entry(NamedTuple):
+    """A command, or a noun with its verbs."""
+
+    help: str
+    where: str  # MODULE:NAME of a function, or of a Typer app with the verbs
+    verbs: Mapping[str, str] = MappingProxyType({})  # verbs of a noun that have a module of their own: MODULE:NAME
+
+
+COMMANDS = {
+    "data": Entry(
+        "Datasets and their versions",
+        "llmops_tui.cli.data:app",
+        {"remove": "llmops_tui.cli.record_remove:dataset"},
+    ),
+    "prompt": Entry(
+        "Prompts and their versions",
+        "llmops_tui.cli.prompt:app",
+        {"remove": "llmops_tui.cli.record_remove:prompt"},
+    ),
+    "model": Entry(
+        "Models: register, fetch, verify, quantize, unload",
+        "llmops_tui.cli.model:app",
+        {"get": "llmops_tui.cli.model_get:get", "remove": "llmops_tui.cli.model_remove:remove"},
+    ),
+    "train": Entry("Fine-tuning", "llmops_tui.cli.train:app", {"remove": "llmops_tui.cli.work_remove:training"}),
+    "eval": Entry("Evaluation", "llmops_tui.cli.evaluate:app", {"remove": "llmops_tui.cli.work_remove:evaluation"}),
+    "monitor": Entry("The machine, GPUs and engines; alerts; Prometheus metrics", "llmops_tui.cli.monitor:app"),
+    "traces": Entry(
+        "Requests: what was asked and answered, and feedback",
+        "llmops_tui.cli.traces:app",
+        {"remove": "llmops_tui.cli.record_remove:traces"},
+    ),
+    "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
+    "plugin": Entry("Plugins: what installed packages add", "llmops_tui.cli.plugin:app"),
+    "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
+    "serve": Entry("Serve a model behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
+    "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),
+    "doctor": Entry("Check what this machine can do", "llmops_tui.cli.doctor:doctor"),
+    "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
+    "lineage": Entry("Show what a thing was made from, and what was made of it", "llmops_tui.cli.maintenance:lineage"),
+    "backup": Entry("Back up the workspace while it is in use", "llmops_tui.cli.maintenance:backup"),
+    "restore": Entry("Replace the workspace by a backup", "llmops_tui.cli.maintenance:restore"),
+    "trust": Entry("Show or grant what a workspace from elsewhere may do", "llmops_tui.cli.trust:trust"),
+    "check": Entry("Verify every file, row, checksum and reference", "llmops_tui.cli.maintenance:check"),
+    "gc": Entry("Delete files that nothing refers to", "llmops_tui.cli.maintenance:gc"),
+    "init": Entry("Create a workspace", "llmops_tui.cli.init:init"),
+    "demo": Entry("Open the app on a workspace filled with sample data", "llmops_tui.cli.init:demo"),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are loaded by name."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        # Names alone: what is listed, and proposed where one is misspelt.
+        self.commands = dict.fromkeys(COMMANDS, TyperCommand(None))
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002  click's signature
+        """The command of this name, or None."""
+        return loaded(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002  click's signature
+        """Write the table of commands without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@cache
+def loaded(name: str) -> Command:
+    """The command of this name, with its module."""
+    entry, holder = COMMANDS[name], typer.Typer(rich_markup_mode=None)
+    found = _found(entry.where)
+    if isinstance(found, typer.Typer):
+        for verb, where in entry.verbs.items():
+            found.command(verb)(_found(where))
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    holder.callback()(lambda: None)
+    return typer.main.get_group(holder).commands[name]
+
+
+def _found(where: str) -> typer.Typer:
+    module, _, name = where.partition(":")
+    found: typer.Typer = getattr(import_module(module), name)
+    return found

@@ -1,0 +1,315 @@
+"""``llmops eval show``, ``compare`` and ``export``: results of runs, as text and as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.evaluate_options import RunName, store_of
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.comparison import Comparison
+    from llmops_tui.evaluation.records import Costs, Figure, RunSummary, VariationRecord
+    from llmops_tui.evaluation.run import EvalState
+    from llmops_tui.evaluation.runner.results import Result
+    from llmops_tui.evaluation.suite import Suite
+
+_SHOWN = 60
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(show)
+    app.command()(compare)
+    app.command()(export)
+    app.command()(metrics)
+
+
+def cases_text(suite: Suite) -> str:
+    """Where a suite's cases come from."""
+    return suite.cases if isinstance(suite.cases, str) else f"{len(suite.cases)} written"
+
+
+def figure_text(figure: Figure) -> str:
+    """A figure with its interval."""
+    if figure["mean"] is None:
+        return f"not to be had for {figure['unusable']:,} answers"
+    text = f"{figure['mean']:.4g}"
+    if figure["low"] is not None:
+        text += f" [{figure['low']:.4g}, {figure['high']:.4g}]"
+    return f"{text} {figure['unit']}".rstrip()
+
+
+def first_figure(state: EvalState) -> str:
+    """The first metric of a run, or how far it is."""
+    if state.run.summary is None:
+        return state.told
+    name, figure = next(iter(state.run.summary["metrics"].items()), ("", None))
+    return f"{name} {figure_text(figure)}" if figure else ""
+
+
+def run_text(session: Session, state: EvalState) -> str:
+    """A run for people."""
+    run, summary = state.run, state.run.summary
+    head = f"{run.name}: {state.state} · {run.suite_ref} · {run.column}"
+    if summary is None:
+        return head + (f" · {state.told}" if state.told else "")
+    rows = [(n, figure_text(f), f["n"], f["unusable"] or "", f["method"]) for n, f in summary["metrics"].items()]
+    cached = f", {summary['cached']:,} from the cache" if summary["cached"] else ""
+    errors = f", {summary['errors']:,} refused" if summary["errors"] else ""
+    early = " (stopped early: the interval is narrow enough)" if summary.get("stopped_early") else ""
+    lines = [
+        head,
+        f"{summary['cases']:,} cases, {summary['answers']:,} answers{cached}{errors}{early}; {_costs(summary['costs'])}",
+        session.rows(("metric", "figure, 95 %", "n", "unusable", "interval"), rows),
+    ]
+    lines += _judges(summary) + _overlap(summary)
+    if a := summary.get("agreement"):
+        lines.append(f"answers to one case agree: {a['mean']:.3g} [{a['low']:.3g}, {a['high']:.3g}], {a['n']:,} cases")
+    if summary["variations"]:
+        lines.append(_variations(session, summary["variations"]))
+    return "\n".join(lines)
+
+
+def _costs(costs: Costs) -> str:
+    return f"{costs['prompt_tokens']:,} + {costs['completion_tokens']:,} tokens, {costs['seconds']:.1f} s"
+
+
+def _judges(summary: RunSummary) -> list[str]:
+    lines = []
+    for name, figure in summary["metrics"].items():
+        facts = figure.get("facts") or {}
+        if "human_labels" in facts:
+            kappa = (
+                f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}"
+                if facts["kappa"] is not None
+                else (f"not calibrated: {facts['human_labels']} human labels")
+            )
+            lines.append(f"{name}: judged by {facts['judge']}; {kappa}; {figure['unusable']:,} grades unusable")
+        if "signature" in facts:
+            lines.append(f"{name}: {facts['signature']}")
+    return lines
+
+
+def _overlap(summary: RunSummary) -> list[str]:
+    overlap = summary.get("overlap") or {}
+    if not overlap.get("ancestors"):
+        return [overlap["note"]] if overlap.get("note") else []
+    told = ", ".join(f"{a['dataset']} {a['rows']:,}" for a in overlap["ancestors"])
+    if not overlap["rows"]:
+        return [f"no case stands in what the model was trained on ({told})"]
+    name, figure = next(iter(overlap["metrics"].items()), ("", None))
+    clean = f"; {name} {figure_text(figure)} on the {overlap['clean']:,} clean" if figure else ""
+    return [f"{overlap['rows']:,} cases stand in what the model was trained on too ({told}){clean}"]
+
+
+def _variations(session: Session, variations: list[VariationRecord]) -> str:
+    names = list(dict.fromkeys(name for v in variations for name in v["metrics"]))
+    names = [n for n in names if n not in {"latency", "tokens-per-s", "tokens"}]
+    rows = []
+    for v in variations:
+        told = [v["metrics"].get(n) for n in names]
+        cells = [
+            f"{m['mean']:.3g} ({m['difference']:+.3g} [{m['low']:+.3g}, {m['high']:+.3g}])" if m else "" for m in told
+        ]
+        rows.append((v["variation"], v["n"], f"{v['same_answer']:.0%}", *cells))
+    return session.rows(("variation", "n", "same answer", *names), rows)
+
+
+def show(
+    context: typer.Context,
+    name: RunName,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="The cases that are wrong, refused, or unscored.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1)] = LIMIT,
+) -> None:
+    """Show the metrics of a run, or with --failures its failed cases."""
+    from llmops_tui.evaluation.run_comparison import results_so_far
+
+    session = session_of(context)
+    store = store_of(session)
+    state = store.state(store.get(name))
+    if not failures:
+        session.emit(state.as_dict(), lambda: run_text(session, state))
+        return
+    binary = {n for n, f in (state.run.summary or {}).get("metrics", {}).items() if f["binary"]}
+    found = [r for r in results_so_far(state.run) if _failed(r, binary)]
+    data = {
+        "run": name,
+        "total": len(found),
+        "failures": [
+            {
+                "case": r.case.index,
+                "row": r.case.row,
+                "variation": r.case.variation,
+                "expected": r.case.expected,
+                "output": r.answer.text,
+                "error": r.answer.error,
+                "trace": r.answer.trace,
+                "scores": {n: s.value for n, s in r.scores.items()},
+                "reasons": {n: s.reason for n, s in r.scores.items() if s.reason},
+            }
+            for r in found[:limit]
+        ],
+    }
+    rows = [(r.case.index, safe_line(r.answer.text or r.answer.error, _SHOWN), _reasons(r)) for r in found[:limit]]
+    session.emit(data, lambda: session.rows(("case", "answer", "why"), rows, len(found)))
+
+
+def _failed(result: Result, binary: set[str]) -> bool:
+    if result.answer.error:
+        return True
+    return any(s.value is None or (n in binary and s.value < 1) for n, s in result.scores.items() if n in binary) or (
+        not binary and any(s.reason for s in result.scores.values())
+    )
+
+
+def _reasons(result: Result) -> str:
+    return safe_line(
+        "; ".join(s.reason for s in result.scores.values() if s.reason and s.reason != "from the cache"), 120
+    )
+
+
+def compare(
+    context: typer.Context,
+    baseline: Annotated[str, typer.Argument(help="The run that is compared with.")],
+    candidates: Annotated[list[str], typer.Argument(metavar="CANDIDATE…", help="The runs in question.")],
+    metric: Annotated[str, typer.Option(help="The metric that cases are ordered and slices are made by.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="So many regressed cases.")] = 20,
+) -> None:
+    """Compare runs with a baseline on their common cases. Exit 3 if they are not comparable."""
+    from llmops_tui.evaluation.run_comparison import compare_runs
+
+    session = session_of(context)
+    store = store_of(session)
+    found = [compare_runs(store, baseline, candidate, metric) for candidate in candidates]
+    told = []
+    for one in found:
+        data = one.as_dict()
+        told.append(data | {"regressed_total": len(data["regressed"]), "regressed": data["regressed"][:limit]})
+    session.emit(
+        told[0] if len(told) == 1 else {"comparisons": told},
+        lambda: "\n\n".join(
+            (f"{one.candidate.name} against {baseline}\n" if len(found) > 1 else "") + compare_text(session, one, limit)
+            for one in found
+        ),
+    )
+    refused = next((one for one in found if one.comparable.refused), None)
+    if refused is not None:
+        reasons = "; ".join(refused.comparable.refused)
+        raise InputRefusedError(
+            "not_comparable",
+            f"{baseline} and {refused.candidate.name} are not comparable: {reasons}",
+            "Run both with the same suite.",
+        )
+
+
+def compare_text(session: Session, found: Comparison, limit: int) -> str:
+    """A comparison for people."""
+    rows = []
+    for d in found.differences:
+        i, p = d.interval, d.p_holm if d.p_holm is not None else d.p
+        told = "" if p is None else f"{p:.3g}" if p >= 0.001 else "<0.001"
+        rows.append(
+            (
+                d.name,
+                f"{d.baseline:.4g}",
+                f"{d.candidate:.4g}",
+                f"{i.value:+.4g} [{i.low:+.4g}, {i.high:+.4g}]",
+                told,
+                f"▲{d.wins} ={d.ties} ▼{d.losses}",
+                d.verdict,
+                f"{d.smallest:.3g}",
+            )
+        )
+    headers = ("metric", "baseline", "candidate", "difference, 95 %", "p (Holm)", "cases", "verdict", "smallest seen")
+    lines = [found.sentence, *(f"note: {note}" for note in found.comparable.notes), session.rows(headers, rows)]
+    lines += _overlap(found.candidate.summary or {})
+    if found.slices:
+        parts = [
+            (
+                f"{s.by} = {safe_line(s.value, 40)}",
+                s.n,
+                f"{s.baseline:.3g}",
+                f"{s.candidate:.3g}",
+                f"{s.interval.value:+.3g}",
+                "few cases" if s.few else "",
+            )
+            for s in found.slices
+        ]
+        lines.append(session.rows(("slice", "n", "baseline", "candidate", "difference", ""), parts))
+    worse = found.regressed()
+    if worse:
+        cells = [
+            (
+                p.baseline.case.index,
+                safe_line(p.baseline.answer.text, 40),
+                safe_line(p.candidate.answer.text, 40),
+                _reasons(p.candidate),
+            )
+            for p in worse[:limit]
+        ]
+        lines.append(session.rows(("case", "baseline", "candidate", "why"), cells, len(worse)))
+    return "\n".join(lines)
+
+
+def export(
+    context: typer.Context,
+    name: RunName,
+    to: Annotated[
+        Path,
+        typer.Option(
+            help="File; .json is lm-eval's form, .jsonl its samples, .csv .parquet .md .xml (JUnit), or a plugin's."
+        ),
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+) -> None:
+    """Write a run to a file; the suffix selects the format."""
+    from llmops_tui.evaluation.reports import export as write
+
+    session = session_of(context)
+    if to.exists() and not overwrite:
+        raise InputRefusedError("file_exists", f"{to} is there already", "--overwrite writes over it.")
+    form = write(store_of(session).get(name), to)
+    session.emit({"run": name, "path": str(to), "form": form}, lambda: f"{to}: {form}")
+
+
+def metrics(context: typer.Context) -> None:
+    """List the metrics with description, settings and source."""
+    from llmops_tui.evaluation.metrics.custom import PLUGINS, Function
+    from llmops_tui.evaluation.metrics.registry import METRICS
+
+    session = session_of(context)
+    data = [
+        {
+            "type": name,
+            "about": " ".join((kind.__doc__ or "").split()),
+            "settings": [f for f in kind.model_fields if f not in {"type", "name"}],
+        }
+        for name, kind in METRICS.items()
+    ]
+    data += [
+        {
+            "type": "python",
+            "entry": name,
+            "about": " ".join(((given.call if isinstance(given, Function) else given).__doc__ or "").split()),
+            "settings": []
+            if isinstance(given, Function)
+            else [f for f in given.model_fields if f not in {"type", "name"}],
+        }
+        for name, given in PLUGINS.all().items()
+    ]
+    for plugin in PLUGINS.listed():
+        if plugin.problem:
+            session.say(plugin.told)
+    rows = [
+        (f"{d['type']} {d.get('entry', '')}".rstrip(), ", ".join(d["settings"]), str(d["about"]).split(". ")[0])
+        for d in data
+    ]
+    session.emit({"metrics": data}, lambda: session.rows(("metric", "settings", "what it measures"), rows))

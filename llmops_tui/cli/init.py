@@ -1,0 +1,76 @@
+"""``llmops init`` and ``llmops demo``: make a workspace, and open the app on one that is filled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmops_tui.cli.output import session_of
+from llmops_tui.cli.start import need_terminal, open_app
+from llmops_tui.errors import ExitCode, LlmopsError
+
+
+def init(
+    context: typer.Context,
+    sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: fetch its real model, 93 MB, first.")] = False,
+    lost: Annotated[
+        bool,
+        typer.Option(
+            "--replace-lost", help="Begin an empty catalog or event log where that of this workspace is gone."
+        ),
+    ] = False,
+) -> None:
+    """Make a workspace, and fill it on request."""
+    from llmops_tui.workspace.marker import make_workspace, replace_lost
+
+    session = session_of(context)
+    if lost:
+        names = replace_lost(session.place)
+        session.say(f"begun anew: {', '.join(names)}" if names else "nothing of this workspace is lost")
+    session.used = workspace = make_workspace(session.place)
+    if fetch and not sample:
+        raise LlmopsError("usage", "--fetch goes with --sample", exit_code=ExitCode.USAGE)
+    if sample:
+        from llmops_tui.cli.real_model import find_real_model, missing_text
+        from llmops_tui.sample import fill
+
+        real = find_real_model(session, fetch=fetch)
+        facts = fill(workspace, real)
+        if real is None:
+            session.say(missing_text(("init", "--sample"), session.options.workspace))
+    else:
+        session.catalog.read(lambda _connection: None)
+        facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
+    session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
+
+
+def demo(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Where the demo workspace is kept; else llmops-demo.", show_default=False),
+    ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch a real instruct model, 93 MB, first.")] = False,
+) -> None:
+    """Open the app on a workspace filled from the sample data."""
+    from llmops_tui.cli.real_model import find_real_model, missing_text
+    from llmops_tui.sample import fill
+    from llmops_tui.workspace.layout import FOLDER_NAME, find_workspace
+
+    session = session_of(context)
+    need_terminal()
+    given = session.options.workspace
+    if given and folder:
+        raise LlmopsError("usage", "--dir and --workspace name two places: give one", exit_code=ExitCode.USAGE)
+    workspace = find_workspace(given or (folder or Path("llmops-demo")) / FOLDER_NAME)
+    real = find_real_model(session, fetch=fetch)
+    if not workspace.root.exists():
+        session.say(f"Making the demo's workspace, once: {workspace.root}")
+    fill(workspace, real)
+    notes = () if real is not None else (missing_text(("demo", *(("--dir", str(folder)) if folder else ())), given),)
+    for note in notes:
+        session.say(note)
+    raise typer.Exit(open_app(workspace, notes))

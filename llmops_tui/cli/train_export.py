@@ -1,0 +1,173 @@
+"""``llmops train plan``, ``export`` and ``sweep``: preflight, export of a run, and hyperparameter search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.job import run_job
+from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
+from llmops_tui.errors import ExitCode, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.training.records import ExportResult, MemoryPart, PlanRecord, SweepResult
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(plan)
+    app.command()(export)
+    app.command()(sweep)
+
+
+def plan(
+    context: typer.Context,
+    given: RecipeName,
+    changes: Changes = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run/--no-dry-run", help="Measure two real steps on the longest rows.")
+    ] = True,
+) -> None:
+    """Preflight a run: data, template, tokens, memory, time. Exit 1 if there are errors."""
+    from llmops_tui.training.worker import PLAN_ENTRY
+
+    session = session_of(context)
+    recipe = recipe_of(session, given, changes)
+    arguments = {"recipe": recipe.model_dump(), "dry_run": dry_run}
+    found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments)
+    session.emit(found, lambda: _plan_text(found))
+    if not found.get("ok"):
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _plan_text(plan: PlanRecord) -> str:
+    data, memory, timing = plan["data"], plan["memory"], plan["time"]
+    parts: tuple[MemoryPart, ...] = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
+    lines = [f"{p['level']:5} {p['message']}" + (f"\n      {p['hint']}" if p["hint"] else "") for p in plan["problems"]]
+    seconds = timing["seconds"]
+    speed = "" if seconds is None else f"about {seconds / 60:.1f} min at {timing['tokens_per_s']:,.0f} tokens/s"
+    tokens = data["tokens"]
+    shares = ", ".join(f"{name} {memory[name] / 1e9:.2f}" for name in parts)
+    lines += [
+        (
+            f"data      {data['examples']:,} examples, {data['held_out']} kept apart; tokens p50 {tokens['p50']:.0f}, "
+            f"p95 {tokens['p95']:.0f}, max {tokens['max']}; {data['trained_tokens']:,} learned from"
+        ),
+        (
+            f"memory    {memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.2f} GB free on {memory['device']}: "
+            f"{shares} (corrected by {memory['measured_runs']} measured runs)"
+        ),
+        f"time      {timing['steps']} steps, {speed or 'not known before a dry run'}",
+        f"disk      {plan['disk']['needed'] / 1e6:,.0f} MB at the most, {plan['disk']['free'] / 1e9:.1f} GB free",
+    ]
+    parity = plan["parity"]
+    if parity:
+        same = "the same tokens" if not parity["different"] else f"{parity['different']} differ"
+        lines.append(f"template  {parity['compared']} conversations in training and in {parity['serving']}: {same}")
+    if plan["energy_kwh"] is not None:
+        lines.append(f"energy    {plan['energy_kwh']:.2f} kWh at the card's power limit")
+    if plan["dry_run"]:
+        dry = plan["dry_run"]
+        error = dry["estimated_bytes"] / dry["peak_bytes"] - 1
+        lines.append(
+            f"dry run   {dry['step_s']:.2f} s a step, {dry['peak_bytes'] / 1e9:.2f} GB at the peak; "
+            f"the estimate was {error:+.0%} off"
+        )
+    marks = {"trained": "[", "masked": "", "cut": "<"}
+    closing = {"trained": "]", "masked": "", "cut": ">"}
+    for example in plan["examples"][:2]:
+        lines.append("example   " + "".join(f"{marks[s]}{t}{closing[s]}" for t, s in example).replace("\n", "⏎"))
+    return "\n".join(lines)
+
+
+def export(
+    context: typer.Context,
+    name: RunName,
+    gguf: Annotated[
+        bool, typer.Option("--gguf", help="Prove the GGUF adapter beside its base; it was written when the run ended.")
+    ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Write the base with the adapter in it, as GGUF in 16 bits.")
+    ] = False,
+    quantize: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Merge and quantize, such as Q8_0 or Q4_K_M.")
+    ] = None,
+    safetensors: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the merged model as safetensors.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach")] = False,
+) -> None:
+    """Export a run as a model to serve, and verify each step against the adapter on its base; as a job."""
+    from llmops_tui.training.export.validation import ENTRY, check_export
+
+    session = session_of(context)
+    if not (gguf or merge or quantize or safetensors):
+        raise LlmopsError(
+            "usage",
+            "say what to make: --gguf, --merge, --quantize TYPE or --safetensors FOLDER",
+            exit_code=ExitCode.USAGE,
+        )
+    check_export(store_of(session), name, quantize)
+    arguments = {
+        "run_name": name,
+        "merge": merge,
+        "quantize": quantize,
+        "safetensors": None if safetensors is None else str(safetensors.expanduser().resolve()),
+    }
+    found = run_job(session, kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments, detach=detach)
+    if found is not None:
+        session.emit(found, lambda: _proof_table(session, found))
+
+
+def _proof_table(session: Session, result: ExportResult) -> str:
+    from llmops_tui.training.export.proof_table import TABLE_HEADERS, table
+
+    made = ", ".join(result.get("models") or []) or "nothing new"
+    return f"made: {made}\n" + session.rows(TABLE_HEADERS, table(result.get("proof") or []))
+
+
+def sweep(
+    context: typer.Context,
+    given: RecipeName,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML: fields with a list of values, or with low, high and log.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, max=10_000)] = 8,
+    sampler: Annotated[str, typer.Option(help="tpe (Bayesian), random or grid.")] = "tpe",
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="End trials early that fall behind the others.")
+    ] = True,
+    changes: Changes = None,
+    detach: Annotated[bool, typer.Option("--detach")] = False,
+) -> None:
+    """Search hyperparameters with short runs; the best is saved as a recipe."""
+    from llmops_tui.training.sweeps import ENTRY, default_space, read_space
+
+    session = session_of(context)
+    if sampler not in {"tpe", "random", "grid"}:
+        raise LlmopsError("usage", f"{sampler!r} is no sampler: tpe, random or grid", exit_code=ExitCode.USAGE)
+    recipe = recipe_of(session, given, changes)
+    arguments = {
+        "recipe": recipe.model_dump(),
+        "space": read_space(space) if space else default_space(recipe),
+        "trials": trials,
+        "sampler": sampler,
+        "prune": prune,
+    }
+    found = run_job(
+        session, kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments, detach=detach
+    )
+    if found is not None:
+        session.emit(found, lambda: _sweep_text(session, found))
+
+
+def _sweep_text(session: Session, found: SweepResult) -> str:
+    names = list(found["best"])
+    ordered = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
+    rows = [(row["trial"], row["state"], row["loss"], *(row.get(name) for name in names)) for row in ordered]
+    text = session.rows(("trial", "state", "loss", *names), rows)
+    weights = "  ".join(f"{name} {share:.0%}" for name, share in found["importance"].items())
+    return f"{text}\nimportance: {weights or 'needs more trials'}\nkept as {found['recipe']}"

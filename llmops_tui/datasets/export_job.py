@@ -1,0 +1,135 @@
+"""Export of a version to any importable format, verified by reading the file back."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.file_types import WRITERS, find_writer, not_read_back, type_of
+from llmops_tui.datasets.formats.base import RowRefusedError
+from llmops_tui.datasets.formats.writers import formats_for, writer
+from llmops_tui.datasets.import_job import read_files
+from llmops_tui.datasets.operations.base import hash_of
+from llmops_tui.datasets.progress import Report, no_report
+from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.reports import ExportedRecord, ReadSettings
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.files import sync_folder
+
+
+def export(
+    version: DatasetVersion,
+    target: Path,
+    *,
+    form: str | None = None,
+    file_type: str | None = None,
+    overwrite: bool = False,
+    report: Report = no_report,
+) -> ExportedRecord:
+    """Write a version to a file or folder.
+
+    ``form`` is the shape of its rows, the kind's own where none is given; ``file_type`` follows from the suffix. The
+    result says in ``reads_back`` whether importing the file gives the same rows, and in ``differs`` why not.
+
+    Raises:
+        InputRefusedError: the target is there already, or a row cannot be written so without losing something.
+    """
+    # Each kind has a format of its name.
+    form = form or version.kind
+    if form != version.kind and form not in formats_for(version.kind):
+        raise InputRefusedError(
+            "format_refused",
+            f"{version.kind} rows cannot be written as {form}",
+            f"One of: {', '.join(formats_for(version.kind))}",
+        )
+    kind = file_type or type_of(target)
+    write = find_writer(kind)
+    if target.exists() and not overwrite:
+        raise InputRefusedError(
+            "file_exists", f"{target} is there already", "Choose another name, or insist with --force."
+        )
+    if not target.parent.is_dir():
+        raise InputRefusedError("folder_missing", f"there is no folder {target.parent}", "Make it first.")
+    fresh = target.with_name(f".{target.name}.part{''.join(target.suffixes)}")
+    _remove(fresh)
+    try:
+        write(version, _shaped(version, form, report), fresh)
+        differs = _read_back(version, fresh, form, kind) if kind in WRITERS else not_read_back(kind)
+        if target.exists():
+            _remove(target)
+        fresh.rename(target)
+    finally:
+        _remove(fresh)
+    sync_folder(target.parent)
+    size = sum(f.stat().st_size for f in target.rglob("*")) if target.is_dir() else target.stat().st_size
+    return {
+        "path": str(target),
+        "format": form,
+        "type": kind,
+        "rows": version.rows,
+        "bytes": size,
+        "reads_back": not differs,
+        "differs": differs,
+    }
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _shaped(version: DatasetVersion, form: str, report: Report) -> Iterator[Row]:
+    """The rows in the shape of a format; a row that does not fit ends the export with its number."""
+    write = writer(form, version.kind)
+    done = 0
+    for batch in version.read():
+        for number, row in batch:
+            try:
+                yield write(row)
+            except RowRefusedError as error:
+                raise InputRefusedError(
+                    "row_refused", f"row {number:,}: {error}", "Export it in its own format."
+                ) from error
+        done += len(batch)
+        report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
+
+
+def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str:
+    """Why importing a file gives something else than the version; empty where it is the same."""
+    # What is only compared needs no place in the workspace, which may be one that can only be read.
+    folder = Path(tempfile.mkdtemp(prefix="llmops-", dir=path.parent))
+    try:
+        unit = "line" if kind == "text" else "file"
+        shape = "messages" if kind == "llm-log" else form
+        settings: ReadSettings = {"format": shape, "mapping": {}, "table": "", "unit": unit}
+        columns = read_files(folder, [path], settings, no_report)
+        if hash_of(folder / "rows", columns) == version.sha256:
+            return ""
+    except InputRefusedError as error:
+        return error.message
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    was, now = {c.name: c.type for c in version.columns}, {c.name: c.type for c in columns}
+    changed = [
+        f"{n}: {was.get(n, 'none')} becomes {now.get(n, 'none')}" for n in {**was, **now} if was.get(n) != now.get(n)
+    ]
+    return "; ".join(changed) or "some values are written otherwise"
+
+
+def run_export_job(
+    context: Any, ref: str, target: str, form: str | None, file_type: str | None, *, overwrite: bool = False
+) -> ExportedRecord:
+    """The job: export a version."""
+    from llmops_tui.workspace.catalog import Catalog
+
+    store = DatasetStore(Catalog(context.workspace))
+    return export(
+        store.get(ref), Path(target), form=form, file_type=file_type, overwrite=overwrite, report=context.report
+    )

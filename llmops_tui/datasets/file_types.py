@@ -1,0 +1,349 @@
+"""The types of files that a dataset is written to, and those that installed packages bring."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from llmops_tui.datasets.parts import PartWriter, typed_projection
+from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
+from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.worker import JobCancelledError
+from llmops_tui.plugins import Plugins, made_of, only_one
+from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
+
+Writer = Callable[[DatasetVersion, Iterator[Row], Path], None]
+_BY_SUFFIX = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
+    ".txt": "text", ".db": "sqlite", ".sqlite": "sqlite",
+}  # fmt: skip
+
+
+class Exporter:
+    """A type of file that a package brings; its entry point names a subclass, and is what the type is called.
+
+    Attributes:
+        suffix: the suffix of files that are written so where no type is named, such as ``.toml``; may be none.
+    """
+
+    suffix: ClassVar[str] = ""
+
+    def write(self, version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+        """Write rows, in the shape of the format that was asked for, to a file or folder that is not there yet.
+
+        Raises:
+            InputRefusedError: a row cannot be written so.
+        """
+        raise NotImplementedError
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "wb")  # type: ignore[return-value]
+    if path.suffix == ".zst":
+        import zstandard
+
+        return zstandard.open(path, "wb")  # type: ignore[no-any-return]
+    return path.open("wb")
+
+
+def _json_lines(_version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    with _open(path) as file:
+        for row in rows:
+            file.write(dump_json(row).encode() + b"\n")
+
+
+def _json_document(_version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    with _open(path) as file:
+        before = b"[\n"
+        for row in rows:
+            file.write(before + dump_json(row).encode())
+            before = b",\n"
+        file.write(b"\n]\n" if before == b",\n" else b"[]\n")
+
+
+def _delimited(delimiter: str) -> Callable[[DatasetVersion, Iterator[Row], Path], None]:
+    def write(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+        import io
+
+        # Rows with fields of their own need a look at all of them for the header.
+        names = [c.name for c in version.columns if c.name != REST]
+        first = next(rows, None)
+        header = list(dict.fromkeys([*(first or {}), *(n for n in names if first is None or _kept(first, n, names))]))
+        with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+            out = csv.DictWriter(file, header, delimiter=delimiter, extrasaction="raise", lineterminator="\n")
+            out.writeheader()
+            try:
+                for row in [first] if first is not None else []:
+                    out.writerow(_cells(row))
+                for row in rows:
+                    out.writerow(_cells(row))
+            except ValueError as error:
+                raise InputRefusedError(
+                    "row_refused", f"a row has fields that are no column: {error}", "Export it as JSON Lines."
+                ) from error
+
+    return write
+
+
+def _kept(first: Row, name: str, names: list[str]) -> bool:
+    """Whether a column goes into the header: those of another shape of rows have other names."""
+    return set(first) <= set(names) and name in names
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    return {
+        k: dump_json(v) if isinstance(v, (list, dict, bool)) else repr(v) if isinstance(v, float) else v
+        for k, v in row.items()
+    }
+
+
+def _parquet(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    """As one file with nested types; a version in its own shape is copied by DuckDB."""
+    folder = path.with_name(path.name + ".rows")
+    try:
+        out = PartWriter(folder)
+        batch: list[Row] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) >= 20_000:
+                out.add(batch)
+                batch = []
+        out.add(batch)
+        columns = out.finish()
+        files = sorted(folder.glob("part-*.parquet"))
+        connection = open_sandbox(files, folder=path.parent)
+        try:
+            names = typed_projection(columns)
+            listed = ", ".join(quote_text(str(f)) for f in files)
+            connection.execute(
+                f"COPY (SELECT {names} FROM read_parquet([{listed}]) ORDER BY {ROW}) TO {quote_text(str(path))} (FORMAT parquet)"
+            )
+        finally:
+            connection.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    del version
+
+
+def _text(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    _need_text(version)
+    with _open(path) as file:
+        for row in rows:
+            text = str(row["text"])
+            if "\n" in text or "\r" in text or not text.strip():
+                raise InputRefusedError(
+                    "row_refused", "a text is empty or has several lines", "Export it as JSON Lines or Markdown."
+                )
+            file.write(text.encode() + b"\n")
+
+
+def _need_text(version: DatasetVersion) -> None:
+    if version.kind != "text":
+        raise InputRefusedError("format_refused", f"{version.kind} rows are no plain text", "Export it as JSON Lines.")
+
+
+def _markdown(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    """One file a row, named by its ``file`` column where there is one."""
+    _need_text(version)
+    path.mkdir(mode=0o700)
+    for number, row in enumerate(rows):
+        name = str(row.get("file") or f"{number:06d}.md")
+        if not re.fullmatch(r"[\w][\w .-]*(?:/[\w][\w .-]*)*", name) or ".." in name:
+            raise InputRefusedError(
+                "row_refused", f"{name[:80]!r} cannot be the name of a file", "Export it as JSON Lines."
+            )
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target.write_bytes(str(row["text"]).encode())
+
+
+def _sqlite(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    import sqlite_utils
+
+    database = sqlite_utils.Database(path)
+    kinds = {"integer": "INTEGER", "number": "REAL", "boolean": "BOOLEAN", "json": JSON_TYPE}
+    first = next(rows, None)
+    own = {c.name: kinds.get(c.type, "TEXT") for c in version.columns if c.name != REST}
+    # Rows of another shape have further fields, which may be anything.
+    names = own if first is None or set(first) <= set(own) else dict.fromkeys(first, JSON_TYPE) | own
+    declared = ", ".join(f"{quote_name(name)} {kind}" for name, kind in names.items())
+    database.execute(f"CREATE TABLE rows ({declared or 'nothing TEXT'})")
+    batch = [] if first is None else [_sqlite_row(first, names)]
+    for row in rows:
+        batch.append(_sqlite_row(row, names))
+        if len(batch) >= 5000:
+            database["rows"].insert_all(batch, alter=True)
+            batch = []
+    database["rows"].insert_all(batch, alter=True)
+    database.close()
+
+
+def _sqlite_row(row: Row, kinds: dict[str, str]) -> Row:
+    return {k: dump_json(v) if kinds.get(k) == JSON_TYPE else v for k, v in row.items()}
+
+
+def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    """The tables in which the ``llm`` program keeps its conversations."""
+    import sqlite_utils
+
+    if version.kind != "messages":
+        raise InputRefusedError("format_refused", f"{version.kind} rows are no conversations")
+    database = sqlite_utils.Database(path)
+    database["conversations"].create({"id": str, "name": str, "model": str}, pk="id")
+    database["responses"].create(
+        {
+            "id": str,
+            "model": str,
+            "prompt": str,
+            "system": str,
+            "response": str,
+            "conversation_id": str,
+            "datetime_utc": str,
+        },
+        pk="id",
+    )
+    count = 0
+    for number, row in enumerate(rows):
+        turns = [(m.get("role"), content_text(m.get("content"))) for m in row["messages"]]
+        system = turns.pop(0)[1] if turns and turns[0][0] == "system" else None
+        pairs = list(zip(turns[::2], turns[1::2], strict=False))
+        if len(turns) % 2 or any((q[0], a[0]) != ("user", "assistant") for q, a in pairs):
+            raise InputRefusedError("row_refused", f"row {number:,}: its turns are not questions and answers in turn")
+        conversation = str(row.get("conversation_id") or f"{number:026d}")
+        database["conversations"].insert({"id": conversation, "name": "", "model": row.get("model")})
+        for index, (question, answer) in enumerate(pairs):
+            database["responses"].insert(
+                {
+                    "id": f"{count:026d}",
+                    "model": row.get("model"),
+                    "prompt": question[1],
+                    "response": answer[1],
+                    "system": system if index == 0 else None,
+                    "conversation_id": conversation,
+                    "datetime_utc": row.get("started_at"),
+                }
+            )
+            count += 1
+    database.close()
+
+
+def _logical(path: Path, name: str) -> bytes:
+    import pyarrow.parquet as pq
+
+    schema = pq.ParquetFile(path).schema
+    column = next(schema.column(i) for i in range(len(schema.names)) if schema.names[i] == name)
+    return str(column.logical_type).encode().upper()
+
+
+def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    """A folder as ``datasets.load_from_disk`` reads it."""
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise InputRefusedError(
+            "arrow_missing", "a dataset folder needs pyarrow", "pip install llmops-tui[train], or export to .parquet."
+        ) from error
+    path.mkdir(mode=0o700)
+    parquet = path / "rows.parquet"
+    _parquet(version, rows, parquet)
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(parquet)
+    # Other programs see texts; reading it again needs to know that they are JSON.
+    fields = [f.with_metadata(JSON_FIELD) if b"JSON" in _logical(parquet, f.name) else f for f in table.schema]
+    table = table.cast(pa.schema([f.remove_metadata() for f in table.schema])).cast(pa.schema(fields))
+    parquet.unlink()
+    name = "data-00000-of-00001.arrow"
+    with pa.OSFile(str(path / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table, max_chunksize=10_000)
+    kinds = {"int64": "int64", "double": "float64", "bool": "bool"}
+    features = {f.name: {"dtype": kinds.get(str(f.type), "string"), "_type": "Value"} for f in table.schema}
+    (path / "dataset_info.json").write_text(json.dumps({"features": features}), encoding="utf-8")
+    (path / "state.json").write_text(
+        json.dumps(
+            {
+                "_data_files": [{"filename": name}],
+                "_fingerprint": version.sha256[:16],
+                "_format_columns": None,
+                "_format_kwargs": {},
+                "_format_type": None,
+                "_output_all_columns": False,
+                "_split": None,
+            }
+        ),
+        encoding="utf-8",
+    )
+
+
+WRITERS: dict[str, Writer] = {
+    "jsonl": _json_lines, "json": _json_document, "csv": _delimited(","), "tsv": _delimited("\t"), "parquet": _parquet,
+    "text": _text, "markdown": _markdown, "sqlite": _sqlite, "llm-log": _llm_log, "hf": _hugging_face,
+}  # fmt: skip
+
+
+def _accept(name: str, given: object) -> Exporter:
+    exporter = made_of(Exporter)(name, given)
+    if exporter.suffix and not re.fullmatch(r"\.[A-Za-z0-9]{1,20}", exporter.suffix):
+        raise ValueError(f"{exporter.suffix!r} is no suffix, such as .toml")
+    if exporter.suffix in {*_BY_SUFFIX, ".gz", ".zst"}:
+        raise ValueError(f"files that end in {exporter.suffix} are written by what is built in")
+    return exporter
+
+
+PLUGINS: Plugins[Exporter] = Plugins("exporters", _accept, lambda: WRITERS)
+
+
+def type_of(target: Path) -> str:
+    """The type that a file's suffix says; without a suffix, a folder as Hugging Face saves datasets.
+
+    Raises:
+        InputRefusedError: ``ambiguous_plugin``: several packages write files with that suffix.
+    """
+    suffixes = [s for s in target.suffixes if s not in {".gz", ".zst"}]
+    if not suffixes:
+        return "hf"
+    last = suffixes[-1].lower()
+    if last in _BY_SUFFIX:
+        return _BY_SUFFIX[last]
+    theirs = [name for name, exporter in PLUGINS.all().items() if exporter.suffix == last]
+    return only_one(theirs, f"files that end in {last}") or suffixes[-1]
+
+
+def find_writer(kind: str) -> Writer:
+    """What writes files of a type.
+
+    Raises:
+        InputRefusedError: ``unknown_type``, with what is wrong with it where a package brings it.
+    """
+    if kind in WRITERS:
+        return WRITERS[kind]
+    exporter = PLUGINS.get(kind)
+    if exporter is None:
+        problem = PLUGINS.problem(kind) or f"there is no type of file {kind!r}"
+        raise InputRefusedError("unknown_type", problem, f"One of: {', '.join([*WRITERS, *PLUGINS.all()])}")
+
+    def write(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+        if path.suffix in {".gz", ".zst"}:
+            raise InputRefusedError("unknown_type", f"{kind} is not compressed here", "Leave the last suffix out.")
+        with PLUGINS.at_work(kind, JobCancelledError):
+            exporter.write(version, rows, path)
+            if not path.exists():
+                raise FileNotFoundError("it wrote no file")
+
+    return write
+
+
+def not_read_back(kind: str) -> str:
+    """What is told of a file that is not read again after it was written."""
+    plugin = PLUGINS.find(kind)
+    assert plugin is not None
+    return f"{kind} is written by {plugin.package} {plugin.version}, and is not read again here"

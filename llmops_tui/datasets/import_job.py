@@ -1,0 +1,368 @@
+"""Import of files: a preview with the detected format, then a resumable job that writes a version."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from llmops_tui.datasets.formats.base import RowRefusedError
+from llmops_tui.datasets.formats.detection import Proposal, recognise
+from llmops_tui.datasets.formats.readers import kind_of, reader
+from llmops_tui.datasets.formats.registry import find_format
+from llmops_tui.datasets.parts import Part, PartWriter, part_path
+from llmops_tui.datasets.raw import RawFile
+from llmops_tui.datasets.records import Column, Row, dump_json
+from llmops_tui.datasets.rejects import rejects_path, write_rejects
+from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
+from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
+from llmops_tui.datasets.sources.discovery import find_sources, read_batches
+from llmops_tui.datasets.sources.json_lines import parse_object
+from llmops_tui.datasets.store import DatasetStore, check_name
+from llmops_tui.datasets.version import DatasetVersion, Recipe
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.entries import JobEntry
+from llmops_tui.jobs.worker import JobCancelledError, JobContext
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.files import make_folder_within, sha256_file, sha256_text, write_atomic
+
+if TYPE_CHECKING:
+    from llmops_tui.workspace.layout import Workspace
+
+ENTRY: JobEntry[ImportedRecord] = JobEntry("llmops_tui.datasets.import_job:run_import")
+_LOOK_ROWS = 200
+# A part is so many rows, or what so many bytes of input gave.
+_PART_ROWS = 500_000
+_PART_BYTES = 20 << 20
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What files seem to hold, before anything is imported.
+
+    Attributes:
+        sources: the files and tables that would be read.
+        proposal: their format, with the evidence.
+        rows: some rows as they are in the files.
+        rejects: records among the first that cannot be read.
+        kept_mapping: the mapping that was used last for a table with these columns.
+    """
+
+    sources: tuple[Source, ...]
+    proposal: Proposal
+    rows: tuple[Row, ...]
+    rejects: tuple[Reject, ...]
+    kept_mapping: dict[str, str]
+
+    def canonical(self, form: str, mapping: dict[str, str]) -> list[Row | str]:
+        """The rows as they would be imported; of one that does not fit, why."""
+        read = reader(form, mapping)
+        out: list[Row | str] = []
+        for row in self.rows:
+            try:
+                out.append(read(orjson.loads(dump_json(row))))
+            except RowRefusedError as error:
+                out.append(str(error))
+        return out
+
+
+def preview(store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit: str = "line") -> Preview:
+    """Look at the first rows of files, and at some further on.
+
+    Raises:
+        InputRefusedError: nothing there can be imported.
+    """
+    sources = tuple(s for path in paths for s in find_sources(path.expanduser(), table=table, unit=unit))
+    rows: list[Row] = []
+    rejects: list[Reject] = []
+    for source in sources[:8]:
+        batch = _inspect(source)
+        # From all over the batch: files are often sorted by label.
+        rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
+        rejects += batch.rejects[:_LOOK_ROWS]
+    proposal = recognise(rows)
+    forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
+    if forced and not proposal.mapping:
+        words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}
+        evidence = words.get(sources[0].type, "texts, one row a file")
+        proposal = Proposal(forced, 1.0, (evidence, *proposal.evidence), columns=proposal.columns)
+    return Preview(sources, proposal, tuple(rows[:_LOOK_ROWS]), tuple(rejects), store.mapping(proposal.columns))
+
+
+def _inspect(source: Source) -> Batch:
+    """The first records of a source, and of a mapped file of lines some from further on."""
+    if source.type != "jsonl" or source.path.suffix in {".gz", ".zst", ".zstd"}:
+        return next(iter(read_batches(source)), Batch())
+    batch = Batch()
+    with RawFile(source.path, json_lines=False) as raw:
+        places = [raw.lines(0, _LOOK_ROWS // 2)]
+        places += [raw.lines_at(raw.size * n // 6, _LOOK_ROWS // 10) for n in range(1, 6)] if raw.size > 1 << 18 else []
+        with source.path.open("rb") as file:
+            for line in (line for lines in places for line in lines if 0 < line.length <= KEPT_RAW):
+                file.seek(line.offset)
+                data = file.read(line.length)
+                try:
+                    batch.rows.append(parse_object(data.removeprefix(b"\xef\xbb\xbf")))
+                except ValueError as error:
+                    batch.rejects.append(
+                        Reject(str(source.path), line.number, line.offset, line.length, str(error), data[:200])
+                    )
+    return batch
+
+
+@dataclass
+class _State:
+    """How far an import is: what a later try goes on from."""
+
+    parts: list[Part]
+    source: int = 0
+    position: int = 0
+    line: int = 0
+    blank: int = 0
+    rejected: int = 0
+    reject_bytes: int = 0
+    # Parts were being rewritten: which of them were is not known any more.
+    rewriting: bool = False
+
+    def save(self, path: Path) -> None:
+        facts = {k: v for k, v in self.__dict__.items() if k != "parts"}
+        parts = [{"rows": p.rows, "types": p.types, "largest": p.largest} for p in self.parts]
+        write_atomic(path, json.dumps(facts | {"parts": parts}))
+
+    @staticmethod
+    def load(path: Path) -> _State:
+        try:
+            facts = json.loads(read_regular(path))
+        except FileNotFoundError:
+            return _State([])
+        return _State([Part(**part) for part in facts.pop("parts")], **facts)
+
+
+def suggested_name(path: Path) -> str:
+    """A name for what is imported from a path."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.partition(".")[0]).strip("-.") or "dataset"
+
+
+def start_arguments(
+    paths: Sequence[Path],
+    name: str,
+    form: str,
+    mapping: dict[str, str] | None = None,
+    *,
+    table: str = "",
+    unit: str = "line",
+) -> ImportArguments:
+    """The arguments of an import job, checked before it starts.
+
+    Raises:
+        InputRefusedError: the name, format or mapping cannot be.
+    """
+    check_name(name)
+    find_format(form)
+    if mapping and form != "tabular":
+        raise InputRefusedError("mapping_refused", f"a mapping is for tables, not for {form}", "Use --format tabular.")
+    return {
+        "paths": [str(path.expanduser().resolve()) for path in paths],
+        "name": name,
+        "form": form,
+        "mapping": mapping or {},
+        "table": table,
+        "unit": unit,
+    }
+
+
+def run_import(
+    context: JobContext | _Folder,
+    paths: list[str],
+    name: str,
+    form: str,
+    mapping: dict[str, str],
+    table: str,
+    unit: str,
+) -> ImportedRecord:
+    """The job: read the files into a new version of a dataset. Started again in its folder, it goes on where it was."""
+    store = DatasetStore(Catalog(context.workspace))
+    sources = [s for path in paths for s in find_sources(Path(path), table=table, unit=unit)]
+    done = _Import(context, sources, form, mapping)
+    columns = done.read()
+    context.report(0.9, "hashing the files")
+    inputs = [(str(s.path), digest_of(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
+    kind = kind_of(form, mapping)
+    settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
+    parent = next(iter(store.logs().get(name, [])), None)
+    context.report(0.95, "hashing the rows")
+    made: list[DatasetVersion] = []
+
+    def store_rejects(fresh: DatasetVersion) -> None:
+        made.append(fresh)
+        done.store_rejects(context.workspace, fresh)
+
+    version = store.keep(
+        done.folder,
+        name,
+        kind=kind,
+        columns=columns,
+        recipe=Recipe("import", settings, tuple(inputs)),
+        rejected=done.state.rejected,
+        parent=parent.number if parent else None,
+        beside=store_rejects,
+    )
+    if version.id != made[0].id:
+        # The newest version is the same, and has its own.
+        rejects_path(context.workspace, made[0]).unlink(missing_ok=True)
+    if form == "tabular" and mapping:
+        store.keep_mapping(tuple(done.source_columns), mapping)
+    return {**version.as_dict(), "blank_lines": done.state.blank}
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, or of the names and hashes of all files in a folder."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return sha256_text("\n".join(f"{p.relative_to(path)} {sha256_file(p)}" for p in files))
+    return sha256_file(path)
+
+
+class _Folder:
+    """The context of reading files outside a job."""
+
+    def __init__(self, workspace: Workspace | None, folder: Path, tell: Callable[[float, str], None]) -> None:
+        self._workspace = workspace
+        self.folder = folder
+        self.report = tell
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace that a version goes into."""
+        assert self._workspace is not None
+        return self._workspace
+
+
+def import_now(store: DatasetStore, paths: Sequence[Path], name: str, form: str, **options: Any) -> DatasetVersion:
+    """Import small files here and now, without a job."""
+    folder = store.staging()
+    try:
+        arguments = start_arguments(paths, name, form, options.pop("mapping", None), **options)
+        made = run_import(_Folder(store.workspace, folder, lambda _share, _text: None), **arguments)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return store.get(f"{made['dataset']}@{made['version']}")
+
+
+def read_files(
+    folder: Path, paths: Sequence[Path], settings: ReadSettings, tell: Callable[[float, str], None]
+) -> list[Column]:
+    """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
+    sources = [s for p in paths for s in find_sources(p, table=settings["table"], unit=settings["unit"])]
+    return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
+
+
+class _Import:
+    """Reads sources into parts in the job's folder, and keeps note of how far it is after each part."""
+
+    def __init__(
+        self, context: JobContext | _Folder, sources: list[Source], form: str, mapping: dict[str, str]
+    ) -> None:
+        self._context = context
+        self._sources = sources
+        self._read = reader(form, mapping)
+        self._plain = form == "tabular" and not mapping
+        self._mapped = bool(mapping)
+        self.folder = make_folder_within(context.folder / "rows")
+        self._state_path = context.folder / "import.json"
+        self._rejects = context.folder / "rejects.jsonl"
+        self.state = _State.load(self._state_path)
+        if self.state.rewriting or not all(part_path(self.folder, n).exists() for n in range(len(self.state.parts))):
+            # It was ended in its last moments, when the parts were no longer as they had been noted.
+            self.state = _State([])
+        self.source_columns: dict[str, None] = {}
+        self._rows: list[Row] = []
+        self._size = 0
+        untyped = all(source.untyped for source in sources)
+        self._writer = PartWriter(self.folder, list(self.state.parts), read_texts=untyped)
+        with self._rejects.open("ab") as file:
+            file.truncate(self.state.reject_bytes)
+
+    def read(self) -> list[Column]:
+        """Read all that is left; returns the columns."""
+        # Rows hold no cycles, and looking for some among millions of objects costs a third of the time.
+        gc.disable()
+        try:
+            for number in range(self.state.source, len(self._sources)):
+                source = self._sources[number]
+                position, line = (self.state.position, self.state.line) if number == self.state.source else (0, 0)
+                last = Batch(position=position, line=line)
+                for last in read_batches(source, position, line):
+                    self._take(source, last)
+                    self._size += last.size
+                    full = len(self._rows) >= _PART_ROWS or self._size >= _PART_BYTES
+                    if full and last.share < 1:
+                        self._flush(number, last.position, last.line)
+                    self._report(number, last.share)
+                self._flush(number + 1, 0, 0)
+            if self._writer.wait():
+                replace(self.state, rewriting=True).save(self._state_path)
+            return self._writer.finish()
+        except JobCancelledError:
+            self._writer.give_up()
+            raise
+        finally:
+            gc.enable()
+
+    def _report(self, number: int, share: float) -> None:
+        count = self._writer.rows + len(self._rows)
+        rejected = f", {self.state.rejected:,} rejected" if self.state.rejected else ""
+        self._context.report(0.9 * (number + share) / len(self._sources), f"{count:,} rows{rejected}")
+
+    def _take(self, source: Source, batch: Batch) -> None:
+        rejects = batch.rejects
+        if self._plain:
+            self._rows += batch.rows
+        else:
+            read = self._read
+            for row, line in zip(batch.rows, batch.lines, strict=True):
+                if self._mapped and len(self.source_columns) < 1000:
+                    self.source_columns.update(dict.fromkeys(row))
+                try:
+                    self._rows.append(read(row))
+                except RowRefusedError as error:
+                    raw = dump_json(row).encode()
+                    rejects.append(Reject(str(source.path), line, -1, len(raw), str(error), raw[:KEPT_RAW]))
+        self.state.blank += batch.blank
+        self.state.rejected += len(rejects)
+        if rejects:
+            with self._rejects.open("ab") as file:
+                for reject in rejects:
+                    facts = reject.__dict__ | {"raw": base64.b64encode(reject.raw).decode()}
+                    file.write(json.dumps(facts).encode() + b"\n")
+
+    def _flush(self, source: int, position: int, line: int) -> None:
+        """Write what was read as a part, and then how far that is."""
+        # A copy, since what is read after this must not be counted as written.
+        kept = replace(
+            self.state, source=source, position=position, line=line, reject_bytes=self._rejects.stat().st_size
+        )
+        if not self._rows:
+            return
+        rows, self._rows, self._size = self._rows, [], 0
+
+        def written(number: int) -> None:
+            # Parts are written one after another: those before this one are on disk too.
+            kept.parts = self._writer.parts[: number + 1]
+            kept.save(self._state_path)
+
+        self._writer.add(rows, written)
+
+    def store_rejects(self, workspace: Workspace, version: DatasetVersion) -> None:
+        """Keep what was rejected beside the version."""
+        if self.state.rejected:
+            write_rejects(workspace, version, self._rejects)

@@ -1,0 +1,91 @@
+"""Concatenation of datasets, and mixing by weight."""
+
+from __future__ import annotations
+
+from llmops_tui.datasets.operations.base import Made, Work
+from llmops_tui.datasets.parts import SQL_TYPES
+from llmops_tui.datasets.records import ROW, Column, Type
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.sandbox import quote_name, quote_text
+
+
+def concat(work: Work) -> Made:
+    """All rows of all inputs, in their order."""
+    columns, selects = _aligned(work)
+    parts = [f"SELECT {s}, {i} AS part, {ROW} FROM {_stored(i)}" for i, s in enumerate(selects)]
+    names = ", ".join(quote_name(c.name) for c in columns)
+    text = f"SELECT {names} FROM ({' UNION ALL '.join(parts)}) ORDER BY part, {ROW}"
+    return work.write(text, columns, _kind(work), " + ".join(v.ref for v in work.inputs))
+
+
+def mix(work: Work) -> Made:
+    """``rows`` rows, of each input the share its number in ``weights`` has of all weights, shuffled by ``seed``.
+
+    Without ``rows`` as many as can be had without taking a row twice. An input that has too few gives its rows again.
+    """
+    weights = [float(w) for w in work.parameter("weights")]
+    seed = int(work.parameter("seed", 0))
+    if len(weights) != len(work.inputs) or min(weights) <= 0:
+        raise InputRefusedError("bad_weights", f"{len(work.inputs)} inputs need as many weights above 0")
+    shares = [w / sum(weights) for w in weights]
+    whole = min(int(v.rows / s) for v, s in zip(work.inputs, shares, strict=True))
+    total = int(work.parameters.get("rows") or whole)
+    columns, selects = _aligned(work)
+    counts = [round(total * s) for s in shares]
+    parts = []
+    for index, (chosen, count, version) in enumerate(zip(selects, counts, work.inputs, strict=True)):
+        if count and not version.rows:
+            raise InputRefusedError("empty_input", f"{version.ref} has no rows")
+        times = -(-count // max(1, version.rows))
+        order = f"md5({quote_text(f'{seed}:{index}:')} || {ROW} || ':' || turn)"
+        parts.append(
+            f"(SELECT {chosen}, {order} AS place FROM {_stored(index)}, range({times}) AS turns(turn)"
+            f" ORDER BY turn, place LIMIT {count})"
+        )
+    names = ", ".join(quote_name(c.name) for c in columns)
+    text = f"SELECT {names} FROM ({' UNION ALL '.join(parts)}) ORDER BY place"
+    said = ", ".join(f"{count:,} of {v.ref}" for count, v in zip(counts, work.inputs, strict=True))
+    return work.write(text, columns, _kind(work), said)
+
+
+def _stored(index: int) -> str:
+    return "stored" if index == 0 else f"stored{index}"
+
+
+def _kind(work: Work) -> str:
+    kinds = {v.kind for v in work.inputs}
+    if len(kinds) > 1:
+        raise InputRefusedError(
+            "kinds_differ",
+            f"the inputs are of different kinds: {', '.join(sorted(kinds))}",
+            "Bring them to one format first.",
+        )
+    return kinds.pop()
+
+
+def _aligned(work: Work) -> tuple[list[Column], list[str]]:
+    """The columns of all inputs together, and for each input the SQL that gives them."""
+    types: dict[str, Type] = {}
+    for version in work.inputs:
+        for column in version.columns:
+            before = types.get(column.name, column.type)
+            same = before == column.type
+            types[column.name] = (
+                before if same else "number" if {before, column.type} == {"integer", "number"} else "json"
+            )
+    columns = [Column(name, kind) for name, kind in types.items()]
+    selects = []
+    for version in work.inputs:
+        own = {c.name: c.type for c in version.columns}
+        parts = []
+        for column in columns:
+            name = quote_name(column.name)
+            if column.name not in own:
+                parts.append(f"CAST(NULL AS {SQL_TYPES[column.type]}) AS {name}")
+            elif own[column.name] == column.type:
+                parts.append(name)
+            else:
+                value = f"to_json({name})" if column.type == "json" else name
+                parts.append(f"CAST({value} AS {SQL_TYPES[column.type]}) AS {name}")
+        selects.append(", ".join(parts) or "1 AS nothing")
+    return columns, selects

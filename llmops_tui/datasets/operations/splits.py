@@ -1,0 +1,144 @@
+"""Seeded, stratified splits of a dataset, with no duplicate in two parts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from hashlib import blake2b
+from typing import Any, cast
+
+from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
+from llmops_tui.datasets.operations.base import Made, Work, apply
+from llmops_tui.datasets.progress import Report
+from llmops_tui.datasets.records import dump_json, question_text, whole_text
+from llmops_tui.datasets.reports import SplitOptions, SplitParameters, SplitRecord
+from llmops_tui.datasets.store import DatasetStore, check_name
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.errors import InputRefusedError
+
+
+def split(work: Work) -> Made:
+    """The rows of one part, ``part``, of a split.
+
+    ``parts`` are shares by name; ``stratify`` is a column whose values are spread evenly; ``group`` a column whose equal
+    values stay together; rows that ask the same are always kept together, and with ``near`` those that ask nearly the
+    same; ``seed`` decides the rest.
+    """
+    part = str(work.parameter("part"))
+    places = assign(work.first, cast("SplitParameters", work.parameters), work.report)
+    wanted = list(work.parameter("parts")).index(part)
+    dropped = {number for number, place in enumerate(places) if place != wanted}
+    rest = {k: v for k, v in work.parameters.items() if k in {"seed", "stratify", "group"} and v is not None}
+    return work.without(dropped, f"{part} of {work.first.ref} {rest}")
+
+
+def assign(version: DatasetVersion, parameters: SplitParameters, report: Report) -> list[int]:
+    """The part of each row, by position in ``parts``."""
+    shares = {str(k): float(v) for k, v in parameters["parts"].items()}
+    if not shares or min(shares.values()) <= 0:
+        raise InputRefusedError("bad_split", "each part needs a share above 0", "Such as train=0.9 eval=0.1.")
+    total = sum(shares.values())
+    wanted = [s / total for s in shares.values()]
+    seed = int(parameters.get("seed") or 0)
+    groups, strata = _groups(version, parameters, report)
+    placed = [0] * version.rows
+    # By stratum, and in each in an order that the seed decides: the part that is furthest behind its share takes the group.
+    ordered = sorted(groups.values(), key=lambda rows: (strata[rows[0]], _order(seed, rows[0])))
+    behind = [0.0] * len(wanted)
+    for rows in ordered:
+        for index, share in enumerate(wanted):
+            behind[index] += share * len(rows)
+        chosen = max(range(len(wanted)), key=lambda i: behind[i])
+        behind[chosen] -= len(rows)
+        for row in rows:
+            placed[row] = chosen
+    return placed
+
+
+def _order(seed: int, row: int) -> bytes:
+    return blake2b(f"{seed}:{row}".encode(), digest_size=8).digest()
+
+
+def _groups(
+    version: DatasetVersion, parameters: SplitParameters, report: Report
+) -> tuple[dict[int, list[int]], list[str]]:
+    """Rows that must stay together, by the first of them, and the stratum of each row."""
+    stratify, group, near = parameters.get("stratify"), parameters.get("group"), bool(parameters.get("near"))
+    columns = {c.name for c in version.columns}
+    for name in (stratify, group):
+        if name is not None and name not in columns:
+            raise InputRefusedError(
+                "unknown_column", f"there is no column {name!r}", f"Columns: {', '.join(sorted(columns))}"
+            )
+    texts = tuple(c.name for c in version.columns if c.type == "text" and c.name not in {stratify, group})
+    sketches = Sketches()
+    first: dict[tuple[str, bytes], int] = {}
+    parent: list[int] = []
+    strata: list[str] = []
+    for batch in version.read():
+        for number, row in batch:
+            asked = question_text(version.kind, row, texts)
+            parent.append(number)
+            for key in _keys(asked, row.get(group) if group is not None else None):
+                _join(parent, first.setdefault(key, number), number)
+            strata.append(dump_json(row.get(stratify)) if stratify else "")
+            if near:
+                sketches.add([whole_text(version.kind, row) if version.kind == "tabular" else asked])
+        report(0.5 * len(parent) / max(1, version.rows), f"grouping {len(parent):,} rows")
+    for members in clusters(sketches.pairs()):
+        for member in members[1:]:
+            _join(parent, members[0], member)
+    found: dict[int, list[int]] = defaultdict(list)
+    for number in range(len(parent)):
+        found[_root(parent, number)].append(number)
+    return dict(found), strata
+
+
+def _keys(asked: str, group: Any) -> list[tuple[str, bytes]]:
+    """What rows that stay together share."""
+    keys = [("text", _digest(normal(asked)))] if asked.strip() else []
+    return keys if group is None else [*keys, ("group", _digest(dump_json(group)))]
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _root(parent: list[int], item: int) -> int:
+    while parent[item] != item:
+        parent[item] = parent[parent[item]]
+        item = parent[item]
+    return item
+
+
+def _join(parent: list[int], left: int, right: int) -> None:
+    a, b = _root(parent, left), _root(parent, right)
+    parent[max(a, b)] = min(a, b)
+
+
+def split_into(
+    store: DatasetStore, ref: str, parts: dict[str, float], report: Report, **options: Any
+) -> list[DatasetVersion]:
+    """Split a version into datasets named after it and the part, such as ``triage-train``."""
+    version = store.get(ref)
+    for part in parts:
+        check_name(f"{version.dataset}-{part}")
+    parameters = {"parts": parts, "seed": 0} | {k: v for k, v in options.items() if v is not None}
+    return [
+        apply(
+            store,
+            "split",
+            [version.ref],
+            {**parameters, "part": part},
+            name=f"{version.dataset}-{part}",
+            report=lambda share, text, done=index: report((done + share) / len(parts), text),  # type: ignore[misc]
+        )
+        for index, part in enumerate(parts)
+    ]
+
+
+def run_split(context: Any, ref: str, parts: dict[str, float], options: SplitOptions) -> SplitRecord:
+    """The job: all parts of a split."""
+    from llmops_tui.workspace.catalog import Catalog
+
+    made = split_into(DatasetStore(Catalog(context.workspace)), ref, parts, context.report, **options)
+    return {"parts": [v.as_dict() for v in made]}

@@ -1,0 +1,144 @@
+"""Redaction of rows, and pseudonyms that the holder of the key can reverse."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.datasets.records import Row, map_texts
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.privacy.detection import KINDS
+from llmops_tui.privacy.replacement import replace_in_text
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.files import make_folder_within, make_private_folder, write_atomic
+from llmops_tui.workspace.ids import ALPHABET
+from llmops_tui.workspace.written import write_noted
+
+# Texts that say what something is, and never what it is about.
+_SKIP = frozenset({"role", "type"})
+_STAND_IN = re.compile(r"\[([A-Z_]+)-([0-9a-z]{10,20})\]")
+
+
+def replace_in_row(
+    row: Row, stand_in: Callable[[str, str], str], kinds: tuple[str, ...] = KINDS
+) -> tuple[Row, Counter[str]]:
+    """A row with everything personal in its texts replaced, and how much of each kind there was."""
+    counts: Counter[str] = Counter()
+
+    def change(text: str) -> str:
+        fresh, found = replace_in_text(text, stand_in, kinds)
+        counts.update(found)
+        return fresh
+
+    fresh: Row = map_texts(row, change, skip=_SKIP)
+    return fresh, counts
+
+
+class Key:
+    """A key for stand-ins: 64 random bytes in a file that is kept apart from the data."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    @property
+    def id(self) -> str:
+        """A name for the key that tells nothing of it."""
+        return hashlib.sha256(b"llmops key id" + self._secret).hexdigest()[:16]
+
+    @classmethod
+    def load(cls, path: Path, *, make: bool = False) -> Key:
+        """Read a key file; with ``make`` one is made where there is none, readable by its owner alone.
+
+        Raises:
+            InputRefusedError: there is none, or it is no key.
+        """
+        if make and not path.exists():
+            make_private_folder(path.parent)
+            write_atomic(path, base64.b64encode(os.urandom(64)) + b"\n")
+        try:
+            secret = base64.b64decode(path.read_bytes().strip(), validate=True)
+        except (OSError, ValueError) as error:
+            raise InputRefusedError(
+                "key_unreadable", f"cannot read a key from {path}: {error}", "Give its file with --key."
+            ) from error
+        if len(secret) != 64:
+            raise InputRefusedError("key_unreadable", f"{path} is no key for stand-ins", "Give its file with --key.")
+        return cls(secret)
+
+    def code(self, kind: str, value: str, length: int = 10) -> str:
+        """The stand-in's code: HMAC-SHA256 of the value without case and double blanks, in base 32."""
+        digest = hmac.new(self._secret[:32], f"{kind}:{' '.join(value.lower().split())}".encode(), "sha256").digest()
+        return "".join(ALPHABET[byte & 31] for byte in digest[:length])
+
+    def encrypt(self, value: str, code: str) -> str:
+        """A value as only the holder of the key can read it (AES-SIV, RFC 5297)."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+        return base64.b64encode(AESSIV(self._secret[32:]).encrypt(value.encode(), [code.encode()])).decode()
+
+    def decrypt(self, encrypted: str, code: str) -> str:
+        """The value that was sealed.
+
+        Raises:
+            InputRefusedError: it was sealed with another key, or changed.
+        """
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+        try:
+            return AESSIV(self._secret[32:]).decrypt(base64.b64decode(encrypted), [code.encode()]).decode()
+        except (InvalidTag, ValueError) as error:
+            raise InputRefusedError("key_wrong", "the key is not the one these stand-ins were made with") from error
+
+
+class Pseudonyms:
+    """Stand-ins such as ``[NAME-k3v9x2ab1c]``: the same value always has the same one, with the same key."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self._encrypted: dict[str, str] = {}
+        self._plain: dict[str, str] = {}
+
+    def stand_in(self, kind: str, value: str) -> str:
+        """The stand-in of a value; remembered, sealed, for whoever undoes it."""
+        plain = " ".join(value.lower().split())
+        for length in range(10, 21):
+            code = self._key.code(kind, value, length)
+            if self._plain.setdefault(code, plain) == plain:
+                if code not in self._encrypted:
+                    self._encrypted[code] = self._key.encrypt(value, code)
+                return f"[{kind.upper()}-{code}]"
+        raise AssertionError("twenty characters of HMAC met twice")
+
+    def save(self, folder: Path, name: str) -> None:
+        """Keep the sealed values, beside those from before, in a file named after the key's id and the work."""
+        target = make_folder_within(make_folder_within(folder) / self._key.id) / f"{name}.json"
+        before = json.loads(read_regular(target)) if target.exists() else {}
+        write_noted(target, json.dumps(dict(sorted((before | self._encrypted).items()))))
+
+
+def reveal_texts(folder: Path, key: Key) -> Callable[[Any], Any]:
+    """A function that puts the values back for the stand-ins in a row.
+
+    Raises:
+        InputRefusedError: nothing was sealed with this key here.
+    """
+    encrypted: dict[str, str] = {}
+    for path in sorted((folder / key.id).glob("*.json")):
+        encrypted.update(json.loads(path.read_text(encoding="utf-8")))
+    if not encrypted:
+        raise InputRefusedError("key_wrong", "nothing in this workspace was pseudonymised with this key")
+
+    def put_back(match: re.Match[str]) -> str:
+        code = match.group(2)
+        return key.decrypt(encrypted[code], code) if code in encrypted else match.group()
+
+    return lambda row: map_texts(row, lambda text: _STAND_IN.sub(put_back, text))

@@ -1,0 +1,55 @@
+"""The personal data of a dataset: counts and places by kind, and what was not searched."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from llmops_tui.datasets.progress import Report, no_report
+from llmops_tui.datasets.records import texts
+from llmops_tui.datasets.reports import PersonalData, PersonalExample
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.privacy.detection import KINDS, find_personal, not_searched
+
+_EXAMPLES = 5
+
+
+def find_in_version(
+    version: DatasetVersion, kinds: tuple[str, ...] = KINDS, report: Report = no_report
+) -> PersonalData:
+    """Counts by kind, some places of each, and the number of rows that hold any; values are shown half hidden."""
+    counts: Counter[str] = Counter()
+    rows_with: Counter[str] = Counter()
+    examples: dict[str, list[PersonalExample]] = {}
+    touched = 0
+    done = 0
+    for batch in version.read():
+        for number, row in batch:
+            seen = set()
+            for place, text in texts(version.kind, row):
+                for span in find_personal(text, kinds):
+                    counts[span.kind] += 1
+                    seen.add(span.kind)
+                    shown = examples.setdefault(span.kind, [])
+                    if len(shown) < _EXAMPLES:
+                        shown.append({"row": number, "place": place, "text": half_hidden(text[span.start : span.end])})
+            rows_with.update(seen)
+            touched += bool(seen)
+        done += len(batch)
+        report(done / max(1, version.rows), f"{done:,} of {version.rows:,} rows, {touched:,} with personal data")
+    numbers = [c.name for c in version.columns if c.type in {"integer", "number"}]
+    left_out = not_searched(kinds) + ([f"columns of numbers: {', '.join(numbers)}"] if numbers else [])
+    return {
+        "rows": version.rows,
+        "rows_with_any": touched,
+        "spans": dict(counts),
+        "rows_by_kind": dict(rows_with),
+        "examples": examples,
+        "not_searched": left_out,
+    }
+
+
+def half_hidden(value: str) -> str:
+    """A value that can be recognised by who knows it: its first and last characters."""
+    value = " ".join(value.split())
+    keep = max(1, min(3, len(value) // 4))
+    return value[:keep] + "•" * min(12, len(value) - 2 * keep) + value[-keep:] if len(value) > 2 else "•" * len(value)

@@ -1,0 +1,89 @@
+"""The summary of a run as the catalog keeps it, made whole: what another version did not write has no figure, and fails nobody.
+
+What has to be there is in :mod:`llmops_tui.workspace.json_columns`; whoever shows a summary may rely on the rest after this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from llmops_tui.evaluation.records import RunSummary
+from llmops_tui.foreign_text import JsonObject
+
+_FIGURE = {"mean": None, "low": None, "high": None, "n": 0, "unusable": 0, "method": "", "better": 0, "unit": "", "type": "",
+           "binary": False}  # fmt: skip
+_COSTS = {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
+_PAIRED = {"mean": None, "difference": None, "low": None, "high": None, "n": 0}
+# Facts of a metric that are shown together: by the one that says that they are there, what goes with it.
+_TOGETHER = {
+    "confusion": ("classes", "averages"),
+    "bins": ("brier",),
+    "human_labels": ("judge",),
+    "p95": ("p50", "p99"),
+}
+_CLASS = ("class", "n", "f1")
+_BIN = ("n", "confidence", "right")
+
+
+def whole(summary: JsonObject | None) -> RunSummary | None:
+    """The summary with all that is shown of one; parts that lack what they are about are left out."""
+    if summary is None:
+        return None
+    made = dict(summary)
+    made["metrics"] = _figures(made["metrics"])
+    made["of"] = made["cases"] if made.get("of") is None else made["of"]
+    made["costs"] = _with(_COSTS, made["costs"])
+    made["variations"] = _paired(made["variations"], ("variation", "n", "same_answer"))
+    made["gaps"] = _paired(made.get("gaps") or (), ("first", "second", "n"))
+    agreement = made.get("agreement")
+    made["agreement"] = _with(_FIGURE, agreement) if agreement and _has(agreement, ("mean",)) else None
+    if overlap := made.get("overlap"):
+        made["overlap"] = _overlap(overlap)
+    return cast("RunSummary", made)
+
+
+def _with(usual: JsonObject, found: Mapping[Any, Any]) -> JsonObject:
+    """What is said, and the usual for what is not."""
+    return {**usual, **{name: value for name, value in found.items() if value is not None}}
+
+
+def _has(found: Any, names: Iterable[str]) -> bool:
+    return isinstance(found, Mapping) and all(name in found for name in names)
+
+
+def _figures(figures: JsonObject) -> JsonObject:
+    made = {name: _with(_FIGURE, figure) for name, figure in figures.items() if isinstance(figure, Mapping)}
+    for figure in made.values():
+        if "facts" in figure:
+            figure["facts"] = _facts(figure["facts"])
+    return made
+
+
+def _facts(facts: JsonObject) -> JsonObject:
+    made = dict(facts)
+    for sign, others in _TOGETHER.items():
+        if sign in made and not _has(made, others):
+            del made[sign]
+    if "confusion" in made and not all(_has(one, _CLASS) for one in made["classes"]):
+        del made["confusion"]
+    if "bins" in made and not all(_has(one, _BIN) for one in made["bins"]):
+        del made["bins"]
+    return {"kappa": None, **made} if "human_labels" in made else made
+
+
+def _paired(rows: Iterable[Any], names: tuple[str, ...]) -> list[JsonObject]:
+    """Rows that say what they are of, and of their figures those that have a difference."""
+    found = []
+    for row in rows:
+        if _has(row, names):
+            figures = {name: _with(_PAIRED, one) for name, one in (row.get("metrics") or {}).items()}
+            found.append({**row, "metrics": {n: f for n, f in figures.items() if f["difference"] is not None}})
+    return found
+
+
+def _overlap(overlap: JsonObject) -> JsonObject:
+    made = {"rows": 0, "clean": 0, "note": "", **overlap}
+    made["ancestors"] = [one for one in made.get("ancestors") or () if _has(one, ("dataset", "rows"))]
+    made["metrics"] = _figures(made.get("metrics") or {})
+    return made

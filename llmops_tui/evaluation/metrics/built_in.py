@@ -1,0 +1,34 @@
+"""The metrics that are built in, by type: a new one is a class in a module beside this one, and a name in the table."""
+
+from __future__ import annotations
+
+from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.corpus_level import Bleu, Calibration, Chrf, Classification
+from llmops_tui.evaluation.metrics.costs import Latency, Tokens, TokensPerSecond
+from llmops_tui.evaluation.metrics.likelihood import Choice
+from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, Judge
+from llmops_tui.evaluation.metrics.structured import JsonFields, JsonSchema, JsonValid
+from llmops_tui.evaluation.metrics.texts import (
+    Contains,
+    EditDistance,
+    Exact,
+    Length,
+    Matches,
+    Normalised,
+    Numeric,
+    Refusal,
+    Rouge,
+    TokenF1,
+)
+from llmops_tui.evaluation.metrics.trust import Canary, Copied, Grounded, PersonalData, Toxicity
+
+METRICS: dict[str, type[Metric]] = {
+    kind.model_fields["type"].default: kind
+    for kind in (
+        Exact, Normalised, Contains, Matches, Numeric, TokenF1, EditDistance, Rouge, Bleu, Chrf, JsonValid, JsonSchema,
+        JsonFields, Classification, Choice, Calibration, Judge, EmbeddingSimilarity, Length, Refusal, Toxicity, PersonalData,
+        Canary, Grounded, Copied, Latency, TokensPerSecond, Tokens,
+    )
+}  # fmt: skip
+# Measured with every run, asked for or not.
+ALWAYS: tuple[Metric, ...] = (Latency(), TokensPerSecond(), Tokens())

@@ -1,0 +1,210 @@
+"""Model-graded metrics: a judge with a rubric, and embedding similarity."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+from pydantic import Field, model_validator
+
+from llmops_tui.datasets.agreement import cohen_kappa
+from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.records import Facts
+from llmops_tui.inference.wire import Reply
+
+
+class Asking(Protocol):
+    """What such a metric is given to ask with; everything asked is cached like answers are."""
+
+    async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
+        """What the endpoint of a model answers."""
+
+    async def render(self, template: str, variables: Mapping[str, object]) -> str:
+        """A prompt template with its values."""
+
+    def supports_grammar(self, model: str) -> bool:
+        """Whether the model's endpoint holds answers to a grammar; one of somebody else's may not."""
+
+
+_LEAST_MASS = 0.05
+# The points of a scale that are tokens of their own in any vocabulary.
+_ALTERNATIVES = 20
+
+JUDGE_SYSTEM = "You grade answers. You reply with one number and nothing else."
+JUDGE_TEMPLATE = """Grade the answer below by this rubric:
+{{ rubric }}
+
+The grade is a whole number from {{ low }} (worst) to {{ high }} (best).
+{% if context %}
+Context:
+{{ context }}
+{% endif %}
+Question:
+{{ question }}
+{% if expected %}
+Reference answer:
+{{ expected }}
+{% endif %}
+Answer to grade:
+{{ answer }}
+
+Grade ({{ low }} to {{ high }}):"""
+
+
+def grade_masses(reply: Reply, points: Sequence[str]) -> dict[str, float] | None:
+    """The probability of each point at a reply's first token; none where it tells no probabilities.
+
+    Raises:
+        LlmopsError: ``unusable``: the points have less than a twentieth of the probability.
+    """
+    tokens = (reply["choices"][0].get("logprobs") or {}).get("content") or []
+    first = next((t for t in tokens if t["token"].strip()), None)
+    if first is None:
+        return None
+    masses = dict.fromkeys(points, 0.0)
+    for other in first.get("top_logprobs") or []:
+        if other["token"].strip() in masses:
+            masses[other["token"].strip()] += math.exp(other["logprob"])
+    mass = sum(masses.values())
+    if mass < _LEAST_MASS:
+        raise LlmopsError("unusable", f"the judge gives the scale {mass:.1%} of its probability")
+    return masses
+
+
+class AskingMetric(Metric):
+    """A metric whose score comes from a model."""
+
+    model: str
+
+    async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:
+        """The score of one answer."""
+        raise NotImplementedError
+
+
+class Judge(AskingMetric):
+    """A model grades the answer by a rubric, on a scale whose points it is held to.
+
+    The score is the expectation over the scale's probabilities at the grade's first token, so that it can lie between two
+    points (Liu et al., "G-Eval", 2023, section 2). Where the model tells no probabilities its grade is taken as it is. A
+    grade is unusable where the model gives the scale less than a twentieth of its probability, or says something else; how
+    many are is shown. A judge is as good as its agreement with people: labels beside the score are compared with it by
+    Cohen's kappa over rounded grades.
+    """
+
+    type: Literal["judge"] = "judge"
+    rubric: Annotated[str, Field(min_length=1, max_length=20_000)]
+    low: Annotated[int, Field(ge=0, le=9)] = 1
+    high: Annotated[int, Field(ge=1, le=9)] = 5
+    prompt: Annotated[str, Field(description="A kept prompt that asks for the grade; none takes the built-in one.")] = (
+        ""
+    )
+    system: str = JUDGE_SYSTEM
+    template: str = JUDGE_TEMPLATE
+    human: Annotated[str, Field(description="The slice or variable in which people's grades are.")] = ""
+
+    @model_validator(mode="after")
+    def _scale(self) -> Judge:
+        if self.low >= self.high:
+            raise ValueError("low must be less than high")
+        return self
+
+    @property
+    def points(self) -> list[str]:
+        """The points of the scale."""
+        return [str(n) for n in range(self.low, self.high + 1)]
+
+    def variables(self, case: Case, answer: Answer) -> Mapping[str, object]:
+        """What the judge's prompt can use."""
+        turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
+        question = "\n".join(turns or map(str, case.variables.values()))
+        return {
+            "rubric": self.rubric,
+            "low": self.low,
+            "high": self.high,
+            "context": case.context,
+            "question": question,
+            "expected": case.expected_text if case.expected is not None else "",
+            "answer": answer.text,
+        }
+
+    def body(self, messages: list[dict[str, str]], *, ours: bool) -> Mapping[str, object]:
+        """The request for a grade. An endpoint of ours is constrained by the scale; any other is only asked."""
+        body: dict[str, Any] = {
+            "messages": messages,
+            "temperature": 0.0,
+            "max_tokens": 4,
+            "seed": 1,
+            "logprobs": True,
+            "top_logprobs": _ALTERNATIVES,
+        }
+        if ours:
+            points = " | ".join(f'"{p}"' for p in self.points)
+            body |= {"grammar": f"root ::= {points}", "max_tokens": 2}
+        return body
+
+    def read(self, reply: Reply) -> Score:
+        """The grade in a reply."""
+        choice = reply["choices"][0]
+        said = str((choice.get("message") or {}).get("content") or "").strip()
+        try:
+            masses = grade_masses(reply, self.points)
+        except LlmopsError as error:
+            return Score(None, error.message)
+        if masses is not None:
+            mass = sum(masses.values())
+            value = sum(int(p) * m for p, m in masses.items()) / mass
+            return Score(value, f"graded {said}", {"mass": mass, "grade": said})
+        match = re.match(r"\d+", said)
+        if match is None or match.group() not in self.points:
+            return Score(None, f"the judge said {said[:60]!r}")
+        return Score(float(match.group()), f"graded {said}", {"grade": said})
+
+    async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:
+        """The grade of one answer, with people's beside it where there are any."""
+        given = self.variables(case, answer)
+        messages = [
+            {"role": "system", "content": await asking.render(self.system, given)},
+            {"role": "user", "content": await asking.render(self.template, given)},
+        ]
+        body = self.body(messages, ours=asking.supports_grammar(self.model))
+        score = self.read(await asking.reply(self.model, "/v1/chat/completions", body))
+        person = case.slices.get(self.human) or case.variables.get(self.human) if self.human else None
+        return (
+            score if person in (None, "") else Score(score.value, score.reason, {**score.detail, "human": str(person)})
+        )
+
+    def facts(self, scores: Sequence[Score]) -> Facts:
+        """How far the judge agrees with people, by Cohen's kappa, and on how many answers."""
+        both = [(str(round(s.value)), s.detail["human"]) for s in scores if s.value is not None and "human" in s.detail]
+        kappa = cohen_kappa([a for a, _ in both], [b for _, b in both]) if both else None
+        mass = [s.detail["mass"] for s in scores if "mass" in s.detail]
+        return {
+            "kappa": kappa,
+            "human_labels": len(both),
+            "judge": self.model,
+            "mass_on_scale": sum(mass) / len(mass) if mass else None,
+        }
+
+
+class EmbeddingSimilarity(AskingMetric):
+    """The cosine of the embeddings of answer and expectation, from a model that embeds.
+
+    Reimers and Gurevych, "Sentence-BERT", 2019.
+    """
+
+    type: Literal["embedding"] = "embedding"
+    needs_expected: ClassVar[bool] = True
+
+    async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:
+        """From -1 to 1."""
+        import numpy as np
+
+        body = {"input": [answer.text or " ", case.expected_text or " "], "encoding_format": "float"}
+        reply = await asking.reply(self.model, "/v1/embeddings", body)
+        ordered = sorted(reply["data"], key=lambda item: item["index"])
+        a, b = (np.array(item["embedding"], np.float64) for item in ordered)
+        norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+        return Score(float(a @ b) / norm if norm else 0.0)

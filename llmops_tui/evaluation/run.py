@@ -1,0 +1,129 @@
+"""A suite version, one run of it, and the state of that run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmops_tui.evaluation.records import AskedRecord, Manifest, RunRecord, RunSummary, SuiteRecord
+from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.engine_wire import SamplingRecord
+from llmops_tui.jobs.store import NEVER_BEGAN, Job
+
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class SuiteVersion:
+    """A suite as it was kept."""
+
+    suite: Suite
+    number: int
+    note: str
+    created_at: float
+
+    @property
+    def ref(self) -> str:
+        """How to name it: ``triage@2``."""
+        return f"{self.suite.name}@{self.number}"
+
+    def as_dict(self) -> SuiteRecord:
+        """The version as the command line's JSON shows it."""
+        return {
+            "suite": self.suite.name,
+            "version": self.number,
+            "sha256": self.suite.sha256,
+            "note": self.note,
+            "created_at": self.created_at,
+            "body": self.suite.model_dump(),
+        }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One column of a suite's matrix: which prompt, which model, and how it is sampled."""
+
+    prompt: str
+    model: str
+    parameters: SamplingRecord = field(default_factory=SamplingRecord)
+    parallel: int = 0
+
+    def as_dict(self) -> AskedRecord:
+        """For JSON."""
+        return {"prompt": self.prompt, "model": self.model, "parameters": self.parameters, "parallel": self.parallel}
+
+
+@dataclass(frozen=True)
+class EvalRun:
+    """One run: a suite version, asked of one column. ``summary`` is none until it has ended well."""
+
+    name: str
+    suite: str
+    suite_number: int
+    job: str
+    asked: Asked
+    manifest: Manifest
+    summary: RunSummary | None
+    results_sha256: str
+    created_at: float
+    finished_at: float | None
+    folder: Path
+
+    @property
+    def suite_ref(self) -> str:
+        """The suite's version."""
+        return f"{self.suite}@{self.suite_number}"
+
+    @property
+    def results(self) -> Path:
+        """The file with a line for each answer."""
+        return self.folder / RESULTS
+
+    @property
+    def column(self) -> str:
+        """What was asked, in short: model and prompt."""
+        return self.asked.model + (f" · {self.asked.prompt}" if self.asked.prompt else "")
+
+
+@dataclass(frozen=True)
+class EvalState:
+    """Where a run is: its newest job, and a word for it. One that never got a job is starting, or lost."""
+
+    run: EvalRun
+    job: Job | None
+    state: str
+
+    @property
+    def cause(self) -> str:
+        """Why it ended as it did, where that is not as it should."""
+        if self.job is not None:
+            return self.job.cause
+        return NEVER_BEGAN if self.state == "lost" else ""
+
+    @property
+    def told(self) -> str:
+        """Why it ended, or what it does."""
+        return self.cause or (self.job.message if self.job is not None else "")
+
+    def as_dict(self) -> RunRecord:
+        """The run as the command line's JSON shows it."""
+        run, summary = self.run, self.run.summary or {}
+        return {
+            "run": run.name,
+            "state": self.state,
+            "suite": run.suite_ref,
+            **run.asked.as_dict(),
+            "job": self.job.id if self.job else None,
+            "cause": self.cause,
+            "message": self.job.message if self.job else "",
+            "cases": summary.get("cases"),
+            "metrics": summary.get("metrics", {}),
+            "errors": summary.get("errors"),
+            "cached": summary.get("cached"),
+            "costs": summary.get("costs"),
+            "variations": summary.get("variations", []),
+            "manifest": run.manifest,
+            "created_at": run.created_at,
+            "finished_at": run.finished_at,
+            "folder": str(run.folder),
+        }

@@ -1,0 +1,1 @@
+"""The evaluation run: rendering, model calls, caching, scoring, and the summary."""

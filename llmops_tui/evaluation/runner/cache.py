@@ -1,0 +1,109 @@
+"""Answers cached by the hash of everything that determines them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import orjson
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.wire import Reply
+from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import existing
+from llmops_tui.workspace.sqlite_files import counted_write, is_full, open_sqlite
+
+_BUSY_SECONDS = 30.0
+_MANY = 500
+FILE = "answers.db"
+
+
+def answer_key(what: Mapping[str, object]) -> str:
+    """The key of a request: the SHA-256 of its canonical JSON."""
+    return sha256_text(json.dumps(what, sort_keys=True, separators=(",", ":")))
+
+
+class AnswerCache:
+    """Replies by key, in a SQLite file of the workspace; several processes may use it at once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        path = existing(workspace).root / FILE
+        self._waiting: dict[str, bytes] = {}
+        try:
+            self._connection = open_sqlite(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            path.chmod(0o600)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # What is lost in a power cut is asked again.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, reply BLOB) WITHOUT ROWID"
+            )
+        except sqlite3.Error as error:
+            raise _failed(path, error) from error
+        self._path = path
+
+    def find(self, keys: Iterable[str]) -> dict[str, Reply]:
+        """The replies that are known."""
+        wanted = list(keys)
+        found: dict[str, Reply] = {}
+        for start in range(0, len(wanted), _MANY):
+            part = wanted[start : start + _MANY]
+            marks = ", ".join("?" for _ in part)
+            for key, reply in self._connection.execute(f"SELECT key, reply FROM answers WHERE key IN ({marks})", part):
+                found[key] = orjson.loads(reply)
+        for key in wanted:
+            if key in self._waiting:
+                found[key] = orjson.loads(self._waiting[key])
+        return found
+
+    def keep(self, key: str, reply: Reply) -> None:
+        """Keep a reply; written with others at the next :meth:`flush`."""
+        self._waiting[key] = orjson.dumps(reply)
+
+    def flush(self) -> None:
+        """Write what waits, in one transaction.
+
+        Raises:
+            LlmopsError: ``cache_failed``, such as for a full disk.
+        """
+        if not self._waiting:
+            return
+        try:
+            with counted_write(self._connection):
+                self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", self._waiting.items())
+        except sqlite3.Error as error:
+            raise _failed(self._path, error) from error
+        self._waiting.clear()
+
+    def forget(self, meant: Callable[[bytes], bool]) -> int:
+        """Drop the replies that are meant, by their JSON, and overwrite their bytes; returns how many went.
+
+        Raises:
+            LlmopsError: ``cache_failed``.
+        """
+        self.flush()
+        try:
+            self._connection.execute("PRAGMA secure_delete = ON")
+            rows = self._connection.execute("SELECT key, reply FROM answers")
+            keys = [(key,) for key, reply in rows if meant(bytes(reply))]
+            if keys:
+                with counted_write(self._connection):
+                    self._connection.executemany("DELETE FROM answers WHERE key = ?", keys)
+        except sqlite3.Error as error:
+            raise _failed(self._path, error) from error
+        return len(keys)
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        self._connection.close()
+
+
+def _failed(path: Path, error: sqlite3.Error) -> LlmopsError:
+    hint = (
+        "Free some space and try again." if is_full(error, path) else "It may be deleted: answers are then asked again."
+    )
+    return LlmopsError("cache_failed", f"the kept answers in {path} cannot be used: {error}", hint)

@@ -1,0 +1,321 @@
+"""The evaluation job: runs and scores every case of every run; resumable after a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.cases import CaseSet, build_cases
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
+from llmops_tui.evaluation.metrics.model_graded import Judge
+from llmops_tui.evaluation.records import Evaluated, RunFigures
+from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.cache import AnswerCache
+from llmops_tui.evaluation.runner.contamination import overlap_of
+from llmops_tui.evaluation.runner.manifest import manifest_of
+from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
+from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling
+from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
+from llmops_tui.evaluation.runner.scoring import score_one
+from llmops_tui.evaluation.runner.summary import case_scores, metrics_of, summarise
+from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.endpoints import open_endpoint
+from llmops_tui.inference.options import options_from
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.inference.template_renderer import TemplateRenderer
+from llmops_tui.inference.wire import ChatMessage
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.settings import load_settings
+from llmops_tui.workspace.files import sha256_file
+
+_LOOK_EVERY = 25
+_FLUSH_SECONDS = 0.5
+
+
+def run(context: JobContext, runs: list[str]) -> Evaluated:
+    """Do the runs one after another; what is done already stays. Returns their names and figures."""
+    # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
+    gc.set_threshold(200_000, 50, 100)
+    store = EvaluationStore(context.workspace)
+    renderer = TemplateRenderer()
+    try:
+        found: list[RunFigures] = []
+        known = {entry.name for entry in store.all()}
+        if removed := [name for name in runs if name not in known]:
+            sys.stderr.write(f"removed meanwhile, and left out: {', '.join(removed)}\n")
+        runs = [name for name in runs if name in known]
+        for number, name in enumerate(runs):
+            entry = store.get(name)
+            if entry.summary is None:
+                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs))).run())
+            done = store.get(name)
+            found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
+        return {"runs": found}
+    finally:
+        renderer.close()
+
+
+class _Runner:
+    """One run."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        store: EvaluationStore,
+        entry: EvalRun,
+        renderer: TemplateRenderer,
+        place: tuple[int, int],
+    ) -> None:
+        self._context, self._store, self._entry, self._renderer, self._place = context, store, entry, renderer, place
+        self._suite: Suite = store.suite(entry.suite_ref).suite
+        self._metrics: list[Metric] = [self._prepared(m) for m in self._suite.made_metrics()]
+        self._metrics += [m for m in ALWAYS if m.called not in {given.called for given in self._metrics}]
+        self._choosing = any(metric.needs_choices for metric in self._metrics)
+        self._logprobs = any(metric.needs_logprob for metric in self._metrics) and not self._choosing
+        self._options = options_from(load_settings()[0])
+        if entry.asked.parallel:
+            self._options = replace(self._options, parallel=entry.asked.parallel)
+        self._results = entry.results
+        self._began = time.monotonic()
+        # Of a chain; the catalog is asked once, not for every case.
+        self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
+        self._flushed = 0.0
+        self._enough = False
+
+    def _prepared(self, metric: Metric) -> Metric:
+        """A judge's prompt is kept as a version, and taken from one where the suite names it."""
+        if not isinstance(metric, Judge):
+            return metric
+        if metric.prompt:
+            version = self._store.prompts.get(metric.prompt)
+        else:
+            version, _ = self._store.prompts.save(
+                f"judge-{metric.called}",
+                template=metric.template,
+                system=metric.system,
+                note="asks a judge for a grade",
+            )
+        return metric.model_copy(update={"prompt": version.ref, "system": version.system, "template": version.template})
+
+    async def run(self) -> None:
+        """Everything from the cases to the summary."""
+        supervisor = ServerSupervisor(self._store.workspace)
+        cache = AnswerCache(self._store.workspace)
+        log = ResultLog(self._results)
+        asker = Asker(
+            self._store.registry,
+            cache,
+            lambda model: open_endpoint(supervisor, model, self._options),
+            options=self._options,
+            renderer=self._renderer,
+        )
+        try:
+            self._context.report(self._share(0), "reading cases")
+            cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets)
+            rendered = await self._rendered(cases)
+            await self._ask_all(cases, rendered, asker, log)
+        finally:
+            await asker.close()
+            try:
+                cache.close()
+            finally:
+                log.close()
+        await asyncio.to_thread(self._finish, cases, rendered)
+
+    async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
+        """The messages of each case; of a chain, those of its first step."""
+        first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
+        prompt = self._store.prompts.get(first) if first else None
+        return await asyncio.to_thread(render_all, list(cases.cases), prompt, self._renderer)
+
+    # ── asking ──
+
+    async def _ask_all(self, cases: CaseSet, rendered: list[list[ChatMessage]], asker: Asker, log: ResultLog) -> None:
+        left = [
+            (case, messages, repeat)
+            for repeat in range(self._suite.repeats)
+            for case, messages in zip(cases.cases, rendered, strict=True)
+            if (case.index, repeat) not in log.done
+        ]
+        total = len(cases.cases) * self._suite.repeats
+        identity = asker.identity(self._entry.asked.model)
+        simple = not self._choosing and not self._suite.chain
+        if simple:
+            left = await self._from_cache(left, identity, asker, log, total)
+        waiting = iter(left)
+        first_error: list[LlmopsError] = []
+
+        async def work() -> None:
+            for case, messages, repeat in waiting:
+                if first_error or self._enough:
+                    return
+                try:
+                    answer = await self._answer(case, messages, repeat, identity, asker)
+                    await self._score(case, repeat, answer, asker, log)
+                    self._tell(log, total, asker.cache)
+                except LlmopsError as error:
+                    first_error.append(error)
+
+        # A worker a slot and as many that wait: more would only be more objects.
+        count = max(1, min(len(left), self._options.parallel * 2))
+        workers = [asyncio.create_task(work()) for _ in range(count)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for task in workers:
+                task.cancel()
+        if first_error:
+            raise first_error[0]
+
+    async def _from_cache(
+        self, left: list[Any], identity: Mapping[str, object], asker: Asker, log: ResultLog, total: int
+    ) -> list[Any]:
+        """Score what was answered before; returns what is still to be asked."""
+        keys = [self._key(messages, repeat, identity, asker)[0] for _, messages, repeat in left]
+        known = asker.cache.find(keys)
+        rest = []
+        for (case, messages, repeat), key in zip(left, keys, strict=True):
+            if key in known and not self._enough:
+                await self._score(case, repeat, read_answer(known[key], cached=True), asker, log)
+                self._tell(log, total, asker.cache)
+            else:
+                rest.append((case, messages, repeat))
+        return rest
+
+    def _key(
+        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
+    ) -> tuple[str, Request]:
+        parameters = sampling(self._entry.asked.parameters, repeat)
+        request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
+        return asker.key(
+            identity, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
+        ), request
+
+    async def _answer(
+        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
+    ) -> Answer:
+        """The answer to a case; a request that is refused is an answer with an error.
+
+        Raises:
+            LlmopsError: the model is gone, or the results cannot be kept.
+        """
+        try:
+            if self._choosing:
+                return await self._choose(case, messages, identity, asker)
+            return await self._chained(case, messages, repeat, identity, asker)
+        except LlmopsError as error:
+            if error.code in {"model_gone", "results_failed", "cache_failed"}:
+                raise
+            return Answer(error=f"{error.code}: {error.message}")
+
+    async def _chained(
+        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
+    ) -> Answer:
+        """The answer, or of a chain the last one, each step given the answers before it."""
+        answer = await self._generate(messages, repeat, identity, asker)
+        variables = dict(case.variables)
+        for before, prompt in zip(self._suite.chain, self._prompts[1:], strict=False):
+            variables[before.save] = answer.text
+            given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
+            answer = await self._generate(given[0], repeat, identity, asker)
+        return answer
+
+    async def _generate(
+        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
+    ) -> Answer:
+        key, request = self._key(messages, repeat, identity, asker)
+        known = asker.cache.find([key]) if self._suite.chain else {}
+        if key in known:
+            return read_answer(known[key], cached=True)
+        reply, trace = await asker.answer(self._entry.asked.model, key, request)
+        return read_answer(reply, trace=trace)
+
+    async def _choose(
+        self, case: Case, messages: list[ChatMessage], identity: Mapping[str, object], asker: Asker
+    ) -> Answer:
+        if len(case.choices) < 2:
+            return Answer(error="the case has no choices")
+        if self._suite.raw:
+            context = "\n".join(m["content"] for m in messages)
+        else:
+            context = await asker.chat_text(self._entry.asked.model, messages)
+        # A text of a chat template has its special tokens in it; to a raw one the model's own are added.
+        name = self._entry.asked.model
+        whole, sizes = await asker.tokens_behind(name, context, case.choices, special=self._suite.raw)
+        request = choices_request(whole, sizes)
+        key = asker.key(identity, TEXT, request.body)
+        known = asker.cache.find([key])
+        if key in known:
+            return read_choices(known[key], sizes, cached=True)
+        reply, trace = await asker.answer(self._entry.asked.model, key, request)
+        return read_choices(reply, sizes, trace=trace)
+
+    # ── scoring ──
+
+    async def _score(self, case: Case, repeat: int, answer: Answer, asker: Asker, log: ResultLog) -> None:
+        scores = {m.called: await score_one(m, case, answer, asker) for m in metrics_of(case, self._metrics)}
+        log.add(Result(case, repeat, answer, scores))
+
+    # ── progress ──
+
+    def _share(self, share: float) -> float:
+        number, count = self._place
+        return (number + share) / count
+
+    def _tell(self, log: ResultLog, total: int, cache: AnswerCache) -> None:
+        """Progress, and now and then the running figures; keeps what waits in the cache."""
+        done = len(log.done)
+        now = time.monotonic()
+        if done % _LOOK_EVERY == 0:
+            self._inspect(log)
+        if now - self._flushed < _FLUSH_SECONDS and done < total:
+            return
+        self._flushed = now
+        cache.flush()
+        parts = [f"{done}/{total}"]
+        for metric in self._metrics[:2]:
+            mean, half = _running(log, metric)
+            if mean is not None and not metric.whole_set:
+                parts.append(f"{metric.called} {mean:.3g}" + (f" ± {half:.2g}" if half is not None else ""))
+        self._context.report(self._share(done / max(1, total)), " · ".join(parts))
+
+    def _inspect(self, log: ResultLog) -> None:
+        until = self._suite.until
+        if until is None or len(log.done) < until.at_least:
+            return
+        metric = next(m for m in self._metrics if m.called == until.metric)
+        _, half = _running(log, metric)
+        self._enough = half is not None and half <= until.half_width
+
+    def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]]) -> None:
+        """Summarise, and record the run as done."""
+        results = read_results(self._results)
+        seconds = time.monotonic() - self._began
+        swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
+        summary = summarise(results, self._metrics, seconds, swaps)
+        summary |= {"of": len(cases.cases), "stopped_early": self._enough}
+        self._context.report(self._share(0.99), "comparing the cases with what the model was trained on")
+        summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
+        manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
+        self._store.finish(self._entry.name, manifest, summary, sha256_file(self._results))
+
+
+def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:
+    """A running mean with half its interval's width, by the normal approximation."""
+    import numpy as np
+
+    values = [value for _, value in case_scores(list(log.done.values()), metric.called) if value is not None]
+    if not values:
+        return None, None
+    numbers = np.array(values)
+    half = z_of(0.95) * standard_error(numbers) if len(values) > 1 else None
+    return float(numbers.mean()), half

@@ -1,0 +1,76 @@
+"""The manifest of a run: hashes of everything that its figures depend on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from llmops_tui.evaluation.cases import CaseSet
+from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.custom import fingerprint
+from llmops_tui.evaluation.metrics.model_graded import AskingMetric, Judge
+from llmops_tui.evaluation.records import JudgeFacts, Manifest
+from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.model_calls import engine_name
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.wire import ChatMessage
+from llmops_tui.workspace.files import sha256_text
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.engine_wire import SamplingRecord
+
+
+def manifest_of(
+    store: EvaluationStore,
+    suite: Suite,
+    entry: EvalRun,
+    cases: CaseSet,
+    rendered: list[list[ChatMessage]],
+    metrics: list[Metric],
+    options: LoadOptions,
+) -> Manifest:
+    """The manifest of a run."""
+    model = store.registry.get(entry.asked.model)
+    remote = model.kind == "remote"
+    adapter = store.registry.get(str(model.header["adapter"])) if model.origin is not None else None
+    refs = [step.prompt for step in suite.chain] or [entry.asked.prompt]
+    versions = [store.prompts.get(ref) for ref in refs if ref]
+    judges: dict[str, JudgeFacts] = {}
+    for metric in metrics:
+        if isinstance(metric, AskingMetric):
+            judge = store.registry.get(metric.model)
+            judges[metric.called] = {"model": metric.model, "sha256": judge.sha256}
+            if isinstance(metric, Judge):
+                judges[metric.called] |= {
+                    "prompt": metric.prompt,
+                    "rubric_sha256": sha256_text(metric.rubric),
+                    "prompt_sha256": sha256_text(metric.system + "\0" + metric.template),
+                }
+    return {
+        "suite_sha256": suite.sha256,
+        "cases_sha256": cases.sha256,
+        "dataset": None if cases.dataset is None else cases.dataset.ref,
+        "dataset_sha256": None if cases.dataset is None else cases.dataset.sha256,
+        "rendered_sha256": sha256_text(json.dumps(rendered, sort_keys=True, default=str)),
+        "prompt": [v.ref for v in versions],
+        "prompt_sha256": [v.sha256 for v in versions],
+        "template_sha256": sha256_text(str(model.base.header.get("chat_template") or "")) if not remote else None,
+        "model": model.name,
+        "model_sha256": model.base.sha256,
+        "adapter_sha256": None if adapter is None else adapter.sha256,
+        "quantization": model.base.quantization,
+        "size_bytes": model.base.size_bytes,
+        "engine": model.header.get("url") if remote else engine_name(options, model.base.path),
+        "parallel": options.parallel,
+        "parameters": cast(
+            "SamplingRecord", SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json")
+        ),
+        "repeats": suite.repeats,
+        "response_format_sha256": sha256_text(json.dumps(suite.response_format, sort_keys=True)),
+        "raw": suite.raw,
+        "metrics": {m.called: fingerprint(m) for m in metrics},
+        "judges": judges,
+    }

@@ -1,0 +1,69 @@
+"""Rendering of a case: prompts, sampling with the seed of the repeat, and the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.metrics.base import Case
+from llmops_tui.evaluation.runner.model_calls import Request
+from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.template_renderer import TemplateRenderer
+from llmops_tui.inference.wire import ChatMessage
+from llmops_tui.prompts.store import PromptVersion
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+
+
+def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: TemplateRenderer) -> list[list[ChatMessage]]:
+    """The messages of each case.
+
+    Raises:
+        InputRefusedError: a variable has no value, or the template cannot be rendered; ``nothing_to_ask``.
+    """
+    if prompt is None:
+        empty = next((case for case in cases if not case.messages), None)
+        if empty is not None:
+            where = f"row {empty.row}" if empty.row is not None else f"case {empty.index}"
+            raise InputRefusedError(
+                "nothing_to_ask",
+                f"{where} is no conversation, and the suite has no prompt",
+                "Give the suite a prompt that uses its variables.",
+            )
+        return [list(case.messages) for case in cases]
+    values = [case.variables for case in cases]
+    users = renderer.render_many(prompt.template, values)
+    systems = renderer.render_many(prompt.system, values) if prompt.system.strip() else [""] * len(cases)
+    return [
+        [ChatMessage(role="system", content=s)] * bool(s) + [ChatMessage(role="user", content=u)]
+        for s, u in zip(systems, users, strict=True)
+    ]
+
+
+def sampling(given: Mapping[str, object], repeat: int) -> SamplingParameters:
+    """The sampling parameters of a repeat: each has a seed of its own."""
+    parameters = SamplingParameters.model_validate(given)
+    return parameters.model_copy(update={"seed": parameters.seed + repeat})
+
+
+def request_of(
+    suite: Suite, messages: Sequence[ChatMessage], parameters: SamplingParameters, *, logprobs: bool
+) -> Request:
+    """The request for an answer."""
+    extra: dict[str, Any] = {}
+    if suite.response_format is not None:
+        extra["response_format"] = suite.response_format
+    if suite.raw:
+        return Request(TEXT, {"prompt": "\n".join(m["content"] for m in messages), **extra}, parameters)
+    if logprobs:
+        extra |= {"logprobs": True, "top_logprobs": 0}
+    return Request(CHAT, {"messages": messages, **extra}, parameters)
+
+
+def choices_request(whole: list[list[int]], sizes: list[int]) -> Request:
+    """The request for the log-probabilities of texts behind a context, given as tokens of both."""
+    first = min(len(ids) - size for ids, size in zip(whole, sizes, strict=True))
+    body = {"prompt": whole, "echo": True, "logprobs": 0, "logprob_start_len": first}
+    return Request(TEXT, body, SamplingParameters(max_tokens=0))

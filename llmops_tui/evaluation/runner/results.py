@@ -1,0 +1,176 @@
+"""The results of a run: one appended JSON line per answer; an incomplete last line is expected."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+from llmops_tui.regular_files import open_regular, read_regular
+from llmops_tui.workspace.files import make_folder_within
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer to a case with its scores, as it is kept. ``repeat`` counts the answers to one case from 0."""
+
+    case: Case
+    repeat: int
+    answer: Answer
+    scores: dict[str, Score]
+
+    def to_line(self) -> bytes:
+        """Its line; what a case is made of stands in it, so that a run can be read when its data is gone."""
+        # As they are: copying every field takes longer than scoring.
+        case, answer = vars(self.case), vars(self.answer)
+        slim = {
+            "case": {k: v for k, v in case.items() if v not in ("", (), [], {}, None) or k == "index"},
+            "repeat": self.repeat,
+            "answer": {k: v for k, v in answer.items() if v not in ("", (), None, False)},
+            "scores": {
+                name: [score.value, score.reason, score.detail] if score.detail else [score.value, score.reason]
+                for name, score in self.scores.items()
+            },
+        }
+        return orjson.dumps(slim, default=str) + b"\n"
+
+
+def _defaults(kind: type) -> Mapping[str, object]:
+    """The values of a dataclass's fields where nothing is given; none of them is ever changed."""
+    found = {}
+    for f in fields(kind):
+        found[f.name] = (
+            f.default_factory() if f.default_factory is not MISSING else None if f.default is MISSING else f.default
+        )
+    return found
+
+
+_CASE, _ANSWER, _SCORE = _defaults(Case), _defaults(Answer), _defaults(Score)
+
+
+def _made(kind: type[T], defaults: Mapping[str, object], given: Mapping[str, object]) -> T:
+    """An object of a frozen dataclass without its constructor, which takes longer than all the rest of a line."""
+    made = object.__new__(kind)
+    made.__dict__.update(defaults)
+    made.__dict__.update(given)
+    return made
+
+
+def read_line(line: bytes) -> Result:
+    """A result from its line."""
+    body: dict[str, Any] = orjson.loads(line)
+    case, answer = body["case"], body["answer"]
+    for name in ("messages", "choices", "metrics"):
+        if name in case:
+            case[name] = tuple(case[name])
+    for name in ("choice_logprobs", "choice_tokens"):
+        if name in answer:
+            answer[name] = tuple(answer[name])
+    scores = {
+        name: _made(Score, _SCORE, dict(zip(("value", "reason", "detail"), given, strict=False)))
+        for name, given in body["scores"].items()
+    }
+    return Result(_made(Case, _CASE, case), body["repeat"], _made(Answer, _ANSWER, answer), scores)
+
+
+@contextlib.contextmanager
+def many_objects() -> Iterator[None]:
+    """Make many objects that are no garbage; looking for some among them would take longer than making them.
+
+    Afterwards they are left out of every later look too, which would stop the app for a quarter of a second. They hold no
+    circles, so they go when nothing refers to them.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.collect(1)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        # The interpreter's last look must see them, or libraries complain of what they think is leaked.
+        atexit.unregister(gc.unfreeze)
+        atexit.register(gc.unfreeze)
+        gc.enable()
+
+
+def read_results(path: Path) -> list[Result]:
+    """All results, in the order of the cases; each once."""
+    with many_objects():
+        found = {(result.case.index, result.repeat): result for result in _lines(path)}
+        return [found[at] for at in sorted(found)]
+
+
+def answer_texts(path: Path) -> set[str]:
+    """The texts of all answers of a run, but for empty ones; what cannot be read has none."""
+    found = set()
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        for line in file:
+            with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+                found.add(str(orjson.loads(line)["answer"].get("text") or ""))
+    return found - {""}
+
+
+def _lines(path: Path) -> Iterator[Result]:
+    if not path.is_file():
+        return
+    whole, _, _ = read_regular(path).rpartition(b"\n")
+    for number, line in enumerate(whole.split(b"\n"), 1):
+        if not line:
+            continue
+        try:
+            yield read_line(line)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LlmopsError(
+                "results_damaged",
+                f"{path}, line {number}: not what a run writes: {error}",
+                "Take it from a backup (llmops restore), or run the suite again: answers that are known are not asked again.",
+            ) from error
+
+
+class ResultLog:
+    """Appends results to their file; what a killed run left unfinished in it is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        make_folder_within(path.parent)
+        self.path = path
+        self.done = {(r.case.index, r.repeat): r for r in _lines(path)}
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        data = read_regular(path)
+        os.ftruncate(self._file, len(data.rpartition(b"\n")[0]) + 1 if b"\n" in data else 0)
+        os.lseek(self._file, 0, os.SEEK_END)
+
+    def add(self, result: Result) -> None:
+        """Append one; it outlives a killed process from here on."""
+        self.done[result.case.index, result.repeat] = result
+        line = result.to_line()
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+        except OSError as error:
+            raise LlmopsError(
+                "results_failed",
+                f"cannot write {self.path}: {error.strerror}",
+                "Answers so far are kept; llmops eval resume continues once there is space.",
+            ) from error
+
+    def sync(self) -> None:
+        """Have the disk keep it."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Sync and close."""
+        self.sync()
+        os.close(self._file)

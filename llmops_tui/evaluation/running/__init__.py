@@ -1,1 +1,0 @@
-"""The run of an evaluation: rendering, asking, caching, scoring, and the summary at the end."""

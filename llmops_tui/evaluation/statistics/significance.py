@@ -1,0 +1,95 @@
+"""Significance tests of paired differences, corrections for several tests, and the detectable effect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, clustered_sums
+from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
+
+_CHUNK = 512
+POWER = 0.8
+
+
+def mcnemar_exact(wins: int, losses: int) -> float:
+    """The two-sided p-value of McNemar's exact test: a fair coin over the pairs that differ.
+
+    McNemar, "Note on the Sampling Error of the Difference Between Correlated Proportions or Percentages",
+    Psychometrika 12, 1947; exact by the binomial distribution.
+    """
+    n = wins + losses
+    if n == 0:
+        return 1.0
+    logs = [_log_choose(n, k) for k in range(min(wins, losses) + 1)]
+    tail = sum(math.exp(value - n * math.log(2)) for value in logs)
+    return min(1.0, 2 * tail)
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def sign_flip(
+    differences: Floats,
+    clusters: npt.NDArray[np.int64] | None = None,
+    *,
+    flips: int = RESAMPLES,
+    seed: int = 0,
+) -> float:
+    """The two-sided p-value of the paired permutation test: how often flipped signs give a sum as far from 0.
+
+    ``differences`` has shape (cases,); clusters are flipped as a whole. Fisher, "The Design of Experiments", 1935,
+    section 21; the observed signs count as one of the flips (Phipson and Smyth 2010).
+    """
+    values = clustered_sums(differences[:, None], clusters)[:, 0]
+    values = values[values != 0]
+    if not len(values):
+        return 1.0
+    random = np.random.default_rng(seed)
+    observed = abs(values.sum())
+    # Sums of the same numbers in another order differ in their last digits.
+    near = observed * (1 - 1e-9)
+    reached = 0
+    width = -(-len(values) // 8)
+    for start in range(0, flips, _CHUNK):
+        count = min(_CHUNK, flips - start)
+        raw = np.frombuffer(random.bytes(count * width), np.uint8).reshape(count, width)
+        positive = np.unpackbits(raw, axis=1)[:, : len(values)].astype(np.float32) @ values.astype(np.float32)
+        reached += int((np.abs(2 * positive.astype(np.float64) - values.sum()) >= near * (1 - 1e-5)).sum())
+    return (reached + 1) / (flips + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for being several, in the same order.
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian EventLog of Statistics 6, 1979.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def smallest_effect(
+    differences: Floats, clusters: npt.NDArray[np.int64] | None = None, *, level: float = 0.95, power: float = POWER
+) -> float:
+    """The smallest true difference that so many pairs would show in ``power`` of all evaluations.
+
+    (z of the level + z of the power) × the standard error of the mean difference (Miller, arXiv 2411.00640, section 5).
+    Where no pair differs, three in n could have been missed.
+    """
+    error = standard_error(differences, clusters)
+    n = len(differences)
+    if n == 0:
+        return math.nan
+    if not error > 0:
+        return 3.0 / n
+    return (z_of(level) + NormalDist().inv_cdf(power)) * error

@@ -1,0 +1,250 @@
+"""Output constraints — a JSON schema, tool calls, a grammar — as one llguidance grammar.
+
+Whatever is written here is compiled in the process that checks it, and again in the engine's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NotRequired, Required, TypedDict
+
+from llmops_tui.errors import ErrorRecord, InputRefusedError, LlmopsError
+from llmops_tui.inference.gbnf import gbnf_to_lark
+from llmops_tui.inference.gbnf_reader import without_comments
+from llmops_tui.inference.schema_keywords import SCHEMAS, SCHEMAS_BY_NAME, Schema
+from llmops_tui.inference.schema_numbers import inexact_number
+from llmops_tui.inference.schema_recursion import endless_part
+
+# Without forcing, llguidance never works out and tokenizes what must come next: a constant of 200,000 characters would
+# take it half a minute.
+_OPTIONS = '%llguidance {"no_forcing": true}\n'
+# One blank after a comma and a colon, as in the JSON that models have seen most of, and none else. Where blanks are
+# free, small models run into endless ones.
+_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_SMALLER = "Make it smaller: fewer alternatives and repetitions, and nothing that can be read in many ways."
+# Where schemas lie: alone, in lists, by name.
+_ONE = ("items", "additionalProperties")
+_LISTED = ("anyOf", "oneOf", "prefixItems")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions")
+# A function that declares none is called with none.
+_NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
+# What brings in another schema, and what says something of an object beside it.
+_COMBINING = ("$ref", "anyOf", "oneOf")
+_OF_OBJECTS = ("properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties")
+
+
+class Function(TypedDict, total=False):
+    """A function that a model may call; ``parameters`` are a schema of its arguments."""
+
+    name: Required[str]
+    description: str
+    parameters: Schema | None
+
+
+class ToolRecord(TypedDict):
+    """A tool as requests and templates have it."""
+
+    type: str
+    function: Function
+
+
+class SchemaHolder(TypedDict):
+    """What ``response_format`` has around a schema; its name is its client's own."""
+
+    name: NotRequired[str]
+    schema: Schema
+
+
+class Form(TypedDict, total=False):
+    """What an answer is held to; each ``type`` reads its own of the fields, see :func:`grammar_of`."""
+
+    type: str
+    grammar: str
+    json_schema: SchemaHolder
+    functions: list[Function]
+    begin: str
+    end: str
+    arguments: str
+    required: bool
+    several: bool
+
+
+class Verdict(TypedDict, total=False):
+    """What was found of a form: its grammar, or as :meth:`llmops_tui.errors.LlmopsError.as_dict` why there is none."""
+
+    grammar: str
+    error: ErrorRecord
+
+
+class Tried(Verdict, total=False):
+    """What the checking process says: a verdict, or why there is none yet.
+
+    Its time is over (``ended``), it stands still (``paused``), or it was ended from outside, and ``killed`` says how.
+    """
+
+    ended: str
+    paused: bool
+    killed: str
+
+
+def grammar_of(form: Form) -> str:
+    """The grammar of a form; empty for plain text.
+
+    A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
+    ``functions``, the marks ``begin`` and ``end`` around a call, the name its ``arguments`` go by, whether a call is
+    ``required``, and whether there may be ``several``. Where none is required, the grammar allows any text, and begins to
+    hold after the mark.
+
+    Raises:
+        InputRefusedError: ``grammar_invalid``, ``schema_invalid`` or ``bad_response_format``: the form cannot be expressed.
+    """
+    kind = form.get("type", "text")
+    if kind == "text":
+        return ""
+    if kind == "grammar":
+        return _OPTIONS + gbnf_to_lark(form["grammar"])
+    if kind == "json_object":
+        return f"{_OPTIONS}start: {_json({'type': 'object'})}\n"
+    if kind == "json_schema":
+        return f"{_OPTIONS}start: {_json(form['json_schema']['schema'])}\n"
+    if kind == "tools":
+        return _tools(form)
+    raise InputRefusedError("bad_response_format", f"the response format {str(kind)[:40]!r} is not known")
+
+
+def meaning_of(form: Form) -> bytes:
+    """What forms have in common that are enforced alike, and refused alike: a form without names and comments."""
+    kind = form.get("type")
+    meant: Mapping[str, object] = form
+    if kind == "grammar":
+        meant = {"grammar": without_comments(form["grammar"])}
+    elif kind == "json_schema":
+        # Properties come in the schema's order, so that order is meant.
+        meant = {"schema": form["json_schema"]["schema"]}
+    return json.dumps(meant).encode()
+
+
+def in_words_of(kind: Any, error: LlmopsError) -> LlmopsError:
+    """A refusal in the notation that a form of this kind was written in; without one, it speaks of a grammar."""
+    if kind == "grammar":
+        return error
+    told = error.message.replace("the grammar", "the JSON schema", 1)
+    if error.code == "grammar_invalid":
+        return InputRefusedError("schema_invalid", told, "Leave that part out, and check it afterwards.")
+    return LlmopsError(error.code, told, error.hint, error.exit_code)
+
+
+def too_costly(reason: str) -> InputRefusedError:
+    """The refusal of a form whose checking takes too much, ``grammar_too_costly``."""
+    return InputRefusedError(
+        "grammar_too_costly", f"the form of the answer is too costly to hold to: {reason}", _SMALLER
+    )
+
+
+def _json(schema: Any) -> str:
+    if isinstance(schema, dict):
+        if (place := endless_part(schema)) is not None:
+            raise InputRefusedError(
+                "schema_invalid",
+                f"the JSON schema cannot be enforced: {place[:200]} needs itself, so no value of it ends",
+                "Let it be left out: not required, or one of several with anyOf.",
+            )
+        if (inexact := inexact_number(schema)) is not None:
+            raise InputRefusedError(
+                "schema_invalid",
+                f"the JSON schema cannot be enforced: {inexact}",
+                "Leave that out and check it afterwards, or ask for a text of digits.",
+            )
+        if "x-guidance" in schema:
+            raise InputRefusedError(
+                "schema_invalid", "the JSON schema cannot be enforced: 'x-guidance' is no word of JSON schema"
+            )
+        schema = (_closed(schema) if not _combines(schema) else schema) | {"x-guidance": _LAYOUT}
+    return f"%json {json.dumps(schema)}"
+
+
+def _parts(schema: Schema) -> Iterator[Schema]:
+    found = [schema.get(word) for word in _ONE]
+    found += [part for word in _LISTED if isinstance(schema.get(word), list) for part in schema[word]]
+    found += [part for word in _NAMED if isinstance(schema.get(word), dict) for part in schema[word].values()]
+    return (part for part in found if isinstance(part, dict))
+
+
+def _combines(schema: Schema) -> bool:
+    """Whether what several schemas say of one object is put together somewhere; closing one would shut the others out."""
+    brought = sum(word in schema for word in _COMBINING)
+    said = any(word in schema for word in _OF_OBJECTS)
+    return "allOf" in schema or brought + said > 1 or any(map(_combines, _parts(schema)))
+
+
+def _closed(schema: Schema) -> Schema:
+    """The schema with all objects closed that name their properties and do not say whether there may be more.
+
+    What it allows, the schema allows. Small models go on adding properties until their answer is cut off.
+    """
+    made = dict(schema)
+    for word in _ONE:
+        if isinstance(made.get(word), dict):
+            made[word] = _closed(made[word])
+    for word in _LISTED:
+        if isinstance(made.get(word), list):
+            made[word] = [_closed(part) if isinstance(part, dict) else part for part in made[word]]
+    for word in _NAMED:
+        if isinstance(made.get(word), dict):
+            made[word] = {n: _closed(part) if isinstance(part, dict) else part for n, part in made[word].items()}
+    named, needed = made.get("properties"), made.get("required", [])
+    known = isinstance(named, dict) and isinstance(needed, list) and all(name in named for name in needed)
+    if known and "additionalProperties" not in made and "patternProperties" not in made:
+        made["additionalProperties"] = False
+    return made
+
+
+def _moved(schema: Schema, place: str) -> Schema:
+    """A schema as it is below another one, at ``place``: what it refers to in itself is there as well."""
+    made = {word: value for word, value in schema.items() if word not in {"$id", "$schema"}}
+    reference = made.get("$ref")
+    if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
+        made["$ref"] = place + reference[1:]
+    for word, value in made.items():
+        if word in SCHEMAS and isinstance(value, dict):
+            made[word] = _moved(value, place)
+        elif word in SCHEMAS and isinstance(value, list):
+            made[word] = [_moved(part, place) if isinstance(part, dict) else part for part in value]
+        elif word in SCHEMAS_BY_NAME and isinstance(value, dict):
+            made[word] = {n: _moved(part, place) if isinstance(part, dict) else part for n, part in value.items()}
+    return made
+
+
+def _tools(form: Form) -> str:
+    begin, end, arguments = form["begin"], form["end"], form["arguments"]
+    if not begin and not form["required"]:
+        return ""
+    calls = [
+        {
+            "type": "object",
+            "properties": {
+                "name": {"const": f["name"]},
+                arguments: _moved(f.get("parameters") or _NO_PARAMETERS, f"#/properties/{arguments}"),
+            },
+            "required": ["name", arguments],
+            "additionalProperties": False,
+        }
+        for f in form["functions"]
+    ]
+    lines = [f"call{n}: {_json(call)}" for n, call in enumerate(calls)]
+    lines.append(f"call: {' | '.join(f'call{n}' for n in range(len(calls)))}")
+    mark = json.dumps(begin)
+    if begin == "[TOOL_CALLS]":
+        body, more = '"[" call (", " call)* "]"' if form["several"] else '"[" call "]"', ""
+    else:
+        body = f'"\\n" call "\\n" {json.dumps(end)}' if end else "call"
+        more = f' ("\\n" {mark} {body})*' if begin and form["several"] else ""
+    if not begin:
+        lines.append(f"start: {body}")
+    elif form["required"]:
+        lines.append(f"start: {mark} {body}{more}")
+    else:
+        # The lazy terminal ends where the mark does, and with it the text that is free.
+        lines += ["start: TEXT | held", f"held: marked {body}{more}", f"marked[lazy]: TEXT {mark}", "TEXT: /(.|\\n)*/"]
+    return _OPTIONS + "\n".join(lines) + "\n"

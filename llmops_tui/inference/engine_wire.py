@@ -1,0 +1,266 @@
+"""What a model server and its engine's process say to each other: a JSON object a line.
+
+Times are milliseconds, log-probabilities natural. Each message is kept whole, with what another version says beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NotRequired, Required, TypedDict
+
+from llmops_tui.errors import ErrorRecord
+from llmops_tui.inference.wire import Timings
+from llmops_tui.models.engine_settings import SettingsRecord
+
+TokenRecord = list[Any]
+"""[id, bytes, log-probability, alternatives as [id, bytes, log-probability]]; none where there is no log-probability."""
+
+
+class EngineStart(SettingsRecord, total=False):
+    """What an engine's process is started with: as :class:`llmops_tui.inference.engine.parameters.EngineOptions`."""
+
+    path: str
+    visible: list[str]
+    extra_buffers: bool
+
+
+class EngineInfo(TypedDict, total=False):
+    """What an engine says of the model it loaded; empty before it did. Lengths are in tokens, sizes in bytes."""
+
+    n_ctx: int
+    parallel: int
+    n_vocab: int
+    trained_context: int
+    bos: str
+    eos: str
+    add_bos: bool
+    can_trim: bool
+    window: int
+    embedding_length: int
+    model_bytes: int
+    engine: str
+
+
+class EngineState(TypedDict, total=False):
+    """How full an engine is, and its counters since it started; empty where it told nothing yet."""
+
+    running: int
+    waiting: int
+    slots: int
+    cached_tokens: int
+    cache_capacity: int
+    snapshots: int
+    snapshot_bytes: int
+    requests: int
+    prompt_tokens: int
+    reused_tokens: int
+    generated_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
+    steps: int
+    prefill_seconds: float
+    decode_seconds: float
+
+
+class SamplingRecord(TypedDict, total=False):
+    """``SamplingParameters`` of :mod:`llmops_tui.inference.sampling` as JSON has them, where numbers of tokens are texts."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repeat_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    logit_bias: dict[int, float]
+    max_tokens: int
+    seed: int
+    stop: tuple[str, ...]
+
+
+class Call(TypedDict, total=False):
+    """What is asked of an engine; each operation reads its own of the fields.
+
+    What is to be gone on from is a ``text``, or its ``tokens``. ``inputs`` are the texts or tokens to embed, ``name`` and
+    ``path`` an adapter. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not
+    given but added.
+    """
+
+    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel"]]
+    id: str
+    text: str
+    add_special: bool
+    tokens: list[int]
+    parameters: SamplingRecord
+    adapter: str
+    logprobs: int | None
+    score_from: int | None
+    grammar: str
+    truncate: str
+    reuse: bool
+    ignore_eos: bool
+    hidden: int
+    tokenized: bool
+    parse_special: bool
+    pieces: bool
+    inputs: Sequence[str | list[int]]
+    dimensions: int | None
+    name: str
+    path: str
+
+
+class Generated(Timings, total=False):
+    """What came of a generation; ``error`` says why there is no answer."""
+
+    finish_reason: Required[str]
+    error: str
+    truncated_tokens: int
+    context: int
+    seed: int
+    drafted_tokens: int
+    accepted_tokens: int
+
+
+class Embedded(TypedDict):
+    """What came of embedding: how many tokens the texts had, and how their vectors are made."""
+
+    tokens: int
+    pooling: str
+    dimensions: int
+
+
+class Told(EngineState, total=False):
+    """What an engine answers to a short operation, or a part of it: each operation has its own of the fields."""
+
+    text: str
+    tokens: list[int]
+    pieces: list[str]
+    count: int
+    index: int
+    embedding: str
+    adapter: str
+
+
+Result = Generated | Embedded | EngineState | Told
+
+
+class TextEvent(TypedDict):
+    """Text of an answer that is certain, and the records of its tokens."""
+
+    id: str
+    event: Literal["text"]
+    text: str
+    tokens: NotRequired[list[TokenRecord]]
+
+
+class ScoredEvent(TypedDict):
+    """Given tokens that were scored; the last of all parts says that it is."""
+
+    id: str
+    event: Literal["scored"]
+    tokens: list[TokenRecord]
+    last: bool
+
+
+class PartEvent(TypedDict, total=False):
+    """A part of what comes of a long text: tokens, the text of each, or a text."""
+
+    id: Required[str]
+    event: Required[Literal["part"]]
+    text: str
+    tokens: list[int]
+    pieces: list[str]
+
+
+class VectorEvent(TypedDict):
+    """The vector of one of the texts, as the base64 of 32-bit numbers."""
+
+    id: str
+    event: Literal["vector"]
+    index: int
+    embedding: str
+
+
+class DoneEvent(TypedDict):
+    """The end of an operation."""
+
+    id: str
+    event: Literal["done"]
+    result: Result
+
+
+class ErrorEvent(TypedDict):
+    """The end of an operation that failed: as :meth:`llmops_tui.errors.LlmopsError.as_dict`."""
+
+    id: str
+    event: Literal["error"]
+    error: ErrorRecord
+
+
+class Sign(TypedDict):
+    """That a cancelled operation was ``dropped``, or that the engine is at work (``beat``)."""
+
+    id: str
+    event: Literal["dropped", "beat"]
+
+
+Event = TextEvent | ScoredEvent | PartEvent | VectorEvent | DoneEvent | ErrorEvent | Sign
+
+
+class PhaseEvent(TypedDict):
+    """How far the start is; ``share`` goes from 0 to 1."""
+
+    event: Literal["phase"]
+    phase: str
+    share: float
+
+
+class ReadyEvent(TypedDict):
+    """The model is loaded and was tried."""
+
+    event: Literal["ready"]
+    info: EngineInfo
+
+
+class FailedEvent(TypedDict):
+    """The engine cannot be started: as :meth:`llmops_tui.errors.LlmopsError.as_dict`."""
+
+    event: Literal["failed"]
+    error: ErrorRecord
+
+
+class UnsoundEvent(TypedDict):
+    """The model was loaded, and evaluates to what cannot be right."""
+
+    event: Literal["unsound"]
+    cause: str
+
+
+class EndedEvent(TypedDict):
+    """What the server notes of an engine that says no more: it ended, or said nothing for too long."""
+
+    event: Literal["died", "hung"]
+
+
+Starting = PhaseEvent | ReadyEvent | FailedEvent | UnsoundEvent | EndedEvent
+
+
+class Health(EngineInfo, total=False):
+    """What a model server says of itself at ``/health``: its ``status`` to everybody, the rest to who has its key.
+
+    ``status`` is ``ok``, ``loading``, ``restarting``, ``failing``, ``silent`` or ``failed``; empty where nobody answers.
+    """
+
+    status: str
+    error: ErrorRecord
+    phase: str
+    share: float
+    retry_in_s: float
+    model: str
+    engine_pid: int | None
+    engine_started: float | None
+    active: int
+    waiting: int
+    last_failure: str
+    fallback: dict[str, str]
+    state: EngineState

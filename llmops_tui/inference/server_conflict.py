@@ -1,0 +1,60 @@
+"""What to do if a server of the model runs already: reuse it, replace it, or refuse."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, cast
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.options import AskedRecord, LoadOptions
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.supervisor import health
+
+# How one waits for memory is no trait of a server.
+_PASSING = {"wait"}
+_SECRET = {"keys"}
+
+
+def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
+    """In what a running server is not what is wanted, setting by setting; port 0 is content with any."""
+    found = []
+    for name, value in _as_json(wanted).items():
+        has = handle.asked.get(name)
+        if name == "starter":
+            # One that outlives its starter is as good as one that does not need to.
+            found += [f"it ends with process {has}, and is to stay"] if has and not value else []
+            continue
+        if name in _PASSING or has == value or (name == "port" and not value and has):
+            continue
+        found.append(name if name in _SECRET else f"{name} is {_shown(has)} and {_shown(value)} is asked for")
+    return found
+
+
+def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
+    """Refuse to end a server that others may rely on.
+
+    Raises:
+        InputRefusedError: ``already_served``: it has an address, or it is answering.
+    """
+    if handle.private:
+        facts = health(handle)
+        if facts.get("status") == "ok" and not facts["active"] and not facts["waiting"]:
+            return
+        what = f"{handle.model!r} is loaded for the app or a command, and is at work"
+    else:
+        place = handle.address or f"unix:{handle.socket}"
+        what = f"{handle.model!r} is served at {place} with other settings: {'; '.join(differing)}"
+    raise InputRefusedError(
+        "already_served",
+        what,
+        f"llmops serve {handle.model} --replace ends that server and what it answers; llmops model stop {handle.model} ends it.",
+    )
+
+
+def _as_json(options: LoadOptions) -> AskedRecord:
+    return cast("AskedRecord", json.loads(json.dumps(asdict(options))))
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)

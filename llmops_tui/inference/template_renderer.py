@@ -1,0 +1,122 @@
+"""Renders chat templates and prompts in a sandboxed process that is killed on timeout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
+
+# Of the processor, so that a template is not blamed for a busy machine.
+RENDER_SECONDS = 1.0
+# Reading and writing what is long takes time of its own, which is no fault of the template's.
+_SECONDS_A_MEGABYTE = 0.5
+# A request of the server, 4 MB, with each character as an escape of JSON.
+_MAX_REQUEST = 24_000_000
+# What is rendered at once of a dataset.
+_MAX_PART = 1_000_000
+_MANY = 500
+
+Kind = Literal["chat", "prompt"]
+Variables = dict[str, Any]
+"""What a template is rendered with: the names are its author's, and a value may be any JSON."""
+
+
+class TemplateRenderer:
+    """One template process, started on first use and replaced after it had to be killed. Thread-safe."""
+
+    def __init__(self, seconds: float = RENDER_SECONDS) -> None:
+        self._seconds = seconds
+        # Importing Jinja on a busy machine is not a template's fault.
+        self._process = HelperProcess(
+            "llmops_tui.inference.template_worker",
+            greeting=b'{"op": "render", "source": "", "context": {}, "kind": "prompt"}\n',
+            work="renders templates",
+        )
+
+    def render(self, source: str, context: Mapping[str, object], kind: Kind = "prompt") -> str:
+        """The rendered text.
+
+        Raises:
+            InputRefusedError: ``template_failed``: wrong syntax, too slow, too large; ``variable_missing``.
+            LlmopsError: ``helper_unusable``: the process cannot be started, stands still or is killed.
+        """
+        return str(self._ask({"op": "render", "source": source, "context": context, "kind": kind}))
+
+    def render_many(self, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind = "prompt") -> list[str]:
+        """One template with many sets of values; much faster than one by one.
+
+        Raises:
+            InputRefusedError: as :meth:`render`, for the first set that fails.
+        """
+        return [str(one) for one in self._in_parts("render_many", source, contexts, kind)]
+
+    def render_each(
+        self, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind = "chat"
+    ) -> list[str | InputRefusedError]:
+        """One template with many sets of values, of which each may be refused: its text, or what is raised for it alone.
+
+        Raises:
+            InputRefusedError: ``template_failed``: all of them together are too slow.
+            LlmopsError: as :meth:`render`.
+        """
+        return [
+            str(one["result"]) if "result" in one else _refused(one)
+            for one in self._in_parts("render_each", source, contexts, kind)
+        ]
+
+    def _in_parts(self, op: str, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind) -> list[Any]:
+        found: list[Any] = []
+        part: list[Mapping[str, object]] = []
+        size = 0
+        for context in contexts:
+            length = len(json.dumps(context))
+            if part and (size + length > _MAX_PART or len(part) >= _MANY):
+                found += self._ask({"op": op, "source": source, "context": part, "kind": kind})
+                part, size = [], 0
+            part.append(context)
+            size += length
+        if part:
+            found += self._ask({"op": op, "source": source, "context": part, "kind": kind})
+        return found
+
+    def variables(self, source: str) -> list[str]:
+        """Names of the variables a prompt template needs, in the order of their first use.
+
+        Raises:
+            InputRefusedError: ``template_failed``: the template cannot be parsed.
+        """
+        return list(self._ask({"op": "variables", "source": source, "kind": "prompt"}))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+    def _ask(self, request: Mapping[str, object]) -> Any:
+        line = json.dumps(request).encode() + b"\n"
+        if len(line) > _MAX_REQUEST:
+            raise _failed(f"the template and its values have {len(line):,} bytes, more than {_MAX_REQUEST:,}")
+        allowed = self._seconds + len(line) / 1e6 * _SECONDS_A_MEGABYTE
+        try:
+            reply = json.loads(self._process.ask(line, allowed, of_processor=True))
+        except HelperLostError as error:
+            raise _failed(str(error)) from error
+        if "result" not in reply:
+            raise _refused(reply)
+        return reply["result"]
+
+
+def _refused(reply: Mapping[str, str]) -> InputRefusedError:
+    if "missing" in reply:
+        return InputRefusedError(
+            "variable_missing",
+            f"the variable {reply['missing']} has no value",
+            "Give it one, or take it out of the text.",
+        )
+    return _failed(reply["error"])
+
+
+def _failed(reason: str) -> InputRefusedError:
+    return InputRefusedError("template_failed", f"the template cannot be rendered: {reason}", "Change the template.")

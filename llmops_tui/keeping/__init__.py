@@ -1,1 +1,0 @@
-"""Keeping: backup and restore, checking every hash and reference, clearing away, and where things came from."""

@@ -1,0 +1,1 @@
+"""Maintenance: backup and restore, integrity checks, garbage collection, removal, and lineage."""

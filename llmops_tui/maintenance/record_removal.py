@@ -1,0 +1,206 @@
+"""Removal of prompts and datasets; their dependents are reported first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmops_tui.datasets.search import SearchIndex
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.maintenance.backup import exclusive_maintenance
+from llmops_tui.maintenance.deletion import quarantined_files
+from llmops_tui.maintenance.model_removal import mentions
+from llmops_tui.maintenance.records import RecordRemovalRecord
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.checksums import forget as forget_checksums
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+if TYPE_CHECKING:
+    import duckdb
+
+_MADE_OF = {"run": "runs", "evaluation": "evaluations", "training": "training runs"}
+
+
+class Kept(StrEnum):
+    """What can be removed here, by the name that the user knows it by."""
+
+    DATASET = "dataset"
+    PROMPT = "prompt"
+
+
+@dataclass(frozen=True)
+class RecordRemoval:
+    """What removing something of the catalog means.
+
+    Attributes:
+        versions: the versions that go.
+        paths: the folders and files that go with them.
+        size: their bytes.
+        uses: what was made of it, in words; all of that stays, without what it came from.
+        in_the_way: why it cannot be removed now, in words.
+        done: whether it was removed.
+    """
+
+    kind: Kept
+    name: str
+    versions: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
+    size: int = 0
+    uses: tuple[str, ...] = ()
+    in_the_way: tuple[str, ...] = ()
+    done: bool = False
+
+    def as_dict(self) -> RecordRemovalRecord:
+        """For JSON."""
+        return {
+            "kind": self.kind.value,
+            "name": self.name,
+            "versions": list(self.versions),
+            "removed_paths": [str(path) for path in self.paths],
+            "size_bytes": self.size,
+            "uses": list(self.uses),
+            "in_the_way": list(self.in_the_way),
+            "done": self.done,
+        }
+
+
+def plan_record_removal(workspace: Workspace, kind: Kept, name: str) -> RecordRemoval:
+    """What would go, what was made of it, and what stands in the way; changes nothing.
+
+    A dataset is named whole, or one of its versions as ``name@number``; a prompt whole.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    planned = _dataset(workspace, name)[0] if kind is Kept.DATASET else _prompt(workspace, name)
+    event_log = EventLog(workspace)
+    try:
+        names = {planned.name, *planned.versions}
+        busy = [
+            f"{job.id} is at work with it ({job.title})"
+            for job in JobStore(event_log).all(100_000)
+            if not job.state.final and any(mentions(job.spec, one) for one in names)
+        ]
+    finally:
+        event_log.close()
+    return replace(planned, in_the_way=tuple(busy))
+
+
+def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = False) -> RecordRemoval:
+    """Do it, thought through anew; ``force`` also where something was made of it.
+
+    Raises:
+        InputRefusedError: ``in_the_way``: a job is at work with it; ``record_used``: something was made of it, and no ``force``.
+        LlmopsError: ``not_taken_away``: a file cannot be removed; all is as before.
+    """
+    workspace.refuse_if_read_only()
+    with exclusive_maintenance(workspace):
+        planned = plan_record_removal(workspace, kind, name)
+        if planned.in_the_way:
+            raise InputRefusedError("in_the_way", f"{name} stays: {'; '.join(planned.in_the_way)}", "End that first.")
+        if planned.uses and not force:
+            raise InputRefusedError(
+                "record_used", f"{name} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
+            )
+        forget = _forget_dataset if kind is Kept.DATASET else _forget_prompt
+        forget_checksums(workspace, planned.paths)
+        with quarantined_files(planned.paths):
+            Catalog(workspace).write(lambda connection: forget(connection, planned))
+    return replace(planned, done=True)
+
+
+def _dataset(workspace: Workspace, name: str) -> tuple[RecordRemoval, list[DatasetVersion]]:
+    store = DatasetStore(Catalog(workspace))
+    logs = store.logs()
+    going = list(logs[name]) if name in logs else [store.get(name)]
+    everything = [version for log in logs.values() for version in log]
+    staying = [version for version in everything if version.ref not in {one.ref for one in going}]
+    shared = {version.sha256 for version in staying}
+    freed = {version.sha256: version for version in going if version.sha256 not in shared}
+    paths = [path for v in freed.values() for path in (v.folder, SearchIndex(v).path) if path.exists()]
+    size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+    hashes = {version.sha256 for version in going}
+    uses = [f"{v.ref} was made of it" for v in staying if hashes & {digest for _, digest in v.recipe.inputs}]
+    uses += _made_of(workspace, freed)
+    uses += _labels_on(workspace, freed)
+    whole = name in logs
+    removal = RecordRemoval(
+        Kept.DATASET, name if whole else going[0].ref, tuple(v.ref for v in going), tuple(paths), size, tuple(uses)
+    )
+    return removal, going
+
+
+def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
+    store = PromptStore(Catalog(workspace))
+    versions = store.versions(name)
+    return RecordRemoval(
+        Kept.PROMPT,
+        name,
+        tuple(f"{name}@{v.number}" for v in versions),
+        uses=tuple(_made_of(workspace, [version.sha256 for version in versions])),
+    )
+
+
+def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
+    """What lineage knows to have been made of something, by kind."""
+    rows = Catalog(workspace).read(
+        lambda connection: connection.execute(
+            "SELECT kind, count(DISTINCT output) FROM lineage WHERE list_contains(?::VARCHAR[], input) GROUP BY 1 ORDER BY 1",
+            [list(hashes)],
+        ).fetchall()
+    )
+    return [f"{count:,} {_MADE_OF.get(kind, f'things by {kind}')} came of it" for kind, count in rows]
+
+
+def _labels_on(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
+    """The labels that go with a dataset."""
+    counted = Catalog(workspace).read(
+        lambda connection: connection.execute(
+            "SELECT count(*) FROM annotations WHERE list_contains(?::VARCHAR[], sha256)", [list(hashes)]
+        ).fetchall()
+    )[0][0]
+    return [f"{counted:,} labels are on it, and go with it"] if counted else []
+
+
+def _forget_dataset(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:
+    for ref in removal.versions:
+        name, _, number = ref.rpartition("@")
+        values = [name, int(number)]
+        connection.execute("DELETE FROM dataset_versions WHERE dataset = ? AND number = ?", values)
+        connection.execute("DELETE FROM dataset_tags WHERE dataset = ? AND number = ?", values)
+        connection.execute("UPDATE dataset_versions SET parent = NULL WHERE dataset = ? AND parent = ?", values)
+    _refuse_if_needed(connection, removal)
+    connection.execute("DELETE FROM datasets WHERE name NOT IN (SELECT dataset FROM dataset_versions)")
+    connection.execute("DELETE FROM dataset_views WHERE dataset NOT IN (SELECT name FROM datasets)")
+    for table in ("dataset_reports", "annotations"):
+        connection.execute(f"DELETE FROM {table} WHERE sha256 NOT IN (SELECT sha256 FROM dataset_versions)")
+
+
+def _refuse_if_needed(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:
+    """Refuse where a version with the same rows was made since, and found the folder there that is away now.
+
+    Raises:
+        InputRefusedError: ``in_the_way``.
+    """
+    for path in removal.paths:
+        made = connection.execute(
+            "SELECT dataset, number FROM dataset_versions WHERE sha256 = ?", [path.name]
+        ).fetchone()
+        if made is not None and not path.exists():
+            raise InputRefusedError(
+                "in_the_way", f"{removal.name} stays: {made[0]}@{made[1]} was just made of the same rows", "Try again."
+            )
+
+
+def _forget_prompt(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:
+    for table in ("prompt_versions", "prompt_labels", "prompt_label_moves"):
+        connection.execute(f"DELETE FROM {table} WHERE prompt = ?", [removal.name])
+    connection.execute("DELETE FROM prompts WHERE name = ?", [removal.name])

@@ -1,0 +1,243 @@
+"""Detection of personal data and secrets: patterns, then check digits and context."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from llmops_tui.privacy.names import find_names, known_names
+
+# In the order in which they win where two overlap.
+KINDS = ("secret", "email", "iban", "card", "national_id", "ip", "phone", "name")
+_STAND_IN = re.compile(r"\[(?:SECRET|EMAIL|IBAN|CARD|NATIONAL_ID|IP|PHONE|NAME)(?:-[0-9a-z]{10,20})?\]")
+PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "IN")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something found: its kind, and where it stands, in characters."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def find_personal(text: str, kinds: tuple[str, ...] = KINDS) -> list[Span]:
+    """What is personal or secret in a text, in its order, without overlaps."""
+    taken = [Span("", m.start(), m.end()) for m in _STAND_IN.finditer(text)]
+    found: list[Span] = []
+    for kind in KINDS:
+        if kind not in kinds:
+            continue
+        spans = sorted({(s, e) for s, e in _FINDERS[kind](text) if e > s}, key=lambda p: (p[0] - p[1], p[0]))
+        for start, end in spans:
+            if all(end <= other.start or start >= other.end for other in taken):
+                span = Span(kind, start, end)
+                found.append(span)
+                taken.append(span)
+    return sorted(found, key=lambda s: s.start)
+
+
+def not_searched(kinds: tuple[str, ...] = KINDS) -> list[str]:
+    """What a search leaves out, in sentences for a report."""
+    out = [f"{kind}: not asked for" for kind in KINDS if kind not in kinds]
+    if "name" in kinds:
+        out.append(
+            f"names: by {known_names()} given names and by the words around them; other names are not found, for no model "
+            "of names is here"
+        )
+    if "phone" in kinds:
+        out.append(f"phone numbers without country code: as written in {', '.join(PHONE_REGIONS)}")
+    return [*out, "addresses, dates of birth and pictures: not searched"]
+
+
+# ── e-mail, addresses of machines ──
+
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w-])")
+_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
+_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{3,39}(?![\w:])")
+_VERSION = re.compile(r"(?:\bv|\bversion|\brelease|\bbuild|\bfirmware|\bsection|§)\s*$", re.IGNORECASE)
+
+
+def _emails(text: str) -> Iterator[tuple[int, int]]:
+    if "@" in text:
+        for match in _EMAIL.finditer(text):
+            start = match.start() + len(match.group()) - len(match.group().lstrip(".+-%"))
+            yield start, match.end()
+
+
+def _ips(text: str) -> Iterator[tuple[int, int]]:
+    for pattern in (_IPV4, _IPV6):
+        for match in pattern.finditer(text):
+            if _VERSION.search(text[max(0, match.start() - 12) : match.start()]):
+                continue
+            try:
+                address = ipaddress.ip_address(match.group())
+            except ValueError:
+                continue
+            # These stand for no machine of anybody.
+            if not (address.is_loopback or address.is_unspecified):
+                yield match.span()
+
+
+# ── money ──
+
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{2,4}){2,8}\b", re.IGNORECASE)
+_CARD = re.compile(
+    r"(?<![\w.-])[3-6]\d{3}(?:[ -]?\d{4}){2}(?:[ -]?\d{1,7})?(?![\w-])|(?<![\w.-])3\d{3}[ -]?\d{6}[ -]?\d{5}(?![\w-])"
+)
+
+
+@cache
+def _valid(module: str) -> Callable[[str], bool]:
+    found: Callable[[str], bool] = importlib.import_module(f"stdnum.{module}").is_valid
+    return found
+
+
+def _ibans(text: str) -> Iterator[tuple[int, int]]:
+    for match in _IBAN.finditer(text):
+        end = match.end()
+        while end - match.start() >= 15:
+            if _valid("iban")(text[match.start() : end]):
+                yield match.start(), end
+                break
+            cut = max(text.rfind(" ", match.start(), end), text.rfind("-", match.start(), end))
+            end = max(0, cut)
+
+
+def _cards(text: str) -> Iterator[tuple[int, int]]:
+    for match in _CARD.finditer(text):
+        digits = re.sub(r"\D", "", match.group())
+        if 13 <= len(digits) <= 19 and len(set(digits)) > 2 and _valid("luhn")(digits):
+            yield match.span()
+
+
+# ── national ids ──
+
+# Pattern, module of stdnum that checks it, and whether the words around must speak of an id: where the form is a bare
+# number of which every tenth has a right check digit.
+_IDS: tuple[tuple[re.Pattern[str], str, bool], ...] = (
+    (re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"), "us.ssn", False),
+    (re.compile(r"\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b"), "", False),
+    (re.compile(r"(?<![\w.-])\d{2} ?\d{3} ?\d{3} ?\d{3}(?![\w-])"), "de.idnr", True),
+    (re.compile(r"(?<![\w-])[12] ?\d{2} ?\d{2} ?\d[\dAB] ?\d{3} ?\d{3} ?\d{2}(?![\w-])"), "fr.nir", False),
+    (re.compile(r"(?<![\w-])\d{8}-?[A-Z]\b"), "es.dni", False),
+    (re.compile(r"\b[XYZ]-?\d{7}-?[A-Z]\b"), "es.nie", False),
+    (re.compile(r"\b[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]\b"), "it.codicefiscale", False),
+    (re.compile(r"(?<![\w.-])\d{9}(?![\w-])"), "nl.bsn", True),
+    (re.compile(r"(?<![\w.-])\d{11}(?![\w-])"), "pl.pesel", True),
+    (re.compile(r"(?<![\w-])(?:\d{2})?\d{6}[-+]\d{4}(?![\w-])"), "se.personnummer", False),
+    (re.compile(r"(?<![\w-])\d{6}[-+A]\d{3}[0-9A-Y]\b"), "fi.hetu", False),
+    (re.compile(r"(?<![\w.-])\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}(?![\w-])"), "be.nn", False),
+    (re.compile(r"(?<![\w.-])\d{3}\.\d{3}\.\d{3}-\d{2}(?![\w-])"), "br.cpf", False),
+    (re.compile(r"(?<![\w-])[2-9]\d{3} \d{4} \d{4}(?![\w-]| \d)"), "in_.aadhaar", False),
+    (re.compile(r"(?<![\w-])756\.\d{4}\.\d{4}\.\d{2}(?![\w-])"), "ch.ssn", False),
+    (re.compile(r"(?<![\w-])\d{3}[- ]\d{3}[- ]\d{3}(?![\w-]| \d)"), "ca.sin", True),
+)
+_ID_WORDS = re.compile(
+    r"(?i)\b(?:ssn|social security|social insurance|sin|bsn|pesel|national|identity|identification|tax (?:id|number)|"
+    r"taxpayer|steuer\w*|idnr|insurance (?:no|number)|id(?:entity)? (?:card|no|number)|personal (?:no|number|id)|"
+    r"burgerservicenummer|citizen|passport)\b"
+)
+
+
+def _ids(text: str) -> Iterator[tuple[int, int]]:
+    for pattern, module, needs_words in _IDS:
+        for match in pattern.finditer(text):
+            if needs_words and not _ID_WORDS.search(text[max(0, match.start() - 60) : match.start()]):
+                continue
+            if not module or _valid(module)(match.group()):
+                yield match.span()
+
+
+# ── phone ──
+
+_PHONE = re.compile(r"(?<![\w.,:/#-])(?:\+|00)?\(?\d[\d ().\u00a0/-]{5,20}\d(?![\w-])(?!\.\d)(?!,\d)")
+_PHONE_WORDS = re.compile(
+    r"(?i)\b(?:phone|call(?:ed|ing)?|tel(?:ephone|efon|éfono)?|mobile|cell|whatsapp|fax|dial|ring|reach (?:me|us|him|her)|sms|"
+    r"text me|handy|number is|hotline|line|contact)\b"
+)
+_DATE = re.compile(r"^(?:\d{4}[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ]\d{2,4})\b")
+
+
+def _phones(text: str) -> Iterator[tuple[int, int]]:
+    for match in _PHONE.finditer(text):
+        said = match.group().strip()
+        if _DATE.match(said) or not 7 <= sum(c.isdigit() for c in said) <= 15:
+            continue
+        around = text[max(0, match.start() - 40) : match.start()]
+        international = said.startswith(("+", "00"))
+        separated = len(re.findall(r"[ ().\u00a0/-]+", said)) >= 2 or said.startswith("(")
+        if not international and not _PHONE_WORDS.search(around) and not (separated and said[0] in "0("):
+            continue
+        if _is_phone(said, international=international):
+            yield match.start(), match.start() + len(said)
+
+
+def _is_phone(said: str, *, international: bool) -> bool:
+    import phonenumbers
+
+    if international:
+        regions: tuple[str | None, ...] = (None,)
+        said = "+" + said[2:] if said.startswith("00") else said
+    else:
+        regions = PHONE_REGIONS
+    for region in regions:
+        try:
+            number = phonenumbers.parse(said, region)
+        except phonenumbers.NumberParseException:
+            continue
+        if phonenumbers.is_valid_number(number):
+            return True
+    return False
+
+
+# ── secrets ──
+
+_TOKENS = re.compile(
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[0-9A-Za-z]{36,255}\b|\bgithub_pat_[0-9A-Za-z_]{22,255}\b"
+    r"|\bglpat-[0-9A-Za-z_-]{20,}|\bsk-(?:ant-|proj-|or-)?[0-9A-Za-z_-]{20,}|\bxox[abeoprs]-[0-9A-Za-z-]{10,}"
+    r"|\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20,}|\bnpm_[0-9A-Za-z]{36}\b|\bhf_[0-9A-Za-z]{30,}\b"
+    r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|\b[sr]k_(?:live|test)_[0-9A-Za-z]{16,}|\bpypi-[\w-]{50,}|\bdop_v1_[0-9a-f]{64}\b"
+    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{1,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+)
+_ASSIGNED = re.compile(
+    r"(?i)\b(?:api[_ -]?key|access[_ -]?key|secret(?:[_ -]?key)?|auth[_ -]?token|access[_ -]?token|token|passw(?:or)?d"
+    r"|passphrase|pwd)"
+    r"\b(?:\s+is)?\s*[:=]?\s*[\"'`]?([^\s\"'`,;<>\[\]]{8,200})"
+)
+_IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@]+:([^\s:/@]{3,100})@")
+
+
+def _secrets(text: str) -> Iterator[tuple[int, int]]:
+    for match in _TOKENS.finditer(text):
+        yield match.span()
+    for match in _ASSIGNED.finditer(text):
+        value = match.group(1).rstrip(".!?)")
+        # A word that merely follows "password" is none: secrets mix kinds of characters, or look drawn by lot.
+        mixed = sum(bool(re.search(p, value)) for p in (r"[a-z]", r"[A-Z]", r"\d", r"[^\w]")) >= 2 and re.search(
+            r"\d", value
+        )
+        if mixed and entropy(value) > 2.5:
+            yield match.start(1), match.start(1) + len(value)
+    for match in _IN_URL.finditer(text):
+        yield match.span(1)
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy of a text's characters, in bits a character."""
+    counts = Counter(text)
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in counts.values())
+
+
+_FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
+    "secret": _secrets, "email": _emails, "iban": _ibans, "card": _cards, "national_id": _ids, "ip": _ips,
+    "phone": _phones, "name": find_names,
+}  # fmt: skip

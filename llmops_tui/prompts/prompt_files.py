@@ -1,0 +1,87 @@
+"""Prompts as YAML files, for export and import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.prompts.store import PromptStore, PromptVersion
+
+_MAX_FILE = 20_000_000
+
+
+class _VersionFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    system: str = ""
+    template: str
+    note: str = ""
+    labels: list[str] = []
+    number: int | None = None
+    parent: int | None = None
+
+
+class PromptFile(BaseModel):
+    """The form of a prompt file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str
+    versions: list[_VersionFile]
+    variables: dict[str, str] = {}
+
+
+def parse(text: str, source: str) -> PromptFile:
+    """Read a prompt file.
+
+    Raises:
+        InputRefusedError: it is no YAML, or not of the right form; the message says where.
+    """
+    if len(text) > _MAX_FILE:
+        raise InputRefusedError("file_too_large", f"{source} is larger than {_MAX_FILE:,} characters")
+    try:
+        return PromptFile.model_validate(parse_yaml(text))
+    except yaml.YAMLError as error:
+        raise InputRefusedError("bad_yaml", f"{source} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(p) for p in first["loc"]) or "the file"
+        raise InputRefusedError(
+            "bad_prompt_file", f"{source}: {place}: {first['msg']}", "llmops prompt export shows the form."
+        ) from error
+
+
+def load(store: PromptStore, file: PromptFile) -> tuple[list[PromptVersion], int]:
+    """Save all versions of a prompt file; returns them, and how many are new."""
+    saved: list[PromptVersion] = []
+    numbers: dict[int, int] = {}
+    created = 0
+    for item in file.versions:
+        parent = numbers.get(item.parent) if item.parent is not None else None
+        version, new = store.save(
+            file.prompt, template=item.template, system=item.system, note=item.note, parent=parent
+        )
+        created += new
+        if item.number is not None:
+            numbers[item.number] = version.number
+        for label in item.labels:
+            version = store.move_label(version.ref, label)
+        saved.append(version)
+    return saved, created
+
+
+def dump(versions: list[PromptVersion]) -> str:
+    """Versions of one prompt as YAML, oldest first."""
+    items: list[dict[str, Any]] = []
+    for version in sorted(versions, key=lambda v: v.number):
+        item: dict[str, Any] = {"number": version.number}
+        item |= {"parent": version.parent} if version.parent is not None else {}
+        item |= {"note": version.note} if version.note else {}
+        item |= {"labels": list(version.labels)} if version.labels else {}
+        items.append(item | {"system": version.system, "template": version.template})
+    body = {"prompt": versions[0].prompt, "versions": items}
+    return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100)

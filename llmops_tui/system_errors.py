@@ -1,0 +1,78 @@
+"""Errors of the system, DuckDB and SQLite about files, as errors with cause and remedy.
+
+The borders of the engine ask: the command line, a job's worker, the app. What is none of these is a fault of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from typing import Any
+
+from llmops_tui.errors import LlmopsError
+
+_LOOK = "llmops check says what is wrong; what is damaged comes back from a backup (llmops restore FILE)."
+_HINTS = {
+    errno.EACCES: "Give yourself the right to it (chmod u+rw), or ask its owner.",
+    errno.EPERM: "Give yourself the right to it (chmod u+rw), or ask its owner.",
+    errno.EISDIR: f"A folder lies where a file should be. {_LOOK}",
+    errno.ENOTDIR: f"Something else lies where a folder should be. {_LOOK}",
+    errno.ENOENT: _LOOK,
+    errno.ELOOP: f"A link lies where a file should be. {_LOOK}",
+    errno.EINVAL: f"Something else lies where a file should be. {_LOOK}",
+    errno.ENXIO: f"Something else lies where a file should be. {_LOOK}",
+}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+# How DuckDB names a file that it cannot read.
+_NAMED = re.compile(r"""[Ff]ile:? (?P<quote>["'])(?P<path>.+?)(?P=quote)""")
+# What its reader of Parquet says of what it read, without a name: as other libraries' errors, of no kind of DuckDB's, and
+# with these beginnings as of its own. What else has the word, such as a query with an unknown name, says nothing of a file.
+_OF_ITS_LIBRARIES = re.compile(
+    r"TProtocolException|TTransportException|Out of buffer$|don't know what type|Payload value bigger"
+    r"|Failed to decompress|Input is invalid/unsupported|Prefetch registered"
+)
+_OF_PARQUET = re.compile(
+    r"(Invalid Input|IO) Error: (Parquet (metadata|file)|\w+ converted type|(\w+ |Failed to )[Dd]ecompress)"
+)
+_NAMES = "llmops check names it; what is damaged comes back from a backup (llmops restore FILE)."
+
+
+def explain_system_error(error: BaseException, place: str = "the system") -> LlmopsError | None:
+    """The error in words of ours; none where it says nothing of a file. ``place`` stands for a file that has no name.
+
+    An error of ours is given back as it is.
+    """
+    if isinstance(error, LlmopsError):
+        return error
+    if isinstance(error, OSError):
+        return _of_the_system(error, place)
+    import sqlite3
+
+    if isinstance(error, sqlite3.DatabaseError):
+        return LlmopsError("database_failed", f"a database of the workspace refused: {error}", _LOOK)
+    duckdb: Any = sys.modules.get("duckdb")
+    if duckdb is not None and isinstance(error, duckdb.Error):
+        return _of_duckdb(str(error), own=type(error) is not duckdb.Error)
+    return None
+
+
+def _of_the_system(error: OSError, place: str) -> LlmopsError:
+    if error.errno in _FULL:
+        return LlmopsError(
+            "disk_full", f"no space left for {error.filename or place}", "Free some space and try again."
+        )
+    hint = _HINTS.get(error.errno or 0, "")
+    return LlmopsError("system_refused", f"{error.filename or place}: {error.strerror or error}", hint)
+
+
+def _of_duckdb(text: str, *, own: bool) -> LlmopsError | None:
+    found = _NAMED.search(text)
+    if found is None and (_OF_PARQUET if own else _OF_ITS_LIBRARIES).match(text):
+        told = text.partition("\n")[0][:200]
+        return LlmopsError("file_unreadable", f"a Parquet file of the workspace cannot be read: {told}", _NAMES)
+    if found is None:
+        return None
+    # Behind the first line is the query, which was ours.
+    told = " ".join(text.partition("\n")[0].replace(found.group(0), "it").split())[:300]
+    return LlmopsError("file_unreadable", f"{found.group('path')} cannot be read: {told}", _LOOK)

@@ -1,0 +1,1 @@
+"""Export of runs: GGUF adapters, merged models, conversion, and their verification."""

@@ -1,0 +1,123 @@
+"""The end of a run: the adapter with its card and recipe, its GGUF form, and its lineage."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gguf
+import numpy as np
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject, parse_json
+from llmops_tui.models.safetensors import read_tensors
+from llmops_tui.regular_files import read_regular
+from llmops_tui.training.export.families import Delta, Family, deltas
+from llmops_tui.training.export.serving_model import serving_model
+from llmops_tui.training.export.tensors import read
+from llmops_tui.training.records import RunResult
+from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.lineage import record_edges
+
+if TYPE_CHECKING:
+    from llmops_tui.models.registry import Model
+    from llmops_tui.training.runs import Run, RunStore
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+
+
+def read_adapter(folder: Path) -> list[Delta]:
+    """What an adapter folder changes.
+
+    Raises:
+        InputRefusedError: it is damaged, pickled, or no LoRA.
+    """
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        if (folder / "adapter_model.bin").exists():
+            raise InputRefusedError(
+                "pickled_weights",
+                f"{folder} has its adapter as pickle, which can run code when opened",
+                "Save it as safetensors where you trust it.",
+            )
+        raise InputRefusedError("adapter_missing", f"{folder} has no {WEIGHTS}")
+    config = parse_json(read_regular(folder / CONFIG))
+    return deltas(config, {name: read(weights, name) for name in read_tensors(weights)})
+
+
+def write_adapter_gguf(family: Family, changes: list[Delta], target: Path, name: str) -> None:
+    """Write an adapter that llama.cpp loads beside the base's GGUF, whatever that is quantized to.
+
+    llama.cpp scales each module by ``adapter.lora.alpha / rank``. One alpha is written, so a module that is scaled
+    otherwise has the difference in its B. Values stay 32 bits wide: nothing is lost of what was trained.
+    """
+    alpha = changes[0].scale * changes[0].rank
+    writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[family.architecture])
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
+    writer.add_name(name)
+    writer.add_file_type(int(gguf.LlamaFileType.ALL_F32))
+    for change in changes:
+        b = family.rows(change.module + ".weight", change.b)
+        factor = change.scale * change.rank / alpha
+        place = family.tensor_name(change.module + ".weight")
+        writer.add_tensor(f"{place}.lora_a", np.ascontiguousarray(change.a, np.float32))
+        writer.add_tensor(
+            f"{place}.lora_b", np.ascontiguousarray(b if factor == 1 else b * np.float32(factor), np.float32)
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
+    """Write recipe and card beside an adapter, its GGUF form, and register that with its lineage."""
+    base = store.base_of(run.recipe)
+    write_atomic(adapter / "recipe.yaml", run.recipe.to_yaml())
+    write_atomic(adapter / "README.md", _card(run, base))
+    for leftover in ("training_args.bin",):
+        (adapter / leftover).unlink(missing_ok=True)
+    result: RunResult = {"adapter": str(adapter)}
+    try:
+        family = Family(str(base.header["architecture"]), _config(base.path))
+        scratch = store.workspace.models / f".{run.name}.gguf.part"
+        write_adapter_gguf(family, read_adapter(adapter), scratch, run.name)
+    except InputRefusedError as error:
+        # The adapter itself is good; only this form of it cannot be made.
+        return result | {"model": None, "without_gguf": error.told}
+    final = store.workspace.models / f"{run.name}.gguf"
+    scratch.rename(final)
+    model = store.registry.add(final, run.name)
+    store.catalog.write(
+        lambda connection: record_edges(
+            connection,
+            output=model.sha256,
+            kind="train",
+            recipe=run.recipe.sha256,
+            inputs=[base.sha256, *(digest for _, digest in run.data)],
+        )
+    )
+    serving = serving_model(store, run.recipe.serving, base)
+    return result | {"model": model.name, "sha256": model.sha256, "serving": serving.name if serving else None}
+
+
+def _config(folder: Path) -> JsonObject:
+    found: JsonObject = parse_json(read_regular(folder / "config.json"))
+    return found
+
+
+def _card(run: Run, base: Model) -> str:
+    """A model card: what it is, of what it was made, and how."""
+    data = "\n".join(f"- {ref} (SHA-256 {digest})" for ref, digest in run.data)
+    made = time.strftime("%Y-%m-%d", time.gmtime())
+    return (
+        f"---\nbase_model: {base.name}\nlibrary_name: peft\ntags: [lora, {run.recipe.method}, llmops-tui]\n---\n"
+        f"# {run.name}\n\nA LoRA adapter of {base.name}, trained with {run.recipe.method} on {made} by llmops-tui.\n\n"
+        f"## Base\n- {base.name} (SHA-256 {base.sha256})\n\n## Data\n{data}\n\n"
+        f"## Recipe\n```yaml\n{run.recipe.to_yaml()}```\n\nRecipe SHA-256 {run.recipe.sha256}\n\n"
+        "## Limits\nNot evaluated yet: llmops eval measures it.\n"
+    )

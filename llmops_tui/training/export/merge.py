@@ -1,0 +1,151 @@
+"""Merging an adapter into its base, as GGUF or as safetensors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import gguf
+import numpy as np
+from gguf.quants import dequantize
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import parse_json
+from llmops_tui.models.safetensors import read_folder
+from llmops_tui.regular_files import read_regular
+from llmops_tui.training.export import tensors
+from llmops_tui.training.export.families import Delta, Family
+from llmops_tui.training.export.tensors import Array
+
+Progress = Callable[[float, str], None]
+
+
+def merge_gguf(
+    family: Family,
+    changes: list[Delta],
+    base: Path,
+    target: Path,
+    name: str,
+    progress: Progress,
+    weights: Path | None = None,
+) -> None:
+    """Write ``target``: the base's GGUF with an adapter's changes added, in 16 bits (norms and biases in 32).
+
+    Metadata and tokenizer are the base's own. Its tensors are dequantized; where ``weights`` is the safetensors folder it
+    was made of, they come from there, and nothing of an earlier quantization is left in the result.
+
+    Raises:
+        InputRefusedError: the adapter is of another model.
+    """
+    reader = gguf.GGUFReader(base)
+    by_place = {family.tensor_name(change.module + ".weight"): change for change in changes}
+    places = {tensor.name for tensor in reader.tensors}
+    missing = set(by_place) - {place.removesuffix(".weight") for place in places} - places
+    if missing:
+        raise InputRefusedError(
+            "other_base", f"{base.name} has no tensor {min(missing)}: the adapter is of another model"
+        )
+    whole = _places_of(family, weights) if weights is not None else {}
+    writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[family.architecture])
+    copy_metadata(reader, writer, {"general.name": name, "general.file_type": int(gguf.LlamaFileType.MOSTLY_F16)})
+
+    def values() -> Iterator[Array]:
+        for number, tensor in enumerate(reader.tensors):
+            progress(number / len(reader.tensors), f"tensor {number + 1} of {len(reader.tensors)}")
+            if tensor.name in whole:
+                file, source = whole[tensor.name]
+                value = family.value(source, tensors.read(file, source))
+            else:
+                value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
+            change = by_place.get(tensor.name) or by_place.get(tensor.name.removesuffix(".weight"))
+            if change is not None:
+                delta = family.rows(change.module + ".weight", change.matrix())
+                if delta.shape != value.shape:
+                    raise InputRefusedError(
+                        "other_base", f"{tensor.name} is {value.shape} in {base.name} and {delta.shape} in the adapter"
+                    )
+                value = value + delta
+            yield sixteen_bits(tensor.name, value)
+
+    write(writer, [(t.name, tuple(int(n) for n in reversed(t.shape))) for t in reader.tensors], values())
+
+
+def _places_of(family: Family, weights: Path) -> dict[str, tuple[Path, str]]:
+    found = {}
+    for name, tensor in read_folder(weights).tensors.items():
+        if not family.left_out(name):
+            found[family.tensor_name(name)] = (tensor.file, name)
+    return found
+
+
+def sixteen_bits(name: str, value: Array) -> Array:
+    """A matrix in 16 bits; vectors, which are small and delicate, in 32.
+
+    Raises:
+        LlmopsError: ``too_large``: a value does not fit into 16 bits.
+    """
+    if value.ndim < 2:
+        return np.ascontiguousarray(value, np.float32)
+    with np.errstate(over="ignore"):
+        half = np.ascontiguousarray(value, np.float16)
+    if not np.isfinite(half).all():
+        raise LlmopsError(
+            "too_large", f"{name} has values that do not fit into 16 bits", "The adapter may have diverged."
+        )
+    return half
+
+
+def copy_metadata(reader: gguf.GGUFReader, writer: gguf.GGUFWriter, changes: Mapping[str, str | int]) -> None:
+    """Copy all metadata of a file, some of it changed."""
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == gguf.Keys.General.ARCHITECTURE:
+            continue
+        kind = field.types[0]
+        inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        value = field.contents() if field.name not in changes else changes[field.name]
+        writer.add_key_value(field.name, value, kind, inner)
+    for key in set(changes) - set(reader.fields):
+        value = changes[key]
+        writer.add_key_value(
+            key, value, gguf.GGUFValueType.STRING if isinstance(value, str) else gguf.GGUFValueType.UINT32
+        )
+
+
+def write(writer: gguf.GGUFWriter, shapes: list[tuple[str, tuple[int, ...]]], values: Iterator[Array]) -> None:
+    """Write a file whose metadata are given; its tensors come one by one, matrices in 16 bits, and are never all in memory."""
+    for name, shape in shapes:
+        kind = np.dtype(np.float16 if len(shape) > 1 else np.float32)
+        writer.add_tensor_info(name, shape, kind, int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for value in values:
+        writer.write_tensor_data(value)
+    writer.close()
+
+
+def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: Progress) -> None:
+    """Write a model folder with an adapter's changes added: one safetensors file in bfloat16, everything else copied."""
+    folder = read_folder(base)
+    by_name = {change.module + ".weight": change for change in changes}
+    missing = set(by_name) - set(folder.tensors)
+    if missing:
+        raise InputRefusedError("other_base", f"{base} has no tensor {min(missing)}: the adapter is of another model")
+    target.mkdir(mode=0o700)
+    names = list(folder.tensors)
+
+    def values() -> Iterator[tuple[str, Array]]:
+        for number, name in enumerate(names):
+            progress(number / len(names), f"tensor {number + 1} of {len(names)}")
+            value = tensors.read(folder.tensors[name].file, name)
+            change = by_name.get(name)
+            yield name, value if change is None else value + change.matrix()
+
+    tensors.write_bf16(target / "model.safetensors", [(n, folder.tensors[n].shape) for n in names], values())
+    for file in folder.files:
+        if file.suffix != ".safetensors":
+            shutil.copyfile(file, target / file.name)
+    config = parse_json(read_regular(target / "config.json"))
+    (target / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}, indent=2), encoding="utf-8")

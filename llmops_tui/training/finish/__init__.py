@@ -1,1 +1,0 @@
-"""From an adapter to something that answers: GGUF adapters, merged models, conversion, and proof that they are the same."""

@@ -1,0 +1,100 @@
+"""Whether a training run fits: the device memory and the disk space that it needs, and what is free."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_tui.hardware import memory as devices
+from llmops_tui.inference.memory_reservation import ledger
+from llmops_tui.training import device_queue
+from llmops_tui.training.memory import Fit, Shape, TrainingMemory, estimate, nearest_that_fits, trainable_parameters
+from llmops_tui.training.preflight_findings import Finding
+from llmops_tui.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Room:
+    """The device and whether a run fits there now."""
+
+    device: str
+    needed: TrainingMemory
+    available: int
+    total: int
+    nearest: Fit | None
+    measured_runs: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether it does."""
+        return self.needed.total <= self.available
+
+
+def check_memory(recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int]) -> Room:
+    """How much memory a run needs beside what there is."""
+    device = device_queue.training_device()
+    gpu = device != devices.HOST
+    factor, runs = calibration
+    total, available, _ = ledger().inspect(device)
+    needed = estimate(shape, recipe, longest, gpu=gpu, factor=factor)
+    nearest = (
+        None
+        if needed.total <= available
+        else nearest_that_fits(shape, recipe, longest, available, gpu=gpu, factor=factor)
+    )
+    return Room(device, needed, available, total, nearest, runs)
+
+
+def room_findings(room: Room) -> list[Finding]:
+    """What is to be said about memory, and who has the device."""
+    found = []
+    if not room.fits:
+        hint = "No change of batch, length or quantization is enough: choose a smaller base."
+        if room.nearest is not None:
+            changes = ", ".join(f"{k}: {v}" for k, v in room.nearest.changes.items())
+            hint = f"This would fit, with {room.nearest.memory.total / 1e9:.1f} GB: {changes}."
+        found.append(
+            Finding(
+                "error",
+                "memory",
+                f"it needs about {room.needed.total / 1e9:.1f} GB of {room.device} memory and "
+                f"{room.available / 1e9:.1f} GB are free",
+                hint,
+            )
+        )
+    holder = device_queue.holder_of(room.device)
+    if holder:
+        found.append(
+            Finding(
+                "info",
+                "queue",
+                f"{holder} trains on {room.device} now; this run would wait for it",
+                "--beside does not wait.",
+            )
+        )
+    return found
+
+
+def disk_needed(recipe: Recipe, shape: Shape, steps: int) -> int:
+    """Bytes that a run writes at the most: checkpoints with adapter and optimizer, and the adapter at the end."""
+    trainable = trainable_parameters(shape, recipe)
+    # The adapter in 32 bits, and AdamW's two moments.
+    checkpoint = trainable * 4 * 3 + 20_000_000
+    kept = min(recipe.checkpoints.keep + 2, max(1, steps))
+    return kept * checkpoint + trainable * 8
+
+
+def disk_findings(needed: int, folder: Any) -> list[Finding]:
+    """What is to be said about the disk."""
+    free = shutil.disk_usage(folder).free
+    if needed < free:
+        return []
+    return [
+        Finding(
+            "error",
+            "disk",
+            f"checkpoints need about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}",
+            "Free some, or lower checkpoints.keep.",
+        )
+    ]

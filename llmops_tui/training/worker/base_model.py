@@ -1,0 +1,142 @@
+"""The base model for training: safetensors only, quantized as the recipe says, with the adapter attached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.models.safetensors import ModelFolder, read_folder
+from llmops_tui.training.recipe import Recipe
+
+_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+def device() -> str:
+    """Where training happens: ``cuda:0``, or ``cpu``."""
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def compute_type(recipe: Recipe) -> torch.dtype:
+    """The type that is computed in."""
+    if recipe.quantization.compute != "auto":
+        return _TYPES[recipe.quantization.compute]
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
+
+
+def check_folder(path: Path) -> ModelFolder:
+    """Read a base model's folder, and refuse an architecture that cannot be trained.
+
+    Raises:
+        InputRefusedError: ``unknown_architecture``, and what reading the folder raises.
+    """
+    folder = read_folder(path)
+    if folder.family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise InputRefusedError(
+            "unknown_architecture",
+            f"{path} is of the architecture {folder.family!r}, which transformers does not know",
+            "Only text models of known architectures can be trained; code that comes with a model is never run.",
+        )
+    return folder
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a model folder, with a padding token that is not the end token where there is one.
+
+    Raises:
+        InputRefusedError: ``no_tokenizer``.
+    """
+    if not (path / "tokenizer.json").is_file():
+        raise InputRefusedError(
+            "no_tokenizer", f"{path} has no tokenizer.json", "Save the model's fast tokenizer there."
+        )
+    folder = read_folder(path)
+    special = {name: folder.special(name) or None for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_file=str(path / "tokenizer.json"), **special
+    )
+    tokenizer.pad_token = padding_token(folder, set(tokenizer.get_vocab())) or tokenizer.eos_token
+    tokenizer.chat_template = folder.chat_template
+    return tokenizer
+
+
+def padding_token(folder: ModelFolder, vocabulary: set[str]) -> str:
+    """A token to pad with that is not the end token, or nothing: a model padded with its end never learns to stop.
+
+    Labels of padding are masked by position here, so the end token is learned in any case; programs that mask by id
+    would lose it.
+    """
+    end = folder.special("eos_token")
+    own = folder.special("pad_token")
+    if own and own != end:
+        return own
+    reserved = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|endoftext|>", "<unk>", "<|vision_pad|>")
+    return next((token for token in reserved if token in vocabulary and token != end), "")
+
+
+def load_base(recipe: Recipe, path: Path) -> Any:
+    """The base model on its device, its weights frozen as they are.
+
+    Raises:
+        LlmopsError: ``model_load_failed``.
+    """
+    check_folder(path)
+    compute = compute_type(recipe)
+    quantization = None
+    if recipe.quantization.type != "none":
+        quantization = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type=recipe.quantization.type,
+            bnb_4bit_use_double_quant=recipe.quantization.double,
+            bnb_4bit_compute_dtype=compute,
+        )
+    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    config.use_cache = False
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            config=config,
+            dtype=compute,
+            quantization_config=quantization,
+            device_map={"": device()},
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        raise LlmopsError(
+            "model_load_failed",
+            f"transformers could not load {path}: {str(error).splitlines()[0][:300]}",
+            "llmops model verify checks the files.",
+        ) from error
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # On some processors bitsandbytes packs the weights anew at the first evaluation and computes otherwise, and
+            # less exactly, from then on: a run that goes on from a checkpoint would part from one never stopped.
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+    return model
+
+
+def adapter_config(recipe: Recipe) -> LoraConfig:
+    """The adapter as peft describes it."""
+    targets = recipe.lora.targets
+    return LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=recipe.lora.dropout,
+        target_modules="all-linear" if targets == ["all-linear"] else targets,
+        use_dora=recipe.lora.dora,
+        use_rslora=recipe.lora.rslora,
+        task_type="CAUSAL_LM",
+        bias="none",
+    )

@@ -1,0 +1,191 @@
+"""Trainer callbacks: record each step, and carry out commands to the run."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.training import control as wishes
+from llmops_tui.training.examples import Generated
+from llmops_tui.training.health import Watch
+from llmops_tui.training.history import Recorder
+from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.records import LogEntry
+
+_NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens"}
+_PREFERENCE = "rewards/"
+_REPORT_SECONDS = 2.0
+
+
+class StoppedAfterSaveError(Exception):
+    """The run was asked to stop at a checkpoint, and has written it; ``state`` is stopped or paused."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+def memory_bytes() -> int:
+    """The most memory this process held: on the GPU where there is one, else on the host."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_reserved())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class RunCallback(TrainerCallback):
+    """Records a run and listens to what is asked of it."""
+
+    def __init__(self, recipe: Recipe, context: JobContext, recorder: Recorder, generated: list[Generated]) -> None:
+        self._recipe = recipe
+        self._context = context
+        self._recorder = recorder
+        self._generated = generated
+        self._watch = Watch()
+        self._began = time.monotonic()
+        self._seconds = 0.0
+        self._reported = 0.0
+        self._tokens = 0.0
+        self._asked = ""
+        self._best = float("inf")
+        self._without_better = 0
+        self.tokenizer: Any = None
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock of a step."""
+        self._began = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Tell the progress; look whether something is asked."""
+        self._seconds = time.monotonic() - self._began
+        self._context.check()
+        # Each record of progress is synced to disk, and waiting for that is no training.
+        if time.monotonic() - self._reported > _REPORT_SECONDS or state.global_step >= state.max_steps:
+            self._reported = time.monotonic()
+            self._context.report(state.global_step / max(1, state.max_steps), self._message(state))
+        self._asked = wishes.asked(self._context.folder) or self._asked
+        if self._asked == wishes.PAUSE or wishes.take_save_now(self._context.folder):
+            control.should_save = True
+        return control
+
+    def _message(self, state: TrainerState) -> str:
+        losses = [entry["loss"] for entry in state.log_history[-1:] if "loss" in entry]
+        return f"step {state.global_step} of {state.max_steps}" + (f" · loss {losses[0]:.3f}" if losses else "")
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A checkpoint is written: record it, and stop here where that was asked."""
+        self._recorder.write("checkpoint", state.global_step)
+        if self._asked in {wishes.PAUSE, wishes.STOP_AFTER_SAVE}:
+            wishes.clear(self._context.folder)
+            raise StoppedAfterSaveError("paused" if self._asked == wishes.PAUSE else "stopped")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record the figures of a step or of an evaluation."""
+        logs = logs or {}
+        step = state.global_step
+        if "eval_loss" in logs:
+            names = {name: float(value) for name, value in logs.items() if name.startswith("eval_") and _number(value)}
+            self._recorder.write(
+                "eval", step, **{name: names[name] for name in ("eval_loss", "eval_runtime") if name in names}
+            )
+            self._maybe_stop_early(step, names["eval_loss"], control)
+            return
+        if "loss" not in logs:
+            return
+        loss = float(logs["loss"])
+        norm = float(logs["grad_norm"]) if _number(logs.get("grad_norm")) else None
+        values = {
+            name: float(v)
+            for name, v in logs.items()
+            if _number(v) and (name in _NAMES or name.startswith(_PREFERENCE))
+        }
+        tokens = values.pop("num_tokens", None)
+        if tokens is not None:
+            values["tokens_per_s"] = max(0.0, tokens - self._tokens) / max(self._seconds, 1e-9)
+            self._tokens = tokens
+        self._recorder.write(
+            "step",
+            step,
+            loss=loss,
+            learning_rate=float(logs.get("learning_rate") or 0),
+            seconds=self._seconds,
+            memory_bytes=memory_bytes(),
+            **({} if norm is None else {"grad_norm": norm}),
+            **values,
+        )
+        for event in self._watch.inspect(step, loss, norm):
+            self._recorder.write("event", step, level=event.level, message=event.message, hint=event.hint)
+
+    def _maybe_stop_early(self, step: int, loss: float, control: TrainerControl) -> None:
+        if loss < self._best:
+            self._best, self._without_better = loss, 0
+            return
+        self._without_better += 1
+        patience = self._recipe.evaluation.patience
+        if patience and self._without_better >= patience:
+            message = f"no better evaluation loss for {patience} evaluations: stopped early"
+            self._recorder.write("event", step, level="info", message=message, hint="The best checkpoint is used.")
+            control.should_training_stop = True
+
+    def remember(self, history: list[LogEntry]) -> None:
+        """Take up what an earlier part of the run measured."""
+        for entry in history:
+            if "eval_loss" in entry:
+                loss = float(entry["eval_loss"])
+                self._best, self._without_better = (
+                    min(loss, self._best),
+                    0 if loss < self._best else self._without_better + 1,
+                )
+            if _number(entry.get("num_tokens")):
+                self._tokens = float(entry["num_tokens"])
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Generate the sample answers."""
+        for asked in self._generated:
+            text = self._generate(model, asked)
+            self._recorder.write("sample", state.global_step, prompt=asked.prompt, expected=asked.expected, text=text)
+
+    @torch.no_grad()
+    def _generate(self, model: Any, asked: Generated) -> str:
+        was_training = model.training
+        model.eval()
+        # Greedy, so that no chance of the training is used up: it must go on as if nothing had happened.
+        ids = torch.tensor([asked.ids], device=next(model.parameters()).device)
+        try:
+            made = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=self._recipe.evaluation.sample_tokens,
+                use_cache=True,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+            )
+        finally:
+            model.train(was_training)
+        return str(self.tokenizer.decode(made[0, len(asked.ids) :], skip_special_tokens=True))
+
+
+def _number(value: Any) -> bool:
+    with contextlib.suppress(TypeError, ValueError):
+        float(value)
+        return value is not None
+    return False

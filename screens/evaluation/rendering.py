@@ -1,0 +1,220 @@
+"""Rendering of the evaluation screen: lists, metrics with intervals, calibration charts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual.content import Content
+
+from llmops_tui.evaluation.comparison import Difference, points
+from llmops_tui.safe_text import safe_line
+from screens.widgets.chart import short_number
+from screens.widgets.line_list import cell
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.comparison import Comparison
+    from llmops_tui.evaluation.records import Figure, RunSummary
+    from llmops_tui.evaluation.run import EvalState
+    from screens.evaluation.model import KeptSuite, Opened
+
+NO_RUNS = "No runs yet.\nF5 runs the suite below."
+NO_SUITES = "No suites yet.\nn writes one."
+NO_CASES = "Choose a run: its cases come here.\nspace on another run makes that the baseline."
+HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; g checks the run against its suite's rules."
+HELP_SUITES = "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it."
+HELP_FIGURES = (
+    "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "
+    "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, what was run."
+)
+HELP_CASES = "Regressions first. f filters, s orders by another metric."
+HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
+
+VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "What was run")
+_STYLES = {
+    "running": "$accent",
+    "done": "$success",
+    "failed": "$error",
+    "killed": "$error",
+    "lost": "$error",
+    "cancelled": "$warning",
+}
+_MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "cancelled": "■"}
+_VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
+COSTS = ("latency", "tokens-per-s", "tokens")
+_BAR = 24
+
+
+def run_line(state: EvalState, *, baseline: bool) -> Content:
+    """A run in the list."""
+    style = _STYLES.get(state.state, "$muted")
+    run = state.run
+    told = state.state
+    if state.state == "running" and state.job is not None:
+        told = state.job.message.partition(" · ")[0] or f"{state.job.progress:.0%}"
+    elif run.summary is not None:
+        name, figure = next(iter(run.summary["metrics"].items()), ("", {"mean": None}))
+        told = f"{name} {number(figure['mean'])}" if figure["mean"] is not None else "no score"
+    return Content.assemble(
+        ("◆ " if baseline else "  ", "$warning"),
+        (f"{_MARKS.get(state.state, '·')} ", style),
+        safe_line(run.name, 30),
+        (f"  {safe_line(told, 40)}", style),
+        "\n",
+        (f"    {safe_line(run.column, 60)}", "$muted"),
+    )
+
+
+def suite_line(kept: KeptSuite) -> Content:
+    """A suite in the list."""
+    cases = kept.suite.cases if isinstance(kept.suite.cases, str) else f"{len(kept.suite.cases)} cases"
+    return Content.assemble(
+        (safe_line(kept.ref), "" if kept.kept else "$muted"), (f"  {safe_line(cases, 40)}", "$muted")
+    )
+
+
+def number(value: float | None) -> str:
+    """A figure in three digits, or a dash."""
+    return "–" if value is None else f"{value:.3g}" if abs(value) < 1000 else short_number(value)
+
+
+def ends(low: float | None, high: float | None) -> str:
+    """An interval."""
+    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def bar(value: float, low: float, high: float, *, utf8: bool) -> str:
+    """A share from 0 to 1 with its interval as a bar."""
+    full, thin, none = ("█", "─", " ") if utf8 else ("#", "-", " ")
+    cells = []
+    for i in range(_BAR):
+        middle = (i + 0.5) / _BAR
+        inside = low <= middle <= high or int(value * _BAR) == i
+        cells.append(thin if inside and middle > value else full if middle <= value else none)
+    return "".join(cells)
+
+
+# ── figures ──
+
+
+def progress(state: EvalState, *, utf8: bool) -> Content:
+    """How far a run is, with its running figures."""
+    job = state.job
+    if job is None:
+        return Content("It starts.")
+    share = max(0.0, min(1.0, job.progress))
+    told = job.message.split(" · ")
+    parts: list[Any] = [(bar(share, share, share, utf8=utf8), "$accent"), f" {share:.0%}\n", f"{safe_line(told[0])}\n"]
+    parts += [(f"{safe_line(figure)}  so far, 95 %\n", "$muted") for figure in told[1:]]
+    return Content.assemble(*parts)
+
+
+def figures(opened: Opened, *, utf8: bool) -> Content:
+    """The figures of one run."""
+    summary = opened.run.summary
+    if summary is None:
+        return Content("Its figures come when it is done. R goes on with one that ended early.")
+    parts: list[Any] = [_headline(summary), "\n"]
+    width = max((len(safe_line(n)) for n in summary["metrics"]), default=6)
+    for name, f in summary["metrics"].items():
+        mean, low, high = f["mean"], f["low"], f["high"]
+        chosen = "bold" if name == opened.metric else ""
+        parts += [(f"{safe_line(name):{width}}  ", chosen or ("$muted" if name in COSTS else ""))]
+        if mean is None:
+            parts += [("not to be had", "$warning"), (f"  {f['unusable']:,} answers without a score\n", "$muted")]
+            continue
+        parts += [(f"{number(mean):>8}", "bold"), f" {ends(low, high):<18}"]
+        if low is not None and high is not None and low >= 0 and high <= 1 and not f["unit"]:
+            parts += [(bar(mean, low, high, utf8=utf8), "$accent"), " "]
+        parts += [(f" {f['unit']}" if f["unit"] else "", "$muted"), (f" n {f['n']:,}", "$muted")]
+        if f["unusable"]:
+            parts += [(f"  {f['unusable']:,} without a score", "$warning")]
+        parts.append("\n")
+        parts += _facts(f)
+    parts += _overlap(summary)
+    return Content.assemble(*parts)
+
+
+def _headline(summary: RunSummary) -> Content:
+    costs = summary["costs"]
+    parts: list[Any] = [f"{summary['cases']:,} cases"]
+    if summary["answers"] != summary["cases"]:
+        parts.append(f", {summary['answers']:,} answers")
+    if summary["cached"]:
+        parts.append((f", {summary['cached']:,} from the cache", "$muted"))
+    if summary["errors"]:
+        parts.append((f", {summary['errors']:,} refused", "$error"))
+    if summary.get("stopped_early"):
+        parts.append((f", stopped early of {summary['of']:,}: the interval is narrow enough", "$warning"))
+    tokens = costs["prompt_tokens"] + costs["completion_tokens"]
+    parts.append((f"  {tokens:,} tokens, {costs['seconds']:.1f} s", "$muted"))
+    return Content.assemble(*parts)
+
+
+def _facts(figure: Figure) -> list[Any]:
+    facts = figure.get("facts") or {}
+    if "human_labels" in facts:
+        kappa = (
+            f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}"
+            if facts["kappa"] is not None
+            else (f"not calibrated: {facts['human_labels']} human labels")
+        )
+        return [
+            (
+                f"  judged by {safe_line(facts['judge'])}, {kappa}\n",
+                "$muted" if facts["kappa"] is not None else "$warning",
+            )
+        ]
+    if "signature" in facts:
+        return [(f"  {facts['signature']}\n", "$muted")]
+    if "p95" in facts:
+        return [(f"  p50 {number(facts['p50'])}  p95 {number(facts['p95'])}  p99 {number(facts['p99'])}\n", "$muted")]
+    return []
+
+
+def _overlap(summary: RunSummary) -> list[Any]:
+    overlap = summary.get("overlap") or {}
+    if not overlap.get("ancestors"):
+        return [(f"{overlap.get('note', '')}\n", "$muted")]
+    told = ", ".join(f"{safe_line(a['dataset'])} {a['rows']:,}" for a in overlap["ancestors"])
+    if not overlap["rows"]:
+        return [(f"no case stands in what the model was trained on ({told})\n", "$muted")]
+    name, figure = next(iter(overlap["metrics"].items()), ("", None))
+    clean = (
+        f"; {name} {number(figure['mean'])} {ends(figure['low'], figure['high'])} on the {overlap['clean']:,} clean"
+        if figure
+        else ""
+    )
+    return [(f"{overlap['rows']:,} cases stand in what it was trained on ({told}){clean}\n", "$warning")]
+
+
+def comparison(found: Comparison, *, utf8: bool) -> Content:
+    """Two runs side by side."""
+    style = "$error" if found.comparable.refused else "bold"
+    parts: list[Any] = [(safe_line(found.sentence, 600), style), "\n"]
+    parts += [(f"note: {safe_line(note, 300)}\n", "$warning") for note in found.comparable.notes]
+    if found.comparable.refused:
+        return Content.assemble(*parts)
+    parts.append((f"{'':13}{'before':>6} {'after':>6}  {'difference, 95 %':<23}{'p':>5} cases\n", "$muted"))
+    for d in found.differences:
+        parts += _difference(d, chosen=d.name == found.metric, utf8=utf8)
+    parts += _overlap(found.candidate.summary or {})
+    return Content.assemble(*parts)
+
+
+def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
+    p = d.p_holm if d.p_holm is not None else d.p
+    told = "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
+    up, down = ("▲", "▼") if utf8 else ("+", "-")
+    i = d.interval
+    change = f"{points(i.value, share=d.share)} [{points(i.low, share=d.share)}, {points(i.high, share=d.share)}]"
+    unit = "pt" if d.share else "" if d.unit.startswith("tokens") else d.unit
+    return [
+        (f"{cell(safe_line(d.name), 12)} ", "bold" if chosen else "$muted" if d.name in COSTS else ""),
+        f"{number(d.baseline):>6} {number(d.candidate):>6}  ",
+        (f"{change} {unit}".ljust(23), _VERDICTS[d.verdict]),
+        (f"{told:>5} ", "$muted"),
+        (f"{up}{d.wins:,} ", "$success"),
+        (f"={d.ties:,} ", "$muted"),
+        (f"{down}{d.losses:,}", "$error"),
+        (f"  sees {points(d.smallest, share=d.share, signed=False)}\n" if d.verdict == "unclear" else "\n", "$muted"),
+    ]

@@ -1,0 +1,219 @@
+"""Rendering of the monitor's panes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from llmops_tui.hardware.gpus import GpuView
+from llmops_tui.hardware.processes import ProcessLoad
+from llmops_tui.monitoring.alerts import Alert
+from llmops_tui.monitoring.engines import EngineLoad
+from llmops_tui.monitoring.latency import KINDS, Latency
+from llmops_tui.monitoring.recorder import Moment
+from llmops_tui.safe_text import safe_line
+from screens.actions import screen_place
+from screens.widgets.line_list import Line, cell
+
+HELP_CHART = (
+    "Recorded history: 1 s resolution for 15 minutes, 10 s for a day, 1 min for 90 days. ← → move a "
+    "crosshair, enter shows what ran then. Each dot is the maximum of its interval."
+)
+HELP_PROCESSES = (
+    "Processes by CPU and memory. Processes of llmops are named: ▣ a model server, ▶ a run, ⛭ a job. x sends a signal, "
+    "after asking; r makes the list read-only."
+)
+HELP_ENGINES = (
+    "The model servers: requests in the batch and in the queue, cache in use, prompt tokens reused, and how long requests "
+    "took over the last 15 minutes, as percentiles and as a histogram from the fastest to the slowest."
+)
+HELP_ALERTS = (
+    "Raised alerts, then past ones. enter shows the activity around an alert: jobs, requests and changes. "
+    "e edits the rules, d shows the alerts they would have raised in the last day."
+)
+NO_ENGINES = f"No model is loaded.\nIt is when it is first used: u on {screen_place('models')}."
+NO_ALERTS = "No alerts.\ne edits the rules."
+NO_PROCESSES = "Looking …"
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_ASCII = "_.:-=+*#"
+_MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}
+_ASCII_MARKS = {"server": "S", "run": "R", "job": "J", "app": "A", "elsewhere": "?"}
+_LEAST_TEXT = 16
+SORTS = ("cpu", "memory", "gpu memory", "name")
+
+
+def bytes_text(value: float | None) -> str:
+    """A number of bytes, short."""
+    if value is None:
+        return "–"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            scaled = value / limit
+            return f"{scaled:.0f}{unit}" if scaled >= 100 else f"{scaled:.1f}{unit}"
+    return f"{value:.0f}"
+
+
+def bar(share: float | None, width: int, *, utf8: bool) -> tuple[str, str]:
+    """A share from 0 to 1 as a bar, and its colour."""
+    if share is None:
+        return " " * width, "muted"
+    filled = max(0, min(width, round(share * width)))
+    full, empty = ("▰", "▱") if utf8 else ("#", ".")
+    return full * filled + empty * (width - filled), "bad" if share > 0.95 else "warn" if share > 0.85 else "accent"
+
+
+def number(value: float | None, unit: str = "", form: str = ",.0f") -> str:
+    """A number with its unit; – where it is not known."""
+    return "–" if value is None else f"{value:{form}}{' ' if unit and unit != '%' else ''}{unit}"
+
+
+def processes(rows: list[ProcessLoad], width: int, *, utf8: bool) -> list[Line]:
+    """The processes, one a line."""
+    marks = _MARKS if utf8 else _ASCII_MARKS
+    gpu = any(row.gpu_memory is not None for row in rows)
+    # On small terminals the name matters more than the pid, which the dialogs tell.
+    pid = width >= 44
+    room = max(8, width - 19 - (8 if pid else 0) - (7 if gpu else 0))
+    lines: list[Line] = []
+    for row in rows:
+        style = "accent" if row.role else "plain"
+        told_pid = [(f"{row.pid:>8}", "muted")] if pid else []
+        line: Line = [
+            (f"{marks.get(row.role, ' ')} ", style),
+            (cell(safe_line(row.name), room), style),
+            *told_pid,
+            (f"{number(row.cpu, '%'):>7}", "plain" if (row.cpu or 0) >= 0.5 else "muted"),
+            (f"{bytes_text(row.memory):>8}", "plain"),
+        ]
+        lines.append([*line, (f"{bytes_text(row.gpu_memory):>7}", "plain")] if gpu else line)
+    return lines
+
+
+def sorted_processes(rows: tuple[ProcessLoad, ...], by: str, narrow: str) -> list[ProcessLoad]:
+    """The processes that match, in their order: ours first where they are sorted by name, the largest first elsewhere."""
+    words = narrow.lower().split()
+    kept = [r for r in rows if all(w in f"{r.name} {r.role} {r.command} {r.pid}".lower() for w in words)]
+    keys = {
+        "cpu": lambda r: (-round(r.cpu or 0), -(r.memory or 0)),
+        "memory": lambda r: (-(r.memory or 0), r.pid),
+        "gpu memory": lambda r: (-(r.gpu_memory or 0), -(r.memory or 0)),
+        "name": lambda r: (not r.role, r.name.lower(), r.pid),
+    }
+    return sorted(kept, key=keys[by])
+
+
+def engines(moment: Moment, width: int, *, utf8: bool) -> list[Line]:
+    """The engines with their requests and latencies; then models that are gone but were asked lately."""
+    windows = {window.model: window for window in moment.latencies}
+    lines: list[Line] = []
+    for engine in moment.engines:
+        lines += _engine(engine, width, moment.gpus)
+        for name in [n for n in windows if n == engine.model or n.startswith(engine.model + "+")]:
+            lines += _latency(windows.pop(name), width, engine.model, utf8=utf8)
+    for window in windows.values():
+        lines.append([(safe_line(window.model), "muted"), ("  not loaded now", "muted")])
+        lines += _latency(window, width, window.model, utf8=utf8)
+    return lines
+
+
+def _engine(engine: EngineLoad, width: int, view: GpuView) -> list[Line]:
+    good = engine.state == "ok"
+    name = cell(safe_line(engine.model), min(len(engine.model), max(12, width - 48)))
+    if not engine.answers:
+        return [[(name, "accent"), (f"  {engine.state}", "bad"), (f"  {safe_line(engine.why_down)}", "plain")]]
+    head: Line = [
+        (name, "accent"),
+        (f"  {engine.state}", "good" if good else "bad"),
+        (f"  {engine.running} of {engine.slots} slots", "plain"),
+        (f" · queue {engine.waiting}", "warn" if engine.waiting else "plain"),
+        (f" · cache {number(None if engine.cache is None else 100 * engine.cache, '%')}", "plain"),
+    ]
+    parts = []
+    if engine.decode_rate is not None:
+        parts.append(f"{engine.decode_rate:,.0f} tok/s")
+    if engine.prompt_rate is not None:
+        parts.append(f"reads {engine.prompt_rate:,.0f} tok/s")
+    if engine.prefix_hits is not None:
+        parts.append(f"{engine.prefix_hits:.0%} reused")
+    share = bandwidth_share(engine, view)
+    if share is not None:
+        parts.append(f"{share:.0%} of the memory's bandwidth")
+    lines = [head, [("  " + " · ".join(parts), "plain")]] if parts else [head]
+    if engine.failure:
+        lines.append([("  " + safe_line(engine.failure), "bad")])
+    return lines
+
+
+def bandwidth_share(engine: EngineLoad, view: GpuView) -> float | None:
+    """How near generation is to what the GPU's memory can give: all weights are read once a step.
+
+    Known where there is one GPU whose bus and clock the driver tells, and the engine lies on it.
+    """
+    if len(view.gpus) != 1 or not engine.weights or engine.steps_rate is None:
+        return None
+    limit = view.gpus[0].bandwidth_limit
+    return engine.steps_rate * engine.weights / limit if limit else None
+
+
+def _latency(window: Latency, width: int, model: str, *, utf8: bool) -> list[Line]:
+    name = f"+{window.model.partition('+')[2]} · " if window.model != model else ""
+    failed = f" · {window.failed} failed" if window.failed else ""
+    lines: list[Line] = [
+        [(f"  {safe_line(name)}{_requests(window.requests)} in {window.minutes} min", "muted"), (failed, "bad")]
+    ]
+    bars = 12 if width >= 66 else 6 if width >= 56 else 0
+    for kind, title in KINDS.items():
+        sketch = window.sketches[kind]
+        if not sketch.count:
+            continue
+        shown = histogram([count for _, _, count in sketch.histogram(bars)], utf8=utf8) if bars else ""
+        shares = (50, 95, 99) if width >= 54 else (50, 95)
+        figures = "  ".join(f"p{p} {_milliseconds(window.percentile(kind, p / 100)):>7}" for p in shares)
+        lines.append([(f"  {title:14} ", "muted"), (f"{shown:{bars}}", "accent"), (f"  {figures}", "plain")])
+    return lines
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count:,} requests"
+
+
+def histogram(counts: list[int], *, utf8: bool) -> str:
+    """How often values of each size came, as bars; empty bins stay empty."""
+    glyphs, most = (_BLOCKS if utf8 else _ASCII), max(counts, default=0)
+    return "".join(" " if not c else glyphs[min(7, int(c / most * 7.999))] for c in counts)
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value / 1000:.1f} s" if value >= 10_000 else f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def alerts(found: Sequence[Alert], width: int) -> list[Line]:
+    """What is raised, then what was: when, for how long, what, and how it ended where its value did not come back."""
+    lines: list[Line] = []
+    for alert in found:
+        over = alert.cleared_at is not None
+        style = "muted" if over else "bad" if alert.rule.severity == "error" else "warn"
+        head = f"{_clock(alert.raised_at)} " + (f"for {_duration(alert.seconds)} " if over else "")
+        outcome = f"  {alert.outcome}" if alert.outcome else ""
+        text = safe_line(alert.text)
+        room = width - 1 - len(head) - len(outcome)
+        if outcome and _LEAST_TEXT <= room < len(text):
+            # What became of it is seen, whatever the length of what it was.
+            text = text[: room - 1] + "…"
+        lines.append([(head, "muted"), (text, style), (safe_line(outcome), "muted")])
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    """A length of time in one number."""
+    for limit, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{seconds / limit:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _clock(at: float) -> str:
+    form = "%H:%M" if time.time() - at < 86_400 else "%b %d %H:%M"
+    return time.strftime(form, time.localtime(at))

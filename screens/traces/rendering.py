@@ -1,0 +1,132 @@
+"""Rendering of traces: a line of the list, and one trace."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.text_diff import diff_words
+from screens.widgets.diff_text import diff_parts
+from screens.widgets.line_list import Line, cell
+
+if TYPE_CHECKING:
+    from llmops_tui.traces.store import Trace, TraceLine
+
+HELP_LIST = (
+    "All requests, newest first. u and d rate the answer, e writes the correct answer, n adds a comment. "
+    "r shows the review queue: a accepts, x dismisses."
+)
+HELP_TRACE = "The request and the answer, timings and feedback. w shows parameters and the record as JSON."
+NO_TRACES = "No requests yet.\nThey come from the playground, from evaluations, and through llmops serve."
+NO_MATCH = "No trace matches.\nesc clears the filter."
+
+
+def trace_line(line: TraceLine, width: int, *, utf8: bool) -> Line:
+    """A trace in the list."""
+    up, down, note, fixed = ("▲", "▼", "✎", "✔") if utf8 else ("+", "-", "n", "c")
+    said = (up if line.score == 1 else down if line.score == -1 else " ") + (
+        fixed if line.correction else note if line.comment else " "
+    )
+    bad = line.finish_reason in {"error", "cancelled"}
+    form = "%H:%M:%S" if time.time() - line.started_at < 86_400 else "%b %d %H:%M"
+    duration = (
+        "–"
+        if line.total_ms is None
+        else f"{line.total_ms:,.0f}"
+        if line.total_ms < 1e5
+        else f"{line.total_ms / 1000:,.0f}s"
+    )
+    who = f"{line.prompt}@{line.version}" if line.prompt else line.model
+    room = 20 if width >= 90 else 12
+    output = line.error or line.output
+    return [
+        (f"{said} ", "good" if line.score == 1 else "bad" if line.score == -1 else "accent"),
+        (f"{time.strftime(form, time.localtime(line.started_at)):12} ", "muted"),
+        (cell(safe_line(who, room), room) + " ", "plain"),
+        (f"{duration:>7} ", "muted"),
+        (safe_line(output, width), "bad" if bad else "plain"),
+    ]
+
+
+def conversation(trace: Trace) -> Content:
+    """What was asked and answered, and what was said of it."""
+    parts: list[Content | str | tuple[str, str]] = []
+    for message in trace.messages:
+        parts += [
+            (f"{safe_line(str(message.get('role')))}\n", "$accent"),
+            safe_text(str(message.get("content") or "")),
+            "\n\n",
+        ]
+    if trace.line.content == "off":
+        parts.append(("Its content was not kept: settings, trace_content.\n\n", "$muted"))
+    parts.append(("answer\n", "$accent"))
+    correction = trace.line.correction
+    if correction:
+        parts += [*diff_parts(diff_words(trace.output, correction)), ("\n(with what the correction changes)", "$muted")]
+    else:
+        parts.append(safe_text(trace.output) or Content.styled("(nothing)", "$muted"))
+    if trace.line.error:
+        parts += ["\n\n", (safe_text(trace.line.error), "$error")]
+    if trace.line.content == "redacted":
+        parts.append(("\n\nPersonal data was taken out before it was kept.", "$muted"))
+    return Content.assemble(*parts, *_said(trace))
+
+
+def _said(trace: Trace) -> list[Content | str | tuple[str, str]]:
+    parts: list[Content | str | tuple[str, str]] = []
+    for said in trace.said:
+        when = time.strftime("%b %d %H:%M", time.localtime(said["said_at"]))
+        words = [
+            {1: "thumb up", -1: "thumb down"}.get(said["score"] or 0),
+            "a correction" if said["correction"] else None,
+            said["comment"],
+            said["verdict"],
+        ]
+        text = " · ".join(safe_text(str(word)) for word in words if word)
+        parts += ["\n" if parts else "\n\n", (f"{when}  {safe_line(said['source'])}  ", "$muted"), text]
+    return parts
+
+
+def figures(trace: Trace) -> Content:
+    """Times, tokens, parameters and where it came from."""
+    line = trace.line
+    rows = [
+        ("trace", line.id),
+        ("when", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.started_at))),
+        ("model", line.model),
+        ("file", (trace.model_sha256 or "")[:16]),
+        ("engine", trace.engine or ""),
+        ("prompt", f"{line.prompt}@{line.version}" if line.prompt else ""),
+        ("client", trace.client_words),
+        ("end", line.finish_reason),
+        ("first token", _milliseconds(line.ttft_ms)),
+        ("whole answer", _milliseconds(line.total_ms)),
+        ("speed", f"{line.tokens_per_s:,.0f} tok/s" if line.tokens_per_s else ""),
+        (
+            "prompt tokens",
+            f"{line.prompt_tokens:,}" + (f", {trace.reused_tokens:,} reused" if trace.reused_tokens else "")
+            if line.prompt_tokens is not None
+            else "",
+        ),
+        ("answer tokens", f"{line.completion_tokens:,}" if line.completion_tokens is not None else ""),
+        *((name, json.dumps(value)) for name, value in sorted(trace.parameters.items()) if value not in (None, [], "")),
+        *((f"variable {name}", str(value)) for name, value in sorted(trace.variables.items())),
+    ]
+    parts: list[tuple[str, str] | str] = []
+    for name, value in rows:
+        if value:
+            parts += [(f"{safe_line(name):20} ", "$muted"), safe_text(value), "\n"]
+    return Content.assemble(*parts)
+
+
+def as_json(trace: Trace) -> Content:
+    """The whole record."""
+    return Content(safe_text(json.dumps(trace.as_dict(), indent=2, ensure_ascii=False)))
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f} ms"

@@ -1,0 +1,172 @@
+"""Rendering of details of runs and recipes: events, samples, settings, preflight, sweep, verification."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual.content import Content
+
+from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.training.recipe import fields, value_at
+from screens.training.rendering import duration
+from screens.widgets.chart import short_number
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+    from screens.training.model import Shown
+
+_TOKEN_STYLES = {"trained": "$success", "masked": "$muted", "cut": "$error strike"}
+
+
+def happened(run: Shown) -> Content:
+    """Events, the newest first."""
+    styles = {"error": "$error", "warn": "$warning", "info": "$muted"}
+    parts: list[Any] = []
+    if run.trouble:
+        parts += [(safe_line(run.trouble) + "\n", "$error")]
+    if run.own is not None and run.own.cause:
+        parts += [(safe_line(run.own.cause) + "\n", "$error")]
+    if run.own is not None and run.state in {"running", "queued", "starting"} and run.own.job is not None:
+        parts += [(safe_line(run.own.job.message) + "\n", "$accent")]
+    for event in reversed(run.history.events):
+        parts += [(f"step {event.step:>5}  ", "$muted"), (safe_line(event.message), styles.get(event.level, ""))]
+        parts += [(f"\n            {safe_line(event.hint)}", "$muted")] if event.hint else []
+        parts.append("\n")
+    return Content.assemble(*parts) if parts else Content.styled("Nothing out of the ordinary.", "$muted")
+
+
+def samples(run: Shown) -> Content:
+    """Answers generated at evaluations, the newest first."""
+    parts: list[Any] = []
+    for sample in reversed(run.history.samples[-12:]):
+        right = sample.text.strip() == sample.expected.strip()
+        parts += [
+            (f"step {sample.step:>5}  ", "$muted"),
+            (safe_text(sample.text.strip()) or "(empty)", "$success" if right else ""),
+            (f"\n  expected  {safe_text(sample.expected.strip())}\n", "$muted"),
+        ]
+    return (
+        Content.assemble(*parts)
+        if parts
+        else Content.styled("No sample answers yet: they come with each evaluation.", "$muted")
+    )
+
+
+def result(run: Shown) -> Content:
+    """What the run came to, and of what."""
+    own = run.own
+    facts: list[tuple[str, str]] = [("folder", str(run.folder))]
+    if own is not None:
+        facts += [("base", own.run.recipe.base), ("data", ", ".join(ref for ref, _ in own.run.data))]
+        for name, value in (own.run.result or {}).items():
+            facts.append((name.replace("_", " "), str(value)))
+    facts += [(name, str(value)) for name, value in run.history.facts.items()]
+    parts: list[Any] = []
+    for name, text in facts:
+        parts += [(f"{name:14}", "$muted"), safe_line(text) + "\n"]
+    return Content.assemble(*parts)
+
+
+def settings(recipe: Recipe) -> Content:
+    """All fields of a recipe; what differs from the default stands out."""
+    parts: list[Any] = [
+        ("data".ljust(30), "$muted"),
+        (", ".join(f"{s.dataset}" + (f" × {s.weight:g}" if s.weight != 1 else "") for s in recipe.data) + "\n", "bold"),
+    ]
+    for path, info in fields():
+        if path == "data":
+            continue
+        value = value_at(recipe, path)
+        own = info.is_required() or value != info.get_default()
+        text = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+        parts += [(f"{path:30}", "$muted"), (safe_line(text[:60]) + "\n", "bold" if own else "$muted")]
+    return Content.assemble(*parts)
+
+
+def preflight(plan: dict[str, Any]) -> Content:
+    """A plan: findings, bars of memory, figures, and examples with their tokens coloured."""
+    parts: list[Any] = []
+    marks = {"error": ("✗ ", "$error"), "warn": ("⚠ ", "$warning"), "info": ("· ", "$muted")}
+    for problem in plan["problems"]:
+        parts += [marks[problem["level"]], safe_line(problem["message"]) + "\n"]
+        parts += [(f"  {safe_line(problem['hint'])}\n", "$muted")] if problem["hint"] else []
+    if not plan["problems"]:
+        parts.append(("✓ nothing to worry about\n", "$success"))
+    data, memory, timing = plan["data"], plan["memory"], plan["time"]
+    tokens = data["tokens"]
+    parts += [
+        ("data      ", "$muted"),
+        f"{data['examples']:,} examples, {data['held_out']} kept apart; ",
+        f"{data['trained_tokens']:,} tokens learned from\n",
+        ("lengths   ", "$muted"),
+        (_bars(data["histogram"]), "$accent"),
+        f"  p50 {tokens['p50']:.0f} p95 {tokens['p95']:.0f} max {tokens['max']}\n",
+    ]
+    parts += _memory(memory)
+    seconds = timing["seconds"]
+    known = (
+        f"about {duration(seconds)} at {short_number(timing['tokens_per_s'])} tok/s"
+        if seconds
+        else "time is known after a measured step"
+    )
+    parts += [("time      ", "$muted"), f"{timing['steps']} steps, {known}\n"]
+    parity = plan.get("parity")
+    if parity:
+        same = (
+            ("the same tokens ✓", "$success")
+            if not parity["different"]
+            else (f"{parity['different']} differ", "$error")
+        )
+        parts += [
+            ("template  ", "$muted"),
+            f"{parity['compared']} conversations, training and {safe_line(parity['serving'])}: ",
+            same,
+            "\n",
+        ]
+    parts.append(("\ntokens    ", "$muted"))
+    parts += [("learned from ", "$success"), ("only read ", "$muted"), ("cut\n", "$error")]
+    for example in plan["examples"][:3]:
+        parts += [(safe_text(text).replace("\n", "⏎"), _TOKEN_STYLES[state]) for text, state in example]
+        parts.append("\n")
+    return Content.assemble(*parts)
+
+
+def sweep(found: dict[str, Any]) -> Content:
+    """The trials of a sweep, the best first, with bars; and how much each field mattered."""
+    names = list(found["best"])
+    done = sorted((row for row in found["trials"] if row["loss"] is not None), key=lambda row: row["loss"])
+    parts: list[Any] = [("kept as ", "$muted"), (f"{found['recipe']}\n", "bold"), ("  loss".ljust(34), "$muted")]
+    parts += [(name.rpartition(".")[2].rjust(18), "$muted") for name in names] + ["\n"]
+    worst = done[-1]["loss"] if done else 1.0
+    for row in done:
+        style = "$success" if row is done[0] else "$muted" if row["state"] == "pruned" else "$accent"
+        bar = "▇" * max(1, round(20 * row["loss"] / worst))
+        parts += [(f"  {short_number(row['loss']):>8}  ", ""), (f"{bar:20}  ", style)]
+        parts += [_cell(row.get(name)).rjust(18) for name in names]
+        parts.append(("  ended early\n", "$muted") if row["state"] == "pruned" else "\n")
+    for name, share in (found.get("importance") or {}).items():
+        parts += [(f"\n  {name:32}", "$muted"), ("▇" * round(30 * share), "$warning"), f" {share:.0%}"]
+    return Content.assemble(*parts)
+
+
+def _cell(value: Any) -> str:
+    return short_number(value) if isinstance(value, float) else str(value)
+
+
+def _memory(memory: dict[str, Any]) -> list[Any]:
+    names = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
+    parts: list[Any] = [
+        ("memory    ", "$muted"),
+        f"{memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.1f} GB free on {memory['device']}",
+        ("  fits\n", "$success") if memory["fits"] else ("  does not fit\n", "$error"),
+    ]
+    largest = max(memory[name] for name in names) or 1
+    for name in names:
+        bar = "▇" * round(20 * memory[name] / largest)
+        parts += [(f"  {name:12}", "$muted"), (f"{bar:20}", "$accent"), f" {memory[name] / 1e9:.2f}\n"]
+    return parts
+
+
+def _bars(counts: list[int]) -> str:
+    most = max(counts) or 1
+    return "".join(" ▁▂▃▄▅▆▇█"[round(8 * count / most)] if count else " " for count in counts)

@@ -1,0 +1,127 @@
+"""Rendering of the training screen: list lines, chart series and metrics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textual.content import Content
+
+from llmops_tui.safe_text import safe_line
+from llmops_tui.training.health import stalled
+from screens.widgets.chart import Series, short_number
+
+if TYPE_CHECKING:
+    from screens.training.model import KeptRecipe, Shown
+
+NO_RUNS = "No runs yet.\nF5 starts the recipe below;\no watches another program's run."
+NO_RECIPES = "No recipes yet.\nn makes one from a preset."
+HELP_RUNS = "Newest first. space marks runs for one chart, x stops, P pauses, R resumes, E exports, u uses the result."
+HELP_RECIPES = "The newest version of each recipe. n makes one, enter edits it, p runs the preflight, F5 starts it."
+HELP_CHART = "s shows the next metric, m smooths, l is logarithmic, + and - zoom. Evaluation is dotted."
+
+_STYLES = {
+    "running": "$accent", "done": "$success", "failed": "$error", "killed": "$error", "lost": "$error",
+    "paused": "$warning", "stopped": "$warning", "cancelled": "$warning", "unreadable": "$error",
+}  # fmt: skip
+_MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "paused": "‖", "stopped": "■"}
+_COLOURS = ("$accent", "$warning", "$success", "$error", "$foreground")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What the chart can show: a title, and the names of the lines, the dotted one last."""
+
+    title: str
+    names: tuple[str, ...]
+
+
+FIGURES = (
+    Figure("loss", ("loss", "eval_loss")), Figure("learning rate", ("learning_rate",)),
+    Figure("gradient norm", ("grad_norm",)), Figure("tokens/s", ("tokens_per_s",)),
+    Figure("memory in GB", ("memory_bytes",)), Figure("seconds a step", ("seconds",)),
+    Figure("token accuracy", ("mean_token_accuracy",)), Figure("reward margin", ("rewards/margins",)),
+)  # fmt: skip
+
+
+def run_line(shown: Shown, *, marked: bool) -> Content:
+    """A run in the list."""
+    history = shown.history
+    share = f" {history.step / history.total:.0%}" if history.total and shown.state in {"running", "elsewhere"} else ""
+    loss = history.last("loss")
+    style = _STYLES.get(shown.state, "$muted")
+    return Content.assemble(
+        ("● " if marked else "  ", "$warning"),
+        (f"{_MARKS.get(shown.state, '·')} ", style),
+        safe_line(shown.name),
+        (f"  {shown.state}{share}", style),
+        (f"  {short_number(loss)}" if loss is not None else "", "$muted"),
+    )
+
+
+def recipe_line(kept: KeptRecipe) -> Content:
+    """A recipe in the list."""
+    recipe = kept.recipe
+    return Content.assemble(safe_line(kept.ref), (f"  {recipe.method}  {safe_line(recipe.base)}", "$muted"))
+
+
+def lines(shown: list[Shown], figure: Figure) -> list[Series]:
+    """The chart's series: one colour a run, the evaluation dotted."""
+    found = []
+    for index, run in enumerate(shown):
+        for name in figure.names:
+            values = run.history.series.get(name)
+            if values:
+                scale = 1e-9 if name == "memory_bytes" else 1.0
+                points = [(float(step), value * scale) for step, value in sorted(values.items())]
+                evaluation = name.startswith("eval")
+                # Alone, a run's evaluation has a colour of its own.
+                colour = index + (evaluation and len(shown) == 1)
+                found.append(Series(f"{run.name} {name}", _COLOURS[colour % len(_COLOURS)], points, evaluation))
+    # What is drawn last lies on top: the evaluation must not hide under the training loss.
+    return sorted(found, key=lambda one: one.dotted)
+
+
+def legend(shown: list[Shown]) -> str:
+    """The names of the runs in the chart."""
+    return "  ".join(safe_line(run.name) for run in shown)
+
+
+def figures(run: Shown | None, charted: list[Shown]) -> Content:
+    """The newest figures of the run under the cursor."""
+    if run is None:
+        return Content.styled("Figures come with the first step of a run.", "$muted")
+    if len(charted) > 1:
+        parts: list[Any] = []
+        for index, one in enumerate(charted):
+            parts += [("━ ", _COLOURS[index % len(_COLOURS)]), f"{safe_line(one.name)} {_last(one, 'loss')}  "]
+        return Content.assemble(*parts)
+    history = run.history
+    texts = [f"step {history.step} of {history.total}"]
+    for name, label in (("loss", "loss"), ("eval_loss", "eval"), ("grad_norm", "grad"), ("learning_rate", "lr")):
+        if history.last(name) is not None:
+            texts.append(f"{label} {_last(run, name)}")
+    speed, memory = history.last("tokens_per_s"), history.last("memory_bytes")
+    texts += [f"{short_number(speed)} tok/s"] if speed else []
+    texts += [f"{memory / 1e9:.2f} GB"] if memory else []
+    left = history.remaining() if run.state == "running" else None
+    if left is not None:
+        texts.append(f"ETA {duration(left[0])} ± {duration(2 * left[1])}")
+    content = Content(" · ".join(texts))
+    if run.state == "running" and history.last_at:
+        why = stalled(list(history.series.get("seconds", {}).values()), time.time() - history.last_at)
+        content = Content.assemble(content, (f"\n⚠ {why}", "$warning")) if why else content
+    return content
+
+
+def _last(run: Shown, name: str) -> str:
+    value = run.history.last(name)
+    return "" if value is None else short_number(value)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in one number."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from llmops_tui.cli.commands import COMMANDS, loaded
+from llmops_tui.cli.main import run
+
+HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "trl", "llama_cpp"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after a statement."""
+    code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {line.partition(".")[0] for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_version_and_help_load_neither_face_nor_native_libraries(argument: str) -> None:
+    statement = (
+        f"import sys; sys.argv = ['llmops', '{argument}']\n"
+        "from llmops_tui.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit: pass"
+    )
+    # Of the standard library, too, what takes longest to load is left to those who need it.
+    assert not modules_after(statement) & (HEAVY | {"textual", "screens", "duckdb", "tomllib", "tempfile"})
+
+
+def test_a_command_loads_its_own_module_and_no_other() -> None:
+    code = (
+        "import sys\nfrom llmops_tui.cli.main import run\nrun(sys.argv[1:])\n"
+        "sys.stderr.write(' '.join(m for m in sys.modules if m.startswith('llmops_tui.cli.')))"
+    )
+
+    def modules(*arguments: str) -> set[str]:
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        return set(done.stderr.split()) - {
+            f"llmops_tui.cli.{name}" for name in ("main", "commands", "options", "output")
+        }
+
+    assert modules("--help") == set()
+    assert modules("doctor", "--help") == {"llmops_tui.cli.doctor"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_in_the_table_is_there_and_said_in_one_line(name: str) -> None:
+    assert loaded(name).name == name
+    assert len(f"  {max(COMMANDS, key=len)}  {COMMANDS[name].help}") <= 80
+
+
+def test_a_command_that_is_misspelt_is_answered_with_the_one_that_is_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["dat"]) == 2
+    assert "Did you mean 'data'?" in capsys.readouterr().err
+
+
+def test_the_whole_engine_never_reaches_textual_or_native_libraries() -> None:
+    statement = (
+        "import pkgutil, importlib, llmops_tui\n"
+        "worker = ('llmops_tui.inference.engine.', 'llmops_tui.training.worker.')\n"
+        "for m in pkgutil.walk_packages(llmops_tui.__path__, 'llmops_tui.'):\n"
+        "    if not m.name.startswith(worker) and not m.name.endswith('__main__'): importlib.import_module(m.name)"
+    )
+    assert not modules_after(statement) & (HEAVY | {"textual", "screens"})
+
+
+def test_the_process_that_draws_holds_no_native_library_and_no_database() -> None:
+    statement = (
+        "import screens.app, screens.launch, screens.playground.screen, screens.models.screen, screens.jobs.screen\n"
+        "import screens.training.screen, screens.training.recipe_form"
+    )
+    assert not modules_after(statement) & (HEAVY | {"duckdb", "sqlite_utils", "httpx"})

@@ -1,0 +1,202 @@
+"""Folding: what is finished goes from the event log into the catalog, exactly once, and nothing blocks what comes after."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.traces import feedback
+from llmops_tui.traces.store import TraceStore
+from llmops_tui.workspace import catalog_file
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.ingest import ingest
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.notices import read_notices
+
+
+def request_body(output: str = "x", **more: Any) -> dict[str, Any]:
+    return {"started_at": 1.0, "model": "m", "output": output, "finish_reason": "stop", **more}
+
+
+def select(catalog: Catalog, query: str) -> list[tuple[Any, ...]]:
+    return catalog.read(lambda connection: connection.execute(query).fetchall())
+
+
+def count_requests(catalog: Catalog) -> int:
+    return int(select(catalog, "SELECT count(*) FROM requests")[0][0])
+
+
+def test_ingest_moves_each_event_once_even_after_a_crash_between_catalog_and_event_log(
+    catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        event_log.append("request", f"run_{number}", request_body())
+    transaction = EventLog.transaction
+    monkeypatch.setattr(EventLog, "transaction", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        ingest(catalog, event_log)
+    monkeypatch.setattr(EventLog, "transaction", transaction)
+    assert count_requests(catalog) == 5
+    event_log.append("request", "run_5", request_body())
+    ingest(catalog, event_log)
+    assert count_requests(catalog) == 6
+    assert event_log.connection().execute("SELECT count(*) FROM events").fetchone() == (0,)
+
+
+def test_a_flipped_bit_in_the_event_log_is_noticed(workspace: Workspace, catalog: Catalog, event_log: EventLog) -> None:
+    event_log.append("request", "run_a", request_body("good"))
+    event_log.append("request", "run_b", request_body("good"))
+    event_log.connection().execute("UPDATE events SET body = replace(body, 'good', 'gone') WHERE key = 'run_a'")
+    ingest(catalog, event_log)
+    assert count_requests(catalog) == 1
+    assert "run_a" in read_notices(workspace)[0][1]
+
+
+def append_many(root: str, writer: int) -> None:
+    event_log = EventLog(Workspace(Path(root)))
+    for number in range(100):
+        assert event_log.append("request", f"run_{writer}_{number}", request_body())
+
+
+def test_six_writers_at_once_lose_nothing(workspace: Workspace, catalog: Catalog, event_log: EventLog) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=append_many, args=(str(workspace.root), i)) for i in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert ingest(catalog, event_log) == 600
+    assert count_requests(catalog) == 600
+
+
+def test_all_of_a_request_and_its_lineage_arrive(catalog: Catalog, event_log: EventLog) -> None:
+    version, _ = PromptStore(catalog).save("triage", template="{{ q }}")
+    full = request_body(
+        "é\0x",
+        model_sha256="sha-model",
+        adapter_sha256="sha-adapter",
+        prompt="triage",
+        prompt_version=1,
+        variables={"q": "a"},
+        messages=[{"role": "user", "content": "☃"}],
+        parameters={"seed": 1},
+        error=None,
+        prompt_tokens=3,
+        completion_tokens=4,
+        reused_tokens=0,
+        ttft_ms=1,
+        total_ms=2.5,
+        tokens_per_s=7,
+        engine="e",
+        content="kept",
+    )
+    event_log.append("request", "run_full", full)
+    event_log.append("request", "run_bare", request_body(prompt="gone", prompt_version=9, model_sha256="sha-model"))
+    event_log.append("feedback", "fb_1", {"request": "run_full", "score": -1, "source": "test", "said_at": 2})
+    assert ingest(catalog, event_log) == 3
+    names = [name for name in full if name != "adapter_sha256"]
+    kept = select(catalog, f"SELECT {', '.join(names)} FROM requests WHERE id = 'run_full'")[0]
+    for name, value in zip(names, kept, strict=True):
+        assert (json.loads(value) if name in {"variables", "messages", "parameters"} else value) == full[name], name
+    edges = select(catalog, "SELECT output, input FROM lineage WHERE kind = 'run' ORDER BY ALL")
+    assert edges == sorted(
+        [
+            ("run_full", "sha-model"),
+            ("run_full", "sha-adapter"),
+            ("run_full", version.sha256),
+            ("run_bare", "sha-model"),
+        ]
+    )
+    assert select(catalog, "SELECT request, score, comment, said_at FROM feedback") == [("run_full", -1, None, 2.0)]
+
+
+def test_an_event_that_the_catalog_will_not_have_is_set_aside_and_keeps_nobody_waiting(
+    workspace: Workspace, catalog: Catalog, event_log: EventLog
+) -> None:
+    bad = {3: {"model": None}, 11: {"reused_tokens": "many"}, 19: {"prompt_tokens": 2**40}}
+    for number in range(20):
+        event_log.append("request", f"run_{number:02}", request_body() | bad.get(number, {}))
+    assert ingest(catalog, event_log) == 20
+    kept = [row[0] for row in select(catalog, "SELECT id FROM requests ORDER BY id")]
+    assert kept == [f"run_{number:02}" for number in range(20) if number not in bad]
+    aside = sorted(workspace.logs.glob("refused-*.json"), key=lambda path: int(path.stem.rpartition("-")[2]))
+    assert [json.loads(path.read_text()) for path in aside] == [request_body() | change for change in bad.values()]
+    told = " ".join(text for _, text in read_notices(workspace))
+    assert all(f"run_{number:02}" in told for number in bad)
+    assert ingest(catalog, event_log) == 0
+
+
+@given(texts=st.lists(st.text(st.characters(exclude_categories=()), max_size=20), min_size=1, max_size=40))
+@settings(max_examples=6, deadline=None)
+def test_any_text_a_client_can_send_is_ingested(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    workspace = make_workspace(Workspace(tmp_path_factory.mktemp("folding") / "ws"))
+    catalog, event_log = Catalog(workspace), EventLog(workspace)
+    for number, text in enumerate(texts):
+        body = request_body(text, messages=[{"role": "user", "content": text}], error=text)
+        event_log.append("request", f"run_{number:02}", body)
+    ingest(catalog, event_log)
+    event_log.close()
+    assert read_notices(workspace) == []
+    rows = select(catalog, "SELECT output, messages, error FROM requests ORDER BY id")
+    for text, (output, messages, error) in zip(texts, rows, strict=True):
+        stored = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+        assert (output, json.loads(messages)[0]["content"], error) == (stored, stored, stored)
+
+
+def test_how_far_the_event_log_was_read_never_goes_back(catalog: Catalog, event_log: EventLog) -> None:
+    event_log.append("request", "run_a", request_body())
+    name = event_log.connection().execute("SELECT journal FROM identity").fetchone()[0]
+    catalog.write(lambda connection: connection.execute("INSERT INTO folded VALUES (?, 100)", [name]))
+    assert ingest(catalog, event_log) == 1
+    assert select(catalog, "SELECT last_seq FROM folded") == [(100,)]
+    assert count_requests(catalog) == 0
+
+
+def test_large_events_need_no_more_memory_than_small_ones(
+    workspace: Workspace, catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(catalog_file._CONFIG, "memory_limit", "100MB")
+    event_log.append_many([("request", f"run_{n:03}", request_body("x" * 600_000)) for n in range(100)])
+    assert ingest(catalog, event_log) == 100
+    assert count_requests(catalog) == 100
+    assert read_notices(workspace) == []
+
+
+def test_an_event_too_large_for_memory_keeps_no_others_waiting(
+    workspace: Workspace, catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_log.append("request", "run_a", request_body())
+    event_log.append("request", "run_huge", request_body("x" * 6_000_000))
+    event_log.append("request", "run_b", request_body())
+    catalog.read(lambda _connection: None)
+    monkeypatch.setitem(catalog_file._CONFIG, "memory_limit", "8MB")
+    assert ingest(catalog, event_log) == 3
+    assert select(catalog, "SELECT id FROM requests ORDER BY 1") == [("run_a",), ("run_b",)]
+    aside = next(workspace.logs.glob("refused-*.json"))
+    assert json.loads(aside.read_text())["output"] == "x" * 6_000_000
+    assert "run_huge" in read_notices(workspace)[0][1]
+
+
+def test_feedback_that_is_durable_is_not_told_as_lost(
+    catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_log.append("request", "run_a", request_body())
+
+    def busy(*_: object) -> int:
+        raise LlmopsError("workspace_locked", "the catalog stayed locked")
+
+    monkeypatch.setattr(feedback, "ingest", busy)
+    said = feedback.give(TraceStore(catalog, event_log), "run_a", score="up")
+    ingest(catalog, event_log)
+    assert select(catalog, "SELECT id, score FROM feedback") == [(said["feedback"], 1)]

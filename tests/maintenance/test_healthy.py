@@ -1,0 +1,203 @@
+"""A backup of a healthy workspace is made, whatever goes on beside it, and leaves others' backups alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.maintenance import backup as backing
+from llmops_tui.maintenance import check_catalog, check_files
+from llmops_tui.maintenance.backup import backup
+from llmops_tui.maintenance.check import check
+from llmops_tui.maintenance.findings import Report
+from llmops_tui.maintenance.staging import clear_leftovers, made_beside
+from llmops_tui.monitoring.rules import save_rules
+from llmops_tui.workspace import checksums
+from llmops_tui.workspace.catalog import Catalog, catalog_lock
+from llmops_tui.workspace.checksums import record_checksums
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
+from tests.commands import Llmops
+
+NOBODY = 2**22 + 1
+RULE = "- {name: errors, series: 'errors.*', above: 0.5, for_seconds: 2, severity: error}"
+
+
+def compared(workspace: Workspace) -> Report:
+    report = Report()
+    check_files.against_checksums(workspace, report, lambda _share, _what: None)
+    return report
+
+
+def test_alert_rules_that_were_edited_are_told_and_backed_up(lived: Workspace, tmp_path: Path) -> None:
+    save_rules(lived.alert_rules, RULE)
+    record_checksums(lived, again=True)
+    save_rules(lived.alert_rules, RULE.replace("errors,", "failures,"))
+    assert [error.place for error in check(lived).errors] == ["alerts.yaml"]
+    told = Llmops(lived).run("backup", str(tmp_path / "b.tar"))
+    assert [note.split()[0] for note in told["notes"]] == ["alerts.yaml"]
+    assert "alerts.yaml" in backing.verify(tmp_path / "b.tar").files
+
+
+def test_what_is_refused_can_be_accepted(lived: Workspace, tmp_path: Path) -> None:
+    victim = lived.runs / "job_old" / "state.json"
+    victim.write_text('{"step": 4}')
+    with pytest.raises(InputRefusedError, match=r"job_old/state\.json") as caught:
+        backup(lived, tmp_path / "b.tar")
+    assert "llmops check --accept" in caught.value.hint
+    check(lived, accept=True)
+    assert backup(lived, tmp_path / "b.tar").notes == []
+
+
+class Meanwhile:
+    """Something that happens once, when the parts of a file are about to be read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path, work: Any) -> None:
+        self._real, self._path, self._work = checksums.chunks_of, path, work
+        self.times = 0
+        monkeypatch.setattr(checksums, "chunks_of", self)
+
+    def __call__(self, path: Path, size: int) -> tuple[str, ...]:
+        if path == self._path:
+            self.times += 1
+            if self.times == 1:
+                self._work()
+        return self._real(path, size)
+
+
+def test_a_checkpoint_while_the_catalog_is_compared_is_no_damage(
+    lived: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(connection: Any) -> None:
+        connection.execute("CREATE TABLE much AS SELECT range AS n, md5(range::VARCHAR) AS t FROM range(200000)")
+
+    meanwhile = Meanwhile(monkeypatch, lived.catalog, lambda: Catalog(lived).write(write))
+    report = compared(lived)
+    assert meanwhile.times >= 1
+    assert report.errors == []
+    assert any(f.place == lived.catalog.name and "written since" in f.text for f in report.findings)
+
+
+def test_pages_that_change_before_the_count_are_compared_again_while_nobody_writes(
+    lived: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = lived.catalog.read_bytes()
+    torn = bytearray(whole)
+    torn[20_000] ^= 1
+    lived.catalog.write_bytes(torn)
+    real = check_files.locked
+
+    def finished(path: Path, seconds: float) -> Any:
+        lived.catalog.write_bytes(whole)
+        return real(path, seconds)
+
+    # The other one is done as soon as its lock can be had.
+    monkeypatch.setattr(check_files, "locked", finished)
+    assert compared(lived).errors == []
+    lived.catalog.write_bytes(torn)
+    monkeypatch.setattr(check_files, "locked", real)
+    assert [error.place for error in compared(lived).errors] == [lived.catalog.name]
+    monkeypatch.setattr(check_files, "LOCK_SECONDS", 0.0)
+    with locked(catalog_lock(lived)) as alone:
+        assert alone
+        busy = compared(lived)
+    assert busy.errors == []
+    assert any(f.place == lived.catalog.name and "in use" in f.text for f in busy.findings)
+
+
+def test_a_check_that_finds_the_workspace_busy_says_so_and_calls_nothing_damaged(
+    lived: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_files, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(check_catalog, "Catalog", partial(Catalog, lock_seconds=0.0))
+    with locked(catalog_lock(lived)) as alone, pytest.raises(LlmopsError, match="stayed locked") as told:
+        assert alone
+        check(lived)
+    assert told.value.code == "workspace_locked"
+    assert check(lived).errors == []
+
+
+def test_a_file_that_goes_while_files_are_compared(lived: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = JobStore(EventLog(lived))
+    job = store.add(kind="verify", title="at work", spec={})
+    store.update(job.id, state="running")
+    folder = store.folder(store.get(job.id))
+    folder.mkdir(parents=True)
+    for path in (folder / "state.json", lived.root / "notes.txt"):
+        path.write_text("{}")
+    store.event_log.close()
+    record_checksums(lived, again=True)
+    with monkeypatch.context() as patch:
+        Meanwhile(patch, folder / "state.json", (folder / "state.json").unlink)
+        assert compared(lived).errors == []
+    with monkeypatch.context() as patch:
+        Meanwhile(patch, lived.root / "notes.txt", (lived.root / "notes.txt").unlink)
+        assert [(e.place, e.text) for e in compared(lived).errors] == [("notes.txt", "is gone")]
+
+
+def test_a_file_that_cannot_be_read_is_named(lived: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise OSError(5, "Input/output error")
+
+    Meanwhile(monkeypatch, lived.runs / "job_old" / "state.json", fails)
+    assert [(e.place, e.text) for e in compared(lived).errors] == [
+        ("runs/job_old/state.json", "cannot be read: Input/output error")
+    ]
+
+
+# ── what lies beside a backup ──
+
+
+def left(folder: Path, number: int | None) -> Path:
+    folder.mkdir()
+    (folder / "backup.tar").write_text("x")
+    (folder / "made-by-llmops").write_text("" if number is None else str(number))
+    return folder
+
+
+def aged(folder: Path) -> Path:
+    long_ago = time.time() - 7200
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (long_ago, long_ago))
+    return folder
+
+
+def test_a_backup_of_another_machine_into_the_same_folder_goes_on(tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    with made_beside(target) as folder:
+        # Its number is of another container: nobody here has it.
+        (folder / "made-by-llmops").write_text(str(NOBODY))
+        clear_leftovers(target)
+        assert folder.exists()
+        aged(folder)
+        clear_leftovers(target)
+        assert folder.exists()
+    assert list(tmp_path.glob(".llmops-backup-*")) == []
+
+
+def test_leftovers_are_free_and_of_nobody_here_or_old(tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    dead = left(tmp_path / ".llmops-backup-dead", NOBODY)
+    old = aged(left(tmp_path / ".llmops-backup-old", os.getpid()))
+    nameless = aged(left(tmp_path / ".llmops-backup-nameless", None))
+    alive = left(tmp_path / ".llmops-backup-alive", os.getpid())
+    begun = left(tmp_path / ".llmops-backup-begun", None)
+    written = aged(left(tmp_path / ".llmops-backup-written", os.getpid()))
+    (written / "backup.tar").write_text("more")
+    others = tmp_path / "others"
+    left(others, NOBODY)
+    (tmp_path / ".llmops-backup-link").symlink_to(others)
+    marked = tmp_path / ".llmops-backup-marked"
+    marked.mkdir()
+    (marked / "made-by-llmops").symlink_to(others / "made-by-llmops")
+    clear_leftovers(target)
+    assert [path.exists() for path in (dead, old, nameless)] == [False, False, False]
+    assert all(path.exists() for path in (alive, begun, written, marked, others / "backup.tar"))

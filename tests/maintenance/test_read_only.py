@@ -1,0 +1,110 @@
+"""A workspace that can only be read: it is read, listed, queried, checked and backed up, and nothing in it changes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.maintenance.archive import verify
+from llmops_tui.workspace.layout import Workspace
+from tests.maintenance.conftest import fill_traces
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+# Root may write anywhere but on a mount that is read-only.
+MOUNTED = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+
+
+def contents(root: Path) -> dict[str, tuple[int, int, bytes]]:
+    """All files with their sizes, times and bytes."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            facts = path.stat()
+            found[str(path.relative_to(root))] = (facts.st_size, facts.st_mtime_ns, path.read_bytes())
+    return found
+
+
+@pytest.fixture
+def llmops(lived: Workspace) -> Iterator[Command]:
+    """The command line on a workspace that the process cannot write in."""
+    root = str(lived.root)
+    before = ["unshare", "-m", "sh", "-c", MOUNTED, root] if os.geteuid() == 0 else []
+    if before and subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting read-only needs a mount namespace")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*before, sys.executable, "-m", "llmops_tui", "--workspace", root, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+    if not before:
+        for folder, _, names in os.walk(root):
+            for name in names:
+                (Path(folder) / name).chmod(0o400)
+            Path(folder).chmod(0o500)
+    yield run
+    for folder, _, _ in os.walk(root):
+        Path(folder).chmod(0o700)
+
+
+READING = (
+    ("data", "list"), ("prompt", "show", "triage"), ("prompt", "list"), ("model", "list"), ("job", "list"), ("traces", "list"),
+    ("eval", "list"), ("train", "list"), ("sql", "SELECT count(*) AS n FROM requests"), ("lineage", "run_000003"), ("doctor",),
+    ("monitor", "alerts"), ("gc",), ("model", "verify", "support-base"), ("check",),
+)  # fmt: skip
+
+
+def test_everything_that_reads_works_and_nothing_changes(lived: Workspace, llmops: Command) -> None:
+    before = contents(lived.root)
+    for arguments in READING:
+        done = llmops(*arguments)
+        assert done.returncode == 0 or arguments[0] == "doctor", (arguments, done.stdout[-500:], done.stderr[-1500:])
+        assert "Traceback" not in done.stderr, (arguments, done.stderr)
+    out = lived.root.parent / "out.jsonl"
+    assert llmops("data", "export", "triage", "--to", str(out)).returncode == 0
+    assert out.stat().st_size
+    assert contents(lived.root) == before
+
+
+def test_what_a_killed_writer_left_in_the_log_is_read(lived: Workspace, llmops: Command) -> None:
+    from tests.engine.test_catalog_file import WRITER
+
+    subprocess.run([sys.executable, "-c", WRITER, str(lived.root), "3", "0"], check=False)
+    names = llmops("sql", "SELECT name FROM prompts WHERE name LIKE 'p00%' ORDER BY 1")
+    assert [line for line in names.stdout.split() if line.startswith("p00")] == ["p000", "p001", "p002"]
+
+
+def test_a_backup_of_it_is_whole(lived: Workspace, llmops: Command, tmp_path: Path) -> None:
+    before = contents(lived.root)
+    done = llmops("backup", str(tmp_path / "b.tar"))
+    assert done.returncode == 0, done.stderr
+    manifest = verify(tmp_path / "b.tar")
+    assert {"workspace.duckdb", "journal.db", "history.db"} <= set(manifest.files)
+    assert contents(lived.root) == before
+
+
+def test_requests_that_wait_in_its_event_log_are_told(lived: Workspace, llmops: Command) -> None:
+    fill_traces(lived, 3, 100)
+    told = llmops("traces", "list")
+    assert told.returncode == 0, told.stderr
+    assert "3 requests" in told.stderr
+
+
+CHANGING = (
+    ("prompt", "tag", "triage@1", "staging"), ("traces", "feedback", "run_000003", "--score", "up"),
+    ("gc", "--yes"), ("serve", "support-base"), ("generate", "--model", "support-base", "--prompt", "hello"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", CHANGING, ids=lambda arguments: " ".join(arguments[:2]))
+def test_what_would_change_it_is_refused_by_name(lived: Workspace, llmops: Command, arguments: tuple[str, ...]) -> None:
+    before = contents(lived.root)
+    done = llmops(*arguments)
+    assert done.returncode != 0, arguments
+    assert "can only be read" in done.stderr, (arguments, done.stderr)
+    assert "Traceback" not in done.stderr, (arguments, done.stderr)
+    assert contents(lived.root) == before

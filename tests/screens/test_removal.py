@@ -1,0 +1,122 @@
+"""Datasets, prompts, traces and models are deleted from their screens, after what goes was shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.pilot import Pilot
+from textual.widgets import OptionList, Static
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from screens.models.models_pane import ModelsPane
+from screens.traces.list_pane import TraceListPane
+from screens.widgets.dialogs import ConfirmDialog
+from tests.engine.engines import write_adapter
+from tests.maintenance.conftest import fill_traces
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+async def delete(pilot: Pilot[int]) -> str:
+    """Ask to delete what is under the cursor; returns what is told of it, and agrees."""
+    await pilot.press("D")
+    # What is asked in the background is there before what it shows is.
+    await until(
+        pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog) and bool(pilot.app.screen.query(".dialog-text"))
+    )
+    told = str(pilot.app.screen.query_one(".dialog-text", Static).content)
+    await pilot.press("y")
+    await until(pilot, lambda: "is deleted" in notices(pilot))
+    return told
+
+
+async def test_a_dataset_version(open_app: OpenApp, sample: Workspace) -> None:
+    store = DatasetStore(Catalog(sample))
+    async with open_app() as pilot:
+        await pilot.press("f9", "2")
+        await until(pilot, lambda: getattr(pilot.app.screen, "version", None) is not None)
+        ref = pilot.app.screen.version.ref
+        pilot.app.screen.query_one("#row-table").focus()
+        await settle(pilot)
+        told = await delete(pilot)
+        assert "cannot be undone" in told
+        assert "parquet" in told or "datasets" in told
+        await settle(pilot)
+    assert ref not in [version.ref for log in store.logs().values() for version in log]
+
+
+async def test_a_prompt_whose_text_stays_in_the_editor(open_app: OpenApp, sample: Workspace) -> None:
+    store = PromptStore(Catalog(sample))
+    async with open_app() as pilot:
+        screen = pilot.app.screen
+        await until(pilot, lambda: bool(screen.state.versions))
+        name = screen.state.prompt
+        screen.query_one("VersionList").focus()
+        await settle(pilot)
+        await delete(pilot)
+        await settle(pilot)
+        assert screen.query_one("#user").text
+    assert name not in [prompt.name for prompt in store.summaries()]
+
+
+async def test_a_trace(open_app: OpenApp, sample: Workspace) -> None:
+    fill_traces(sample, 3)
+    async with open_app() as pilot:
+        await pilot.press("f9", "7")
+        await until(pilot, lambda: any(pane.lines for pane in pilot.app.screen.query(TraceListPane)))
+        await settle(pilot)
+        listed = pilot.app.screen.query_one(TraceListPane)
+        assert listed.line is not None
+        gone = listed.line.id
+        assert "from every file" in await delete(pilot)
+        await until(pilot, lambda: gone not in [line.id for line in listed.lines])
+    event_log = EventLog(sample)
+    assert TraceStore(Catalog(sample), event_log).page(TraceFilter(), 10)[1] == 2
+    event_log.close()
+
+
+async def test_a_model_and_what_was_made_of_it_is_told(open_app: OpenApp, sample: Workspace) -> None:
+    registry = ModelRegistry(Catalog(sample))
+    Catalog(sample).write(
+        lambda connection: connection.execute(
+            "INSERT INTO lineage SELECT q.sha256, 'quantize', 'r', b.sha256, 0 FROM models q, models b "
+            "WHERE q.name = 'support-base-q4' AND b.name = 'support-base'"
+        )
+    )
+    async with open_app() as pilot:
+        await pilot.press("f9", "5")
+        await until(pilot, lambda: any(pane.models for pane in pilot.app.screen.query(ModelsPane)))
+        await settle(pilot)
+        pilot.app.screen.query_one("#model-list", OptionList).highlighted = 0
+        await settle(pilot)
+        model = pilot.app.screen.query_one(ModelsPane).current
+        told = await delete(pilot)
+        assert "Depends on it: model made of it support-base-q4" in told
+        assert str(model.path) in told
+        await until(
+            pilot, lambda: model.name not in [one.name for one in pilot.app.screen.query_one(ModelsPane).models]
+        )
+    assert model.name not in [one.name for one in registry.all()]
+    assert not model.path.exists()
+
+
+async def test_a_model_whose_file_lies_elsewhere_goes_without_it(
+    open_app: OpenApp, sample: Workspace, tmp_path: Path
+) -> None:
+    elsewhere = write_adapter(tmp_path / "tone.gguf", seed=1)
+    registry = ModelRegistry(Catalog(sample))
+    registry.add(elsewhere, "a-tone")
+    async with open_app() as pilot:
+        await pilot.press("f9", "5")
+        await until(pilot, lambda: any(pane.models for pane in pilot.app.screen.query(ModelsPane)))
+        await settle(pilot)
+        told = await delete(pilot)
+        assert f"Stays where it is: {elsewhere}" in told
+        assert "No file is deleted" in told
+    assert elsewhere.exists()
+    assert "a-tone" not in [one.name for one in registry.all()]

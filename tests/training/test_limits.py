@@ -1,0 +1,216 @@
+"""Lack of memory, a full disk, a queue: what a run does when it cannot have what it needs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.worker import JobCancelledError
+from llmops_tui.training import checkpoints, control, device_queue
+from llmops_tui.training.examples import Examples, Report
+from llmops_tui.training.history import Recorder, read_history
+from llmops_tui.training.recipe import Recipe, check
+from tests.training.models import make_model
+
+
+class Context:
+    """What a run needs of a job."""
+
+    def __init__(self, folder: Path, limit: int = 0) -> None:
+        self.folder = folder
+        self.said: list[str] = []
+        self._limit = limit
+        self._checks = 0
+
+    def check(self) -> None:
+        """Cancelled after so many looks, where there is a limit."""
+        self._checks += 1
+        if self._limit and self._checks >= self._limit:
+            raise JobCancelledError
+
+    def report(self, _share: float, message: str = "") -> None:
+        self.said.append(message)
+
+
+def small(**changes: Any) -> Recipe:
+    body = {
+        "name": "r",
+        "base": "b",
+        "data": ["d"],
+        "max_steps": 4,
+        "gradient_checkpointing": False,
+        "trackers": [],
+        "quantization": {"type": "none", "compute": "float32"},
+        "lora": {"rank": 2},
+        "batch": {"size": 4, "accumulation": 1, "max_length": 32},
+        "checkpoints": {"every": 2},
+        "evaluation": {"share": 0.0, "samples": 0},
+    }
+    return check(body | changes)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return make_model("llama", tmp_path / "base")
+
+
+def examples(count: int = 32) -> Examples:
+    rows = [
+        {"input_ids": list(range(n % 7 + 5, n % 7 + 25)), "labels": [-100] * 5 + list(range(n % 7 + 10, n % 7 + 25))}
+        for n in range(count)
+    ]
+    return Examples(rows, [], [], Report())
+
+
+def run(recipe: Recipe, base: Path, folder: Path) -> Any:
+    from llmops_tui.training.worker.loop import train
+
+    folder.mkdir(exist_ok=True)
+    recorder = Recorder(folder)
+    try:
+        return train(recipe, base, examples(), Context(folder), recorder)  # type: ignore[arg-type]
+    finally:
+        recorder.close()
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> None:
+    """A device that holds batches of at most so many rows, from some step on."""
+    import torch
+
+    from llmops_tui.training.worker.trainers import SupervisedTrainer
+
+    real = SupervisedTrainer.training_step
+
+    def step(self: Any, model: Any, inputs: Any, *rest: Any) -> Any:
+        if inputs["input_ids"].shape[0] > most and self.state.global_step >= after:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return real(self, model, inputs, *rest)
+
+    monkeypatch.setattr(SupervisedTrainer, "training_step", step)
+
+
+def test_out_of_memory_is_explained(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short_of_memory(monkeypatch, 2)
+    with pytest.raises(LlmopsError) as error:
+        run(small(), base, tmp_path / "run")
+    assert error.value.code == "out_of_memory"
+    for way in ("gradient_checkpointing: true", "batch.size: 2", "nf4", "halve"):
+        assert way in error.value.hint
+    assert read_history(tmp_path / "run").events[-1].level == "error"
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_effective_one(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(small(), base, tmp_path / "whole")
+    short_of_memory(monkeypatch, 1, after=2)
+    outcome = run(small(on_out_of_memory="halve"), base, tmp_path / "run")
+    assert (outcome.recipe.batch.size, outcome.recipe.batch.accumulation) == (1, 4)
+    history = read_history(tmp_path / "run")
+    assert [event.message for event in history.events if "memory" in event.message] == [
+        "out of GPU memory with batches of 4",
+        "out of GPU memory with batches of 2",
+    ]
+    # On from the checkpoint of step 2, and the same steps as with whole batches.
+    assert history.attempts == 3
+    want = read_history(tmp_path / "whole").series["loss"]
+    assert history.series["loss"] == pytest.approx(want, abs=2e-5)
+    assert whole.steps == outcome.steps == 4
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmops_tui.training.worker.trainers import SupervisedTrainer
+
+    real = SupervisedTrainer._save_rng_state
+
+    def full(self: Any, output_dir: str) -> None:
+        if self.state.global_step == 4:
+            (Path(output_dir) / "half").write_bytes(b"x")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, output_dir)
+
+    monkeypatch.setattr(SupervisedTrainer, "_save_rng_state", full)
+    with pytest.raises(LlmopsError) as error:
+        run(small(), base, tmp_path / "run")
+    assert error.value.code == "disk_full"
+    assert "step 2, is kept" in error.value.message
+    assert "resume" in error.value.hint
+    found, _ = checkpoints.newest(tmp_path / "run" / "checkpoints")
+    assert found is not None
+    assert found.step == 2
+    monkeypatch.undo()
+    assert run(small(), base, tmp_path / "run").steps == 4
+    starts = [
+        r["step"]
+        for r in map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+        if r["kind"] == "start"
+    ]
+    assert starts == [0, 2]
+
+
+def test_a_checkpoint_can_be_asked_for_and_a_damaged_one_is_told(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmops_tui.training.worker.callbacks import RunCallback
+
+    real = RunCallback.on_step_begin
+
+    def asking(self: Any, args: Any, state: Any, *rest: Any, **named: Any) -> None:
+        if state.global_step == 2:
+            control.ask(tmp_path / "run", control.SAVE)
+        real(self, args, state, *rest, **named)
+
+    monkeypatch.setattr(RunCallback, "on_step_begin", asking)
+    run(small(checkpoints={"every": 100, "keep": 5}), base, tmp_path / "run")
+    steps = [c.step for c in checkpoints.complete(tmp_path / "run" / "checkpoints")]
+    assert steps == [4, 3]
+    (tmp_path / "run" / "checkpoints" / "checkpoint-4" / "optimizer.pt").write_bytes(b"broken")
+    shutil.rmtree(tmp_path / "run" / "adapter")
+    assert run(small(checkpoints={"every": 100, "keep": 5}), base, tmp_path / "run").steps == 4
+    assert "checkpoint-4 is not used" in read_history(tmp_path / "run").events[0].message
+
+
+def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path) -> None:
+    from llmops_tui.training.worker.loop import train
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    recorder = Recorder(folder)
+    held = Examples(examples().train, examples(4).train, [], Report())
+    recipe = small(
+        max_steps=40,
+        optimizer={"learning_rate": 0.9, "schedule": "constant"},
+        checkpoints={"every": 1, "keep": 2},
+        evaluation={"every": 1, "patience": 2, "samples": 0, "share": 0.0},
+    )
+    outcome = train(recipe, base, held, Context(folder), recorder)  # type: ignore[arg-type]
+    history = read_history(folder)
+    assert outcome.steps < 40
+    best = min(history.series["eval_loss"].values())
+    assert outcome.eval_loss == pytest.approx(best)
+    assert any("stopped early" in event.message for event in history.events)
+
+
+def test_a_second_run_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The queue belongs to the user; other tests that train stand in it too.
+    monkeypatch.setattr(device_queue, "user_runtime_folder", lambda: tmp_path / "runtime")
+    recipe = small(name="first")
+    device = device_queue.training_device()
+    with device_queue.turn(Context(tmp_path), recipe, beside=False):  # type: ignore[arg-type]
+        assert "first" in device_queue.holder_of(device)
+        second = Context(tmp_path, limit=2)
+        with pytest.raises(JobCancelledError), device_queue.turn(second, small(name="second"), beside=False):  # type: ignore[arg-type]
+            pass
+        # Told once, however often it looked.
+        assert [said for said in second.said if "waits for first" in said] == second.said[:1]
+        with device_queue.turn(Context(tmp_path), small(name="third"), beside=True):  # type: ignore[arg-type]
+            pass
+    assert device_queue.holder_of(device) == ""
