@@ -132,7 +132,7 @@ def test_text_and_calls_are_told_as_soon_as_they_are_sure(formats: dict[str, Cha
     assert [event.text for event in reader.push("b>.")] == [" <b>."]
     assert reader.push('\n<tool_call>\n{"name": "get_weather", "arguments": {"days": 1}}\n') == []
     (event,) = reader.push("</tool_call>")
-    assert event.call == Call("get_weather", {"days": 1})
+    assert event.call == Call("get_weather", {"days": 1}, written='{"days": 1}')
     assert reader.finish() == []
 
 

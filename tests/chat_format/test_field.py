@@ -168,7 +168,17 @@ def test_what_is_learned_is_what_trl_learns(renderer: TemplateRenderer) -> None:
         ]
         asked: list[tuple[list[dict[str, Any]], Any]] = [(turns, [] if chat.needs_tools else None)]
         if chat.calls is not None and chat.tool is not None:
-            asked.append(([user("W?"), answered("", calls=1, thought="Hm."), result(0), answered("Rain.")], TOOLS))
+            asked.append(
+                (
+                    [
+                        user("W?"),
+                        answered("", calls=1, thought="" if chat.calls.null_content else "Hm."),
+                        result(0),
+                        answered("Rain."),
+                    ],
+                    TOOLS,
+                )
+            )
         for messages, tools in asked:
             found = assistant_spans(
                 chat, renderer, messages, tools=tools, variables={"bos_token": BOS, "eos_token": EOS}
