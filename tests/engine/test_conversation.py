@@ -160,11 +160,11 @@ def test_tools_for_a_template_without_any_are_refused() -> None:
 
 @pytest.mark.parametrize("arguments", ['{"city": "Oslo", "days": [1, 2]}', "{}"])
 def test_arguments_that_come_as_text_go_into_templates_as_they_want_them(arguments: str) -> None:
-    async def facts() -> dict[str, Any]:
+    async def facts() -> Any:
         return {"bos": "<s>", "eos": "</s>"}
 
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
-    turns: list[dict[str, Any]] = [
+    turns: list[Any] = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "rain", "tool_call_id": "a"},
