@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, read_format
 from llmops_tui.datasets.records import Message, Row, as_messages
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.server.conversation import ChatFormat
+from llmops_tui.inference.server.conversation import ChatFormat as ServedFormat
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.tokenizer import Tokenizer
 from llmops_tui.models.registry import Model
@@ -56,9 +57,10 @@ class ModelText:
                 "no_tokenizer", f"{model.name!r} has no file whose tokenizer could be used", "Choose a model on disk."
             )
         self.model = base
-        self.template = ChatFormat.of(template or base.header.get("chat_template")).template
+        self.template = ServedFormat.of(template or base.header.get("chat_template")).template
         self.tokenizer = Tokenizer(base.path)
         self._renderer = TemplateRenderer()
+        self._format: ChatFormat | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -73,27 +75,36 @@ class ModelText:
         self.tokenizer.close()
         self._renderer.close()
 
+    @property
+    def format(self) -> ChatFormat:
+        """What the chat template says of conversations, read once.
+
+        Raises:
+            InputRefusedError: ``template_unread``: it renders no question with its answer.
+        """
+        if self._format is None or self._format.template != self.template:
+            self._format = read_format(self.template, self._renderer, bos=self.tokenizer.bos, eos=self.tokenizer.eos)
+        return self._format
+
     def render(self, messages: Sequence[Message], tools: Any = None, *, prompt: bool = False) -> str:
         """A conversation as the model's template writes it; with ``prompt`` up to where the model answers.
 
         Raises:
             InputRefusedError: ``template_failed``.
         """
-        context = {
-            "messages": list(messages),
-            "tools": tools,
+        context = self._tokens | {
+            "messages": as_wanted(self.format, messages),
+            "tools": tools or ([] if self.format.needs_tools else None),
             "add_generation_prompt": prompt,
-            "bos_token": self.tokenizer.bos,
-            "eos_token": self.tokenizer.eos,
         }
         return self._renderer.render(self.template, context, "chat")
 
     def spans(self, kind: str, row: Row) -> tuple[str, list[tuple[int, int]], list[str]]:
         """The text of a row for training, the character spans that are learned from, and what is wrong with it.
 
-        Of a conversation those are the assistant's turns with what ends them, found by rendering up to each turn; a
-        turn with ``"weight": 0`` is left out. Of a prompt and completion in plain text it is the completion and the
-        end token; of a text, all.
+        Of a conversation those are the assistant's turns with what ends them, found in the whole rendered text; a turn
+        with ``"weight": 0`` is left out, and one that cannot be found there is a problem. Of a prompt and completion in
+        plain text it is the completion and the end token; of a text, all.
         """
         if kind in {"prompt-completion", "kto", "preference"}:
             answer = row.get("chosen" if kind == "preference" else "completion")
@@ -119,25 +130,19 @@ class ModelText:
     def _conversation(
         self, messages: list[Message], tools: Any, learned: range
     ) -> tuple[str, list[tuple[int, int]], list[str]]:
-        whole = self.render(messages, tools)
-        spans: list[tuple[int, int]] = []
-        problems: list[str] = []
-        for index in learned:
-            message = messages[index]
-            if message.get("role") != "assistant" or message.get("weight") == 0:
-                continue
-            before = self.render(messages[:index], tools, prompt=True)
-            after = self.render(messages[: index + 1], tools)
-            if not (whole.startswith(before) and after.startswith(before)):
-                problems.append(f"the template writes turn {index + 1} differently once it is followed by others")
-                continue
-            end = len(after)
-            while end > len(before) and not whole.startswith(after[:end]):
-                end -= 1
-            spans.append((len(before), end))
+        found = assistant_spans(self.format, self._renderer, messages, tools=tools, variables=self._tokens)
+        wanted = {n for n in learned if messages[n].get("role") == "assistant" and messages[n].get("weight") != 0}
+        spans = [(span.start, span.end) for span in found.spans if span.turn in wanted]
+        problems = [
+            f"what turn {lost.turn + 1} teaches is not known: {lost.why}" for lost in found.lost if lost.turn in wanted
+        ]
         if not spans and not problems:
             problems.append("there is nothing to learn from: no turn of the assistant")
-        return whole, spans, problems
+        return found.text, spans, problems
+
+    @property
+    def _tokens(self) -> dict[str, str]:
+        return {"bos_token": self.tokenizer.bos, "eos_token": self.tokenizer.eos}
 
     def view(self, kind: str, row: Row, max_length: int = 0) -> TokenView:
         """A row token by token; tokens behind ``max_length`` are cut, where it is not 0."""
@@ -167,13 +172,16 @@ class ModelText:
             at += len(raw)
         if len({t.state for t in tokens} & {"trained"}) == 0 and not problems:
             problems.append("all that could be learned from is cut" if spans else "there is nothing to learn from")
-        eos = self.tokenizer.eos
-        if spans and eos and not _ends(text, spans[-1], eos):
-            problems.append(f"the last answer does not end with {eos}: the model would not learn to stop")
+        if spans and self.tokenizer.eos and not self._ends(text[spans[-1][0] : spans[-1][1]]):
+            problems.append(
+                f"the last answer does not end with {self.tokenizer.eos}: the model would not learn to stop"
+            )
         if self.tokenizer.bos and text.startswith(self.tokenizer.bos * 2):
             problems.append(f"{self.tokenizer.bos} stands twice at the beginning")
         return TokenView(text, tuple(tokens), tuple(problems))
 
-
-def _ends(text: str, span: tuple[int, int], eos: str) -> bool:
-    return text[span[0] : span[1]].rstrip().endswith((eos, "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "</s>"))
+    def _ends(self, learned: str) -> bool:
+        """Whether a text ends as answers do: with the token for that, or with what the template ends them with."""
+        # Of texts without a template nothing was read.
+        ends = self._format.ends if self._format is not None else ()
+        return learned.rstrip().endswith((self.tokenizer.eos, *ends))

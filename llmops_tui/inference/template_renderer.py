@@ -51,19 +51,36 @@ class TemplateRenderer:
         Raises:
             InputRefusedError: as :meth:`render`, for the first set that fails.
         """
-        rendered: list[str] = []
+        return [str(one) for one in self._in_parts("render_many", source, contexts, kind)]
+
+    def render_each(
+        self, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind = "chat"
+    ) -> list[str | InputRefusedError]:
+        """One template with many sets of values, of which each may be refused: its text, or what is raised for it alone.
+
+        Raises:
+            InputRefusedError: ``template_failed``: all of them together are too slow.
+            LlmopsError: as :meth:`render`.
+        """
+        return [
+            str(one["result"]) if "result" in one else _refused(one)
+            for one in self._in_parts("render_each", source, contexts, kind)
+        ]
+
+    def _in_parts(self, op: str, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind) -> list[Any]:
+        found: list[Any] = []
         part: list[Mapping[str, object]] = []
         size = 0
         for context in contexts:
             length = len(json.dumps(context))
             if part and (size + length > _MAX_PART or len(part) >= _MANY):
-                rendered += self._ask({"op": "render_many", "source": source, "context": part, "kind": kind})
+                found += self._ask({"op": op, "source": source, "context": part, "kind": kind})
                 part, size = [], 0
             part.append(context)
             size += length
         if part:
-            rendered += self._ask({"op": "render_many", "source": source, "context": part, "kind": kind})
-        return rendered
+            found += self._ask({"op": op, "source": source, "context": part, "kind": kind})
+        return found
 
     def variables(self, source: str) -> list[str]:
         """Names of the variables a prompt template needs, in the order of their first use.
@@ -86,15 +103,19 @@ class TemplateRenderer:
             reply = json.loads(self._process.ask(line, allowed, of_processor=True))
         except HelperLostError as error:
             raise _failed(str(error)) from error
-        if "missing" in reply:
-            raise InputRefusedError(
-                "variable_missing",
-                f"the variable {reply['missing']} has no value",
-                "Give it one, or take it out of the text.",
-            )
-        if "error" in reply:
-            raise _failed(reply["error"])
+        if "result" not in reply:
+            raise _refused(reply)
         return reply["result"]
+
+
+def _refused(reply: Mapping[str, str]) -> InputRefusedError:
+    if "missing" in reply:
+        return InputRefusedError(
+            "variable_missing",
+            f"the variable {reply['missing']} has no value",
+            "Give it one, or take it out of the text.",
+        )
+    return _failed(reply["error"])
 
 
 def _failed(reason: str) -> InputRefusedError:

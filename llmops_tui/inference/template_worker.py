@@ -1,7 +1,8 @@
 """The process in which foreign templates are parsed and rendered: sandboxed, short of memory, and killable.
 
 One request a line, ``{"op", "source", "context", "kind"}``; one answer a line: ``{"result"}``,
-``{"missing"}`` with the variable that has no value, or ``{"error"}``.
+``{"missing"}`` with the variable that has no value, or ``{"error"}``. ``render_each`` has such an answer for each of its
+contexts in its result.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import json
 import resource
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 
 import jinja2
@@ -34,9 +36,14 @@ class _Generation(jinja2.ext.Extension):
 
     tags = {"generation"}  # noqa: RUF012  the name and type that Jinja's base class declares
 
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
+        """A block with a scope of its own, as in transformers: what is set inside is not set behind it."""
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return jinja2.nodes.CallBlock(self.call_method("_written"), [], [], body).set_lineno(line)
+
+    def _written(self, caller: Callable[[], str]) -> str:
+        return caller()
 
 
 class _Overlong(Exception):  # noqa: N818  a signal between two functions here
@@ -47,8 +54,14 @@ def _raise_exception(message: str) -> NoReturn:
     raise jinja2.TemplateError(str(message))
 
 
-def _to_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _strftime_now(form: str) -> str:
@@ -61,6 +74,8 @@ def chat_environment() -> jinja2.Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation]
     )
     environment.filters["tojson"] = _to_json
+    # Templates written for llama.cpp read arguments that came as text with it.
+    environment.filters["from_json"] = json.loads
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
     return environment
@@ -101,7 +116,7 @@ def _variables(environment: jinja2.Environment, source: str) -> list[str]:
 class Request(TypedDict):
     """What is to be done with a template: the ``variables`` it needs, or ``render`` with values, or with a list of them."""
 
-    op: Literal["render", "render_many", "variables"]
+    op: Literal["render", "render_many", "render_each", "variables"]
     kind: str
     source: str
     context: Any
@@ -110,31 +125,47 @@ class Request(TypedDict):
 class Reply(TypedDict, total=False):
     """What came of it: a result, the variable that has no value, or why there is none."""
 
-    result: str | list[str]
+    result: Any
     missing: str
     error: str
+
+
+def _failure(error: Exception) -> Reply:
+    """What is told of a template that failed."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return {"error": f"line {error.lineno}: {error.message}"}
+    if isinstance(error, jinja2.UndefinedError):
+        return {"missing": str(error).removesuffix(" is undefined")}
+    if isinstance(error, _Overlong):
+        return {"error": f"the result is longer than {error.args[0]:,} characters"}
+    if isinstance(error, (MemoryError, RecursionError)):
+        return {"error": "the template needs too much memory or nests too deep"}
+    return {"error": f"{type(error).__name__}: {error}"[:1000]}
+
+
+def _one(environment: jinja2.Environment, source: str, context: dict[str, Any], limit: int) -> Reply:
+    try:
+        return {"result": _render(environment, source, context, limit)}
+    except Exception as error:  # noqa: BLE001  a template may raise anything; here it can only become a text
+        return _failure(error)
 
 
 def answer(environments: dict[str, jinja2.Environment], request: Request) -> Reply:
     """Do one request; every failure of a template becomes an ``error`` text."""
     environment = environments[request["kind"]]
     limit = MAX_CONVERSATION if request["kind"] == "chat" else MAX_OUTPUT
+    source = request["source"]
+    context: Any = request.get("context")
+    if request["op"] == "render_each":
+        return {"result": [_one(environment, source, one, limit) for one in context]}
     try:
         if request["op"] == "variables":
-            return {"result": _variables(environment, request["source"])}
+            return {"result": _variables(environment, source)}
         if request["op"] == "render_many":
-            return {"result": [_render(environment, request["source"], one, limit) for one in request["context"]]}
-        return {"result": _render(environment, request["source"], request["context"], limit)}
-    except jinja2.TemplateSyntaxError as error:
-        return {"error": f"line {error.lineno}: {error.message}"}
-    except jinja2.UndefinedError as error:
-        return {"missing": str(error).removesuffix(" is undefined")}
-    except _Overlong as error:
-        return {"error": f"the result is longer than {error.args[0]:,} characters"}
-    except (MemoryError, RecursionError):
-        return {"error": "the template needs too much memory or nests too deep"}
+            return {"result": [_render(environment, source, one, limit) for one in context]}
+        return {"result": _render(environment, source, context, limit)}
     except Exception as error:  # noqa: BLE001  a template may raise anything; here it can only become a text
-        return {"error": f"{type(error).__name__}: {error}"[:1000]}
+        return _failure(error)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from typing import Any
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.server.conversation import AnswerReader, ChatFormat, tool_constraint
+from llmops_tui.inference.server.conversation import AnswerReader, ChatFormat, ChatTemplate, tool_constraint
 from llmops_tui.inference.server.tool_call_parser import parse_calls
+from tests.chat_format.styles import OBJECTS, RECIPIENTS
 
 THINKING = "{% if tools %}{{ tools }}{% endif %}<think> </think> <tool_call> </tool_call> {{ messages }}"
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
@@ -154,3 +156,24 @@ def test_calls_are_parsed_or_not_taken_for_any() -> None:
 def test_tools_for_a_template_without_any_are_refused() -> None:
     with pytest.raises(InputRefusedError, match="knows no tools"):
         tool_constraint(ChatFormat.of("{{ messages }}"), [{"function": {"name": "f"}}], None, several=True)
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Oslo", "days": [1, 2]}', "{}"])
+def test_arguments_that_come_as_text_go_into_templates_as_they_want_them(arguments: str) -> None:
+    async def facts() -> Any:
+        return {"bos": "<s>", "eos": "</s>"}
+
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    turns: list[Any] = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "rain", "tool_call_id": "a"},
+    ]
+    for template, written in ((OBJECTS, json.dumps(json.loads(arguments))), (RECIPIENTS, arguments)):
+        chat = ChatTemplate(template, facts)
+        try:
+            prompt = asyncio.run(chat.render(turns))
+        finally:
+            chat.close()
+        assert written in prompt
+        assert "\\" not in prompt

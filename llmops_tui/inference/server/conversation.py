@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from llmops_tui import chat_format
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.constraints import Form, ToolRecord
 from llmops_tui.inference.engine_wire import EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
@@ -64,6 +68,9 @@ class ChatTemplate:
         self.format = ChatFormat.of(template)
         self._facts = facts
         self._renderer = TemplateRenderer()
+        self._read: chat_format.ChatFormat | None = None
+        self._looked = False
+        self._reading = threading.Lock()
 
     async def render(
         self,
@@ -78,14 +85,29 @@ class ChatTemplate:
             LlmopsError: the model could not be loaded.
         """
         info = await self._facts()
-        context = (extra or {}) | {
-            "messages": turns,
+        context: Variables = (extra or {}) | {
             "tools": tools,
             "add_generation_prompt": True,
             "bos_token": info["bos"],
             "eos_token": info["eos"],
         }
-        return await asyncio.to_thread(self._renderer.render, self.format.template, context, "chat")
+        return await asyncio.to_thread(self._rendered, turns, context)
+
+    def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> str:
+        given: Sequence[Mapping[str, object]] = turns
+        with self._reading:
+            if not self._looked:
+                self._looked = True
+                # A template that no format is read off gets what clients send, and says itself what it cannot render.
+                with contextlib.suppress(InputRefusedError):
+                    self._read = chat_format.read_format(
+                        self.format.template, self._renderer, bos=context["bos_token"], eos=context["eos_token"]
+                    )
+        if self._read is not None:
+            given = chat_format.as_wanted(self._read, turns)
+            if self._read.needs_tools and context["tools"] is None:
+                context["tools"] = []
+        return self._renderer.render(self.format.template, context | {"messages": given}, "chat")
 
     def close(self) -> None:
         """End the template process."""

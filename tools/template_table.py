@@ -1,0 +1,63 @@
+"""Writes docs/chat-templates.md: what this project reads back from the renderings of the field's chat templates.
+
+    python tools/template_table.py FOLDER [docs/chat-templates.md]
+
+FOLDER has templates as files that end in .jinja, such as vendor/llama.cpp/models/templates of llama-cpp-python's source.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from llmops_tui.inference.template_renderer import TemplateRenderer
+from tests.chat_format.table import COLUMNS, READ, row
+
+_HEAD = """# Chat templates
+
+Every model speaks a format of its own, and its chat template is where that is written down. The format is read off a
+template by rendering it with conversations of known words, never by the model's name. Below, each of {total} templates of
+the field was read so; then conversations were rendered with it, and the last turn of the assistant was read back as an
+answer, whole and cut at every place, with the same result; and every turn of the assistant was found in the whole text.
+
+✓: read back, word for word. –: the template has no such thing. Numbers: a note below. “Wrong” would be said in a note.
+
+"""
+
+
+def main(folder: Path, target: Path) -> None:
+    """Read all templates of a folder and write the page."""
+    renderer = TemplateRenderer()
+    rows = {path.stem: row(path.read_text(encoding="utf-8"), renderer) for path in sorted(folder.glob("*.jinja"))}
+    renderer.close()
+    notes: dict[str, int] = {}
+    lines = [f"| Template | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
+    for name, cells in rows.items():
+        lines.append(f"| {name} | {' | '.join(_shown(cells[column], notes) for column in COLUMNS)} |")
+    sums = ["| Column | read back | no such thing | refused by the template | wrong |", "|---|---|---|---|---|"]
+    for column in COLUMNS:
+        cells_ = [cells[column] for cells in rows.values()]
+        read = sum(cell.startswith(READ) for cell in cells_)
+        absent = sum(cell.startswith("–") for cell in cells_)
+        wrong = sum(cell.startswith("wrong") for cell in cells_)
+        sums.append(f"| {column} | {read} | {absent} | {len(cells_) - read - absent - wrong} | {wrong} |")
+    told = [f"{number}. " + note.replace("|", "\\|") for note, number in notes.items()]
+    page = [_HEAD.format(total=len(rows)), *sums, "", *lines, "", "## Notes", "", *told, ""]
+    target.write_text("\n".join(page).replace("\n\n\n", "\n\n"), encoding="utf-8")
+    print("\n".join(sums))
+
+
+def _shown(cell: str, notes: dict[str, int]) -> str:
+    sign, _, note = cell.partition(" ")
+    if cell == READ:
+        return "✓"
+    if not note:
+        return cell
+    number = notes.setdefault(note if sign in {READ, "–"} else cell, len(notes) + 1)
+    return f"{'✓' if sign == READ else '–' if sign == '–' else '✗'} {number}"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "docs/chat-templates.md"))
