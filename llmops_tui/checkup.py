@@ -18,6 +18,7 @@ from llmops_tui.workspace.layout import Workspace
 
 _TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "trl")
 _ENGINE = ("textual", "duckdb", "llama-cpp-python", "sqlite-utils")
+_FOR_GPU = "-DGGML_CUDA=on"
 _FEW_BYTES = 5_000_000_000
 # File systems on which SQLite's WAL mode is known to lose or corrupt data.
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "gpfs", "lustre", "afs", "9p"}
@@ -96,11 +97,12 @@ def _llama(_workspace: Workspace) -> list[Check]:
 
     facts = probe()
     if "error" in facts:
-        return [Check("llama.cpp", "fail", facts["error"], f"Build it again: {rebuild_command()}")]
+        flags = _FOR_GPU if _has_gpu() else ""
+        return [Check("llama.cpp", "fail", facts["error"], f"Build it again: {rebuild_command(flags)}")]
     build = "GPU build" if facts["gpu"] else "CPU build"
     found = Check("llama.cpp", "ok", f"{facts['version']}, {build}: {facts['flags']}")
     if not facts["gpu"] and _has_gpu():
-        remedy = rebuild_command("-DGGML_CUDA=on")
+        remedy = rebuild_command(_FOR_GPU)
         found = Check("llama.cpp", "warn", f"{facts['version']}, {build}, though there is a GPU", remedy)
     return [found, _engine(gpu=bool(facts["gpu"]))]
 

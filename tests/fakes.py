@@ -237,7 +237,8 @@ def hostile_strings() -> list[str]:
 class FakeNvml:
     """NVML as a session of it was, a frame at a time; ``fails`` names calls that raise, with NVML's number of the error.
 
-    The frames have the form that tools/record_nvml.py writes. Those in tests/data were made by hand in it.
+    The frames have the form that tools/record_nvml.py writes. In tests/data, nvml_session.jsonl was made by hand in it;
+    nvml_h200.jsonl was recorded while a card trained. ``old`` is a driver that knows the first questions alone.
     """
 
     NVML_PCIE_UTIL_TX_BYTES, NVML_PCIE_UTIL_RX_BYTES = 0, 1
@@ -248,10 +249,11 @@ class FakeNvml:
         self.fails: dict[str, int] = {}
         self.ready = False
         self.calls = 0
+        self.old = False
 
     @classmethod
-    def session(cls) -> FakeNvml:
-        path = Path(__file__).parent / "data" / "nvml_session.jsonl"
+    def session(cls, name: str = "nvml_session") -> FakeNvml:
+        path = Path(__file__).parent / "data" / f"{name}.jsonl"
         return cls([json.loads(line) for line in path.read_text().splitlines()])
 
     def __getattr__(self, name: str) -> Any:
@@ -309,8 +311,12 @@ class FakeNvml:
             raise getattr(pynvml, f"NVMLError_{value['error']}")
         if key == "rates":
             return SimpleNamespace(gpu=value[0], memory=value[1])
+        if key == "memory" and rest and self.old:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
         if key == "memory":
-            return SimpleNamespace(used=value[0], total=value[1])
+            # The first question counts what the driver keeps for itself as used; the second, with its version, does not.
+            used, total, kept = (*value, 0)[:3]
+            return SimpleNamespace(used=used if rest else used + kept, total=total)
         if key == "processes":
             return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in value]
         return value

@@ -39,9 +39,10 @@ def frame() -> list[dict[str, Any]]:
     for index in range(pynvml.nvmlDeviceGetCount()):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         gpu = {key: ask(getattr(pynvml, name), handle, *rest) for key, (name, rest) in CALLS.items()}
-        rates, memory = ask(pynvml.nvmlDeviceGetUtilizationRates, handle), ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        rates = ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
         gpu["rates"] = rates if isinstance(rates, dict) else [rates.gpu, rates.memory]
-        gpu["memory"] = memory if isinstance(memory, dict) else [memory.used, memory.total]
+        memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
+        gpu["memory"] = memory if isinstance(memory, dict) else [memory.used, memory.total, memory.reserved]
         processes = ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
         gpu["processes"] = processes if isinstance(processes, dict) else [[p.pid, p.usedGpuMemory] for p in processes]
         found.append(gpu)

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmops_tui.hardware.gpu_source import Retry, ask, believed
 from llmops_tui.hardware.gpus import Gpu, GpuLink, GpuProcess, GpuView
-from llmops_tui.hardware.nvidia_cards import Card, find_cards, instances_of, kind_of, memory_of, trouble_of
+from llmops_tui.hardware.nvidia_cards import Card, ask_memory, find_cards, instances_of, kind_of, memory_of, trouble_of
 from llmops_tui.hardware.nvidia_events import XidEvents
 
 # A single value that is not supported is missing; these say that the whole GPU, or the driver, is in trouble.
@@ -144,7 +144,7 @@ class NvidiaSource:
         if handle is None:
             return replace(card.silent(index), link=link)
         try:
-            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+            memory = ask_memory(nvml, handle)
         except Exception as error:  # noqa: BLE001  what kind it is decides below
             if kind_of(error) in _FATAL:
                 state, _, remedy = trouble_of(error)

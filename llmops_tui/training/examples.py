@@ -40,6 +40,7 @@ class Report:
         lengths: tokens of each example that is trained on.
         trained: tokens learned from, of all examples.
         cut: rows with tokens behind the maximum length.
+        longest: tokens of the longest row, with what of it is cut.
         without_target: rows with nothing to learn from, which are left out.
         problems: how many rows have each problem, with the numbers of the first few.
     """
@@ -48,6 +49,7 @@ class Report:
     lengths: list[int] = field(default_factory=list)
     trained: int = 0
     cut: int = 0
+    longest: int = 0
     without_target: int = 0
     problems: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     shown: list[TokenView] = field(default_factory=list)
@@ -173,6 +175,7 @@ class _Made:
         for view in self.views:
             states = [token.state for token in view.tokens]
             report.cut += "cut" in states
+            report.longest = max(report.longest, len(states))
             for problem in view.problems:
                 report.note(problem, where)
             report.trained += states.count("trained")

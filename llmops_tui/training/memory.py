@@ -19,7 +19,7 @@ _OPTIMIZER_BYTES = {
     "adafactor": 1, "sgd": 0,
 }  # fmt: skip
 # What CUDA, its libraries and the allocator's rounding take of a card; and what Python with its libraries takes of a host.
-_GPU_OVERHEAD = 900_000_000
+GPU_OVERHEAD = 900_000_000
 _HOST_OVERHEAD = 815_000_000
 # Adapters are trained in 32 bits, whatever the base is held in.
 _ADAPTER_BYTES = 4
@@ -133,7 +133,7 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         optimizer,
         activations,
         logits,
-        _GPU_OVERHEAD if gpu else _HOST_OVERHEAD,
+        GPU_OVERHEAD if gpu else _HOST_OVERHEAD,
         factor,
     )
 

@@ -89,7 +89,7 @@ def look_at_data(recipe: Recipe, examples: Examples) -> list[Finding]:
                 "warn",
                 "cut",
                 f"{report.cut} of {rows} rows are longer than {recipe.batch.max_length} tokens and are cut",
-                f"The longest has {max(report.lengths)}; batch.max_length decides.",
+                f"The longest has {report.longest}; batch.max_length decides.",
             )
         )
     for problem, (count, where) in report.problems.items():

@@ -47,6 +47,28 @@ def test_a_busy_gpu_is_shown_as_the_driver_tells_it() -> None:
     assert [(p.pid, p.memory) for p in busy.processes] == [(4121, 48_200_000_000), (4200, None)]
 
 
+def test_a_card_is_shown_as_nvidia_smi_showed_it_while_it_trained() -> None:
+    nvml = FakeNvml.session("nvml_h200")
+    gpus = source(nvml)
+    idle = gpus.look(processes=True).gpus[0]
+    assert (idle.memory_used, idle.utilisation, idle.throttled, idle.processes) == (0, 0.0, (), ())
+    nvml.place = 4
+    busy = gpus.look(processes=True).gpus[0]
+    # What nvidia-smi said: 11459 MiB of 143771, 11194 of them the trainer's; 100 %, and held down by the power limit.
+    assert (busy.memory_used, busy.memory_total) == (11_459 * 2**20, pytest.approx(143_771 * 2**20, abs=2**20))
+    assert [(p.pid, p.memory) for p in busy.processes] == [(4999, 11_194 * 2**20)]
+    assert (busy.utilisation, busy.throttled, busy.fan) == (100.0, ("power",), None)
+    # 6,016 bits at 3,201 MHz: the 4.8 TB/s of its data sheet.
+    assert busy.bandwidth_limit == pytest.approx(4.8e12, rel=0.005)
+
+
+def test_a_driver_that_cannot_leave_out_what_it_keeps_is_asked_the_old_way() -> None:
+    nvml = FakeNvml.session("nvml_h200")
+    nvml.old = True
+    (gpu,) = source(nvml).look().gpus
+    assert (gpu.memory_used, gpu.trouble) == (644_939_776, "")
+
+
 def test_what_is_not_told_is_missing_and_never_zero() -> None:
     nvml = FakeNvml.session()
     (gpu, other) = source(nvml).look(processes=True).gpus

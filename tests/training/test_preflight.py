@@ -135,6 +135,10 @@ def test_rows_that_are_cut_or_teach_nothing_are_counted(sample: Workspace) -> No
     findings = preflight.look_at_data(wanted, made)
     assert made.report.without_target == 3
     assert made.report.cut == 1
+    # What is told is the row as it was, not what is left of it.
+    (cut,) = [f for f in findings if f.code == "cut"]
+    assert f"The longest has {made.report.longest};" in cut.hint
+    assert made.report.longest > wanted.batch.max_length == max(made.report.lengths)
     assert {("error", "without_target"), ("warn", "cut")} <= codes(findings)
     with pytest.raises(Exception, match="nothing to learn from"):
         preflight.refuse(findings)

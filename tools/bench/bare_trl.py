@@ -1,8 +1,12 @@
-"""A bare TRL script: the yardstick of the launcher. ``BASE ROWS.json SETTINGS.json``; prints a JSON line of its figures."""
+"""A bare TRL script: the yardstick of the launcher. ``BASE ROWS.json SETTINGS.json``; prints a JSON line of its figures.
+
+``at`` is when each step ended, ``loss`` its losses, and ``peak_bytes`` the most memory it held, with CUDA's own.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -27,6 +31,15 @@ class Times(TrainerCallback):
         self.at.append(time.time())
 
 
+def held_on_the_gpu() -> int:
+    """Bytes that this process holds of the first GPU now, as the driver tells it."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    found = pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByIndex(0))
+    return sum(int(process.usedGpuMemory or 0) for process in found if process.pid == os.getpid())
+
+
 def main() -> None:
     base, rows, given = (
         sys.argv[1],
@@ -34,18 +47,19 @@ def main() -> None:
         json.loads(Path(sys.argv[3]).read_text()),
     )
     gpu = torch.cuda.is_available()
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
     set_seed(1)
     model = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=torch.bfloat16,
         attn_implementation="sdpa",
         device_map={"": "cuda:0" if gpu else "cpu"},
-        quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        ),
+        quantization_config=quantization if given["quantization"] == "nf4" else None,
     )
     model.config.use_cache = False
     for module in model.modules():
@@ -60,7 +74,7 @@ def main() -> None:
             gradient_accumulation_steps=given["accumulation"],
             learning_rate=2e-4,
             lr_scheduler_type="cosine",
-            warmup_steps=1,
+            warmup_steps=given["warmup"],
             optim="paged_adamw_8bit" if gpu else "adamw_torch",
             gradient_checkpointing=given["checkpointing"],
             gradient_checkpointing_kwargs={"use_reentrant": False},
@@ -92,8 +106,12 @@ def main() -> None:
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
         trainer.train()
-    peak = torch.cuda.max_memory_reserved() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"at": times.at, "peak_bytes": peak}))
+    if gpu:
+        peak = torch.cuda.max_memory_reserved() + held_on_the_gpu() - torch.cuda.memory_reserved()
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    print(json.dumps({"at": times.at, "loss": losses, "peak_bytes": peak}))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,11 @@ def launcher_times(store: RunStore, recipe: Recipe) -> dict[str, Any]:
         raise RuntimeError(f"{run.name}: {state.state} {state.job.cause if state.job else ''}")
     records = [json.loads(line) for line in (run.folder / FILE).read_text().splitlines()]
     steps = [r for r in records if r["kind"] == "step"]
-    return {"at": [r["at"] for r in steps], "peak_bytes": max(r["memory_bytes"] for r in steps)}
+    return {
+        "at": [r["at"] for r in steps],
+        "loss": [r["loss"] for r in steps],
+        "peak_bytes": max(r["memory_bytes"] for r in steps),
+    }
 
 
 def bare_times(store: RunStore, recipe: Recipe, scratch: Path) -> dict[str, Any]:
@@ -118,6 +122,8 @@ def bare_times(store: RunStore, recipe: Recipe, scratch: Path) -> dict[str, Any]
         "rank": recipe.lora.rank,
         "checkpointing": recipe.gradient_checkpointing,
         "save": recipe.checkpoints.every,
+        "quantization": recipe.quantization.type,
+        "warmup": int(recipe.optimizer.warmup * recipe.max_steps),
     }
     (scratch / "settings.json").write_text(json.dumps(given))
     script = Path(__file__).with_name("bare_trl.py")
@@ -143,12 +149,16 @@ def overhead(store: RunStore, recipe: Recipe, scratch: Path, rounds: int, tokens
         print(rate(pair["launcher"]["at"]), rate(pair["bare"]["at"]), file=sys.stderr)
     steps = {name: statistics.median(rate(pair[name]["at"]) for pair in found) for name in ("launcher", "bare")}
     peaks = {name: statistics.median(pair[name]["peak_bytes"] for pair in found) for name in ("launcher", "bare")}
+    apart = max(
+        abs(a - b) for pair in found for a, b in zip(pair["launcher"]["loss"], pair["bare"]["loss"], strict=False)
+    )
     per_step = recipe.effective_batch * tokens
     return {
         "steps_per_s": steps,
         "ratio": statistics.median(rate(p["launcher"]["at"]) / rate(p["bare"]["at"]) for p in found),
         "tokens_per_s": {name: value * per_step for name, value in steps.items()},
         "peak_bytes": peaks,
+        "losses_apart": apart,
         "rounds": rounds,
         "batch": recipe.batch.size,
         "accumulation": recipe.batch.accumulation,

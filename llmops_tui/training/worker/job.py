@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,14 +12,12 @@ from llmops_tui.training import preflight, runs, turns
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.records import RunResult
+from llmops_tui.training.worker import surroundings
 
 
 def run(context: JobContext, run_name: str) -> RunResult:
     """Train one run of the workspace; goes on from its last checkpoint where it has one."""
-    # Before torch is imported, which reads them.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    surroundings.prepare()
     store = runs.RunStore(context.workspace)
     found = store.get(run_name)
     recorder = Recorder(context.folder)

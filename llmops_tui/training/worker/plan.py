@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import tempfile
 import time
@@ -19,13 +18,14 @@ from llmops_tui.training.memory import estimate
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.worker import surroundings
 
 _DRY_STEPS = 2
 
 
 def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> PlanRecord:
     """Look at a recipe from all sides; returns the plan."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    surroundings.prepare()
     wanted = check(recipe)
     store = RunStore(context.workspace)
     base = store.base_of(wanted)

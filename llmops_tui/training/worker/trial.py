@@ -16,6 +16,7 @@ from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import changed, check
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.worker import surroundings
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -36,7 +37,7 @@ class _Context:
 def main() -> int:
     """Train; returns the exit code. A trial ends with the search that started it, whose folder the next one writes into."""
     die_with_parent(int(sys.argv[3]))
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    surroundings.prepare()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     from llmops_tui.training.worker.loop import train
 
