@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from llmops_tui import checkup
 from llmops_tui.cli.options import Globals, called_as
 from llmops_tui.cli.output import Session, report_error
 from llmops_tui.errors import LlmopsError, sentences
+from llmops_tui.inference import probe
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
@@ -189,6 +191,17 @@ def test_doctor_says_what_it_found_with_a_remedy(workspace: Workspace) -> None:
     assert all(check["state"] in {"ok", "warn", "fail"} for check in checks.values())
     assert all(check["remedy"] for check in checks.values() if check["state"] != "ok")
     assert checks["settings"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(("gpu", "flag"), [(True, "-DGGML_CUDA=on"), (False, "")])
+def test_doctor_builds_what_does_not_load_for_the_gpu_where_there_is_one(
+    gpu: bool, flag: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "probe", lambda: {"error": "Shared library with base name 'llama' not found"})
+    monkeypatch.setattr(checkup, "_has_gpu", lambda: gpu)
+    (found,) = [check for check in checkup.checkup(workspace) if check.name == "llama.cpp"]
+    assert found.state == "fail"
+    assert ("CMAKE_ARGS" in found.remedy, flag in found.remedy) == (gpu, True)
 
 
 def test_doctor_makes_nothing_where_it_looks(tmp_path: Path) -> None:

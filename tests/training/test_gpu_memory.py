@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import torch
 
-from llmops_tui.hardware.memory import DeviceMemory
+from llmops_tui.hardware import memory
+from llmops_tui.training import turns
 from llmops_tui.training.memory import GPU_OVERHEAD
 from llmops_tui.training.worker import recording, surroundings
 
@@ -17,18 +19,18 @@ _TENSORS, _HELD = 10_942_939_136, 11_737_759_744
 
 @pytest.fixture(autouse=True)
 def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(recording.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(recording.torch.cuda, "max_memory_reserved", lambda: _TENSORS)
-    monkeypatch.setattr(recording.torch.cuda, "memory_reserved", lambda: _TENSORS)
-    monkeypatch.setattr(recording.turns, "training_device", lambda: "gpu0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: _TENSORS)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: _TENSORS)
+    monkeypatch.setattr(turns, "training_device", lambda: "gpu0")
     recording._beside_torch.cache_clear()
     yield
     recording._beside_torch.cache_clear()
 
 
 def held(monkeypatch: pytest.MonkeyPatch, by_process: dict[int, int]) -> None:
-    memory = DeviceMemory("gpu0", 150_000_000_000, 138_000_000_000, by_process)
-    monkeypatch.setattr(recording.devices, "measure", lambda _device: memory)
+    now = memory.DeviceMemory("gpu0", 150_000_000_000, 138_000_000_000, by_process)
+    monkeypatch.setattr(memory, "measure", lambda _device: now)
 
 
 def test_the_peak_has_what_torch_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +48,7 @@ def test_where_the_driver_tells_nothing_of_it_the_estimate_s_figure_is_taken(
 
 def test_what_the_libraries_read_is_set_and_what_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:512"}
-    monkeypatch.setattr(surroundings.os, "environ", given)
+    monkeypatch.setattr(os, "environ", given)
     surroundings.prepare()
     assert (given["HF_HUB_OFFLINE"], given["TOKENIZERS_PARALLELISM"]) == ("1", "false")
     assert given["PYTORCH_CUDA_ALLOC_CONF"] == "max_split_size_mb:512"
