@@ -55,7 +55,8 @@ def test_a_card_is_shown_as_nvidia_smi_showed_it_while_it_trained() -> None:
     nvml.place = 4
     busy = gpus.look(processes=True).gpus[0]
     # What nvidia-smi said: 11459 MiB of 143771, 11194 of them the trainer's; 100 %, and held down by the power limit.
-    assert (busy.memory_used, busy.memory_total) == (11_459 * 2**20, pytest.approx(143_771 * 2**20, abs=2**20))
+    assert busy.memory_used == pytest.approx(11_459 * 2**20, abs=2**20)
+    assert busy.memory_total == pytest.approx(143_771 * 2**20, abs=2**20)
     assert [(p.pid, p.memory) for p in busy.processes] == [(4999, 11_194 * 2**20)]
     assert (busy.utilisation, busy.throttled, busy.fan) == (100.0, ("power",), None)
     # 6,016 bits at 3,201 MHz: the 4.8 TB/s of its data sheet.
