@@ -116,9 +116,9 @@ class Plugins(Generic[T]):
         """
         try:
             yield
-        except (LlmopsError, *passing):
-            raise
         except Exception as error:
+            if isinstance(error, (LlmopsError, *passing)):
+                raise
             plugin = self.find(name) or Plugin(self.kind, name, "an unknown package", "")
             told = replace(plugin, problem=_reason(error)).told
             raise LlmopsError("plugin_failed", told, "Tell its author, or uninstall the package.") from error
