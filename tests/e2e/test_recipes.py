@@ -43,7 +43,7 @@ def test_a_recipe_names_the_files_that_have_to_be_touched(recipe: Recipe) -> Non
     assert changed <= named
     assert not {path for path in named if not (ROOT / path).exists()}
     # New files lie in the folders that it names.
-    folders = set(re.findall(r"`((?:llmops_tui|screens)/[\w/]*/)`", section(recipe.title)))
+    folders = set(re.findall(r"`((?:llmops_tui|screens)/(?:[\w/]*/)?)`", section(recipe.title)))
     assert all(any(path.startswith(folder) for folder in folders) for path in recipe.new)
 
 
