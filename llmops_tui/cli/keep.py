@@ -58,7 +58,11 @@ def backup(
     session = session_of(context)
     passphrase = read_passphrase(passphrase_file) if passphrase_file is not None else ""
     folder = place is not None and place.expanduser().is_dir()
-    of_series = {"--keep": keep_last, "--incremental": incremental, "--full-every": full_every is not None}
+    of_series: dict[str, object] = {
+        "--keep": keep_last,
+        "--incremental": incremental,
+        "--full-every": full_every is not None,
+    }
     unfit: dict[str, object] = {"--damaged": damaged} if folder else of_series
     if folder and not incremental:
         unfit["--full-every"] = full_every is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.asking import AskingMetric, Judge
@@ -11,6 +12,7 @@ from llmops_tui.evaluation.records import JudgeFacts, Manifest
 from llmops_tui.evaluation.running.asking import engine_name
 from llmops_tui.evaluation.store import EvalRun, EvaluationStore
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import ChatMessage
@@ -43,6 +45,7 @@ def manifest_of(
                     "rubric_sha256": sha256_text(metric.rubric),
                     "prompt_sha256": sha256_text(metric.system + "\0" + metric.template),
                 }
+    parameters = SamplingParameters.model_validate(entry.asked.parameters)
     return {
         "suite_sha256": suite.sha256,
         "cases_sha256": cases.sha256,
@@ -59,7 +62,7 @@ def manifest_of(
         "size_bytes": model.base.size_bytes,
         "engine": model.header.get("url") if remote else engine_name(options, model.base.path),
         "parallel": options.parallel,
-        "parameters": SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json"),
+        "parameters": cast("SamplingRecord", parameters.model_dump(mode="json")),
         "repeats": suite.repeats,
         "response_format_sha256": sha256_text(json.dumps(suite.response_format, sort_keys=True)),
         "raw": suite.raw,
