@@ -124,7 +124,7 @@ def collect(
         data = [path for path in paths if path.parent == workspace.datasets]
         of_jobs = [path for path in paths if path.is_relative_to(workspace.runs)]
         rest = [path for path in paths if path not in data and path not in of_jobs]
-        forget_seals(workspace, rest)
+        forget_seals(workspace, [*rest, *data])
         take_away(rest)
         kept = _take_unneeded(workspace, data) | _take_from_jobs(workspace, of_jobs, moment - days * _DAY)
     return [removal for removal in removals if removal.path not in kept]
