@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
 from llmops_tui.evaluation.metrics.base import Answer, Score
-from llmops_tui.evaluation.metrics.registry import ALWAYS
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.runner.results import Result, ResultLog
 from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
