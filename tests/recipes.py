@@ -269,7 +269,7 @@ class CountsPane(Pane):
              "from screens.jobs.counts_pane import CountsPane\n"),
             ("screens/jobs/screen.py", "            yield LogPane()\n", "            yield CountsPane()\n"),
             ("screens/actions.py",
-             """    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Look again.", show=True),\n""",
+             """    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),\n""",
              """    Action("jobs.count", "n,f3", "Count", "Count jobs by state.", show=True, pane="counts"),\n"""),
         ),
         _APP + """
@@ -355,8 +355,9 @@ def show(context: typer.Context) -> None:
     session.emit({"root": root}, lambda: root)
 '''},
         (
-            ("llmops_tui/cli/main.py", "    evaluate,\n", "    folder,\n"),
-            ("llmops_tui/cli/main.py", 'app.add_typer(job.app, name="job")\n', 'app.add_typer(folder.app, name="folder")\n'),
+            ("llmops_tui/cli/commands.py",
+             """    "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),\n""",
+             """    "folder": Entry("Where things of the workspace lie", "llmops_tui.cli.folder:app"),\n"""),
         ),
         """
 assert command("folder", "show").strip() == str(workspace.root)

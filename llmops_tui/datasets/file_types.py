@@ -292,8 +292,8 @@ WRITERS: dict[str, Writer] = {
 
 def _accept(name: str, given: object) -> Exporter:
     exporter = made_of(Exporter)(name, given)
-    if exporter.suffix and not re.fullmatch(r"\.[A-Za-z0-9]{1,20}", exporter.suffix):
-        raise ValueError(f"{exporter.suffix!r} is no suffix, such as .toml")
+    if exporter.suffix and not re.fullmatch(r"\.[a-z0-9]{1,20}", exporter.suffix):
+        raise ValueError(f"{exporter.suffix!r} is no suffix in lower case, such as .toml")
     if exporter.suffix in {*_BY_SUFFIX, ".gz", ".zst"}:
         raise ValueError(f"files that end in {exporter.suffix} are written by what is built in")
     return exporter
@@ -334,10 +334,10 @@ def find_writer(kind: str) -> Writer:
     def write(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
         if path.suffix in {".gz", ".zst"}:
             raise InputRefusedError("unknown_type", f"{kind} is not compressed here", "Leave the last suffix out.")
-        with PLUGINS.at_work(kind, JobCancelledError):
+        with PLUGINS.at_work(kind, JobCancelledError, OSError):
             exporter.write(version, rows, path)
             if not path.exists():
-                raise FileNotFoundError("it wrote no file")
+                raise ValueError("it wrote no file")
 
     return write
 

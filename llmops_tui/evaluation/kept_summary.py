@@ -48,8 +48,16 @@ def _with(usual: JsonObject, found: Mapping[Any, Any]) -> JsonObject:
     return {**usual, **{name: value for name, value in found.items() if value is not None}}
 
 
+def _mapping(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
+
+
 def _has(found: Any, names: Iterable[str]) -> bool:
     return isinstance(found, Mapping) and all(name in found for name in names)
+
+
+def _all_have(found: Any, names: Iterable[str]) -> bool:
+    return isinstance(found, list) and all(_has(one, names) for one in found)
 
 
 def _figures(figures: JsonObject) -> JsonObject:
@@ -65,9 +73,9 @@ def _facts(facts: JsonObject) -> JsonObject:
     for sign, others in _TOGETHER.items():
         if sign in made and not _has(made, others):
             del made[sign]
-    if "confusion" in made and not all(_has(one, _CLASS) for one in made["classes"]):
+    if "confusion" in made and not _all_have(made["classes"], _CLASS):
         del made["confusion"]
-    if "bins" in made and not all(_has(one, _BIN) for one in made["bins"]):
+    if "bins" in made and not _all_have(made["bins"], _BIN):
         del made["bins"]
     return {"kappa": None, **made} if "human_labels" in made else made
 
@@ -77,7 +85,11 @@ def _paired(rows: Iterable[Any], names: tuple[str, ...]) -> list[JsonObject]:
     found = []
     for row in rows:
         if _has(row, names):
-            figures = {name: _with(_PAIRED, one) for name, one in (row.get("metrics") or {}).items()}
+            figures = {
+                name: _with(_PAIRED, one)
+                for name, one in _mapping(row.get("metrics")).items()
+                if isinstance(one, Mapping)
+            }
             found.append({**row, "metrics": {n: f for n, f in figures.items() if f["difference"] is not None}})
     return found
 

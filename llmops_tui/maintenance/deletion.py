@@ -17,7 +17,7 @@ _HINT = "Is it a mount of its own, or not yours to write? Fix that and try again
 
 
 @contextlib.contextmanager
-def quarantined_files(paths: Sequence[Path]) -> Iterator[None]:
+def renamed_away(paths: Sequence[Path]) -> Iterator[None]:
     """Files and folders without their names while the block runs, and deleted after it; where it fails they are put back.
 
     Raises:
@@ -50,7 +50,7 @@ def delete_paths(paths: Sequence[Path]) -> None:
     failed = []
     for path in paths:
         try:
-            with quarantined_files([path]):
+            with renamed_away([path]):
                 pass
         except LlmopsError as error:
             if error.code != "not_taken_away":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
@@ -28,18 +29,23 @@ def due_mark(workspace: Workspace) -> Path:
     return workspace.root / ".erasing"
 
 
-def erase_answers(workspace: Workspace) -> None:
-    """Write the file of kept answers anew, where some were deleted; the caller holds the keeping lock.
+def erase_answers(workspace: Workspace, forget: Callable[[], int]) -> int:
+    """Delete stored answers by ``forget``, which returns how many, and their bytes; the caller holds the maintenance lock.
+
+    The erasure is noted before anything is deleted: after a kill, ``llmops gc`` completes it.
 
     Raises:
         LlmopsError: ``erasing_failed``: what was deleted is still in some pages, and ``llmops gc`` says so.
     """
-    others_are_due = due_mark(workspace).exists()
+    was_due = due_mark(workspace).exists()
     note_erasure(workspace)
-    forget_checksums(workspace, [workspace.root / ANSWERS])
-    _write_anew(workspace.root / ANSWERS)
-    if not others_are_due:
+    gone = forget()
+    if (gone or was_due) and (workspace.root / ANSWERS).exists():
+        forget_checksums(workspace, [workspace.root / ANSWERS])
+        _write_anew(workspace.root / ANSWERS)
+    if not was_due:
         due_mark(workspace).unlink(missing_ok=True)
+    return gone
 
 
 def erase_deleted(workspace: Workspace) -> list[str]:

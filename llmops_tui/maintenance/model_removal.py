@@ -11,7 +11,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
-from llmops_tui.maintenance.deletion import quarantined_files
+from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.records import ModelRemovalRecord
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.staged_download import OWN_FILES
@@ -101,7 +101,7 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
             )
         # A file that cannot be taken away, and a catalog that cannot be told, leave both as they were.
         forget_checksums(workspace, [*planned.paths, *(file for file in planned.model.files if not file.exists())])
-        with quarantined_files(planned.paths):
+        with renamed_away(planned.paths):
             ModelRegistry(Catalog(workspace)).remove(name)
     return replace(planned, done=True)
 

@@ -14,7 +14,7 @@ from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
-from llmops_tui.maintenance.deletion import quarantined_files
+from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.model_removal import mentions
 from llmops_tui.maintenance.records import RecordRemovalRecord
 from llmops_tui.prompts.store import PromptStore
@@ -112,7 +112,7 @@ def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = 
             )
         forget = _forget_dataset if kind is Kept.DATASET else _forget_prompt
         forget_checksums(workspace, planned.paths)
-        with quarantined_files(planned.paths):
+        with renamed_away(planned.paths):
             Catalog(workspace).write(lambda connection: forget(connection, planned))
     return replace(planned, done=True)
 

@@ -14,7 +14,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import Job, JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
-from llmops_tui.maintenance.deletion import quarantined_files
+from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.erasure import erase_answers
 from llmops_tui.maintenance.external_copies import forget_answers_of
 from llmops_tui.maintenance.model_removal import mentions
@@ -121,7 +121,9 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
         planned = plan_work_removal(workspace, kind, name)
         _refuse(planned, force=force, alone=True)
         # While its results are there, whoever is killed on the way finds them again; and jobs need not wait for this.
-        answers = _forget_answers(workspace, planned)
+        with _nobody_at_work(workspace, planned.folder) as alone:
+            _refuse(planned, force=force, alone=alone)
+            answers = _forget_answers(workspace, planned)
         # Nobody takes a folder for a job from here on, so what is seen now stays so.
         with JobStore(EventLog(workspace)).door():
             planned = plan_work_removal(workspace, kind, name)
@@ -129,7 +131,7 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
                 _refuse(planned, force=force, alone=alone)
                 # A file that cannot be taken away, and a catalog that cannot be told, leave both as they were.
                 forget_checksums(workspace, planned.paths)
-                with quarantined_files(planned.paths):
+                with renamed_away(planned.paths):
                     _forget(workspace, planned)
     return replace(planned, answers=answers, done=True)
 
@@ -154,10 +156,8 @@ def _forget_answers(workspace: Workspace, planned: WorkRemoval) -> int:
         return 0
     runs = EvaluationStore(workspace).all()
     own = next(run.results for run in runs if run.name == planned.name)
-    gone = forget_answers_of(workspace, own, (run.results for run in runs if run.name != planned.name))
-    if gone:
-        erase_answers(workspace)
-    return gone
+    others = [run.results for run in runs if run.name != planned.name]
+    return erase_answers(workspace, lambda: forget_answers_of(workspace, own, others))
 
 
 def _inside(workspace: Workspace, path: Path) -> bool:

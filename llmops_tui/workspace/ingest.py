@@ -1,7 +1,7 @@
 """Ingest: moves finished events from the event log to the catalog, exactly once even after a crash.
 
 The catalog remembers, in the same transaction as the rows, how far the event log was read. A crash before that commit
-changes nothing; a crash after it, before the event log forgets the rows, is made good by the next folding.
+changes nothing; a crash after it, before the event log forgets the rows, is made good by the next ingest.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _next_rows(connection: sqlite3.Connection, most: int) -> list[tuple[Any, ...
 
 
 def _mark(db: duckdb.DuckDBPyConnection, event_log_id: str, last: int) -> None:
-    # Another process may have folded further meanwhile.
+    # Another process may have ingested further meanwhile.
     db.execute(
         "INSERT INTO folded VALUES (?, ?) ON CONFLICT (journal) DO UPDATE SET last_seq = greatest(last_seq, excluded.last_seq)",
         [event_log_id, last],

@@ -110,7 +110,7 @@ def test_stand_ins_are_consistent_and_only_the_key_undoes_them(store: DatasetSto
 
 
 @given(st.text(min_size=1, max_size=40))
-def test_what_is_checksummed_is_unsealed_by_the_same_key_alone(value: str) -> None:
+def test_what_is_encrypted_is_decrypted_by_the_same_key_alone(value: str) -> None:
     key, other = Key(b"k" * 64), Key(b"o" * 64)
     text = "".join(c for c in value if not 0xD800 <= ord(c) <= 0xDFFF) or "x"
     code = key.code("name", text)

@@ -230,7 +230,7 @@ async def test_a_notice_that_cannot_be_left_stops_no_engine(tmp_path: Path, monk
 
 def test_every_failure_of_the_engine_has_a_status_on_purpose() -> None:
     folder = Path(llmops_tui.inference.__file__).parent
-    sources = [*folder.glob("engine/*.py"), *(folder / f"{n}.py" for n in ("worker", "worker_client", "launching"))]
+    sources = [*folder.glob("engine/*.py"), *(folder / f"{n}.py" for n in ("worker", "worker_client", "engine_launch"))]
     codes = set()
     for source in sources:
         for node in ast.walk(ast.parse(source.read_text())):

@@ -19,20 +19,20 @@ from llmops_tui.workspace.layout import Workspace
 ENGINE = Path(llmops_tui.__file__).parent
 # Where the folder is the user's own, of no workspace, or named by whoever asks; and the two that begin a workspace.
 ALLOWED = {
-    ("datasets/exporting.py", "_markdown"): "inside the folder that is just exported",
-    ("datasets/privacy/replacing.py", "load"): "a key, where the user wants it",
+    ("datasets/file_types.py", "_markdown"): "inside the folder that is just exported",
+    ("datasets/privacy/replacement.py", "load"): "a key, where the user wants it",
     ("inference/fallback.py", "remember"): "the user's cache",
     ("inference/server/serving.py", "stay_reachable"): "sockets, in the user's runtime folder",
     ("jobs/leases.py", "_locked"): "the user's runtime folder",
-    ("keeping/archive.py", "_read"): "inside the folder that is just unpacked",
-    ("keeping/restore.py", "restore"): "the workspace that is restored",
-    ("models/known.py", "fetch_known"): "the user's cache",
+    ("maintenance/archive.py", "_read"): "inside the folder that is just unpacked",
+    ("maintenance/restore.py", "restore"): "the workspace that is restored",
+    ("models/known_models.py", "fetch_known"): "the user's cache",
     ("settings.py", "save_settings"): "the user's settings",
-    ("training/turns.py", "turn"): "the user's runtime folder",
+    ("training/device_queue.py", "turn"): "the user's runtime folder",
     ("workspace/files.py", "make_private_folder"): "what the others call",
     ("workspace/layout.py", "make_sockets"): "the user's runtime folder",
     ("workspace/marker.py", "make_workspace"): "the workspace that is begun",
-    ("workspace/own_file.py", "change_own"): "files of the user's own",
+    ("workspace/consent_file.py", "change_own"): "files of the user's own",
 }
 
 

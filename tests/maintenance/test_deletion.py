@@ -12,7 +12,7 @@ import pytest
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.maintenance.backup import backup
-from llmops_tui.maintenance.deletion import delete_paths, quarantined_files
+from llmops_tui.maintenance.deletion import delete_paths, renamed_away
 from llmops_tui.maintenance.gc import collect, plan
 from llmops_tui.maintenance.model_removal import remove_model
 from llmops_tui.maintenance.restore import restore
@@ -167,7 +167,7 @@ def test_what_cannot_be_put_back_is_told_with_its_place(tmp_path: Path) -> None:
     path.write_text("x")
     with (
         pytest.raises(LlmopsError, match=rf"no catalog; .*{path} lies in {tmp_path}/\.cleared-") as caught,
-        quarantined_files([path]),
+        renamed_away([path]),
     ):
         path.mkdir()
         (path / "another").touch()

@@ -55,7 +55,9 @@ def fingerprint(metric: Metric) -> str:
     code = ""
     if is_plugin(metric) and (plugin := PLUGINS.find(_name(metric))) is not None:
         code = f"{plugin.package} {plugin.version}"
-    return sha256_text(metric.model_dump_json(exclude={"prompt"}) + code)
+    # A metric without settings has the fingerprint that it had before there were any.
+    unset = {"settings"} if isinstance(metric, Custom) and not metric.settings else set()
+    return sha256_text(metric.model_dump_json(exclude={"prompt", *unset}) + code)
 
 
 def at_work(metric: Metric) -> AbstractContextManager[None]:
