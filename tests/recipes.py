@@ -240,6 +240,7 @@ import asyncio
 from collections import Counter
 
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from screens.shell.pane import Pane
@@ -253,7 +254,8 @@ class CountsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        yield Static("not counted yet", markup=False)
+        with VerticalScroll():
+            yield Static("not counted yet", markup=False)
 
     def action_count(self) -> None:
         """Count."""
@@ -269,7 +271,7 @@ class CountsPane(Pane):
              "from screens.jobs.counts_pane import CountsPane\n"),
             ("screens/jobs/screen.py", "            yield LogPane()\n", "            yield CountsPane()\n"),
             ("screens/actions.py",
-             """    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Look again.", show=True),\n""",
+             """    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),\n""",
              """    Action("jobs.count", "n,f3", "Count", "Count jobs by state.", show=True, pane="counts"),\n"""),
         ),
         _APP + """
@@ -278,6 +280,8 @@ async def steps(app, pilot):
     await until(pilot, lambda: app.screen.query("#jobs-counts") and app.screen.query_one("#jobs-counts").region.area)
     await pilot.press("f3")
     await until(pilot, lambda: str(app.screen.query_one("#jobs-counts Static").content) == "no jobs")
+    await pilot.press("f9", "k")
+    await until(pilot, lambda: app.screen.query("#jobs-counts") and app.screen.focused_panel().id == "jobs-counts")
 asyncio.run(walk(steps))
 """,
     ),
@@ -355,8 +359,9 @@ def show(context: typer.Context) -> None:
     session.emit({"root": root}, lambda: root)
 '''},
         (
-            ("llmops_tui/cli/main.py", "    evaluate,\n", "    folder,\n"),
-            ("llmops_tui/cli/main.py", 'app.add_typer(job.app, name="job")\n', 'app.add_typer(folder.app, name="folder")\n'),
+            ("llmops_tui/cli/commands.py",
+             """    "plugin": Entry("Plugins: what installed packages add", "llmops_tui.cli.plugin:app"),\n""",
+             """    "folder": Entry("Where things of the workspace lie", "llmops_tui.cli.folder:app"),\n"""),
         ),
         """
 assert command("folder", "show").strip() == str(workspace.root)
