@@ -240,6 +240,7 @@ import asyncio
 from collections import Counter
 
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from screens.shell.pane import Pane
@@ -253,7 +254,8 @@ class CountsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        yield Static("not counted yet", markup=False)
+        with VerticalScroll():
+            yield Static("not counted yet", markup=False)
 
     def action_count(self) -> None:
         """Count."""
@@ -278,6 +280,8 @@ async def steps(app, pilot):
     await until(pilot, lambda: app.screen.query("#jobs-counts") and app.screen.query_one("#jobs-counts").region.area)
     await pilot.press("f3")
     await until(pilot, lambda: str(app.screen.query_one("#jobs-counts Static").content) == "no jobs")
+    await pilot.press("f9", "k")
+    await until(pilot, lambda: app.screen.query("#jobs-counts") and app.screen.focused_panel().id == "jobs-counts")
 asyncio.run(walk(steps))
 """,
     ),
@@ -356,7 +360,7 @@ def show(context: typer.Context) -> None:
 '''},
         (
             ("llmops_tui/cli/commands.py",
-             """    "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),\n""",
+             """    "plugin": Entry("Plugins: what installed packages add", "llmops_tui.cli.plugin:app"),\n""",
              """    "folder": Entry("Where things of the workspace lie", "llmops_tui.cli.folder:app"),\n"""),
         ),
         """

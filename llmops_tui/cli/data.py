@@ -45,7 +45,7 @@ def import_(
         str,
         typer.Option(
             "--format",
-            help="auto, messages, sharegpt, alpaca, prompt-completion, preference, kto, text, tabular, or a plugin's.",
+            help="auto, or a format such as messages, alpaca, preference or tabular; a wrong name lists all.",
         ),
     ] = "auto",
     mapping: Annotated[

@@ -45,6 +45,9 @@ def test_a_recipe_names_the_files_that_have_to_be_touched(recipe: Recipe) -> Non
     # New files lie in the folders that it names.
     folders = set(re.findall(r"`((?:llmops_tui|screens)/(?:[\w/]*/)?)`", section(recipe.title)))
     assert all(any(path.startswith(folder) for folder in folders) for path in recipe.new)
+    # What its lines are put behind stands there: once, and so it does not have to wait for the slow tests.
+    for path, behind, _ in recipe.lines:
+        assert (ROOT / path).read_text(encoding="utf-8").count(behind) == 1, f"{path}: {behind!r}"
 
 
 def test_every_recipe_is_walked() -> None:

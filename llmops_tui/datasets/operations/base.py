@@ -101,9 +101,9 @@ class Work:
 
 # Each by name: the module and function that does it. Loaded when it is needed.
 OPERATIONS: dict[str, str] = {
-    "filter": "selecting:filter_rows", "sample": "selecting:sample", "sort": "selecting:sort", "select": "selecting:select",
-    "map": "selecting:map_column", "query": "selecting:query", "edit": "selecting:edit", "concat": "combining:concat",
-    "mix": "combining:mix", "split": "splitting:split", "dedup": "cleaning:dedup", "fix": "cleaning:fix",
+    "filter": "selection:filter_rows", "sample": "selection:sample", "sort": "selection:sort", "select": "selection:select",
+    "map": "selection:map_column", "query": "selection:query", "edit": "selection:edit", "concat": "concatenation:concat",
+    "mix": "concatenation:mix", "split": "splits:split", "dedup": "cleaning:dedup", "fix": "cleaning:fix",
     "redact": "cleaning:redact", "pseudonymise": "cleaning:pseudonymise", "reveal": "cleaning:reveal",
     "label": "labels:label",
 }  # fmt: skip

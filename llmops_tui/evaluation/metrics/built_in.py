@@ -25,9 +25,13 @@ from llmops_tui.evaluation.metrics.trust import Canary, Copied, Grounded, Person
 METRICS: dict[str, type[Metric]] = {
     kind.model_fields["type"].default: kind
     for kind in (
-        Exact, Normalised, Contains, Matches, Numeric, TokenF1, EditDistance, Rouge, Bleu, Chrf, JsonValid, JsonSchema,
-        JsonFields, Classification, Choice, Calibration, Judge, EmbeddingSimilarity, Length, Refusal, Toxicity, PersonalData,
-        Canary, Grounded, Copied, Latency, TokensPerSecond, Tokens,
+        Exact, Normalised, Contains, Matches, Numeric,
+        TokenF1, EditDistance, Rouge, Bleu, Chrf,
+        JsonValid, JsonSchema, JsonFields,
+        Classification, Choice, Calibration,
+        Judge, EmbeddingSimilarity,
+        Length, Refusal, Toxicity, PersonalData, Canary, Grounded, Copied,
+        Latency, TokensPerSecond, Tokens,
     )
 }  # fmt: skip
 # Measured with every run, asked for or not.
