@@ -16,6 +16,7 @@ from llmops_tui.maintenance.records import ModelRemovalRecord
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.staged_download import OWN_FILES
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.checksum_scope import NOTE
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -130,7 +131,10 @@ def _with_folders(workspace: Workspace, paths: list[Path]) -> tuple[Path, ...]:
     """The paths, or in their place the outermost folder among the models that holds nothing else but what is ours."""
     going = set(paths)
     while paths and (folder := paths[0].parent) != workspace.models:
-        if any(each not in going and each.name not in OWN_FILES for each in folder.iterdir()):
+        if any(
+            each not in going and each.name not in OWN_FILES and not each.name.startswith(NOTE)
+            for each in folder.iterdir()
+        ):
             break
         paths, going = [folder], {folder}
     return tuple(paths)

@@ -27,7 +27,7 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held, locked
 from llmops_tui.workspace.marker import lost_files, note, require
 from llmops_tui.workspace.sqlite_files import COUNTER, open_raw
-from llmops_tui.workspace.written import Notes, all_noted, is_as_noted, is_noted, noted_something
+from llmops_tui.workspace.written import Notes, all_noted, drop_notes, is_as_noted, is_noted, noted_something
 
 _CHUNK = 1 << 16
 _MOST_CHUNKS = 4096
@@ -199,9 +199,10 @@ def _folders_at_work(workspace: Workspace) -> tuple[str, ...]:
 def forget(workspace: Workspace, paths: Iterable[Path]) -> None:
     """Drop the checksums of files, and of folders' files, that are about to be deleted; the caller holds the maintenance lock."""
     known = load(workspace)
-    going = tuple(
-        place.as_posix() for path in paths if (place := workspace.place_of(path.parent / path.name)) is not None
-    )
+    places = [(path, place) for path in paths if (place := workspace.place_of(path.parent / path.name)) is not None]
+    for path, _ in places:
+        drop_notes(path)
+    going = tuple(place.as_posix() for _, place in places)
     files = {n: s for n, s in known.files.items() if not any(n == one or n.startswith(f"{one}/") for one in going)}
     if not known.damaged and files.keys() != known.files.keys():
         _keep(workspace, files)

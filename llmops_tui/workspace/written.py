@@ -94,6 +94,14 @@ def is_noted(path: Path) -> bool:
     return bool(_meant(path))
 
 
+def drop_notes(path: Path) -> None:
+    """Remove the notes of a file that is about to be deleted, except one of a writer that is at work."""
+    for note in path.parent.glob(_start(path.name) + "*"):
+        with contextlib.suppress(OSError):
+            if not is_held(note):
+                note.unlink()
+
+
 def all_noted(folder: Path) -> bool:
     """Whether all in a folder is noted (:func:`note_all`)."""
     return (folder / _ALL).is_file()
