@@ -122,7 +122,7 @@ def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Works
     first = data(*same, workspace=sample)
     again = run(*same, "--json", workspace=sample)
     assert (again.returncode, json.loads(again.stdout)["pid"]) == (0, first["pid"])
-    assert "served already" in again.stderr
+    assert "already served" in again.stderr
     # Also without --detach, and with any port.
     asked = ("serve", "support-base", "--threads", "1", "--port", "0")
     assert data(*asked, workspace=sample) == json.loads(again.stdout)

@@ -279,4 +279,4 @@ def test_that_a_key_goes_unencrypted_is_told(host: str, encrypted: bool, told: b
 
     text = in_the_clear(host, encrypted=encrypted)
     assert bool(text) == told
-    assert ("without encryption" in text and "key" in text and "\n" not in text) == told
+    assert ("not encrypted" in text and "key" in text and "\n" not in text) == told
