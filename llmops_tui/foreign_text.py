@@ -41,7 +41,7 @@ def text_of(path: Path, most: int = MAX_BYTES, errors: str = "strict") -> str:
         raw = file.read(most + 1)
     if len(raw) > most:
         raise InputRefusedError(
-            "file_too_large", f"{path} is larger than {most:,} bytes", "Is it the file that was meant?"
+            "file_too_large", f"{path} is larger than {most:,} bytes", "Check that it is the intended file."
         )
     return raw.decode("utf-8", errors)
 
@@ -133,7 +133,7 @@ def _measure(node: Node, known: dict[int, tuple[int, int] | None]) -> tuple[int,
             inside, below = _measure(part, known)
             count, depth = count + inside, max(depth, below)
         if count > MAX_VALUES or depth >= MAX_DEPTH:
-            told = _TOO_DEEP if depth >= MAX_DEPTH else f"its aliases unfold to more than {MAX_VALUES:,} values"
+            told = _TOO_DEEP if depth >= MAX_DEPTH else f"its aliases expand to more than {MAX_VALUES:,} values"
             raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
     known[id(node)] = (count, depth + 1)
     return count, depth + 1

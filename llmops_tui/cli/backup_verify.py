@@ -21,7 +21,9 @@ def verify_backups(session: Session, place: Path | None, passphrase: str) -> Non
         file = session.settings.backup_passphrase_file
         passphrase = passphrase or (read_passphrase(Path(file).expanduser()) if file and place else "")
     if place is None:
-        raise LlmopsError("usage", "no backup is named", "llmops backup FILE --verify, or a FOLDER", exit_code=ExitCode.USAGE)
+        raise LlmopsError(
+            "usage", "no backup is named", "llmops backup FILE --verify, or a FOLDER", exit_code=ExitCode.USAGE
+        )
     place = place.expanduser()
     if place.is_dir():
         found = verify_series(place, passphrase, session.progress("reading"))

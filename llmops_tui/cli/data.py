@@ -221,7 +221,9 @@ def raw(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A text file.")],
     line: Annotated[int, typer.Option(help="The first line to print, counted from 1.", min=1)] = 1,
-    at: Annotated[float | None, typer.Option(help="The position to start from, in percent of the file.", min=0, max=100)] = None,
+    at: Annotated[
+        float | None, typer.Option(help="The position to start from, in percent of the file.", min=0, max=100)
+    ] = None,
     count: Annotated[int, typer.Option("-n", help="Number of lines.", min=1)] = 20,
 ) -> None:
     """Print lines of a file of any size unchanged, and report the problems in them."""
@@ -247,7 +249,9 @@ def export(
     context: typer.Context,
     ref: _Ref,
     to: Annotated[Path, typer.Option("--to", help="The file to write; for hf and markdown, a folder.")],
-    form: Annotated[str | None, typer.Option("--format", help="The row format; default: the format of the dataset.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="The row format; default: the format of the dataset.")
+    ] = None,
     file_type: Annotated[str | None, typer.Option("--as", help="The file type; default: from the suffix.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -347,8 +351,6 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
     version, digest = again(store_of(session), ref)
     same = digest == version.sha256
     data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
-    session.emit(
-        data, lambda: f"{version.ref}: the rows are the same" if same else f"{version.ref}: the rows differ"
-    )
+    session.emit(data, lambda: f"{version.ref}: the rows are the same" if same else f"{version.ref}: the rows differ")
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))

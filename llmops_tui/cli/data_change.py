@@ -13,7 +13,9 @@ from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
-_To = Annotated[str | None, typer.Option("--name", help="Write the new version to this dataset; default: the input's dataset.")]
+_To = Annotated[
+    str | None, typer.Option("--name", help="Write the new version to this dataset; default: the input's dataset.")
+]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same rows.")]
 _Key = Annotated[Path, typer.Option(help="The key file; keep it separate from the data.")]
 
@@ -181,7 +183,9 @@ def mix(
 def fix(
     context: typer.Context,
     ref: _Ref,
-    check: Annotated[str, typer.Argument(help="The id of the problem, as llmops data check prints it, such as duplicate.")],
+    check: Annotated[
+        str, typer.Argument(help="The id of the problem, as llmops data check prints it, such as duplicate.")
+    ],
     label_column: Annotated[str | None, typer.Option("--label", help="The column of labels.")] = None,
     name: _To = None,
 ) -> None:
@@ -210,7 +214,9 @@ def split(
     context: typer.Context,
     ref: _Ref,
     into: Annotated[list[str], typer.Option(help="PART=SHARE, such as train=0.9; one for each part.")],
-    stratify: Annotated[str | None, typer.Option(help="A column whose values have the same proportions in every part.")] = None,
+    stratify: Annotated[
+        str | None, typer.Option(help="A column whose values have the same proportions in every part.")
+    ] = None,
     group: Annotated[str | None, typer.Option(help="A column; rows with the same value stay in one part.")] = None,
     near: Annotated[bool, typer.Option("--near", help="Keep near-duplicates in one part, too.")] = False,
     seed: _Seed = 0,

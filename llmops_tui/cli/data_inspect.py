@@ -37,7 +37,9 @@ def profile(
     model: _Model = None,
     sample: Annotated[int | None, typer.Option(help="Profile a random sample of this many rows.", min=1)] = None,
     max_length: Annotated[int, typer.Option(help="The maximum length of a row in training, in tokens.", min=1)] = 2048,
-    speed: Annotated[float | None, typer.Option(help="Training speed in tokens per second, to estimate the time.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Training speed in tokens per second, to estimate the time.")
+    ] = None,
 ) -> None:
     """Profile a dataset: columns, tokens, turns, languages, duplicates, labels."""
     from contextlib import ExitStack
@@ -100,7 +102,9 @@ def check(
     context: typer.Context,
     ref: _Ref,
     only: Annotated[list[str] | None, typer.Option(help="Run only this check; repeatable.")] = None,
-    against: Annotated[list[str] | None, typer.Option(help="An evaluation set; its overlap with the dataset is reported.")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="An evaluation set; its overlap with the dataset is reported.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="The column of labels.")] = None,
     model: _Model = None,
     max_tokens: Annotated[int | None, typer.Option(help="With a model: report rows with more tokens.", min=1)] = None,

@@ -13,7 +13,8 @@ from llmops_tui.errors import ExitCode
 def doctor(
     context: typer.Context,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Forget the fallback options recorded for llama.cpp, and try all options again.")
+        bool,
+        typer.Option("--retry", help="Forget the fallback options recorded for llama.cpp, and try all options again."),
     ] = False,
 ) -> None:
     """Check this machine: versions, llama.cpp, GPU, disk, terminal. Exit 1 if a check fails."""

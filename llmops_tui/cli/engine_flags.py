@@ -19,15 +19,21 @@ _OWN = "engine_"
 _FLAGS: dict[str, Any] = {
     "context": Annotated[int | None, typer.Option("--context", min=0, help="Context size of each request, in tokens.")],
     "parallel": Annotated[int | None, typer.Option("--parallel", min=1, max=64, help="Number of parallel requests.")],
-    "threads": Annotated[int | None, typer.Option("--threads", min=0, help="CPU threads; 0: one less than the number of cores.")],
-    "gpu_layers": Annotated[int | None, typer.Option("--gpu-layers", min=-1, help="Layers on the GPU; -1: as many as fit.")],
+    "threads": Annotated[
+        int | None, typer.Option("--threads", min=0, help="CPU threads; 0: one less than the number of cores.")
+    ],
+    "gpu_layers": Annotated[
+        int | None, typer.Option("--gpu-layers", min=-1, help="Layers on the GPU; -1: as many as fit.")
+    ],
     "precision": Annotated[bool | None, typer.Option("--exact/--fast", help="Full-precision cache and attention.")],
     "speculate": Annotated[
-        bool | None, typer.Option("--speculate/--no-speculate", help="Speculative decoding while a single request runs.")
+        bool | None,
+        typer.Option("--speculate/--no-speculate", help="Speculative decoding while a single request runs."),
     ],
     "draft": Annotated[str | None, typer.Option("--draft", help="A small draft model with the same vocabulary.")],
     "cache_bytes": Annotated[
-        int | None, typer.Option("--cache-bytes", min=0, help="Memory for cached prompts, in bytes, in addition to the model.")
+        int | None,
+        typer.Option("--cache-bytes", min=0, help="Memory for cached prompts, in bytes, in addition to the model."),
     ],
     "cache_type_k": Annotated[
         str | None, typer.Option("--cache-type-k", help="Type of the keys in the KV cache: f16, q8_0, q4_0 …")
@@ -38,24 +44,35 @@ _FLAGS: dict[str, Any] = {
         typer.Option("--flash-attention", help="auto or off; off is faster on a CPU with long contexts."),
     ],
     "swa_full": Annotated[
-        bool | None, typer.Option("--swa-full/--no-swa-full", help="Keep the full context in sliding-window layers, too.")
+        bool | None,
+        typer.Option("--swa-full/--no-swa-full", help="Keep the full context in sliding-window layers, too."),
     ],
     "batch": Annotated[int | None, typer.Option("--batch", help="Maximum number of tokens per step.")],
-    "micro_batch": Annotated[int | None, typer.Option("--micro-batch", help="Tokens of a step that are computed at once.")],
+    "micro_batch": Annotated[
+        int | None, typer.Option("--micro-batch", help="Tokens of a step that are computed at once.")
+    ],
     "split_mode": Annotated[
-        str | None, typer.Option("--split-mode", help="How the model is split over several GPUs: auto, none, layer or row.")
+        str | None,
+        typer.Option("--split-mode", help="How the model is split over several GPUs: auto, none, layer or row."),
     ],
     "main_gpu": Annotated[
-        int | None, typer.Option("--main-gpu", min=-1, help="The GPU for a model that is not split; numbered as in nvidia-smi.")
+        int | None,
+        typer.Option("--main-gpu", min=-1, help="The GPU for a model that is not split; numbered as in nvidia-smi."),
     ],
     "tensor_split": Annotated[
         str | None, typer.Option("--tensor-split", help="Share of each GPU in a split model, such as 3,1.")
     ],
     "cpu_moe": Annotated[
-        int | None, typer.Option("--cpu-moe", min=0, help="Number of layers, from the first, whose experts stay on the host.")
+        int | None,
+        typer.Option("--cpu-moe", min=0, help="Number of layers, from the first, whose experts stay on the host."),
     ],
-    "mmap": Annotated[bool | None, typer.Option("--mmap/--no-mmap", help="Memory-map the file, or read it into memory.")],
-    "mlock": Annotated[bool | None, typer.Option("--mlock/--no-mlock", help="Lock the model in memory, so that it is never swapped out.")],
+    "mmap": Annotated[
+        bool | None, typer.Option("--mmap/--no-mmap", help="Memory-map the file, or read it into memory.")
+    ],
+    "mlock": Annotated[
+        bool | None,
+        typer.Option("--mlock/--no-mlock", help="Lock the model in memory, so that it is never swapped out."),
+    ],
 }
 
 

@@ -28,8 +28,12 @@ def run(
     context: typer.Context,
     given: SuiteName,
     models: Annotated[list[str] | None, typer.Option("--model", help="The model to evaluate; repeatable.")] = None,
-    prompts: Annotated[list[str] | None, typer.Option("--prompt", help="The prompt version to use; repeatable.")] = None,
-    parallel: Annotated[int, typer.Option(min=0, max=64, help="Number of parallel requests; 0: the value from the settings.")] = 0,
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="The prompt version to use; repeatable.")
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(min=0, max=64, help="Number of parallel requests; 0: the value from the settings.")
+    ] = 0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Run a sample of this many cases, drawn with the suite's seed.")
     ] = None,
@@ -52,7 +56,9 @@ def run(
     session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_report.run_text(session, s) for s in states))
     bad = [s for s in shown if s["state"] == "done" and s["errors"] and s["errors"] >= (s["cases"] or 0)]
     if bad:
-        raise LlmopsError("all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show reports the reasons.")
+        raise LlmopsError(
+            "all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show reports the reasons."
+        )
 
 
 def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
@@ -154,7 +160,9 @@ def gate(
         list[str] | None, typer.Option("--rule", help="A rule; repeatable. Default: the rules of the suite.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Also fail if the result of a rule is uncertain.")] = False,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the results to this JUnit file.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the results to this JUnit file.")
+    ] = None,
 ) -> None:
     """Check a run against rules. Exit 1 if the gate fails."""
     from llmops_tui.evaluation.gates import passes

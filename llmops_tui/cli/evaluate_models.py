@@ -28,8 +28,12 @@ def perplexity(
     context: typer.Context,
     model: Annotated[str, typer.Option(help="The model, or MODEL+ADAPTER.")],
     file: Annotated[Path, typer.Option(help="A UTF-8 text file.")],
-    window: Annotated[int, typer.Option(min=0, help="Window size in tokens; 0: the model's context, at most 2048.")] = 0,
-    stride: Annotated[int, typer.Option(min=0, help="Tokens between the starts of two windows; 0: the window size.")] = 0,
+    window: Annotated[
+        int, typer.Option(min=0, help="Window size in tokens; 0: the model's context, at most 2048.")
+    ] = 0,
+    stride: Annotated[
+        int, typer.Option(min=0, help="Tokens between the starts of two windows; 0: the window size.")
+    ] = 0,
     tokens: Annotated[bool, typer.Option("--tokens", help="Also print each token with its log-probability.")] = False,
 ) -> None:
     """Compute the perplexity of a text, and its bits per byte."""
@@ -112,7 +116,9 @@ def pairwise(
     baseline: Annotated[str, typer.Argument(help="The baseline run.")],
     candidate: Annotated[str, typer.Argument(help="The candidate run.")],
     judge: Annotated[str, typer.Option(help="The judge model, or plugin:NAME for a judge from a package.")],
-    rubric: Annotated[str, typer.Option(help="The criterion that the judge applies.")] = "Which answer is more correct and more helpful?",
+    rubric: Annotated[
+        str, typer.Option(help="The criterion that the judge applies.")
+    ] = "Which answer is more correct and more helpful?",
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Have a judge model compare the answers of two runs, in both orders; reports its position bias."""

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 SuiteName = Annotated[
     str,
-    typer.Argument(metavar="SUITE", help="A suite file (llmops or promptfoo format), or a saved suite as name or name@version."),
+    typer.Argument(
+        metavar="SUITE", help="A suite file (llmops or promptfoo format), or a saved suite as name or name@version."
+    ),
 ]
 RunName = Annotated[str, typer.Argument(help="The run's name.")]
 

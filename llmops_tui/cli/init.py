@@ -15,12 +15,12 @@ from llmops_tui.errors import ExitCode, LlmopsError
 def init(
     context: typer.Context,
     sample: Annotated[bool, typer.Option("--sample", help="Fill the workspace with the sample data.")] = False,
-    fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: download the real model first (93 MB).")] = False,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="With --sample: download the real model first (93 MB).")
+    ] = False,
     lost: Annotated[
         bool,
-        typer.Option(
-            "--replace-lost", help="Create an empty catalog or event log if the workspace has lost its own."
-        ),
+        typer.Option("--replace-lost", help="Create an empty catalog or event log if the workspace has lost its own."),
     ] = False,
 ) -> None:
     """Make a workspace, and fill it on request."""
@@ -29,7 +29,9 @@ def init(
     session = session_of(context)
     if lost:
         names = replace_lost(session.place)
-        session.say(f"created anew: {', '.join(names)}" if names else "neither the catalog nor the event log is missing")
+        session.say(
+            f"created anew: {', '.join(names)}" if names else "neither the catalog nor the event log is missing"
+        )
     session.used = workspace = make_workspace(session.place)
     if fetch and not sample:
         raise LlmopsError("usage", "--fetch requires --sample", exit_code=ExitCode.USAGE)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from llmops_tui.maintenance.records import RestoreRecord
 
 _Passphrase = Annotated[
-    Path | None, typer.Option(help="A private file; its first line is the passphrase that encrypts or decrypts the backup.")
+    Path | None,
+    typer.Option(help="A private file; its first line is the passphrase that encrypts or decrypts the backup."),
 ]
 
 
@@ -133,7 +134,10 @@ def _refuse(unfit: Mapping[str, object]) -> None:
     for name, given in unfit.items():
         if given:
             raise LlmopsError(
-                "usage", f"{name} cannot be combined with these options", "See: llmops backup --help", exit_code=ExitCode.USAGE
+                "usage",
+                f"{name} cannot be combined with these options",
+                "See: llmops backup --help",
+                exit_code=ExitCode.USAGE,
             )
 
 
@@ -218,7 +222,7 @@ def gc(
     ] = False,
     clock_is_right: Annotated[bool, typer.Option("--clock-is-right", hidden=True)] = False,
 ) -> None:
-    """Delete unreferenced files any more."""
+    """Delete files that nothing refers to any more."""
     from llmops_tui.maintenance.gc import collect, plan
 
     session = session_of(context)

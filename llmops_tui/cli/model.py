@@ -30,15 +30,13 @@ def _registry(session: Session) -> ModelRegistry:
 @app.command()
 def add(
     context: typer.Context,
-    place: Annotated[
-        str, typer.Argument(metavar="PATH|URL", help="A GGUF file, which is not moved, or a URL.")
-    ],
+    place: Annotated[str, typer.Argument(metavar="PATH|URL", help="A GGUF file, which is not moved, or a URL.")],
     name: Annotated[str | None, typer.Option(help="The model's name; default: the name of the file.")] = None,
     remote_model: Annotated[str | None, typer.Option(help="With a URL: the model to use at this endpoint.")] = None,
-    key_env: Annotated[
-        str | None, typer.Option(help="With a URL: the environment variable with the API key.")
-    ] = None,
-    store_key: Annotated[bool, typer.Option("--store-key", help="Read the API key from stdin and store it in the keyring.")] = False,
+    key_env: Annotated[str | None, typer.Option(help="With a URL: the environment variable with the API key.")] = None,
+    store_key: Annotated[
+        bool, typer.Option("--store-key", help="Read the API key from stdin and store it in the keyring.")
+    ] = False,
     move: Annotated[
         bool, typer.Option("--move", help="If the model is registered at another path: use this path from now on.")
     ] = False,
@@ -208,7 +206,10 @@ def merge(
     context: typer.Context,
     name: _Name,
     adapter: Annotated[str, typer.Option(help="The adapter, by the name of its training run.")],
-    quantize_to: Annotated[str | None, typer.Option("--quantize", metavar="TYPE", help="Also quantize the result to this type, such as Q8_0.")] = None,
+    quantize_to: Annotated[
+        str | None,
+        typer.Option("--quantize", metavar="TYPE", help="Also quantize the result to this type, such as Q8_0."),
+    ] = None,
 ) -> None:
     """Merge an adapter into a model, verify that the answers are the same, and register it."""
     from llmops_tui.training.export.validation import ENTRY, check_export

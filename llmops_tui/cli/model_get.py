@@ -27,7 +27,9 @@ def get(
             help="A known small model (smollm2-135m), a repository of Hugging Face, or the URL of a GGUF file.",
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="The name to register it under; default: the name of the file.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The name to register it under; default: the name of the file.")
+    ] = None,
     file: Annotated[str | None, typer.Option(help="With hf: the file, if the type is ambiguous.")] = None,
     sha256: Annotated[str | None, typer.Option(help="With a URL: the expected SHA-256.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -50,7 +52,9 @@ def get(
         session.emit(here.as_dict(), lambda: f"{plan.name} is already downloaded: {here.path}")
         return
     if job is not None:
-        session.say(f"{job.id} is already downloading it, at {job.progress:.0%}{f': {job.message}' if job.message else ''}")
+        session.say(
+            f"{job.id} is already downloading it, at {job.progress:.0%}{f': {job.message}' if job.message else ''}"
+        )
         if detach:
             session.emit(job.as_dict(), lambda: f"llmops job show {job.id}")
             return
@@ -123,13 +127,17 @@ def _choose(session: Session, found: Choices, free: Room, *, yes: bool) -> Offer
     asks = not yes and sys.stdin.isatty()
     if len(offers) < len(repository.offers) and not asks:
         paths = ", ".join(offer.path for offer in offers)
-        raise InputRefusedError("unclear", f"{repository.name} offers several files: {paths}", "Choose one with --file.")
+        raise InputRefusedError(
+            "unclear", f"{repository.name} offers several files: {paths}", "Choose one with --file."
+        )
     usual = sensible(offers, free.fits)
     if yes:
         session.say(f"selected: {usual.path}")
         return usual
     if not asks:
-        raise _nobody_to_ask(f"{repository.name} offers {len(offers)} models, and without a terminal none can be chosen")
+        raise _nobody_to_ask(
+            f"{repository.name} offers {len(offers)} models, and without a terminal none can be chosen"
+        )
     numbers = [repository.offers.index(offer) + 1 for offer in offers]
     default = repository.offers.index(usual) + 1
     while (answer := int(typer.prompt("Which one?", default=default, type=int, err=True))) not in numbers:
@@ -141,7 +149,9 @@ def _agree(session: Session, plan: Plan, *, yes: bool) -> None:
     for note in plan.notes:
         session.say(note)
     if not plan.vouched:
-        session.say("there is no known checksum for this file: its SHA-256 is printed after the download; --sha256 verifies it")
+        session.say(
+            "there is no known checksum for this file: its SHA-256 is printed after the download; --sha256 verifies it"
+        )
     if yes or not plan.size:
         return
     if not sys.stdin.isatty():

@@ -13,7 +13,9 @@ def remove(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The model's name.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Remove it even if runs or other models depend on it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove it even if runs or other models depend on it.")
+    ] = False,
 ) -> None:
     """Unregister a model. A file in the workspace is deleted; a file elsewhere is kept."""
     from llmops_tui.maintenance.model_removal import plan_removal, remove_model

@@ -33,9 +33,7 @@ def monitor(
     api_key_file: Annotated[
         Path | None, typer.Option(help="A file with API keys, one per line; default: a key made in the workspace.")
     ] = None,
-    no_key: Annotated[
-        bool, typer.Option("--no-key", help="Require no key; only on a loopback address.")
-    ] = False,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Require no key; only on a loopback address.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Print a Grafana dashboard.")] = False,
@@ -252,9 +250,7 @@ def incident(
 
 
 @app.command()
-def energy(
-    context: typer.Context, job: Annotated[str, typer.Argument(help="A job's id, or a prefix of it.")]
-) -> None:
+def energy(context: typer.Context, job: Annotated[str, typer.Argument(help="A job's id, or a prefix of it.")]) -> None:
     """Show the energy that the GPUs used while a job ran, and per thousand generated tokens."""
     from llmops_tui.jobs.store import JobStore
     from llmops_tui.monitoring.energy import energy_of_job

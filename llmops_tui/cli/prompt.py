@@ -207,7 +207,9 @@ def export(
 
 
 @app.command("import")
-def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")]) -> None:
+def import_(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")]
+) -> None:
     """Import versions from a YAML file; existing versions are left unchanged."""
     from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore

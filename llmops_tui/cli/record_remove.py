@@ -21,7 +21,9 @@ _Force = Annotated[bool, typer.Option("--force", help="Remove it even if somethi
 
 def dataset(
     context: typer.Context,
-    ref: Annotated[str, typer.Argument(metavar="REF", help="A dataset with all its versions, or one version, such as name@3.")],
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="A dataset with all its versions, or one version, such as name@3.")
+    ],
     yes: _Yes = False,
     force: _Force = False,
 ) -> None:
@@ -46,7 +48,9 @@ def prompt(
 def traces(
     context: typer.Context,
     trace: Annotated[str, typer.Argument(help="One trace, by its id or a prefix of it; or use --filter.")] = "",
-    said: Annotated[str, typer.Option("--filter", help="The traces to remove, in the syntax of llmops traces list.")] = "",
+    said: Annotated[
+        str, typer.Option("--filter", help="The traces to remove, in the syntax of llmops traces list.")
+    ] = "",
     every: Annotated[bool, typer.Option("--all", help="Remove all traces.")] = False,
     yes: _Yes = False,
     keep_files: Annotated[

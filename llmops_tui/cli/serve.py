@@ -75,13 +75,13 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help="A file with API keys, one per line; default: a key made in the workspace.")
     ] = None,
-    no_key: Annotated[
-        bool, typer.Option("--no-key", help="Require no key; only on a loopback address.")
-    ] = False,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Require no key; only on a loopback address.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="An additional Host header to accept.")] = None,
-    allow_origin: Annotated[list[str] | None, typer.Option(help="An Origin whose pages may send requests (CORS).")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="An Origin whose pages may send requests (CORS).")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[

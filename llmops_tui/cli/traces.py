@@ -59,7 +59,9 @@ def list_traces(
 
 
 @app.command()
-def show(context: typer.Context, trace: Annotated[str, typer.Argument(help="The trace id, or a prefix of it.")]) -> None:
+def show(
+    context: typer.Context, trace: Annotated[str, typer.Argument(help="The trace id, or a prefix of it.")]
+) -> None:
     """Show one trace with its messages, figures and feedback."""
     session = session_of(context)
     found = _store(session).get(trace)
@@ -93,7 +95,9 @@ def feedback(
     score: Annotated[str | None, typer.Option(help="up or down.")] = None,
     correct: Annotated[str | None, typer.Option(help="The correct answer.")] = None,
     comment: Annotated[str | None, typer.Option(help="A comment.")] = None,
-    verdict: Annotated[str | None, typer.Option(help="accepted or dismissed; removes the trace from the review queue.")] = None,
+    verdict: Annotated[
+        str | None, typer.Option(help="accepted or dismissed; removes the trace from the review queue.")
+    ] = None,
 ) -> None:
     """Give feedback on an answer."""
     from llmops_tui.traces.feedback import give
@@ -148,9 +152,7 @@ def export_traces(
     otlp: Annotated[str, typer.Option(help="The OTLP/HTTP address of a collector, such as http://localhost:4318.")],
     said: Filter = "",
     content: Annotated[bool, typer.Option("--content", help="Also send prompts and answers.")] = False,
-    header: Annotated[
-        list[str] | None, typer.Option(help="An HTTP header as NAME=VALUE; repeatable.")
-    ] = None,
+    header: Annotated[list[str] | None, typer.Option(help="An HTTP header as NAME=VALUE; repeatable.")] = None,
 ) -> None:
     """Send traces to a collector as OpenTelemetry spans."""
     from llmops_tui.traces.otlp import export

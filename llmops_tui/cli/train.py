@@ -30,7 +30,8 @@ def new(
     base: Annotated[str, typer.Option(help="The model to train: a registered safetensors folder, or a path.")],
     data: Annotated[list[str], typer.Option(help="A dataset version, optionally as VERSION*WEIGHT; repeatable.")],
     preset: Annotated[
-        list[str] | None, typer.Option(help="A preset: classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu.")
+        list[str] | None,
+        typer.Option(help="A preset: classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu."),
     ] = None,
     changes: Changes = None,
     to: Annotated[Path | None, typer.Option(help="Write the recipe to a file instead of saving it.")] = None,
@@ -104,7 +105,8 @@ def start(
     given: RecipeName,
     changes: Changes = None,
     follow: Annotated[
-        bool, typer.Option("--follow/--detach", help="Follow the run until it ends; interrupting does not stop the run.")
+        bool,
+        typer.Option("--follow/--detach", help="Follow the run until it ends; interrupting does not stop the run."),
     ] = False,
     beside: Annotated[bool, typer.Option("--beside", help="Do not wait for other runs on the same device.")] = False,
     make_room: Annotated[
@@ -272,7 +274,9 @@ def _end(session: Session, state: RunState) -> None:
 def stop(
     context: typer.Context,
     name: RunName,
-    after_save: Annotated[bool, typer.Option("--after-save", help="Stop after the next checkpoint is written.")] = False,
+    after_save: Annotated[
+        bool, typer.Option("--after-save", help="Stop after the next checkpoint is written.")
+    ] = False,
 ) -> None:
     """Stop a run; `train resume` continues from its last checkpoint."""
     _steered(context, store_of(session_of(context)).stop(name, after_save=after_save))

@@ -89,9 +89,7 @@ def export(
     gguf: Annotated[
         bool, typer.Option("--gguf", help="Verify the GGUF adapter on its base; the run has already written it.")
     ] = False,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Merge the adapter into the base, as 16-bit GGUF.")
-    ] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Merge the adapter into the base, as 16-bit GGUF.")] = False,
     quantize: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Merge and quantize, such as Q8_0 or Q4_K_M.")
     ] = None,

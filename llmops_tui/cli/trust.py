@@ -44,5 +44,7 @@ def trust(
             raise LlmopsError("interrupted", "nothing was changed", exit_code=ExitCode.INTERRUPTED)
     aside = consent(workspace, request)
     if aside is not None:
-        session.say(f"others may know the API key of its servers: the key file was renamed to {aside.name}; the next llmops serve makes a new key")
+        session.say(
+            f"others may know the API key of its servers: the key file was renamed to {aside.name}; the next llmops serve makes a new key"
+        )
     session.emit(request.as_dict() | {"trusted": True}, lambda: f"{workspace.root} is trusted now")

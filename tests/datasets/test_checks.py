@@ -111,7 +111,7 @@ def test_an_unknown_check_and_one_that_cannot_mend_are_refused(store: DatasetSto
     fill(GOOD, "data", "messages")
     with pytest.raises(InputRefusedError):
         find_check("nothing")
-    with pytest.raises(InputRefusedError, match="only a person"):
+    with pytest.raises(InputRefusedError, match="no automatic fix"):
         apply(store, "fix", ["data"], {"check": "system-prompts"})
 
 

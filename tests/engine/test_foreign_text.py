@@ -72,7 +72,7 @@ def test_every_reader_of_yaml_refuses_it_in_one_line(what: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("what", "why"), [
-    ("aliases of aliases", "unfold to more"), ("merged aliases", "unfold to more"), ("aliases nested deep", "nested deeper"),
+    ("aliases of aliases", "expand to more"), ("merged aliases", "expand to more"), ("aliases nested deep", "nested deeper"),
     ("brackets", "nested deeper"), ("indented", "nested deeper"), ("itself", "contains itself"), ("digits", "digits"),
 ])  # fmt: skip
 def test_why_is_told(what: str, why: str) -> None:

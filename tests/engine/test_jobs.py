@@ -76,7 +76,7 @@ def test_a_job_that_fails_says_why(launcher: JobLauncher) -> None:
 def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:
     failed = ended(launcher, launcher.start(kind="x", title="x", entry="os:system", arguments={"command": "true"}))
     assert failed.state == JobState.FAILED
-    assert "not a part of llmops" in failed.cause
+    assert "not part of llmops" in failed.cause
 
 
 @pytest.mark.parametrize("recorded", MOVED)
@@ -114,7 +114,7 @@ def test_a_job_whose_supervisor_vanished_is_lost_and_leaves_no_orphan(launcher: 
     # The supervisor is this test's child; until it is waited for it is a zombie, which counts as gone.
     lost = ended(launcher, endless)
     assert lost.state == JobState.LOST
-    assert "vanished" in lost.cause
+    assert "disappeared" in lost.cause
     wait_for(lambda: not identity.alive())
 
 

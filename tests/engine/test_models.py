@@ -412,7 +412,7 @@ def test_what_an_endpoint_refuses_or_lacks_is_said(
     workspace, url = remote
     with pytest.raises(LlmopsError, match="refused the key"):
         probe_remote(url, "wrong")
-    with pytest.raises(InputRefusedError, match="serves no 'gpt'"):
+    with pytest.raises(InputRefusedError, match="does not serve 'gpt'"):
         probe_remote(url, KEY, "gpt")
     with pytest.raises(LlmopsError, match="Connection refused"):
         probe_remote(f"http://127.0.0.1:{free_port()}", KEY)

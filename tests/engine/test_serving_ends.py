@@ -234,7 +234,7 @@ def test_a_detached_server_without_a_socket_is_not_replaced_unasked(
     folder.write_text("in the way")
     monkeypatch.setattr(server_lock, "_SOCKET_SECONDS", 0.1)
     try:
-        with pytest.raises(InputRefusedError, match="its socket is gone") as refused:
+        with pytest.raises(InputRefusedError, match="its socket is missing") as refused:
             supervisor.ensure(ModelRegistry(Catalog(sample)).get("support-base"))
         assert refused.value.code == "already_served"
         assert handle.process.alive()

@@ -34,8 +34,8 @@ BODY: dict[str, Any] = {
 @pytest.mark.parametrize(("change", "says"), [
     ({"metricz": []}, "Did you mean metrics"), ({"cases": 7}, "cases"), ({"repeats": 0}, "repeats"),
     ({"metrics": ["exact", "exact"]}, "two metrics are called exact"), ({"parameters": {"temprature": 1}}, "temprature"),
-    ({"prompt": "p", "chain": [{"prompt": "p"}]}, "prompt or chain"), ({"until": {"metric": "bleu", "half_width": 1}}, "no metric 'bleu'"),
-    ({"variables": {"a": "b[[0"}}, "is no path"), ({"vary": [{"kind": "swap"}]}, "two groups"), ({"metrics": ["nope"]}, "no metric 'nope'"),
+    ({"prompt": "p", "chain": [{"prompt": "p"}]}, "prompt or chain"), ({"until": {"metric": "bleu", "half_width": 1}}, "'bleu' is not a metric"),
+    ({"variables": {"a": "b[[0"}}, "is not a path"), ({"vary": [{"kind": "swap"}]}, "two groups"), ({"metrics": ["nope"]}, "'nope' is not a metric"),
 ])  # fmt: skip
 def test_a_damaged_suite_says_what_and_where(change: dict[str, Any], says: str) -> None:
     with pytest.raises(InputRefusedError) as refused:

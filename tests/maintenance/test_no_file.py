@@ -105,7 +105,7 @@ def test_records_set_apart_that_cannot_be_read_are_not_none(
 
 def test_a_result_that_no_run_wrote_is_told_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_bytes(b'{"index": 3}\n')
-    with pytest.raises(LlmopsError, match=r"results\.jsonl, line 1: not what a run writes"):
+    with pytest.raises(LlmopsError, match=r"results\.jsonl, line 1: not a valid result"):
         read_results(tmp_path / "results.jsonl")
 
 

@@ -116,4 +116,4 @@ def test_a_manifest_that_needs_what_it_does_not_name_is_told(
     odd = replace(read_manifest(made.path), elsewhere={"no/file": made.path.name})
     monkeypatch.setattr("llmops_tui.maintenance.series_check.read_manifest", lambda *_given: odd)
     (one,) = verify_series(folder)
-    assert "'no/file' does not belong there" in one.trouble[0]
+    assert "'no/file' does not belong in a backup" in one.trouble[0]

@@ -253,7 +253,7 @@ def test_a_job_of_a_foreign_workspace_is_not_gone_on_with(foreign: Workspace, tm
     "entry", ["os:system", "llmops_tui.jobs.worker:importlib", "llmops_tui.jobs.launcher:module_command"]
 )
 def test_a_job_runs_nothing_but_what_is_a_job(entry: str) -> None:
-    with pytest.raises(LlmopsError, match="is not a part of llmops"):
+    with pytest.raises(LlmopsError, match="is not part of llmops"):
         _entry(entry)
 
 
