@@ -46,7 +46,7 @@ def find_personal(text: str, kinds: tuple[str, ...] = KINDS) -> list[Span]:
 
 def not_searched(kinds: tuple[str, ...] = KINDS) -> list[str]:
     """What a search leaves out, in sentences for a report."""
-    out = [f"{kind}: not asked for" for kind in KINDS if kind not in kinds]
+    out = [f"{kind}: not selected" for kind in KINDS if kind not in kinds]
     if "name" in kinds:
         out.append(
             f"names: by {known_names()} given names and by the words around them; other names are not found, for no model "

@@ -359,7 +359,7 @@ def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub,
     # A second one does not write into the same file.
     error = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--name", "other", code=3)["error"]
     assert error["code"] == "being_fetched"
-    assert "another job fetches this as 'small-Q4_K_M'" in error["message"]
+    assert "another job downloads this as 'small-Q4_K_M'" in error["message"]
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     process.communicate()

@@ -109,7 +109,7 @@ def test_what_would_be_regretted_is_refused_before_a_job_starts(workspace: Works
     model = registry.add(MODEL, "base")
     with pytest.raises(InputRefusedError, match="is Q8_0 already"):
         check_quantization(model, "Q4_K_M", workspace.models, again=False)
-    with pytest.raises(InputRefusedError, match="no type to quantize to"):
+    with pytest.raises(InputRefusedError, match="not a quantization type"):
         check_quantization(model, "Q9", workspace.models, again=True)
     check_quantization(model, "Q4_K_M", workspace.models, again=True)
 

@@ -194,7 +194,7 @@ def test_promptfoos_configuration_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("assertion", "says"), [
-    ("{type: javascript, value: 'output.length'}", "it runs code"), ("{type: moderation}", "not known here"),
+    ("{type: javascript, value: 'output.length'}", "it runs code"), ("{type: moderation}", "not supported"),
     ("{type: llm-rubric, value: polite}", "Name a judge"),
 ])  # fmt: skip
 def test_what_promptfoo_can_and_we_cannot_is_refused_by_name(tmp_path: Path, assertion: str, says: str) -> None:

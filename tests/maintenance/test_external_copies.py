@@ -138,7 +138,7 @@ def test_what_was_set_aside_is_named_where_an_expression_chose(lived: Workspace)
     (lived.logs / "refused-0011-8.json").write_text(json.dumps({"output": "something of nobody's"}))
     done = remove_traces(lived, TraceFilter.parse(f"~{MARK[:4]}.*", 0.0))
     assert done.files == ()
-    assert "logs/refused-0011-8.json: set aside, and not searched for a regular expression" in done.staying
+    assert "logs/refused-0011-8.json: quarantined, and not searched for a regular expression" in done.staying
 
 
 def test_what_stays_is_named_with_what_to_do(lived: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def test_what_a_plugin_raises_at_work_names_it(tmp_path: Path, monkeypatch: pyte
 def test_what_is_chosen_by_something_else_than_its_name_is_not_guessed() -> None:
     assert only_one([], "x") is None
     assert only_one(["a"], "x") == "a"
-    with pytest.raises(InputRefusedError, match="files: the plugins a, b all take it"):
+    with pytest.raises(InputRefusedError, match="files: the plugins a, b all handle it"):
         only_one(["b", "a"], "files")
     with pytest.raises(TypeError, match="no subclass"):
         subclass_of(Thing)("x", int)

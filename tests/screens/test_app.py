@@ -269,7 +269,7 @@ def test_another_slip_leaves_what_traces_keep_as_it_is(tmp_path: Path) -> None:
     path.write_text('thread = 3\ntrace_content = "redact"\n')
     settings, problems = load_settings(path)
     assert settings == Settings(trace_content="redact")
-    assert problems == [f"{path}: thread: there is no such setting; is threads meant?"]
+    assert problems == [f"{path}: thread: this setting does not exist; is threads meant?"]
 
 
 async def test_an_unknown_theme_is_told(open_app: OpenApp) -> None:

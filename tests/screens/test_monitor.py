@@ -324,7 +324,7 @@ async def test_an_alert_tells_what_was_going_on_around_it(
     jobs.update(job.id, state="failed", cause="out of memory", started_at=time.time() - 60, finished_at=time.time() - 5)
     ask(sample, 1, finish_reason="error", error="the engine \x1b[31mdied")
     over = Alert(
-        Rule(name="old", series="x", above=1), "x", 5.0, 2.0, cleared_at=9.0, ended="its rule is gone", lasted=4.0
+        Rule(name="old", series="x", above=1), "x", 5.0, 2.0, cleared_at=9.0, ended="its rule was deleted", lasted=4.0
     )
     recorder.history.keep_alert(over)
     recorder.inspect()
@@ -537,7 +537,7 @@ async def test_the_lifecycle_is_seen_at_a_glance_and_each_tile_goes_where_it_poi
         assert "production: " in shown(pilot, "#lines-prompts")
         assert "1 request in a day" in shown(pilot, "#lines-serving")
         assert "an answer" in shown(pilot, "#recent-list")
-        assert "Nothing was evaluated yet" in shown(pilot, "#step-list")
+        assert "No evaluations yet" in shown(pilot, "#step-list")
         for key, scope in (("d", "datasets"), ("m", "models"), ("e", "evaluation"), ("s", "monitor")):
             await pilot.press("f9", key)
             await settle(pilot)
@@ -553,7 +553,7 @@ async def test_the_next_sensible_step_goes_where_it_is_done(open_app: OpenApp, s
     async with open_app() as pilot:
         screen = await go(pilot, "0")
         await settle(pilot)
-        assert screen.query_one(StepsPane).steps[0].text == "One answer waits in the review queue"
+        assert screen.query_one(StepsPane).steps[0].text == "One answer is waiting in the review queue"
         await pilot.press("enter")
         await settle(pilot)
         assert isinstance(pilot.app.screen, TracesScreen)
@@ -633,11 +633,11 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
     assert rendering.bandwidth_share(engine, view) is None
     rule = Rule(name="a", series="b", above=1.0, severity="error")
     raised, over = Alert(rule, "b", 5.0, 2.0), Alert(rule, "b", 1.0, 2.0, cleared_at=61.0)
-    gone = Alert(rule, "b", 1.0, 2.0, cleared_at=5.0, ended="its rule is gone", lasted=4.0)
+    gone = Alert(rule, "b", 1.0, 2.0, cleared_at=5.0, ended="its rule was deleted", lasted=4.0)
     lines = rendering.alerts([raised, over, gone], 60)
     assert len(lines) == 3
     assert "for 1 min" in lines[1][0][0]
     assert "for 4 s" in lines[2][0][0]
     # However narrow it is, why it ended is seen.
-    assert lines[2][2][0] == "  ended: its rule is gone"
+    assert lines[2][2][0] == "  ended: its rule was deleted"
     assert os.getpid()

@@ -253,7 +253,7 @@ def test_feedback_is_kept_as_the_settings_say(store: TraceStore, event_log: Even
     settings.write_text('trace_content = "redact"\n')
     give(store, "run_00000001", score="down", comment=f"ask {SECRET}")
     settings.write_text('trace_content = "off"\n')
-    with pytest.raises(InputRefusedError, match="no texts are kept"):
+    with pytest.raises(InputRefusedError, match="texts are not stored"):
         give(store, "run_00000001", score="down", correction=SECRET)
     give(store, "run_00000001", score="up")
     said = store.get("run_00000001").said

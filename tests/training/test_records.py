@@ -38,7 +38,7 @@ def test_the_newest_whole_checkpoint_is_chosen_and_the_others_are_set_aside(tmp_
     assert found is not None
     assert found.step == 4
     assert any("checkpoint-8" in note and "optimizer.pt" in note for note in notes)
-    assert any("checkpoint-6" in note and "never finished" in note for note in notes)
+    assert any("checkpoint-6" in note and "is incomplete" in note for note in notes)
     assert (tmp_path / "damaged-checkpoint-8").is_dir()
     again, notes = checkpoints.newest(tmp_path)
     assert again == found
