@@ -66,7 +66,10 @@ class Settings(BaseModel):
         int, Field(ge=0, le=36_500, description="Delete traces without feedback after this many days; 0: never.")
     ] = 0
     speculate: Annotated[
-        bool, Field(description="Speculative decoding from the text itself while a single request runs; stops if the guesses are wrong.")
+        bool,
+        Field(
+            description="Speculative decoding from the text itself while a single request runs; stops if the guesses are wrong."
+        ),
     ] = False
     draft: Annotated[
         str,
@@ -86,30 +89,38 @@ class Settings(BaseModel):
     ] = "f16"
     flash_attention: Annotated[
         Literal["auto", "off"],
-        Field(
-            description="off: faster on a CPU with contexts of a thousand tokens or more, slower with short ones."
-        ),
+        Field(description="off: faster on a CPU with contexts of a thousand tokens or more, slower with short ones."),
     ] = "auto"
     swa_full: Annotated[
         bool,
         Field(
-            description="Keep the full context in sliding-window layers, too: early edits stay fast, but it uses more memory."
+            description="Keep the full context in sliding-window layers, too: early edits stay fast, at more memory."
         ),
     ] = False
     batch: Annotated[
         int, Field(ge=SMALLEST_BATCH, le=LARGEST_BATCH, description="Maximum number of tokens per step.")
     ] = 512
     micro_batch: Annotated[
-        int, Field(ge=1, le=LARGEST_BATCH, description="Tokens of a step that are computed at once; at most the batch size.")
+        int,
+        Field(
+            ge=1, le=LARGEST_BATCH, description="Tokens of a step that are computed at once; at most the batch size."
+        ),
     ] = 512
     split_mode: Annotated[
-        SplitMode, Field(description="How a model is split over several GPUs; auto: one GPU if it fits, else by layers.")
+        SplitMode,
+        Field(description="How a model is split over several GPUs; auto: one GPU if it fits, else by layers."),
     ] = "auto"
     main_gpu: Annotated[
-        int, Field(ge=-1, le=255, description="The GPU for a model that is not split, numbered as in nvidia-smi; -1: the one with the most free memory.")
+        int,
+        Field(
+            ge=-1,
+            le=255,
+            description="The GPU for a model that is not split, numbered as in nvidia-smi; -1: the one with the most free memory.",
+        ),
     ] = -1
     tensor_split: Annotated[
-        str, Field(max_length=200, description="Share of each GPU in a split model, such as 3,1; default: by free memory.")
+        str,
+        Field(max_length=200, description="Share of each GPU in a split model, such as 3,1; default: by free memory."),
     ] = ""
     cpu_moe: Annotated[
         int, Field(ge=0, le=10_000, description="Number of layers, from the first, whose experts stay on the host.")
@@ -127,12 +138,13 @@ class Settings(BaseModel):
     backup_keep: Annotated[int, Field(ge=1, le=10_000, description="Number of backups to keep in that folder.")] = 14
     backup_full_every: Annotated[
         int,
-        Field(
-            ge=0, le=10_000, description="Every n-th backup is a full one; 0: only the first."
-        ),
+        Field(ge=0, le=10_000, description="Every n-th backup is a full one; 0: only the first."),
     ] = 10
     backup_passphrase_file: Annotated[
-        str, Field(max_length=4000, description="A file whose first line is the passphrase for backups; empty: not encrypted.")
+        str,
+        Field(
+            max_length=4000, description="A file whose first line is the passphrase for backups; empty: not encrypted."
+        ),
     ] = ""
 
     @field_validator("tensor_split")

@@ -129,9 +129,7 @@ class _Names:
             sql = "SELECT DISTINCT output FROM lineage WHERE starts_with(output, ?) LIMIT 10"
             exact |= {row[0] for row in self._connection.execute(sql, [given]).fetchall()}
         if not exact:
-            raise NotFoundError(
-                "thing", given, "Give a dataset, prompt, model, run, trace, or the prefix of a hash."
-            )
+            raise NotFoundError("thing", given, "Give a dataset, prompt, model, run, trace, or the prefix of a hash.")
         if len(exact) > 1:
             shown = ", ".join(sorted(":".join(self.of(d)) for d in exact)[:5])
             raise InputRefusedError("ambiguous_id", f"{given!r} may be {shown}", "Give one of these.")

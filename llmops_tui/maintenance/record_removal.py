@@ -105,7 +105,9 @@ def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = 
     with exclusive_maintenance(workspace):
         planned = plan_record_removal(workspace, kind, name)
         if planned.in_the_way:
-            raise InputRefusedError("in_the_way", f"{name} was not removed: {'; '.join(planned.in_the_way)}", "End that first.")
+            raise InputRefusedError(
+                "in_the_way", f"{name} was not removed: {'; '.join(planned.in_the_way)}", "End that first."
+            )
         if planned.uses and not force:
             raise InputRefusedError(
                 "record_used", f"{name} was used: {'; '.join(planned.uses)}", "To remove it anyway: --force"

@@ -102,7 +102,9 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None, 
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise LlmopsError(
-                    "disk_full", f"no space left in the parent folder of {root}", "Free some space; nothing was changed."
+                    "disk_full",
+                    f"no space left in the parent folder of {root}",
+                    "Free some space; nothing was changed.",
                 ) from error
             raise LlmopsError("restore_failed", f"{root}: {error}", "Nothing was changed.") from error
         finally:

@@ -96,7 +96,9 @@ def backup_into(
     # In UTC: an hour that comes twice in a year must not come before itself.
     target = folder / f"{_stem(workspace)}-{time.strftime(_STAMP, time.gmtime())}{end}"
     if target.exists():
-        raise InputRefusedError("backup_exists", f"{target} already exists: a backup was made in the same second", "Try again.")
+        raise InputRefusedError(
+            "backup_exists", f"{target} already exists: a backup was made in the same second", "Try again."
+        )
     base: tuple[Path, Manifest] | None = None
     notes: list[str] = []
     if incremental:

@@ -45,7 +45,9 @@ def verify_series(
     """
     paths = sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
     if not paths:
-        raise InputRefusedError("no_backups", f"there is no series of backups in {folder}", "Give the folder of the backups.")
+        raise InputRefusedError(
+            "no_backups", f"there is no series of backups in {folder}", "Give the folder of the backups."
+        )
     # The hashes of what each has itself, as far as it could be read.
     read: dict[str, dict[str, str]] = {}
     found = []

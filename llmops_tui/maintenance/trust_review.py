@@ -127,7 +127,9 @@ def consent(workspace: Workspace, request: Request) -> Path | None:
         OSError: the user's own files cannot be written.
     """
     if inspect(workspace) != request:
-        raise InputRefusedError("changed", f"{workspace.root} changed in the meantime", "Review it again: llmops trust.")
+        raise InputRefusedError(
+            "changed", f"{workspace.root} changed in the meantime", "Review it again: llmops trust."
+        )
     aside = trust(workspace)
     for model in request.models:
         approve(model.variable, model.url)

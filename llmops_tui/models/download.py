@@ -46,7 +46,9 @@ def fetch(file: RemoteFile, part: Path, progress: Progress | None = None, token:
             _prepare(file, part, anew=True)
             digest = _fetch_all(file, part, progress, token)
         if file.sha256 and digest != file.sha256:
-            what = f"{shown(file.url)} has the SHA-256 {digest[:16]}… and not {file.sha256[:16]}…; the file was discarded"
+            what = (
+                f"{shown(file.url)} has the SHA-256 {digest[:16]}… and not {file.sha256[:16]}…; the file was discarded"
+            )
             raise _given_up(part, LlmopsError("hash_differs", what, "Try again, or ask its provider."))
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:

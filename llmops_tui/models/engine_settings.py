@@ -177,7 +177,7 @@ def check_settings(settings: EngineSettings) -> None:
     if settings.exact and others:
         raise _refuse(
             f"precision exact uses a 32-bit cache; {' and '.join(others)} {'was' if len(others) == 1 else 'were'} "
-            "asked for",
+            "requested",
             f"Remove precision exact, or {' and '.join(other.partition(' ')[0] for other in others)}.",
         )
     if settings.flash_attention == "off" and in_blocks(settings.cache_type_v):
@@ -192,7 +192,9 @@ def check_settings(settings: EngineSettings) -> None:
         )
     shares = settings.tensor_split
     if shares and (min(shares) < 0 or not 0 < sum(shares) < math.inf):
-        raise _refuse(f"tensor_split is {','.join(map(str, shares))}", "Shares are 0 or more, and at least one is above 0.")
+        raise _refuse(
+            f"tensor_split is {','.join(map(str, shares))}", "Shares are 0 or more, and at least one is above 0."
+        )
     if shares and settings.split_mode == "none":
         raise _refuse(
             "tensor_split splits a model over GPUs, and split_mode none does not split it", "Remove one of the two."

@@ -98,14 +98,14 @@ def parse(text: str) -> Request:
     if "://" in text:
         check_url(text)
         if not urlsplit(text).path.lower().endswith(ENDING):
-            raise InputRefusedError(
-                "bad_url", f"{shown(text)} does not end in .gguf", "Give the URL of a GGUF file."
-            )
+            raise InputRefusedError("bad_url", f"{shown(text)} does not end in .gguf", "Give the URL of a GGUF file.")
         return Request("url", text)
     if text.startswith("hf:"):
         match = _REPOSITORY.fullmatch(text.removeprefix("hf:"))
         if match is None:
-            raise InputRefusedError("bad_repository", f"{text!r} is not the name of a repository", "Write: hf:OWNER/NAME[:QUANT]")
+            raise InputRefusedError(
+                "bad_repository", f"{text!r} is not the name of a repository", "Write: hf:OWNER/NAME[:QUANT]"
+            )
         return Request("hub", match["name"], match["revision"] or "", match["type"] or "")
     if text not in KNOWN and "/" in text:
         raise InputRefusedError(

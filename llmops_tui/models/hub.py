@@ -91,14 +91,14 @@ def look_at(name: str, revision: str | None = None) -> Repository:
             "bad_repository", f"{name!r} is not the name of a repository", "Write: hf:OWNER/NAME"
         ) from error
     except library.errors.OfflineModeIsEnabled as error:
-        raise LlmopsError("offline", "HF_HUB_OFFLINE is set, so the hub is not contacted", "Unset it to download a model.") from error
+        raise LlmopsError(
+            "offline", "HF_HUB_OFFLINE is set, so the hub is not contacted", "Unset it to download a model."
+        ) from error
     except library.errors.HfHubHTTPError as error:
         raise _refused(name, revision, error) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         text = f"{hub} cannot be reached: {safe_line(str(error)) or type(error).__name__}"
-        raise LlmopsError(
-            "hub_unreachable", text, "Check the connection, and HF_ENDPOINT if it is set."
-        ) from error
+        raise LlmopsError("hub_unreachable", text, "Check the connection, and HF_ENDPOINT if it is set.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LlmopsError("no_hub", f"{hub} does not respond as a Hugging Face hub", "Check HF_ENDPOINT.") from error
     return _repository(name, info, hub)

@@ -101,7 +101,9 @@ def check_url(url: str) -> None:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise InputRefusedError("bad_url", f"{safe_line(url)!r} is not an http or https URL")
     if parts.username or parts.password:
-        raise InputRefusedError("url_with_secret", "the URL contains a user name or a password", "Download it yourself.")
+        raise InputRefusedError(
+            "url_with_secret", "the URL contains a user name or a password", "Download it yourself."
+        )
 
 
 def no_gguf(url: str, head: bytes) -> InputRefusedError:
@@ -140,7 +142,9 @@ def answering(
             _check_status(url, response)
             yield response
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise InputRefusedError("redirect_refused", f"{shown(url)} cannot be reached: {safe_line(str(error))}") from error
+        raise InputRefusedError(
+            "redirect_refused", f"{shown(url)} cannot be reached: {safe_line(str(error))}"
+        ) from error
     except (httpx.TransportError, httpx.StreamError) as error:
         raise CutShortError(safe_line(str(error)) or type(error).__name__) from error
 
@@ -153,9 +157,7 @@ def _check_status(url: str, response: httpx.Response) -> None:
         hint = "The owner may have to grant you access; a Hugging Face token is read from HF_TOKEN."
         raise LlmopsError("not_allowed", f"{shown(url)} requires access rights (HTTP {code})", hint)
     if code in {404, 410}:
-        raise InputRefusedError(
-            "not_there", f"there is no file at {shown(url)} (HTTP {code})", "Check the spelling."
-        )
+        raise InputRefusedError("not_there", f"there is no file at {shown(url)} (HTTP {code})", "Check the spelling.")
     if code not in {200, 206}:
         raise LlmopsError("not_fetched", f"{shown(url)} returned HTTP {code}", "Try again later.")
     if response.headers.get("Content-Encoding", "identity") != "identity":

@@ -153,7 +153,10 @@ def _take_back(context: JobContext, final: Path, staging: Path, files: list[Remo
         expected = file and (file.sha256 or told.get("sha256"))
         if file is None or path.is_symlink() or not path.is_file() or path.stat().st_size != file.size or not expected:
             raise _in_the_way(path)
-        if sha256_file(path, lambda share: context.report(0.98, f"hashing the partial download {share:.0%}")) != expected:
+        if (
+            sha256_file(path, lambda share: context.report(0.98, f"hashing the partial download {share:.0%}"))
+            != expected
+        ):
             raise _in_the_way(path)
         if _surely(file, told):
             known[file.name] = expected

@@ -92,9 +92,7 @@ class _Snapshot(Collector):
             "Whether the engine can answer requests: 0 while it loads, hangs or is dead.",
             labels=["model_name"],
         )
-        state = GaugeMetricFamily(
-            "llmops_engine_state", "State of the engine.", labels=["model_name", "state"]
-        )
+        state = GaugeMetricFamily("llmops_engine_state", "State of the engine.", labels=["model_name", "state"])
         for engine in self._moment.engines:
             up.add_metric([engine.model], float(engine.up))
             state.add_metric([engine.model, engine.state], 1)
@@ -114,7 +112,9 @@ class _Snapshot(Collector):
             labels=["model_name", "kind", "quantile"],
         )
         recent = GaugeMetricFamily("llmops_requests_recent", "Requests in the last 15 minutes.", labels=["model_name"])
-        errors = GaugeMetricFamily("llmops_request_error_ratio", "Share of these requests that failed.", labels=["model_name"])
+        errors = GaugeMetricFamily(
+            "llmops_request_error_ratio", "Share of these requests that failed.", labels=["model_name"]
+        )
         for window in self._moment.latencies:
             recent.add_metric([window.model], window.requests)
             if window.error_rate is not None:
@@ -152,7 +152,9 @@ def _of_gpus(gpus: Iterable[Gpu]) -> Iterator[Metric]:
             if value is not None:
                 family.add_metric([str(gpu.index), gpu.name], float(value))
         yield family
-    energy = CounterMetricFamily("llmops_gpu_energy_joules", "Energy used since the driver was loaded.", labels=_GPU_LABELS)
+    energy = CounterMetricFamily(
+        "llmops_gpu_energy_joules", "Energy used since the driver was loaded.", labels=_GPU_LABELS
+    )
     throttled = GaugeMetricFamily(
         "llmops_gpu_throttled", "A reason that holds clocks down.", labels=[*_GPU_LABELS, "reason"]
     )

@@ -202,7 +202,9 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         for name, count in seen.problems
     ]
     if seen.usable >= 10:
-        steps.append(Step(f"{seen.usable:,} upvoted or corrected answers can become a dataset: t on that screen", "traces"))
+        steps.append(
+            Step(f"{seen.usable:,} upvoted or corrected answers can become a dataset: t on that screen", "traces")
+        )
     unfinished = [
         name
         for name, finished in seen.runs

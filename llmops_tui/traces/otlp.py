@@ -235,5 +235,7 @@ def _batches(store: TraceStore, wanted: TraceFilter) -> Iterator[list[Trace]]:
 
 def _failed(address: str, cause: str, sent: int) -> LlmopsError:
     return LlmopsError(
-        "export_failed", f"{address}: {cause}; {sent} traces were sent before", "Check that the collector is running, and try again."
+        "export_failed",
+        f"{address}: {cause}; {sent} traces were sent before",
+        "Check that the collector is running, and try again.",
     )

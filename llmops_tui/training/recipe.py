@@ -32,23 +32,27 @@ class DataSource(_Part):
     """One dataset of the mixture."""
 
     dataset: Annotated[str, Field(description="A dataset version, such as triage@7; without a number: the newest.")]
-    weight: Annotated[float, Field(gt=0, le=1000, description="How often its rows are used, relative to the others.")] = 1.0
+    weight: Annotated[
+        float, Field(gt=0, le=1000, description="How often its rows are used, relative to the others.")
+    ] = 1.0
 
 
 class Lora(_Part):
     """The adapter that is trained."""
 
     rank: Annotated[
-        int, Field(ge=1, le=1024, description="Rank of the adapter; a higher rank can learn more, and uses more memory.")
+        int,
+        Field(ge=1, le=1024, description="Rank of the adapter; a higher rank can learn more, and uses more memory."),
     ] = 16
     alpha: Annotated[
         float, Field(gt=0, le=4096, description="Scale of the adapter; usually one or two times the rank.")
     ] = 32
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout: share of the adapter's inputs set to zero at each step.")] = (
-        0.0
-    )
+    dropout: Annotated[
+        float, Field(ge=0, lt=1, description="Dropout: share of the adapter's inputs set to zero at each step.")
+    ] = 0.0
     targets: Annotated[
-        list[str], Field(min_length=1, description="Names of the modules that get an adapter; all-linear: all linear modules.")
+        list[str],
+        Field(min_length=1, description="Names of the modules that get an adapter; all-linear: all linear modules."),
     ] = ["all-linear"]
     dora: Annotated[
         bool, Field(description="Train magnitude and direction separately (DoRA): slower, closer to full tuning.")
@@ -62,9 +66,9 @@ class Quantization(_Part):
     type: Annotated[
         Literal["nf4", "fp4", "none"], Field(description="4-bit type of the base's weights; none: not quantized.")
     ] = "nf4"
-    double: Annotated[bool, Field(description="Quantize the quantization's constants too: 0.4 bits less per weight.")] = (
-        True
-    )
+    double: Annotated[
+        bool, Field(description="Quantize the quantization's constants too: 0.4 bits less per weight.")
+    ] = True
     compute: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"],
         Field(description="Data type for computation; auto: the best type of the device."),
@@ -74,16 +78,18 @@ class Quantization(_Part):
 class Optimizer(_Part):
     """How the adapter's weights are moved."""
 
-    name: Annotated[OptimizerName, Field(description="auto: paged 8-bit AdamW on a GPU, AdamW on a CPU.")] = (
-        "auto"
-    )
+    name: Annotated[OptimizerName, Field(description="auto: paged 8-bit AdamW on a GPU, AdamW on a CPU.")] = "auto"
     learning_rate: Annotated[float, Field(gt=0, lt=1, description="Size of a step; 2e-4 is usual for LoRA.")] = 2e-4
-    weight_decay: Annotated[float, Field(ge=0, lt=1, description="Weight decay: pull of the weights toward zero.")] = 0.0
-    schedule: Annotated[Schedule, Field(description="How the learning rate decreases.")] = "cosine"
-    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the steps in which the learning rate increases.")] = (
-        0.03
+    weight_decay: Annotated[float, Field(ge=0, lt=1, description="Weight decay: pull of the weights toward zero.")] = (
+        0.0
     )
-    max_grad_norm: Annotated[float, Field(gt=0, description="Gradients with a larger norm are clipped to this norm.")] = 1.0
+    schedule: Annotated[Schedule, Field(description="How the learning rate decreases.")] = "cosine"
+    warmup: Annotated[
+        float, Field(ge=0, lt=1, description="Share of the steps in which the learning rate increases.")
+    ] = 0.03
+    max_grad_norm: Annotated[
+        float, Field(gt=0, description="Gradients with a larger norm are clipped to this norm.")
+    ] = 1.0
 
 
 class Batch(_Part):
@@ -94,7 +100,10 @@ class Batch(_Part):
         int, Field(ge=1, le=4096, description="Number of batches per step; the effective batch is size × accumulation.")
     ] = 2
     max_length: Annotated[
-        int, Field(ge=8, le=1_000_000, description="Maximum tokens of a row; the rest is cut, and the preflight reports it.")
+        int,
+        Field(
+            ge=8, le=1_000_000, description="Maximum tokens of a row; the rest is cut, and the preflight reports it."
+        ),
     ] = 2048
     packing: Annotated[
         bool, Field(description="Pack several rows into one sequence: faster with short rows; requires FlashAttention.")
@@ -110,7 +119,9 @@ class Evaluation(_Part):
     dataset: Annotated[
         str, Field(description="A dataset version to measure the loss on; empty: a share of the data.")
     ] = ""
-    share: Annotated[float, Field(ge=0, lt=0.9, description="Share of the data held out for evaluation; 0: none.")] = 0.05
+    share: Annotated[float, Field(ge=0, lt=0.9, description="Share of the data held out for evaluation; 0: none.")] = (
+        0.05
+    )
     max_rows: Annotated[
         int, Field(ge=1, description="Maximum number of rows, so that evaluation does not cost more than training.")
     ] = 500
@@ -118,7 +129,9 @@ class Evaluation(_Part):
     patience: Annotated[
         int, Field(ge=0, description="Stop after this many evaluations without a better loss; 0: never.")
     ] = 0
-    samples: Annotated[int, Field(ge=0, le=20, description="Number of sample answers generated at each evaluation.")] = 2
+    samples: Annotated[
+        int, Field(ge=0, le=20, description="Number of sample answers generated at each evaluation.")
+    ] = 2
     sample_tokens: Annotated[int, Field(ge=1, le=2048, description="Maximum tokens of a sample answer.")] = 48
 
 
@@ -136,19 +149,23 @@ class Recipe(_Part):
 
     name: Annotated[
         str,
-        Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the recipe; its runs are numbered."
-        ),
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the recipe; its runs are numbered."),
     ]
     base: Annotated[
         str, Field(min_length=1, description="The model to train: a registered folder of safetensors, or its path.")
     ]
     data: Annotated[list[DataSource], Field(min_length=1, description="The datasets to train on.")]
     method: Annotated[
-        Method, Field(description="sft: learns from answers; dpo, orpo: from pairs; kto: from rated answers; pretrain: from text.")
+        Method,
+        Field(
+            description="sft: learns from answers; dpo, orpo: from pairs; kto: from rated answers; pretrain: from text."
+        ),
     ] = "sft"
     serving: Annotated[
-        str, Field(description="The GGUF model of the same weights that serves the result; empty: found automatically, or created.")
+        str,
+        Field(
+            description="The GGUF model of the same weights that serves the result; empty: found automatically, or created."
+        ),
     ] = ""
     chat_template: Annotated[str, Field(description="A Jinja template instead of the base's own.")] = ""
     assistant_only: Annotated[
@@ -161,7 +178,8 @@ class Recipe(_Part):
     optimizer: Optimizer = Optimizer()
     batch: Batch = Batch()
     beta: Annotated[
-        float, Field(gt=0, le=10, description="dpo, orpo, kto: a lower value lets the answers move further from the base's.")
+        float,
+        Field(gt=0, le=10, description="dpo, orpo, kto: a lower value lets the answers move further from the base's."),
     ] = 0.1
     gradient_checkpointing: Annotated[
         bool, Field(description="Recompute activations instead of storing them: much less memory, a third slower.")
@@ -232,9 +250,13 @@ def parse(text: str, where: str = "the recipe") -> Recipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}" if mark is not None else ""
-        raise InputRefusedError("bad_recipe", f"{where}{at} is not valid YAML: {getattr(error, 'problem', error)}") from error
+        raise InputRefusedError(
+            "bad_recipe", f"{where}{at} is not valid YAML: {getattr(error, 'problem', error)}"
+        ) from error
     if not isinstance(body, dict):
-        raise InputRefusedError("bad_recipe", f"{where} is not a mapping of fields", "A recipe has at least name, base and data.")
+        raise InputRefusedError(
+            "bad_recipe", f"{where} is not a mapping of fields", "A recipe has at least name, base and data."
+        )
     return check(body, where)
 
 

@@ -34,8 +34,8 @@ _LOST = {
     "seals.json": "the checksums, by which damage is found",
 }
 _REMEDY = (
-    "Restore a backup (llmops restore FILE), or put the file back. Where it is gone for good, llmops init --replace-lost "
-    "begins an empty one. Until then nothing is changed."
+    "Restore a backup (llmops restore FILE), or put the file back. If it is lost for good, llmops init --replace-lost "
+    "creates an empty one. Until then nothing is changed."
 )
 _ASK = "Ask its owner, or choose another workspace with --workspace DIR."
 
@@ -215,8 +215,8 @@ def _refuse_links(workspace: Workspace, marker: Marker) -> None:
             raise InputRefusedError(
                 "untrusted_link",
                 f"{links[0]} is a link, and the workspace was not created on this machine, or was moved, copied or restored",
-                "Take the link away, or put what it leads to in its place. Where it is yours: take it away, let llmops "
-                "trust look at the workspace, and put it back.",
+                "Remove the link, or replace it with its target. If the link is yours: remove it, run llmops trust, "
+                "and put it back.",
             )
 
 

@@ -108,7 +108,7 @@ class RecipeForm(Modal["Recipe | None"]):
             return
         batch = self._changed.batch
         effective = f"{batch.size} × {batch.accumulation} = {self._changed.effective_batch} rows a step"
-        verdict.update(Content.styled(f"✓ {effective}; p on the screen looks at memory, data and template", "$success"))
+        verdict.update(Content.styled(f"✓ {effective}; p on the screen checks memory, data and template", "$success"))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

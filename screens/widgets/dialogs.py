@@ -103,7 +103,7 @@ class ChoiceDialog(Modal[str | None]):
         """The title, the filter and the list."""
         with Vertical(classes="dialog dialog-tall"):
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
-            yield Field(placeholder="type to narrow", id="narrow", compact=True)
+            yield Field(placeholder="type to filter", id="narrow", compact=True)
             yield OptionList(id="choices", markup=False, compact=True)
 
     def on_mount(self) -> None:

@@ -219,7 +219,7 @@ def test_a_clock_that_leapt_makes_nothing_too_old(lived: Workspace) -> None:
     ask(lived, 3, LONG_AGO)
     settings = Settings(trace_days=30)
     ahead = LONG_AGO + 2_000 * 86_400
-    with pytest.raises(LlmopsError, match="days ahead of what was recorded last") as refused:
+    with pytest.raises(LlmopsError, match="days ahead of the last record") as refused:
         collect(lived, settings, now=ahead)
     assert refused.value.code == "clock_ahead"
     assert TraceStore(Catalog(lived), EventLog(lived)).page(TraceFilter.parse(MARK, 0.0), 1)[1] == 3

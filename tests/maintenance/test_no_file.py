@@ -127,7 +127,7 @@ def test_what_a_library_says_of_a_file_is_told_by_the_file(tmp_path: Path) -> No
     assert (explain_system_error(sqlite3.DatabaseError("malformed")) or of_parquet).code == "database_failed"  # type: ignore[union-attr]
     denied = explain_system_error(PermissionError(13, "Permission denied", "/x/y"))
     assert denied is not None
-    assert denied.told.startswith("/x/y: Permission denied. Change its permissions the right")
+    assert denied.told.startswith("/x/y: Permission denied. Change its permissions (chmod u+rw)")
     assert explain_system_error(KeyError("x")) is None
 
 

@@ -135,7 +135,7 @@ def test_a_shape_is_told_by_where_it_differs() -> None:
     summary["metrics"]["exact"]["n"] = 3  # type: ignore[index]
     assert kept("evaluation_runs", "summary", "run-1", json.dumps(summary)) == summary
     assert kept("evaluation_runs", "summary", "run-1", "null") is None
-    with pytest.raises(LlmopsError, match="is not what llmops keeps"):
+    with pytest.raises(LlmopsError, match="is not valid"):
         kept("training_runs", "data", "run-1", '[["a", "b"], ["a"]]')
 
 

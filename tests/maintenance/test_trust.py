@@ -90,11 +90,11 @@ def test_nothing_is_sent_before_it_is_trusted(foreign: Workspace) -> None:
 def test_a_key_goes_only_where_its_owner_sent_it(foreign: Workspace) -> None:
     trust(foreign)
     with pytest.raises(
-        InputRefusedError, match=r"AWS_SECRET_ACCESS_KEY of 'helpful' was never given to https://maker\.example"
+        InputRefusedError, match=r"AWS_SECRET_ACCESS_KEY of 'helpful' was never approved to https://maker\.example"
     ):
         open_remote(foreign, helpful(foreign))
     approve("AWS_SECRET_ACCESS_KEY", "https://aws.example/v1")
-    with pytest.raises(InputRefusedError, match="never given"):
+    with pytest.raises(InputRefusedError, match="never approved"):
         open_remote(foreign, helpful(foreign))
     approve("AWS_SECRET_ACCESS_KEY", "https://MAKER.example:443")
     assert not is_approved("AWS_SECRET_ACCESS_KEY", "http://maker.example")

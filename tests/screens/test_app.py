@@ -339,7 +339,7 @@ def test_a_keymap_with_mistakes_is_told_and_the_rest_is_used(tmp_path: Path) -> 
     good, problems = load_keymap(path)
     assert good == {"playground.run": "f7x,ctrl+j"}
     assert len(problems) == 3
-    assert any("no such action" in p for p in problems)
+    assert any("unknown action" in p for p in problems)
     assert any("taken by playground.model" in p for p in problems)
     assert any("taken by app.help" in p for p in problems)
     assert check_keymap({"playground.run": "t"}) == ({"playground.run": "t"}, [])

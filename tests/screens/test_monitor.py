@@ -132,7 +132,7 @@ async def test_the_machine_its_engines_and_its_past_are_seen_together(
         machine = shown(pilot, "#machine-lines")
         assert "NVIDIA H200" in machine
         assert "61.0G of 144G" in machine
-        assert "held down by power" in machine
+        assert "throttled by power" in machine
         assert "of 700 W" in machine
         engines = shown(pilot, "#engine-lines")
         assert "12 requests in 15 min" in engines
@@ -307,7 +307,7 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
         )
         await pilot.press("e")
         await settle(pilot)
-        assert "1 rules are used" in notices(pilot)
+        assert "1 rules saved" in notices(pilot)
         await pilot.press("d")
         await settle(pilot)
         dialog = pilot.app.screen
@@ -364,7 +364,7 @@ async def test_an_old_picture_is_not_shown_as_a_new_one(open_app: OpenApp, recor
         # A driver that hangs: the look does not come to its end.
         recorder._cursor_moved -= 60
         await screen.refresh_all()
-        assert "nothing seen for 6" in str(screen.query_one("#monitor-machine").border_subtitle)
+        assert "no sample for 6" in str(screen.query_one("#monitor-machine").border_subtitle)
 
 
 async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: Recorder) -> None:
@@ -465,11 +465,11 @@ async def test_filters_that_cannot_be_understood_are_told(open_app: OpenApp, sam
         screen = await go(pilot, "7")
         await pilot.press("slash", *"is:lost", "enter")
         await settle(pilot)
-        assert "no such state" in notices(pilot)
+        assert "unknown state" in notices(pilot)
         # The filter before holds, and the trouble is told once, not each second.
         assert screen.query_one(TraceListPane).said == ""
         await pilot.pause(1.3)
-        assert notices(pilot).count("no such state") == 1
+        assert notices(pilot).count("unknown state") == 1
         screen.query_one(TraceListPane).filter_by("zzz")
         await settle(pilot)
         assert "No trace matches" in shown(pilot, "#trace-list")

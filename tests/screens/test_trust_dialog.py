@@ -79,7 +79,7 @@ async def test_every_screen_says_it_and_the_words_change_it(
         assert may_run(foreign.alert_rules)
         assert "trusted already" in await asked(pilot)
         await pilot.press(*"withdraw", "enter")
-        await until(pilot, lambda: "not trusted any more" in notices(pilot))
+        await until(pilot, lambda: "no longer trusted" in notices(pilot))
         assert shown(pilot, "trust") == "⚠ untrusted"
         assert untrusted_reason(foreign)
 

@@ -132,7 +132,9 @@ def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: 
     by_name = {change.module + ".weight": change for change in changes}
     missing = set(by_name) - set(folder.tensors)
     if missing:
-        raise InputRefusedError("other_base", f"{base} has no tensor {min(missing)}: the adapter belongs to another model")
+        raise InputRefusedError(
+            "other_base", f"{base} has no tensor {min(missing)}: the adapter belongs to another model"
+        )
     target.mkdir(mode=0o700)
     names = list(folder.tensors)
 

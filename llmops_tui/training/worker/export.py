@@ -143,7 +143,9 @@ class _Maker:
         if target.exists():
             raise InputRefusedError("file_exists", f"{target} already exists", "Choose another folder.")
         if not target.parent.is_dir():
-            raise InputRefusedError("no_folder", f"there is no folder {target.parent}", "Create it, or choose another folder.")
+            raise InputRefusedError(
+                "no_folder", f"there is no folder {target.parent}", "Create it, or choose another folder."
+            )
         scratch = target.with_name(f".{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
