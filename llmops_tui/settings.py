@@ -115,7 +115,7 @@ class Settings(BaseModel):
         Field(
             ge=-1,
             le=255,
-            description="The GPU for a model that is not split, numbered as in nvidia-smi; -1: the one with the most free memory.",
+            description="The GPU for a model that is not split, numbered as in nvidia-smi; -1: the one with most free memory.",
         ),
     ] = -1
     tensor_split: Annotated[

@@ -265,7 +265,7 @@ def export(
     to: Annotated[
         Path,
         typer.Option(
-            help="File; .json for lm-eval results, .jsonl for its samples, .csv .parquet .md .xml (JUnit), or a suffix from a plugin."
+            help="File: .json for lm-eval results, .jsonl for samples, .csv .parquet .md .xml (JUnit), or a plugin's suffix."
         ),
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,

@@ -251,7 +251,8 @@ def _tell(session: Session, line: bytes) -> None:
         ),
         "checkpoint": lambda: f"step {step:>6}  checkpoint",
         "start": lambda: (
-            f"from step {step} of {record.get('total')}: {record.get('rows')} rows, {record.get('trainable')} trainable parameters"
+            f"from step {step} of {record.get('total')}: {record.get('rows')} rows, "
+            f"{record.get('trainable')} trainable parameters"
         ),
     }
     if record.get("kind") in texts:

@@ -45,6 +45,7 @@ def trust(
     aside = consent(workspace, request)
     if aside is not None:
         session.say(
-            f"others may know the API key of its servers: the key file was renamed to {aside.name}; the next llmops serve makes a new key"
+            f"others may know the API key of its servers: the key file was renamed to {aside.name}; "
+            "the next llmops serve makes a new key"
         )
     session.emit(request.as_dict() | {"trusted": True}, lambda: f"{workspace.root} is trusted now")

@@ -272,7 +272,7 @@ def _copies(workspace: Workspace, ids: Sequence[str]) -> Iterator[str]:
                 f" and {len(having) - 3} more" if len(having) > 3 else ""
             )
             yield (
-                f"{len(having)} backups in {folder}: {names}. Make a backup without the texts (llmops backup {folder}), then delete "
+                f"{len(having)} backups in {folder}: {names}. Make a backup without them (llmops backup {folder}), then delete "
                 "these; or they are replaced by newer backups in time"
             )
     for path in sorted(workspace.root.parent.glob(f"{workspace.root.name}.before-*")):

@@ -55,7 +55,7 @@ def check_quantization(model: Model, kind: str, folder: Path, *, again: bool) ->
     if model.quantization not in _WHOLE and not again:
         raise InputRefusedError(
             "quantized_already",
-            f"{model.name!r} is already {model.quantization}; quantizing it again loses more quality than quantizing the original",
+            f"{model.name!r} is already {model.quantization}; quantizing it again loses more than quantizing the original",
             "Use the F16, BF16 or F32 file, or force it with --again.",
         )
     needed = int(model.header.get("parameters") or 0) * TYPES[kind][1] / 8 * 1.1

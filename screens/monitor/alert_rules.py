@@ -20,8 +20,8 @@ def edit_rules(shell: Shell) -> None:
 
     path = shell.services.workspace.alert_rules
     head = (
-        "# Alert rules. series may contain *; llmops monitor --once --json shows values, and the chart's series have the same names.\n"
-        "# above or below: the limit. clear: the value at which the alert ends. for_seconds: how long. command: run without a shell.\n"
+        "# Rules. series may contain *; llmops monitor --once --json shows values, the chart's series have the same names.\n"
+        "# above or below: the limit. clear: the value at which the alert ends. for_seconds: how long. command: no shell.\n"
     )
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else head + dump_rules(load_rules(path))

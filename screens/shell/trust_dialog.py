@@ -59,7 +59,10 @@ def _kept(workspace: Workspace, request: Request, word: str) -> str:
         ) from error
     told = f"{workspace.name} is trusted now."
     if aside is not None:
-        told += f" Others may know the API key of its servers: the key file was renamed to {aside.name}, and the next server makes a new key."
+        told += (
+            f" Others may know the API key of its servers: the key file was renamed to {aside.name}, "
+            "and the next server makes a new key."
+        )
     return told
 
 

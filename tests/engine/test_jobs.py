@@ -209,7 +209,7 @@ def test_a_job_is_starting_as_long_as_somebody_holds_its_place_and_then_it_never
         job = launcher.store.add(kind="x", title="x", spec={}, job_id=place.id)
         assert job.id == place.id
         assert launcher.store.get(job.id).state == JobState.QUEUED
-        with pytest.raises(InputRefusedError, match="at work"), launcher.place(job.id):
+        with pytest.raises(InputRefusedError, match="is running in"), launcher.place(job.id):
             pass
     lost = launcher.store.get(job.id)
     assert (lost.state, lost.cause) == (JobState.LOST, NEVER_BEGAN)
@@ -313,7 +313,7 @@ def test_one_job_goes_on_in_a_folder(launcher: JobLauncher, endless: Job) -> Non
     ended(launcher, endless)
     again = launcher.resume(endless.id)
     # The first has ended, and its work has not.
-    with pytest.raises(InputRefusedError, match="at work"):
+    with pytest.raises(InputRefusedError, match="is running in"):
         launcher.resume(endless.id)
     launcher.cancel(again.id)
     ended(launcher, again)
@@ -332,7 +332,12 @@ def test_a_lost_job_is_recorded_as_that_when_another_goes_on(launcher: JobLaunch
 
 @pytest.mark.parametrize(
     ("code", "before", "words"),
-    [(-9, None, "from outside"), (-11, None, "crash in native code"), (-6, None, "abort"), (3, None, "exit code 3")],
+    [
+        (-9, None, "by another process"),
+        (-11, None, "crash in native code"),
+        (-6, None, "abort"),
+        (3, None, "exit code 3"),
+    ],
 )
 def test_causes_are_told_in_words(code: int, before: int | None, words: str) -> None:
     assert words in describe_exit(code, before)

@@ -178,7 +178,7 @@ def test_the_log_of_a_job_at_work_is_left_and_told(lived: Workspace) -> None:
         log = lived.runs / place.id / "output.log"
         log.write_text(ONE)
         done = remove_traces(lived, TraceFilter.parse(MARK, 0.0))
-        assert any("is at work" in line for line in done.staying)
+        assert any("is running" in line for line in done.staying)
         assert log.exists()
 
 

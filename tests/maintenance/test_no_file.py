@@ -59,7 +59,7 @@ def test_a_pipe_that_somebody_writes_to_may_be_given_as_a_file() -> None:
 
 def test_a_pipe_nobody_writes_to_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rules.yaml")
-    with pytest.raises(OSError, match="nobody writes to"):
+    with pytest.raises(OSError, match="without a writer"):
         text_of(tmp_path / "rules.yaml")
     with pytest.raises(LlmopsError, match=r"rules\.yaml cannot be read: is a pipe"):
         load_rules(tmp_path / "rules.yaml")

@@ -111,7 +111,7 @@ def test_a_series_copies_what_is_new_and_any_of_it_restores(
         needs_second = second.path.name in made.manifest.elsewhere.values()
         other = Workspace(tmp_path / f"other{number}")
         if needs_second:
-            with pytest.raises(InputRefusedError, match="is gone"):
+            with pytest.raises(InputRefusedError, match="is missing"):
                 restore(made.path, other, passphrase=words)
             continue
         restore(made.path, other, passphrase=words)
@@ -236,7 +236,7 @@ def test_the_command_line(lived: Workspace, tmp_path: Path) -> None:
     folder, words = tmp_path / "backups", tmp_path / "words"
     folder.mkdir()
     words.write_text(WORDS + "\n")
-    with pytest.raises(InputRefusedError, match="others can read"):
+    with pytest.raises(InputRefusedError, match="other users can read"):
         words.chmod(0o644)
         read_passphrase(words)
     words.chmod(0o600)

@@ -486,7 +486,7 @@ def test_of_an_engine_that_says_nothing_only_that_is_known() -> None:
     assert of_engines([silent]) == {"engine.m.up": 0.0}
     assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0), state="loading")])["engine.m.up"] is None
     assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])["engine.m.up"] == 1.0
-    assert "does not answer" in silent.why_down
+    assert "does not respond" in silent.why_down
 
 
 def test_a_rule_for_a_series_that_was_never_recorded_is_told() -> None:

@@ -440,7 +440,7 @@ async def test_one_key_says_what_one_thinks(
         assert len(listed.lines) == 2
         await pilot.press("w")
         await settle(pilot)
-        assert "whole answer" in shown(pilot, "#trace-text")
+        assert "total time" in shown(pilot, "#trace-text")
         await pilot.press("w")
         await settle(pilot)
         assert '"trace"' in shown(pilot, "#trace-text")

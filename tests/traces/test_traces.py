@@ -185,7 +185,7 @@ def test_personal_data_is_taken_out_unless_it_is_asked_for(
     assert "ann@example.org" not in json.dumps(clean.rows)
     assert clean.personal == {"email": 1}
     assert "ann@example.org" in json.dumps(gather(store, TraceFilter(), "messages", "keep").rows)
-    with pytest.raises(InputRefusedError, match="no trace makes a row"):
+    with pytest.raises(InputRefusedError, match="no trace can become a row"):
         make_version(
             DatasetStore(catalog),
             "x",

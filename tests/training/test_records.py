@@ -145,7 +145,7 @@ def test_runs_of_other_programs_are_read(tmp_path: Path, event_log: EventLog) ->
         (trainer / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
     found = read_foreign(trainer)
     assert (found.step, found.total, found.ended, found.last("grad_norm")) == (10, 20, "", 0.5)
-    with pytest.raises(InputRefusedError, match="no record"):
+    with pytest.raises(InputRefusedError, match="no training log"):
         read_foreign(tmp_path)
     watch(event_log, factory)
     watch(event_log, trainer)
