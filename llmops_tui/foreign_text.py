@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 JsonObject = dict[str, Any]
-"""An object of JSON, YAML or TOML that is another's: any name may stand there with any value, and nothing is sure to.
+"""An untrusted object of JSON, YAML or TOML: it may have any name with any value, and no field is guaranteed.
 
-What has fields of ours is no such object, but a record: a TypedDict, a frozen dataclass or a model.
+Data with known fields is not such an object, but a record: a TypedDict, a frozen dataclass or a model.
 """
 
 # Far more than any configuration has; data files have readers of their own.

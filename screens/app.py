@@ -1,4 +1,4 @@
-"""The application: screens as modes, the actions that hold everywhere, and the one place where errors surface."""
+"""The application: screens as modes, the global actions, and the one place where errors are shown."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""All commands of ``llmops`` by name: what each is for, and the module that is loaded when one is asked for.
+"""All commands of ``llmops`` by name, with their summary and the module that is loaded on use.
 
-A command costs the loading of its own module and of no other, and ``llmops --help`` that of none.
+A command loads its own module only, and ``llmops --help`` loads none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The engine's settings as command line options; a command that takes them takes all of them."""
+"""The engine's settings as command line options, the same for every command that loads a model."""
 
 from __future__ import annotations
 

@@ -323,5 +323,5 @@ def _explain(target: Path, error: OSError) -> LlmopsError:
     import errno
 
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return LlmopsError("disk_full", f"no space left for {target}", "Free some space; an older backup is as it was.")
-    return LlmopsError("backup_failed", f"{target}: {error}", "Choose another place; an older backup is as it was.")
+        return LlmopsError("disk_full", f"no space left for {target}", "Free some space; an older backup is unchanged.")
+    return LlmopsError("backup_failed", f"{target}: {error}", "Choose another place; an older backup is unchanged.")

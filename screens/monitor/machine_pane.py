@@ -1,4 +1,4 @@
-"""The machine now, a line for each GPU and the host."""
+"""The current load of the machine, one line per GPU and for the host."""
 
 from __future__ import annotations
 

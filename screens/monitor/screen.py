@@ -1,4 +1,4 @@
-"""The monitor screen: the machine and its past, processes, engines, alerts; live, and nothing drawn while it is hidden."""
+"""The monitor screen: the machine and its history, processes, engines, alerts; live, and not rendered while it is hidden."""
 
 from __future__ import annotations
 

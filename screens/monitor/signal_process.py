@@ -1,4 +1,4 @@
-"""Send a process a signal, after asking which and whether really."""
+"""Send a signal to a process, after a choice and a confirmation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Point a label at a version, and take that back."""
+"""Point a label at a version, and undo it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edit a text in the user's own editor, with the terminal handed over and taken back."""
+"""Edit a text in the user's own editor, with the terminal released and restored."""
 
 from __future__ import annotations
 

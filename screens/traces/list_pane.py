@@ -1,4 +1,4 @@
-"""The list of traces: which are shown, and what one says of the one under the cursor."""
+"""The list of traces: its filter, and feedback on the one under the cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open what a trace asked in the playground, with the model that answered."""
+"""Open the request of a trace in the playground, with the model that answered."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def preflight(plan: dict[str, Any]) -> Content:
     tokens = data["tokens"]
     parts += [
         ("data      ", "$muted"),
-        f"{data['examples']:,} examples, {data['held_out']} held out;  ",
+        f"{data['examples']:,} examples, {data['held_out']} held out; ",
         f"{data['trained_tokens']:,} tokens in the loss\n",
         ("lengths   ", "$muted"),
         (_bars(data["histogram"]), "$accent"),

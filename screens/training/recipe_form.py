@@ -1,4 +1,4 @@
-"""The form of a recipe: every field with what it does, checked as it is typed, and what it needs in memory."""
+"""The form of a recipe: every field with its description, validated while typing, and the memory it requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes, and what can be done with the one under the cursor."""
+"""The recipes, and the actions on the one under the cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs, ours and other programs', and what can be done with the one under the cursor."""
+"""The runs of llmops and of other programs, and the actions on the one under the cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small modal dialogs: confirm, write a line, choose from a list; foreign text in what they say is made harmless."""
+"""Small modal dialogs: confirm, write a line, choose from a list; untrusted text in them is escaped."""
 
 from __future__ import annotations
 
