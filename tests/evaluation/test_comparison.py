@@ -38,7 +38,7 @@ def test_what_got_worse_comes_first_and_the_verdict_can_be_quoted() -> None:
 def test_no_difference_says_what_could_have_been_missed() -> None:
     found = compared([1.0, 0.0] * 50, [1.0, 0.0] * 49 + [0.0, 1.0])
     assert found.differences[0].verdict == "unclear"
-    assert "No difference on exact was shown" in found.sentence
+    assert "No difference on exact was found" in found.sentence
     assert "may be missed" in found.sentence
 
 
