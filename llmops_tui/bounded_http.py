@@ -29,8 +29,8 @@ def too_much(who: str, what: str) -> LlmopsError:
     """The error for an answer that goes beyond its limits."""
     return LlmopsError(
         "answer_too_large",
-        f"{safe_line(who)} sends {what}; the connection was ended",
-        "Is it the intended server?",
+        f"{safe_line(who)} sends {what}; the connection was closed",
+        "Check that the address is the intended server.",
     )
 
 
@@ -54,7 +54,9 @@ class _Limits:
             raise too_much(self._who, f"more than {self._most:,} bytes")
         if time.monotonic() > self._until:
             raise LlmopsError(
-                "server_endless", f"{safe_line(self._who)} does not end its answer", "Is it the intended server?"
+                "server_endless",
+                f"{safe_line(self._who)} does not end its response",
+                "Check that the address is the intended server.",
             )
         return chunk
 
@@ -122,7 +124,7 @@ def holding(library: ModuleType, most: int) -> Callable[[Any], None]:
     def hold(response: Any) -> None:
         who = str(response.request.url.host)
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise too_much(who, "a compressed answer, which was not asked for")
+            raise too_much(who, "a compressed response, which was not requested")
         response.stream = Held(response.stream, who)
 
     return hold

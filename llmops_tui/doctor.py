@@ -104,7 +104,7 @@ def _llama(_workspace: Workspace) -> list[Check]:
     found = Check("llama.cpp", "ok", f"{facts['version']}, {build}: {facts['flags']}")
     if not facts["gpu"] and _has_gpu():
         remedy = rebuild_command(_FOR_GPU)
-        found = Check("llama.cpp", "warn", f"{facts['version']}, {build}, though there is a GPU", remedy)
+        found = Check("llama.cpp", "warn", f"{facts['version']}, {build}, although this machine has a GPU", remedy)
     return [found, _engine(gpu=bool(facts["gpu"]))]
 
 
@@ -116,8 +116,10 @@ def _engine(*, gpu: bool) -> Check:
     if not tried.works:
         return Check("engine", "fail", tried.cause, tried.remedy)
     if tried.told:
-        return Check("engine", "warn", f"evaluates tokens, but only {tried.told}: {tried.cause}", tried.remedy)
-    return Check("engine", "ok", "evaluates tokens of a quantized model")
+        return Check(
+            "engine", "warn", f"llama.cpp evaluates tokens, but only {tried.told}: {tried.cause}", tried.remedy
+        )
+    return Check("engine", "ok", "llama.cpp evaluates tokens of a quantized model")
 
 
 def _has_gpu() -> bool:
@@ -183,7 +185,7 @@ def _file_system(workspace: Workspace) -> list[Check]:
 def _terminal(_workspace: Workspace) -> list[Check]:
     term = os.environ.get("TERM", "")
     if not sys.stdout.isatty():
-        return [Check("terminal", "warn", "standard output is no terminal", "Start the app in a terminal.")]
+        return [Check("terminal", "warn", "standard output is not a terminal", "Start the app in a terminal.")]
     color = "24-bit colour" if os.environ.get("COLORTERM") in {"truecolor", "24bit"} else "256 colours or fewer"
     encoding = (sys.stdout.encoding or "").lower()
     unicode_ = "Unicode" if "utf" in encoding else f"{encoding}: charts fall back to ASCII"
@@ -216,7 +218,7 @@ def _plugins(_workspace: Workspace) -> list[Check]:
     remedy = "Update or uninstall the package; what is built in works without it."
     broken = [Check("plugin", "warn", plugin.told, remedy) for plugin in found if plugin.problem]
     works = [f"{plugin.kind} {plugin.name} of {plugin.package}" for plugin in found if not plugin.problem]
-    return [*broken, Check("plugins", "ok", ", ".join(works) or "none that work" if found else "none installed")]
+    return [*broken, Check("plugins", "ok", ", ".join(works) or "none works" if found else "none installed")]
 
 
 def _catalog(workspace: Workspace) -> list[Check]:
@@ -230,7 +232,7 @@ def _catalog(workspace: Workspace) -> list[Check]:
             return [Check("workspace", "ok", f"none yet at {workspace.root}; llmops init makes one")]
         return [Check("workspace", "fail", error.message, error.hint)]
     if why := untrusted_reason(workspace):
-        told = f"{workspace.root} is not trusted: {why}. Its remote models, keys and commands are off"
+        told = f"{workspace.root} is not trusted: {why}. Its remote models, keys and commands are disabled"
         return [Check("workspace", "warn", told, HOW)]
     return [Check("workspace", "ok", str(workspace.root))]
 
@@ -241,6 +243,6 @@ def _notices(workspace: Workspace) -> list[Check]:
 
     found = []
     for path, text in read_notices(workspace):
-        found.append(Check("notice", "warn", text, "Shown this once; it is cleared now."))
+        found.append(Check("notice", "warn", text, "This notice is now cleared."))
         path.unlink(missing_ok=True)
     return found

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 JsonObject = dict[str, Any]
-"""An object of JSON, YAML or TOML that is another's: any name may stand there with any value, and nothing is sure to.
+"""An untrusted object of JSON, YAML or TOML: it may have any name with any value, and no field is guaranteed.
 
-What has fields of ours is no such object, but a record: a TypedDict, a frozen dataclass or a model.
+Data with known fields is not such an object, but a record: a TypedDict, a frozen dataclass or a model.
 """
 
 # Far more than any configuration has; data files have readers of their own.
@@ -41,7 +41,7 @@ def text_of(path: Path, most: int = MAX_BYTES, errors: str = "strict") -> str:
         raw = file.read(most + 1)
     if len(raw) > most:
         raise InputRefusedError(
-            "file_too_large", f"{path} is larger than {most:,} bytes", "Is it the file that was meant?"
+            "file_too_large", f"{path} is larger than {most:,} bytes", "Check that it is the intended file."
         )
     return raw.decode("utf-8", errors)
 
@@ -133,7 +133,7 @@ def _measure(node: Node, known: dict[int, tuple[int, int] | None]) -> tuple[int,
             inside, below = _measure(part, known)
             count, depth = count + inside, max(depth, below)
         if count > MAX_VALUES or depth >= MAX_DEPTH:
-            told = _TOO_DEEP if depth >= MAX_DEPTH else f"its aliases unfold to more than {MAX_VALUES:,} values"
+            told = _TOO_DEEP if depth >= MAX_DEPTH else f"its aliases expand to more than {MAX_VALUES:,} values"
             raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
     known[id(node)] = (count, depth + 1)
     return count, depth + 1

@@ -70,7 +70,7 @@ class NativeLog:
             if times > _REPEATS or (times == 1 and len(self._seen) >= _MAX_TEXTS):
                 return
             self._seen[line] = times
-            more = " (not told again)" if times == _REPEATS else ""
+            more = " (not repeated)" if times == _REPEATS else ""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         told = f"{stamp} {_NAMES[self._level]:7} {safe_line(line[:_MAX_LINE])}{more}\n"
         os.write(self._descriptor, told.encode("utf-8", "replace"))

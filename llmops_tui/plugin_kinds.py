@@ -1,4 +1,4 @@
-"""All kinds of plugins, for whoever lists them; each is used where it belongs."""
+"""All kinds of plugins, for commands that list them; each kind is used in its own package."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Plugins(Generic[T]):
                 raise
             plugin = self.find(name) or Plugin(self.kind, name, "an unknown package", "")
             told = replace(plugin, problem=_reason(error)).told
-            raise LlmopsError("plugin_failed", told, "Tell its author, or uninstall the package.") from error
+            raise LlmopsError("plugin_failed", told, "Report it to the author, or uninstall the package.") from error
 
     def _load(self) -> tuple[list[Plugin], dict[str, T]]:
         with self._lock:
@@ -142,7 +142,7 @@ class Plugins(Generic[T]):
             others = [_package(p)[0] for p in points if p.name == point.name and p is not point]
             try:
                 if names.count(point.name) > 1:
-                    raise ValueError(f"{' and '.join(others)} has one of this name, too; neither is used")
+                    raise ValueError(f"{' and '.join(others)} also has a plugin of this name; neither is used")
                 with contextlib.redirect_stdout(sys.stderr):  # what an import prints is no data of ours
                     working[point.name] = self._accept(point.name, point.load())
             except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code may raise anything, also on import
@@ -154,7 +154,7 @@ class Plugins(Generic[T]):
         package, version = _package(point)
         plugin = Plugin(self.kind, point.name, package, version)
         if not _NAME.fullmatch(point.name):
-            return replace(plugin, problem="a plugin's name has letters, digits and . _ - (60 at the most)")
+            return replace(plugin, problem="a plugin name has letters, digits and . _ - (at most 60)")
         if point.name in self._built_in():
             return replace(plugin, problem="this name is built in; the built-in one is used")
         return plugin
@@ -181,7 +181,7 @@ def subclass_of(base: type[T]) -> Callable[[str, object], type[T]]:
 
     def accept(_name: str, given: object) -> type[T]:
         if not (isinstance(given, type) and issubclass(given, base)):
-            raise TypeError(f"it is no subclass of {base.__module__}.{base.__qualname__}")
+            raise TypeError(f"it is not a subclass of {base.__module__}.{base.__qualname__}")
         return given
 
     return accept
@@ -206,7 +206,7 @@ def only_one(found: list[str], what: str) -> str | None:
     if len(found) > 1:
         raise InputRefusedError(
             "ambiguous_plugin",
-            f"{what}: the plugins {', '.join(sorted(found))} all take it",
-            "Name one, or uninstall the others; llmops plugin list shows their packages.",
+            f"{what}: the plugins {', '.join(sorted(found))} all handle it",
+            "Choose one, or uninstall the others; llmops plugin list shows their packages.",
         )
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Opening of files that others wrote: anything but a regular file is refused and never waited for."""
+"""Opening of files from other programs: anything but a regular file is refused, without waiting."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def refuse_irregular(descriptor: int, path: Path) -> None:
     """Close what was opened and is no regular file, with an error that says so."""
     if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, f"it is {KINDS.get(stat.S_IFMT(mode), 'something else')}, and no file", str(path))
+        raise OSError(errno.EINVAL, f"it is {KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file", str(path))
 
 
 def open_given(path: Path, most: int) -> BinaryIO:
@@ -67,7 +67,7 @@ def open_given(path: Path, most: int) -> BinaryIO:
             # Without a writer it is at its end at once; with one that wrote nothing yet it is not readable.
             with contextlib.suppress(BlockingIOError):
                 if not (begin := os.read(descriptor, _CHUNK)):
-                    raise OSError(errno.EINVAL, "is a pipe that nobody writes to", str(path))
+                    raise OSError(errno.EINVAL, "is a pipe without a writer", str(path))
                 os.set_blocking(descriptor, True)
                 with os.fdopen(os.dup(descriptor), "rb") as rest:
                     return io.BytesIO(begin + rest.read(most))

@@ -53,7 +53,7 @@ class Filled(TypedDict):
 
 
 def fill(workspace: Workspace, real: Path | None = None) -> Filled:
-    """Add the sample's models, prompts and data files; what is there already stays as it is.
+    """Add the sample's models, prompts and data files; what already exists stays as it is.
 
     ``real`` is the file of :data:`REAL_MODEL`, where it is in the cache: it is registered where it lies, since all
     workspaces share it, and the playground opens on a prompt made for it.

@@ -16,7 +16,7 @@ def sample_folder() -> Path:
     for folder in (package / "_sample_data", package.parent / "sample_data"):
         if (folder / "models" / "SHA256SUMS").is_file():
             return folder
-    raise LlmopsError("sample_missing", f"the sample data is missing beside {package}", "Install llmops-tui again.")
+    raise LlmopsError("sample_missing", f"the sample data is missing next to {package}", "Install llmops-tui again.")
 
 
 def check_model() -> Path:

@@ -31,11 +31,11 @@ class Settings(BaseModel):
         Literal["auto", "on", "off"], Field(description="Smooth scrolling and fades; auto is off over SSH and in tmux.")
     ] = "auto"
     charts: Annotated[
-        Literal["auto", "blocks", "ascii"], Field(description="How gauges are drawn; auto uses ASCII without UTF-8.")
+        Literal["auto", "blocks", "ascii"], Field(description="Characters for gauges; auto uses ASCII without UTF-8.")
     ] = "auto"
     confirm_quit: Annotated[bool, Field(description="Ask before quitting while an answer is being generated.")] = True
     idle_minutes: Annotated[
-        float, Field(gt=0, le=10_000, description="Stop a model server that was not used for so long.")
+        float, Field(gt=0, le=10_000, description="Stop a model server after this time without requests.")
     ] = 15.0
     context: Annotated[
         int,
@@ -44,17 +44,17 @@ class Settings(BaseModel):
         ),
     ] = 0
     threads: Annotated[
-        int, Field(ge=0, le=1024, description="Threads for inference; 0: one less than there are cores.")
+        int, Field(ge=0, le=1024, description="Threads for inference; 0: one less than the number of cores.")
     ] = 0
     gpu_layers: Annotated[
         int, Field(ge=-1, le=10_000, description="Layers on the GPU for models loaded next; -1: as many as fit.")
     ] = -1
     parallel: Annotated[
-        int, Field(ge=1, le=64, description="Requests a model answers at once; each has the whole context for itself.")
+        int, Field(ge=1, le=64, description="Number of parallel requests per model; each has the full context.")
     ] = 4
     precision: Annotated[
         Literal["fast", "exact"],
-        Field(description="exact: full-precision cache and attention, for scores to the last digit; slower."),
+        Field(description="exact: full-precision cache and attention, for exactly reproducible scores; slower."),
     ] = "fast"
     trace_content: Annotated[
         Literal["keep", "redact", "off"],
@@ -63,76 +63,88 @@ class Settings(BaseModel):
         ),
     ] = "keep"
     trace_days: Annotated[
-        int, Field(ge=0, le=36_500, description="Forget traces without feedback after so many days; 0: never.")
+        int, Field(ge=0, le=36_500, description="Delete traces without feedback after this many days; 0: never.")
     ] = 0
     speculate: Annotated[
-        bool, Field(description="Guess tokens from the text itself while one request runs; gives up where it is wrong.")
+        bool,
+        Field(
+            description="Speculative decoding from the text itself while a single request runs; stops if the guesses are wrong."
+        ),
     ] = False
     draft: Annotated[
         str,
         Field(
             max_length=100,
-            description="A small model of the same vocabulary that guesses tokens; for models loaded next.",
+            description="A small draft model with the same vocabulary; for models loaded next.",
         ),
     ] = ""
     cache_bytes: Annotated[
-        int, Field(ge=0, description="Memory for prompts that were evaluated before, beside the model; 0 keeps none.")
+        int, Field(ge=0, description="Memory for cached prompts, in addition to the model; 0: no cache.")
     ] = 1 << 30
     cache_type_k: Annotated[
-        CacheType, Field(description="What the cache keeps keys in; q8_0 halves it, at little loss.")
+        CacheType, Field(description="Type of the keys in the KV cache; q8_0 halves the memory with little loss.")
     ] = "f16"
     cache_type_v: Annotated[
-        CacheType, Field(description="The same for values; types in blocks need flash attention.")
+        CacheType, Field(description="Type of the values in the KV cache; block types require flash attention.")
     ] = "f16"
     flash_attention: Annotated[
         Literal["auto", "off"],
-        Field(
-            description="off: quicker on a processor in contexts of a thousand tokens and more, slower in short ones."
-        ),
+        Field(description="off: faster on a CPU with contexts of a thousand tokens or more, slower with short ones."),
     ] = "auto"
     swa_full: Annotated[
         bool,
         Field(
-            description="Keep the whole context in sliding-window layers too: edits far back stay quick, for memory."
+            description="Keep the full context in sliding-window layers, too: early edits stay fast, at more memory."
         ),
     ] = False
     batch: Annotated[
-        int, Field(ge=SMALLEST_BATCH, le=LARGEST_BATCH, description="Tokens that are evaluated in one step.")
+        int, Field(ge=SMALLEST_BATCH, le=LARGEST_BATCH, description="Maximum number of tokens per step.")
     ] = 512
     micro_batch: Annotated[
-        int, Field(ge=1, le=LARGEST_BATCH, description="Tokens of a step that are computed at once; up to the batch.")
+        int,
+        Field(
+            ge=1, le=LARGEST_BATCH, description="Tokens of a step that are computed at once; at most the batch size."
+        ),
     ] = 512
     split_mode: Annotated[
-        SplitMode, Field(description="Over several GPUs; auto: on one, where the model fits, else by layers.")
+        SplitMode,
+        Field(description="How a model is split over several GPUs; auto: one GPU if it fits, else by layers."),
     ] = "auto"
     main_gpu: Annotated[
-        int, Field(ge=-1, le=255, description="GPU for a model on one, as nvidia-smi counts; -1: that with most room.")
+        int,
+        Field(
+            ge=-1,
+            le=255,
+            description="The GPU for a model that is not split, numbered as in nvidia-smi; -1: the one with most free memory.",
+        ),
     ] = -1
     tensor_split: Annotated[
-        str, Field(max_length=200, description="Shares of the GPUs in a split model, such as 3,1; else by their room.")
+        str,
+        Field(max_length=200, description="Share of each GPU in a split model, such as 3,1; default: by free memory."),
     ] = ""
     cpu_moe: Annotated[
-        int, Field(ge=0, le=10_000, description="Layers, from the first on, whose experts stay on the host.")
+        int, Field(ge=0, le=10_000, description="Number of layers, from the first, whose experts stay on the host.")
     ] = 0
-    mmap: Annotated[bool, Field(description="Map the model's file instead of reading it into memory.")] = True
-    mlock: Annotated[bool, Field(description="Hold the model in memory, so that it is never swapped out.")] = False
+    mmap: Annotated[bool, Field(description="Memory-map the model's file instead of reading it into memory.")] = True
+    mlock: Annotated[bool, Field(description="Lock the model in memory, so that it is never swapped out.")] = False
 
     backup_folder: Annotated[
         str,
         Field(
-            max_length=4000, description="Where backups of the workspace are made while the app is open; none: nowhere."
+            max_length=4000, description="Folder for backups of the workspace while the app is open; empty: no backups."
         ),
     ] = ""
     backup_hours: Annotated[int, Field(ge=1, le=8760, description="Hours between two backups.")] = 24
-    backup_keep: Annotated[int, Field(ge=1, le=10_000, description="How many backups stay in that folder.")] = 14
+    backup_keep: Annotated[int, Field(ge=1, le=10_000, description="Number of backups to keep in that folder.")] = 14
     backup_full_every: Annotated[
         int,
-        Field(
-            ge=0, le=10_000, description="Each how many-th backup needs none of the earlier ones; 0: only the first."
-        ),
+        Field(ge=0, le=10_000, description="Every n-th backup is a full one; 0: only the first."),
     ] = 10
     backup_passphrase_file: Annotated[
-        str, Field(max_length=4000, description="A file whose first line encrypts backups; none: not encrypted.")
+        str,
+        Field(
+            max_length=4000, description="A file whose first line is the passphrase for backups; empty: not encrypted."
+        ),
     ] = ""
 
     @field_validator("tensor_split")
@@ -147,7 +159,7 @@ class Settings(BaseModel):
 
 # Of a setting that cannot be read, the reading that keeps least of what the user may have wanted kept out.
 _STRICT: dict[str, Any] = {"trace_content": "off"}
-_STRICTLY = "; until it is right, traces keep figures only"
+_STRICTLY = "; until it is fixed, traces keep figures only"
 
 
 def load_settings(path: Path | None = None) -> tuple[Settings, list[str]]:
@@ -183,7 +195,7 @@ def _faults(error: ValidationError) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for item in error.errors(include_url=False):
         name = str(item["loc"][0])
-        unknown = "there is no such setting" + (f"; is {_meant(name)} meant?" if _meant(name) else "")
+        unknown = "this setting does not exist" + (f"; did you mean {_meant(name)}?" if _meant(name) else "")
         found.setdefault(name, unknown if item["type"] == "extra_forbidden" else item["msg"])
     return list(found.items())
 

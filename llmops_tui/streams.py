@@ -102,5 +102,5 @@ def _lost(error: OSError | ValueError) -> LlmopsError:
     return LlmopsError(
         "output_failed",
         f"standard output cannot be written: {told}",
-        "What the command did is done, but what it tells is lost, or a part of it.",
+        "The command has finished its work, but some or all of its output is lost.",
     )

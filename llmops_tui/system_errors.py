@@ -1,4 +1,4 @@
-"""Errors of the system, DuckDB and SQLite about files, as errors with cause and remedy.
+"""Errors of the operating system, DuckDB and SQLite about files, as errors with cause and remedy.
 
 The borders of the engine ask: the command line, a job's worker, the app. What is none of these is a fault of ours.
 """
@@ -12,16 +12,16 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 
-_LOOK = "llmops check says what is wrong; what is damaged comes back from a backup (llmops restore FILE)."
+_LOOK = "llmops check reports what is wrong; restore damaged files from a backup (llmops restore FILE)."
 _HINTS = {
-    errno.EACCES: "Give yourself the right to it (chmod u+rw), or ask its owner.",
-    errno.EPERM: "Give yourself the right to it (chmod u+rw), or ask its owner.",
-    errno.EISDIR: f"A folder lies where a file should be. {_LOOK}",
-    errno.ENOTDIR: f"Something else lies where a folder should be. {_LOOK}",
+    errno.EACCES: "Change its permissions (chmod u+rw), or ask its owner.",
+    errno.EPERM: "Change its permissions (chmod u+rw), or ask its owner.",
+    errno.EISDIR: f"There is a folder in place of a file. {_LOOK}",
+    errno.ENOTDIR: f"There is no folder at a path that must be a folder. {_LOOK}",
     errno.ENOENT: _LOOK,
-    errno.ELOOP: f"A link lies where a file should be. {_LOOK}",
-    errno.EINVAL: f"Something else lies where a file should be. {_LOOK}",
-    errno.ENXIO: f"Something else lies where a file should be. {_LOOK}",
+    errno.ELOOP: f"There is a link in place of a file. {_LOOK}",
+    errno.EINVAL: f"There is no regular file at a path that must be a file. {_LOOK}",
+    errno.ENXIO: f"There is no regular file at a path that must be a file. {_LOOK}",
 }
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # How DuckDB names a file that it cannot read.
@@ -35,7 +35,7 @@ _OF_ITS_LIBRARIES = re.compile(
 _OF_PARQUET = re.compile(
     r"(Invalid Input|IO) Error: (Parquet (metadata|file)|\w+ converted type|(\w+ |Failed to )[Dd]ecompress)"
 )
-_NAMES = "llmops check names it; what is damaged comes back from a backup (llmops restore FILE)."
+_NAMES = "llmops check names the file; restore damaged files from a backup (llmops restore FILE)."
 
 
 def explain_system_error(error: BaseException, place: str = "the system") -> LlmopsError | None:
@@ -50,7 +50,7 @@ def explain_system_error(error: BaseException, place: str = "the system") -> Llm
     import sqlite3
 
     if isinstance(error, sqlite3.DatabaseError):
-        return LlmopsError("database_failed", f"a database of the workspace refused: {error}", _LOOK)
+        return LlmopsError("database_failed", f"a database of the workspace failed: {error}", _LOOK)
     duckdb: Any = sys.modules.get("duckdb")
     if duckdb is not None and isinstance(error, duckdb.Error):
         return _of_duckdb(str(error), own=type(error) is not duckdb.Error)

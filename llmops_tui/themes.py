@@ -1,4 +1,4 @@
-"""Colours of the app that installed packages bring; the app makes its themes of them."""
+"""Colour themes from plugins; the app makes its themes of them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class ThemeColours:
 def _accept(name: str, given: object) -> ThemeColours:
     del name
     if not isinstance(given, ThemeColours):
-        raise TypeError(f"it is no {ThemeColours.__module__}.ThemeColours")
+        raise TypeError(f"it is not a {ThemeColours.__module__}.ThemeColours")
     for field, value in asdict(given).items():
         if field != "dark" and not (isinstance(value, str) and _COLOUR.fullmatch(value)):
-            raise ValueError(f"{field} is {value!r}, no colour such as #7aa2f7")
+            raise ValueError(f"{field} is {value!r}, not a colour such as #7aa2f7")
     return given
 
 

@@ -1,4 +1,4 @@
-"""The application: screens as modes, the actions that hold everywhere, and the one place where errors surface."""
+"""The application: screens as modes, the global actions, and the one place where errors are shown."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class LlmopsApp(Shell):
 
             self.push_screen(LineageScreen(self.services, subject, utf8=self.profile.utf8))
         else:
-            self.say("There is nothing under the cursor that came from somewhere.", severity="warning")
+            self.say("The item under the cursor has no lineage.", severity="warning")
 
     async def action_undo(self) -> None:
         """Undo the last change of state."""
@@ -226,12 +226,12 @@ class LlmopsApp(Shell):
     async def action_place_back(self) -> None:
         """Go to the place before."""
         if not await self.navigation.back():
-            self.say("This is the first place you were at.", severity="warning")
+            self.say("There is no previous place.", severity="warning")
 
     async def action_place_forward(self) -> None:
         """Go again to the place one came back from."""
         if not await self.navigation.forward():
-            self.say("There is no place to go forward to: [ goes back first.", severity="warning")
+            self.say("There is no next place: [ goes back first.", severity="warning")
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:

@@ -33,7 +33,7 @@ def load_keymap(path: Path | None = None) -> tuple[dict[str, str], list[str]]:
     except tomllib.TOMLDecodeError as error:
         return {}, [f"{path}: {error}"]
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-        return {}, [f"{path}: [keys] must hold texts"]
+        return {}, [f"{path}: [keys] must contain strings"]
     good, problems = check_keymap(table)
     return good, [f"{path}: {problem}" for problem in problems]
 
@@ -63,7 +63,7 @@ def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) ->
     problems: list[str] = []
     for action_id, keys in keymap.items():
         if action_id not in known:
-            problems.append(f"{action_id}: there is no such action")
+            problems.append(f"{action_id}: unknown action")
             continue
         clash = _clash(known[action_id], keys, {**{i: a.keys for i, a in known.items()}, **good}, known)
         if clash:

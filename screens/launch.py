@@ -1,4 +1,4 @@
-"""Open the app on this terminal, and leave the terminal as it was found whatever ends the app."""
+"""Open the app on this terminal, and restore the terminal however the app ends."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
     existing(workspace)
     refuse_links(workspace)
     if why := untrusted_reason(workspace):
-        notes = (*notes, f"This workspace is not trusted: {why}. Its remote models, keys and commands are off. {HOW}")
+        notes = (
+            *notes,
+            f"This workspace is not trusted: {why}. Its remote models, keys and commands are disabled. {HOW}",
+        )
     _log_to(workspace.logs / "app.log")
     with _terminal_kept(workspace.logs / "native.log"):
         from screens.app import LlmopsApp
@@ -67,7 +70,7 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
 
     record_checksums_at_end(workspace)
     if app.return_code and not code:
-        sys.stderr.write(f"llmops ended by an error; see {workspace.logs / 'native.log'}\n")
+        sys.stderr.write(f"llmops ended with an error; see {workspace.logs / 'native.log'}\n")
         return int(app.return_code)
     return code
 

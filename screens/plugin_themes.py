@@ -1,4 +1,4 @@
-"""Themes of installed packages, made known to the app when somebody asks what themes there are."""
+"""Themes of installed packages, registered when the list of themes is requested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register_plugin_themes(app: App[Any]) -> None:
 
 def missing_theme(name: str) -> str:
     """Why there is no theme of a name, in one sentence."""
-    return PLUGINS.problem(name) or f"There is no theme {name!r}"
+    return PLUGINS.problem(name) or f"{name!r} is not a theme"
 
 
 def _theme(name: str, colours: ThemeColours) -> Theme:

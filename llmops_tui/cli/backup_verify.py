@@ -21,7 +21,9 @@ def verify_backups(session: Session, place: Path | None, passphrase: str) -> Non
         file = session.settings.backup_passphrase_file
         passphrase = passphrase or (read_passphrase(Path(file).expanduser()) if file and place else "")
     if place is None:
-        raise LlmopsError("usage", "which one?", "llmops backup FILE --verify, or a FOLDER", exit_code=ExitCode.USAGE)
+        raise LlmopsError(
+            "usage", "no backup is named", "llmops backup FILE --verify, or a FOLDER", exit_code=ExitCode.USAGE
+        )
     place = place.expanduser()
     if place.is_dir():
         found = verify_series(place, passphrase, session.progress("reading"))
@@ -36,11 +38,11 @@ def verify_backups(session: Session, place: Path | None, passphrase: str) -> Non
     }
 
     def human() -> str:
-        lines = [f"{one.path.name}: {'; '.join(one.trouble) or f'whole, {one.files:,} files'}" for one in found]
+        lines = [f"{one.path.name}: {'; '.join(one.trouble) or f'intact, {one.files:,} files'}" for one in found]
         if first is not None:
-            whole = f"the newest that is whole is {newest.path.name}" if newest else "none is whole"
-            lines.append(f"the first that is damaged is {first.path.name}; {whole}")
-            lines.append(f"one that needs no other: llmops backup {place}")
+            whole = f"the newest intact backup is {newest.path.name}" if newest else "no backup is intact"
+            lines.append(f"the first damaged backup is {first.path.name}; {whole}")
+            lines.append(f"make a new full backup: llmops backup {place}")
         return "\n".join(lines)
 
     session.emit(data, human)

@@ -1,6 +1,6 @@
-"""All commands of ``llmops`` by name: what each is for, and the module that is loaded when one is asked for.
+"""All commands of ``llmops`` by name, with their summary and the module that is loaded on use.
 
-A command costs the loading of its own module and of no other, and ``llmops --help`` that of none.
+A command loads its own module only, and ``llmops --help`` loads none.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ COMMANDS = {
     "eval": Entry("Evaluation", "llmops_tui.cli.evaluate:app", {"remove": "llmops_tui.cli.work_remove:evaluation"}),
     "monitor": Entry("The machine, GPUs and engines; alerts; Prometheus metrics", "llmops_tui.cli.monitor:app"),
     "traces": Entry(
-        "Requests: what was asked and answered, and feedback",
+        "Requests with their answers, and feedback",
         "llmops_tui.cli.traces:app",
         {"remove": "llmops_tui.cli.record_remove:traces"},
     ),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
-    "plugin": Entry("Plugins: what installed packages add", "llmops_tui.cli.plugin:app"),
+    "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),
-    "doctor": Entry("Check what this machine can do", "llmops_tui.cli.doctor:doctor"),
+    "doctor": Entry("Diagnose this machine", "llmops_tui.cli.doctor:doctor"),
     "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
-    "lineage": Entry("Show what a thing was made from, and what was made of it", "llmops_tui.cli.maintenance:lineage"),
+    "lineage": Entry("Show the inputs of an object and what was derived from it", "llmops_tui.cli.maintenance:lineage"),
     "backup": Entry("Back up the workspace while it is in use", "llmops_tui.cli.maintenance:backup"),
-    "restore": Entry("Replace the workspace by a backup", "llmops_tui.cli.maintenance:restore"),
-    "trust": Entry("Show or grant what a workspace from elsewhere may do", "llmops_tui.cli.trust:trust"),
+    "restore": Entry("Replace the workspace with a backup", "llmops_tui.cli.maintenance:restore"),
+    "trust": Entry("Show or change the trust in a workspace from another machine", "llmops_tui.cli.trust:trust"),
     "check": Entry("Verify every file, row, checksum and reference", "llmops_tui.cli.maintenance:check"),
-    "gc": Entry("Delete files that nothing refers to", "llmops_tui.cli.maintenance:gc"),
+    "gc": Entry("Delete unreferenced files", "llmops_tui.cli.maintenance:gc"),
     "init": Entry("Create a workspace", "llmops_tui.cli.init:init"),
     "demo": Entry("Open the app on a workspace filled with sample data", "llmops_tui.cli.init:demo"),
 }

@@ -26,7 +26,7 @@ data_change.add_to(app)
 
 _Name = Annotated[str, typer.Argument(help="The dataset's name.")]
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
-_Limit = Annotated[int, typer.Option(help="At most so many rows.", min=1)]
+_Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1)]
 
 
 def store_of(session: Session) -> DatasetStore:
@@ -40,7 +40,7 @@ def store_of(session: Session) -> DatasetStore:
 def import_(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files or folders.")],
-    name: Annotated[str | None, typer.Option(help="The dataset's name; else the first file's.")] = None,
+    name: Annotated[str | None, typer.Option(help="The dataset's name; default: the name of the first file.")] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -49,13 +49,13 @@ def import_(
         ),
     ] = "auto",
     mapping: Annotated[
-        list[str] | None, typer.Option("--map", help="Of a table: ROLE=COLUMN, such as user=question; once for each.")
+        list[str] | None, typer.Option("--map", help="For tables: ROLE=COLUMN, such as user=question; repeatable.")
     ] = None,
-    table: Annotated[str, typer.Option(help="Of a SQLite file: the table.")] = "",
-    unit: Annotated[str, typer.Option(help="Of a text: line, paragraph or file.")] = "line",
+    table: Annotated[str, typer.Option(help="For SQLite files: the table to import.")] = "",
+    unit: Annotated[str, typer.Option(help="For text files: one row per line, paragraph or file.")] = "line",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the detected format and exit.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Start the job and return.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Import files into a new version of a dataset. The detected format is printed first, with the evidence."""
     from llmops_tui.datasets.formats.readers import mapped_kind
@@ -101,14 +101,14 @@ def _roles(given: list[str]) -> dict[str, str]:
 def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
     proposal = seen.proposal
     files = ", ".join(f"{s.path.name} ({s.type})" for s in seen.sources[:5]) + (" …" if len(seen.sources) > 5 else "")
-    lines = [f"{files}: {chosen}{'' if asked else f', in {proposal.share:.0%} of the rows inspected at'}"]
+    lines = [f"{files}: {chosen}{'' if asked else f', in {proposal.share:.0%} of the inspected rows'}"]
     lines += [f"  {line}" for line in proposal.evidence]
     lines += [f"  also: {name} in {share:.0%}" for name, share in proposal.others.items()]
     if proposal.mapping and not asked:
         suggestion = " ".join(
             f"--map {role}={column}" for role, column in (seen.kept_mapping or proposal.mapping).items()
         )
-        lines.append(f"  to make conversations of it: {suggestion}")
+        lines.append(f"  to import it as conversations: {suggestion}")
     if seen.rejects:
         first = seen.rejects[0]
         lines.append(f"  {len(seen.rejects)} of the first records cannot be read: line {first.line}: {first.reason}")
@@ -175,7 +175,7 @@ def _delta(version: DatasetVersion, log_: list[DatasetVersion]) -> str:
 def head(
     context: typer.Context,
     ref: _Ref,
-    count: Annotated[int, typer.Option("-n", help="So many rows.", min=1)] = 5,
+    count: Annotated[int, typer.Option("-n", help="Number of rows.", min=1)] = 5,
 ) -> None:
     """Print the first rows as JSON Lines."""
     from llmops_tui.datasets.records import dump_json
@@ -219,12 +219,14 @@ def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
 @app.command()
 def raw(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A file of lines.")],
-    line: Annotated[int, typer.Option(help="From this line, from 1.", min=1)] = 1,
-    at: Annotated[float | None, typer.Option(help="From this place, in percent of the file.", min=0, max=100)] = None,
-    count: Annotated[int, typer.Option("-n", help="So many lines.", min=1)] = 20,
+    path: Annotated[Path, typer.Argument(help="A text file.")],
+    line: Annotated[int, typer.Option(help="The first line to print, counted from 1.", min=1)] = 1,
+    at: Annotated[
+        float | None, typer.Option(help="The position to start from, in percent of the file.", min=0, max=100)
+    ] = None,
+    count: Annotated[int, typer.Option("-n", help="Number of lines.", min=1)] = 20,
 ) -> None:
-    """Print lines of a file of any size unchanged, with the problems in them."""
+    """Print lines of a file of any size unchanged, and report the problems in them."""
     from llmops_tui.datasets.raw import RawFile
 
     session = session_of(context)
@@ -246,10 +248,12 @@ def raw(
 def export(
     context: typer.Context,
     ref: _Ref,
-    to: Annotated[Path, typer.Option("--to", help="The file, or a folder for hf and markdown.")],
-    form: Annotated[str | None, typer.Option("--format", help="The shape of the rows; else the dataset's own.")] = None,
-    file_type: Annotated[str | None, typer.Option("--as", help="The type of file; else by its suffix.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
+    to: Annotated[Path, typer.Option("--to", help="The file to write; for hf and markdown, a folder.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="The row format; default: the format of the dataset.")
+    ] = None,
+    file_type: Annotated[str | None, typer.Option("--as", help="The file type; default: from the suffix.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a version to a file, then read the file back and verify the rows."""
     from llmops_tui.datasets.export_job import export as write
@@ -266,7 +270,7 @@ def export(
         report=lambda share, _: show_(share) if show_ else None,
     )
     if not made["reads_back"]:
-        session.say(f"importing this file gives something else: {made['differs']}")
+        session.say(f"importing this file gives different rows: {made['differs']}")
     same = "; reading it again gives the same rows" if made["reads_back"] else ""
     session.emit(made, lambda: f"{made['path']}: {made['rows']:,} rows as {made['format']} in {made['type']}{same}")
 
@@ -286,7 +290,7 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
     def human() -> str:
         how = f"by {found.key}" if found.key else "by content and order"
         lines = [
-            f"+{len(found.added):,} −{len(found.removed):,} ~{len(found.changed):,}, {found.same:,} the same ({how})"
+            f"+{len(found.added):,} −{len(found.removed):,} ~{len(found.changed):,}, {found.same:,} unchanged ({how})"
         ]
         marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
         for a, b in found.changed[:limit]:
@@ -300,7 +304,7 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
         lines += [f"+ {n}: {dump_json(row)[:300]}" for n, row in _some(right, found.added, limit)]
         more = max(len(found.changed), len(found.removed), len(found.added))
         if more > limit:
-            session.say(f"at most {limit} of each are shown; --limit shows more")
+            session.say(f"at most {limit} rows of each kind are shown; --limit shows more")
         return "\n".join(lines)
 
     session.emit(found.as_dict(), human)
@@ -331,7 +335,7 @@ def tag(
 
 @app.command()
 def restore(context: typer.Context, ref: _Ref) -> None:
-    """Make a new version with the rows of an older one."""
+    """Make a new version with the rows of an older version."""
     session = session_of(context)
     version = store_of(session).restore(ref)
     session.emit(version.as_dict(), lambda: f"{version.ref} has the rows of {ref}")
@@ -347,8 +351,6 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
     version, digest = again(store_of(session), ref)
     same = digest == version.sha256
     data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
-    session.emit(
-        data, lambda: f"{version.ref}: the same rows came out" if same else f"{version.ref}: other rows came out"
-    )
+    session.emit(data, lambda: f"{version.ref}: the rows are the same" if same else f"{version.ref}: the rows differ")
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))

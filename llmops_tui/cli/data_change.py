@@ -13,9 +13,11 @@ from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
-_To = Annotated[str | None, typer.Option("--name", help="Make it a version of this dataset, not of the same.")]
+_To = Annotated[
+    str | None, typer.Option("--name", help="Write the new version to this dataset; default: the input's dataset.")
+]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same rows.")]
-_Key = Annotated[Path, typer.Option(help="The key's file; keep it apart from the data.")]
+_Key = Annotated[Path, typer.Option(help="The key file; keep it separate from the data.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,11 +52,11 @@ def _report(session: Session, what: str) -> Callable[[float, str], None]:
 def dedup(
     context: typer.Context,
     ref: _Ref,
-    near: Annotated[bool, typer.Option("--near", help="Also rows that say nearly the same.")] = False,
+    near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
     threshold: Annotated[
         float, typer.Option(help="With --near: the Jaccard similarity of their five-word sequences.")
     ] = 0.8,
-    against: Annotated[str | None, typer.Option(help="Leave out what stands in this dataset instead.")] = None,
+    against: Annotated[str | None, typer.Option(help="Remove the rows that are also in this dataset.")] = None,
     name: _To = None,
 ) -> None:
     """Remove duplicates and keep the first of each."""
@@ -66,7 +68,7 @@ def dedup(
 def redact(
     context: typer.Context,
     ref: _Ref,
-    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, such as email; may be given again.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, such as email; repeatable.")] = None,
     name: _To = None,
 ) -> None:
     """Replace personal data by placeholders such as [EMAIL]."""
@@ -77,14 +79,14 @@ def pseudonymise(
     context: typer.Context,
     ref: _Ref,
     key: _Key,
-    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be given again.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; repeatable.")] = None,
     name: _To = None,
 ) -> None:
     """Replace personal data by pseudonyms: the same value gets the same one, and the key reverses them."""
     session = session_of(context)
     _check_key(session, key)
     if not key.expanduser().exists():
-        session.say(f"a new key is made in {key}; without it nothing can be undone")
+        session.say(f"a new key is written to {key}; without it, the pseudonyms cannot be reversed")
     _make(session, "pseudonymise", [ref], {"key": str(key.expanduser().resolve()), "kinds": kind}, name)
 
 
@@ -110,8 +112,8 @@ def filter_(
 def sample(
     context: typer.Context,
     ref: _Ref,
-    rows: Annotated[int | None, typer.Option("--rows", "-n", min=1, help="So many rows.")] = None,
-    share: Annotated[float | None, typer.Option(min=0, max=1, help="This share of the rows.")] = None,
+    rows: Annotated[int | None, typer.Option("--rows", "-n", min=1, help="Number of rows.")] = None,
+    share: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the rows, between 0 and 1.")] = None,
     seed: _Seed = 0,
     name: _To = None,
 ) -> None:
@@ -135,7 +137,7 @@ def sort(
 def select(
     context: typer.Context,
     ref: _Ref,
-    column: Annotated[list[str], typer.Option(help="A column to keep, or OLD=NEW to rename it; may be given again.")],
+    column: Annotated[list[str], typer.Option(help="A column to keep, or OLD=NEW to rename it; repeatable.")],
     name: _To = None,
 ) -> None:
     """Select and rename columns."""
@@ -164,7 +166,7 @@ def mix(
     context: typer.Context,
     refs: Annotated[list[str], typer.Argument(help="NAME=WEIGHT, such as chat=3 code=1.")],
     rows: Annotated[
-        int | None, typer.Option(min=1, help="So many rows; else as many as there are without repeating.")
+        int | None, typer.Option(min=1, help="Number of rows; default: as many as possible without repeating a row.")
     ] = None,
     seed: _Seed = 0,
     name: _To = None,
@@ -174,14 +176,16 @@ def mix(
     try:
         weights = [float(w or 1) for _, _, w in pairs]
     except ValueError as error:
-        raise LlmopsError("usage", f"a weight is no number: {error}", exit_code=ExitCode.USAGE) from error
+        raise LlmopsError("usage", f"a weight is not a number: {error}", exit_code=ExitCode.USAGE) from error
     _make(session_of(context), "mix", [r for r, _, _ in pairs], {"weights": weights, "rows": rows, "seed": seed}, name)
 
 
 def fix(
     context: typer.Context,
     ref: _Ref,
-    check: Annotated[str, typer.Argument(help="What llmops data check names, such as duplicate.")],
+    check: Annotated[
+        str, typer.Argument(help="The id of the problem, as llmops data check prints it, such as duplicate.")
+    ],
     label_column: Annotated[str | None, typer.Option("--label", help="The column of labels.")] = None,
     name: _To = None,
 ) -> None:
@@ -192,7 +196,7 @@ def fix(
 def edit(
     context: typer.Context,
     ref: _Ref,
-    row: Annotated[int, typer.Option(min=0, help="The number of the row.")],
+    row: Annotated[int, typer.Option(min=0, help="The row number.")],
     to: Annotated[str | None, typer.Option(help="The row as JSON; without it the row is deleted.")] = None,
     name: _To = None,
 ) -> None:
@@ -200,19 +204,21 @@ def edit(
     try:
         value = None if to is None else json.loads(to)
     except ValueError as error:
-        raise LlmopsError("usage", f"--to is no JSON: {error}", exit_code=ExitCode.USAGE) from error
+        raise LlmopsError("usage", f"--to is not valid JSON: {error}", exit_code=ExitCode.USAGE) from error
     if value is not None and not isinstance(value, dict):
-        raise LlmopsError("usage", "--to is no JSON object", exit_code=ExitCode.USAGE)
+        raise LlmopsError("usage", "--to is not a JSON object", exit_code=ExitCode.USAGE)
     _make(session_of(context), "edit", [ref], {"edits": {str(row): value}}, name)
 
 
 def split(
     context: typer.Context,
     ref: _Ref,
-    into: Annotated[list[str], typer.Option(help="PART=SHARE, such as train=0.9; once for each.")],
-    stratify: Annotated[str | None, typer.Option(help="A column whose values are spread evenly.")] = None,
-    group: Annotated[str | None, typer.Option(help="A column whose equal values stay together.")] = None,
-    near: Annotated[bool, typer.Option("--near", help="Keep what says nearly the same together, too.")] = False,
+    into: Annotated[list[str], typer.Option(help="PART=SHARE, such as train=0.9; one for each part.")],
+    stratify: Annotated[
+        str | None, typer.Option(help="A column whose values have the same proportions in every part.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="A column; rows with the same value stay in one part.")] = None,
+    near: Annotated[bool, typer.Option("--near", help="Keep near-duplicates in one part, too.")] = False,
     seed: _Seed = 0,
 ) -> None:
     """Split into datasets named NAME-PART. Rows with the same question stay in one part."""
@@ -223,7 +229,7 @@ def split(
     try:
         parts = {part: float(share) for part, _, share in (item.partition("=") for item in into)}
     except ValueError as error:
-        raise LlmopsError("usage", f"a share is no number: {error}", exit_code=ExitCode.USAGE) from error
+        raise LlmopsError("usage", f"a share is not a number: {error}", exit_code=ExitCode.USAGE) from error
     made = split_into(
         DatasetStore(session.catalog),
         ref,
@@ -240,13 +246,13 @@ def split(
 def label(
     context: typer.Context,
     ref: _Ref,
-    task: Annotated[str, typer.Option(help="The task, which is the column of the result.")] = "label",
+    task: Annotated[str, typer.Option(help="The task; it becomes the name of the column with the labels.")] = "label",
     kind: Annotated[str, typer.Option(help="classify, review or prefer.")] = "classify",
-    labels: Annotated[str, typer.Option(help="Of a classification: its labels, with commas.")] = "",
-    annotator: Annotated[str, typer.Option(help="Who labels.")] = "",
+    labels: Annotated[str, typer.Option(help="For classify: the labels, separated by commas.")] = "",
+    annotator: Annotated[str, typer.Option(help="The name of the annotator.")] = "",
     row: Annotated[int | None, typer.Option(min=0, help="The row to label.")] = None,
-    value: Annotated[str | None, typer.Option(help="What to say of it.")] = None,
-    finish: Annotated[bool, typer.Option("--finish", help="Make a version of what was said.")] = False,
+    value: Annotated[str | None, typer.Option(help="The label or verdict.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="Make a new version from the annotations.")] = False,
 ) -> None:
     """Label a row, make a version of the labels, or print annotator agreement. The app labels with one key per row."""
     import getpass
@@ -269,5 +275,5 @@ def label(
     done, total = work.progress
     facts = {"done": done, "of": total, "agreement": work.agreement()}
     alpha = facts["agreement"]["krippendorff_alpha"]  # type: ignore[index]
-    shown = f"{alpha:.2f}" if alpha is not None else "not yet: no row was judged by two"
+    shown = f"{alpha:.2f}" if alpha is not None else "not available: no row was labelled by two annotators"
     session.emit(facts, lambda: f"{done:,} of {total:,} rows by {work.annotator}; Krippendorff's alpha {shown}")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
 
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
-_Limit = Annotated[int, typer.Option(help="At most so many rows.", min=1)]
-_Model = Annotated[str | None, typer.Option(help="Count in this model's tokens, with its template.")]
+_Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1)]
+_Model = Annotated[str | None, typer.Option(help="Count tokens with this model's tokenizer and chat template.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,9 +35,11 @@ def profile(
     context: typer.Context,
     ref: _Ref,
     model: _Model = None,
-    sample: Annotated[int | None, typer.Option(help="Look at so many rows drawn by lot, not at all.", min=1)] = None,
-    max_length: Annotated[int, typer.Option(help="The length rows would be cut at, in tokens.", min=1)] = 2048,
-    speed: Annotated[float | None, typer.Option(help="Tokens a second in training, for the time it takes.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Profile a random sample of this many rows.", min=1)] = None,
+    max_length: Annotated[int, typer.Option(help="The maximum length of a row in training, in tokens.", min=1)] = 2048,
+    speed: Annotated[
+        float | None, typer.Option(help="Training speed in tokens per second, to estimate the time.")
+    ] = None,
 ) -> None:
     """Profile a dataset: columns, tokens, turns, languages, duplicates, labels."""
     from contextlib import ExitStack
@@ -99,11 +101,13 @@ def _profile_text(session: Session, found: Profile) -> str:
 def check(
     context: typer.Context,
     ref: _Ref,
-    only: Annotated[list[str] | None, typer.Option(help="Only this check; may be given again.")] = None,
-    against: Annotated[list[str] | None, typer.Option(help="An evaluation set that must not be in it.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Run only this check; repeatable.")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="An evaluation set; its overlap with the dataset is reported.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="The column of labels.")] = None,
     model: _Model = None,
-    max_tokens: Annotated[int | None, typer.Option(help="With a model: longer rows are a problem.", min=1)] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="With a model: report rows with more tokens.", min=1)] = None,
 ) -> None:
     """Run quality checks: each problem with its reason, its rows and its fix."""
     from contextlib import ExitStack
@@ -149,7 +153,7 @@ def _check_text(ref: str, report: CheckReport) -> str:
             ),
         ]
         if found["rows"]:
-            lines.append(f"  llmops data dedup {ref} --against {found['right']}    leave these rows out")
+            lines.append(f"  llmops data dedup {ref} --against {found['right']}    removes these rows")
     lines += ["", f"found nothing: {', '.join(report['clean']) or 'none'}"]
     return "\n".join(lines)
 
@@ -164,7 +168,7 @@ def overlap(context: typer.Context, first: _Ref, second: _Ref) -> None:
     session.emit(
         found,
         lambda: (
-            f"{found['rows']:,} of {found['left_rows']:,} rows of {found['left']} stand in {found['right']}: "
+            f"{found['rows']:,} of {found['left_rows']:,} rows of {found['left']} are also in {found['right']}: "
             f"exact {found['exact']:,}, 13 words in a row {found['ngram']:,}, near {found['near']:,}; "
             f"{found['clean_right_rows']:,} of {found['right_rows']:,} rows there are clean"
         ),
@@ -217,8 +221,8 @@ def search(
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="One SELECT over datasets by name.")],
-    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 1000,
-    save: Annotated[str | None, typer.Option(help="Keep all of it as a dataset of this name.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of rows.", min=1)] = 1000,
+    save: Annotated[str | None, typer.Option(help="Save the complete result as a dataset with this name.")] = None,
 ) -> None:
     """Run one SELECT over the datasets and the workspace."""
     from llmops_tui.datasets.sql_console import run_query, save_query

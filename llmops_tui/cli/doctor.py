@@ -13,7 +13,8 @@ from llmops_tui.errors import ExitCode
 def doctor(
     context: typer.Context,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Forget what llama.cpp had to leave out here, and try everything again.")
+        bool,
+        typer.Option("--retry", help="Forget the fallback options recorded for llama.cpp, and try all options again."),
     ] = False,
 ) -> None:
     """Check this machine: versions, llama.cpp, GPU, disk, terminal. Exit 1 if a check fails."""
@@ -23,7 +24,7 @@ def doctor(
     session = session_of(context)
     if retry:
         forgotten = forget()
-        session.say(f"forgotten: {forgotten}" if forgotten else "nothing was left out here; nothing is forgotten")
+        session.say(f"forgotten: {forgotten}" if forgotten else "no fallback options are recorded")
     # A look makes nothing, and a workspace that is none, or damaged, is a finding.
     found = diagnose(session.place)
     marks = {"ok": "✓", "warn": "!", "fail": "✗"}

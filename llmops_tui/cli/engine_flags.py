@@ -1,4 +1,4 @@
-"""The engine's settings as command line options; a command that takes them takes all of them."""
+"""The engine's settings as command line options, the same for every command that loads a model."""
 
 from __future__ import annotations
 
@@ -17,45 +17,62 @@ if TYPE_CHECKING:
 _OWN = "engine_"
 # A flag for each field of EngineSettings; None is "as the settings say".
 _FLAGS: dict[str, Any] = {
-    "context": Annotated[int | None, typer.Option("--context", min=0, help="Context of a request, in tokens.")],
-    "parallel": Annotated[int | None, typer.Option("--parallel", min=1, max=64, help="Requests answered at once.")],
-    "threads": Annotated[int | None, typer.Option("--threads", min=0, help="0: one less than there are cores.")],
-    "gpu_layers": Annotated[int | None, typer.Option("--gpu-layers", min=-1, help="-1: as many as fit.")],
+    "context": Annotated[int | None, typer.Option("--context", min=0, help="Context size of each request, in tokens.")],
+    "parallel": Annotated[int | None, typer.Option("--parallel", min=1, max=64, help="Number of parallel requests.")],
+    "threads": Annotated[
+        int | None, typer.Option("--threads", min=0, help="CPU threads; 0: one less than the number of cores.")
+    ],
+    "gpu_layers": Annotated[
+        int | None, typer.Option("--gpu-layers", min=-1, help="Layers on the GPU; -1: as many as fit.")
+    ],
     "precision": Annotated[bool | None, typer.Option("--exact/--fast", help="Full-precision cache and attention.")],
     "speculate": Annotated[
-        bool | None, typer.Option("--speculate/--no-speculate", help="Guess tokens while one request runs.")
+        bool | None,
+        typer.Option("--speculate/--no-speculate", help="Speculative decoding while a single request runs."),
     ],
-    "draft": Annotated[str | None, typer.Option("--draft", help="A small model of the same vocabulary that guesses.")],
+    "draft": Annotated[str | None, typer.Option("--draft", help="A small draft model with the same vocabulary.")],
     "cache_bytes": Annotated[
-        int | None, typer.Option("--cache-bytes", min=0, help="Memory for prompts evaluated before, beside the model.")
+        int | None,
+        typer.Option("--cache-bytes", min=0, help="Memory for cached prompts, in bytes, in addition to the model."),
     ],
     "cache_type_k": Annotated[
-        str | None, typer.Option("--cache-type-k", help="What the cache keeps keys in: f16, q8_0, q4_0 …")
+        str | None, typer.Option("--cache-type-k", help="Type of the keys in the KV cache: f16, q8_0, q4_0 …")
     ],
-    "cache_type_v": Annotated[str | None, typer.Option("--cache-type-v", help="The same for values.")],
+    "cache_type_v": Annotated[str | None, typer.Option("--cache-type-v", help="Type of the values in the KV cache.")],
     "flash_attention": Annotated[
         str | None,
-        typer.Option("--flash-attention", help="auto or off; off is quicker in long contexts on a processor."),
+        typer.Option("--flash-attention", help="auto or off; off is faster on a CPU with long contexts."),
     ],
     "swa_full": Annotated[
-        bool | None, typer.Option("--swa-full/--no-swa-full", help="The whole context in sliding-window layers too.")
+        bool | None,
+        typer.Option("--swa-full/--no-swa-full", help="Keep the full context in sliding-window layers, too."),
     ],
-    "batch": Annotated[int | None, typer.Option("--batch", help="Tokens that are evaluated in one step.")],
-    "micro_batch": Annotated[int | None, typer.Option("--micro-batch", help="Tokens of it computed at once.")],
+    "batch": Annotated[int | None, typer.Option("--batch", help="Maximum number of tokens per step.")],
+    "micro_batch": Annotated[
+        int | None, typer.Option("--micro-batch", help="Tokens of a step that are computed at once.")
+    ],
     "split_mode": Annotated[
-        str | None, typer.Option("--split-mode", help="Over several GPUs: auto, none, layer or row.")
+        str | None,
+        typer.Option("--split-mode", help="How the model is split over several GPUs: auto, none, layer or row."),
     ],
     "main_gpu": Annotated[
-        int | None, typer.Option("--main-gpu", min=-1, help="GPU for a model on one, as nvidia-smi counts.")
+        int | None,
+        typer.Option("--main-gpu", min=-1, help="The GPU for a model that is not split; numbered as in nvidia-smi."),
     ],
     "tensor_split": Annotated[
-        str | None, typer.Option("--tensor-split", help="Shares of the GPUs in a split model, such as 3,1.")
+        str | None, typer.Option("--tensor-split", help="Share of each GPU in a split model, such as 3,1.")
     ],
     "cpu_moe": Annotated[
-        int | None, typer.Option("--cpu-moe", min=0, help="Layers whose experts stay on the host, from the first.")
+        int | None,
+        typer.Option("--cpu-moe", min=0, help="Number of layers, from the first, whose experts stay on the host."),
     ],
-    "mmap": Annotated[bool | None, typer.Option("--mmap/--no-mmap", help="Map the file, or read it into memory.")],
-    "mlock": Annotated[bool | None, typer.Option("--mlock/--no-mlock", help="Never swap the model out.")],
+    "mmap": Annotated[
+        bool | None, typer.Option("--mmap/--no-mmap", help="Memory-map the file, or read it into memory.")
+    ],
+    "mlock": Annotated[
+        bool | None,
+        typer.Option("--mlock/--no-mlock", help="Lock the model in memory, so that it is never swapped out."),
+    ],
 }
 
 

@@ -27,13 +27,17 @@ _FOLLOW_SECONDS = 0.3
 def run(
     context: typer.Context,
     given: SuiteName,
-    models: Annotated[list[str] | None, typer.Option("--model", help="Ask this model; may be repeated.")] = None,
-    prompts: Annotated[list[str] | None, typer.Option("--prompt", help="With this prompt; may be repeated.")] = None,
-    parallel: Annotated[int, typer.Option(min=0, max=64, help="Requests at a time; 0 takes the setting.")] = 0,
+    models: Annotated[list[str] | None, typer.Option("--model", help="The model to evaluate; repeatable.")] = None,
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="The prompt version to use; repeatable.")
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(min=0, max=64, help="Number of parallel requests; 0: the value from the settings.")
+    ] = 0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Run a sample of this many cases, drawn with the suite's seed.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Run every case of a suite, score the answers, and print each metric with its interval; one job for all columns."""
     session = session_of(context)
@@ -52,7 +56,9 @@ def run(
     session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_report.run_text(session, s) for s in states))
     bad = [s for s in shown if s["state"] == "done" and s["errors"] and s["errors"] >= (s["cases"] or 0)]
     if bad:
-        raise LlmopsError("all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show tells why.")
+        raise LlmopsError(
+            "all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show reports the reasons."
+        )
 
 
 def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
@@ -77,7 +83,7 @@ def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
         JobLauncher(session.workspace).cancel(job.id)
         raise
     if job.state != JobState.DONE:
-        hint = f"What was answered is kept: llmops eval resume {names[0]} goes on."
+        hint = f"Answers so far are kept; llmops eval resume {names[0]} continues."
         raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", hint)
 
 
@@ -134,7 +140,7 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
         "total": len(found),
         "shipped": [{"suite": s.name, "description": s.description} for s in extra],
     }
-    session.emit(data, lambda: session.rows(("suite", "cases", "metrics", "what it is"), rows))
+    session.emit(data, lambda: session.rows(("suite", "cases", "metrics", "description"), rows))
 
 
 @app.command()
@@ -149,12 +155,14 @@ def suite(context: typer.Context, given: SuiteName) -> None:
 def gate(
     context: typer.Context,
     name: RunName,
-    baseline: Annotated[str | None, typer.Option(help="The run it is compared with.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The baseline run.")] = None,
     rules: Annotated[
-        list[str] | None, typer.Option("--rule", help="A rule; may be repeated. Without any, those of the suite.")
+        list[str] | None, typer.Option("--rule", help="A rule; repeatable. Default: the rules of the suite.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Also fail where a rule cannot be sure.")] = False,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rulings as JUnit.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Also fail if the result of a rule is uncertain.")] = False,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the results to this JUnit file.")
+    ] = None,
 ) -> None:
     """Check a run against rules. Exit 1 if the gate fails."""
     from llmops_tui.evaluation.gates import passes
@@ -167,11 +175,11 @@ def gate(
     opens = passes(rulings, strict=strict)
     if junit is not None:
         if junit.suffix != ".xml":
-            raise InputRefusedError("bad_suffix", f"--junit {junit}: a JUnit file ends in .xml")
+            raise InputRefusedError("bad_suffix", f"--junit {junit}: the name of a JUnit file ends in .xml")
         write(store.get(name), junit, rulings=rulings)
     data = {"run": name, "baseline": baseline, "passes": opens, "rules": [r.as_dict() for r in rulings]}
     rows = [(r.outcome, r.rule, r.why) for r in rulings]
-    verdict = "the gate opens" if opens else "the gate says no"
+    verdict = "the gate passes" if opens else "the gate fails"
     session.emit(data, lambda: f"{session.rows(('', 'rule', 'why'), rows)}\n{verdict}")
     if not opens:
         raise typer.Exit(int(ExitCode.FAILED))

@@ -26,11 +26,15 @@ def add_to(app: typer.Typer) -> None:
 
 def perplexity(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="The model, also MODEL+ADAPTER.")],
-    file: Annotated[Path, typer.Option(help="A text in UTF-8.")],
-    window: Annotated[int, typer.Option(min=0, help="Tokens a window; 0 takes the model's context up to 2048.")] = 0,
-    stride: Annotated[int, typer.Option(min=0, help="Tokens a window goes on; 0 takes whole windows.")] = 0,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Also each token with its log-probability.")] = False,
+    model: Annotated[str, typer.Option(help="The model, or MODEL+ADAPTER.")],
+    file: Annotated[Path, typer.Option(help="A UTF-8 text file.")],
+    window: Annotated[
+        int, typer.Option(min=0, help="Window size in tokens; 0: the model's context, at most 2048.")
+    ] = 0,
+    stride: Annotated[
+        int, typer.Option(min=0, help="Tokens between the starts of two windows; 0: the window size.")
+    ] = 0,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Also print each token with its log-probability.")] = False,
 ) -> None:
     """Compute the perplexity of a text, and its bits per byte."""
     from llmops_tui.cli.serve import own_options
@@ -44,11 +48,11 @@ def perplexity(
     try:
         text = read_regular_text(file.expanduser())
     except (OSError, UnicodeDecodeError) as error:
-        raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a text in UTF-8.") from error
+        raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a UTF-8 text file.") from error
     entry = ModelRegistry(session.catalog).get(model)
     if entry.kind == "remote":
         raise InputRefusedError(
-            "not_offered", f"{model!r} is somebody else's endpoint, which tells no log-probabilities of a text"
+            "not_offered", f"{model!r} is a remote endpoint, which returns no log-probabilities of a text"
         )
     endpoint = open_endpoint(ServerSupervisor(session.workspace), entry, own_options(session))
 
@@ -69,10 +73,10 @@ def perplexity(
 
 def ladder(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="A GGUF model, as large as there is: F16, or Q8_0.")],
-    file: Annotated[Path, typer.Option(help="A text that the model should be good at.")],
-    kinds: Annotated[list[str] | None, typer.Option("--type", help="A type; may be repeated.")] = None,
-    suite: Annotated[str | None, typer.Option(help="Also run this suite on every step.")] = None,
+    model: Annotated[str, typer.Option(help="The reference model: the largest GGUF type you have, F16 or Q8_0.")],
+    file: Annotated[Path, typer.Option(help="A text of the domain that the model is used for.")],
+    kinds: Annotated[list[str] | None, typer.Option("--type", help="A quantization type; repeatable.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Also run this suite on every type.")] = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Quantize a model to several types and measure the loss of each: perplexity, KL divergence, top token; as a job."""
@@ -109,10 +113,12 @@ def _cells(step: Rung) -> tuple[str, str, str, str]:
 
 def pairwise(
     context: typer.Context,
-    baseline: Annotated[str, typer.Argument(help="The run that is compared with.")],
-    candidate: Annotated[str, typer.Argument(help="The run in question.")],
-    judge: Annotated[str, typer.Option(help="The model that decides, or plugin:NAME for a judge of a package.")],
-    rubric: Annotated[str, typer.Option(help="By what.")] = "Which answer is more correct and more helpful?",
+    baseline: Annotated[str, typer.Argument(help="The baseline run.")],
+    candidate: Annotated[str, typer.Argument(help="The candidate run.")],
+    judge: Annotated[str, typer.Option(help="The judge model, or plugin:NAME for a judge from a package.")],
+    rubric: Annotated[
+        str, typer.Option(help="The criterion that the judge applies.")
+    ] = "Which answer is more correct and more helpful?",
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Have a judge model compare the answers of two runs, in both orders; reports its position bias."""
@@ -150,7 +156,7 @@ def _pairwise_text(found: Judged) -> str:
     parts = [head]
     told = (
         (found["preference"], "preferred with probability"),
-        (found["position_bias"], "liking for the first place"),
+        (found["position_bias"], "position bias toward the first answer"),
     )
     for f, what in told:
         ends = "" if f["low"] is None else f" [{f['low']:.3f}, {f['high']:.3f}]"

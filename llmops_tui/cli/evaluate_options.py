@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 SuiteName = Annotated[
     str,
-    typer.Argument(metavar="SUITE", help="A suite file, ours or promptfoo's, or a kept suite by name or name@version."),
+    typer.Argument(
+        metavar="SUITE", help="A suite file (llmops or promptfoo format), or a saved suite as name or name@version."
+    ),
 ]
 RunName = Annotated[str, typer.Argument(help="The run's name.")]
 
@@ -29,7 +31,7 @@ def store_of(session: Session) -> EvaluationStore:
 
 
 def suite_of(store: EvaluationStore, given: str) -> SuiteVersion:
-    """A suite by path or name; one from a file, or one that ships with the app, is kept as a version first."""
+    """A suite by path or name; one from a file, or one that bundled, is kept as a version first."""
     from llmops_tui.evaluation.bundled_suites import shipped
     from llmops_tui.evaluation.suite_file import read_suite
 
@@ -41,5 +43,5 @@ def suite_of(store: EvaluationStore, given: str) -> SuiteVersion:
     except NotFoundError:
         known = shipped()
         if given in known:
-            return store.save_suite(known[given], "ships with the app")
+            return store.save_suite(known[given], "bundled")
         raise

@@ -38,7 +38,7 @@ def cases_text(suite: Suite) -> str:
 def figure_text(figure: Figure) -> str:
     """A figure with its interval."""
     if figure["mean"] is None:
-        return f"not to be had for {figure['unusable']:,} answers"
+        return f"not available for {figure['unusable']:,} answers"
     text = f"{figure['mean']:.4g}"
     if figure["low"] is not None:
         text += f" [{figure['low']:.4g}, {figure['high']:.4g}]"
@@ -102,10 +102,10 @@ def _overlap(summary: RunSummary) -> list[str]:
         return [overlap["note"]] if overlap.get("note") else []
     told = ", ".join(f"{a['dataset']} {a['rows']:,}" for a in overlap["ancestors"])
     if not overlap["rows"]:
-        return [f"no case stands in what the model was trained on ({told})"]
+        return [f"no case is in the training data of the model ({told})"]
     name, figure = next(iter(overlap["metrics"].items()), ("", None))
     clean = f"; {name} {figure_text(figure)} on the {overlap['clean']:,} clean" if figure else ""
-    return [f"{overlap['rows']:,} cases stand in what the model was trained on too ({told}){clean}"]
+    return [f"{overlap['rows']:,} cases are also in the training data of the model ({told}){clean}"]
 
 
 def _variations(session: Session, variations: list[VariationRecord]) -> str:
@@ -125,7 +125,7 @@ def show(
     context: typer.Context,
     name: RunName,
     failures: Annotated[
-        bool, typer.Option("--failures", help="The cases that are wrong, refused, or unscored.")
+        bool, typer.Option("--failures", help="Show the cases that are wrong, refused or unscored.")
     ] = False,
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
@@ -178,10 +178,10 @@ def _reasons(result: Result) -> str:
 
 def compare(
     context: typer.Context,
-    baseline: Annotated[str, typer.Argument(help="The run that is compared with.")],
-    candidates: Annotated[list[str], typer.Argument(metavar="CANDIDATE…", help="The runs in question.")],
-    metric: Annotated[str, typer.Option(help="The metric that cases are ordered and slices are made by.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="So many regressed cases.")] = 20,
+    baseline: Annotated[str, typer.Argument(help="The baseline run.")],
+    candidates: Annotated[list[str], typer.Argument(metavar="CANDIDATE…", help="The candidate runs.")],
+    metric: Annotated[str, typer.Option(help="The metric for the order of cases and for slices.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Number of regressed cases to show.")] = 20,
 ) -> None:
     """Compare runs with a baseline on their common cases. Exit 3 if they are not comparable."""
     from llmops_tui.evaluation.run_comparison import compare_runs
@@ -265,7 +265,7 @@ def export(
     to: Annotated[
         Path,
         typer.Option(
-            help="File; .json is lm-eval's form, .jsonl its samples, .csv .parquet .md .xml (JUnit), or a plugin's."
+            help="File: .json for lm-eval results, .jsonl for samples, .csv .parquet .md .xml (JUnit), or a plugin's suffix."
         ),
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
@@ -275,7 +275,7 @@ def export(
 
     session = session_of(context)
     if to.exists() and not overwrite:
-        raise InputRefusedError("file_exists", f"{to} is there already", "--overwrite writes over it.")
+        raise InputRefusedError("file_exists", f"{to} already exists", "--overwrite replaces it.")
     form = write(store_of(session).get(name), to)
     session.emit({"run": name, "path": str(to), "form": form}, lambda: f"{to}: {form}")
 

@@ -58,15 +58,15 @@ def parameters_from(given: Mapping[str, object]) -> SamplingParameters:
 def generate(
     context: typer.Context,
     model: Annotated[str, typer.Option("--model", help="A registered model.")],
-    prompt: Annotated[str | None, typer.Option(help="A text to answer, as one user message.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt, sent as one user message.")] = None,
     messages: Annotated[Path | None, typer.Option(help="A JSON file: a list of {role, content}.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue --prompt as plain text, without a template.")] = False,
-    stream: Annotated[bool, typer.Option("--stream", help="With --json: JSON Lines as the text comes.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="With --json: stream JSON Lines.")] = False,
     temperature: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
-    schema: Annotated[Path | None, typer.Option(help="A JSON schema that the answer must follow.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to use beside the model.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="A JSON Schema that the answer must follow.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to apply to the model.")] = None,
 ) -> None:
     """Generate one answer from a model."""
     session = session_of(context)
@@ -98,7 +98,7 @@ def _read_schema(path: Path) -> Form:
     try:
         schema = parse_json(text_of(path))
     except (OSError, ValueError) as error:
-        raise InputRefusedError("bad_schema", f"{path} is no JSON schema: {error}") from error
+        raise InputRefusedError("bad_schema", f"{path} is not a JSON Schema: {error}") from error
     return {"type": "json_schema", "json_schema": {"name": path.stem, "schema": schema}}
 
 

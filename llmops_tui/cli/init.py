@@ -14,13 +14,13 @@ from llmops_tui.errors import ExitCode, LlmopsError
 
 def init(
     context: typer.Context,
-    sample: Annotated[bool, typer.Option("--sample", help="Fill it from the sample data.")] = False,
-    fetch: Annotated[bool, typer.Option("--fetch", help="With --sample: fetch its real model, 93 MB, first.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Fill the workspace with the sample data.")] = False,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="With --sample: download the real model first (93 MB).")
+    ] = False,
     lost: Annotated[
         bool,
-        typer.Option(
-            "--replace-lost", help="Begin an empty catalog or event log where that of this workspace is gone."
-        ),
+        typer.Option("--replace-lost", help="Create an empty catalog or event log if the workspace has lost its own."),
     ] = False,
 ) -> None:
     """Make a workspace, and fill it on request."""
@@ -29,10 +29,12 @@ def init(
     session = session_of(context)
     if lost:
         names = replace_lost(session.place)
-        session.say(f"begun anew: {', '.join(names)}" if names else "nothing of this workspace is lost")
+        session.say(
+            f"created anew: {', '.join(names)}" if names else "neither the catalog nor the event log is missing"
+        )
     session.used = workspace = make_workspace(session.place)
     if fetch and not sample:
-        raise LlmopsError("usage", "--fetch goes with --sample", exit_code=ExitCode.USAGE)
+        raise LlmopsError("usage", "--fetch requires --sample", exit_code=ExitCode.USAGE)
     if sample:
         from llmops_tui.cli.real_model import find_real_model, missing_text
         from llmops_tui.sample import fill
@@ -51,9 +53,9 @@ def demo(
     context: typer.Context,
     folder: Annotated[
         Path | None,
-        typer.Option("--dir", help="Where the demo workspace is kept; else llmops-demo.", show_default=False),
+        typer.Option("--dir", help="The folder of the demo workspace; default: llmops-demo.", show_default=False),
     ] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch a real instruct model, 93 MB, first.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download a real instruct model first (93 MB).")] = False,
 ) -> None:
     """Open the app on a workspace filled from the sample data."""
     from llmops_tui.cli.real_model import find_real_model, missing_text
@@ -64,11 +66,11 @@ def demo(
     need_terminal()
     given = session.options.workspace
     if given and folder:
-        raise LlmopsError("usage", "--dir and --workspace name two places: give one", exit_code=ExitCode.USAGE)
+        raise LlmopsError("usage", "--dir and --workspace cannot be combined", exit_code=ExitCode.USAGE)
     workspace = find_workspace(given or (folder or Path("llmops-demo")) / FOLDER_NAME)
     real = find_real_model(session, fetch=fetch)
     if not workspace.root.exists():
-        session.say(f"Making the demo's workspace, once: {workspace.root}")
+        session.say(f"Creating the demo workspace: {workspace.root}")
     fill(workspace, real)
     notes = () if real is not None else (missing_text(("demo", *(("--dir", str(folder)) if folder else ())), given),)
     for note in notes:

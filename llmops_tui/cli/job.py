@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.jobs.store import Job
 
-app = typer.Typer(help="Jobs in the background.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Background jobs.", no_args_is_help=True, rich_markup_mode=None)
 
-_Id = Annotated[str, typer.Argument(help="The job's id, or its beginning.")]
+_Id = Annotated[str, typer.Argument(help="The job's id, or a prefix of it.")]
 _FOLLOW_SECONDS = 0.3
 Result = TypeVar("Result", bound=Mapping[str, object])
 
@@ -50,7 +50,7 @@ def show(context: typer.Context, job_id: _Id) -> None:
 def logs(
     context: typer.Context,
     job_id: _Id,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the output until the job ends.")] = False,
 ) -> None:
     """Print the output of a job."""
     from llmops_tui.jobs.output import read_output

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from llmops_tui.maintenance.records import RestoreRecord
 
 _Passphrase = Annotated[
-    Path | None, typer.Option(help="A file of yours whose first line encrypts it, or opens it again.")
+    Path | None,
+    typer.Option(help="A private file; its first line is the passphrase that encrypts or decrypts the backup."),
 ]
 
 
@@ -74,7 +75,7 @@ def backup(
     if verify:
         unfit = {**of_series, "--damaged": damaged, "--due": due, "--no-models": not models}
     elif due:
-        unfit = {"a place": place, "--passphrase-file": passphrase, "--damaged": damaged, **unfit}
+        unfit = {"a target": place, "--passphrase-file": passphrase, "--damaged": damaged, **unfit}
     _refuse(unfit)
     if verify:
         verify_backups(session, place, passphrase)
@@ -86,7 +87,7 @@ def backup(
             return
         made = backup_as_set(workspace, tell)
     elif place is None:
-        raise LlmopsError("usage", "where to?", "llmops backup FILE, or a FOLDER", exit_code=ExitCode.USAGE)
+        raise LlmopsError("usage", "no target is given", "llmops backup FILE, or a FOLDER", exit_code=ExitCode.USAGE)
     elif folder:
         made = backup_into(
             workspace,
@@ -120,8 +121,8 @@ def backup(
             [f"{len(manifest.elsewhere):,} of them are in {', '.join(earlier)}, not verified again"] if earlier else []
         )
         lines += [f"deleted: {path.name}" for path in made.removed]
-        lines += [f"not in it: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
-        lines += [f"not in it: {', '.join(manifest.left_out)}"] if manifest.left_out else []
+        lines += [f"not included: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
+        lines += [f"not included: {', '.join(manifest.left_out)}"] if manifest.left_out else []
         lines += [f"note: {note}" for note in manifest.notes]
         return "\n".join(lines)
 
@@ -133,17 +134,20 @@ def _refuse(unfit: Mapping[str, object]) -> None:
     for name, given in unfit.items():
         if given:
             raise LlmopsError(
-                "usage", f"{name} does not go with that", "See: llmops backup --help", exit_code=ExitCode.USAGE
+                "usage",
+                f"{name} cannot be combined with these options",
+                "See: llmops backup --help",
+                exit_code=ExitCode.USAGE,
             )
 
 
 def restore(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A file that llmops backup wrote.")],
+    file: Annotated[Path, typer.Argument(help="A backup file.")],
     yes: Annotated[bool, typer.Option("--yes", help="Restore; without it only a preview is shown.")] = False,
     passphrase_file: _Passphrase = None,
 ) -> None:
-    """Replace the workspace by a backup; the old workspace is kept next to it."""
+    """Replace the workspace with a backup; the old workspace is kept next to it."""
     from llmops_tui.maintenance.restore import preview
     from llmops_tui.maintenance.restore import restore as put_back
     from llmops_tui.maintenance.series import read_passphrase
@@ -160,9 +164,9 @@ def restore(
         session.emit(data | {"done": False}, lambda: _preview_text(data))
         return
     kept = put_back(file, workspace, _progress(session), passphrase)
-    told = f"the old one is kept in {kept}" if kept is not None else "there was none before"
+    told = f"the previous workspace is kept in {kept}" if kept is not None else "there was no previous workspace"
     trusted = not untrusted_reason(workspace)
-    told += "" if trusted else f"\nits remote models, keys and commands are off until you say so. {HOW}"
+    told += "" if trusted else f"\nits remote models, keys and commands are disabled until you trust it. {HOW}"
     session.emit(
         data | {"done": True, "kept": str(kept) if kept else None, "trusted": trusted},
         lambda: f"restored to {workspace.root}; {told}",
@@ -177,7 +181,7 @@ def _preview_text(data: RestoreRecord) -> str:
         f"adds {data['new']} files and replaces {data['replaced']}",
     ]
     lines += [f"would be deleted: {', '.join(gone[:10])}" + (" …" if len(gone) > 10 else "")] if gone else []
-    lines += [f"model {m['name']} is not in it and not at {m['path']}" for m in missing]
+    lines += [f"model {m['name']} is neither in the backup nor at {m['path']}" for m in missing]
     return "\n".join(
         [*lines, f"nothing was changed; --yes restores it to {data['to']} and keeps the old workspace next to it"]
     )
@@ -209,11 +213,11 @@ def check(
 def gc(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only a list with reasons is shown.")] = False,
-    days: Annotated[float, typer.Option(help="Days that logs, job folders and cached answers are kept.", min=0)] = 30.0,
+    days: Annotated[float, typer.Option(help="Days to keep logs, job folders and cached answers.", min=0)] = 30.0,
     trust_clock: Annotated[
         bool,
         typer.Option(
-            "--trust-clock", help="Delete by age even if nothing was recorded for so long that the clock may be wrong."
+            "--trust-clock", help="Delete by age even after a long gap in the records, which may mean a wrong clock."
         ),
     ] = False,
     clock_is_right: Annotated[bool, typer.Option("--clock-is-right", hidden=True)] = False,
@@ -229,7 +233,7 @@ def gc(
 
     def human() -> str:
         table = session.rows(["what", "MB", "why"], [[r.what, round(r.size / 1e6, 2), r.why] for r in removals])
-        end = f"{size / 1e6:,.1f} MB {'freed' if yes else 'would be freed; --yes does it'}"
+        end = f"{size / 1e6:,.1f} MB {'freed' if yes else 'would be freed; --yes deletes them'}"
         return f"{table}\n{end}" if removals else "nothing to delete"
 
     session.emit({"done": yes, "size_bytes": size, "removals": [r.as_dict() for r in removals]}, human)

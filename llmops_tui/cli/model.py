@@ -30,24 +30,22 @@ def _registry(session: Session) -> ModelRegistry:
 @app.command()
 def add(
     context: typer.Context,
-    place: Annotated[
-        str, typer.Argument(metavar="PATH|URL", help="A GGUF file, which stays where it is, or an address.")
-    ],
-    name: Annotated[str | None, typer.Option(help="Its name; else the file's.")] = None,
-    remote_model: Annotated[str | None, typer.Option(help="With a URL: which of its models.")] = None,
-    key_env: Annotated[
-        str | None, typer.Option(help="With a URL: the environment variable that holds its key.")
-    ] = None,
-    store_key: Annotated[bool, typer.Option("--store-key", help="Read the key from stdin into the keyring.")] = False,
+    place: Annotated[str, typer.Argument(metavar="PATH|URL", help="A GGUF file, which is not moved, or a URL.")],
+    name: Annotated[str | None, typer.Option(help="The model's name; default: the name of the file.")] = None,
+    remote_model: Annotated[str | None, typer.Option(help="With a URL: the model to use at this endpoint.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="With a URL: the environment variable with the API key.")] = None,
+    store_key: Annotated[
+        bool, typer.Option("--store-key", help="Read the API key from stdin and store it in the keyring.")
+    ] = False,
     move: Annotated[
-        bool, typer.Option("--move", help="With a file of the same bytes elsewhere: it is here from now on.")
+        bool, typer.Option("--move", help="If the model is registered at another path: use this path from now on.")
     ] = False,
 ) -> None:
     """Register a model: a GGUF file, validated and hashed, or an OpenAI-compatible URL."""
     session = session_of(context)
     if not place.strip():
         hint = "llmops model add PATH, or: llmops model add https://… --name NAME"
-        raise LlmopsError("usage", "the path or address is empty", hint, ExitCode.USAGE)
+        raise LlmopsError("usage", "the path or URL is empty", hint, ExitCode.USAGE)
     remote = "://" in place
     unfit = {"--remote-model": remote_model, "--key-env": key_env, "--store-key": store_key} if not remote else {}
     for option, given in (unfit or {"--move": move}).items():
@@ -80,7 +78,7 @@ def _add_remote(
 
     url = check_url(url)
     if name is None:
-        raise LlmopsError("usage", "an address needs a name: --name NAME", exit_code=ExitCode.USAGE)
+        raise LlmopsError("usage", "a URL needs a name: --name NAME", exit_code=ExitCode.USAGE)
     key = sys.stdin.readline().strip() if store_key else os.environ.get(key_env or key_variable(name), "")
     facts = probe_remote(url, key, wanted)
     if store_key:
@@ -148,7 +146,7 @@ def estimate(
         layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on GPUs"
         verdict = "fits" if fits else "does not fit"
         kinds = f"cache {chosen.cache_types[0]}/{chosen.cache_types[1]}"
-        beside = f"beside it, up to {chosen.cache_bytes / 1e9:.1f} GB for prompts that were evaluated before"
+        beside = f"in addition, up to {chosen.cache_bytes / 1e9:.1f} GB for cached prompts"
         return (
             f"{table}\ncontext {needed.context:,} × {needed.parallel} requests, {kinds}, {layers}: "
             f"{verdict} on {planned.device}\n{beside}"
@@ -161,10 +159,10 @@ def estimate(
 def quantize(
     context: typer.Context,
     name: _Name,
-    kind: Annotated[str, typer.Option("--type", help="Such as Q4_K_M or Q8_0.")],
-    target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-TYPE.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also where it is quantized already.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    kind: Annotated[str, typer.Option("--type", help="The quantization type, such as Q4_K_M or Q8_0.")],
+    target: Annotated[str | None, typer.Option("--name", help="The new model's name; default: NAME-TYPE.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Quantize the model even if it is already quantized.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Quantize a model, as a job; the new file is registered in the workspace."""
     from llmops_tui.models.names import derived_name
@@ -189,7 +187,7 @@ def quantize(
 def convert(
     context: typer.Context,
     name: _Name,
-    target: Annotated[str | None, typer.Option("--name", help="The new model's name; else NAME-F16.")] = None,
+    target: Annotated[str | None, typer.Option("--name", help="The new model's name; default: NAME-F16.")] = None,
 ) -> None:
     """Convert a safetensors folder to 16-bit GGUF, as a job; the new file is registered."""
     from llmops_tui.models.names import derived_name
@@ -207,8 +205,11 @@ def convert(
 def merge(
     context: typer.Context,
     name: _Name,
-    adapter: Annotated[str, typer.Option(help="An adapter that was trained here, by its run's name.")],
-    quantize_to: Annotated[str | None, typer.Option("--quantize", metavar="TYPE", help="Such as Q8_0.")] = None,
+    adapter: Annotated[str, typer.Option(help="The adapter, by the name of its training run.")],
+    quantize_to: Annotated[
+        str | None,
+        typer.Option("--quantize", metavar="TYPE", help="Also quantize the result to this type, such as Q8_0."),
+    ] = None,
 ) -> None:
     """Merge an adapter into a model, verify that the answers are the same, and register it."""
     from llmops_tui.training.export.validation import ENTRY, check_export
@@ -259,7 +260,7 @@ def show(context: typer.Context, name: _Name) -> None:
 def verify(
     context: typer.Context,
     name: _Name,
-    detach: Annotated[bool, typer.Option("--detach", help="As a job, in the background.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run as a job in the background.")] = False,
 ) -> None:
     """Hash the file again and compare it with the recorded hash."""
     session = session_of(context)

@@ -24,14 +24,16 @@ def get(
         str,
         typer.Argument(
             metavar="NAME|hf:REPO[@REV][:QUANT]|URL",
-            help="A known small model (smollm2-135m), a repository of Hugging Face, or the address of a GGUF file.",
+            help="A known small model (smollm2-135m), a repository of Hugging Face, or the URL of a GGUF file.",
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="Its name here; else the file's.")] = None,
-    file: Annotated[str | None, typer.Option(help="With hf: which file, where the type does not tell.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="With a URL: what its SHA-256 has to be.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="The name to register it under; default: the name of the file.")
+    ] = None,
+    file: Annotated[str | None, typer.Option(help="With hf: the file, if the type is ambiguous.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="With a URL: the expected SHA-256.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Download a model and register it, as a job. Shows size and licence and asks first."""
     from llmops_tui.jobs.launcher import JobLauncher
@@ -47,10 +49,12 @@ def get(
     job = running_job(launcher.store, plan)
     here = already(ModelRegistry(session.catalog), plan) if job is None else None
     if here is not None:
-        session.emit(here.as_dict(), lambda: f"{plan.name} is here already: {here.path}")
+        session.emit(here.as_dict(), lambda: f"{plan.name} is already downloaded: {here.path}")
         return
     if job is not None:
-        session.say(f"{job.id} fetches it already, at {job.progress:.0%}{f': {job.message}' if job.message else ''}")
+        session.say(
+            f"{job.id} is already downloading it, at {job.progress:.0%}{f': {job.message}' if job.message else ''}"
+        )
         if detach:
             session.emit(job.as_dict(), lambda: f"llmops job show {job.id}")
             return
@@ -95,8 +99,8 @@ def _plan(
 
 
 def _show(session: Session, repository: Repository, free: Room, chosen: Offer | None) -> None:
-    gated = ", given only to those who accepted its conditions" if repository.gated else ""
-    licence = repository.licence or "no licence named"
+    gated = ", available only after you accept its conditions" if repository.gated else ""
+    licence = repository.licence or "no licence given"
     session.say(f"{repository.name} at {repository.revision[:12]}: {licence}{gated}")
     rows = [
         (
@@ -123,13 +127,17 @@ def _choose(session: Session, found: Choices, free: Room, *, yes: bool) -> Offer
     asks = not yes and sys.stdin.isatty()
     if len(offers) < len(repository.offers) and not asks:
         paths = ", ".join(offer.path for offer in offers)
-        raise InputRefusedError("unclear", f"{repository.name} offers several: {paths}", "Choose one with --file.")
+        raise InputRefusedError(
+            "unclear", f"{repository.name} offers several files: {paths}", "Choose one with --file."
+        )
     usual = sensible(offers, free.fits)
     if yes:
-        session.say(f"taking {usual.path}")
+        session.say(f"selected: {usual.path}")
         return usual
     if not asks:
-        raise _nobody_to_ask(f"{repository.name} offers {len(offers)} models and nobody is there to choose")
+        raise _nobody_to_ask(
+            f"{repository.name} offers {len(offers)} models, and without a terminal none can be chosen"
+        )
     numbers = [repository.offers.index(offer) + 1 for offer in offers]
     default = repository.offers.index(usual) + 1
     while (answer := int(typer.prompt("Which one?", default=default, type=int, err=True))) not in numbers:
@@ -141,17 +149,19 @@ def _agree(session: Session, plan: Plan, *, yes: bool) -> None:
     for note in plan.notes:
         session.say(note)
     if not plan.vouched:
-        session.say("nothing vouches for this file: its SHA-256 is told when it is here; --sha256 would hold it to one")
+        session.say(
+            "there is no known checksum for this file: its SHA-256 is printed after the download; --sha256 verifies it"
+        )
     if yes or not plan.size:
         return
     if not sys.stdin.isatty():
-        raise _nobody_to_ask(f"{_size(plan.size)} would be fetched, and nobody is there to say yes")
-    if not typer.confirm(f"Fetch {_size(plan.size)} as {plan.name}?", default=True, err=True):
-        raise InputRefusedError("not_agreed", "nothing was fetched")
+        raise _nobody_to_ask(f"{_size(plan.size)} would be downloaded, and without a terminal this cannot be confirmed")
+    if not typer.confirm(f"Download {_size(plan.size)} as {plan.name}?", default=True, err=True):
+        raise InputRefusedError("not_agreed", "nothing was downloaded")
 
 
 def _nobody_to_ask(message: str) -> LlmopsError:
-    hint = "Say it beforehand: --yes, and with hf: a type, as in hf:OWNER/NAME:Q4_K_M, or --file."
+    hint = "Give --yes; with hf: also a type, as in hf:OWNER/NAME:Q4_K_M, or --file."
     return LlmopsError("nobody_to_ask", message, hint, ExitCode.USAGE)
 
 

@@ -12,8 +12,10 @@ from llmops_tui.cli.output import session_of
 def remove(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The model's name.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also where runs or other models were made with it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove it even if runs or other models depend on it.")
+    ] = False,
 ) -> None:
     """Unregister a model. A file in the workspace is deleted; a file elsewhere is kept."""
     from llmops_tui.maintenance.model_removal import plan_removal, remove_model
@@ -29,7 +31,7 @@ def remove(
         lines += [f"stays where it is: {found.stays}"] if found.stays else []
         freed = f"{found.size / 1e6:,.1f} MB"
         flags = "--yes --force" if found.uses else "--yes"
-        end = f"{name} is removed, {freed} freed" if yes else f"{freed} would be freed; {flags} does it"
+        end = f"{name} removed, {freed} freed" if yes else f"{freed} would be freed; {flags} removes it"
         return "\n".join([*lines, end])
 
     session.emit(found.as_dict(), human)

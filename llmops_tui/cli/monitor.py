@@ -15,7 +15,7 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, sentence
 if TYPE_CHECKING:
     from llmops_tui.monitoring.recorder import Moment, Recorder
 
-app = typer.Typer(help="The machine, the GPUs and the engines; alerts; an address for Prometheus.")
+app = typer.Typer(help="The machine, GPUs and engines; alerts; Prometheus metrics.")
 _SETTLE_SECONDS = 0.5
 # What says nothing without --serve.
 _OF_SERVING = ("host", "port", "api_key_file", "no_key", "tls_cert", "tls_key")
@@ -29,16 +29,14 @@ def monitor(
     ] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Record, and serve Prometheus metrics at /metrics.")] = False,
     host: Annotated[str, typer.Option(help="Address for --serve.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for --serve; 0 takes a free one.")] = 9468,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for --serve; 0: any free port.")] = 9468,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="Keys, one a line; else one is made in the workspace.")
+        Path | None, typer.Option(help="A file with API keys, one per line; default: a key made in the workspace.")
     ] = None,
-    no_key: Annotated[
-        bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
-    ] = False,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Require no key; only on a loopback address.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
-    dashboard: Annotated[bool, typer.Option("--dashboard", help="Print a dashboard for Grafana.")] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Print a Grafana dashboard.")] = False,
 ) -> None:
     """Show GPUs, host, engines and latency."""
     if context.invoked_subcommand is not None:
@@ -69,7 +67,7 @@ def _refuse_unfit(context: typer.Context, *, serve: bool) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             flag = f"--{name.replace('_', '-')}"
-            told = f"{flag} does not go with --serve" if serve else f"{flag} is for --serve"
+            told = f"{flag} cannot be combined with --serve" if serve else f"{flag} requires --serve"
             raise LlmopsError("usage", told, "See: llmops monitor --help", exit_code=ExitCode.USAGE)
 
 
@@ -125,7 +123,7 @@ def _serve(
     data = {"url": url, "api_key_file": str(path) if path else None, "encrypted": bool(certificate)}
 
     def announce() -> None:
-        session.emit(data, lambda: f"url   {data['url']}\nkey   {data['api_key_file'] or 'none asked for'}")
+        session.emit(data, lambda: f"url   {data['url']}\nkey   {data['api_key_file'] or 'not required'}")
         if told := in_the_clear(host, encrypted=bool(certificate)):
             session.say(told)
 
@@ -175,10 +173,10 @@ def alerts(
     rules: Annotated[bool, typer.Option("--rules", help="Print the rules as YAML.")] = False,
     use: Annotated[Path | None, typer.Option(help="Use the rules of this YAML file from now on.")] = None,
     dry_run: Annotated[
-        Path | None, typer.Option("--dry-run", help="What the rules of this file would have raised.")
+        Path | None, typer.Option("--dry-run", help="Show the alerts that the rules of this file would have raised.")
     ] = None,
-    hours: Annotated[float, typer.Option(help="How far back --dry-run looks.", min=0.1, max=24 * 90)] = 24.0,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
+    hours: Annotated[float, typer.Option(help="Hours of history for --dry-run.", min=0.1, max=24 * 90)] = 24.0,
+    limit: Annotated[int, typer.Option(help="Maximum number of alerts.", min=1)] = 50,
 ) -> None:
     """List alerts, raised and cleared, or the alert rules."""
     from llmops_tui.monitoring.history import History
@@ -193,7 +191,7 @@ def alerts(
             kept = save_rules(workspace.alert_rules, _text_of(use))
             for told in unseen(kept, history.series()):
                 session.say(told)
-            session.emit({"rules": [r.model_dump() for r in kept]}, lambda: f"{len(kept)} rules are used from now on")
+            session.emit({"rules": [r.model_dump() for r in kept]}, lambda: f"{len(kept)} rules saved and in use")
         elif rules:
             found = load_rules(workspace.alert_rules)
             session.emit({"rules": [r.model_dump() for r in found]}, lambda: dump_rules(found).rstrip())
@@ -223,8 +221,8 @@ def alerts(
 def incident(
     context: typer.Context,
     alert: Annotated[int, typer.Argument(help="The number of an alert; llmops monitor alerts shows them.", min=1)],
-    before: Annotated[float, typer.Option(help="Minutes before it that are looked at.", min=0, max=1440)] = 10.0,
-    limit: Annotated[int, typer.Option(help="At most so many lines, the newest.", min=1)] = 100,
+    before: Annotated[float, typer.Option(help="Minutes before the alert to include.", min=0, max=1440)] = 10.0,
+    limit: Annotated[int, typer.Option(help="Maximum number of lines; the newest are kept.", min=1)] = 100,
 ) -> None:
     """Show the activity around an alert: jobs, requests and changes."""
     from llmops_tui.monitoring.history import History
@@ -241,20 +239,18 @@ def incident(
 
     def human() -> str:
         head = f"{found.alert.text}\nfrom {_when(found.begin)} to {_when(found.end)}"
-        head += "; it went on, only its first hour is looked at" if found.cut else ""
+        head += "; the alert lasted longer, only its first hour is shown" if found.cut else ""
         rows = [[_when(e.at)[11:], e.kind, e.text, e.who, e.of] for e in shown]
         lines = session.rows(["at", "what", "happened", "who", "id"], rows, len(found.entries))
         asked = [[t.model, t.who, t.requests, t.failed, round(t.slowest_ms)] for t in found.traffic]
-        heads = ["model", "who asked", "requests", "failed", "slowest ms"]
-        return f"{head}\n\n{lines}\n\n{session.rows(heads, asked) if asked else 'Nobody asked a model then.'}"
+        heads = ["model", "client", "requests", "failed", "slowest ms"]
+        return f"{head}\n\n{lines}\n\n{session.rows(heads, asked) if asked else 'No requests in this time.'}"
 
     session.emit(data, human)
 
 
 @app.command()
-def energy(
-    context: typer.Context, job: Annotated[str, typer.Argument(help="A job, or the beginning of its id.")]
-) -> None:
+def energy(context: typer.Context, job: Annotated[str, typer.Argument(help="A job's id, or a prefix of it.")]) -> None:
     """Show the energy that the GPUs used while a job ran, and per thousand generated tokens."""
     from llmops_tui.jobs.store import JobStore
     from llmops_tui.monitoring.energy import energy_of_job
@@ -278,9 +274,9 @@ def energy(
 
     def human() -> str:
         if taken is None:
-            return f"{found.title}: not measured; no GPU told its power while it ran"
+            return f"{found.title}: not measured; no GPU reported its power while it ran"
         each = taken.per_thousand_tokens
-        told = f", {each:,.0f} J for a thousand generated tokens" if each is not None else ""
+        told = f", {each:,.0f} J per thousand generated tokens" if each is not None else ""
         return f"{found.title}: {taken.joules:,.0f} J{told}; {taken.covered:.0%} of the time was measured"
 
     session.emit(data, human)

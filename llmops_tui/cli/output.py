@@ -98,7 +98,7 @@ class Session:
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
         if workspace.read_only and (waiting := self.event_log.waiting()):
-            self.say(f"{waiting} requests that wait in the event log are not shown: the workspace can only be read")
+            self.say(f"{waiting} requests in the event log are not shown yet: the workspace is read-only")
         return Catalog(workspace)
 
     @cached_property
@@ -196,6 +196,6 @@ def unforeseen(error: Exception) -> LlmopsError:
     told = " ".join(str(error).split())[:300]
     return LlmopsError(
         "unforeseen",
-        f"this should not have happened: {type(error).__name__}{f': {told}' if told else ''}{place}",
-        f"llmops check looks at the workspace; {_TRACEBACK}=1 tells where it was.",
+        f"internal error: {type(error).__name__}{f': {told}' if told else ''}{place}",
+        f"llmops check verifies the workspace; {_TRACEBACK}=1 prints the traceback.",
     )

@@ -22,7 +22,7 @@ app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich
 
 _Name = Annotated[str, typer.Argument(help="The prompt's name.")]
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@label.")]
-_Limit = Annotated[int, typer.Option(help="At most so many rows.", min=1)]
+_Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1)]
 
 
 def _read_text(file: Path | None, text: str | None, what: str) -> str:
@@ -50,7 +50,7 @@ def save(
     file: Annotated[Path | None, typer.Option(help="The user template; - reads stdin.")] = None,
     text: Annotated[str | None, typer.Option(help="The user template.")] = None,
     system: Annotated[str, typer.Option(help="The system template.")] = "",
-    message: Annotated[str, typer.Option("--message", "-m", help="A note.")] = "",
+    message: Annotated[str, typer.Option("--message", "-m", help="A note on the version.")] = "",
 ) -> None:
     """Save a text as a new version."""
     from llmops_tui.prompts.store import PromptStore
@@ -146,7 +146,7 @@ def tag(
     label: Annotated[str, typer.Argument(help="The label, such as production.")],
     remove: Annotated[bool, typer.Option("--remove", help="Remove the label.")] = False,
     suite: Annotated[
-        str | None, typer.Option("--gate", metavar="SUITE", help="Only where the rules of this suite allow it.")
+        str | None, typer.Option("--gate", metavar="SUITE", help="Only if the gate of this suite passes.")
     ] = None,
 ) -> None:
     """Point a label at a version, to deploy it or roll back. Exit 1 if a gate fails."""
@@ -181,7 +181,7 @@ def _pass_gate(session: Session, ref: str, label: str, suite: str) -> None:
     if not passes(rulings):
         failed = "; ".join(r.why for r in rulings if r.outcome == "fail")
         raise LlmopsError(
-            "gate_closed", f"{label} stays where it is: {failed}", f"llmops eval show tells more of {suite}."
+            "gate_closed", f"{label} stays where it is: {failed}", f"llmops eval show has the details of {suite}."
         )
 
 
@@ -189,7 +189,7 @@ def _pass_gate(session: Session, ref: str, label: str, suite: str) -> None:
 def export(
     context: typer.Context,
     name: _Name,
-    to: Annotated[Path | None, typer.Option(help="A file; else stdout.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The file to write; default: stdout.")] = None,
 ) -> None:
     """Export a prompt with all its versions as YAML."""
     from llmops_tui.prompts import prompt_files
@@ -207,7 +207,9 @@ def export(
 
 
 @app.command("import")
-def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that export wrote.")]) -> None:
+def import_(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")]
+) -> None:
     """Import versions from a YAML file; existing versions are left unchanged."""
     from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
@@ -249,7 +251,7 @@ def run(
     repeat_penalty: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
 ) -> None:
     """Run a version on a model; the answer streams to stdout."""
     from llmops_tui.cli.generate import parameters_from

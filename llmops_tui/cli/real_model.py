@@ -19,7 +19,7 @@ def find_real_model(session: Session, *, fetch: bool) -> Path | None:
     if path is not None or not fetch:
         return path
     model = known_model(REAL_MODEL)
-    session.say(f"Fetching, once: {model.describe()}")
+    session.say(f"Downloading: {model.describe()}")
     try:
         return fetch_known(REAL_MODEL, session.progress(model.name))
     except LlmopsError as error:

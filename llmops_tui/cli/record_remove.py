@@ -15,13 +15,15 @@ from llmops_tui.errors import ExitCode, LlmopsError
 if TYPE_CHECKING:
     from llmops_tui.maintenance.record_removal import Kept
 
-_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")]
-_Force = Annotated[bool, typer.Option("--force", help="Also where something was made of it.")]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")]
+_Force = Annotated[bool, typer.Option("--force", help="Remove it even if something depends on it.")]
 
 
 def dataset(
     context: typer.Context,
-    ref: Annotated[str, typer.Argument(metavar="REF", help="A dataset with all its versions, or one as name@3.")],
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="A dataset with all its versions, or one version, such as name@3.")
+    ],
     yes: _Yes = False,
     force: _Force = False,
 ) -> None:
@@ -45,12 +47,14 @@ def prompt(
 
 def traces(
     context: typer.Context,
-    trace: Annotated[str, typer.Argument(help="One trace, by its id or the beginning of it; else --filter.")] = "",
-    said: Annotated[str, typer.Option("--filter", help="Which ones, as llmops traces list takes it.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every trace there is.")] = False,
+    trace: Annotated[str, typer.Argument(help="One trace, by its id or a prefix of it; or use --filter.")] = "",
+    said: Annotated[
+        str, typer.Option("--filter", help="The traces to remove, in the syntax of llmops traces list.")
+    ] = "",
+    every: Annotated[bool, typer.Option("--all", help="Remove all traces.")] = False,
     yes: _Yes = False,
     keep_files: Annotated[
-        bool, typer.Option("--keep-files", help="Leave logs and set-aside files that have their texts where they are.")
+        bool, typer.Option("--keep-files", help="Keep logs and quarantined files that contain their texts.")
     ] = False,
 ) -> None:
     """Delete traces with their feedback and other copies of their texts; remaining copies are listed."""
@@ -60,13 +64,13 @@ def traces(
     session = session_of(context)
     workspace = session.workspace
     if sum((bool(trace), bool(said), every)) != 1:
-        raise LlmopsError("usage", "name one trace, or --filter, or --all", exit_code=ExitCode.USAGE)
+        raise LlmopsError("usage", "give one trace, --filter or --all", exit_code=ExitCode.USAGE)
     wanted = TraceFilter.parse(said, time.time())
     if yes:
         found = remove_traces(workspace, wanted, trace, keep_files=keep_files)
     else:
         found = replace(plan_trace_removal(workspace, wanted, trace), kept_files=keep_files)
-    session.emit(found.as_dict(), lambda: "\n".join([*found.told, *([] if yes else ["--yes does it"])]))
+    session.emit(found.as_dict(), lambda: "\n".join([*found.told, *([] if yes else ["--yes deletes them"])]))
 
 
 def _remove(context: typer.Context, kind: Kept, name: str, *, yes: bool, force: bool) -> None:

@@ -66,26 +66,26 @@ def serve(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="A registered model.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine's own need a key.")
+        str, typer.Option(help="Address to listen on; a non-loopback address requires a key.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0: any free port.")] = 8080,
     socket_path: Annotated[
-        Path | None, typer.Option("--socket", help="Listen on this Unix socket, and on no port.")
+        Path | None, typer.Option("--socket", help="Listen on this Unix socket instead of a port.")
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="Keys, one a line; else one is made in the workspace.")
+        Path | None, typer.Option(help="A file with API keys, one per line; default: a key made in the workspace.")
     ] = None,
-    no_key: Annotated[
-        bool, typer.Option("--no-key", help="Ask for no key; on this machine's own address alone.")
-    ] = False,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Require no key; only on a loopback address.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="A further Host to answer to.")] = None,
-    allow_origin: Annotated[list[str] | None, typer.Option(help="An Origin whose pages may ask.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for memory instead of refusing.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    allow_host: Annotated[list[str] | None, typer.Option(help="An additional Host header to accept.")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="An Origin whose pages may send requests (CORS).")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="End a server of this model that runs with other settings.")
+        bool, typer.Option("--replace", help="Replace a running server of this model that has other settings.")
     ] = False,
     *,
     engine: Engine,
@@ -121,12 +121,12 @@ def serve(
     differing = differences(running, options) if running is not None else []
     already = running is not None and not differing
     if running is not None and already:
-        session.say(f"{model} is served already, with just these settings")
+        session.say(f"{model} is already served with these settings")
         options = changed(options, port=running.asked["port"])
     elif running is not None:
         if not replace:
             check_replaceable(running, differing)
-        session.say(f"{model} was loaded already; its server is replaced")
+        session.say(f"{model} is already loaded; its server is replaced")
     if options.host and not already:
         options = changed(options, port=_port_for(supervisor, running, options.host, options.port))
     with _ending_by_signals():
@@ -205,7 +205,7 @@ def _port_for(supervisor: ServerSupervisor, running: ServerHandle | None, host: 
         return port
     other = next((handle for handle in supervisor.running() if handle.address in address), None)
     if other is not None:
-        hint = f"Choose another with --port, or end that one: llmops model stop {other.model}"
+        hint = f"Choose another with --port, or stop that server: llmops model stop {other.model}"
         raise LlmopsError("port_in_use", f"{other.model!r} is served at {other.address}", hint)
     return free_port(host, port)
 
@@ -232,7 +232,7 @@ def _stay(supervisor: ServerSupervisor, handle: ServerHandle) -> None:
         time.sleep(_POLL_SECONDS)
     raise LlmopsError(
         "server_ended",
-        f"the server of {handle.model!r} ended: it was stopped or replaced, or it died",
+        f"the server of {handle.model!r} ended: it was stopped, replaced or crashed",
         f"Its log is {supervisor.log(handle.model)}.",
     )
 
@@ -240,7 +240,7 @@ def _stay(supervisor: ServerSupervisor, handle: ServerHandle) -> None:
 def embed(
     context: typer.Context,
     model: Annotated[str, typer.Option("--model", help="A registered model.")],
-    text: Annotated[list[str], typer.Option("--text", help="A text; may be given several times.")],
+    text: Annotated[list[str], typer.Option("--text", help="A text to embed; repeatable.")],
 ) -> None:
     """Compute embeddings of texts, as JSON."""
     session = session_of(context)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _KEY_WAIT_SECONDS = 5.0
 # What every command that listens on an address takes.
 TlsCert = Annotated[
-    Path | None, typer.Option("--tls-cert", help="Encrypt the address: a certificate in PEM, with its chain.")
+    Path | None, typer.Option("--tls-cert", help="Serve over TLS: the certificate in PEM, with its chain.")
 ]
-TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The key of that certificate, in PEM.")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The private key of the certificate, in PEM.")]
 
 
 def announcement(place: str, options: LoadOptions, key_file: Path | None, model: str) -> str:
@@ -35,7 +35,7 @@ def announcement(place: str, options: LoadOptions, key_file: Path | None, model:
     from llmops_tui.inference.server.callers import key_name
 
     named = ", ".join(key_name(key) for key in options.keys)
-    key = f"key   {key_file} (in traces: {named})" if key_file else "key   none asked for"
+    key = f"key   {key_file} (in traces: {named})" if key_file else "key   not required"
     lines = [f"model {model}", f"url   {place}", key]
     port = options.port
     if options.host in {"127.0.0.1", "localhost"} and os.environ.get("SSH_CONNECTION") and port:
@@ -52,8 +52,8 @@ def in_the_clear(host: str, *, encrypted: bool) -> str:
     if encrypted or not host or not is_public(host):
         return ""
     return (
-        f"{host} is reached without encryption: the key and all texts can be read on the way. --tls-cert and --tls-key "
-        "encrypt it; docs/serving.md shows how to do it with a reverse proxy or SSH"
+        f"connections to {host} are not encrypted: the key and all texts can be read in transit. "
+        "--tls-cert and --tls-key enable TLS; docs/serving.md shows how to use a reverse proxy or SSH"
     )
 
 
@@ -69,20 +69,20 @@ def check_encryption(certificate: Path | None, key: Path | None, *, address: boo
     if certificate is None and key is None:
         return "", ""
     if certificate is None or key is None:
-        raise InputRefusedError("bad_certificate", "--tls-cert and --tls-key go together", "Give both files.")
+        raise InputRefusedError("bad_certificate", "--tls-cert and --tls-key are required together", "Give both files.")
     if not address:
         raise InputRefusedError(
-            "bad_certificate", "a Unix socket is not encrypted", "Leave out --tls-cert and --tls-key."
+            "bad_certificate", "TLS is not available on a Unix socket", "Leave out --tls-cert and --tls-key."
         )
     try:
         if stat.S_IMODE(key.stat().st_mode) & 0o077:
-            raise InputRefusedError("key_file_open", f"others can read {key}", f"chmod 600 {key}")
+            raise InputRefusedError("key_file_open", f"other users can read {key}", f"chmod 600 {key}")
         encryption(str(certificate), str(key))
     except (OSError, ValueError) as error:
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         raise InputRefusedError(
             "bad_certificate",
-            f"{certificate} and {key} are no certificate with its key: {why}"[:400],
+            f"{certificate} and {key} are not a certificate and its key: {why}"[:400],
             "Both are PEM files; the key has no password.",
         ) from error
     return str(certificate.resolve()), str(key.resolve())
@@ -102,18 +102,18 @@ def keys_of(
     if host is not None and not host.strip():
         raise InputRefusedError(
             "bad_address",
-            "--host is empty, which would be all addresses of this machine",
-            "Say 0.0.0.0 for that, or leave it out.",
+            "--host is empty, which would mean all addresses of this machine",
+            "Give 0.0.0.0 for all addresses, or leave it out.",
         )
     if no_key:
         if host is not None and is_public(host):
             raise InputRefusedError(
-                "key_needed", f"{host} can be reached from other machines; a key is needed there", "Leave out --no-key."
+                "key_needed", f"{host} can be reached from other machines and requires a key", "Leave out --no-key."
             )
         return (), None
     path = given or session.workspace.root / KEY_FILE
     if given is None:
-        require_trust(session.workspace, f"its servers would take the key in {path}, which others may know")
+        require_trust(session.workspace, f"its servers would use the key in {path}, which others may know")
         _make_key(session, path)
     try:
         status = path.stat()
@@ -121,9 +121,9 @@ def keys_of(
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("key_file_unreadable", f"cannot read {path}: {error}") from error
     if stat.S_IMODE(status.st_mode) & 0o077:
-        raise InputRefusedError("key_file_open", f"others can read {path}", f"chmod 600 {path}")
+        raise InputRefusedError("key_file_open", f"other users can read {path}", f"chmod 600 {path}")
     if not keys or any(len(key) < 16 for key in keys):
-        raise InputRefusedError("key_too_short", f"{path} has no key, or one of less than 16 characters")
+        raise InputRefusedError("key_too_short", f"{path} has no key, or a key of fewer than 16 characters")
     return keys, path
 
 
@@ -139,7 +139,7 @@ def _make_key(session: Session, path: Path) -> None:
             return
         if os.path.lexists(path):
             session.say(f"{path} was empty: a new key is made")
-        write_noted(path, f"# Made for llmops serve; one key a line.\n{secrets.token_urlsafe(32)}\n")
+        write_noted(path, f"# Made for llmops serve; one key per line.\n{secrets.token_urlsafe(32)}\n")
 
 
 def free_port(host: str, port: int) -> int:

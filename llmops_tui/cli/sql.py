@@ -11,8 +11,8 @@ from llmops_tui.cli.output import session_of
 
 def sql(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help="One SELECT.")],
-    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 1000,
+    query: Annotated[str, typer.Argument(help="One SELECT statement.")],
+    limit: Annotated[int, typer.Option(help="Maximum number of rows.", min=1)] = 1000,
 ) -> None:
     """Run one SELECT over the workspace."""
     from llmops_tui.datasets.sql_console import run_query

@@ -1,4 +1,4 @@
-"""Open the app: the one place where the engine's entry point reaches for the face."""
+"""Open the app: the only place where the engine's entry point imports the TUI."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import typer
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import InputRefusedError
 
-app = typer.Typer(help="Every request: what was asked and answered, how long it took, and what people said of it.")
+app = typer.Typer(help="Requests with their answers, timings and feedback.")
 Filter = Annotated[
     str, typer.Option("--filter", help="Words, ~regex, and terms: model:M prompt:P@3 is:down slow:2000 since:24h.")
 ]
@@ -32,7 +32,7 @@ def _wanted(said: str) -> Any:
 def list_traces(
     context: typer.Context,
     said: Filter = "",
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = LIMIT,
+    limit: Annotated[int, typer.Option(help="Maximum number of traces.", min=1)] = LIMIT,
 ) -> None:
     """List traces, newest first."""
     session = session_of(context)
@@ -59,7 +59,9 @@ def list_traces(
 
 
 @app.command()
-def show(context: typer.Context, trace: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
+def show(
+    context: typer.Context, trace: Annotated[str, typer.Argument(help="The trace id, or a prefix of it.")]
+) -> None:
     """Show one trace with its messages, figures and feedback."""
     session = session_of(context)
     found = _store(session).get(trace)
@@ -89,11 +91,13 @@ def show(context: typer.Context, trace: Annotated[str, typer.Argument(help="Its 
 @app.command()
 def feedback(
     context: typer.Context,
-    trace: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    trace: Annotated[str, typer.Argument(help="The trace id, or a prefix of it.")],
     score: Annotated[str | None, typer.Option(help="up or down.")] = None,
-    correct: Annotated[str | None, typer.Option(help="The answer that would have been right.")] = None,
-    comment: Annotated[str | None, typer.Option(help="What you think.")] = None,
-    verdict: Annotated[str | None, typer.Option(help="accepted or dismissed: takes it from the review queue.")] = None,
+    correct: Annotated[str | None, typer.Option(help="The correct answer.")] = None,
+    comment: Annotated[str | None, typer.Option(help="A comment.")] = None,
+    verdict: Annotated[
+        str | None, typer.Option(help="accepted or dismissed; removes the trace from the review queue.")
+    ] = None,
 ) -> None:
     """Give feedback on an answer."""
     from llmops_tui.traces.feedback import give
@@ -106,7 +110,7 @@ def feedback(
 @app.command("to-dataset")
 def to_dataset(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The dataset; a new version is made.")],
+    name: Annotated[str, typer.Argument(help="The dataset; a new version is added.")],
     shape: Annotated[str, typer.Option("--as", help="messages, or preference for pairs.")] = "messages",
     said: Filter = "",
     keep_personal: Annotated[
@@ -145,12 +149,10 @@ def to_dataset(
 @app.command("export")
 def export_traces(
     context: typer.Context,
-    otlp: Annotated[str, typer.Option(help="Where a collector takes OTLP over HTTP, such as http://localhost:4318.")],
+    otlp: Annotated[str, typer.Option(help="The OTLP/HTTP address of a collector, such as http://localhost:4318.")],
     said: Filter = "",
-    content: Annotated[bool, typer.Option("--content", help="Send what was asked and answered too.")] = False,
-    header: Annotated[
-        list[str] | None, typer.Option(help="A header as NAME=VALUE; may be given several times.")
-    ] = None,
+    content: Annotated[bool, typer.Option("--content", help="Also send prompts and answers.")] = False,
+    header: Annotated[list[str] | None, typer.Option(help="An HTTP header as NAME=VALUE; repeatable.")] = None,
 ) -> None:
     """Send traces to a collector as OpenTelemetry spans."""
     from llmops_tui.traces.otlp import export
@@ -160,7 +162,7 @@ def export_traces(
     for item in header or []:
         name, equals, value = item.partition("=")
         if not equals:
-            raise InputRefusedError("bad_header", f"{item!r} is no header", "--header NAME=VALUE")
+            raise InputRefusedError("bad_header", f"{item!r} is not a header", "--header NAME=VALUE")
         headers[name] = value
     sent = export(_store(session), _wanted(said), otlp, content=content, headers=headers)
     session.emit({"sent": sent}, lambda: f"{sent:,} traces sent to {otlp}")

@@ -28,12 +28,13 @@ def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the recipe.")],
     base: Annotated[str, typer.Option(help="The model to train: a registered safetensors folder, or a path.")],
-    data: Annotated[list[str], typer.Option(help="A dataset version; may be repeated, with *weight behind it.")],
+    data: Annotated[list[str], typer.Option(help="A dataset version, optionally as VERSION*WEIGHT; repeatable.")],
     preset: Annotated[
-        list[str] | None, typer.Option(help="classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu.")
+        list[str] | None,
+        typer.Option(help="A preset: classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu."),
     ] = None,
     changes: Changes = None,
-    to: Annotated[Path | None, typer.Option(help="Write it to a file instead of keeping it.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write the recipe to a file instead of saving it.")] = None,
 ) -> None:
     """Make a recipe from presets and save it as a version."""
     from llmops_tui.training import presets
@@ -45,7 +46,7 @@ def new(
     text = recipe.to_yaml()
     if to is not None:
         if to.exists():
-            raise InputRefusedError("file_exists", f"{to} is there already", "Choose another file.")
+            raise InputRefusedError("file_exists", f"{to} already exists", "Choose another file.")
         to.write_text(text, encoding="utf-8")
         session.emit({"recipe": name, "path": str(to)}, lambda: str(to))
         return
@@ -91,7 +92,7 @@ def fields(context: typer.Context) -> None:
         for path, info in all_fields()
     ]
     data = [{"field": path, "default": default, "about": about} for path, default, about in rows]
-    session.emit({"fields": data}, lambda: session.rows(("field", "default", "what it does"), rows))
+    session.emit({"fields": data}, lambda: session.rows(("field", "default", "description"), rows))
 
 
 def _short(value: Any) -> str:
@@ -104,13 +105,14 @@ def start(
     given: RecipeName,
     changes: Changes = None,
     follow: Annotated[
-        bool, typer.Option("--follow/--detach", help="Show it until it ends; leaving does not stop it.")
+        bool,
+        typer.Option("--follow/--detach", help="Follow the run until it ends; interrupting does not stop the run."),
     ] = False,
-    beside: Annotated[bool, typer.Option("--beside", help="Do not wait for another run on the same device.")] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="Do not wait for other runs on the same device.")] = False,
     make_room: Annotated[
-        bool, typer.Option("--make-room", help="Stop this workspace's model servers for it; they come back after.")
+        bool, typer.Option("--make-room", help="Stop the model servers of this workspace during the run.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also where the preflight finds errors.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start even if the preflight finds errors.")] = False,
 ) -> None:
     """Start a run as a job; it continues when the terminal is closed. Preflight errors stop it."""
     session = session_of(context)
@@ -177,7 +179,7 @@ def show(context: typer.Context, name: RunName) -> None:
 
 @app.command()
 def compare(
-    context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs, two or more.")]
+    context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Two or more runs.")]
 ) -> None:
     """Compare runs side by side: results, and the recipe fields that differ."""
     from llmops_tui.training.recipe import fields as all_fields
@@ -249,7 +251,8 @@ def _tell(session: Session, line: bytes) -> None:
         ),
         "checkpoint": lambda: f"step {step:>6}  checkpoint",
         "start": lambda: (
-            f"from step {step} of {record.get('total')}: {record.get('rows')} rows, {record.get('trainable')} trained numbers"
+            f"from step {step} of {record.get('total')}: {record.get('rows')} rows, "
+            f"{record.get('trainable')} trainable parameters"
         ),
     }
     if record.get("kind") in texts:
@@ -272,7 +275,9 @@ def _end(session: Session, state: RunState) -> None:
 def stop(
     context: typer.Context,
     name: RunName,
-    after_save: Annotated[bool, typer.Option("--after-save", help="Once the next checkpoint is written.")] = False,
+    after_save: Annotated[
+        bool, typer.Option("--after-save", help="Stop after the next checkpoint is written.")
+    ] = False,
 ) -> None:
     """Stop a run; `train resume` continues from its last checkpoint."""
     _steered(context, store_of(session_of(context)).stop(name, after_save=after_save))

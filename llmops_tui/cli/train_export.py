@@ -28,7 +28,7 @@ def plan(
     given: RecipeName,
     changes: Changes = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run/--no-dry-run", help="Measure two real steps on the longest rows.")
+        bool, typer.Option("--dry-run/--no-dry-run", help="Run and measure two real steps on the longest rows.")
     ] = True,
 ) -> None:
     """Preflight a run: data, template, tokens, memory, time. Exit 1 if there are errors."""
@@ -53,8 +53,8 @@ def _plan_text(plan: PlanRecord) -> str:
     shares = ", ".join(f"{name} {memory[name] / 1e9:.2f}" for name in parts)
     lines += [
         (
-            f"data      {data['examples']:,} examples, {data['held_out']} kept apart; tokens p50 {tokens['p50']:.0f}, "
-            f"p95 {tokens['p95']:.0f}, max {tokens['max']}; {data['trained_tokens']:,} learned from"
+            f"data      {data['examples']:,} examples, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
+            f"p95 {tokens['p95']:.0f}, max {tokens['max']}; {data['trained_tokens']:,} in the loss"
         ),
         (
             f"memory    {memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.2f} GB free on {memory['device']}: "
@@ -87,11 +87,9 @@ def export(
     context: typer.Context,
     name: RunName,
     gguf: Annotated[
-        bool, typer.Option("--gguf", help="Prove the GGUF adapter beside its base; it was written when the run ended.")
+        bool, typer.Option("--gguf", help="Verify the GGUF adapter on its base; the run has already written it.")
     ] = False,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Write the base with the adapter in it, as GGUF in 16 bits.")
-    ] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Merge the adapter into the base, as 16-bit GGUF.")] = False,
     quantize: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Merge and quantize, such as Q8_0 or Q4_K_M.")
     ] = None,
@@ -107,7 +105,7 @@ def export(
     if not (gguf or merge or quantize or safetensors):
         raise LlmopsError(
             "usage",
-            "say what to make: --gguf, --merge, --quantize TYPE or --safetensors FOLDER",
+            "nothing to export is given: --gguf, --merge, --quantize TYPE or --safetensors FOLDER",
             exit_code=ExitCode.USAGE,
         )
     check_export(store_of(session), name, quantize)
@@ -138,7 +136,7 @@ def sweep(
     trials: Annotated[int, typer.Option(min=1, max=10_000)] = 8,
     sampler: Annotated[str, typer.Option(help="tpe (Bayesian), random or grid.")] = "tpe",
     prune: Annotated[
-        bool, typer.Option("--prune/--no-prune", help="End trials early that fall behind the others.")
+        bool, typer.Option("--prune/--no-prune", help="Stop trials early that fall behind the others.")
     ] = True,
     changes: Changes = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
@@ -148,7 +146,7 @@ def sweep(
 
     session = session_of(context)
     if sampler not in {"tpe", "random", "grid"}:
-        raise LlmopsError("usage", f"{sampler!r} is no sampler: tpe, random or grid", exit_code=ExitCode.USAGE)
+        raise LlmopsError("usage", f"{sampler!r} is not a sampler: tpe, random or grid", exit_code=ExitCode.USAGE)
     recipe = recipe_of(session, given, changes)
     arguments = {
         "recipe": recipe.model_dump(),

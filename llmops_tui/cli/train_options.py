@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from llmops_tui.training.runs import RunStore
 
 RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or a kept recipe by name or name@version.")
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or a saved recipe as name or name@version.")
 ]
 RunName = Annotated[str, typer.Argument(help="The run's name.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; may be repeated."),
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; repeatable."),
 ]
 
 

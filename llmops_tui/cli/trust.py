@@ -16,8 +16,8 @@ _WORD = "trust"
 
 def trust(
     context: typer.Context,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking; for scripts.")] = False,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Trust the workspace no longer.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation; for scripts.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the trust.")] = False,
 ) -> None:
     """Show what trusting the workspace allows, and ask."""
     from llmops_tui.maintenance.trust_review import consent, describe, inspect
@@ -27,7 +27,7 @@ def trust(
     workspace = session.unvetted
     if withdraw:
         stop(workspace)
-        session.emit({"trusted": False}, lambda: f"{workspace.root} is not trusted any more")
+        session.emit({"trusted": False}, lambda: f"{workspace.root} is no longer trusted")
         return
     request = inspect(workspace)
     if not request.is_new:
@@ -36,7 +36,7 @@ def trust(
     if not yes:
         session.say("\n".join(map(safe_line, describe(request))))
         if not sys.stdin.isatty():
-            session.emit(request.as_dict() | {"trusted": False}, lambda: "nothing was changed; with --yes it is done")
+            session.emit(request.as_dict() | {"trusted": False}, lambda: "nothing was changed; --yes allows it")
             return
         sys.stderr.write(f"Type {_WORD} to allow this: ")
         sys.stderr.flush()
@@ -44,5 +44,8 @@ def trust(
             raise LlmopsError("interrupted", "nothing was changed", exit_code=ExitCode.INTERRUPTED)
     aside = consent(workspace, request)
     if aside is not None:
-        session.say(f"its servers' key may be known to others: renamed to {aside.name}; the next serve makes a new one")
+        session.say(
+            f"others may know the API key of its servers: the key file was renamed to {aside.name}; "
+            "the next llmops serve makes a new key"
+        )
     session.emit(request.as_dict() | {"trusted": True}, lambda: f"{workspace.root} is trusted now")

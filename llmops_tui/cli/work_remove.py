@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from llmops_tui.maintenance.work_removal import Work, WorkRemoval
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
-_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it only what would go is shown.")]
-_Force = Annotated[bool, typer.Option("--force", help="Also where something depends on it.")]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")]
+_Force = Annotated[bool, typer.Option("--force", help="Remove it even if something depends on it.")]
 
 
 def training(context: typer.Context, name: _Run, yes: _Yes = False, force: _Force = False) -> None:
@@ -33,7 +33,7 @@ def evaluation(context: typer.Context, name: _Run, yes: _Yes = False, force: _Fo
 
 def job(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, or its beginning.")],
+    job_id: Annotated[str, typer.Argument(help="The job's id, or a prefix of it.")],
     yes: _Yes = False,
     force: _Force = False,
 ) -> None:
@@ -52,8 +52,8 @@ def _remove(context: typer.Context, kind: Work, name: str, *, yes: bool, force: 
 
     lines = [f"{'forgotten' if yes else 'would be forgotten'}: {each}" for each in found.jobs]
     if kind == Work.EVALUATION:
-        erased = f"erased: {found.answers:,} kept answers" if yes else "would be erased: its kept answers"
-        lines.append(f"{erased} that no other run has; what judges said of them stays in answers.db")
+        erased = f"erased: {found.answers:,} cached answers" if yes else "would be erased: its cached answers"
+        lines.append(f"{erased} that no other run uses; the verdicts of judges stay in answers.db")
     show_removal(session, found, [str(path) for path in found.paths], lines, done=yes)
 
 
@@ -63,12 +63,12 @@ def show_removal(
     """Print what a removal means, or did: what stands in its way, what depends on it, what goes."""
 
     def human() -> str:
-        lines = [f"in the way: {what}" for what in found.in_the_way]
+        lines = [f"blocked by: {what}" for what in found.in_the_way]
         lines += [f"depends on it: {what}" for what in found.uses]
         lines += [f"{'deleted' if done else 'would be deleted'}: {one}" for one in going]
         freed = f"{found.size / 1e6:,.1f} MB"
         flags = "--yes --force" if found.uses else "--yes"
-        end = f"{found.name} is removed, {freed} freed" if done else f"{freed} would be freed; {flags} does it"
+        end = f"{found.name} removed, {freed} freed" if done else f"{freed} would be freed; {flags} removes it"
         return "\n".join([*lines, *more, end])
 
     session.emit(found.as_dict(), human)

@@ -37,7 +37,7 @@ def export(
     result says in ``reads_back`` whether importing the file gives the same rows, and in ``differs`` why not.
 
     Raises:
-        InputRefusedError: the target is there already, or a row cannot be written so without losing something.
+        InputRefusedError: the target already exists, or a row cannot be written so without losing something.
     """
     # Each kind has a format of its name.
     form = form or version.kind
@@ -51,10 +51,10 @@ def export(
     write = find_writer(kind)
     if target.exists() and not overwrite:
         raise InputRefusedError(
-            "file_exists", f"{target} is there already", "Choose another name, or insist with --force."
+            "file_exists", f"{target} already exists", "Choose another name, or overwrite it with --force."
         )
     if not target.parent.is_dir():
-        raise InputRefusedError("folder_missing", f"there is no folder {target.parent}", "Make it first.")
+        raise InputRefusedError("folder_missing", f"there is no folder {target.parent}", "Create it first.")
     fresh = target.with_name(f".{target.name}.part{''.join(target.suffixes)}")
     _remove(fresh)
     try:
@@ -95,7 +95,7 @@ def _shaped(version: DatasetVersion, form: str, report: Report) -> Iterator[Row]
                 yield write(row)
             except RowRefusedError as error:
                 raise InputRefusedError(
-                    "row_refused", f"row {number:,}: {error}", "Export it in its own format."
+                    "row_refused", f"row {number:,}: {error}", "Export the dataset in its own format."
                 ) from error
         done += len(batch)
         report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
@@ -120,7 +120,7 @@ def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str
     changed = [
         f"{n}: {was.get(n, 'none')} becomes {now.get(n, 'none')}" for n in {**was, **now} if was.get(n) != now.get(n)
     ]
-    return "; ".join(changed) or "some values are written otherwise"
+    return "; ".join(changed) or "some values are written differently"
 
 
 def run_export_job(

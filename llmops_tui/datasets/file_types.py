@@ -88,7 +88,7 @@ def _delimited(delimiter: str) -> Callable[[DatasetVersion, Iterator[Row], Path]
                     out.writerow(_cells(row))
             except ValueError as error:
                 raise InputRefusedError(
-                    "row_refused", f"a row has fields that are no column: {error}", "Export it as JSON Lines."
+                    "row_refused", f"a row has fields that are not columns: {error}", "Export it as JSON Lines."
                 ) from error
 
     return write
@@ -148,7 +148,7 @@ def _text(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
 
 def _need_text(version: DatasetVersion) -> None:
     if version.kind != "text":
-        raise InputRefusedError("format_refused", f"{version.kind} rows are no plain text", "Export it as JSON Lines.")
+        raise InputRefusedError("format_refused", f"{version.kind} rows are not plain text", "Export it as JSON Lines.")
 
 
 def _markdown(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
@@ -196,7 +196,7 @@ def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     import sqlite_utils
 
     if version.kind != "messages":
-        raise InputRefusedError("format_refused", f"{version.kind} rows are no conversations")
+        raise InputRefusedError("format_refused", f"{version.kind} rows are not conversations")
     database = sqlite_utils.Database(path)
     database["conversations"].create({"id": str, "name": str, "model": str}, pk="id")
     database["responses"].create(
@@ -217,7 +217,9 @@ def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
         system = turns.pop(0)[1] if turns and turns[0][0] == "system" else None
         pairs = list(zip(turns[::2], turns[1::2], strict=False))
         if len(turns) % 2 or any((q[0], a[0]) != ("user", "assistant") for q, a in pairs):
-            raise InputRefusedError("row_refused", f"row {number:,}: its turns are not questions and answers in turn")
+            raise InputRefusedError(
+                "row_refused", f"row {number:,}: its turns do not alternate between question and answer"
+            )
         conversation = str(row.get("conversation_id") or f"{number:026d}")
         database["conversations"].insert({"id": conversation, "name": "", "model": row.get("model")})
         for index, (question, answer) in enumerate(pairs):
@@ -293,9 +295,9 @@ WRITERS: dict[str, Writer] = {
 def _accept(name: str, given: object) -> Exporter:
     exporter = made_of(Exporter)(name, given)
     if exporter.suffix and not re.fullmatch(r"\.[a-z0-9]{1,20}", exporter.suffix):
-        raise ValueError(f"{exporter.suffix!r} is no suffix in lower case, such as .toml")
+        raise ValueError(f"{exporter.suffix!r} is not a suffix in lower case, such as .toml")
     if exporter.suffix in {*_BY_SUFFIX, ".gz", ".zst"}:
-        raise ValueError(f"files that end in {exporter.suffix} are written by what is built in")
+        raise ValueError(f"files that end in {exporter.suffix} are written by the built-in writer")
     return exporter
 
 
@@ -328,12 +330,12 @@ def find_writer(kind: str) -> Writer:
         return WRITERS[kind]
     exporter = PLUGINS.get(kind)
     if exporter is None:
-        problem = PLUGINS.problem(kind) or f"there is no type of file {kind!r}"
+        problem = PLUGINS.problem(kind) or f"{kind!r} is not a file type"
         raise InputRefusedError("unknown_type", problem, f"One of: {', '.join([*WRITERS, *PLUGINS.all()])}")
 
     def write(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
         if path.suffix in {".gz", ".zst"}:
-            raise InputRefusedError("unknown_type", f"{kind} is not compressed here", "Leave the last suffix out.")
+            raise InputRefusedError("unknown_type", f"{kind} cannot be compressed", "Omit the last suffix.")
         with PLUGINS.at_work(kind, JobCancelledError, OSError):
             exporter.write(version, rows, path)
             if not path.exists():
@@ -346,4 +348,4 @@ def not_read_back(kind: str) -> str:
     """What is told of a file that is not read again after it was written."""
     plugin = PLUGINS.find(kind)
     assert plugin is not None
-    return f"{kind} is written by {plugin.package} {plugin.version}, and is not read again here"
+    return f"{kind} is written by {plugin.package} {plugin.version}, and cannot be read back"

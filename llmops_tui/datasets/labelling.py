@@ -46,7 +46,7 @@ class Task:
         )
         if len(values) < 2:
             raise InputRefusedError(
-                "bad_task", "a classification needs at least two labels", "Such as --labels good,bad."
+                "bad_task", "a classification requires at least two labels", "Such as --labels good,bad."
             )
         if not name or name.startswith("_"):
             raise InputRefusedError("bad_task", f"{name!r} cannot be the name of a column")
@@ -75,10 +75,10 @@ class Labelling:
     def __init__(self, store: DatasetStore, version: DatasetVersion, task: Task, annotator: str) -> None:
         if task.kind == "prefer" and version.kind != "preference":
             raise InputRefusedError(
-                "wrong_kind", f"{version.ref} holds no pairs to choose from", "Use a preference dataset."
+                "wrong_kind", f"{version.ref} has no pairs to choose from", "Use a preference dataset."
             )
         if not annotator.strip():
-            raise InputRefusedError("no_annotator", "nobody is named as annotator", "Give --annotator NAME.")
+            raise InputRefusedError("no_annotator", "no annotator is given", "Give --annotator NAME.")
         self.store = store
         self.version = version
         self.task = task
@@ -130,10 +130,10 @@ class Labelling:
         """
         if value not in self.task.values:
             raise InputRefusedError(
-                "unknown_label", f"{value!r} is no label of {self.task.name}", ", ".join(self.task.values)
+                "unknown_label", f"{value!r} is not a label of {self.task.name}", ", ".join(self.task.values)
             )
         if value == "correct" and self.task.kind == "review" and corrected is None:
-            raise InputRefusedError("no_correction", "a correction needs the corrected row")
+            raise InputRefusedError("no_correction", "a correction requires the corrected row")
         made = Annotation(new_id("ann"), row, self.annotator, turn, value, corrected, time.time())
         said = json.dumps({"value": value} | ({"corrected": corrected} if corrected is not None else {}))
         self.store.catalog.write(
@@ -195,7 +195,7 @@ class Labelling:
             if said.turn == 0:
                 votes.setdefault(said.row, []).append(said)
         if not votes:
-            raise InputRefusedError("nothing_labelled", "nothing was labelled yet")
+            raise InputRefusedError("nothing_labelled", "no row is labelled yet")
         values: dict[str, Any] = {}
         for row, said_of in votes.items():
             counts = {a.value: sum(b.value == a.value for b in said_of) for a in said_of}

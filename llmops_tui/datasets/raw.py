@@ -152,9 +152,9 @@ class RawFile:
         text, bad = show_bytes(raw)
         problem = ""
         if bad:
-            problem = f"byte {bad[0]:,} is no UTF-8"
+            problem = f"byte {bad[0]:,} is not UTF-8"
         elif self.json_lines and raw.strip():
-            too_long = f"it has {length:,} bytes, too many to look at here"
+            too_long = f"it has {length:,} bytes, too many to inspect"
             problem = too_long if length > _BLOCK else json_problem(self._map[offset : offset + length])
         return RawLine(number, offset, length, text + "…" * (length > SHOWN_BYTES), bad, problem, exact)
 
@@ -174,14 +174,14 @@ def json_reason(error: orjson.JSONDecodeError) -> str:
     if "recursion" in text.lower() or "depth" in text.lower():
         return "lists and objects are nested too deep"
     if "utf-8" in text.lower():
-        return "it is no valid UTF-8"
+        return "it is not valid UTF-8"
     if "surrogate" in text.lower():
         return f"half of a character (a lone surrogate) at column {error.colno:,}"
     return f"{text} at column {error.colno:,}"
 
 
 def show_bytes(raw: bytes) -> tuple[str, tuple[int, ...]]:
-    """Bytes as text, what is no UTF-8 as ⟨FF⟩, and the offsets of the first ten such bytes."""
+    """Bytes as text, what is not UTF-8 as ⟨FF⟩, and the offsets of the first ten such bytes."""
     try:
         return raw.decode("utf-8"), ()
     except UnicodeDecodeError:

@@ -56,7 +56,9 @@ def read_rejects(workspace: Workspace, version: DatasetVersion, limit: int = 100
     if not version.rejected:
         return []
     # A pipe in its place would be waited for.
-    why = "" if path.is_file() else f"it is {kind_of_place(path)}, and no file" if path.exists() else "it is gone"
+    why = (
+        "" if path.is_file() else f"it is {kind_of_place(path)}, not a file" if path.exists() else "the file is missing"
+    )
     if why:
         raise _rejects_damaged(path, why)
     connection = connect_memory()
@@ -72,6 +74,6 @@ def read_rejects(workspace: Workspace, version: DatasetVersion, limit: int = 100
 def _rejects_damaged(path: Path, why: str) -> LlmopsError:
     return LlmopsError(
         "rejects_damaged",
-        f"the records that were rejected, {path}, cannot be read: {why}",
-        "Take the file from a backup: llmops restore.",
+        f"the rejected records in {path} cannot be read: {why}",
+        "Restore the file from a backup: llmops restore.",
     )

@@ -69,8 +69,8 @@ class SearchIndex:
         except sqlite3.Error as error:
             raise InputRefusedError(
                 "bad_search",
-                f"the search cannot be read: {error}",
-                'Words, "a phrase", OR, NOT, and word* for beginnings.',
+                f"the search query is not valid: {error}",
+                'Use words, "a phrase", OR, NOT, and word* for prefixes.',
             ) from error
         finally:
             connection.close()

@@ -220,7 +220,9 @@ class DatasetStore:
     def tag(self, ref: str, tag: str) -> DatasetVersion:
         """Point a tag at a version."""
         if not _TAG.fullmatch(tag) or tag == "latest":
-            raise InputRefusedError("bad_tag", f"{tag!r} cannot be a tag", "A letter, then letters, digits, . _ -")
+            raise InputRefusedError(
+                "bad_tag", f"{tag!r} is not a valid tag", "Use a letter, then letters, digits, . _ -"
+            )
         version = self.get(ref)
         self.catalog.write(
             lambda db: db.execute(
@@ -326,8 +328,8 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputRefusedError(
             "bad_name",
-            f"{name[:100]!r} cannot be the name of a dataset",
-            "Letters, digits, . _ - and at most 100 of them.",
+            f"{name[:100]!r} is not a valid dataset name",
+            "Use letters, digits, . _ - and at most 100 characters.",
         )
     return name
 

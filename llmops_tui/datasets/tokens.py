@@ -54,7 +54,7 @@ class ModelText:
         base = model.base
         if base.kind not in {"gguf", "safetensors"} or not base.present:
             raise InputRefusedError(
-                "no_tokenizer", f"{model.name!r} has no file whose tokenizer could be used", "Choose a model on disk."
+                "no_tokenizer", f"{model.name!r} has no local file with a tokenizer", "Choose a model on disk."
             )
         self.model = base
         self.template = ServedFormat.of(template or base.header.get("chat_template")).template
@@ -112,7 +112,7 @@ class ModelText:
             if isinstance(prompt, str) and isinstance(answer, str):
                 start = self._start + prompt
                 text = start + answer + self.tokenizer.eos
-                return text, [(len(start), len(text))], [] if answer else ["there is nothing to learn from"]
+                return text, [(len(start), len(text))], [] if answer else ["no tokens in the loss"]
             messages = as_messages(prompt, "user") + as_messages(answer, "assistant")
             learned = range(len(messages) - len(as_messages(answer, "assistant")), len(messages))
             return self._conversation(messages, row.get("tools"), learned)
@@ -134,10 +134,12 @@ class ModelText:
         wanted = {n for n in learned if messages[n].get("role") == "assistant" and messages[n].get("weight") != 0}
         spans = [(span.start, span.end) for span in found.spans if span.turn in wanted]
         problems = [
-            f"what turn {lost.turn + 1} teaches is not known: {lost.why}" for lost in found.lost if lost.turn in wanted
+            f"the tokens of turn {lost.turn + 1} cannot be located: {lost.why}"
+            for lost in found.lost
+            if lost.turn in wanted
         ]
         if not spans and not problems:
-            problems.append("there is nothing to learn from: no turn of the assistant")
+            problems.append("no tokens in the loss: there is no turn by the assistant")
         return found.text, spans, problems
 
     @property
@@ -168,16 +170,16 @@ class ModelText:
             state: State = "cut" if max_length and index >= max_length else "trained" if inside else "masked"
             tokens.append(Token(token, raw.decode("utf-8", "replace"), state))
             if any(at < begin < at + len(raw) for begin in starts):
-                problems.append("the answer begins inside a token: move the blank before it into the answer")
+                problems.append("the answer begins inside a token: move the space before it into the answer")
             at += len(raw)
         if len({t.state for t in tokens} & {"trained"}) == 0 and not problems:
-            problems.append("all that could be learned from is cut" if spans else "there is nothing to learn from")
+            problems.append("all tokens in the loss are cut" if spans else "no tokens in the loss")
         if spans and self.tokenizer.eos and not self._ends(text[spans[-1][0] : spans[-1][1]]):
             problems.append(
                 f"the last answer does not end with {self.tokenizer.eos}: the model would not learn to stop"
             )
         if self.tokenizer.bos and text.startswith(self.tokenizer.bos * 2):
-            problems.append(f"{self.tokenizer.bos} stands twice at the beginning")
+            problems.append(f"{self.tokenizer.bos} occurs twice at the beginning")
         return TokenView(text, tuple(tokens), tuple(problems))
 
     def _ends(self, learned: str) -> bool:

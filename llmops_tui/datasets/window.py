@@ -121,7 +121,7 @@ class RowWindow:
             return check_expression(rest)
         if kind == "?":
             if index is None:
-                raise InputRefusedError("no_index", "there is no full-text index here")
+                raise InputRefusedError("no_index", "there is no full-text index of this version")
             found = index().find(rest)
             return f"{ROW} IN ({', '.join(map(str, found))})" if found else "false"
         if not text.strip():

@@ -104,7 +104,7 @@ def _written(suite: Suite) -> Iterator[tuple[Case, Any]]:
         # Short form: what is not known stands for a variable.
         variables = given.get("vars", {k: v for k, v in given.items() if k not in _KNOWN})
         if not isinstance(variables, dict):
-            raise InputRefusedError("bad_suite", f"cases[{number}].vars is no mapping")
+            raise InputRefusedError("bad_suite", f"cases[{number}].vars is not a mapping")
         fixed = suite.choices if isinstance(suite.choices, list) else []
         yield (
             _case(

@@ -51,7 +51,9 @@ def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comp
     ]
     shared = set(one["metrics"]) & set(two["metrics"])
     refused += [
-        f"{name} is measured in two ways" for name in sorted(shared) if one["metrics"][name] != two["metrics"][name]
+        f"{name} is measured in different ways"
+        for name in sorted(shared)
+        if one["metrics"][name] != two["metrics"][name]
     ]
     changed = tuple(axis for axis, names in _AXES.items() if any(one.get(n) != two.get(n) for n in names))
     if (
@@ -63,12 +65,12 @@ def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comp
     if one.get("model_sha256") == two.get("model_sha256") and one.get("template_sha256") != two.get("template_sha256"):
         refused.append("the chat template differs, though the model is the same")
     if len(changed) > 1:
-        notes.append(f"{' and '.join(changed)} differ: what is seen cannot be put down to one of them")
+        notes.append(f"{' and '.join(changed)} differ: a difference cannot be attributed to one of them")
     if not changed:
-        notes.append("prompt, model and parameters are the same: this is the same thing asked twice")
+        notes.append("prompt, model and parameters are the same: both runs are the same experiment")
     if one.get("parallel") != two.get("parallel"):
         notes.append(
-            f"they ran {one.get('parallel')} and {two.get('parallel')} requests at a time: times do not compare"
+            f"they ran {one.get('parallel')} and {two.get('parallel')} requests in parallel: their times are not comparable"
         )
     return Comparable(tuple(refused), tuple(notes), changed)
 

@@ -214,14 +214,14 @@ def _sentence(d: Difference) -> str:
     )
     sure = f"(95 % {low} to {high}, {d.n:,} paired cases)"
     if not math.isfinite(d.interval.low):
-        sure = f"({d.n:,} paired cases, too much alike for an interval)"
+        sure = f"({d.n:,} paired cases, too similar for an interval)"
     if d.verdict in {"better", "worse"}:
         text = f"The candidate is {d.verdict} on {d.name} by {size} {sure}."
     elif d.verdict == "differs":
         text = f"The candidate differs on {d.name} by {size} {sure}."
     else:
         seen = points(d.smallest, share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
-        text = f"No difference on {d.name} was shown {sure}; less than {seen} could well be missed by so many cases."
+        text = f"No difference on {d.name} was found {sure}; less than {seen} may be missed with this number of cases."
     if d.losses:
         text += f" {d.losses:,} case{'s' if d.losses > 1 else ''} got worse."
     return text

@@ -94,8 +94,8 @@ def parse_rule(text: str) -> Rule:
         )
     raise InputRefusedError(
         "bad_rule",
-        f"{text!r} is no rule",
-        "Such as: exact not worse than baseline by > 1 point; exact better than baseline; exact >= 0.9; latency p95 <= 500 ms.",
+        f"{text!r} is not a rule",
+        "Examples: exact not worse than baseline by > 1 point; exact better than baseline; exact >= 0.9; latency p95 <= 500 ms.",
     )
 
 
@@ -118,7 +118,7 @@ def _judge(rule: Rule, summary: RunSummary, comparison: Comparison | None) -> Ru
         return Ruling(rule.text, "fail", f"not comparable: {'; '.join(comparison.comparable.refused)}")
     found = next((d for d in comparison.differences if d.name == rule.metric), None)
     if found is None:
-        return Ruling(rule.text, "fail", f"{rule.metric} was not measured in both runs")
+        return Ruling(rule.text, "fail", f"{rule.metric} is not measured in both runs")
     low, high = found.bounds
     if found.better < 0:
         low, high = -high, -low
@@ -142,7 +142,7 @@ def _told(d: Difference) -> str:
 def _absolute(rule: Rule, summary: RunSummary) -> Ruling:
     figure = summary.get("metrics", {}).get(rule.metric)
     if figure is None or figure["mean"] is None:
-        return Ruling(rule.text, "fail", f"{rule.metric} was not measured")
+        return Ruling(rule.text, "fail", f"{rule.metric} is not measured")
     low: float | None
     high: float | None
     if rule.percentile:

@@ -1,4 +1,4 @@
-"""Judges in Python that installed packages bring: they decide between two answers without a registered model."""
+"""Judges in Python from plugins: they decide between two answers without a registered model."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def find_judge(name: str) -> Judge:
     bare = name.removeprefix(PREFIX)
     found = PLUGINS.get(bare)
     if found is None:
-        problem = PLUGINS.problem(bare) or f"no installed package brings a judge {bare!r}"
+        problem = PLUGINS.problem(bare) or f"no installed package has a judge {bare!r}"
         known = ", ".join(PREFIX + name for name in PLUGINS.all()) or "none"
-        raise InputRefusedError("unknown_judge", problem, f"Of packages there is {known}; or name a model.")
+        raise InputRefusedError("unknown_judge", problem, f"Installed judges: {known}; or give a model.")
     return found
 
 
@@ -63,5 +63,5 @@ def ask_judge(name: str, question: Question, first: str, second: str) -> float |
             return None
         share = float(said)
         if not 0 <= share <= 1:
-            raise ValueError(f"{said!r} is no probability from 0 to 1")
+            raise ValueError(f"{said!r} is not a probability from 0 to 1")
         return share

@@ -1,4 +1,4 @@
-"""The summary of a run as the catalog keeps it, made whole: what another version did not write has no figure, and fails nobody.
+"""The summary of a run as the catalog stores it, completed: figures that another version did not write are empty.
 
 What has to be there is in :mod:`llmops_tui.workspace.json_columns`; whoever shows a summary may rely on the rest after this.
 """

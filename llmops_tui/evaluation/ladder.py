@@ -27,14 +27,18 @@ def check_ladder(registry: ModelRegistry, name: str, kinds: list[str], file: Pat
     """
     model = registry.get(name)
     if model.kind != "gguf":
-        raise InputRefusedError("not_quantizable", f"{name!r} is no GGUF model", "llmops model convert makes one.")
+        raise InputRefusedError(
+            "not_quantizable", f"{name!r} is not a GGUF model", "llmops model convert makes a GGUF model."
+        )
     unknown = [kind for kind in kinds if kind not in TYPES]
     if unknown:
         raise InputRefusedError(
-            "unknown_type", f"{unknown[0]!r} is no type to quantize to", f"One of: {', '.join(TYPES)}."
+            "unknown_type", f"{unknown[0]!r} is not a quantization type", f"One of: {', '.join(TYPES)}."
         )
     if not file.is_file():
-        raise InputRefusedError("file_missing", f"{file} is no file", "Give a text that the model should be good at.")
+        raise InputRefusedError(
+            "file_missing", f"{file} is not a file", "Give a text file of the domain that the model is used for."
+        )
 
 
 def run(context: JobContext, model: str, kinds: list[str], file: str) -> Ladder:

@@ -1,4 +1,4 @@
-"""The process that holds one GGUF model against another on a text: ``RUNG REFERENCE MODEL TEXT WINDOW TOKENS``.
+"""The process that compares one GGUF model with another on a text: ``RUNG REFERENCE MODEL TEXT WINDOW TOKENS``.
 
 Both are loaded here, so that distributions over the whole vocabulary never leave the process. Prints ``{"done", "of"}``
 lines and then one JSON line with the result.

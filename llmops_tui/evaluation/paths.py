@@ -18,7 +18,9 @@ def check_path(path: str) -> None:
         InputRefusedError: ``bad_path``.
     """
     if not path or "".join(m.group() for m in _PART.finditer(path)) != path:
-        raise InputRefusedError("bad_path", f"{path!r} is no path", "Such as messages[1].content, or a column's name.")
+        raise InputRefusedError(
+            "bad_path", f"{path!r} is not a path", "Write for example messages[1].content, or a column's name."
+        )
 
 
 def value_at(row: Any, path: str) -> Any:
@@ -34,7 +36,7 @@ def value_at(row: Any, path: str) -> Any:
             try:
                 value = parse_json(value)
             except ValueError:
-                raise KeyError(f"{gone or 'the row'} is a text and no JSON") from None
+                raise KeyError(f"{gone or 'the row'} is a text, not JSON") from None
         try:
             value = value[name] if number is None else value[int(number)]
         except (KeyError, IndexError, TypeError):

@@ -83,7 +83,7 @@ async def perplexity(
     have more to go by, and it takes longer.
 
     Raises:
-        InputRefusedError: ``too_short``, ``bad_window``. LlmopsError: the model tells no log-probabilities.
+        InputRefusedError: ``too_short``, ``bad_window``. LlmopsError: the model returns no log-probabilities.
     """
     counted = await client.complete("/tokenize", {"content": text, "add_special": False})
     ids: list[int] = counted["tokens"]
@@ -92,10 +92,12 @@ async def perplexity(
     first: list[int] = (await client.complete("/tokenize", {"content": "", "add_special": True}))["tokens"][:1]
     size = window or min(context, 2048)
     if size > context or size < 2:
-        raise InputRefusedError("bad_window", f"a window of {size} tokens: the model has {context}")
+        raise InputRefusedError(
+            "bad_window", f"a window of {size} tokens is larger than the model's context of {context}"
+        )
     step = stride or size
     if not 1 <= step <= size:
-        raise InputRefusedError("bad_window", f"a stride of {step} does not go with a window of {size}")
+        raise InputRefusedError("bad_window", f"a stride of {step} is not valid for a window of {size}")
     if len(ids) < 2:
         raise InputRefusedError("too_short", "the text has fewer than two tokens")
     room = size - 1
@@ -135,6 +137,6 @@ async def _span(
     }
     told = (await client.complete("/v1/completions", body))["choices"][0].get("logprobs")
     if not told:
-        raise LlmopsError("no_logprobs", f"{client.model!r} tells no log-probabilities", "Choose another model.")
+        raise LlmopsError("no_logprobs", f"{client.model!r} returns no log-probabilities", "Choose another model.")
     tokens, values = told["tokens"][-(end - done) :], told["token_logprobs"][-(end - done) :]
     return list(zip(tokens, values, strict=True))

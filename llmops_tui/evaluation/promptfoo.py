@@ -37,18 +37,16 @@ def read_promptfoo(path: Path) -> Suite:
         config = parse_yaml(text_of(path))
         return _suite(path, config)
     except yaml.YAMLError as error:
-        raise InputRefusedError("bad_suite", f"{path} is no YAML: {error}") from error
+        raise InputRefusedError("bad_suite", f"{path} is not valid YAML: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        told = f"{path} is not of promptfoo's form ({type(error).__name__}: {error})"
-        raise InputRefusedError(
-            "bad_suite", told[:500], "Its documentation says where each of its parts belongs."
-        ) from error
+        told = f"{path} is not a promptfoo configuration ({type(error).__name__}: {error})"
+        raise InputRefusedError("bad_suite", told[:500], "promptfoo's documentation describes the format.") from error
 
 
 def _suite(path: Path, config: JsonObject) -> Suite:
     prompts = [p for given in config.get("prompts") or [] for p in _prompt(given, path.parent)]
     if not prompts:
-        raise InputRefusedError("bad_suite", f"{path} has no prompts that can be read here")
+        raise InputRefusedError("bad_suite", f"{path} has no supported prompts")
     default = config.get("defaultTest") or {}
     templates = config.get("assertionTemplates") or {}
     cases = []
@@ -80,11 +78,11 @@ def _suite(path: Path, config: JsonObject) -> Suite:
 def _prompt(given: Any, folder: Path) -> list[list[dict[str, str]]]:
     text = given.get("raw") or given.get("id") if isinstance(given, dict) else given
     if not isinstance(text, str):
-        raise InputRefusedError("bad_suite", f"prompt {given!r} cannot be read here")
+        raise InputRefusedError("bad_suite", f"prompt {given!r} is not supported")
     if text.startswith("file://"):
         path = folder / text.removeprefix("file://")
         if path.suffix not in {".txt", ".json", ".md"}:
-            raise InputRefusedError("bad_suite", f"prompt {text}: only .txt, .md and .json are read, no code")
+            raise InputRefusedError("bad_suite", f"prompt {text}: only .txt, .md and .json files are read, not code")
         text = text_of(path)
         if path.suffix == ".json":
             return [parse_json(text)]
@@ -100,7 +98,7 @@ def _tests(given: Any, folder: Path) -> list[JsonObject]:
             return [_csv_test(row) for row in csv.DictReader(io.StringIO(text))]
         given = parse_yaml(text)
     if not isinstance(given, list) or not given:
-        raise InputRefusedError("bad_suite", "the configuration has no tests that can be read here")
+        raise InputRefusedError("bad_suite", "the configuration has no supported tests")
     return given
 
 
@@ -116,7 +114,9 @@ def _csv_test(row: dict[str, str]) -> JsonObject:
 def _filled(text: str, variables: Variables) -> str:
     """Nunjucks' plain ``{{ name }}``; anything more is refused, since it would mean something else here."""
     if "{%" in text:
-        raise InputRefusedError("bad_suite", "a prompt has template statements ({% … %})", "Write it as a prompt here.")
+        raise InputRefusedError(
+            "bad_suite", "a prompt has template statements ({% … %})", "Write it as a prompt in llmops."
+        )
 
     def put(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -148,8 +148,8 @@ def _assertion(given: JsonObject, number: int) -> list[MetricEntry]:
         return []
     made = _text_metric(given, kind) or _other_metric(given, kind)
     if made is None:
-        why = "it runs code" if bare in _RUN_CODE else "it is not known here"
-        hint = "Name a judge with provider: MODEL." if bare == "llm-rubric" else "Take it out, or write it as a metric."
+        why = "it runs code" if bare in _RUN_CODE else "it is not supported"
+        hint = "Name a judge with provider: MODEL." if bare == "llm-rubric" else "Remove it, or write it as a metric."
         raise InputRefusedError("bad_suite", f"tests[{number}]: the assertion {kind!r} cannot be used: {why}", hint)
     return [made | ({"name": given["metric"]} if given.get("metric") else {})]
 

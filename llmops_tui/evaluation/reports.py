@@ -51,9 +51,9 @@ class Report:
 def _accept(name: str, given: object) -> Report:
     report = made_of(Report)(name, given)
     if not re.fullmatch(r"\.[A-Za-z0-9]{1,20}", report.suffix):
-        raise ValueError(f"{report.suffix!r} is no suffix, such as .html")
+        raise ValueError(f"{report.suffix!r} is not a suffix, such as .html")
     if report.suffix in FORMS:
-        raise ValueError(f"files that end in {report.suffix} are written by what is built in")
+        raise ValueError(f"files that end in {report.suffix} are written by the built-in report")
     return report
 
 
@@ -80,7 +80,7 @@ def export(run: EvalRun, target: Path, *, rulings: Sequence[Ruling] = ()) -> str
         known = [*FORMS, *(report.suffix for report in PLUGINS.all().values())]
         broken = "".join(f" {plugin.told}." for plugin in PLUGINS.listed() if plugin.problem)
         raise InputRefusedError(
-            "bad_suffix", f"{target.name}: the suffix says the form", f"Take one of {', '.join(known)}.{broken}"
+            "bad_suffix", f"{target.name}: the suffix determines the format", f"Use one of {', '.join(known)}.{broken}"
         )
     results = results_so_far(run)
     if form == "Parquet":

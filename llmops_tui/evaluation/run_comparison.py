@@ -27,7 +27,7 @@ def results_of(run: EvalRun) -> list[Result]:
         raise LlmopsError(
             "results_damaged",
             f"the results of {run.name} in {run.results} are missing or were changed",
-            "Run the suite again: answers that are known are not asked again.",
+            "Run the suite again; cached answers are reused.",
         )
     return read_results(run.results)
 
@@ -88,7 +88,7 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str) -> list[
     if before is None:
         raise InputRefusedError(
             "not_evaluated",
-            f"{current}, which is {label} now, has no finished run of suite {suite!r} on {found.asked.model}",
+            f"{current}, which is now {label}, has no finished run of suite {suite!r} on {found.asked.model}",
             f"llmops eval run {suite} --prompt {current} --model {found.asked.model} makes one.",
         )
     return gate(store, found.name, before.name, rules) if rules else []
@@ -103,7 +103,7 @@ def gate(store: EvaluationStore, run: str, baseline: str | None, rules: Sequence
     entry = store.get(run)
     given = list(rules) or store.suite(entry.suite_ref).suite.rules
     if not given:
-        raise InputRefusedError("no_rules", f"suite {entry.suite_ref} has no rules", "Give some with --rule.")
+        raise InputRefusedError("no_rules", f"suite {entry.suite_ref} has no rules", "Give rules with --rule.")
     parsed = [parse_rule(rule) for rule in given]
     if entry.summary is None:
         raise InputRefusedError("run_unfinished", f"run {run} is not finished", "llmops eval resume continues it.")

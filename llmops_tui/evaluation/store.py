@@ -55,7 +55,7 @@ class EvaluationStore:
         problem = next((text for metric in suite.made_metrics() if (text := metric.problem())), "")
         if problem:
             raise InputRefusedError(
-                "bad_metric", problem, "Install the package that brings it, or take the metric out."
+                "bad_metric", problem, "Install the package with this metric, or remove the metric from the suite."
             )
         suite = with_dataset(suite, self.datasets)
 
@@ -90,12 +90,12 @@ class EvaluationStore:
         known = next((v.suite for v in self.suites() if v.suite.name == name), None)
         if known is None:
             body = {"cases": [case], "prompt": prompt, "metrics": [{"type": "exact"}]}
-            return self.save_suite(check_suite(body, name), "caught in the playground")
+            return self.save_suite(check_suite(body, name), "captured in the playground")
         if isinstance(known.cases, str):
             raise InputRefusedError(
                 "cases_elsewhere", f"suite {name!r} takes its cases from {known.cases}", "Choose another."
             )
-        return self.save_suite(known.model_copy(update={"cases": [*known.cases, case]}), "one case more")
+        return self.save_suite(known.model_copy(update={"cases": [*known.cases, case]}), "one more case")
 
     def suites(self) -> list[SuiteVersion]:
         """All versions, the newest first."""
@@ -116,7 +116,7 @@ class EvaluationStore:
         for version in self.suites():
             if version.suite.name == name and (not number or number == str(version.number)):
                 return version
-        raise NotFoundError("suite", ref, "llmops eval suites lists them; a file's path may be given too.")
+        raise NotFoundError("suite", ref, "llmops eval suites lists them; the path of a file works, too.")
 
     # ── runs ──
 
@@ -130,7 +130,7 @@ class EvaluationStore:
         """
         chosen = models or suite.models
         if not chosen:
-            raise InputRefusedError("no_model", f"suite {suite.name!r} names no model", "Say which: --model NAME.")
+            raise InputRefusedError("no_model", f"suite {suite.name!r} has no model", "Choose one with --model NAME.")
         judges = [metric.model for metric in suite.made_metrics() if isinstance(metric, AskingMetric)]
         for name in [*chosen, *judges]:
             self.registry.get(name)

@@ -43,17 +43,19 @@ class Variation(_Part):
     """
 
     kind: Literal["typos", "upper", "lower", "blanks", "order", "swap", "paraphrase"]
-    variable: Annotated[str, Field(description="The variable that is varied; none varies all.")] = ""
-    groups: Annotated[dict[str, list[str]], Field(description="Of swap: each group's words, in the same order.")] = {}
-    path: Annotated[str, Field(description="Of paraphrase: where each row has its other wordings.")] = ""
-    rate: Annotated[float, Field(gt=0, le=1, description="Of typos: the share of words that get one.")] = 0.1
+    variable: Annotated[str, Field(description="The variable that is varied; default: all.")] = ""
+    groups: Annotated[
+        dict[str, list[str]], Field(description="For swap: the words of each group, in the same order.")
+    ] = {}
+    path: Annotated[str, Field(description="For paraphrase: the path of the other wordings in each row.")] = ""
+    rate: Annotated[float, Field(gt=0, le=1, description="For typos: the share of words with a typo.")] = 0.1
 
     @model_validator(mode="after")
     def _complete(self) -> Variation:
         if self.kind == "swap" and (len(self.groups) < 2 or len({len(words) for words in self.groups.values()}) != 1):
-            raise ValueError("swap needs two groups or more, with as many words each")
+            raise ValueError("swap requires two or more groups with the same number of words")
         if self.kind == "paraphrase" and not self.path:
-            raise ValueError("paraphrase needs a path")
+            raise ValueError("paraphrase requires a path")
         return self
 
 
@@ -68,29 +70,35 @@ class Until(_Part):
 class Suite(_Part):
     """A suite. Field descriptions are what help and documentation show."""
 
-    name: Annotated[str, Field(description="Its name; else the file's.")] = ""
+    name: Annotated[str, Field(description="The name; default: the name of the file.")] = ""
     description: Annotated[str, Field(max_length=2000)] = ""
     cases: Annotated[
         str | list[dict[str, Any]],
-        Field(description="A dataset version, a data file beside the suite, or cases written here."),
+        Field(description="A dataset version, a data file next to the suite, or cases written here."),
     ]
-    limit: Annotated[int | None, Field(ge=1, description="Take so many cases, drawn by the seed.")] = None
+    limit: Annotated[int | None, Field(ge=1, description="Sample this number of cases, drawn with the seed.")] = None
     seed: Annotated[int, Field(ge=0)] = 0
     variables: Annotated[dict[str, str], Field(description="Each prompt variable's path in a row.")] = {}
-    expected: Annotated[str, Field(description="The path of what is expected.")] = ""
+    expected: Annotated[str, Field(description="The path of the expected answer.")] = ""
     context: Annotated[str, Field(description="The path of the context that answers must keep to.")] = ""
     choices: Annotated[str | list[str], Field(description="The choices, or their path: multiple choice.")] = ""
-    group: Annotated[str, Field(description="The path of what makes cases belong together, such as a document.")] = ""
+    group: Annotated[str, Field(description="The path of the value that groups cases, such as a document.")] = ""
     slices: Annotated[
-        list[str] | dict[str, str], Field(description="Paths to look at results by, as a list or by name.")
+        list[str] | dict[str, str], Field(description="Paths to slice the results by, as a list or by name.")
     ] = []
-    prompt: Annotated[str | list[str], Field(description="Prompt versions; none asks the row's own conversation.")] = ""
-    chain: Annotated[list[Step], Field(description="Instead of a prompt: several, each with the answers before.")] = []
-    raw: Annotated[bool, Field(description="Ask for the continuation of the text, without a chat template.")] = False
+    prompt: Annotated[str | list[str], Field(description="Prompt versions; default: the conversation of the row.")] = ""
+    chain: Annotated[
+        list[Step], Field(description="Instead of a prompt: several prompts, each with the previous answers.")
+    ] = []
+    raw: Annotated[bool, Field(description="Request a continuation of the text, without a chat template.")] = False
     models: Annotated[list[str], Field(description="Models by name, MODEL+ADAPTER with an adapter.")] = []
-    parameters: Annotated[dict[str, Any] | list[dict[str, Any]], Field(description="Sampling; a list tries each.")] = {}
-    response_format: Annotated[dict[str, Any] | None, Field(description="A schema that answers must follow.")] = None
-    repeats: Annotated[int, Field(ge=1, le=1000, description="Answers a case, each with its own seed.")] = 1
+    parameters: Annotated[
+        dict[str, Any] | list[dict[str, Any]], Field(description="Sampling parameters; a list runs each.")
+    ] = {}
+    response_format: Annotated[dict[str, Any] | None, Field(description="A JSON Schema that answers must follow.")] = (
+        None
+    )
+    repeats: Annotated[int, Field(ge=1, le=1000, description="Answers per case, each with its own seed.")] = 1
     vary: list[Variation] = []
     metrics: list[dict[str, Any] | str] = []
     rules: Annotated[list[str], Field(description="Gates, such as: exact not worse than baseline by > 1 point.")] = []
@@ -110,9 +118,9 @@ class Suite(_Part):
         names = [metric.called for metric in self.made_metrics()]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise ValueError(f"two metrics are called {', '.join(sorted(twice))}: give them names")
+            raise ValueError(f"two metrics are called {', '.join(sorted(twice))}: give them different names")
         if self.until is not None and self.until.metric not in names:
-            raise ValueError(f"until: there is no metric {self.until.metric!r}")
+            raise ValueError(f"until: {self.until.metric!r} is not a metric of the suite")
         for given in self.parameter_sets():
             SamplingParameters.model_validate(given)
         return self
@@ -154,13 +162,13 @@ def check_suite(body: Any, name: str = "") -> Suite:
         InputRefusedError: ``bad_suite``: what is wrong, and where.
     """
     if not isinstance(body, dict):
-        raise InputRefusedError("bad_suite", "a suite is a mapping", "It has cases, metrics, and mostly a prompt.")
+        raise InputRefusedError("bad_suite", "a suite is a mapping", "It has cases, metrics, and usually a prompt.")
     given = {**body, "name": body.get("name") or name}
     if not _NAME.fullmatch(str(given["name"])):
         raise InputRefusedError(
             "bad_suite",
-            f"{given['name']!r} cannot be a suite's name",
-            "Use letters, digits and . _ - (100 at the most).",
+            f"{given['name']!r} is not a valid suite name",
+            "Use letters, digits and . _ - (at most 100).",
         )
     try:
         return Suite.model_validate(given)
@@ -170,7 +178,9 @@ def check_suite(body: Any, name: str = "") -> Suite:
         hint = ""
         if first["type"] == "extra_forbidden":
             close = get_close_matches(str(first["loc"][-1]), Suite.model_fields, 1)
-            hint = f"Did you mean {close[0]}?" if close else f"A suite has {', '.join(Suite.model_fields)}."
+            hint = (
+                f"Did you mean {close[0]}?" if close else f"The fields of a suite are {', '.join(Suite.model_fields)}."
+            )
         raise InputRefusedError("bad_suite", f"{place or 'the suite'}: {first['msg']}", hint) from error
 
 
@@ -185,5 +195,5 @@ def parse_suite(text: str, name: str = "") -> Suite:
     try:
         body = parse_yaml(text)
     except yaml.YAMLError as error:
-        raise InputRefusedError("bad_suite", f"the suite is no YAML: {error}") from error
+        raise InputRefusedError("bad_suite", f"the suite is not valid YAML: {error}") from error
     return check_suite(body, name)

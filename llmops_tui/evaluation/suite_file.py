@@ -1,4 +1,4 @@
-"""A suite from a file, of our own form or promptfoo's."""
+"""A suite from a file, in the format of llmops or promptfoo."""
 
 from __future__ import annotations
 

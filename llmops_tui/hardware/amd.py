@@ -10,7 +10,7 @@ from typing import Any
 from llmops_tui.hardware.gpu_source import Retry, ask, believed
 from llmops_tui.hardware.gpus import Gpu, GpuProcess, GpuView
 
-_AGAIN = "It is asked again."
+_AGAIN = "The query is retried."
 _NO_SHORT = 2**16 - 1
 _NONE = GpuView(state="none", cause="No AMD driver is installed")
 
@@ -84,7 +84,7 @@ class AmdSource:
                     gpu
                 )
         for place, gpu in enumerate(self._known):
-            now.setdefault(place, replace(_silent(gpu), trouble="gone", remedy="Look at dmesg, power and seat."))
+            now.setdefault(place, replace(_silent(gpu), trouble="gone", remedy="Check dmesg, power and seat."))
         self._known = [replace(now[place], index=index) for index, place in enumerate(sorted(now))]
 
     def _gpu(self, handle: Any, *, processes: bool) -> Gpu:
@@ -96,7 +96,7 @@ class AmdSource:
         uuid = str(self._ask("amdsmi_get_gpu_device_uuid", handle) or "")
         name = str(asic.get("market_name") or "AMD GPU")
         if not activity and not memory and not power:
-            return Gpu(0, name, uuid, trouble="no answer", remedy=f"Look at dmesg. {_AGAIN}")
+            return Gpu(0, name, uuid, trouble="no answer", remedy=f"Check dmesg. {_AGAIN}")
         found = (self._ask("amdsmi_get_gpu_process_list", handle) or ()) if processes else ()
         heat = ask(
             lambda: library.amdsmi_get_temp_metric(

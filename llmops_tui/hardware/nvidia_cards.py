@@ -18,25 +18,25 @@ STATES = {
         "driver mismatch", "The driver was updated under the running kernel module",
         "Restart the machine, or unload and load the module: sudo rmmod nvidia && sudo modprobe nvidia.",
     ),
-    "GpuIsLost": ("gpu lost", "The GPU fell off the bus", "Look for an Xid in dmesg; restart; check power and seat."),
+    "GpuIsLost": ("gpu lost", "The GPU fell off the bus", "Check dmesg for an Xid; restart; check power and seat."),
     "ResetRequired": ("reset required", "The GPU must be reset before it can be used again", "sudo nvidia-smi --gpu-reset"),
-    "NoPermission": ("no permission", "This user may not ask the driver", "Join the group video or render."),
+    "NoPermission": ("no permission", "This user has no permission to query the driver", "Join the group video or render."),
     "InsufficientPower": ("no power", "A power cable of the GPU is not connected", "Shut down and check the power cables."),
     "IrqIssue": ("interrupt trouble", "The kernel found an interrupt issue with the GPU", _REBOOT),
     "OperatingSystem": ("blocked", "The system or the container blocks the GPU", "Start it with --gpus all."),
-    "CorruptedInforom": ("damaged inforom", "The GPU's record of itself is damaged", "Reset the GPU, or replace it."),
-    "GpuNotFound": ("none", "No NVIDIA GPU was found", "Is it seated, powered and visible in lspci?"),
-    "Timeout": ("no answer", "The driver did not answer in time", "A hung GPU: look at dmesg. It is asked again."),
-    "InUse": ("in use", "Another process holds the GPU for itself", "It is asked again when that process is done."),
-    "Memory": ("out of memory", "The driver had no memory to answer", "Free host memory. It is asked again."),
-    "Uninitialized": ("not ready", "The driver's library was not ready", "It is made ready again."),
+    "CorruptedInforom": ("damaged inforom", "The GPU's info ROM is damaged", "Reset the GPU, or replace it."),
+    "GpuNotFound": ("none", "No NVIDIA GPU was found", "Check that it is seated, powered and visible in lspci."),
+    "Timeout": ("no answer", "The driver did not answer in time", "The GPU may hang: check dmesg. The query is retried."),
+    "InUse": ("in use", "Another process has exclusive use of the GPU", "The query is retried when that process ends."),
+    "Memory": ("out of memory", "The driver had no memory to answer", "Free host memory. The query is retried."),
+    "Uninitialized": ("not ready", "The driver's library was not ready", "It is initialized again."),
     "FunctionNotFound": ("old driver", "The driver is older than this library and lacks a function", "Update the driver."),
 }  # fmt: skip
 # Of the driver as a whole: no GPU can be asked.
 _OF_ALL = {"LibraryNotFound", "DriverNotLoaded", "LibRmVersionMismatch", "Uninitialized"}
 # Of a card that is counted and given to others: on a shared machine, or in a container that has some of them.
 _NOT_OURS = {"NoPermission", "InUse", "GpuNotFound"}
-_GONE = ("gone", "It was there before and is not listed any more: look at dmesg, power and seat.")
+_GONE = ("gone", "It was listed before and is not listed any more: check dmesg, power and seat.")
 _MIG_ON = 1
 # Drivers before 510 do not know the question that leaves out what the driver keeps.
 _OLD = {"FunctionNotFound", "ArgumentVersionMismatch", "InvalidArgument", "NotSupported"}
@@ -71,7 +71,7 @@ def kind_of(error: Exception) -> str:
 
 def error_of(error: Exception) -> tuple[str, str, str]:
     """State, cause and remedy of an error."""
-    return STATES.get(kind_of(error), ("trouble", f"NVML failed: {error}", "It is asked again."))
+    return STATES.get(kind_of(error), ("trouble", f"NVML failed: {error}", "The query is retried."))
 
 
 def find_cards(nvml: Any, before: Sequence[Card]) -> list[Card]:

@@ -155,7 +155,7 @@ class ModelClient:
                     raise _refusal(response.status_code, await read_whole(response, self._who, SHORT, self._until()))
                 yield response
         except self._read_timeout as error:
-            raise LlmopsError("server_silent", f"{self._who} said nothing for {_SILENT_SECONDS:g} s") from error
+            raise LlmopsError("server_silent", f"{self._who} sent nothing for {_SILENT_SECONDS:g} s") from error
         except self._transport_error as error:
             raise _died(self.model) from error
 
@@ -164,8 +164,8 @@ class ModelClient:
         return time.monotonic() + _WHOLE_SECONDS if self._remote is not None else math.inf
 
     def _odd(self, error: Exception) -> LlmopsError:
-        told = f"{self._who} did not answer as OpenAI's API does: {type(error).__name__}"
-        return LlmopsError("not_openai_compatible", told, "Is it the intended server?")
+        told = f"{self._who} did not respond as OpenAI's API does: {type(error).__name__}"
+        return LlmopsError("not_openai_compatible", told, "Check that the address is the intended server.")
 
     async def _stream(
         self,
@@ -259,15 +259,15 @@ class _Clock:
 
 
 def _died(model: str) -> LlmopsError:
-    return LlmopsError("server_died", f"the server of {model!r} died", "Run again: it is restarted.")
+    return LlmopsError("server_died", f"the server of {model!r} died", "Try again: the server is restarted.")
 
 
 def _refusal(status: int, raw: bytes) -> LlmopsError:
     if 300 <= status < 400:
         return LlmopsError(
             "redirected",
-            f"the server answers {status}, which leads elsewhere; a key is not taken there",
-            "Give the address that it leads to, if that is the server you mean.",
+            f"the server answers {status}, a redirect; the key is not sent to its target",
+            "If its target is the intended server, give that address.",
         )
     try:
         return _from_body(parse_json(raw))

@@ -36,7 +36,7 @@ class ConstraintChecker:
             path,
             *visible,
             greeting=b'2 60 {"type": "text"}\n',
-            work="tries the forms of answers",
+            work="checks output constraints",
         )
         self._queue = ConstraintQueue(helper or self._process)
         # One thread, so that many large forms at once take turns with everything else as one does.

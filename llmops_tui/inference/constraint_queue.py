@@ -152,7 +152,7 @@ class ConstraintQueue:
         except LlmopsError as error:
             return error
         except Exception as error:  # noqa: BLE001  a thread that dies would leave all who wait without an answer
-            return LlmopsError("helper_unusable", f"the form could not be tried: {error!r}", "Try again.")
+            return LlmopsError("helper_unusable", f"the constraint could not be checked: {error!r}", "Try again.")
         return self._judged(check, answer, seconds)
 
     def _judged(self, check: Check, answer: Tried, seconds: float) -> Verdict | LlmopsError | None:
@@ -168,7 +168,7 @@ class ConstraintQueue:
         if "ended" not in answer:
             return answer
         if check.stage == len(_SECONDS) - 1:
-            return {"error": too_costly("it took too much time of the processor").as_dict()}
+            return {"error": too_costly("it took too much CPU time").as_dict()}
         check.stage, check.pauses = check.stage + 1, 0
         return self._again(check)
 
@@ -186,21 +186,21 @@ class ConstraintQueue:
 def _standing_still(seconds: float) -> LlmopsError:
     return LlmopsError(
         "helper_unusable",
-        f"the process that tries the forms of answers worked on this one for {seconds:g} s, did not end and hardly used the"
+        f"the process that checks output constraints worked on this one for {seconds:g} s, did not finish and hardly used the"
         " processor, so it was replaced",
-        "Try again when the machine has less to do; where that does not help, change the form.",
+        "Try again when the machine is less busy; if that does not help, change the constraint.",
     )
 
 
 def _killed(how: str) -> LlmopsError:
     return LlmopsError(
         "helper_unusable",
-        f"the process that tries the form of this answer was {how}, twice",
-        "Try again; llmops doctor tells how much memory is free.",
+        f"the process that checks this output constraint was {how}, twice",
+        "Try again; llmops doctor shows the free memory.",
     )
 
 
 def _full(count: int) -> LlmopsError:
     return LlmopsError(
-        "form_queue_full", f"{count} forms of answers wait to be checked before this one", "Try again in some seconds."
+        "form_queue_full", f"{count} output constraints are queued before this one", "Try again in a few seconds."
     )

@@ -22,7 +22,7 @@ _OPTIONS = '%llguidance {"no_forcing": true}\n'
 # One blank after a comma and a colon, as in the JSON that models have seen most of, and none else. Where blanks are
 # free, small models run into endless ones.
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_SMALLER = "Make it smaller: fewer alternatives and repetitions, and nothing that can be read in many ways."
+_SMALLER = "Make it smaller: fewer alternatives and repetitions, and nothing ambiguous."
 # Where schemas lie: alone, in lists, by name.
 _ONE = ("items", "additionalProperties")
 _LISTED = ("anyOf", "oneOf", "prefixItems")
@@ -131,14 +131,14 @@ def in_words_of(kind: Any, error: LlmopsError) -> LlmopsError:
         return error
     told = error.message.replace("the grammar", "the JSON schema", 1)
     if error.code == "grammar_invalid":
-        return InputRefusedError("schema_invalid", told, "Leave that part out, and check it afterwards.")
+        return InputRefusedError("schema_invalid", told, "Remove that part, and check it afterwards.")
     return LlmopsError(error.code, told, error.hint, error.exit_code)
 
 
 def too_costly(reason: str) -> InputRefusedError:
     """The refusal of a form whose checking takes too much, ``grammar_too_costly``."""
     return InputRefusedError(
-        "grammar_too_costly", f"the form of the answer is too costly to hold to: {reason}", _SMALLER
+        "grammar_too_costly", f"the output constraint is too costly to enforce: {reason}", _SMALLER
     )
 
 
@@ -147,18 +147,18 @@ def _json(schema: Any) -> str:
         if (place := endless_part(schema)) is not None:
             raise InputRefusedError(
                 "schema_invalid",
-                f"the JSON schema cannot be enforced: {place[:200]} needs itself, so no value of it ends",
-                "Let it be left out: not required, or one of several with anyOf.",
+                f"the JSON schema cannot be enforced: {place[:200]} requires itself, so no finite value satisfies it",
+                "Make it optional: not required, or one of several with anyOf.",
             )
         if (inexact := inexact_number(schema)) is not None:
             raise InputRefusedError(
                 "schema_invalid",
                 f"the JSON schema cannot be enforced: {inexact}",
-                "Leave that out and check it afterwards, or ask for a text of digits.",
+                "Remove that and check it afterwards, or ask for a string of digits.",
             )
         if "x-guidance" in schema:
             raise InputRefusedError(
-                "schema_invalid", "the JSON schema cannot be enforced: 'x-guidance' is no word of JSON schema"
+                "schema_invalid", "the JSON schema cannot be enforced: 'x-guidance' is not a JSON Schema keyword"
             )
         schema = (_closed(schema) if not _combines(schema) else schema) | {"x-guidance": _LAYOUT}
     return f"%json {json.dumps(schema)}"

@@ -16,7 +16,7 @@ _NAMES = frozenset({
 })  # fmt: skip
 # What readers of a record expect to be there.
 _EMPTY: dict[str, object] = {"messages": [], "variables": {}, "output": ""}
-_NOT_KEPT = "its message was not kept"
+_NOT_KEPT = "its message was not stored"
 # Fields of feedback that people write.
 SAID: tuple[Literal["correction", "comment"], ...] = ("correction", "comment")
 

@@ -79,7 +79,7 @@ def _said(text: str) -> str:
     near = text[max(0, fault - _NEAR) : fault] if fault >= 0 else text
     for pattern in _TELLING[:_FATAL] if fault >= 0 else _TELLING:
         if found := pattern.findall(near):
-            return f"it said: {safe_line(found[-1].strip())[:200]}"
+            return f"its last message: {safe_line(found[-1].strip())[:200]}"
     at = text.rfind(_OURS, max(0, fault))
     if at >= 0 and (frame := _FRAME.search(text, at)):
         return f"in {frame[3]} ({frame[1]} line {frame[2]})"

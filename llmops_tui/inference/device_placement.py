@@ -61,7 +61,7 @@ class Plan:
 def _build_uses_gpus() -> bool:
     facts = probe()
     if "error" in facts:  # raised, so that it is not kept: a busy machine answers the next time
-        raise LlmopsError("engine_unusable", facts["error"], "llmops doctor looks at it more closely.")
+        raise LlmopsError("engine_unusable", facts["error"], "llmops doctor shows details.")
     return bool(facts["gpu"])
 
 
@@ -95,7 +95,7 @@ def make_plan(
     planned = _without_draft(header, options, gpus, lambda device: available(device) - beside)
     notes = [context_note(header, options.context)]
     if options.cpu_moe and not _has_experts(header):
-        notes.append("cpu_moe: this model is no mixture of experts; it has no effect")
+        notes.append("cpu_moe: this model is not a mixture of experts; the setting has no effect")
     return replace(planned, draft=beside, notes=(*planned.notes, *filter(None, notes)))
 
 
@@ -132,7 +132,7 @@ def _unmet(header: GgufHeader, options: LoadOptions, *, there: bool) -> tuple[st
         "cpu_moe": options.cpu_moe > 0 and _has_experts(header),
     }
     named = ", ".join(name for name, true in asked.items() if true)
-    why = "gpu_layers 0 leaves GPUs out" if there else "no GPU that llama.cpp can use is here"
+    why = "gpu_layers is 0, so no GPU is used" if there else "this machine has no GPU that llama.cpp can use"
     return (f"{named}: {why}; the model is on the host",) if named else ()
 
 
@@ -186,8 +186,8 @@ def _whole_gpus(gpus: Sequence[CudaDevice], options: LoadOptions) -> list[CudaDe
     whole = [gpu for gpu in gpus if not gpu.instance]
     if not whole:
         raise _refuse(
-            f"split_mode {options.split_mode} needs whole GPUs, and there are only instances ({_names(gpus)})",
-            "A process can use one instance: split_mode none.",
+            f"split_mode {options.split_mode} requires full GPUs, and there are only MIG instances ({_names(gpus)})",
+            "A process can use one instance: use split_mode none.",
         )
     if options.main_gpu < 0:
         return whole
@@ -203,7 +203,7 @@ def _with_shares(gpus: Sequence[CudaDevice], options: LoadOptions) -> tuple[list
     if len(options.tensor_split) != len(numbered):
         raise _refuse(
             f"tensor_split has {len(options.tensor_split)} shares, and there are {len(numbered)} GPUs ({_names(numbered)})",
-            "One share a GPU; 0 leaves one out.",
+            "Give one share per GPU; 0 excludes a GPU.",
         )
     share = {gpu.name: part for gpu, part in zip(numbered, options.tensor_split, strict=True)}
     used = [gpu for gpu in gpus if share[gpu.name]]
@@ -214,7 +214,7 @@ def _main(gpus: Sequence[CudaDevice], options: LoadOptions) -> CudaDevice:
     found = next((gpu for gpu in gpus if gpu.number == options.main_gpu), None)
     if found is None:
         raise _refuse(
-            f"main_gpu is {options.main_gpu}, and the GPUs that can be used are {_names(gpus)}", "Name one of them."
+            f"main_gpu is {options.main_gpu}, and the GPUs that can be used are {_names(gpus)}", "Choose one of them."
         )
     return found
 

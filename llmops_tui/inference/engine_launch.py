@@ -88,8 +88,8 @@ async def launch(
         descent.crashed(rung, attempt.cause)
     raise LlmopsError(
         "engine_crashes",
-        f"llama.cpp crashes with this model whatever is left out: {descent.last_cause}",
-        f"llmops doctor tries it with another model. The engine's log is {log}.",
+        f"llama.cpp crashes with this model with every fallback option: {descent.last_cause}",
+        f"llmops doctor tests llama.cpp with another model. The engine's log is {log}.",
     )
 
 
@@ -182,7 +182,7 @@ class _Attempt:
         if message["event"] == "hung":
             raise LlmopsError(
                 "engine_hung",
-                f"the engine said nothing for {self._hang_seconds:.0f} s {doing}, and was ended",
+                f"the engine sent nothing for {self._hang_seconds:.0f} s {doing}, and was stopped",
                 f"Its log is {self._log}.",
             )
         self.cause = why_it_died(code, self._log, self.log_start, self.oom_before, doing)

@@ -1,4 +1,4 @@
-"""What a model server and its engine's process say to each other: a JSON object a line.
+"""The protocol between a model server and its engine process: one JSON object per line.
 
 Times are milliseconds, log-probabilities natural. Each message is kept whole, with what another version says beside.
 """

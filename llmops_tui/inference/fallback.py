@@ -77,10 +77,10 @@ RUNGS = (
         f"Build llama.cpp again on this machine: {rebuild_command('-DGGML_NATIVE=on')}",
         _NO_FLASH,
     ),
-    Rung("no-gpu", "on the processor alone, without the GPU", _FOR_THE_GPU, _NO_GPU, NO_DEVICES),
+    Rung("no-gpu", "on the CPU alone, without the GPU", _FOR_THE_GPU, _NO_GPU, NO_DEVICES),
     Rung(
         "plain",
-        "on the processor alone, without the GPU, repacked weights and flash attention",
+        "on the CPU alone, without the GPU, repacked weights and flash attention",
         _FOR_THE_GPU,
         _NO_FLASH | _NO_GPU,
         NO_DEVICES,

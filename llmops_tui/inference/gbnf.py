@@ -27,10 +27,10 @@ def gbnf_to_lark(text: str) -> str:
     for name, rule in rules.items():
         missing = next((n for n in _references(rule) if n not in rules), None)
         if missing is not None:
-            told = f"the rule {name[:40]!r} in line {reader.line_of(name)} names {missing[:40]!r}, which there is not"
+            told = f"the rule {name[:40]!r} in line {reader.line_of(name)} names {missing[:40]!r}, which is not defined"
             raise cannot_be_held(told)
     if (endless := _endless(rules)) is not None:
-        told = f"the rule {endless[:40]!r} in line {reader.line_of(endless)} allows no text that ends"
+        told = f"the rule {endless[:40]!r} in line {reader.line_of(endless)} allows no finite text"
         raise cannot_be_held(f"{told}: every way through it leads to itself again")
     return _Writer(rules).lark()
 

@@ -98,7 +98,7 @@ class Reader:
             self._places[name] = place
             found[name] = self._alternatives(nested=False)
             if self._at < len(self._text) and self._text[self._at] not in "\r\n":
-                raise self._wrong("this is not understood")
+                raise self._wrong("this is not GBNF")
             self._skip(lines=True)
         return found
 
@@ -129,7 +129,7 @@ class Reader:
             character = self._text[self._at]
             if character in "*+?{":
                 if not parts:
-                    raise self._wrong("there is nothing to repeat")
+                    raise self._wrong("the repetition has no item before it")
                 parts[-1] = self._times(parts[-1], character)
             elif (part := self._item(character)) is not None:
                 parts.append(part)
@@ -149,7 +149,7 @@ class Reader:
             self._at += 1
             return Node("text", _ANY)
         if character in "<!":
-            raise self._wrong("tokens are not taken, only text is")
+            raise self._wrong("tokens are not supported, only text")
         return Node("ref", self._name("")) if _NAME.match(character) else None
 
     def _group(self) -> Node:
@@ -175,9 +175,9 @@ class Reader:
             self._at += 1
             low, high = _QUICK[sign]
         if max(low, high or 0) > _MAX_COUNT:
-            raise self._wrong(f"more than {_MAX_COUNT:,} times are not counted")
+            raise self._wrong(f"a count is at most {_MAX_COUNT:,}")
         if high is not None and low > high:
-            raise self._wrong(f"nothing is there at least {low} and at most {high} times")
+            raise self._wrong(f"the minimum {low} is larger than the maximum {high}")
         return Node("times", parts=[node], low=low, high=high)
 
     def _literal(self) -> Node:
@@ -199,7 +199,7 @@ class Reader:
                 self._at += 1
                 high = self._point()
             if low > high:
-                raise self._wrong("a range of characters ends before it begins")
+                raise self._wrong("the end of a character range is before its start")
             ranges.append(_escaped(low) + (f"-{_escaped(high)}" if high > low else ""))
         self._at += 1
         if not ranges and not negated:
@@ -220,7 +220,7 @@ class Reader:
             return ord(_ESCAPES[sign])
         digits = self._text[self._at + 2 : self._at + 2 + _HEX.get(sign, 0)]
         if not re.fullmatch("[0-9a-fA-F]+", digits) or len(digits) != _HEX[sign]:
-            raise self._wrong(f"the escape \\{sign} is not known or not whole")
+            raise self._wrong(f"the escape \\{sign} is unknown or incomplete")
         point = int(digits, 16)
         if point > 0x10FFFF or 0xD800 <= point <= 0xDFFF:
             raise self._wrong("there is no such character")

@@ -1,4 +1,4 @@
-"""The process that tries grammars before an engine gets them: ``PATH [MARK …]``; short of memory, of time, and killable.
+"""The process that checks grammars before an engine gets them: ``PATH [MARK …]``; limited in memory and time, and killable.
 
 ``PATH`` is the model's file, of which it loads the vocabulary alone; the marks are control tokens that are text. A
 request is a line ``SECONDS SLICE FORM``: the processor's time that the form (:mod:`.forms`) may take, and how long of the
@@ -134,7 +134,7 @@ def _ending(code: int) -> bytes:
     if -code in SENT:
         return json.dumps({"killed": describe_exit(code, None)}).encode() + b"\n"
     # Python and native code alike end where their address space does, by an exception, SIGABRT or SIGSEGV.
-    return json.dumps({"error": too_costly("it needed too much memory").as_dict()}).encode() + b"\n"
+    return json.dumps({"error": too_costly("it required too much memory").as_dict()}).encode() + b"\n"
 
 
 def _answer(line: bytes, tokenizer: Any, vocabulary: int) -> Verdict:

@@ -26,8 +26,8 @@ _PATIENCE_SECONDS = 20.0
 _LOOK_SECONDS = 0.05
 # Signals that others send; a process gets the rest by what it does itself.
 SENT = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
-_DOCTOR = "llmops doctor looks at llama.cpp."
-_LATER = "Try again when the machine has less to do."
+_DOCTOR = "llmops doctor checks llama.cpp."
+_LATER = "Try again when the machine is less busy."
 
 
 class HelperLostError(Exception):
@@ -161,7 +161,7 @@ class HelperProcess:
                     raise _ending(process.wait())
                 answer += part
                 if len(answer) > _MAX_ANSWER:
-                    raise HelperLostError("what came of it is too large")
+                    raise HelperLostError("its result is too large")
         except BrokenPipeError as error:
             raise _ending(process.wait()) from error
         except BaseException:
@@ -194,12 +194,12 @@ class _Time:
         """Seconds of the clock until it has to be asked again; raises when the time is over."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise _HinderedError(f"did not answer for {round(self._clock, 1):g} s and was replaced")
+            raise _HinderedError(f"did not respond for {round(self._clock, 1):g} s and was replaced")
         if self._processor is None:
             return left
         taken = _processor_seconds(self._pid) - self._used
         if taken > self._processor:
-            raise HelperLostError(f"it took longer than {round(self._processor, 1):g} s of the processor")
+            raise HelperLostError(f"it took longer than {round(self._processor, 1):g} s of CPU time")
         return min(left, max(_LOOK_SECONDS, self._processor - taken))
 
 

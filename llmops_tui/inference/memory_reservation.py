@@ -41,10 +41,10 @@ def check_loadable(model: Model) -> None:
             f"llmops model convert {model.name} makes a GGUF file of it.",
         ),
         "adapter": (
-            "is an adapter, which is loaded beside the model it was trained on",
-            f"Name both: llmops generate --model MODEL+{model.name}",
+            "is an adapter, which is loaded together with the model it was trained on",
+            f"Give both: llmops generate --model MODEL+{model.name}",
         ),
-        "remote": ("is behind an address; it is loaded there, and not here", ""),
+        "remote": ("is a remote model; it cannot be loaded on this machine", ""),
     }
     if model.kind != "gguf":
         what, hint = told[model.kind]
@@ -87,7 +87,7 @@ def _check_kept_prompts(options: LoadOptions) -> None:
         raise InputRefusedError(
             "bad_setting",
             f"cache_bytes is {options.cache_bytes:,}, and this machine has {total:,} bytes of memory",
-            f"It is for prompts that were evaluated before, beside the model; the default is {usual:,}.",
+            f"It is for cached prompts, in addition to the model; the default is {usual:,}.",
         )
 
 
@@ -101,8 +101,8 @@ def _draft_header(draft: Model, model: Model, header: GgufHeader) -> GgufHeader:
     if abs(sizes[0] - sizes[1]) > LARGEST_VOCABULARY_GAP:
         raise InputRefusedError(
             "bad_draft",
-            f"{draft.name!r} cannot guess for {model.name!r}: it has {sizes[0]:,} tokens, and {model.name!r} {sizes[1]:,}",
-            "A draft model has the same vocabulary: a small one of the same family.",
+            f"{draft.name!r} cannot draft for {model.name!r}: it has {sizes[0]:,} tokens, and {model.name!r} {sizes[1]:,}",
+            "A draft model has the same vocabulary: use a small model of the same family.",
         )
     return found
 

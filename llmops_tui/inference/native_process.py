@@ -54,7 +54,9 @@ def run_native(
         if not is_crash(code) or is_for_memory(cause):
             break
         descent.crashed(rung, cause)
-    raise LlmopsError(failed, f"{what}: its process was {cause}", "llmops doctor says whether llama.cpp works here.")
+    raise LlmopsError(
+        failed, f"{what}: its process was {cause}", "llmops doctor tests whether llama.cpp works on this machine."
+    )
 
 
 def _once(

@@ -28,7 +28,7 @@ _LACKS = {
     "tokenize": "no token counts before a run",
     "logprobs": "no log-probabilities: no perplexity, no multiple choice by likelihood",
     "json_schema": "answers are not constrained by a schema",
-    "seed": "a seed is not honoured, or not told to be",
+    "seed": "a seed is not honoured, or not reported as honoured",
 }
 
 
@@ -51,7 +51,7 @@ def check_url(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InputRefusedError("bad_url", f"{url!r} is no http or https URL")
+        raise InputRefusedError("bad_url", f"{url!r} is not an http or https URL")
     if parts.username or parts.password or parts.query:
         raise InputRefusedError(
             "url_with_secret", "the URL carries a name, password or query", "Give a key with --key-env instead."
@@ -95,7 +95,7 @@ def store_key(name: str, key: str) -> None:
 
         keyring.set_password(_SERVICE, name, key)
     except ImportError as error:
-        raise LlmopsError("no_keyring", "the package keyring is not installed", hint) from error
+        raise LlmopsError("no_keyring", "the keyring package is not installed", hint) from error
     except Exception as error:
         raise LlmopsError("no_keyring", f"the keyring refused: {type(error).__name__}", hint) from error
 
@@ -108,12 +108,12 @@ def open_remote(workspace: Workspace, model: Model) -> RemoteHandle:
             ``key_in_clear``: its key would go over a network unencrypted.
     """
     url = check_url(str(model.header["url"]))
-    require_trust(workspace, f"{model.name!r} would be asked at {url}")
+    require_trust(workspace, f"{model.name!r} would send requests to {url}")
     key = find_key(model)
     if key and not is_approved(variable_of(model), url):
         raise InputRefusedError(
             "key_unapproved",
-            f"the key {variable_of(model)} of {model.name!r} was never given to {host_of(url)} here",
+            f"the key {variable_of(model)} of {model.name!r} was never approved for {host_of(url)} on this machine",
             HOW,
         )
     parts = urlsplit(url)
@@ -139,16 +139,14 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
             status, listed = _ask(client, "GET", "/v1/models")
             latency = (time.monotonic() - started) * 1000
             if status in {401, 403}:
-                raise LlmopsError("key_refused", f"{url} refused the key", "Give the right one with --key-env NAME.")
+                raise LlmopsError("key_refused", f"{url} refused the key", "Give the correct key with --key-env NAME.")
             if status != 200:
-                where = ", and leads elsewhere, where it is not followed" if 300 <= status < 400 else ""
-                raise LlmopsError(
-                    "endpoint_unreachable", f"{url}/v1/models answers {status}{where}", "Is the address right?"
-                )
+                where = ", a redirect, which is not followed" if 300 <= status < 400 else ""
+                raise LlmopsError("endpoint_unreachable", f"{url}/v1/models answers {status}{where}", "Check the URL.")
             names = [str(m["id"]) for m in listed["data"]]
             if wanted is not None and wanted not in names:
                 raise InputRefusedError(
-                    "remote_model_unknown", f"{url} serves no {wanted!r}", f"It serves: {', '.join(names[:20])}."
+                    "remote_model_unknown", f"{url} does not serve {wanted!r}", f"It serves: {', '.join(names[:20])}."
                 )
             if wanted is None and len(names) != 1:
                 raise InputRefusedError(
@@ -158,10 +156,10 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
             offers = _offers(client, served)
     except httpx.HTTPError as error:
         raise LlmopsError(
-            "endpoint_unreachable", f"{url}: {error}", "Is it running, and is the address right?"
+            "endpoint_unreachable", f"{url}: {error}", "Check that the server is running and that the URL is correct."
         ) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise LlmopsError("not_openai_compatible", f"{url}/v1/models did not answer as OpenAI's API does") from error
+        raise LlmopsError("not_openai_compatible", f"{url}/v1/models did not respond as OpenAI's API does") from error
     lacks = {name: text for name, text in _LACKS.items() if name not in offers}
     return {"models": names, "remote_model": served, "lacks": lacks, "latency_ms": latency}
 

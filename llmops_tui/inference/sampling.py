@@ -13,24 +13,30 @@ class SamplingParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     temperature: Annotated[
-        float, Field(ge=0, le=5, description="0 always takes the likeliest token; higher is more varied.")
+        float, Field(ge=0, le=5, description="0 always picks the most likely token; higher values are more varied.")
     ] = 0.0
     top_p: Annotated[
         float,
-        Field(ge=0, le=1, description="Keep the likeliest tokens that sum up to this share; 0 the likeliest alone."),
+        Field(
+            ge=0,
+            le=1,
+            description="Keep the most likely tokens that sum up to this probability; 0: only the most likely one.",
+        ),
     ] = 1.0
-    top_k: Annotated[int, Field(ge=0, le=100_000, description="Keep this many likeliest tokens; 0 keeps all.")] = 0
+    top_k: Annotated[
+        int, Field(ge=0, le=100_000, description="Keep this many of the most likely tokens; 0 keeps all.")
+    ] = 0
     min_p: Annotated[
-        float, Field(ge=0, le=1, description="Drop tokens less likely than this share of the likeliest one.")
+        float, Field(ge=0, le=1, description="Drop tokens less likely than this share of the most likely one.")
     ] = 0.0
     repeat_penalty: Annotated[
         float, Field(gt=0, le=5, description="Above 1, tokens of the last 64 become less likely; 1 is off.")
     ] = 1.0
     frequency_penalty: Annotated[
-        float, Field(ge=-2, le=2, description="Above 0, tokens become less likely the more often they came.")
+        float, Field(ge=-2, le=2, description="Above 0, tokens become less likely the more often they occurred.")
     ] = 0.0
     presence_penalty: Annotated[
-        float, Field(ge=-2, le=2, description="Above 0, tokens that came at all become less likely.")
+        float, Field(ge=-2, le=2, description="Above 0, tokens that occurred become less likely.")
     ] = 0.0
     logit_bias: Annotated[
         dict[int, Annotated[float, Field(ge=-100, le=100)]],

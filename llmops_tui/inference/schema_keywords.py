@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from llmops_tui.foreign_text import JsonObject
 
 Schema = JsonObject
-"""A JSON schema, or one within it, as somebody wrote it: nothing is sure of it but that it is an object."""
+"""An unvalidated JSON Schema or subschema: it is only known to be an object."""
 
 # Every word below which there are schemas: one or a list of them, or one for each name.
 SCHEMAS = {

@@ -42,7 +42,7 @@ def inexact_number(schema: Schema) -> str | None:
                 return f"{place[:200]}/multipleOf is {str(step)[:60]}, whose multiples are not counted exactly"
     # Several are put together where they may say something of one value; alone, each is known to count.
     if len(steps) > 1 and _puts_together(schema) and not _counts([step for _, step in steps]):
-        return f"{steps[-1][0][:200]} and those beside it have multiples in common that are not counted exactly"
+        return f"{steps[-1][0][:200]} and the others at this place have common multiples that are not counted exactly"
     return None
 
 

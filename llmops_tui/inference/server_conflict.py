@@ -23,11 +23,11 @@ def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
         has = handle.asked.get(name)
         if name == "starter":
             # One that outlives its starter is as good as one that does not need to.
-            found += [f"it ends with process {has}, and is to stay"] if has and not value else []
+            found += [f"it ends with process {has}, and should keep running"] if has and not value else []
             continue
         if name in _PASSING or has == value or (name == "port" and not value and has):
             continue
-        found.append(name if name in _SECRET else f"{name} is {_shown(has)} and {_shown(value)} is asked for")
+        found.append(name if name in _SECRET else f"{name} is {_shown(has)}, and {_shown(value)} is requested")
     return found
 
 
@@ -41,14 +41,14 @@ def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
         facts = health(handle)
         if facts.get("status") == "ok" and not facts["active"] and not facts["waiting"]:
             return
-        what = f"{handle.model!r} is loaded for the app or a command, and is at work"
+        what = f"{handle.model!r} is loaded for the app or a command, and is busy"
     else:
         place = handle.address or f"unix:{handle.socket}"
         what = f"{handle.model!r} is served at {place} with other settings: {'; '.join(differing)}"
     raise InputRefusedError(
         "already_served",
         what,
-        f"llmops serve {handle.model} --replace ends that server and what it answers; llmops model stop {handle.model} ends it.",
+        f"llmops serve {handle.model} --replace stops that server and its requests; llmops model stop {handle.model} stops it.",
     )
 
 

@@ -39,8 +39,8 @@ def claim(folder: Path, model: str) -> BinaryIO:
         pid = safe_line(path.read_bytes()[:20].decode("ascii", "replace").strip())
         raise LlmopsError(
             "server_lost",
-            f"a server of {model!r} runs already, as process {pid}, and its record in {folder} is gone",
-            f"End it first: kill {pid}",
+            f"a server of {model!r} runs already, as process {pid}, and its record in {folder} is missing",
+            f"Stop it first: kill {pid}",
         )
     file = os.fdopen(lock, "r+b", buffering=0)
     file.truncate()
@@ -82,10 +82,10 @@ def check_ours(handle: ServerHandle, model: Model) -> None:
     """
     if handle.private or not handle.process.alive():
         return
-    why = "its socket is gone" if handle.sha256 == model.sha256 else "with the file that this name had before"
+    why = "its socket is missing" if handle.sha256 == model.sha256 else "with the file that this name had before"
     place = handle.address or f"unix:{handle.socket}"
     raise InputRefusedError(
         "already_served",
         f"{handle.model!r} is served at {place} by process {handle.process.pid}, {why}",
-        f"llmops serve {handle.model} --replace ends that server and what it answers; llmops model stop {handle.model} ends it.",
+        f"llmops serve {handle.model} --replace stops that server and its requests; llmops model stop {handle.model} stops it.",
     )

@@ -1,4 +1,4 @@
-"""Turn token bytes into text as they come: incremental UTF-8 and stop strings on a bounded tail."""
+"""Turn token bytes into text as they arrive: incremental UTF-8 and stop strings on a bounded tail."""
 
 from __future__ import annotations
 

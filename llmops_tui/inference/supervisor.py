@@ -140,7 +140,7 @@ class ServerSupervisor:
                 "disk_full" if full else "server_start_failed",
                 f"the server of {model.name!r} cannot be started: "
                 + (f"no space left for {self._folder}" if full else f"{error.strerror}: {error.filename}"),
-                "Free some space and try again." if full else "Is the workspace's folder writable?",
+                "Free some space and try again." if full else "Check that the workspace's folder is writable.",
             ) from error
         ledger().hand_over(taken, handle.process)
         self._wait_ready(handle, waiting)
@@ -167,8 +167,8 @@ class ServerSupervisor:
             raise LlmopsError(
                 "server_elsewhere",
                 f"the server of {model!r} runs as process {handle.process.pid} of another container, "
-                "and cannot be ended from here",
-                f"End it there: llmops model stop {model}",
+                "and cannot be stopped from here",
+                f"Stop it there: llmops model stop {model}",
             )
         deadline = time.monotonic() + _STOP_SECONDS
         while self.alive(handle) or handle.process.alive():
@@ -243,7 +243,7 @@ class ServerSupervisor:
             raise
         identity = identify(process.pid)
         if identity is None:
-            raise self._start_failed(model, "it ended at once")
+            raise self._start_failed(model, "it ended immediately")
         text = json.dumps({**record, "pid": identity.pid, "started": identity.started})
         write_atomic(state, text)
         return handle_of(json.loads(text), identity)
@@ -269,7 +269,7 @@ class ServerSupervisor:
                     raise LlmopsError(
                         "engine_keeps_dying",
                         f"the engine of {handle.model!r} keeps dying: {facts.get('last_failure', '')}",
-                        f"It is started again in {facts['retry_in_s']:.0f} s; llmops model stop {handle.model} ends that.",
+                        f"It is started again in {facts['retry_in_s']:.0f} s; llmops model stop {handle.model} stops that.",
                     )
                 if waiting is not None:
                     waiting(spent)
@@ -302,7 +302,9 @@ def _check_file(model: Model) -> None:
     """Refuse a file that is gone, changed in size, damaged, or no whole model, before native code sees it."""
     check_loadable(model)
     if not model.path.exists():
-        raise InputRefusedError("model_missing", f"{model.path} is gone", "Put it back, or add the model again.")
+        raise InputRefusedError(
+            "model_missing", f"{model.path} does not exist any more", "Restore the file, or add the model again."
+        )
     read_header(model.path)
     if not model.present:
         raise InputRefusedError(

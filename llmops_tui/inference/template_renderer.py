@@ -113,7 +113,7 @@ def _refused(reply: Mapping[str, str]) -> InputRefusedError:
         return InputRefusedError(
             "variable_missing",
             f"the variable {reply['missing']} has no value",
-            "Give it one, or take it out of the text.",
+            "Give it a value, or remove it from the text.",
         )
     return _failed(reply["error"])
 

@@ -1,4 +1,4 @@
-"""The process in which foreign templates are parsed and rendered: sandboxed, short of memory, and killable.
+"""The process in which untrusted templates are parsed and rendered: sandboxed, limited in memory, and killable.
 
 One request a line, ``{"op", "source", "context", "kind"}``; one answer a line: ``{"result"}``,
 ``{"missing"}`` with the variable that has no value, or ``{"error"}``. ``render_each`` has such an answer for each of its

@@ -134,5 +134,5 @@ class Tokenizer:
 
     def _failed(self, why: str) -> LlmopsError:
         return LlmopsError(
-            "tokenizer_failed", f"cannot tokenize with {self._path}: {why}", "llmops model verify checks it."
+            "tokenizer_failed", f"cannot tokenize with {self._path}: {why}", "llmops model verify checks the file."
         )

@@ -160,14 +160,14 @@ class EngineProcess:
         self._tasks = [asyncio.create_task(self._watch(engine)), asyncio.create_task(self._read(engine))]
         if engine.news:
             news = (
-                f"llama.cpp runs {engine.rung.told} on this machine, since it crashed otherwise: {engine.cause}. "
+                f"llama.cpp runs {engine.rung.told} on this machine, because it crashed otherwise: {engine.cause}. "
                 f"{engine.rung.remedy}. llmops doctor --retry then tries everything again."
             )
             try:
                 self._news(news)
             except OSError as error:
                 # It runs all the same; the server's log has it at least.
-                sys.stderr.write(f"no notice could be left ({error}): {news}\n")
+                sys.stderr.write(f"the notice could not be saved ({error}): {news}\n")
 
     async def stop(self) -> None:
         """End the engine process."""
@@ -228,7 +228,7 @@ class EngineProcess:
             await self._pass_on(engine)
         except Exception as error:  # noqa: BLE001 - whatever it is, all who wait are told
             traceback.print_exception(error)
-            fault = f"the engine said what cannot be read, and was ended: {error}"
+            fault = f"the engine sent an invalid message, and was stopped: {error}"
             await _end(engine)
         code = await engine.process.wait()
         if not self._stopping:
@@ -252,7 +252,7 @@ class EngineProcess:
         if fault:
             told, name = fault, "engine_died"
         elif self._hung:
-            told, name = f"the engine said nothing for {self.hang_seconds:g} s and was ended", "engine_hung"
+            told, name = f"the engine sent nothing for {self.hang_seconds:g} s, and was stopped", "engine_hung"
         else:
             cause = why_it_died(code, self._log, engine.log_start, engine.oom_before)
             told, name = f"the engine was {cause}", "engine_died"
@@ -260,7 +260,7 @@ class EngineProcess:
             self._count_failure(told)
         self.last_failure = told
         self.lost()
-        error = LlmopsError(name, told, "It is started again; ask once more.")
+        error = LlmopsError(name, told, "It is started again; retry the request.")
         for name, queue in self._waiting.items():
             queue.put_nowait({"id": name, "event": "error", "error": error.as_dict()})
         self._owed.clear()

@@ -63,11 +63,11 @@ class JobLauncher:
             raise LlmopsError(
                 "job_not_started",
                 f"no job can be started in {path.parent}: {error.strerror}",
-                "Is it a folder that you may write to, on a disk with space and locks?",
+                "Check that the folder is writable, and on a disk with free space and file locks.",
             ) from error
         if lock is None:
             raise InputRefusedError(
-                "job_running", f"a process is at work in {path.parent}", "llmops job list shows it; cancel it first."
+                "job_running", f"a process is running in {path.parent}", "llmops job list shows it; cancel it first."
             )
         try:
             yield JobPlace(found, lock)
@@ -109,7 +109,7 @@ class JobLauncher:
         old = self.store.get(given)
         if not old.state.final:
             raise InputRefusedError("job_running", f"job {old.id} is {old.state.value}", "Cancel it first.")
-        require_trust(self.workspace, f"job {old.id} would go on with what its record says")
+        require_trust(self.workspace, f"job {old.id} would run what its record says")
         with self.place(old.resumes or old.id) as place:
             job = self.store.add_resumed(old)
             self._spawn(job, place.lock)

@@ -94,7 +94,7 @@ class MemoryShortError(LlmopsError):
     """
 
     def __init__(self, name: str, device: str, wanted: int, available: int, holders: list[Holder]) -> None:
-        held = ", ".join(h.describe() for h in holders[:4]) or "nobody we can see"
+        held = ", ".join(h.describe() for h in holders[:4]) or "no visible process"
         ours = next((h for h in holders if h.lease is not None and h.lease.kind == "server"), None)
         unload = f"unload one (llmops model stop {ours.name}), " if ours is not None else ""
         super().__init__(

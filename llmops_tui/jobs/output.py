@@ -104,8 +104,10 @@ class OutputLog:
         fresh = append_bytes(self._path)
         self._file.close()
         self._file, self._size = fresh, 0
-        told = f"the first are in {head.name}" + (f", the last before this in {older.name}" if older.exists() else "")
-        self._append(f"[llmops: {left_out:,} bytes that were printed before are left out; {told}]\n".encode())
+        told = f"the first bytes are in {head.name}" + (
+            f", the bytes before these in {older.name}" if older.exists() else ""
+        )
+        self._append(f"[llmops: {left_out:,} earlier bytes are omitted; {told}]\n".encode())
         self._begin = self._size
 
 

@@ -145,11 +145,13 @@ def describe_exit(returncode: int, oom_before: int | None) -> str:
         signal.SIGSEGV: "a crash in native code",
         signal.SIGABRT: "an abort in native code",
         signal.SIGBUS: "a file that shrank or a failing disk",
-        signal.SIGILL: "a build for another processor",
+        signal.SIGILL: "an instruction this CPU does not have",
     }
     cause = causes.get(signal.Signals(number)) if number in signal.valid_signals() else None
     if number == signal.SIGKILL:
         after = oom_kills()
         out_of_memory = oom_before is not None and after is not None and after > oom_before
-        cause = "out of memory: the kernel killed it" if out_of_memory else "from outside, or for lack of memory"
+        cause = (
+            "the kernel killed it for lack of memory" if out_of_memory else "by another process, or for lack of memory"
+        )
     return f"killed by signal {number} ({name})" + (f": {cause}" if cause else "")

@@ -47,8 +47,8 @@ _INSERT = (
 _FOLDER = "coalesce(resumes, id)"
 # Longer than a catalog may be waited for, by whoever removes something.
 _DOOR_SECONDS = 15.0
-NEVER_BEGAN = "whoever started it ended before its work began"
-_VANISHED = "its process vanished: it was killed, or the machine was restarted"
+NEVER_BEGAN = "the process that started it ended before the job began"
+_VANISHED = "its process disappeared: it was killed, or the machine was restarted"
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class JobStore:
             if not alone:
                 raise LlmopsError(
                     "jobs_busy",
-                    "a run or a job is just being removed, and that waits for something",
+                    "another process is removing a run or a job, and has not finished",
                     "Try again later.",
                 )
             yield

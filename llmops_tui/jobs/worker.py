@@ -101,11 +101,11 @@ def run(workspace: Workspace, job_id: str) -> int:
 def _entry(name: str) -> Callable[..., Mapping[str, object]]:
     module, _, function = MOVED.get(name, name).partition(":")
     if not module.startswith("llmops_tui."):
-        raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
+        raise LlmopsError("job_entry_refused", f"{name} is not part of llmops")
     entry: Any = getattr(importlib.import_module(module), function, None)
     # What a module merely imports is no part of it.
     if getattr(entry, "__module__", "") != module:
-        raise LlmopsError("job_entry_refused", f"{name} is not a part of llmops")
+        raise LlmopsError("job_entry_refused", f"{name} is not part of llmops")
     return cast("Callable[..., Mapping[str, object]]", entry)
 
 

@@ -80,7 +80,9 @@ def opened(path: Path, passphrase: str = "") -> Iterator[tarfile.TarFile]:
             yield archive
         return
     if not passphrase:
-        raise InputRefusedError("passphrase_needed", f"{path} is encrypted", "Give its --passphrase-file.")
+        raise InputRefusedError(
+            "passphrase_needed", f"{path} is encrypted", "Give its passphrase with --passphrase-file."
+        )
     with (
         io.BufferedReader(EncryptedReader(path, passphrase), _CHUNK) as plain,
         tarfile.open(fileobj=plain, mode="r:") as archive,
@@ -115,9 +117,11 @@ def read_manifest(path: Path, passphrase: str = "") -> Manifest:
             int(raw.get("increments", bool(elsewhere))),
         )
     except FileNotFoundError as error:
-        raise InputRefusedError("no_such_file", f"{path} does not exist", "Which backup is meant?") from error
+        raise InputRefusedError("no_such_file", f"{path} does not exist", "Check the path.") from error
     except (tarfile.TarError, KeyError, ValueError, TypeError, AttributeError, OSError) as error:
-        raise InputRefusedError("not_a_backup", f"{path} is no whole backup: {error}", "Take another one.") from error
+        raise InputRefusedError(
+            "not_a_backup", f"{path} is not a complete backup: {error}", "Use another backup."
+        ) from error
 
 
 def verify(
@@ -132,7 +136,7 @@ def verify(
     for done, (name, _source, digest) in enumerate(members(path, manifest, passphrase=passphrase, own=own)):
         if digest != manifest.files[name][0]:
             place = path.with_name(manifest.elsewhere.get(name, path.name)) if not own else path
-            raise InputRefusedError("backup_damaged", f"{place}: {name} is damaged", "Take another backup.")
+            raise InputRefusedError("backup_damaged", f"{place}: {name} is damaged", "Use another backup.")
         if progress is not None:
             progress((done + 1) / len(manifest.files))
     return manifest
@@ -151,15 +155,17 @@ def members(
     wanted: dict[Path, set[str]] = {path: manifest.files.keys() - manifest.elsewhere.keys()}
     for name, earlier in manifest.elsewhere.items():
         if name not in manifest.files or Path(earlier).name != earlier:
-            raise InputRefusedError("backup_damaged", f"{path}: {name!r} does not belong there", "Take another backup.")
+            raise InputRefusedError(
+                "backup_damaged", f"{path}: {name!r} does not belong in a backup", "Use another backup."
+            )
         if not own:
             wanted.setdefault(path.with_name(earlier), set()).add(name)
     for archive, names in wanted.items():
         if archive != path and not archive.exists():
             raise InputRefusedError(
                 "backup_damaged",
-                f"{path} needs {archive.name} beside it, which is gone",
-                "Put it back, or take another.",
+                f"{path} requires {archive.name} in the same folder, which is missing",
+                "Restore that file, or use another backup.",
             )
         yield from _members_of(archive, names, folder, passphrase, all_of_it=archive == path)
 
@@ -177,15 +183,15 @@ def _members_of(
                 unfit = not _harmless(member.name) or member.name.startswith(LEFT_OUT)
                 if member.name not in missing or source is None or unfit:
                     raise InputRefusedError(
-                        "backup_damaged", f"{path}: {member.name!r} does not belong there", "Take another backup."
+                        "backup_damaged", f"{path}: {member.name!r} does not belong in a backup", "Use another backup."
                     )
                 missing.discard(member.name)
                 target = folder / member.name if folder is not None else None
                 yield member.name, target, _read(source, target)
     except tarfile.TarError as error:
-        raise InputRefusedError("backup_damaged", f"{path}: {error}", "Take another backup.") from error
+        raise InputRefusedError("backup_damaged", f"{path}: {error}", "Use another backup.") from error
     if missing:
-        raise InputRefusedError("backup_damaged", f"{path}: {min(missing)} is missing", "Take another backup.")
+        raise InputRefusedError("backup_damaged", f"{path}: {min(missing)} is missing", "Use another backup.")
 
 
 def _read(source: IO[bytes], target: Path | None) -> str:

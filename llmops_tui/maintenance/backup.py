@@ -71,15 +71,19 @@ def backup(
     existing(workspace)
     target = target.expanduser().resolve()
     if workspace.place_of(target) is not None:
-        raise InputRefusedError("backup_inside", f"{target} is inside the workspace", "Name a file somewhere else.")
+        raise InputRefusedError(
+            "backup_inside", f"{target} is inside the workspace", "Give a file outside the workspace."
+        )
     if not target.parent.is_dir():
-        raise InputRefusedError("no_such_folder", f"{target.parent} is no folder", "Make it, or name another.")
+        raise InputRefusedError(
+            "no_such_folder", f"{target.parent} is not a folder", "Create it, or give another folder."
+        )
     if damaged and target.exists():
         raise InputRefusedError(
-            "backup_exists", f"{target} may be a better one", "Name a new file for a damaged workspace."
+            "backup_exists", f"{target} may be a better backup", "Give a new file for a damaged workspace."
         )
     if target.is_dir():
-        raise InputRefusedError("backup_is_folder", f"{target} is a folder", "Name a file in it.")
+        raise InputRefusedError("backup_is_folder", f"{target} is a folder", "Give a file in it.")
     with exclusive_maintenance(workspace):
         clear_leftovers(target)
         notes: list[str] = []
@@ -98,7 +102,9 @@ def backup(
             raise _explain(target, error) from error
         except sqlite3.Error as error:
             raise LlmopsError(
-                "backup_failed", f"a database of {workspace.root} cannot be copied: {error}", "llmops check names it."
+                "backup_failed",
+                f"a database of {workspace.root} cannot be copied: {error}",
+                "llmops check reports the cause.",
             ) from error
     tell(1.0, "done")
     return replace(manifest, notes=notes)
@@ -123,8 +129,8 @@ def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> list[
         raise InputRefusedError(
             "workspace_damaged",
             f"{first.place} {first.text}{more}; no backup was made".strip(),
-            "llmops check tells all; older backups are as they were. Where you changed it yourself: llmops check --accept. "
-            "llmops backup --damaged NEW-FILE copies what there is.",
+            "llmops check reports all problems; older backups are unchanged. If you changed the file: llmops check --accept. "
+            "llmops backup --damaged NEW-FILE copies the workspace as it is.",
         )
     return [f"{error.place} {error.text}, and is in the backup as it is" for error in report.errors]
 
@@ -151,8 +157,8 @@ def _known(earlier: Path | None, target: Path, passphrase: str) -> _Known:
     if earlier.parent != target.parent or earlier == target:
         raise InputRefusedError(
             "earlier_elsewhere",
-            f"{earlier} does not lie beside {target}",
-            "Both stay in one folder: one needs the other.",
+            f"{earlier} is not in the folder of {target}",
+            "Keep both in one folder: one requires the other.",
         )
     if is_encrypted(earlier) != bool(passphrase):
         raise InputRefusedError(
@@ -175,7 +181,7 @@ def _write(
         with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for name in _DATABASES:
                 if kind := kind_of_place((workspace.root / name).resolve()):
-                    left_out.append(f"{name} (it is {kind}, and no file)")
+                    left_out.append(f"{name} (it is {kind}, not a file)")
                 elif (workspace.root / name).exists():
                     _copy_sqlite(workspace.root / name, folder / name)
                     files[name] = _add(archive, folder / name, name)
@@ -317,5 +323,5 @@ def _explain(target: Path, error: OSError) -> LlmopsError:
     import errno
 
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return LlmopsError("disk_full", f"no space left for {target}", "Free some space; an older backup is as it was.")
-    return LlmopsError("backup_failed", f"{target}: {error}", "Choose another place; an older backup is as it was.")
+        return LlmopsError("disk_full", f"no space left for {target}", "Free some space; an older backup is unchanged.")
+    return LlmopsError("backup_failed", f"{target}: {error}", "Choose another place; an older backup is unchanged.")

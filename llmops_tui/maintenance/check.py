@@ -36,7 +36,7 @@ def check(workspace: Workspace, *, accept: bool = False, progress: Progress | No
         except LlmopsError as error:
             report.failed(name, error)
         except Exception as error:  # noqa: BLE001  whatever damage does to one look, the others are made
-            report.error(name, f"cannot be looked at: {type(error).__name__}: {error}"[:400])
+            report.error(name, f"cannot be checked: {type(error).__name__}: {error}"[:400])
     tell(1.0, "done")
     if accept or not report.errors:
         report.count("checksums recorded", record_checksums(workspace, again=accept, large=True))

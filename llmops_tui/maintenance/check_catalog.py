@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # So many rows at once: requests can be large.
 _ROWS = 500
-_BACKUP = "Take it from a backup: llmops restore."
+_BACKUP = "Restore it from a backup: llmops restore."
 
 
 def event_log(workspace: Workspace, report: Report) -> None:
@@ -35,7 +35,7 @@ def event_log(workspace: Workspace, report: Report) -> None:
     for key, body, digest in rows:
         report.count("events")
         if sha256_text(body) != digest:
-            report.error(f"journal.db: event {key}", "its body is not what was written", _BACKUP)
+            report.error(f"journal.db: event {key}", "its body differs from what was written", _BACKUP)
 
 
 def catalog(workspace: Workspace, report: Report) -> None:
@@ -84,7 +84,7 @@ def datasets(workspace: Workspace, report: Report) -> None:
             connection.close()
         report.count("dataset versions")
         if digest != version.sha256:
-            report.error(place, f"its rows are not those that were kept: SHA-256 {digest[:12]}…", _BACKUP)
+            report.error(place, f"its rows differ from those that were saved: SHA-256 {digest[:12]}…", _BACKUP)
 
 
 def models(workspace: Workspace, report: Report) -> None:
@@ -95,7 +95,9 @@ def models(workspace: Workspace, report: Report) -> None:
             continue
         if not model.path.exists():
             report.error(
-                f"model {model.name}", f"{model.path} is gone", f"Put it back, or: llmops model remove {model.name}"
+                f"model {model.name}",
+                f"{model.path} is missing",
+                f"Restore the file, or: llmops model remove {model.name}",
             )
             continue
         try:
@@ -113,9 +115,9 @@ def evaluations(workspace: Workspace, report: Report) -> None:
         place = f"evaluation {run.name}"
         try:
             if sha256_file(run.results) != run.results_sha256:
-                report.error(place, f"{run.results.name} is not what the run wrote", _BACKUP)
+                report.error(place, f"{run.results.name} differs from what the run wrote", _BACKUP)
         except FileNotFoundError:
-            report.error(place, f"{run.results.name} is gone", _BACKUP)
+            report.error(place, f"{run.results.name} is missing", _BACKUP)
         except OSError as error:
             report.error(place, f"{run.results.name} cannot be read: {error.strerror}", _BACKUP)
         report.count("evaluation runs")
@@ -129,7 +131,7 @@ def references(workspace: Workspace, report: Report) -> None:
     for name, number, system, template, digest in catalog.read(lambda db: db.execute(prompts).fetchall()):
         report.count("prompt versions")
         if prompt_hash(system, template) != digest:
-            report.error(f"prompt {name}@{number}", "its text is not what was saved", _BACKUP)
+            report.error(f"prompt {name}@{number}", "its text differs from what was saved", _BACKUP)
 
     def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, list[Any]]]:
         return [(place, text, connection.execute(sql).fetchall()) for place, text, sql in _REFERENCES]
@@ -177,7 +179,7 @@ def _hashed_bodies(catalog: Catalog, report: Report) -> None:
                 continue  # told with all columns of JSON
             hashed = {key: value for key, value in fields.items() if key not in apart}
             if sha256_text(json.dumps(hashed, sort_keys=True)) != digest:
-                report.error(f"{table}: {name}@{number}", "its body is not what was saved", _BACKUP)
+                report.error(f"{table}: {name}@{number}", "its body differs from what was saved", _BACKUP)
 
 
 def _rows(sql: str, connection: duckdb.DuckDBPyConnection) -> list[Any]:
@@ -187,27 +189,27 @@ def _rows(sql: str, connection: duckdb.DuckDBPyConnection) -> list[Any]:
 # Where, what is wrong, and the rows of which it is true.
 _REFERENCES = (
     (
-        "label {0}@{1}", "points to version {2}, which is not there",
+        "label {0}@{1}", "points to version {2} that does not exist",
         ("SELECT l.prompt, l.label, l.number FROM prompt_labels l ANTI JOIN prompt_versions v "
         "ON v.prompt = l.prompt AND v.number = l.number"),
     ),
     (
-        "tag {0}@{1}", "points to version {2}, which is not there",
+        "tag {0}@{1}", "points to version {2} that does not exist",
         ("SELECT t.dataset, t.tag, t.number FROM dataset_tags t ANTI JOIN dataset_versions v "
         "ON v.dataset = t.dataset AND v.number = t.number"),
     ),
     (
-        "dataset {0}@{1}", "its parent @{2} is not there",
+        "dataset {0}@{1}", "its parent @{2} does not exist",
         ("SELECT c.dataset, c.number, c.parent FROM dataset_versions c ANTI JOIN dataset_versions p "
         "ON p.dataset = c.dataset AND p.number = c.parent WHERE c.parent IS NOT NULL"),
     ),
     (
-        "prompt {0}@{1}", "its parent @{2} is not there",
+        "prompt {0}@{1}", "its parent @{2} does not exist",
         ("SELECT c.prompt, c.number, c.parent FROM prompt_versions c ANTI JOIN prompt_versions p "
         "ON p.prompt = c.prompt AND p.number = c.parent WHERE c.parent IS NOT NULL"),
     ),
     (
-        "evaluation {0}", "its suite {1}@{2} is not there",
+        "evaluation {0}", "its suite {1}@{2} does not exist",
         ("SELECT r.name, r.suite, r.suite_number FROM evaluation_runs r ANTI JOIN evaluation_suites s "
         "ON s.name = r.suite AND s.number = r.suite_number"),
     ),

@@ -22,23 +22,24 @@ from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.sqlite_files import copy_to_memory, open_sqlite
 from llmops_tui.workspace.written import is_as_noted
 
-_DAMAGED = "Take it from a backup (llmops restore), or look at it and accept it: llmops check --accept."
+_DAMAGED = "Restore it from a backup (llmops restore), or inspect and accept it: llmops check --accept."
 
 
 def against_checksums(workspace: Workspace, report: Report, tell: Callable[[float, str], None]) -> None:
     """Compare every checksummed file, and name those that have no checksum yet."""
     if due_mark(workspace).exists():
         report.note(
-            "what was deleted", "is in some files still, since its erasure was cut off: llmops gc --yes ends it"
+            "what was deleted",
+            "is still in some files, because its erasure was interrupted: llmops gc --yes completes it",
         )
     known = checksums.load(workspace)
     if known.damaged:
         report.error(
-            CHECKSUMS_FILE, known.damaged, "Nothing can be compared with it. llmops check --accept makes it anew."
+            CHECKSUMS_FILE, known.damaged, "Nothing can be compared with it. llmops check --accept creates it again."
         )
         return
     if not known.files:
-        report.note("files", "nothing was checksummed yet, so files can only be compared with the catalog")
+        report.note("files", "no checksums were recorded yet, so files can only be compared with the catalog")
         return
     there = set(checksummed_files(workspace.root))
     busy: set[str] | None = None
@@ -57,16 +58,15 @@ def against_checksums(workspace: Workspace, report: Report, tell: Callable[[floa
                 continue
         if found.errors and (checksums.in_noted_folder(workspace, name) or is_as_noted(workspace.root / name)):
             report.note(
-                name, "was changed by llmops, which was interrupted before it checksummed it; the next command does"
+                name,
+                "was changed by llmops, which was interrupted before it recorded the checksum; the next command records it",
             )
             continue
         report.findings += found.findings
     fresh = sorted(there - known.files.keys())
     if fresh:
         shown = ", ".join(fresh[:3]) + (" …" if len(fresh) > 3 else "")
-        report.note(
-            "files", f"{len(fresh)} were made since the last checksum and have nothing to be compared with: {shown}"
-        )
+        report.note("files", f"{len(fresh)} were created since the last checksums and cannot be compared: {shown}")
 
 
 def _still_there(workspace: Workspace, name: str, checksum: FileChecksum, report: Report) -> bool:
@@ -84,16 +84,16 @@ def _missing(workspace: Workspace, name: str, report: Report) -> None:
     kind = kind_of_place(workspace.root / name)
     if kind:
         report.error(
-            name, f"is {kind} now, and was a file", "Put the file back, or take it from a backup: llmops restore."
+            name, f"was a file and is now {kind}", "Put the file back, or restore it from a backup: llmops restore."
         )
         return
     rotated = (workspace.root / (name + ".1")).exists()
     if rotated or name.startswith(("backups/", "logs/")):
         return
     if name in {"history.db", "answers.db"}:
-        report.note(name, "was deleted; only what was measured or kept to save time was in it")
+        report.note(name, "was deleted; it had only measurements or cached data")
         return
-    report.error(name, "is gone", "Take it from a backup: llmops restore.")
+    report.error(name, "is gone", "Restore it from a backup: llmops restore.")
 
 
 def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Report) -> None:
@@ -105,7 +105,7 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
         with locked(catalog_lock(workspace), LOCK_SECONDS) as alone:
             size, writes, wrong = _inspect(path, kind, checksum)
         if not alone and writes == checksum.writes:
-            report.note(name, "is in use all the time, so its pages were not compared; its rows are looked at")
+            report.note(name, "is in use all the time, so its pages were not compared; its rows are checked")
             return
     if not wrong and size >= checksum.size:
         if kind == "sqlite" and writes != checksum.writes and size == checksum.size and not _log(path):
@@ -114,8 +114,8 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
             report.error(name, f"grew from {checksum.size:,} to {size:,} bytes", _DAMAGED)
         return
     if kind in {"sqlite", "duckdb"} and (writes != checksum.writes or (kind == "sqlite" and _log(path))):
-        # Written since: its own structure and its rows are looked at, its pages cannot be compared.
-        report.note(name, "was written since its last checksum, so its pages were not compared; its rows are looked at")
+        # Written since: its own structure and its rows are checked, its pages cannot be compared.
+        report.note(name, "was written since its last checksum, so its pages were not compared; its rows are checked")
         if kind == "sqlite":
             _structure(path, name, report)
         return
@@ -125,13 +125,13 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
     ):
         return
     if size < checksum.size:
-        report.error(name, f"is cut off: {size:,} of {checksum.size:,} bytes", _DAMAGED)
+        report.error(name, f"is truncated: {size:,} of {checksum.size:,} bytes", _DAMAGED)
         return
     part = checksums.chunk_size(checksum.size)
     first = wrong[0] * part
     last = min(checksum.size, first + part) - 1
     more = f" and {len(wrong) - 1} more places" if len(wrong) > 1 else ""
-    report.error(name, f"was changed by nothing of ours: bytes {first:,} to {last:,}{more}", _DAMAGED)
+    report.error(name, f"was not changed by llmops: bytes {first:,} to {last:,}{more}", _DAMAGED)
 
 
 def _inspect(path: Path, kind: str, checksum: FileChecksum) -> tuple[int, int | None, list[int]]:

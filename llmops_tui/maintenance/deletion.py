@@ -13,7 +13,7 @@ from llmops_tui.workspace.files import sync_folder
 
 # What a kill leaves of it is rubbish by its name, wherever it lies.
 BIN = ".cleared-"
-_HINT = "Is it a mount of its own, or not yours to write? Fix that and try again, or remove it yourself."
+_HINT = "It may be a mount point or not writable. Fix that and try again, or remove it yourself."
 
 
 @contextlib.contextmanager
@@ -59,9 +59,9 @@ def delete_paths(paths: Sequence[Path]) -> None:
     if failed:
         cause = failed[0][1].__cause__ or failed[0][1]
         names = ", ".join(str(path) for path, _ in failed[:3]) + (" …" if len(failed) > 3 else "")
-        what = f"{len(failed)} of {len(paths)} files and folders cannot be taken away and are where they were: {names}"
+        what = f"{len(failed)} of {len(paths)} files and folders cannot be removed and are unchanged: {names}"
         reason = getattr(cause, "strerror", None) or str(cause)
-        raise LlmopsError("not_taken_away", f"{what} ({reason}); the rest was cleared away", _HINT) from failed[0][1]
+        raise LlmopsError("not_taken_away", f"{what} ({reason}); the rest was removed", _HINT) from failed[0][1]
 
 
 def _move(path: Path, bins: dict[Path, Path]) -> None:
@@ -87,6 +87,6 @@ def _put_back(bins: dict[Path, Path], why: BaseException) -> None:
     if stuck:
         raise LlmopsError(
             "not_put_back",
-            f"{why}; what was deleted by then cannot be restored: {'; '.join(stuck)}",
-            "Move it back yourself, before llmops gc clears that folder away.",
+            f"{why}; files deleted before that cannot be restored: {'; '.join(stuck)}",
+            "Move it back yourself, before llmops gc removes that folder.",
         ) from why

@@ -116,8 +116,8 @@ class EncryptedReader(io.RawIOBase):
         except InputRefusedError as error:
             raise InputRefusedError(
                 "passphrase_wrong",
-                f"{path} does not open: the passphrase is another one, or its beginning is damaged",
-                "Try again; without its passphrase nobody can read it.",
+                f"{path} cannot be decrypted: the passphrase is wrong, or the beginning of the file is damaged",
+                "Try again with its passphrase; without it, the file cannot be decrypted.",
             ) from error
 
     def readable(self) -> bool:
@@ -165,6 +165,6 @@ class EncryptedReader(io.RawIOBase):
                 raise InputRefusedError(
                     "backup_damaged",
                     f"{self._path}: piece {number + 1} of {self._pieces} is damaged",
-                    "Take another one.",
+                    "Use another backup.",
                 ) from error
         return self._cached[1]

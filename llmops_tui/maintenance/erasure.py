@@ -21,7 +21,7 @@ READER_SECONDS = 15.0
 
 def note_erasure(workspace: Workspace) -> None:
     """Note that something is about to be deleted whose bytes are to go too, until :func:`erase_deleted` comes to its end."""
-    write_atomic(due_mark(workspace), "What was deleted is not erased yet: llmops gc --yes does it.\n")
+    write_atomic(due_mark(workspace), "Deleted data is not erased yet: llmops gc --yes erases it.\n")
 
 
 def due_mark(workspace: Workspace) -> Path:
@@ -80,12 +80,14 @@ def _write_anew(path: Path) -> None:
         if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise LlmopsError(
                 "erasing_failed",
-                f"the log of {path} still has what was deleted: it is being read",
-                "Close what uses the workspace, and try again.",
+                f"the log of {path} still contains deleted data: another process is reading it",
+                "Close the programs that use the workspace, and try again.",
             )
     except sqlite3.Error as error:
         raise LlmopsError(
-            "erasing_failed", f"{path} could not be rewritten: {error}", "Close what uses it, and try again."
+            "erasing_failed",
+            f"{path} could not be rewritten: {error}",
+            "Close the programs that use it, and try again.",
         ) from error
     finally:
         connection.close()

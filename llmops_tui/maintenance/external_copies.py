@@ -71,7 +71,7 @@ def inspect(workspace: Workspace, ids: Sequence[str], words: str = "", *, everyt
             if not _SET_ASIDE.search(name) and not _LOG.search(name) and not name.startswith("logs/"):
                 staying[f"{name}{_owner(workspace, folder)}"] = None
             elif folder in busy:
-                staying[f"{name}: {folder} is at work; when it has ended, do this again"] = None
+                staying[f"{name}: {folder} is running; repeat this when it has ended"] = None
             else:
                 files.add(path)
         staying |= dict.fromkeys(_in_the_event_log(workspace, search))
@@ -228,7 +228,7 @@ def _in_the_event_log(workspace: Workspace, search: TextSearch) -> Iterator[str]
         connection = event_log.connection()
         for key, body in connection.execute("SELECT key, body FROM drafts").fetchall():
             if search.finds(str(body).encode()):
-                yield f"what is being written or open in the app ({key}): change it there"
+                yield f"a draft or open text in the app ({key}): change it there"
         for job, *texts in connection.execute("SELECT id, spec, cause, message, result FROM jobs").fetchall():
             if search.finds("\n".join(str(text) for text in texts if text).encode()):
                 yield f"the record of {job} (llmops job remove {job})"
@@ -266,15 +266,15 @@ def _copies(workspace: Workspace, ids: Sequence[str]) -> Iterator[str]:
         # A day of margin: names have the time of a clock that may have been set.
         having = [path for path in files if made_at(path) >= first - _DAY]
         if trouble:
-            yield f"backups in {folder}, which cannot be looked at: {trouble}"
+            yield f"backups in {folder}, which cannot be read: {trouble}"
         elif having:
             names = ", ".join(path.name for path in having[:3]) + (
                 f" and {len(having) - 3} more" if len(having) > 3 else ""
             )
             yield (
-                f"{len(having)} backups in {folder}: {names}. Make one without (llmops backup {folder}), then delete them; "
-                "or they go as newer ones are made"
+                f"{len(having)} backups in {folder}: {names}. Make a backup without them (llmops backup {folder}), then delete "
+                "these; or they are replaced by newer backups in time"
             )
     for path in sorted(workspace.root.parent.glob(f"{workspace.root.name}.before-*")):
         if path.is_dir() and path.stat().st_ctime >= first - _DAY:
-            yield f"{path}, the workspace from before a restore: delete it when it is not needed any more"
+            yield f"{path}, the workspace from before a restore: delete it when you no longer need it"

@@ -83,7 +83,7 @@ def plan(
             unit=_DAY,
             leap=_LEAP_DAYS,
             proof=_PROOF_DAYS,
-            hint="Set the clock; if it is right and the workspace was not used for so long: llmops gc --trust-clock.",
+            hint="Set the clock; if it is correct and the workspace was not used for this long: llmops gc --trust-clock.",
         )
     found = list(_leftovers(workspace, moment))
     unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * _DAY)]
@@ -197,9 +197,9 @@ def _refuse_younger_catalog(workspace: Workspace, removals: list[Removal]) -> No
     if older:
         raise InputRefusedError(
             "book_younger",
-            f"{older[0].what} was here before the catalog, which was created anew: it may belong to one that was lost",
-            "Restore a backup (llmops restore FILE), or take it in again (data import, model add), or remove it yourself. "
-            "Nothing was cleared away.",
+            f"{older[0].what} is older than the catalog, which was created again: it may belong to the lost catalog",
+            "Restore a backup (llmops restore FILE), or add it again (data import, model add), or remove it yourself. "
+            "Nothing was deleted.",
         )
 
 
@@ -220,7 +220,7 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
                 yield Removal(_name(workspace, path), _KILLED, _size(path), path)
     if due_mark(workspace).exists():
         yield Removal(
-            "what was deleted", "its bytes are still in some files: their erasure was cut off", 0, due_mark(workspace)
+            "what was deleted", "its bytes are still in some files: the erasure was interrupted", 0, due_mark(workspace)
         )
     for path in _bins(workspace, now):
         yield Removal(_name(workspace, path), _KILLED, _size(path), path)
@@ -251,7 +251,7 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
             yield Removal(_name(workspace, path), "no dataset version refers to it", _size(path), path)
     for path in _inside(workspace.datasets, "rejected/*"):
         if path.stem not in ids and _age(path, now) > _FRESH_SECONDS:
-            yield Removal(_name(workspace, path), "its dataset version is gone", _size(path), path)
+            yield Removal(_name(workspace, path), "its dataset version does not exist any more", _size(path), path)
 
 
 def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
@@ -266,7 +266,7 @@ def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal
             continue
         if path in begun:
             if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
-                yield Removal(_name(workspace, path), "a download that nobody went on with for long", _size(path), path)
+                yield Removal(_name(workspace, path), "an abandoned download", _size(path), path)
         elif not missed.isdisjoint(each.name for each in (path, *path.rglob("*"))):
             continue
         elif not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
@@ -301,11 +301,11 @@ def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
 def _old_files(workspace: Workspace, before: float) -> Iterator[Removal]:
     for path in _inside(workspace.logs):
         if path.is_file() and not path.name.startswith("notice-") and path.stat().st_mtime < before:
-            yield Removal(_name(workspace, path), "a log that was not written for long", _size(path), path)
+            yield Removal(_name(workspace, path), "an old log that is no longer written", _size(path), path)
     for path in _inside(workspace.root, "workspace.duckdb.wal.corrupt-*"):
         if path.stat().st_mtime < before:
             yield Removal(
-                _name(workspace, path), "changes that could not be replayed, set aside long ago", _size(path), path
+                _name(workspace, path), "changes that could not be replayed, quarantined long ago", _size(path), path
             )
     copies = sorted(_inside(workspace.backups, "workspace-schema*.duckdb"), key=lambda p: p.stat().st_mtime)
     for path in copies[:-_KEPT_BACKUPS]:
@@ -317,7 +317,7 @@ def _old_files(workspace: Workspace, before: float) -> Iterator[Removal]:
         )
     answers = workspace.root / ANSWERS
     if answers.exists() and answers.stat().st_mtime < before:
-        yield Removal(ANSWERS, "kept answers that no evaluation used or added to for long", _size(answers), answers)
+        yield Removal(ANSWERS, "cached answers that no evaluation has used for a long time", _size(answers), answers)
 
 
 def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]:
@@ -327,9 +327,9 @@ def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]
         return
     sql = "SELECT sum(strlen(output) + strlen(messages::VARCHAR)) FROM requests WHERE list_contains(?::VARCHAR[], id)"
     size = int(Catalog(workspace).read(lambda connection: connection.execute(sql, [ids]).fetchall())[0][0] or 0)
-    yield Removal(f"{len(ids):,} traces", f"older than {days} days, and nobody said anything of them", size)
+    yield Removal(f"{len(ids):,} traces", f"older than {days} days, without feedback", size)
     for path in inspect(workspace, ids).files:
-        yield Removal(_name(workspace, path), "it has texts of those traces", _size(path), path)
+        yield Removal(_name(workspace, path), "it contains texts of those traces", _size(path), path)
 
 
 def _old_traces(workspace: Workspace, before: float) -> list[str]:

@@ -129,9 +129,7 @@ class _Names:
             sql = "SELECT DISTINCT output FROM lineage WHERE starts_with(output, ?) LIMIT 10"
             exact |= {row[0] for row in self._connection.execute(sql, [given]).fetchall()}
         if not exact:
-            raise NotFoundError(
-                "thing", given, "Name a dataset, prompt, model, run, trace, or the beginning of a hash."
-            )
+            raise NotFoundError("thing", given, "Give a dataset, prompt, model, run, trace, or the prefix of a hash.")
         if len(exact) > 1:
             shown = ", ".join(sorted(":".join(self.of(d)) for d in exact)[:5])
             raise InputRefusedError("ambiguous_id", f"{given!r} may be {shown}", "Give one of these.")
@@ -198,13 +196,13 @@ def draw(lineage: Lineage, *, utf8: bool = True) -> list[tuple[str, str, str]]:
         lines.append(("", "title", "made from"))
         _branches(node, "", lines, utf8=utf8)
     else:
-        lines.append(("", "title", "made from nothing that is known: it came from outside"))
+        lines.append(("", "title", "no known inputs: it was created outside this workspace"))
     lines.append(("", "here", f"{node.kind} {node.name}"))
     if lineage.results.children or lineage.results.more:
         lines.append(("", "title", "made of it"))
         _branches(lineage.results, "", lines, utf8=utf8)
     else:
-        lines.append(("", "title", "nothing was made of it yet"))
+        lines.append(("", "title", "nothing is derived from it yet"))
     return lines
 
 

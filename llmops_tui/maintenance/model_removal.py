@@ -75,7 +75,7 @@ def plan_removal(workspace: Workspace, name: str) -> ModelRemoval:
     model = registry.get(name)
     if model.origin is not None:
         raise InputRefusedError(
-            "two_models", f"{name!r} is two models", f"Name one: {model.base.name} or {model.header['adapter']}"
+            "two_models", f"{name!r} is two models", f"Choose one: {model.base.name} or {model.header['adapter']}"
         )
     others = [other for other in registry.all() if other.name != name and other.kind != "remote"]
     paths = _paths(workspace, model, others)
@@ -98,7 +98,7 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
             )
         if planned.uses and not force:
             raise InputRefusedError(
-                "model_used", f"{name!r} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
+                "model_used", f"{name!r} was used: {'; '.join(planned.uses)}", "To remove it anyway: --force"
             )
         # A file that cannot be taken away, and a catalog that cannot be told, leave both as they were.
         forget_checksums(workspace, [*planned.paths, *(file for file in planned.model.files if not file.exists())])
@@ -177,13 +177,13 @@ def _busy(workspace: Workspace, name: str) -> tuple[str, ...]:
         if name in handle.model.split("+"):
             found.append(f"it is loaded (llmops model stop {handle.model})")
         elif name in str(handle.asked.get("draft") or "").split("+"):
-            found.append(f"it guesses for {handle.model} (llmops model stop {handle.model})")
+            found.append(f"it is the draft model of {handle.model} (llmops model stop {handle.model})")
     event_log = EventLog(workspace)
     try:
         jobs = [job for job in JobStore(event_log).all(100_000) if not job.state.final]
     finally:
         event_log.close()
-    found += [f"{job.id} is at work ({job.title})" for job in jobs if mentions(job.spec, name)]
+    found += [f"{job.id} is running ({job.title})" for job in jobs if mentions(job.spec, name)]
     return tuple(found)
 
 

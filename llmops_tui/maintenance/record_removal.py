@@ -85,7 +85,7 @@ def plan_record_removal(workspace: Workspace, kind: Kept, name: str) -> RecordRe
     try:
         names = {planned.name, *planned.versions}
         busy = [
-            f"{job.id} is at work with it ({job.title})"
+            f"{job.id} is using it ({job.title})"
             for job in JobStore(event_log).all(100_000)
             if not job.state.final and any(mentions(job.spec, one) for one in names)
         ]
@@ -105,10 +105,12 @@ def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = 
     with exclusive_maintenance(workspace):
         planned = plan_record_removal(workspace, kind, name)
         if planned.in_the_way:
-            raise InputRefusedError("in_the_way", f"{name} stays: {'; '.join(planned.in_the_way)}", "End that first.")
+            raise InputRefusedError(
+                "in_the_way", f"{name} was not removed: {'; '.join(planned.in_the_way)}", "End that first."
+            )
         if planned.uses and not force:
             raise InputRefusedError(
-                "record_used", f"{name} was used: {'; '.join(planned.uses)}", "Remove it all the same: --force"
+                "record_used", f"{name} was used: {'; '.join(planned.uses)}", "To remove it anyway: --force"
             )
         forget = _forget_dataset if kind is Kept.DATASET else _forget_prompt
         forget_checksums(workspace, planned.paths)
@@ -157,7 +159,7 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
             [list(hashes)],
         ).fetchall()
     )
-    return [f"{count:,} {_MADE_OF.get(kind, f'things by {kind}')} came of it" for kind, count in rows]
+    return [f"{count:,} {_MADE_OF.get(kind, f'things by {kind}')} derived from it" for kind, count in rows]
 
 
 def _labels_on(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
@@ -167,7 +169,7 @@ def _labels_on(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
             "SELECT count(*) FROM annotations WHERE list_contains(?::VARCHAR[], sha256)", [list(hashes)]
         ).fetchall()
     )[0][0]
-    return [f"{counted:,} labels are on it, and go with it"] if counted else []
+    return [f"{counted:,} labels of it are deleted with it"] if counted else []
 
 
 def _forget_dataset(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:

@@ -1,4 +1,4 @@
-"""Records of keeping as jobs, backups and ``--json`` have them. Each is kept whole, with what a newer version says beside.
+"""Records of maintenance in jobs, backups and ``--json``. Fields that a newer version added are preserved.
 
 Sizes are bytes, moments seconds since 1970, paths those of this machine.
 """

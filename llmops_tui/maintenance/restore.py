@@ -102,7 +102,9 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None, 
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise LlmopsError(
-                    "disk_full", f"no space left beside {root}", "Free some; nothing was changed."
+                    "disk_full",
+                    f"no space left in the parent folder of {root}",
+                    "Free some space; nothing was changed.",
                 ) from error
             raise LlmopsError("restore_failed", f"{root}: {error}", "Nothing was changed.") from error
         finally:
@@ -121,7 +123,7 @@ def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress, passph
     done = 0
     for name, _target, digest in members(path, manifest, folder, passphrase=passphrase):
         if digest != manifest.files[name][0]:
-            raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Take another backup.")
+            raise InputRefusedError("backup_damaged", f"{path}: {name} is damaged", "Use another backup.")
         done += manifest.files[name][1]
         tell(0.95 * done / (manifest.size or 1), name)
     fresh = make_workspace(Workspace(folder), own=False)
@@ -152,7 +154,7 @@ def refuse_if_used(workspace: Workspace) -> None:
         users += [] if free else ["an open app or monitor"]
     if users:
         raise InputRefusedError(
-            "workspace_in_use", f"{workspace.root} is in use by {', '.join(users[:3])}", "Close it, and try again."
+            "workspace_in_use", f"{workspace.root} is in use by {', '.join(users[:3])}", "Close them, and try again."
         )
 
 

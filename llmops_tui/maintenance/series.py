@@ -90,13 +90,15 @@ def backup_into(
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise InputRefusedError("no_such_folder", f"{folder} is no folder", "Make it, or name another.")
+        raise InputRefusedError("no_such_folder", f"{folder} is not a folder", "Create it, or give another folder.")
     end = ".tar.enc" if passphrase else ".tar"
     before = generations(workspace, folder)
     # In UTC: an hour that comes twice in a year must not come before itself.
     target = folder / f"{_stem(workspace)}-{time.strftime(_STAMP, time.gmtime())}{end}"
     if target.exists():
-        raise InputRefusedError("backup_exists", f"{target} was made within this second", "Try again.")
+        raise InputRefusedError(
+            "backup_exists", f"{target} already exists: a backup was made in the same second", "Try again."
+        )
     base: tuple[Path, Manifest] | None = None
     notes: list[str] = []
     if incremental:
@@ -108,7 +110,7 @@ def backup_into(
     except LlmopsError as error:
         if base is None or not full or error.code != "disk_full":
             raise
-        notes.append("there is no space for one that needs no other; it is due each time until there is")
+        notes.append("there is no space for a full backup; each run tries again until there is")
         manifest = backup(workspace, target, models=models, passphrase=passphrase, earlier=base[0], progress=progress)
     removed: list[Path] = []
     if keep:
@@ -116,7 +118,7 @@ def backup_into(
             removed = _thin(workspace, folder, target, keep, passphrase)
         except (InputRefusedError, OSError) as error:
             # The backup is made; what may be needed by one that cannot be read is not taken away.
-            notes.append(f"no earlier backup was taken away: {error}")
+            notes.append(f"no earlier backup was deleted: {error}")
     return Made(target, replace(manifest, notes=[*manifest.notes, *notes]), removed)
 
 
@@ -128,7 +130,7 @@ def _base(before: list[Path], end: str, passphrase: str) -> tuple[tuple[Path, Ma
             try:
                 return (path, read_manifest(path, passphrase)), notes
             except InputRefusedError as error:
-                notes.append(f"{error}; nothing of it is used")
+                notes.append(f"{error}; it is not used")
     return None, notes
 
 
@@ -167,8 +169,8 @@ def is_due(workspace: Workspace, settings: Settings, now: float) -> bool:
     if not folder.is_dir():
         raise InputRefusedError(
             "no_such_folder",
-            f"no backup can be made: {folder} is no folder",
-            "Mount or make it; settings, backup_folder.",
+            f"no backup can be made: {folder} is not a folder",
+            "Mount or create it, or change the setting backup_folder.",
         )
     ages = [now - path.stat().st_mtime for path in generations(workspace, folder)]
     # One of a clock that was ahead says nothing of now.
@@ -210,13 +212,13 @@ def read_passphrase(path: Path) -> str:
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError(
-            "passphrase_unreadable", f"cannot read {path}: {error}", "Name another file."
+            "passphrase_unreadable", f"cannot read {path}: {error}", "Give another file."
         ) from error
     if mode & 0o077:
-        raise InputRefusedError("passphrase_open", f"others can read {path}", f"chmod 600 {path}")
+        raise InputRefusedError("passphrase_open", f"other users can read {path}", f"chmod 600 {path}")
     if not lines or len(lines[0]) < SHORTEST:
         raise InputRefusedError(
-            "passphrase_short", f"the passphrase in {path} has less than {SHORTEST} characters", "A few words are good."
+            "passphrase_short", f"the passphrase in {path} has less than {SHORTEST} characters", "Use a few words."
         )
     return lines[0]
 

@@ -45,7 +45,9 @@ def verify_series(
     """
     paths = sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
     if not paths:
-        raise InputRefusedError("no_backups", f"there is no series of backups in {folder}", "Name its folder.")
+        raise InputRefusedError(
+            "no_backups", f"there is no series of backups in {folder}", "Give the folder of the backups."
+        )
     # The hashes of what each has itself, as far as it could be read.
     read: dict[str, dict[str, str]] = {}
     found = []
@@ -76,10 +78,10 @@ def _inspect(path: Path, passphrase: str, read: dict[str, dict[str, str]]) -> Ba
         needed = [name for name, where in manifest.elsewhere.items() if where == place and name in manifest.files]
         there = read.get(place)
         if there is None:
-            trouble.append(f"it needs {place}, which is not there")
+            trouble.append(f"it requires {place}, which is missing")
             continue
         bad = [name for name in needed if there.get(name) != manifest.files[name][0]]
-        trouble += _shortly(bad, f"of {place}, which it needs, is not whole")
+        trouble += _shortly(bad, f"of {place}, which it requires, is incomplete")
     return BackupState(path, len(manifest.files), tuple(trouble))
 
 

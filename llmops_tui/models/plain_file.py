@@ -21,4 +21,4 @@ def check_plain_file(path: Path) -> None:
         raise InputRefusedError("model_unreadable", f"cannot read {path}: {error.strerror}") from error
     if not stat.S_ISREG(mode):
         kind = KINDS.get(stat.S_IFMT(mode), "something else")
-        raise InputRefusedError("not_a_file", f"{path} is {kind}, and no file", "Give the path of a GGUF file.")
+        raise InputRefusedError("not_a_file", f"{path} is {kind}, not a file", "Give the path of a GGUF file.")

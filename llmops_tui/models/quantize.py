@@ -45,18 +45,18 @@ def check_quantization(model: Model, kind: str, folder: Path, *, again: bool) ->
     if kind not in TYPES:
         raise InputRefusedError(
             "unknown_type",
-            f"{kind!r} is no type to quantize to",
-            f"One of: {', '.join(TYPES)}. (The smaller IQ types need an importance matrix, which is not made here.)",
+            f"{kind!r} is not a quantization type",
+            f"One of: {', '.join(TYPES)}. (The smaller IQ types need an importance matrix, which is not supported.)",
         )
     if model.kind != "gguf":
-        raise InputRefusedError("not_quantizable", f"{model.name!r} is no GGUF model")
+        raise InputRefusedError("not_quantizable", f"{model.name!r} is not a GGUF model")
     if trouble := model.trouble:
         raise InputRefusedError("not_quantizable", f"{model.name!r}: {trouble}", f"llmops model verify {model.name}")
     if model.quantization not in _WHOLE and not again:
         raise InputRefusedError(
             "quantized_already",
-            f"{model.name!r} is {model.quantization} already; quantizing it again loses more than quantizing the original",
-            "Start from the F16, BF16 or F32 file, or insist with --again.",
+            f"{model.name!r} is already {model.quantization}; quantizing it again loses more than quantizing the original",
+            "Use the F16, BF16 or F32 file, or force it with --again.",
         )
     needed = int(model.header.get("parameters") or 0) * TYPES[kind][1] / 8 * 1.1
     free = shutil.disk_usage(folder).free
@@ -75,7 +75,7 @@ def quantize(context: JobContext, name: str, kind: str, target: str, *, again: b
     check_quantization(model, kind, context.workspace.models, again=again)
     final = context.workspace.models / f"{target}.gguf"
     if final.exists():
-        raise InputRefusedError("file_exists", f"{final} is there already", "Choose another name with --name.")
+        raise InputRefusedError("file_exists", f"{final} already exists", "Choose another name with --name.")
     scratch = final.with_suffix(".gguf.part")
     try:
         run_quantizer(context, model.path, scratch, TYPES[kind][0])

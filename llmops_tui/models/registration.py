@@ -44,7 +44,7 @@ def _place(before: Model | None, model: Model, given: Path) -> list[str]:
     if before is None:
         return []
     if before.path.resolve() != model.path.resolve():
-        return [f"{model.name} was registered at {before.path}; it is at {model.path} from now on"]
+        return [f"{model.name} was registered at {before.path}; it is now registered at {model.path}"]
     if model.path.resolve() != given.expanduser().resolve():
         told = f"{model.name} is registered already and stays at {model.path}; {given} has the same bytes"
         return [f"{told} (llmops model add --move registers it there)"]

@@ -277,7 +277,7 @@ class ModelRegistry:
         """
         model = self.get(name)
         if model.kind == "remote":
-            raise InputRefusedError("not_a_file", f"{name!r} is behind a URL; there is no file to verify")
+            raise InputRefusedError("not_a_file", f"{name!r} is a remote model; there is no file to verify")
         files = model.files
         if model.kind == "safetensors":
             read_folder(model.path)
@@ -290,7 +290,7 @@ class ModelRegistry:
                 "model_changed",
                 f"{model.path} is not the file that was registered as {name!r}: "
                 f"SHA-256 {digest[:16]}… instead of {model.sha256[:16]}…",
-                "Put the original back, or register this file under another name.",
+                "Restore the original file, or register this file under another name.",
             )
         if self._workspace.read_only:
             return model

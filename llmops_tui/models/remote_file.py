@@ -67,7 +67,7 @@ def inspect(url: str, token: str = "") -> RemoteFile:
     try:
         return _inspect(url, token)
     except CutShortError as cut:
-        raise LlmopsError("not_fetched", f"{shown(url)}: {cut}", "Look at the connection, and try again.") from cut
+        raise LlmopsError("not_fetched", f"{shown(url)}: {cut}", "Check the connection, and try again.") from cut
 
 
 def _inspect(url: str, token: str) -> RemoteFile:
@@ -81,8 +81,8 @@ def _inspect(url: str, token: str) -> RemoteFile:
             raise no_gguf(url, head)
         size = announced(response, 0)
         if size is None:
-            hint = "Fetch it yourself, then: llmops model add FILE"
-            raise LlmopsError("size_unknown", f"{shown(url)} does not say how large the file is", hint)
+            hint = "Download it yourself, then: llmops model add FILE"
+            raise LlmopsError("size_unknown", f"{shown(url)} does not report the size of the file", hint)
         return RemoteFile(url, file_name(unquote(urlsplit(url).path)), size, _vouched(response), _validator(response))
 
 
@@ -99,16 +99,18 @@ def check_url(url: str) -> None:
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InputRefusedError("bad_url", f"{safe_line(url)!r} is no http or https address")
+        raise InputRefusedError("bad_url", f"{safe_line(url)!r} is not an http or https URL")
     if parts.username or parts.password:
-        raise InputRefusedError("url_with_secret", "the address carries a name or a password", "Fetch it yourself.")
+        raise InputRefusedError(
+            "url_with_secret", "the URL contains a user name or a password", "Download it yourself."
+        )
 
 
 def no_gguf(url: str, head: bytes) -> InputRefusedError:
     """The error for what is not a GGUF file."""
     what = "a web page" if head.lstrip()[:1] == b"<" else f"something that begins with {head[:8]!r}"
     return InputRefusedError(
-        "not_gguf", f"{shown(url)} is no GGUF file but {what}", "Give the address of the file itself."
+        "not_gguf", f"{shown(url)} is not a GGUF file, but {what}", "Give the URL of the file itself."
     )
 
 
@@ -128,7 +130,7 @@ def answering(
 
     def guard(request: httpx.Request) -> None:
         if urlsplit(url).scheme == "https" and request.url.scheme != "https":
-            raise InputRefusedError("redirect_refused", f"{shown(url)} leads to an address that is not encrypted")
+            raise InputRefusedError("redirect_refused", f"{shown(url)} redirects to an address without encryption")
 
     try:
         with (
@@ -140,7 +142,9 @@ def answering(
             _check_status(url, response)
             yield response
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise InputRefusedError("redirect_refused", f"{shown(url)} leads nowhere: {safe_line(str(error))}") from error
+        raise InputRefusedError(
+            "redirect_refused", f"{shown(url)} cannot be reached: {safe_line(str(error))}"
+        ) from error
     except (httpx.TransportError, httpx.StreamError) as error:
         raise CutShortError(safe_line(str(error)) or type(error).__name__) from error
 
@@ -148,18 +152,16 @@ def answering(
 def _check_status(url: str, response: httpx.Response) -> None:
     code = response.status_code
     if code in _AGAIN:
-        raise CutShortError(f"the server answers {code}")
+        raise CutShortError(f"the server returned HTTP {code}")
     if code in {401, 403}:
-        hint = "Its owner may have to let you in; a Hugging Face token is taken from HF_TOKEN."
-        raise LlmopsError("not_allowed", f"{shown(url)} is not given to everybody (it answers {code})", hint)
+        hint = "The owner may have to grant you access; a Hugging Face token is read from HF_TOKEN."
+        raise LlmopsError("not_allowed", f"{shown(url)} requires access rights (HTTP {code})", hint)
     if code in {404, 410}:
-        raise InputRefusedError(
-            "not_there", f"there is nothing at {shown(url)} (it answers {code})", "Look at its spelling."
-        )
+        raise InputRefusedError("not_there", f"there is no file at {shown(url)} (HTTP {code})", "Check the spelling.")
     if code not in {200, 206}:
-        raise LlmopsError("not_fetched", f"{shown(url)} answers {code}", "Try again later.")
+        raise LlmopsError("not_fetched", f"{shown(url)} returned HTTP {code}", "Try again later.")
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise LlmopsError("not_fetched", f"{shown(url)} comes compressed, though that was not asked for")
+        raise LlmopsError("not_fetched", f"{shown(url)} sends a compressed response, which was not requested")
 
 
 def announced(response: httpx.Response, start: int) -> int | None:
@@ -167,7 +169,7 @@ def announced(response: httpx.Response, start: int) -> int | None:
     if response.status_code == 206:
         match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != start:
-            raise LlmopsError("not_fetched", f"{shown(str(response.url))} gives another part than was asked for")
+            raise LlmopsError("not_fetched", f"{shown(str(response.url))} returned another range than requested")
         return int(match[2])
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None

@@ -131,11 +131,11 @@ def read_folder(path: Path) -> ModelFolder:
     if config.get("auto_map"):
         raise InputRefusedError(
             "remote_code",
-            f"{path} wants to run code of its own (auto_map in config.json), which llmops never does",
+            f"{path} requires custom code (auto_map in config.json), which llmops never runs",
             "Use a model whose architecture transformers knows.",
         )
     if wrong := exceeded_configuration_limit(config):
-        raise InputRefusedError("model_damaged", f"{path / 'config.json'}: {wrong}", "Fetch or copy it again.")
+        raise InputRefusedError("model_damaged", f"{path / 'config.json'}: {wrong}", "Download or copy it again.")
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         pickled = [file.name for file in sorted(path.iterdir()) if file.suffix in _PICKLED]
@@ -143,7 +143,7 @@ def read_folder(path: Path) -> ModelFolder:
             raise InputRefusedError(
                 "pickled_weights",
                 f"{path} has its weights as pickle ({pickled[0]}), which can run code when opened",
-                "Get the safetensors files of the model, or convert it where you trust it.",
+                "Download the safetensors files of the model, or convert it in an environment where you trust it.",
             )
         raise InputRefusedError("not_a_model", f"{path} has no .safetensors file")
     tensors: dict[str, Tensor] = {}
@@ -153,13 +153,13 @@ def read_folder(path: Path) -> ModelFolder:
     if index.is_file():
         parts = _read_json(index).get("weight_map", {})
         if not isinstance(parts, dict):
-            raise InputRefusedError("model_damaged", f"{index} does not say which file has which tensor")
+            raise InputRefusedError("model_damaged", f"{index} does not map tensors to files")
         missing = set(parts) - set(tensors)
         if missing:
             raise InputRefusedError(
                 "model_damaged",
                 f"{path} lacks {len(missing)} of its tensors, such as {min(missing)}",
-                "Some of its .safetensors files are missing; fetch them again.",
+                "Some of its .safetensors files are missing; download them again.",
             )
     tokenizer = path / "tokenizer_config.json"
     return ModelFolder(path, config, _read_json(tokenizer) if tokenizer.is_file() else {}, tensors)
@@ -177,7 +177,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         head = stream.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(_MAX_HEADER, size - 8):
-            raise _damaged(file, "its header does not fit into it")
+            raise _damaged(file, "its header is larger than the file")
         raw = stream.read(length)
     try:
         header = parse_json(raw)
@@ -189,25 +189,25 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             begin, stop = facts["data_offsets"]
             shape = tuple(int(n) for n in facts["shape"])
             if stop - begin != _count(shape) * _BYTES[facts["dtype"]] or begin < 0 or stop < begin:
-                raise _damaged(file, f"tensor {name} has another size than its shape says")
+                raise _damaged(file, f"tensor {name} has a size that does not match its shape")
             end = max(end, stop)
             tensors[str(name)] = Tensor(facts["dtype"], shape, file)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged(file, f"its header cannot be read ({type(error).__name__})") from error
     if 8 + length + end != size:
-        raise _damaged(file, f"it has {size:,} bytes and its header speaks of {8 + length + end:,}")
+        raise _damaged(file, f"it has {size:,} bytes, and its header describes {8 + length + end:,}")
     return tensors
 
 
 def _read_json(path: Path) -> JsonObject:
     if path.stat().st_size > _MAX_JSON:
-        raise InputRefusedError("model_damaged", f"{path} is too large to be a configuration")
+        raise InputRefusedError("model_damaged", f"{path} is too large for a configuration")
     try:
         value = parse_json(read_regular(path).decode("utf-8"))
     except ValueError as error:
-        raise InputRefusedError("model_damaged", f"{path} is no JSON: {error}") from error
+        raise InputRefusedError("model_damaged", f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise InputRefusedError("model_damaged", f"{path} is no JSON object")
+        raise InputRefusedError("model_damaged", f"{path} is not a JSON object")
     return value
 
 
@@ -219,4 +219,4 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 def _damaged(file: Path, why: str) -> InputRefusedError:
-    return InputRefusedError("model_damaged", f"{file} is damaged: {why}", "Fetch or copy it again.")
+    return InputRefusedError("model_damaged", f"{file} is damaged: {why}", "Download or copy it again.")

@@ -77,7 +77,7 @@ def bring(context: JobContext, name: str, files: list[RemoteFile]) -> tuple[Path
     staging = make_folder_within(staging_of(context.workspace, files))
     lock = try_lock(staging / _LOCK)
     if lock is None:
-        raise InputRefusedError("being_fetched", f"another job fetches {files[0].name}", "llmops job list shows it.")
+        raise InputRefusedError("being_fetched", f"another job downloads {files[0].name}", "llmops job list shows it.")
     try:
         known = _take_back(context, final, staging, files)
         wanted = _with_addresses(staging, files)
@@ -153,7 +153,10 @@ def _take_back(context: JobContext, final: Path, staging: Path, files: list[Remo
         expected = file and (file.sha256 or told.get("sha256"))
         if file is None or path.is_symlink() or not path.is_file() or path.stat().st_size != file.size or not expected:
             raise _in_the_way(path)
-        if sha256_file(path, lambda share: context.report(0.98, f"hashing what is there {share:.0%}")) != expected:
+        if (
+            sha256_file(path, lambda share: context.report(0.98, f"hashing the partial download {share:.0%}"))
+            != expected
+        ):
             raise _in_the_way(path)
         if _surely(file, told):
             known[file.name] = expected
@@ -166,8 +169,8 @@ def _take_back(context: JobContext, final: Path, staging: Path, files: list[Remo
 
 
 def _in_the_way(path: Path) -> InputRefusedError:
-    hint = "Choose another name with --name, or take it away."
-    return InputRefusedError("file_exists", f"{path} is there already, and is not what would be fetched", hint)
+    hint = "Choose another name with --name, or move the file away."
+    return InputRefusedError("file_exists", f"{path} already exists, and differs from the file to download", hint)
 
 
 def _with_addresses(staging: Path, files: list[RemoteFile]) -> list[RemoteFile]:
@@ -179,8 +182,8 @@ def _with_addresses(staging: Path, files: list[RemoteFile]) -> list[RemoteFile]:
     kept = _read(staging / _ADDRESSES)
     missing = [file for file in files if file.url.endswith(_MORE) and file.name not in kept]
     if missing and not all((staging / file.name).exists() for file in missing):
-        what = f"what stood behind the question mark of {shown(missing[0].url)} was not kept: it may be a secret"
-        raise InputRefusedError("address_gone", what, "Give the whole address again: llmops model get URL")
+        what = f"the query of {shown(missing[0].url)} was not stored: it may be a secret"
+        raise InputRefusedError("address_gone", what, "Give the complete URL again: llmops model get URL")
     return [replace(file, url=kept.get(file.name, file.url)) for file in files]
 
 

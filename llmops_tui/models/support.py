@@ -50,9 +50,9 @@ def doubts(kind: str, header: ModelHeader) -> list[str]:
     if kind == "gguf":
         lacking = {"context length": header.get("context_length"), "tokens": header.get("vocabulary")}
         found += [
-            f"the file has no {what}, without which llama.cpp loads no model" for what, v in lacking.items() if not v
+            f"the file has no {what}, without which llama.cpp cannot load it" for what, v in lacking.items() if not v
         ]
-    return [f"registered, but it will not load: {why}" for why in found]
+    return [f"registered, but llama.cpp cannot load it: {why}" for why in found]
 
 
 def _version() -> str:

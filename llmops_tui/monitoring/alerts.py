@@ -192,7 +192,7 @@ class AlertEngine:
             if rule is None or not (series == rule.series or fnmatch.fnmatch(series, rule.series)):
                 del self._watches[name, series]
                 if watch.alert is not None:
-                    why = "its rule is gone" if rule is None else "its rule names it no more"
+                    why = "its rule was deleted" if rule is None else "its rule does not include it any more"
                     ended.append(_over(watch, now, now.ticks, why))
             elif watch.alert is not None:
                 # What is told and run is what the rules say today, not what they said when it was raised.

@@ -98,9 +98,9 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     found = []
     for name in sorted(before.keys() | after.keys()):
         if name not in after:
-            found.append(f"{name} is gone")
+            found.append(f"{name} was removed")
         elif name not in before:
-            found.append(f"{name} is new" if isinstance(after[name], dict) else f"{name} {_short(after[name])}")
+            found.append(f"{name} was added" if isinstance(after[name], dict) else f"{name} {_short(after[name])}")
         elif isinstance(before[name], dict) and isinstance(after[name], dict) and before[name] != after[name]:
             found.append(f"{name}: {', '.join(_differences(before[name], after[name]))}")
         elif before[name] != after[name]:

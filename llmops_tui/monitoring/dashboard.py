@@ -15,9 +15,9 @@ _PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     )),
     ("GPU power", "watt", (("llmops_gpu_power_watts", "{{gpu}} drawn"), ("llmops_gpu_power_limit_watts", "{{gpu}} limit"))),
     ("GPU temperature", "celsius", (("llmops_gpu_temperature_celsius", "{{gpu}}"),)),
-    ("Energy of an hour", "joule", (("increase(llmops_gpu_energy_joules_total[1h])", "{{gpu}}"),)),
+    ("Energy per hour", "joule", (("increase(llmops_gpu_energy_joules_total[1h])", "{{gpu}}"),)),
     ("GPU faults", "short", (
-        ("llmops_gpu_throttled", "{{gpu}} held down by {{reason}}"),
+        ("llmops_gpu_throttled", "{{gpu}} throttled by {{reason}}"),
         ("llmops_gpu_ecc_errors_total", "{{gpu}} memory errors {{kind}}"), ("llmops_gpu_faults_total", "{{gpu}} Xid"),
     )),
     ("Processor", "percent", (("llmops_host_cpu_percent", "all cores"),)),
@@ -36,8 +36,8 @@ _PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ("llmops_engine_decode_tokens_per_second", "{{model_name}} generating"),
         ("llmops_engine_prompt_tokens_per_second", "{{model_name}} reading"),
     )),
-    ("Engines that answer", "short", (("llmops_engine_up", "{{model_name}}"),)),
-    ("GPUs that answer", "short", (("llmops_gpu_up", "{{gpu}} {{uuid}}"),)),
+    ("Responding engines", "short", (("llmops_engine_up", "{{model_name}}"),)),
+    ("Responding GPUs", "short", (("llmops_gpu_up", "{{gpu}} {{uuid}}"),)),
     ("Cache", "percentunit", (
         ("llmops_engine_cache_ratio", "{{model_name}} in use"), ("llmops_engine_prefix_hit_ratio", "{{model_name}} reused"),
     )),

@@ -37,8 +37,8 @@ def application(recorder: Recorder, options: ServerOptions) -> ASGIApp:
         if moment is None:
             return PlainTextResponse("not ready yet\n", 503)
         if recorder.age > _STALE_SECONDS:
-            told = recorder.trouble or "a look has not come to its end"
-            return PlainTextResponse(f"nothing was seen for {recorder.age:.0f} s: {told}\n", 503)
+            told = recorder.trouble or "a sample has not finished"
+            return PlainTextResponse(f"no sample for {recorder.age:.0f} s: {told}\n", 503)
         handles = await asyncio.to_thread(supervisor.running)
         pages = await asyncio.gather(*(_page_of(handle) for handle in handles))
         body = await asyncio.to_thread(page, moment, [text for text in pages if text])

@@ -86,10 +86,10 @@ class EngineLoad:
         if self.up:
             return ""
         told = {
-            "silent": "it does not answer",
-            "dead": "its server ended without a word",
-            "restarting": "its engine died and is started again",
-            "failing": "its engine keeps dying",
+            "silent": "it does not respond",
+            "dead": "its server ended without a message",
+            "restarting": "its engine crashed and is restarting",
+            "failing": "its engine keeps crashing",
             "failed": "its engine could not be started",
             "loading": "it is loading",
         }.get(self.state, self.state)

@@ -21,19 +21,19 @@ _GPU_GAUGES = (
     ("llmops_gpu_utilisation_percent", "Share of the last sample period in which a kernel ran.", "utilisation"),
     ("llmops_gpu_memory_bandwidth_percent", "Share of the period in which memory was read or written.", "bandwidth"),
     ("llmops_gpu_memory_used_bytes", "Memory in use.", "memory_used"),
-    ("llmops_gpu_memory_total_bytes", "Memory there is.", "memory_total"),
+    ("llmops_gpu_memory_total_bytes", "Total memory.", "memory_total"),
     ("llmops_gpu_power_watts", "Power drawn.", "power"),
-    ("llmops_gpu_power_limit_watts", "Power that may be drawn.", "power_limit"),
+    ("llmops_gpu_power_limit_watts", "Power limit.", "power_limit"),
     ("llmops_gpu_temperature_celsius", "Temperature.", "temperature"),
     ("llmops_gpu_clock_megahertz", "Clock of the multiprocessors.", "clock"),
 )
 _HOST_GAUGES = (
     ("llmops_host_cpu_percent", "Load of all cores.", "cpu"),
-    ("llmops_host_memory_used_bytes", "Memory that cannot be taken back.", "memory_used"),
-    ("llmops_host_memory_total_bytes", "Memory there is.", "memory_total"),
-    ("llmops_host_disk_used_bytes", "Used on the file system of the workspace.", "disk_used"),
+    ("llmops_host_memory_used_bytes", "Memory in use that cannot be reclaimed.", "memory_used"),
+    ("llmops_host_memory_total_bytes", "Total memory.", "memory_total"),
+    ("llmops_host_disk_used_bytes", "Space used on the file system of the workspace.", "disk_used"),
     ("llmops_host_disk_total_bytes", "Size of the file system of the workspace.", "disk_total"),
-    ("llmops_host_disk_free_bytes", "What this user may still write on the file system of the workspace.", "disk_free"),
+    ("llmops_host_disk_free_bytes", "Space available to this user on the file system of the workspace.", "disk_free"),
     ("llmops_host_disk_read_bytes_per_second", "Read from all disks.", "disk_read"),
     ("llmops_host_disk_written_bytes_per_second", "Written to all disks.", "disk_written"),
     ("llmops_host_network_received_bytes_per_second", "Received over all networks.", "received"),
@@ -42,7 +42,7 @@ _HOST_GAUGES = (
 _ENGINE_GAUGES = (
     ("llmops_engine_requests_running", "Requests in the batch.", "running"),
     ("llmops_engine_requests_waiting", "Requests in the queue.", "waiting"),
-    ("llmops_engine_slots", "Requests that fit into the batch.", "slots"),
+    ("llmops_engine_slots", "Maximum number of requests in the batch.", "slots"),
     ("llmops_engine_cache_ratio", "Share of the cache in use, 0 to 1.", "cache"),
     ("llmops_engine_prefix_hit_ratio", "Share of prompt tokens that were not evaluated again, 0 to 1.", "prefix_hits"),
     ("llmops_engine_prompt_tokens_per_second", "Speed of evaluating prompts.", "prompt_rate"),
@@ -73,28 +73,26 @@ class _Snapshot(Collector):
         yield from self._of_engines()
         yield from self._of_requests()
         alerts = GaugeMetricFamily(
-            "llmops_alert_active", "An alert that is raised.", labels=["rule", "series", "severity", "state"]
+            "llmops_alert_active", "An active alert.", labels=["rule", "series", "severity", "state"]
         )
         for alert in moment.alerts:
             alerts.add_metric([alert.rule.name, alert.series, alert.rule.severity, alert.state], 1)
         yield alerts
-        jobs = GaugeMetricFamily("llmops_jobs_running", "Jobs that run, by kind.", labels=["kind"])
+        jobs = GaugeMetricFamily("llmops_jobs_running", "Running jobs, by kind.", labels=["kind"])
         for kind in sorted({job.kind for job in moment.jobs}):
             jobs.add_metric([kind], sum(job.kind == kind for job in moment.jobs))
         yield jobs
-        yield _gauge("llmops_monitor_looked_timestamp_seconds", "When this was looked at.", moment.at)
-        yield _gauge("llmops_monitor_core_ratio", "Share of a core that watching takes.", moment.cost)
+        yield _gauge("llmops_monitor_looked_timestamp_seconds", "Time of the last sample.", moment.at)
+        yield _gauge("llmops_monitor_core_ratio", "Share of a core used by monitoring.", moment.cost)
         yield from self._of_servers()
 
     def _of_engines(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(
             "llmops_engine_up",
-            "Whether a request would be answered now: 0 while it loads, hangs or is dead.",
+            "Whether the engine can answer requests: 0 while it loads, hangs or is dead.",
             labels=["model_name"],
         )
-        state = GaugeMetricFamily(
-            "llmops_engine_state", "How the engine stands, in a word.", labels=["model_name", "state"]
-        )
+        state = GaugeMetricFamily("llmops_engine_state", "State of the engine.", labels=["model_name", "state"])
         for engine in self._moment.engines:
             up.add_metric([engine.model], float(engine.up))
             state.add_metric([engine.model, engine.state], 1)
@@ -114,7 +112,9 @@ class _Snapshot(Collector):
             labels=["model_name", "kind", "quantile"],
         )
         recent = GaugeMetricFamily("llmops_requests_recent", "Requests in the last 15 minutes.", labels=["model_name"])
-        errors = GaugeMetricFamily("llmops_request_error_ratio", "Share of them that failed.", labels=["model_name"])
+        errors = GaugeMetricFamily(
+            "llmops_request_error_ratio", "Share of these requests that failed.", labels=["model_name"]
+        )
         for window in self._moment.latencies:
             recent.add_metric([window.model], window.requests)
             if window.error_rate is not None:
@@ -152,7 +152,9 @@ def _of_gpus(gpus: Iterable[Gpu]) -> Iterator[Metric]:
             if value is not None:
                 family.add_metric([str(gpu.index), gpu.name], float(value))
         yield family
-    energy = CounterMetricFamily("llmops_gpu_energy_joules", "Energy since the driver was loaded.", labels=_GPU_LABELS)
+    energy = CounterMetricFamily(
+        "llmops_gpu_energy_joules", "Energy used since the driver was loaded.", labels=_GPU_LABELS
+    )
     throttled = GaugeMetricFamily(
         "llmops_gpu_throttled", "A reason that holds clocks down.", labels=[*_GPU_LABELS, "reason"]
     )
@@ -173,9 +175,9 @@ def _of_gpus(gpus: Iterable[Gpu]) -> Iterator[Metric]:
 
 def _standing_of_gpus(gpus: Iterable[Gpu]) -> Iterator[Metric]:
     # Each card is known by its UUID, whatever place it has today.
-    up = GaugeMetricFamily("llmops_gpu_up", "Whether the GPU answers.", labels=[*_GPU_LABELS, "uuid"])
+    up = GaugeMetricFamily("llmops_gpu_up", "Whether the GPU responds.", labels=[*_GPU_LABELS, "uuid"])
     faults = CounterMetricFamily(
-        "llmops_gpu_faults", "Critical errors (Xid) of the card itself since it is watched.", labels=_GPU_LABELS
+        "llmops_gpu_faults", "Critical errors (Xid) of the card since monitoring started.", labels=_GPU_LABELS
     )
     part_used = GaugeMetricFamily(
         "llmops_gpu_instance_memory_used_bytes", "Memory in use on a part.", labels=_PART_LABELS

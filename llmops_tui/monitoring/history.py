@@ -123,7 +123,7 @@ class History:
                 unit=coarsest.span,
                 leap=_LEAP_SECONDS // coarsest.span,
                 proof=_PROOF_SECONDS // coarsest.span,
-                hint="Set the clock; where it is right, a day of measuring shows it.",
+                hint="Set the clock; if it is correct, deletion resumes after a day of recording.",
             )
             for resolution in RESOLUTIONS:
                 oldest = (int(now) - resolution.kept) // resolution.span
@@ -321,6 +321,6 @@ class History:
             return LlmopsError("disk_full", f"no space left for {self._path}", "Free some space; monitoring continues.")
         return LlmopsError(
             "history_failed",
-            f"the history {self._path} refused: {error}",
-            "llmops check says more. It can be deleted: only past measurements are in it.",
+            f"the history {self._path} failed: {error}",
+            "llmops check shows details. The file can be deleted: it has only past measurements.",
         )

@@ -44,7 +44,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     """
     if not path.parent.is_dir():
         # An empty one in memory would say that nothing was measured, and lose what is.
-        raise sqlite3.DatabaseError("the folder that it was in is gone")
+        raise sqlite3.DatabaseError("its folder does not exist any more")
     if not may_write_in(path.parent):
         connection = copy_to_memory(path)
     else:

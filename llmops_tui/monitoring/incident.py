@@ -25,7 +25,7 @@ _FAILED = 20
 _LONG = 5
 _LONGEST_REQUEST = 3600.0
 _SHOWN = """id, started_at, model, prompt, prompt_version,
-    CASE finish_reason WHEN 'error' THEN coalesce(nullif(error, ''), 'no cause was told') END, coalesce(total_ms, 0.0), who"""
+    CASE finish_reason WHEN 'error' THEN coalesce(nullif(error, ''), 'no cause was reported') END, coalesce(total_ms, 0.0), who"""
 _THEN = "started_at BETWEEN ? AND ? AND started_at + coalesce(total_ms, 0) / 1000 >= ?"
 # Whose key a request came with: a name of it, never itself.
 _WHO = """CASE

@@ -189,7 +189,7 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         if score.change is not None and score.change < 0:
             steps.append(
                 Step(
-                    f"{score.metric} of {score.suite} fell from {score.before:.3g} to {score.mean:.3g}: look at the cases",
+                    f"{score.metric} of {score.suite} fell from {score.before:.3g} to {score.mean:.3g}: inspect the cases",
                     "evaluation",
                     score.run,
                     urgent=True,
@@ -202,38 +202,40 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         for name, count in seen.problems
     ]
     if seen.usable >= 10:
-        steps.append(Step(f"{seen.usable:,} praised or corrected answers can become a dataset: t there", "traces"))
+        steps.append(
+            Step(f"{seen.usable:,} upvoted or corrected answers can become a dataset: t on that screen", "traces")
+        )
     unfinished = [
         name
         for name, finished in seen.runs
         if not finished and not any(name in job.title for job in seen.jobs if not job.state.final)
     ]
     steps += [
-        Step(f"{name} did not end well; it can go on from its last checkpoint", "training", name)
+        Step(f"{name} did not finish; it can resume from its last checkpoint", "training", name)
         for name in unfinished[:2]
     ]
     return steps + _beginnings(seen)
 
 
 def _answers(count: int) -> str:
-    return "One answer waits" if count == 1 else f"{count:,} answers wait"
+    return "One answer is waiting" if count == 1 else f"{count:,} answers are waiting"
 
 
 def _beginnings(seen: Overview) -> list[Step]:
     """The steps of somebody who has not done them yet, in the order of the lifecycle."""
     steps = []
     if not seen.models:
-        steps.append(Step("There is no model yet: a registers a file or an address", "models"))
+        steps.append(Step("No models yet: a registers a file or a URL", "models"))
     if not seen.datasets:
-        steps.append(Step("There is no data yet: i imports files", "datasets"))
+        steps.append(Step("No datasets yet: i imports files", "datasets"))
     if not seen.prompts:
-        steps.append(Step("There is no prompt yet: n writes one", "playground"))
+        steps.append(Step("No prompts yet: n creates one", "playground"))
     elif not seen.requests_day and seen.models:
-        steps.append(Step(f"Run {seen.prompts[0][0]} and look at the answer: F5", "playground", seen.prompts[0][0]))
+        steps.append(Step(f"Run {seen.prompts[0][0]} and read the answer: F5", "playground", seen.prompts[0][0]))
     if seen.datasets and seen.models and not seen.runs:
-        steps.append(Step("Nothing was trained yet: p there looks at a recipe before it starts", "training"))
+        steps.append(Step("No training yet: p runs the preflight of a recipe", "training"))
     if seen.prompts and seen.models and not seen.scores:
-        steps.append(Step("Nothing was evaluated yet: F5 runs a suite", "evaluation"))
+        steps.append(Step("No evaluations yet: F5 runs a suite", "evaluation"))
     if seen.runs and seen.scores:
         steps.append(Step("Compare the newest model with its base: space marks the baseline", "evaluation"))
-    return steps or [Step("Everything is done. Ask the model something else", "playground")]
+    return steps or [Step("Nothing is left to do. Try another prompt", "playground")]

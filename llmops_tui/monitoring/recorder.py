@@ -325,8 +325,8 @@ class Recorder:
         for alert in alerts:
             if alert.rule.command and not may_run(path):
                 self._rules_error = (
-                    f"the command of {alert.rule.name!r} was not run: {path.name} was not kept by you. "
-                    f"llmops monitor alerts --use {path} keeps it."
+                    f"the command of {alert.rule.name!r} was not run: you have not approved {path.name}. "
+                    f"llmops monitor alerts --use {path} approves it."
                 )
             elif alert.rule.command:
                 threading.Thread(target=self._run_command, args=(replace(alert),), daemon=True).start()
@@ -360,7 +360,7 @@ class Recorder:
             # Only now: what could not be kept is tried again with what came meanwhile.
             self._latencies.settle(ticks)
         if ticks - self._pruned >= _PRUNE_SECONDS:
-            with self._writer.trying("what is too old"):
+            with self._writer.trying("old samples"):
                 try:
                     self.history.prune(now)
                 except LlmopsError as error:

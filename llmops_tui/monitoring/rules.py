@@ -47,7 +47,7 @@ class Rule(pydantic.BaseModel):
         if self.clear is not None and (
             (self.above is not None and self.clear > self.above) or (self.below is not None and self.clear < self.below)
         ):
-            raise ValueError("clear must lie on the good side of the limit")
+            raise ValueError("clear must be on the normal side of the limit")
         return self
 
     def beyond(self, value: float) -> bool:
@@ -109,7 +109,7 @@ def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark is not None else where
-        raise InputRefusedError("bad_alerts", f"{place}: it is no YAML", "Fix it.") from error
+        raise InputRefusedError("bad_alerts", f"{place}: it is not valid YAML", "Fix it.") from error
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "rule"

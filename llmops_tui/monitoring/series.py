@@ -41,13 +41,13 @@ def why_silent(series: str) -> str:
     """Why a series has no values any more, as far as its name tells."""
     what, _, rest = series.partition(".")
     if what == "engine" and rest.rpartition(".")[2] != "throughput":
-        return "no data: the model is not loaded any more, or it rests"
+        return "no data: the model is unloaded or idle"
     if what in {"latency", "errors", "requests", "engine"}:
         return f"no data: no requests for {ALERT_MINUTES} minutes"
     return {
         "training": "no data: the run has ended",
-        "job": "no data: no such job of late",
-    }.get(what, "no data: nothing tells this value any more")
+        "job": "no data: no such job recently",
+    }.get(what, "no data: this value is no longer reported")
 
 
 def of_host(host: HostLoad) -> dict[str, float | None]:

@@ -46,11 +46,11 @@ def find_personal(text: str, kinds: tuple[str, ...] = KINDS) -> list[Span]:
 
 def not_searched(kinds: tuple[str, ...] = KINDS) -> list[str]:
     """What a search leaves out, in sentences for a report."""
-    out = [f"{kind}: not asked for" for kind in KINDS if kind not in kinds]
+    out = [f"{kind}: not selected" for kind in KINDS if kind not in kinds]
     if "name" in kinds:
         out.append(
-            f"names: by {known_names()} given names and by the words around them; other names are not found, for no model "
-            "of names is here"
+            f"names: by {known_names()} given names and by the words around them; other names are not found, because no "
+            "name model is used"
         )
     if "phone" in kinds:
         out.append(f"phone numbers without country code: as written in {', '.join(PHONE_REGIONS)}")

@@ -51,7 +51,7 @@ def parse(text: str, source: str) -> PromptFile:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(p) for p in first["loc"]) or "the file"
         raise InputRefusedError(
-            "bad_prompt_file", f"{source}: {place}: {first['msg']}", "llmops prompt export shows the form."
+            "bad_prompt_file", f"{source}: {place}: {first['msg']}", "llmops prompt export shows the format."
         ) from error
 
 

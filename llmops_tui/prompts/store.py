@@ -89,7 +89,7 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise InputRefusedError(
-            "bad_name", f"{name!r} cannot be a prompt's name", "Use letters, digits and . _ - (100 at the most)."
+            "bad_name", f"{name!r} is not a valid prompt name", "Use letters, digits and . _ - (at most 100)."
         )
 
 
@@ -213,7 +213,7 @@ class PromptStore:
         if not _LABEL.fullmatch(label) or label in _RESERVED:
             raise InputRefusedError(
                 "bad_label",
-                f"{label!r} cannot be a label",
+                f"{label!r} is not a valid label",
                 "Use a letter, then letters, digits and . _ -; not 'latest'.",
             )
         version = self.get(ref)

@@ -39,11 +39,11 @@ def give(
         InputRefusedError: ``empty_feedback``, ``bad_feedback``, or ``content_off``: the settings keep no texts.
     """
     if score is not None and score not in SCORES:
-        raise InputRefusedError("bad_feedback", f"{score!r} is no score", "up or down.")
+        raise InputRefusedError("bad_feedback", f"{score!r} is not a score", "Use up or down.")
     if verdict is not None and verdict not in VERDICTS:
-        raise InputRefusedError("bad_feedback", f"{verdict!r} is no verdict", " or ".join(VERDICTS) + ".")
+        raise InputRefusedError("bad_feedback", f"{verdict!r} is not a verdict", " or ".join(VERDICTS) + ".")
     if score is None and not correction and not comment and verdict is None:
-        raise InputRefusedError("empty_feedback", "nothing is said", "Give a score, a correction or a comment.")
+        raise InputRefusedError("empty_feedback", "the feedback is empty", "Give a score, a correction or a comment.")
     request = _request_of(store, trace)
     entry: FeedbackRecord = {
         "request": request,
@@ -58,8 +58,8 @@ def give(
     if policy == "off" and (correction or comment):
         raise InputRefusedError(
             "content_off",
-            "the setting trace_content is off: no texts are kept",
-            "Give a score or a verdict, or change it.",
+            "the setting trace_content is off: texts are not stored",
+            "Give a score or a verdict, or change the setting.",
         )
     key = new_id("fb")
     store.event_log.append("feedback", key, {**feedback_as_kept(entry, policy), "source": source})

@@ -110,7 +110,7 @@ def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, h
     import httpx
 
     if not url.startswith(("http://", "https://")):
-        raise InputRefusedError("bad_address", f"{url!r} is no address of a collector", "http://localhost:4318")
+        raise InputRefusedError("bad_address", f"{url!r} is not the URL of a collector", "http://localhost:4318")
     address = url.rstrip("/") + ("" if url.rstrip("/").endswith("/v1/traces") else "/v1/traces")
     sent = 0
     with httpx.Client(timeout=_SECONDS, headers=headers) as client:
@@ -235,5 +235,7 @@ def _batches(store: TraceStore, wanted: TraceFilter) -> Iterator[list[Trace]]:
 
 def _failed(address: str, cause: str, sent: int) -> LlmopsError:
     return LlmopsError(
-        "export_failed", f"{address}: {cause}; {sent} traces were sent before", "Is the collector there? Try again."
+        "export_failed",
+        f"{address}: {cause}; {sent} traces were sent before",
+        "Check that the collector is running, and try again.",
     )

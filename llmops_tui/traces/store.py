@@ -80,7 +80,7 @@ class TraceFilter:
                 fields["version"] = _number(version, part) if version else None
             elif name == "is":
                 if value not in STATES:
-                    raise InputRefusedError("bad_filter", f"{part}: no such state", f"One of {', '.join(STATES)}.")
+                    raise InputRefusedError("bad_filter", f"{part}: unknown state", f"Use one of {', '.join(STATES)}.")
                 fields["state"] = value
             elif name == "slow":
                 fields["slow"] = float(_number(value, part))

@@ -52,7 +52,7 @@ def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> 
     for trace, messages, output, score, correction, content in _read(store, wanted):
         turns = kept("requests", "messages", trace, messages) or []
         if content == "off" or not turns:
-            gathered.left_out["its content was not kept"] += 1
+            gathered.left_out["its content was not stored"] += 1
         elif turns[0].get("role") == "prompt":
             gathered.left_out["a text completion, not a conversation"] += 1
         else:
@@ -125,9 +125,9 @@ def make_version(datasets: DatasetStore, name: str, gathered: Gathered, shape: s
     if not gathered.rows:
         raise InputRefusedError(
             "no_rows",
-            "no trace makes a row: "
+            "no trace can become a row: "
             + ("; ".join(f"{n} × {why}" for why, n in gathered.left_out.items()) or "no feedback"),
-            "Give answers a thumb or a correction: llmops traces feedback, or u, d and e on the screen.",
+            "Rate or correct answers: llmops traces feedback, or u, d and e on the screen.",
         )
     folder = datasets.staging()
     try:
@@ -136,7 +136,7 @@ def make_version(datasets: DatasetStore, name: str, gathered: Gathered, shape: s
         columns = writer.finish()
         said = ", ".join(f"{count} {kind}" for kind, count in gathered.personal.most_common())
         note = f"{len(gathered.rows)} rows from traces" + (
-            f"; {said} {'taken out' if privacy == 'redact' else 'left in'}" if said else ""
+            f"; {said} {'redacted' if privacy == 'redact' else 'left in'}" if said else ""
         )
         inputs = tuple((trace, trace) for trace in dict.fromkeys(gathered.traces))
         recipe = Recipe("traces", {"shape": shape, "privacy": privacy}, inputs)

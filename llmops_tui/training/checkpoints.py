@@ -91,7 +91,7 @@ def verify(checkpoint: Checkpoint) -> str:
         hashes = parse_json(read_regular(checkpoint.path / MARKER))["sha256"]
         for name, digest in hashes.items():
             if sha256_file(checkpoint.path / name) != digest:
-                return f"{name} is not what was written"
+                return f"{name} differs from what was written"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it cannot be read ({error})"
     return ""
@@ -100,7 +100,7 @@ def verify(checkpoint: Checkpoint) -> str:
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is as it was written, and what was found about newer ones, which are quarantined."""
     unfinished = [path for path in sorted(folder.glob("checkpoint-*")) if not (path / MARKER).is_file()]
-    notes = [_quarantine(path, "it was never finished") for path in unfinished]
+    notes = [_quarantine(path, "it is incomplete") for path in unfinished]
     for checkpoint in complete(folder):
         trouble = verify(checkpoint)
         if not trouble:
@@ -113,7 +113,7 @@ def _quarantine(path: Path, why: str) -> str:
     target = path.with_name(_DAMAGED + path.name)
     shutil.rmtree(target, ignore_errors=True)
     path.rename(target)
-    return f"{path.name} is not used: {why}; it lies in {target.name}"
+    return f"{path.name} is not used: {why}; it was moved to {target.name}"
 
 
 def best(folder: Path) -> Checkpoint | None:
@@ -135,7 +135,7 @@ def prune(folder: Path, keep: int) -> None:
 def disk_full(folder: Path, needed: int) -> LlmopsError:
     """The error of a checkpoint that did not fit."""
     kept = complete(folder)
-    last = f"the last good one, of step {kept[0].step}, is kept" if kept else "there is none before it"
+    last = f"the last valid checkpoint, of step {kept[0].step}, is kept" if kept else "there is no earlier checkpoint"
     free = shutil.disk_usage(folder).free
     return LlmopsError(
         "disk_full",

@@ -103,7 +103,7 @@ def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, f
             fitting = next((m for m, facts in METHODS.items() if version.kind in facts.kinds), None)
             raise InputRefusedError(
                 "wrong_kind",
-                f"{version.ref} has rows of the kind {version.kind}, and {recipe.method} learns from "
+                f"{version.ref} has rows of kind {version.kind}, but {recipe.method} learns from "
                 f"{' or '.join(recipe.facts.kinds)}",
                 f"Choose method: {fitting}."
                 if fitting
@@ -156,8 +156,8 @@ def build(
     if not train:
         raise InputRefusedError(
             "no_targets",
-            "there is nothing to learn from: no row has a token of an answer within the maximum length",
-            "Look at a record with its tokens coloured (datasets screen, w), or raise batch.max_length.",
+            "no tokens in the loss: no row has an answer within the maximum length",
+            "Show the tokens of a record (datasets screen, w), or raise batch.max_length.",
         )
     report.lengths = [_length(example) for example in train]
     return Examples(train, held_out, generated, report)

@@ -75,12 +75,12 @@ def _translate(
         if key in names and value is not None:
             _put(found, names[key], _value(names[key], value))
         elif key not in _SILENT and value not in (None, "", [], False):
-            notes.append(f"{key}: {value!r} of {program} has no counterpart here and is left out")
+            notes.append(f"{key}: {value!r} of {program} has no counterpart in llmops and is ignored")
     for field, value in derived.items():
         _put(found, field, value)
     if not found.get("data"):
         raise InputRefusedError(
-            "bad_recipe", f"{path}: it names no dataset", "Add its datasets under the names they have here."
+            "bad_recipe", f"{path}: it has no dataset", "Add its datasets with their names in this workspace."
         )
     notes.insert(
         0, f"{path.name} was read as a configuration of {program}; its datasets are looked up by name in this workspace"

@@ -34,7 +34,7 @@ def read_foreign(folder: Path) -> History:
             return history
     raise InputRefusedError(
         "no_run",
-        f"{folder} has no record of a run",
+        f"{folder} has no training log",
         "A run's folder has trainer_log.jsonl, trainer_state.json (there or in its checkpoints), or TensorBoard's event files.",
     )
 
@@ -139,7 +139,7 @@ def _json(path: Path) -> JsonObject:
     try:
         value = parse_json(path.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
-        raise InputRefusedError("no_run", f"{path} is no JSON: {error}") from error
+        raise InputRefusedError("no_run", f"{path} is not JSON: {error}") from error
     return value if isinstance(value, dict) else {}
 
 
@@ -152,7 +152,7 @@ def watch(event_log: EventLog, folder: Path) -> None:
     """Watch a folder from now on.
 
     Raises:
-        InputRefusedError: it has no record of a run.
+        InputRefusedError: it has no training log.
     """
     folder = folder.expanduser().resolve()
     read_foreign(folder)

@@ -76,7 +76,7 @@ class Watch:
             step,
             "warn",
             f"the loss jumped to {loss:.3g}, the last {len(self._losses)} steps had {middle:.3g}",
-            "Look at the rows of this step, or lower optimizer.learning_rate; optimizer.max_grad_norm limits the harm.",
+            "Inspect the rows of this step, or lower optimizer.learning_rate; optimizer.max_grad_norm limits the harm.",
         )
 
     def _diverged(self, step: int, loss: float) -> Event | None:
@@ -121,4 +121,4 @@ def stalled(seconds: list[float], silent_for: float) -> str:
     limit = max(_STALL_SECONDS, _STALL_FACTOR * usual)
     if silent_for <= limit:
         return ""
-    return f"no step for {silent_for:.0f} s, where one takes {usual:.1f} s: look at its log, the disk and the GPU"
+    return f"no step for {silent_for:.0f} s, where one takes {usual:.1f} s: check its log, the disk and the GPU"

@@ -62,8 +62,8 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             Finding(
                 level,
                 "without_target",
-                f"{report.without_target} of {rows} rows have nothing to learn from and are left out",
-                "Look at them in the datasets screen; raise batch.max_length if their answers are cut.",
+                f"{report.without_target} of {rows} rows have no tokens in the loss and are skipped",
+                "Inspect them on the datasets screen; raise batch.max_length if their answers are cut.",
             )
         )
     if report.cut:
@@ -82,11 +82,11 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
         )
     if not examples.held_out:
         found.append(
-            Finding("info", "no_evaluation", "no evaluation loss is measured", "evaluation.share keeps rows apart.")
+            Finding("info", "no_evaluation", "no evaluation loss is measured", "evaluation.share holds rows out.")
         )
     steps = recipe.steps(len(examples.train))
     if steps < 20 and not recipe.max_steps:
-        found.append(Finding("warn", "few_steps", f"the run has {steps} steps", "More epochs, or a smaller batch."))
+        found.append(Finding("warn", "few_steps", f"the run has {steps} steps", "Use more epochs, or a smaller batch."))
     return found
 
 
@@ -99,7 +99,7 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary
             Finding(
                 "error",
                 "no_end",
-                "the tokenizer names no end token: the model could not learn to stop",
+                "the tokenizer has no end token: the model cannot learn to stop",
                 "Set eos_token in tokenizer_config.json.",
             )
         )
@@ -109,7 +109,7 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary
                 "info",
                 "pad_is_end",
                 f"the tokenizer pads with {'its end token ' + end if pad else 'nothing'}",
-                "Padding is masked by its place here, so the end token is learned all the same.",
+                "Padding is masked by position, so the end token is still learned.",
             )
         )
     known = set(vocabulary)
@@ -119,8 +119,8 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary
             Finding(
                 "error",
                 "template_tokens",
-                f"the template writes {', '.join(strange[:4])}: no tokens of this tokenizer",
-                "Choose the template that the model was made with.",
+                f"the template writes {', '.join(strange[:4])}, which are not tokens of this tokenizer",
+                "Use the template that the model was trained with.",
             )
         )
     if not (recipe.chat_template or folder.chat_template):
@@ -137,7 +137,7 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary
             Finding(
                 "warn",
                 "learning_rate",
-                f"a learning rate of {recipe.optimizer.learning_rate:g} mostly diverges",
+                f"a learning rate of {recipe.optimizer.learning_rate:g} usually diverges",
                 "2e-4 is usual for LoRA.",
             )
         )
@@ -146,7 +146,7 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary
             Finding(
                 "warn",
                 "learning_rate",
-                f"{recipe.method} mostly ruins a model at a learning rate of {recipe.optimizer.learning_rate:g}",
+                f"{recipe.method} usually ruins a model at a learning rate of {recipe.optimizer.learning_rate:g}",
                 "5e-6 to 5e-5 is usual.",
             )
         )
@@ -197,7 +197,7 @@ def check_parity(parity: Parity | None) -> list[Finding]:
                 "info",
                 "no_serving",
                 "no GGUF model of this base is registered: serving is not compared",
-                "The export makes one.",
+                "The export creates one.",
             )
         ]
     if not parity.different:
@@ -206,8 +206,8 @@ def check_parity(parity: Parity | None) -> list[Finding]:
         Finding(
             "error",
             "parity",
-            f"{parity.different} of {parity.compared} conversations are other tokens in {parity.serving} than in training",
-            "The answer would be asked for in another way than it was learned: use the same template and tokenizer in both.",
+            f"{parity.different} of {parity.compared} conversations have different tokens in {parity.serving} than in training",
+            "Serving would differ from training: use the same template and tokenizer in both.",
         )
     ]
 

@@ -50,7 +50,7 @@ def room_findings(room: Room) -> list[Finding]:
     """What is to be said about memory, and who has the device."""
     found = []
     if not room.fits:
-        hint = "No change of batch, length or quantization is enough: choose a smaller base."
+        hint = "No change of batch, length or quantization makes it fit: choose a smaller base."
         if room.nearest is not None:
             changes = ", ".join(f"{k}: {v}" for k, v in room.nearest.changes.items())
             hint = f"This would fit, with {room.nearest.memory.total / 1e9:.1f} GB: {changes}."
@@ -58,7 +58,7 @@ def room_findings(room: Room) -> list[Finding]:
             Finding(
                 "error",
                 "memory",
-                f"it needs about {room.needed.total / 1e9:.1f} GB of {room.device} memory and "
+                f"the run needs about {room.needed.total / 1e9:.1f} GB of {room.device} memory and "
                 f"{room.available / 1e9:.1f} GB are free",
                 hint,
             )
@@ -95,6 +95,6 @@ def disk_findings(needed: int, folder: Any) -> list[Finding]:
             "error",
             "disk",
             f"checkpoints need about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}",
-            "Free some, or lower checkpoints.keep.",
+            "Free some space, or lower checkpoints.keep.",
         )
     ]

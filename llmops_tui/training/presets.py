@@ -39,7 +39,7 @@ TASKS: dict[str, Preset] = {
          "lora.alpha": 64, "lora.rslora": True, "batch.max_length": 4096},
     ),
     "tiny": Preset(
-        "a model of a few million parameters, on a processor",
+        "a model of a few million parameters, on a CPU",
         {"epochs": 3, "optimizer.learning_rate": 2e-3, "optimizer.max_grad_norm": 0.3,
          "lora.rank": 32, "lora.alpha": 64, "batch.size": 16,
          "batch.accumulation": 1, "batch.max_length": 512, "gradient_checkpointing": False, "optimizer.warmup": 0.05,
@@ -48,23 +48,23 @@ TASKS: dict[str, Preset] = {
 }  # fmt: skip
 MEMORY: dict[str, Preset] = {
     "8gb": Preset(
-        "a card of 8 GB: an 8B model at 1,024 tokens",
+        "a GPU with 8 GB: an 8B model at 1,024 tokens",
         {"quantization.type": "nf4", "quantization.double": True, "batch.size": 1, "batch.accumulation": 16,
          "batch.max_length": 1024, "gradient_checkpointing": True, "lora.rank": 8, "lora.alpha": 16,
          "optimizer.name": "paged_adamw_8bit"},
     ),
     "24gb": Preset(
-        "a card of 24 GB: an 8B model at 4,096 tokens, or 14B shorter",
+        "a GPU with 24 GB: an 8B model at 4,096 tokens, or 14B shorter",
         {"quantization.type": "nf4", "batch.size": 2, "batch.accumulation": 8, "gradient_checkpointing": True,
          "optimizer.name": "paged_adamw_8bit"},
     ),
     "80gb": Preset(
-        "a card of 80 GB: an 8B model without quantization",
+        "a GPU with 80 GB: an 8B model without quantization",
         {"quantization.type": "none", "batch.size": 8, "batch.accumulation": 2, "gradient_checkpointing": True,
          "optimizer.name": "adamw_torch_fused"},
     ),
     "cpu": Preset(
-        "no card: small models alone",
+        "no GPU: small models only",
         {"batch.size": 8, "batch.accumulation": 1, "gradient_checkpointing": False, "optimizer.name": "adamw_torch",
          "batch.max_length": 512},
     ),
@@ -80,6 +80,6 @@ def apply(recipe: Recipe, *names: str) -> Recipe:
     known = TASKS | MEMORY
     for name in names:
         if name not in known:
-            raise InputRefusedError("unknown_preset", f"{name!r} is no preset", f"One of: {', '.join(known)}.")
+            raise InputRefusedError("unknown_preset", f"{name!r} is not a preset", f"One of: {', '.join(known)}.")
         recipe = changed(recipe, known[name].changes)
     return recipe

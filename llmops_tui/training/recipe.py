@@ -31,27 +31,31 @@ class _Part(BaseModel):
 class DataSource(_Part):
     """One dataset of the mixture."""
 
-    dataset: Annotated[str, Field(description="A dataset version, such as triage@7; without a number the newest.")]
-    weight: Annotated[float, Field(gt=0, le=1000, description="How often its rows are seen, beside the others.")] = 1.0
+    dataset: Annotated[str, Field(description="A dataset version, such as triage@7; without a number: the newest.")]
+    weight: Annotated[
+        float, Field(gt=0, le=1000, description="How often its rows are used, relative to the others.")
+    ] = 1.0
 
 
 class Lora(_Part):
     """The adapter that is trained."""
 
     rank: Annotated[
-        int, Field(ge=1, le=1024, description="Rank of the adapter: more can learn more, and costs memory.")
+        int,
+        Field(ge=1, le=1024, description="Rank of the adapter; a higher rank can learn more, and uses more memory."),
     ] = 16
     alpha: Annotated[
-        float, Field(gt=0, le=4096, description="Scale of the adapter; the usual is one or two times the rank.")
+        float, Field(gt=0, le=4096, description="Scale of the adapter; usually one or two times the rank.")
     ] = 32
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Share of the adapter's inputs left out at each step.")] = (
-        0.0
-    )
+    dropout: Annotated[
+        float, Field(ge=0, lt=1, description="Dropout: share of the adapter's inputs set to zero at each step.")
+    ] = 0.0
     targets: Annotated[
-        list[str], Field(min_length=1, description="Modules that get an adapter, by name; all-linear is every one.")
+        list[str],
+        Field(min_length=1, description="Names of the modules that get an adapter; all-linear: all linear modules."),
     ] = ["all-linear"]
     dora: Annotated[
-        bool, Field(description="Train magnitude and direction apart (DoRA): slower, closer to full tuning.")
+        bool, Field(description="Train magnitude and direction separately (DoRA): slower, closer to full tuning.")
     ] = False
     rslora: Annotated[bool, Field(description="Scale by alpha/√rank instead of alpha/rank: for high ranks.")] = False
 
@@ -60,47 +64,52 @@ class Quantization(_Part):
     """How the frozen base is held in memory."""
 
     type: Annotated[
-        Literal["nf4", "fp4", "none"], Field(description="4-bit type of the base's weights; none keeps them whole.")
+        Literal["nf4", "fp4", "none"], Field(description="4-bit type of the base's weights; none: not quantized.")
     ] = "nf4"
-    double: Annotated[bool, Field(description="Quantize the quantization's constants too: 0.4 bit a weight less.")] = (
-        True
-    )
+    double: Annotated[
+        bool, Field(description="Quantize the quantization's constants too: 0.4 bits less per weight.")
+    ] = True
     compute: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"],
-        Field(description="Type that is computed in; auto takes what the device does well."),
+        Field(description="Data type for computation; auto: the best type of the device."),
     ] = "auto"
 
 
 class Optimizer(_Part):
     """How the adapter's weights are moved."""
 
-    name: Annotated[OptimizerName, Field(description="auto: paged 8-bit AdamW on a GPU, AdamW on a processor.")] = (
-        "auto"
-    )
+    name: Annotated[OptimizerName, Field(description="auto: paged 8-bit AdamW on a GPU, AdamW on a CPU.")] = "auto"
     learning_rate: Annotated[float, Field(gt=0, lt=1, description="Size of a step; 2e-4 is usual for LoRA.")] = 2e-4
-    weight_decay: Annotated[float, Field(ge=0, lt=1, description="Pull of the weights towards zero.")] = 0.0
-    schedule: Annotated[Schedule, Field(description="How the learning rate falls.")] = "cosine"
-    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the steps in which the learning rate rises.")] = (
-        0.03
+    weight_decay: Annotated[float, Field(ge=0, lt=1, description="Weight decay: pull of the weights toward zero.")] = (
+        0.0
     )
-    max_grad_norm: Annotated[float, Field(gt=0, description="Longer gradients are cut to this length.")] = 1.0
+    schedule: Annotated[Schedule, Field(description="How the learning rate decreases.")] = "cosine"
+    warmup: Annotated[
+        float, Field(ge=0, lt=1, description="Share of the steps in which the learning rate increases.")
+    ] = 0.03
+    max_grad_norm: Annotated[
+        float, Field(gt=0, description="Gradients with a larger norm are clipped to this norm.")
+    ] = 1.0
 
 
 class Batch(_Part):
     """What one step sees."""
 
-    size: Annotated[int, Field(ge=1, le=4096, description="Rows at once on the device.")] = 8
+    size: Annotated[int, Field(ge=1, le=4096, description="Number of rows on the device at once.")] = 8
     accumulation: Annotated[
-        int, Field(ge=1, le=4096, description="Such batches before a step: the effective batch is size × accumulation.")
+        int, Field(ge=1, le=4096, description="Number of batches per step; the effective batch is size × accumulation.")
     ] = 2
     max_length: Annotated[
-        int, Field(ge=8, le=1_000_000, description="Tokens of a row; what is behind is cut, and told beforehand.")
+        int,
+        Field(
+            ge=8, le=1_000_000, description="Maximum tokens of a row; the rest is cut, and the preflight reports it."
+        ),
     ] = 2048
     packing: Annotated[
-        bool, Field(description="Several rows in one sequence: faster where rows are short; wants FlashAttention.")
+        bool, Field(description="Pack several rows into one sequence: faster with short rows; requires FlashAttention.")
     ] = False
     group_by_length: Annotated[
-        bool, Field(description="Rows of like length together: less padding, another order.")
+        bool, Field(description="Group rows of similar length: less padding, a different order.")
     ] = False
 
 
@@ -110,16 +119,20 @@ class Evaluation(_Part):
     dataset: Annotated[
         str, Field(description="A dataset version to measure the loss on; empty: a share of the data.")
     ] = ""
-    share: Annotated[float, Field(ge=0, lt=0.9, description="Share of the data kept apart for it; 0: none.")] = 0.05
+    share: Annotated[float, Field(ge=0, lt=0.9, description="Share of the data held out for evaluation; 0: none.")] = (
+        0.05
+    )
     max_rows: Annotated[
-        int, Field(ge=1, description="At most so many rows: evaluation must not cost more than training.")
+        int, Field(ge=1, description="Maximum number of rows, so that evaluation does not cost more than training.")
     ] = 500
     every: Annotated[int, Field(ge=0, description="Steps between two evaluations; 0: ten of them in the run.")] = 0
     patience: Annotated[
-        int, Field(ge=0, description="Stop after so many evaluations without a better loss; 0: never.")
+        int, Field(ge=0, description="Stop after this many evaluations without a better loss; 0: never.")
     ] = 0
-    samples: Annotated[int, Field(ge=0, le=20, description="Answers generated at each evaluation, to look at.")] = 2
-    sample_tokens: Annotated[int, Field(ge=1, le=2048, description="Tokens of such an answer, at the most.")] = 48
+    samples: Annotated[
+        int, Field(ge=0, le=20, description="Number of sample answers generated at each evaluation.")
+    ] = 2
+    sample_tokens: Annotated[int, Field(ge=1, le=2048, description="Maximum tokens of a sample answer.")] = 48
 
 
 class Checkpoints(_Part):
@@ -127,7 +140,7 @@ class Checkpoints(_Part):
 
     every: Annotated[int, Field(ge=0, description="Steps between two checkpoints; 0: ten of them in the run.")] = 0
     keep: Annotated[
-        int, Field(ge=1, le=1000, description="How many are kept, the newest; the best is kept besides.")
+        int, Field(ge=1, le=1000, description="Number of newest checkpoints to keep; the best one is kept in addition.")
     ] = 2
 
 
@@ -136,59 +149,64 @@ class Recipe(_Part):
 
     name: Annotated[
         str,
-        Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the recipe; runs are numbered after it."
-        ),
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the recipe; its runs are numbered."),
     ]
     base: Annotated[
         str, Field(min_length=1, description="The model to train: a registered folder of safetensors, or its path.")
     ]
-    data: Annotated[list[DataSource], Field(min_length=1, description="The datasets it learns from.")]
+    data: Annotated[list[DataSource], Field(min_length=1, description="The datasets to train on.")]
     method: Annotated[
-        Method, Field(description="sft: from answers; dpo, orpo: from pairs; kto: from thumbs; pretrain: from text.")
+        Method,
+        Field(
+            description="sft: learns from answers; dpo, orpo: from pairs; kto: from rated answers; pretrain: from text."
+        ),
     ] = "sft"
     serving: Annotated[
-        str, Field(description="The GGUF model of the same weights that serves the result; empty: found, or made.")
+        str,
+        Field(
+            description="The GGUF model of the same weights that serves the result; empty: found automatically, or created."
+        ),
     ] = ""
     chat_template: Annotated[str, Field(description="A Jinja template instead of the base's own.")] = ""
     assistant_only: Annotated[
-        bool, Field(description="Learn from the assistant's turns alone, not from what is asked.")
+        bool, Field(description="Compute the loss on the assistant's turns only, not on the prompts.")
     ] = True
-    epochs: Annotated[float, Field(gt=0, le=1000, description="How often all rows are seen.")] = 3.0
-    max_steps: Annotated[int, Field(ge=0, description="Steps at the most; 0: as many as the epochs have.")] = 0
+    epochs: Annotated[float, Field(gt=0, le=1000, description="Number of passes over all rows.")] = 3.0
+    max_steps: Annotated[int, Field(ge=0, description="Maximum number of steps; 0: as many as the epochs require.")] = 0
     lora: Lora = Lora()
     quantization: Quantization = Quantization()
     optimizer: Optimizer = Optimizer()
     batch: Batch = Batch()
     beta: Annotated[
-        float, Field(gt=0, le=10, description="dpo, orpo, kto: how much the answers may move away from the base's.")
+        float,
+        Field(gt=0, le=10, description="dpo, orpo, kto: a lower value lets the answers move further from the base's."),
     ] = 0.1
     gradient_checkpointing: Annotated[
-        bool, Field(description="Compute activations twice instead of keeping them: much less memory, a third slower.")
+        bool, Field(description="Recompute activations instead of storing them: much less memory, a third slower.")
     ] = True
     evaluation: Evaluation = Evaluation()
     checkpoints: Checkpoints = Checkpoints()
     on_out_of_memory: Annotated[
         Literal["stop", "halve"],
-        Field(description="halve: half the batch, twice the accumulation, on from the last checkpoint."),
+        Field(description="halve: halve the batch, double the accumulation, and continue from the last checkpoint."),
     ] = "stop"
     trackers: Annotated[
         list[Literal["tensorboard", "mlflow", "trackio"]],
-        Field(description="Where else the figures go, beside our own record."),
+        Field(description="Additional targets for the metrics, besides the run's own log."),
     ] = ["tensorboard"]
-    seed: Annotated[int, Field(ge=0, le=2**31, description="What all chance comes from.")] = 1
+    seed: Annotated[int, Field(ge=0, le=2**31, description="Seed of all random numbers.")] = 1
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         if self.batch.packing and not self.facts.packs:
             packing = " and ".join(name for name, facts in METHODS.items() if facts.packs)
-            raise ValueError(f"batch.packing goes with {packing} alone")
+            raise ValueError(f"batch.packing requires {packing}")
         if (
             self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
             and self.lora.dora
             and self.quantization.type == "fp4"
         ):
-            raise ValueError("dora does not go with fp4: choose nf4 or none")
+            raise ValueError("dora cannot be combined with fp4: choose nf4 or none")
         return self
 
     @property
@@ -232,9 +250,13 @@ def parse(text: str, where: str = "the recipe") -> Recipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}" if mark is not None else ""
-        raise InputRefusedError("bad_recipe", f"{where}{at} is no YAML: {getattr(error, 'problem', error)}") from error
+        raise InputRefusedError(
+            "bad_recipe", f"{where}{at} is not valid YAML: {getattr(error, 'problem', error)}"
+        ) from error
     if not isinstance(body, dict):
-        raise InputRefusedError("bad_recipe", f"{where} is no mapping of fields", "Start with: name, base, data.")
+        raise InputRefusedError(
+            "bad_recipe", f"{where} is not a mapping of fields", "A recipe has at least name, base and data."
+        )
     return check(body, where)
 
 
@@ -273,7 +295,7 @@ def _explain(problem: Any) -> str:
         near = difflib.get_close_matches(place, known, 1, 0.6)
         near = near or [path for path in known if path.rpartition(".")[2] == leaf]
         near = near or difflib.get_close_matches(leaf, [p.rpartition(".")[2] for p in known], 1, 0.6)
-        return f"{place} is no field" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{place} is not a field" + (f"; did you mean {near[0]}?" if near else "")
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
@@ -309,7 +331,7 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
         for name in parents:
             part = part.get(name, {}) if isinstance(part, dict) else {}
         if not isinstance(part, dict):
-            raise InputRefusedError("bad_recipe", f"{path} is no field")
+            raise InputRefusedError("bad_recipe", f"{path} is not a field")
         part[leaf] = value
         if parents and parents[0] not in body:
             raise InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
@@ -339,5 +361,5 @@ def from_text(path: str, text: str) -> Any:
         return parse_yaml(text) if text.strip() else text
     except yaml.YAMLError as error:
         raise InputRefusedError(
-            "bad_recipe", f"{path}: {text[:60]!r} is no value: {' '.join(str(error).split())}"
+            "bad_recipe", f"{path}: {text[:60]!r} is not a valid value: {' '.join(str(error).split())}"
         ) from error

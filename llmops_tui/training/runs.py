@@ -151,7 +151,7 @@ class RunStore:
         for found, version, recipe, _, _ in self.recipes():
             if found == name and (not number or number == str(version)):
                 return recipe
-        raise NotFoundError("recipe", ref, "llmops train recipes lists them; a file's path may be given too.")
+        raise NotFoundError("recipe", ref, "llmops train recipes lists them; the path of a file works, too.")
 
     # ── bases ──
 
@@ -171,7 +171,7 @@ class RunStore:
         if model.kind != "safetensors":
             raise InputRefusedError(
                 "not_trainable",
-                f"{model.name!r} is a {model.kind} model; training needs the model's safetensors folder",
+                f"{model.name!r} is a {model.kind} model; training requires the model's safetensors folder",
                 "llmops model add FOLDER --name NAME registers one.",
             )
         if trouble := model.trouble:

@@ -69,12 +69,12 @@ def read_space(path: Path) -> Space:
     try:
         body = parse_yaml(text_of(path))
     except yaml.YAMLError as error:
-        raise InputRefusedError("bad_space", f"{path} is no YAML: {error}") from error
+        raise InputRefusedError("bad_space", f"{path} is not valid YAML: {error}") from error
     if not isinstance(body, dict) or not body:
         raise InputRefusedError(
             "bad_space",
-            f"{path} names no field",
-            "Such as: optimizer.learning_rate: {low: 1e-4, high: 1e-2, log: true}",
+            f"{path} has no field",
+            "Example: optimizer.learning_rate: {low: 1e-4, high: 1e-2, log: true}",
         )
     return check_space({name: {"choices": given} if isinstance(given, list) else given for name, given in body.items()})
 
@@ -93,10 +93,10 @@ def check_space(space: Space) -> Space:
 
             near = difflib.get_close_matches(name, known, 1, 0.5)
             raise InputRefusedError(
-                "bad_space", f"{name} is no field of a recipe" + (f"; did you mean {near[0]}?" if near else "")
+                "bad_space", f"{name} is not a field of a recipe" + (f"; did you mean {near[0]}?" if near else "")
             )
         if not isinstance(given, dict) or not ({"low", "high"} <= set(given) or given.get("choices")):
-            raise InputRefusedError("bad_space", f"{name} needs a list of values, or low and high")
+            raise InputRefusedError("bad_space", f"{name} requires a list of values, or low and high")
         numbers = {
             k: float(given[k]) if known[name].annotation is float else int(given[k])
             for k in ("low", "high", "step")
@@ -245,7 +245,7 @@ def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> SweepResul
     rows = [{"trial": t.number, "state": t.state.name.lower(), "loss": t.value, **t.params} for t in study.trials]
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     if not done:
-        raise LlmopsError("sweep_failed", "no trial came to its end", "The logs of the trials are in the job's folder.")
+        raise LlmopsError("sweep_failed", "no trial finished", "The logs of the trials are in the job's folder.")
     importance: dict[str, float] = {}
     if len(done) > _STARTUP_TRIALS:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()

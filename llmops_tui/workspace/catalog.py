@@ -178,8 +178,8 @@ class Catalog:
             if found != latest:
                 raise InputRefusedError(
                     "workspace_older" if found < latest else "workspace_newer",
-                    f"the workspace {self.workspace.root} has schema {found}, this llmops {latest}, and it can only be read",
-                    "Copy it to where it can be written.",
+                    f"the workspace {self.workspace.root} has schema {found}, this llmops {latest}, and it is read-only",
+                    "Copy it to a writable folder.",
                 )
             yield connection
         finally:

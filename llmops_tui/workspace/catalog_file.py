@@ -91,7 +91,7 @@ def open_catalog(
                 continue
             raise explain(error, workspace.catalog) from error
         if suspect is not None:
-            _tell_of(workspace, suspect, "Its end is not as DuckDB writes it, though finished changes are in it.")
+            _tell_of(workspace, suspect, "Its end is not valid, although it contains finished changes.")
         if not read_only:
             workspace.catalog.chmod(0o600)
         return connection
@@ -249,7 +249,7 @@ def explain(error: Exception, catalog: Path) -> LlmopsError:
     if isinstance(error, duckdb.OutOfMemoryException):
         return LlmopsError(
             "book_needs_memory",
-            f"the catalog {catalog} needs more memory than there is: {text}",
+            f"the catalog {catalog} needs more memory than is available: {text}",
             "Close other programs and try again; nothing is lost.",
         )
     if is_damage(text):
@@ -258,4 +258,4 @@ def explain(error: Exception, catalog: Path) -> LlmopsError:
             f"the catalog {catalog} is damaged: {text}",
             f"Restore a backup (llmops restore). Copies made before migrations are in {catalog.parent / 'backups'}.",
         )
-    return LlmopsError("book_failed", f"the catalog {catalog} refused: {text}")
+    return LlmopsError("book_failed", f"the catalog {catalog} failed: {text}")

@@ -1,4 +1,4 @@
-"""Checksums of every file of a workspace as it was left, so that later bit rot is found and named.
+"""Recorded checksums of every file of a workspace, so that later bit rot is found and located.
 
 DuckDB has checksums of its own, but only for what is read; SQLite, logs and JSON have none. A process that
 wrote files records their checksums when it ends. A checksum is of a moment: of a file that only grows, the part that was there

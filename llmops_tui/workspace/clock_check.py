@@ -41,7 +41,7 @@ def refuse_if_ahead(recorded: Iterable[int], now: float, *, unit: int, leap: int
         day = time.strftime("%Y-%m-%d", time.localtime(last * unit))
         raise LlmopsError(
             "clock_ahead",
-            f"nothing is dropped for its age: the clock is {(today - last) * unit // 86_400:,} days ahead of what was "
-            f"recorded last ({day})",
+            f"nothing is deleted by age: the clock is {(today - last) * unit // 86_400:,} days ahead of the last "
+            f"record ({day})",
             hint,
         )

@@ -1,4 +1,4 @@
-"""Connections to a file of SQLite: one for each thread that is at it, shared by all that use it there, passed on when it ends.
+"""Connections to an SQLite file: one per thread, shared by all users in that thread, reused when the thread ends.
 
 Python's connections are in a circle with their own caches, so one that is merely dropped lives until the collector comes by;
 and of one that is closed SQLite keeps the descriptor as long as another of the process is open, since closing that would

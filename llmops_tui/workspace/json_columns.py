@@ -79,7 +79,7 @@ _MAY_BE_NULL = {
     ("training_runs", "result"), ("evaluation_runs", "manifest"), ("evaluation_runs", "summary"),
 }  # fmt: skip
 _REMEDY = (
-    "Nothing was changed. llmops check names all such rows; a backup from before has it whole (llmops restore FILE)."
+    "Nothing was changed. llmops check names all such rows; an earlier backup has the intact row (llmops restore FILE)."
 )
 
 
@@ -130,7 +130,7 @@ def row_damaged(table: str, column: str, row: Any, why: str) -> LlmopsError:
     """The error of a row that does not hold what llmops writes there."""
     return LlmopsError(
         "row_damaged",
-        f"the catalog's table {table}, row {row}: {column} is not what llmops keeps there: {why[:300]}",
+        f"the catalog's table {table}, row {row}: {column} is not valid: {why[:300]}",
         _REMEDY,
     )
 

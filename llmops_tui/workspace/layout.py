@@ -135,7 +135,7 @@ def within(folder: Path, name: str) -> Path:
     if name in {"", ".", ".."} or "/" in name or "\0" in name:
         raise InputRefusedError(
             "planted",
-            f"the workspace names {name!r}, which is no name of anything in {folder}",
+            f"the workspace names {name!r}, which is not a valid name in {folder}",
             "llmops does not make such names: something else changed the workspace. Restore a backup (llmops restore FILE).",
         )
     return folder / name
@@ -143,12 +143,12 @@ def within(folder: Path, name: str) -> Path:
 
 def read_only_error(workspace: Workspace) -> InputRefusedError:
     """The error of whoever would change a workspace that can only be read."""
-    hint = "Copy it to where you may write, or restore a backup of it there (llmops backup works)."
+    hint = "Copy it to a writable folder, or restore a backup of it there (llmops backup works)."
     another = os.access(workspace.root, os.W_OK)
     return InputRefusedError(
         "workspace_read_only",
-        f"the workspace {workspace.root} can only be read" + (": it belongs to another user" if another else ""),
-        f"{hint} Where it is meant to be yours as well: llmops trust." if another else hint,
+        f"the workspace {workspace.root} is read-only" + (": it belongs to another user" if another else ""),
+        f"{hint} If it is also meant to be yours: llmops trust." if another else hint,
     )
 
 
@@ -182,7 +182,7 @@ def find_workspace(given: str | Path | None = None, start: Path | None = None) -
 def nearby_text(workspace: Workspace) -> str:
     """Where there is none: how those in the folders beside it are named, such as the demo's; a few, else empty."""
     ways = " or ".join(f"--workspace {shlex.quote(str(folder))}" for folder in _nearby(workspace))
-    return f"There is one near: {ways}." if ways else ""
+    return f"There is one nearby: {ways}." if ways else ""
 
 
 def _nearby(workspace: Workspace) -> list[Path]:

@@ -34,10 +34,10 @@ _LOST = {
     "seals.json": "the checksums, by which damage is found",
 }
 _REMEDY = (
-    "Restore a backup (llmops restore FILE), or put the file back. Where it is gone for good, llmops init --replace-lost "
-    "begins an empty one. Until then nothing is changed."
+    "Restore a backup (llmops restore FILE), or put the file back. If it is lost for good, llmops init --replace-lost "
+    "creates an empty one. Until then nothing is changed."
 )
-_ASK = "Ask its owner, or name another with --workspace DIR."
+_ASK = "Ask its owner, or choose another workspace with --workspace DIR."
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def read_marker(workspace: Workspace) -> Marker:
         raise InputRefusedError(
             "no_workspace",
             f"there is no workspace at {workspace.root}",
-            f"{near} llmops init makes one here." if near else "llmops init makes one; --workspace names another.",
+            f"{near} llmops init makes one here." if near else "llmops init creates one; --workspace selects another.",
         )
     if not _whole(workspace.catalog):
         raise _lost(workspace, workspace.catalog.name)
@@ -135,7 +135,7 @@ def _read(workspace: Workspace) -> Marker | None:
         raise InputRefusedError(
             "workspace_damaged",
             f"{path} cannot be read: {reason(error)}",
-            "Restore a backup (llmops restore FILE), or remove this one file: it is made again from the catalog.",
+            "Restore a backup (llmops restore FILE), or remove this one file: it is created again from the catalog.",
         ) from error
 
 
@@ -177,8 +177,8 @@ def claim(workspace: Workspace, own_id: str) -> None:
     elif marker.id and marker.id != own_id:
         raise InputRefusedError(
             "foreign_book",
-            f"the catalog {workspace.catalog} is of the workspace {own_id}, and this one is {marker.id}",
-            f"Put its own catalog back, or restore a backup. Where this catalog is meant, remove {_marker(workspace)}.",
+            f"the catalog {workspace.catalog} belongs to the workspace {own_id}, but this workspace is {marker.id}",
+            f"Put its own catalog back, or restore a backup. If this catalog is the intended one, remove {_marker(workspace)}.",
         )
 
 
@@ -214,9 +214,9 @@ def _refuse_links(workspace: Workspace, marker: Marker) -> None:
         if links and not is_known(workspace.root, marker.id):
             raise InputRefusedError(
                 "untrusted_link",
-                f"{links[0]} is a link, and the workspace was not made here, or was moved, copied or restored",
-                "Take the link away, or put what it leads to in its place. Where it is yours: take it away, let llmops "
-                "trust look at the workspace, and put it back.",
+                f"{links[0]} is a link, and the workspace was not created on this machine, or was moved, copied or restored",
+                "Remove the link, or replace it with its target. If the link is yours: remove it, run llmops trust, "
+                "and put it back.",
             )
 
 
@@ -237,7 +237,7 @@ def _alone(workspace: Workspace) -> Iterator[None]:
             raise LlmopsError(
                 "workspace_locked",
                 f"{workspace.root / _LOCK} stayed locked for {_WAIT_SECONDS:g} s",
-                "Another process stands still while it changes the workspace; try again. Nothing was changed.",
+                "Another process hangs while it changes the workspace; try again. Nothing was changed.",
             )
         yield
 
@@ -296,7 +296,7 @@ def _had_catalog(workspace: Workspace) -> bool:
 def _lost(workspace: Workspace, name: str) -> InputRefusedError:
     path = workspace.root / name
     kind = kind_of_place(path)
-    how = f"is {kind}, and no file" if kind else "is empty" if path.exists() else "is gone"
+    how = f"is {kind}, not a file" if kind else "is empty" if path.exists() else "is gone"
     return InputRefusedError("lost", f"{path} {how}: {_LOST.get(name, 'a file of the workspace')}", _REMEDY)
 
 

@@ -31,5 +31,5 @@ def read_notices(workspace: Workspace) -> list[tuple[Path, str]]:
                 found.append((path, file.read(_LONGEST).decode("utf-8", "replace")))
                 continue
         if path.is_symlink() or path.exists():
-            found.append((path, f"the notice {path.name} cannot be read: it is no file, or not yours"))
+            found.append((path, f"the notice {path.name} cannot be read: it is not a file, or not yours"))
     return found

@@ -88,7 +88,7 @@ def check_expression(text: str) -> str:
     for character in _without_literals(text):
         depth += (character == "(") - (character == ")")
         if depth < 0:
-            raise refused("a bracket closes that was never opened")
+            raise refused("a closing bracket has no opening bracket")
     return f"({text}\n)"
 
 
@@ -121,5 +121,5 @@ def refused(reason: object) -> InputRefusedError:
     """The refusal of a query, with DuckDB's reason in one line."""
     first = " ".join(str(reason).split())[:400]
     return InputRefusedError(
-        "query_refused", f"the query was refused: {first}", "Tables: SELECT * FROM duckdb_tables()."
+        "query_refused", f"the query failed: {first}", "To list the tables: SELECT * FROM duckdb_tables()."
     )

@@ -55,7 +55,7 @@ def open_raw(path: Path) -> BinaryIO:
     log away from a connection of this process, which goes on to write into nothing.
 
     Raises:
-        OSError: it is no regular file, or cannot be read.
+        OSError: it is not a regular file, or cannot be read.
     """
     facts = path.stat()
     descriptor = _RAW.get((facts.st_dev, facts.st_ino))
@@ -65,7 +65,7 @@ def open_raw(path: Path) -> BinaryIO:
         # One that was opened meanwhile by another thread stays open beside this one.
         _RAW[facts.st_dev, facts.st_ino] = descriptor
     if not stat.S_ISREG(facts.st_mode):
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return io.BufferedReader(_Raw(descriptor))
 
 
@@ -92,7 +92,7 @@ def open_sqlite(path: Path, **how: Any) -> sqlite3.Connection:
     """
     kind = kind_of_place(path.resolve())
     if kind:
-        raise sqlite3.DatabaseError(f"it is {kind}, and no file")
+        raise sqlite3.DatabaseError(f"it is {kind}, not a file")
     connection: sqlite3.Connection = sqlite3.connect(path, **how)
     return connection
 

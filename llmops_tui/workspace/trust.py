@@ -14,8 +14,8 @@ from llmops_tui.workspace.known_folders import forget, is_known, others_may_writ
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
 
-HOW = "llmops trust, or T in the app, shows what it would be allowed, and asks."
-_LINKS = "llmops trust shows its links and all that it would be allowed, and asks."
+HOW = "llmops trust, or T in the app, shows what it would be allowed to do, and asks."
+_LINKS = "llmops trust shows its links and what it would be allowed to do, and asks."
 # The key of the workspace's servers: whoever made the workspace may know it.
 KEY_FILE = "api-key"
 
@@ -25,7 +25,7 @@ def untrusted_reason(workspace: Workspace) -> str:
     try:
         status = workspace.root.stat()
     except OSError as error:
-        return f"{workspace.root} cannot be looked at: {error.strerror}"
+        return f"{workspace.root} cannot be read: {error.strerror}"
     marks = (status.st_dev, status.st_ino, status.st_uid, status.st_gid, status.st_mode, *state_of_known())
     return _untrusted_reason(workspace.root, read_marker(workspace).id, marks)
 
@@ -33,10 +33,10 @@ def untrusted_reason(workspace: Workspace) -> str:
 @lru_cache(maxsize=64)
 def _untrusted_reason(root: Path, own_id: str, _marks: tuple[int, ...]) -> str:
     if others_may_write(root):
-        return "other users may write in it"
+        return "other users can write to it"
     if not is_known(root, own_id):
         owner = "" if root.stat().st_uid == os.getuid() else ", and belongs to another user"
-        return f"it was not made here, or was copied or restored{owner}"
+        return f"it was not created on this machine, or was copied or restored{owner}"
     return ""
 
 
@@ -74,8 +74,8 @@ def trust(workspace: Workspace) -> Path | None:
     if others_may_write(workspace.root):
         raise InputRefusedError(
             "others_may_write",
-            f"other users may write in {workspace.root}",
-            f"chmod go-w {workspace.root}, then again.",
+            f"other users can write to {workspace.root}",
+            f"chmod go-w {workspace.root}, then try again.",
         )
     aside = None
     if untrusted_reason(workspace):

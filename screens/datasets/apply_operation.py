@@ -41,5 +41,5 @@ async def apply_operation(shell: Shell, progress: Panel, operation: Operation) -
     if made.sha256 == version.sha256:
         shell.say(f"Nothing changed: {made.note}.")
     else:
-        shell.say(f"{made.ref}: {made.rows:,} rows, {made.note}. z takes it back.")
+        shell.say(f"{made.ref}: {made.rows:,} rows, {made.note}. z undoes it.")
     return made

@@ -73,7 +73,7 @@ class ChecksPane(Pane):
         if report is None:
             options.add_option(Option(Content.styled(rendering.NO_CHECKS, "$muted"), disabled=True))
         elif not report["problems"]:
-            options.add_option(Option(Content.styled("Nothing was found.", "$success"), disabled=True))
+            options.add_option(Option(Content.styled("No problems were found.", "$success"), disabled=True))
         else:
             problems = report["problems"]
             for problem in problems:
@@ -102,6 +102,6 @@ class ChecksPane(Pane):
         if self._version is None or problem is None or not problem["rows"]:
             self.shell.say("Nothing to fix here: F5 runs the checks.", severity="warning")
         elif not problem["fix"]:
-            self.shell.say("Only you can decide what to do here; enter shows the rows.", severity="warning")
+            self.shell.say("This problem has no automatic fix; enter shows the rows.", severity="warning")
         else:
             self.post_message(OperationWanted(Operation(self._version, "fix", {"check": problem["kind"]})))

@@ -15,12 +15,12 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 Chosen = Operation | Split | Export | Rejects
 # Operation, title, note, what is asked for; nothing where it starts at once.
 _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
-    ("dedup", "Deduplicate", "leave exact duplicates out", ""),
-    ("dedup-near", "Deduplicate, near too", "and what is four fifths the same", ""),
-    ("against", "Leave another dataset's rows out", "such as an evaluation set", "name of that dataset"),
-    ("redact", "Redact", "personal data becomes [EMAIL] and the like", ""),
-    ("pseudonymise", "Pseudonymise", "stand-ins that a key undoes", "file of the key; made where there is none"),
-    ("reveal", "Undo pseudonyms", "with the key they were made with", "file of the key"),
+    ("dedup", "Deduplicate", "remove exact duplicates", ""),
+    ("dedup-near", "Deduplicate, near too", "also near-duplicates that share four fifths", ""),
+    ("against", "Remove another dataset's rows", "such as an evaluation set", "name of that dataset"),
+    ("redact", "Redact", "replace personal data with placeholders such as [EMAIL]", ""),
+    ("pseudonymise", "Pseudonymise", "pseudonyms that a key reverses", "key file; created if it does not exist"),
+    ("reveal", "Undo pseudonyms", "with the key that made them", "key file"),
     (
         "split",
         "Split",
@@ -30,11 +30,16 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
     ("sample", "Sample", "some rows by seed", "number of rows, or a share such as 0.1, and a seed"),
     ("sort", "Sort", "by an SQL expression", "SQL expression"),
     ("map", "Compute a column", "by an SQL expression over the row", "column = SQL expression"),
-    ("select", "Choose columns", "keep some, rename with OLD=NEW", "columns, with blanks between"),
-    ("concat", "Concatenate", "others behind this one", "names of the others"),
+    ("select", "Choose columns", "keep some, rename with OLD=NEW", "columns, separated by spaces"),
+    ("concat", "Concatenate", "append other datasets to this one", "names of the others"),
     ("mix", "Mix", "by weight", "this one's weight, then NAME=WEIGHT of the others, and rows=N"),
-    ("export", "Export", "to a file, which is read again", "path; the suffix says how: .jsonl .csv .parquet .db …"),
-    ("rejects", "Show what was rejected", "by the import, with reasons", ""),
+    (
+        "export",
+        "Export",
+        "to a file, which is read back and verified",
+        "path; the suffix sets the type: .jsonl .csv .parquet .db …",
+    ),
+    ("rejects", "Show what was rejected", "the records that the import rejected, with reasons", ""),
 )
 
 
@@ -87,7 +92,9 @@ def _split(version: DatasetVersion, words: list[str]) -> Split:
     try:
         parts = {part: float(share) for part, share in pairs.items()}
     except ValueError as error:
-        raise LlmopsError("usage", f"a share is no number: {error}", "Such as train=0.9 eval=0.1.") from error
+        raise LlmopsError(
+            "usage", f"a share is not a number: {error}", "Write for example train=0.9 eval=0.1."
+        ) from error
     return Split(version, parts, options)
 
 

@@ -1,4 +1,4 @@
-"""The columns of the open version: how many different values, and how they are spread."""
+"""The columns of the open version: the number of distinct values, and their distribution."""
 
 from __future__ import annotations
 

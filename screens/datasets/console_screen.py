@@ -38,7 +38,7 @@ class ConsoleScreen(Modal[str | None]):
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape", "close", "Close"),
-        Binding("f2,ctrl+s", "keep", "Keep as a dataset", priority=True),
+        Binding("f2,ctrl+s", "keep", "Save as a dataset", priority=True),
         Binding("f5,ctrl+r", "run", "Run", priority=True),
     ]
 
@@ -51,7 +51,7 @@ class ConsoleScreen(Modal[str | None]):
         """The query, its answer, and what there is to ask."""
         with Vertical(classes="dialog dialog-wide"):
             yield Static(
-                Content("SQL over all datasets and the workspace: one SELECT, which can reach nothing else"),
+                Content("SQL over all datasets and the workspace: one SELECT, without access to anything else"),
                 classes="dialog-title",
             )
             yield Field(
@@ -68,7 +68,7 @@ class ConsoleScreen(Modal[str | None]):
                     ("→", "$accent"),
                     " complete   ",
                     ("f2", "$accent"),
-                    " keep as a dataset   ",
+                    " save as a dataset   ",
                     ("esc", "$accent"),
                     " close",
                 ),
@@ -118,7 +118,7 @@ class ConsoleScreen(Modal[str | None]):
             table.add_column(Text(safe_line(name, 40)))
         for row in answer.rows:
             table.add_row(*(Text(safe_line("" if v is None else str(v), 120)) for v in row))
-        more = f"the first {_ROWS} rows; f2 keeps all" if answer.more else f"{len(answer.rows):,} rows"
+        more = f"the first {_ROWS} rows; f2 saves all" if answer.more else f"{len(answer.rows):,} rows"
         note.update(Content(more))
 
     def action_keep(self) -> None:
@@ -128,8 +128,8 @@ class ConsoleScreen(Modal[str | None]):
     async def _keep(self) -> None:
         from llmops_tui.datasets.sql_console import save_query
 
-        hint = "a new name, or that of an old one for its next version"
-        name = await self.app.ask(LineDialog("Keep as the dataset", hint))
+        hint = "a new name, or an existing dataset for its next version"
+        name = await self.app.ask(LineDialog("Save as the dataset", hint))
         if not name:
             return
         text = self.query_one("#sql-text", Input).value
@@ -140,7 +140,7 @@ class ConsoleScreen(Modal[str | None]):
             note.update(Content.styled(safe_line(error.message, 400), "$error"))
             return
         self._kept = version.ref
-        note.update(Content.styled(f"kept as {version.ref}: {version.rows:,} rows", "$success"))
+        note.update(Content.styled(f"saved as {version.ref}: {version.rows:,} rows", "$success"))
 
     def action_close(self) -> None:
         """Close."""

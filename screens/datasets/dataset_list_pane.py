@@ -1,4 +1,4 @@
-"""The datasets there are."""
+"""The list of datasets."""
 
 from __future__ import annotations
 

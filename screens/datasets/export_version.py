@@ -21,7 +21,7 @@ async def export_version(shell: Shell, progress: Panel, export: Export) -> None:
     """
     services, ref, target = shell.services, export.version.ref, export.target
     there = await asyncio.to_thread(target.exists)
-    if there and not await shell.ask(ConfirmDialog(f"{target} is there already.", "Write over it?")):
+    if there and not await shell.ask(ConfirmDialog(f"{target} already exists.", "Overwrite it?")):
         return
     job = await asyncio.to_thread(
         lambda: services.jobs.start(
@@ -33,8 +33,8 @@ async def export_version(shell: Shell, progress: Panel, export: Export) -> None:
     )
     made = await follow_job(services, progress, job)
     if made["reads_back"]:
-        shell.say(f"{made['path']}: {made['rows']:,} rows; reading it again gives the same rows.")
+        shell.say(f"{made['path']}: {made['rows']:,} rows; reading it back gives the same rows.")
     else:
         shell.say(
-            f"{made['path']}: importing it gives something else: {made['differs']}", severity="warning", seconds=12
+            f"{made['path']}: importing it gives different rows: {made['differs']}", severity="warning", seconds=12
         )

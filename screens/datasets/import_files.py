@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.import_job import Preview
     from llmops_tui.datasets.reports import ImportArguments
 
-_HINT = "JSONL, JSON, CSV, TSV, Parquet, text, Markdown, SQLite, dataset folder, .gz, .zst. Nothing is read unasked."
+_HINT = (
+    "JSONL, JSON, CSV, TSV, Parquet, text, Markdown, SQLite, dataset folder, .gz, .zst. The files are previewed first."
+)
 
 
 async def ask_for_import(shell: Shell) -> ImportArguments | None:

@@ -91,7 +91,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         source = self._seen.sources[0]
         more = f" and {len(self._seen.sources) - 1} more" if len(self._seen.sources) > 1 else ""
         have = (
-            f"{proposal.share:.0%} of the rows looked at have it" if self._format == proposal.format else "your choice"
+            f"{proposal.share:.0%} of the inspected rows have it" if self._format == proposal.format else "your choice"
         )
         parts: list[str | tuple[str, str]] = [
             (f"{safe_line(source.path.name, 80)}{more}", "bold"),
@@ -151,7 +151,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         path = self._seen.sources[0].path
         if path.is_dir() or path.suffix in {".gz", ".zst"} or is_binary(path):
             rows = [json.dumps(row, ensure_ascii=False)[:2000] for row in self._seen.rows[:_SHOWN_ROWS]]
-            return Content(safe_text("This file is no plain text; its first records:\n\n" + "\n".join(rows)))
+            return Content(safe_text("This file is not plain text; its first records:\n\n" + "\n".join(rows)))
         if self._file is None:
             from llmops_tui.datasets.raw import RawFile
 
@@ -202,7 +202,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
                 self.notify(f"{text!r} is neither a line nor a percentage", severity="warning", markup=False)
             self._draw()
 
-        self.app.push_screen(LineDialog("Go to", "a line number, or a place such as 50%"), answered)
+        self.app.push_screen(LineDialog("Go to", "a line number, or a position such as 50%"), answered)
 
     def _go(self, text: str) -> None:
         if text.endswith("%"):
@@ -222,7 +222,12 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
                 self._draw()
 
         self.app.push_screen(
-            LineDialog("Name of the dataset", "of an old one: the import is its next version", self._dataset), answered
+            LineDialog(
+                "Name of the dataset",
+                "with the name of an existing dataset, the import is its next version",
+                self._dataset,
+            ),
+            answered,
         )
 
     def action_format(self) -> None:
@@ -250,7 +255,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
             pairs = [w.partition("=")[::2] for w in text.split()]
             wrong = [r for r, c in pairs if r not in MAPPING_ROLES or c not in self._seen.proposal.columns]
             if wrong:
-                self.notify(f"{wrong[0]}: no such role, or no such column", severity="warning", markup=False)
+                self.notify(f"{wrong[0]}: unknown role or column", severity="warning", markup=False)
                 return
             self._format, self._mapping = "tabular", dict(pairs)
             self._draw()

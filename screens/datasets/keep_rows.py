@@ -1,4 +1,4 @@
-"""Keep the rows that are shown: as a version, or their filter and sorting as a view."""
+"""Save the rows that are shown: as a version, or their filter and sorting as a view."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ async def keep_rows(shell: Shell, window: RowWindow) -> Operation | None:
     """Ask what to keep, and keep a view; a version is given as the operation that makes it."""
     version, view = window.version, window.view
     choices = [
-        Choice("view", "A view", "its filter and sort, by a name"),
+        Choice("view", "A view", "the filter and sort order, with a name"),
         Choice("version", "A version", f"{window.count:,} rows"),
     ]
-    chosen = await shell.ask(ChoiceDialog("Keep what is shown as", choices))
+    chosen = await shell.ask(ChoiceDialog("Save the shown rows as", choices))
     if chosen == "view":
         name = await shell.ask(LineDialog("Name of the view", "v shows saved views"))
         if name:
             await asyncio.to_thread(shell.services.datasets.save_view, version.dataset, name, view.as_dict())
-            shell.say(f"The view {name} is kept.")
+            shell.say(f"The view {name} is saved.")
     if chosen != "version":
         return None
     if view.filter.startswith("="):
         return Operation(version, "filter", {"where": view.filter[1:].strip()})
     numbers = window.numbers()
     if len(numbers) > _LISTED:
-        shell.say("Write the filter as SQL (=…): so many rows cannot be listed in a recipe.", severity="warning")
+        shell.say("Write the filter as SQL (=…): a recipe cannot list so many rows.", severity="warning")
         return None
     return Operation(version, "filter", {"where": f"_row IN ({', '.join(map(str, sorted(numbers)))})"})

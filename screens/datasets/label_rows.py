@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.profile_record import ColumnStatistics
 
 _KINDS = {
-    "classify": ("Classify", "one of several labels a row"),
+    "classify": ("Classify", "one of several labels per row"),
     "review": ("Review", "accept, reject or correct each row"),
-    "prefer": ("Prefer", "the better of two answers, which are shown blind"),
+    "prefer": ("Prefer", "choose the better of two answers, shown in random order"),
 }
-_HINT = "name of the task, which becomes a column, then the labels, with blanks between"
+_HINT = "name of the task, which becomes a column, then the labels, separated by spaces"
 _MOST_SUGGESTED = 20
 
 
@@ -37,7 +37,9 @@ async def label_rows(shell: Shell, version: DatasetVersion, columns: list[Column
     task = await _ask_for_task(shell, version, columns)
     if task is None:
         return None
-    annotator = await shell.ask(LineDialog("Who labels?", "a name, for agreement between people", getpass.getuser()))
+    annotator = await shell.ask(
+        LineDialog("Annotator", "your name, to measure the agreement between people", getpass.getuser())
+    )
     if not annotator:
         return None
     datasets = shell.services.datasets

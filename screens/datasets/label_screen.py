@@ -1,4 +1,4 @@
-"""Labelling with one key a row: each key says something and shows the next row."""
+"""Labelling with one key per row: each key sets a label and shows the next row."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class LabelScreen(Modal[str | None]):
         try:
             value = json.loads(changed)
         except ValueError as error:
-            self.app.say(f"This is no JSON: {error}. Nothing was kept.", severity="warning")
+            self.app.say(f"This is not JSON: {error}. Nothing was saved.", severity="warning")
             return None
         return value if isinstance(value, dict) else None
 
@@ -181,7 +181,7 @@ class LabelScreen(Modal[str | None]):
         except LlmopsError as error:
             self.app.report(error)
             return
-        self.app.say(f"{version.ref}: {version.note}. z takes it back.")
+        self.app.say(f"{version.ref}: {version.note}. z undoes it.")
         self.dismiss(version.ref)
 
     def action_close(self) -> None:
@@ -203,7 +203,7 @@ def _agreement_parts(agreement: AgreementRecord) -> list[str | tuple[str, str]]:
         (f"{safe_line(k)} with oneself {v['agreed']} of {v['rows']}, κ {_number(v['kappa'])}   ", "$muted")
         for k, v in agreement["with_oneself"].items()
     ]
-    return parts or [("agreement: told once two people, or one twice, judged the same row", "$muted")]
+    return parts or [("agreement: shown once two people, or one person twice, labelled the same row", "$muted")]
 
 
 def _number(value: float | None) -> str:

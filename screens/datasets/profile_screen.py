@@ -100,7 +100,7 @@ class ProfileScreen(Modal[None]):
 
     def _show(self, found: Profile) -> None:
         of = (
-            f"{found['looked_at']:,} of {found['rows']:,} rows, drawn by lot"
+            f"{found['looked_at']:,} of {found['rows']:,} rows, a random sample"
             if found["sampled"]
             else f"all {found['rows']:,} rows"
         )
@@ -131,7 +131,7 @@ class ProfileScreen(Modal[None]):
         at_least = "at least " if same["lower_bound"] else ""
         parts += [
             ("\nDuplicates\n", "bold"),
-            f"{at_least}{same['rows']:,} of {same['of']:,} rows say the same as another\n",
+            f"{at_least}{same['rows']:,} of {same['of']:,} rows are duplicates\n",
         ]
         self.query_one("#profile-text", Static).update(Content.assemble(*parts))
 

@@ -1,4 +1,4 @@
-"""The record under the cursor of the rows: its model's tokens too, where they are wanted."""
+"""The record under the cursor of the rows: optionally with the model's tokens."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class RecordPane(Pane):
 
         if not self.model_name:
             raise InputRefusedError(
-                "no_model", "there is no model whose tokens could be counted", f"{screen_place('models')} adds one."
+                "no_model", "there is no model with a tokenizer", f"{screen_place('models')} adds one."
             )
         if self._text is None or self._text.model.name != self.model_name:
             old, self._text = self._text, ModelText(self.services.models.get(self.model_name))
@@ -159,11 +159,11 @@ class RecordPane(Pane):
         try:
             value = json.loads(changed)
         except ValueError as error:
-            why = f"row {number:,} is no JSON any more: {error}"
-            self.shell.report(LlmopsError("not_json", why, "It stays as it was."))
+            why = f"row {number:,} is not valid JSON: {error}"
+            self.shell.report(LlmopsError("not_json", why, "The row is unchanged."))
             return
         if not isinstance(value, dict):
-            why = f"row {number:,} is no object any more"
-            self.shell.report(LlmopsError("not_json", why, "It stays as it was."))
+            why = f"row {number:,} is not a JSON object"
+            self.shell.report(LlmopsError("not_json", why, "The row is unchanged."))
             return
         self.post_message(OperationWanted(Operation(version, "edit", {"edits": {str(number): value}})))

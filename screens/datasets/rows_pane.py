@@ -256,7 +256,7 @@ class RowsPane(Pane):
             Choice(name, name, view["filter"] + (f"  by {view['sort']}" if view["sort"] else ""))
             for name, view in views.items()
         ]
-        name = await self.shell.ask(ChoiceDialog("Views", choices, "No saved views. ctrl+s keeps the filter as one."))
+        name = await self.shell.ask(ChoiceDialog("Views", choices, "No saved views. ctrl+s saves the filter as one."))
         if name is not None:
             self.act("filter", self._use_view, View(**views[name]))
             self.add_class("-filtering")
@@ -267,7 +267,7 @@ class RowsPane(Pane):
         if window is None:
             return
         if window.count == window.version.rows and not window.view.sort:
-            self.shell.say("All rows are shown: there is nothing to keep. / filters.", severity="warning")
+            self.shell.say("All rows are shown: there is nothing to save. / filters.", severity="warning")
             return
         self.act("keep", self._keep, window)
 

@@ -53,9 +53,9 @@ class DatasetsScreen(BaseScreen):
     opens = (DatasetPlace,)
     scope = "datasets"
     about = (
-        "Data to train on and to test with. Files are looked at before they are imported; each operation makes a new "
-        "version, whose rows never change, with the recipe that made it. What is trained is named by such a version. "
-        "z takes the last operation back."
+        "Data for training and evaluation. Files are previewed before they are imported; each operation makes a "
+        "new version with its recipe, and the rows of a version never change. Training and evaluation refer to "
+        "versions. z undoes the last operation."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
@@ -191,7 +191,7 @@ class DatasetsScreen(BaseScreen):
     def action_operate(self) -> None:
         """Choose an operation."""
         if self.version is None:
-            self.shell.say("There is no dataset yet: i imports one.", severity="warning")
+            self.shell.say("No datasets yet: i imports one.", severity="warning")
         else:
             self.act("choose", self._choose_operation, self.version)
 
@@ -214,7 +214,7 @@ class DatasetsScreen(BaseScreen):
             return ""
         restored = await asyncio.to_thread(self.services.datasets.restore, f"{last.dataset}@{last.parent}")
         await self.refresh_data(restored.ref)
-        return f"{last.ref} is taken back: {restored.ref} is as @{last.parent}."
+        return f"{last.ref} is undone: {restored.ref} is as @{last.parent}."
 
     def action_check(self) -> None:
         """Run all checks, as a job."""

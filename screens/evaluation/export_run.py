@@ -13,7 +13,7 @@ from screens.widgets.dialogs import LineDialog
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun
 
-_HINT = ".json as lm-eval writes it, .jsonl samples, .csv, .parquet, .md, .xml for JUnit"
+_HINT = ".json for lm-eval results, .jsonl for samples, .csv, .parquet, .md, .xml for JUnit"
 
 
 async def export_run(shell: Shell, run: EvalRun) -> None:
@@ -29,6 +29,6 @@ async def export_run(shell: Shell, run: EvalRun) -> None:
         return
     target = await asyncio.to_thread(Path(text).expanduser)
     if await asyncio.to_thread(target.exists):
-        raise InputRefusedError("file_exists", f"{target} is there already", "Choose another name.")
+        raise InputRefusedError("file_exists", f"{target} already exists", "Choose another name.")
     await asyncio.to_thread(export, run, target)
     shell.say(f"{target} is written.")

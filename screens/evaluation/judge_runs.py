@@ -30,7 +30,7 @@ async def judge_runs(
     model = await choose_model(shell, "The judge is …", choices)
     if model is None:
         return None
-    rubric = await shell.ask(LineDialog("Rubric", "by what the judge decides", _RUBRIC))
+    rubric = await shell.ask(LineDialog("Rubric", "the criterion of the judge", _RUBRIC))
     if not rubric:
         return None
     arguments = {"baseline": baseline, "candidate": candidate, "model": model, "rubric": rubric}

@@ -20,7 +20,7 @@ _SHELVED = 3
 
 @dataclass(frozen=True)
 class KeptSuite:
-    """A suite in the list; one that ships with the app and was not run yet has no version."""
+    """A suite in the list; one that bundled and was not run yet has no version."""
 
     ref: str
     suite: Suite

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 NO_RUNS = "No runs yet.\nF5 runs the suite below."
 NO_SUITES = "No suites yet.\nn writes one."
-NO_CASES = "Choose a run: its cases come here.\nspace on another run makes that the baseline."
+NO_CASES = "Choose a run to show its cases.\nspace on another run makes that the baseline."
 HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; g checks the run against its suite's rules."
 HELP_SUITES = "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it."
 HELP_FIGURES = (
     "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "
-    "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, what was run."
+    "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, manifest."
 )
 HELP_CASES = "Regressions first. f filters, s orders by another metric."
 HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
 
-VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "What was run")
+VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "Manifest")
 _STYLES = {
     "running": "$accent",
     "done": "$success",
@@ -100,7 +100,7 @@ def progress(state: EvalState, *, utf8: bool) -> Content:
     """How far a run is, with its running figures."""
     job = state.job
     if job is None:
-        return Content("It starts.")
+        return Content("Starting.")
     share = max(0.0, min(1.0, job.progress))
     told = job.message.split(" · ")
     parts: list[Any] = [(bar(share, share, share, utf8=utf8), "$accent"), f" {share:.0%}\n", f"{safe_line(told[0])}\n"]
@@ -112,7 +112,7 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
     """The figures of one run."""
     summary = opened.run.summary
     if summary is None:
-        return Content("Its figures come when it is done. R goes on with one that ended early.")
+        return Content("Its metrics appear when it is done. R resumes a run that ended early.")
     parts: list[Any] = [_headline(summary), "\n"]
     width = max((len(safe_line(n)) for n in summary["metrics"]), default=6)
     for name, f in summary["metrics"].items():
@@ -120,7 +120,7 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
         chosen = "bold" if name == opened.metric else ""
         parts += [(f"{safe_line(name):{width}}  ", chosen or ("$muted" if name in COSTS else ""))]
         if mean is None:
-            parts += [("not to be had", "$warning"), (f"  {f['unusable']:,} answers without a score\n", "$muted")]
+            parts += [("not available", "$warning"), (f"  {f['unusable']:,} answers without a score\n", "$muted")]
             continue
         parts += [(f"{number(mean):>8}", "bold"), f" {ends(low, high):<18}"]
         if low is not None and high is not None and low >= 0 and high <= 1 and not f["unit"]:
@@ -177,14 +177,14 @@ def _overlap(summary: RunSummary) -> list[Any]:
         return [(f"{overlap.get('note', '')}\n", "$muted")]
     told = ", ".join(f"{safe_line(a['dataset'])} {a['rows']:,}" for a in overlap["ancestors"])
     if not overlap["rows"]:
-        return [(f"no case stands in what the model was trained on ({told})\n", "$muted")]
+        return [(f"no case is in the training data of the model ({told})\n", "$muted")]
     name, figure = next(iter(overlap["metrics"].items()), ("", None))
     clean = (
         f"; {name} {number(figure['mean'])} {ends(figure['low'], figure['high'])} on the {overlap['clean']:,} clean"
         if figure
         else ""
     )
-    return [(f"{overlap['rows']:,} cases stand in what it was trained on ({told}){clean}\n", "$warning")]
+    return [(f"{overlap['rows']:,} cases are also in its training data ({told}){clean}\n", "$warning")]
 
 
 def comparison(found: Comparison, *, utf8: bool) -> Content:

@@ -1,4 +1,4 @@
-"""Ask every case of a suite, of the models that it names or of one that is chosen."""
+"""Run every case of a suite, on its models or on a chosen one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def run_suite(shell: Shell, suite: Suite) -> str | None:
     """Start the runs of a suite; the name of the first, none where it was left."""
     models: list[str] | None = None
     if not suite.models:
-        name = await choose_model(shell, f"Ask {suite.name} of …")
+        name = await choose_model(shell, f"Run {suite.name} on …")
         if name is None:
             return None
         models = [name]
@@ -28,7 +28,7 @@ async def run_suite(shell: Shell, suite: Suite) -> str | None:
         return [r.name for r in store.start(version, store.columns(version.suite, models))]
 
     names = await asyncio.to_thread(start)
-    shell.say(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} started; it goes on without this app.")
+    shell.say(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} started; the run continues without this app.")
     return names[0]
 
 

@@ -104,7 +104,7 @@ class RunsPane(Pane):
             self.act("steer", self._stop, state.run.name, state.job.id)
 
     async def _stop(self, name: str, job: str) -> None:
-        if await self.shell.ask(ConfirmDialog(f"Stop {name}?", "Answers so far are kept; R goes on.")):
+        if await self.shell.ask(ConfirmDialog(f"Stop {name}?", "Answers so far are kept; R resumes.")):
             await asyncio.to_thread(self.services.jobs.cancel, job)
             self.post_message(Changed())
 
@@ -115,7 +115,7 @@ class RunsPane(Pane):
 
     async def _resume(self, name: str) -> None:
         await asyncio.to_thread(self.services.evaluation.resume, name)
-        self.shell.say(f"{name} goes on; what was answered is not asked again.")
+        self.shell.say(f"{name} is resumed; answered cases are not run again.")
         self.post_message(Changed(name))
 
     def action_remove(self) -> None:

@@ -42,8 +42,9 @@ class EvaluationScreen(LiveScreen):
     opens = (EvaluationPlace,)
     scope = "evaluation"
     about = (
-        "Whether it is better, by how much, and how surely. A suite says what is asked and how answers are measured; a run asks "
-        "it of one model and prompt. space makes a run the baseline; every other run is then compared with it case by case."
+        "Whether a model or prompt is better, by how much, and with what certainty. A suite defines the cases and "
+        "the metrics; a run evaluates one model and prompt on it. space makes a run the baseline; every other run "
+        "is then compared with it case by case."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:

@@ -80,7 +80,7 @@ class SuitesPane(Pane):
     def action_run(self) -> None:
         """Run the suite."""
         if self.suite is None:
-            self.shell.say("There is no suite yet: n writes one.", severity="warning")
+            self.shell.say("No suites yet: n writes one.", severity="warning")
         else:
             self.act("run", self._run, self.suite.suite)
 

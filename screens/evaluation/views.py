@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def slices(found: Comparison | None) -> Content:
     """The first metric in parts of the cases."""
     if found is None or not found.slices:
-        return Content("No slices: name some in the suite, and choose a baseline with space.")
+        return Content("No slices: define some in the suite, and choose a baseline with space.")
     parts: list[Any] = [(f"{found.metric} by slice; few cases say little\n", "$muted")]
     width = min(30, max(len(safe_line(f"{s.by} {s.value}")) for s in found.slices))
     for s in found.slices:
@@ -45,7 +45,7 @@ def classes(opened: Opened, *, utf8: bool) -> Content:
             return _confusion(name, facts, utf8=utf8)
         if "bins" in facts:
             return _reliability(name, facts, utf8=utf8)
-    return Content("No classes: a metric of type classification or calibration has something to show here.")
+    return Content("No classes: use a metric of type classification or calibration.")
 
 
 def _confusion(name: str, facts: Facts, *, utf8: bool) -> Content:
@@ -74,7 +74,7 @@ def _confusion(name: str, facts: Facts, *, utf8: bool) -> Content:
 def _reliability(name: str, facts: Facts, *, utf8: bool) -> Content:
     full, mark = ("█", "│") if utf8 else ("#", "|")
     parts: list[Any] = [
-        (f"{safe_line(name)}: how often answers of a confidence are right · Brier {facts['brier']:.3g}\n", "$muted")
+        (f"{safe_line(name)}: share of correct answers by confidence · Brier {facts['brier']:.3g}\n", "$muted")
     ]
     for place, one in enumerate(facts["bins"]):
         head = f"{place / 10:.1f}–{(place + 1) / 10:.1f} "
@@ -97,7 +97,9 @@ def variations(opened: Opened) -> Content:
             f"Answers to one case agree: {number(agreement['mean'])} {ends(agreement['low'], agreement['high'])}\n"
         )
     if not rows and not agreement:
-        return Content("No variations: vary in the suite asks each case in other forms, and repeats asks it again.")
+        return Content(
+            "No variations: with vary, a suite runs variants of each case; with repeats, it runs each case several times."
+        )
     for v in rows:
         parts += [
             (f"{cell(safe_line(v['variation']), 26)}", "bold"),
@@ -163,13 +165,13 @@ def manifest(opened: Opened) -> Content:
         told = value if isinstance(value, str) else json.dumps(value)
         before = opened.baseline.manifest.get(name) if opened.baseline is not None else value
         parts += [(f"{name:24}", "$muted"), (safe_line(told, 300), "$warning" if before != value else ""), "\n"]
-    return Content.assemble(*parts) if parts else Content("Known when the run is done.")
+    return Content.assemble(*parts) if parts else Content("Available when the run is done.")
 
 
 def rulings(found: Sequence[Ruling], *, opens: bool) -> Content:
     """What the rules said."""
     styles = {"pass": "$success", "fail": "$error", "unsure": "$warning"}
-    parts: list[Any] = [("The gate opens.\n" if opens else "The gate says no.\n", "$success" if opens else "$error")]
+    parts: list[Any] = [("The gate passes.\n" if opens else "The gate fails.\n", "$success" if opens else "$error")]
     for r in found:
         parts += [
             (f"{r.outcome:7}", styles[r.outcome]),
@@ -180,7 +182,7 @@ def rulings(found: Sequence[Ruling], *, opens: bool) -> Content:
 
 
 def judged(found: dict[str, Any]) -> Content:
-    """What a judge decided between two runs, and its liking for the first place."""
+    """What a judge decided between two runs, and its position bias toward the first answer."""
     parts: list[Any] = [
         (f"{safe_line(found['candidate'])} against {safe_line(found['baseline'])}", "bold"),
         (f", judged by {safe_line(found['judge'])}\n", "bold"),
@@ -189,13 +191,16 @@ def judged(found: dict[str, Any]) -> Content:
         (f"{found['losses']:,} losses", "$error"),
         (f"  {found['unusable']:,} grades unusable\n", "$warning" if found["unusable"] else "$muted"),
     ]
-    for name, what in (("preference", "the candidate is preferred"), ("position_bias", "liking for the first place")):
+    for name, what in (
+        ("preference", "the candidate is preferred"),
+        ("position_bias", "position bias toward the first answer"),
+    ):
         if name in found:
             f = found[name]
             parts += [f"{what:28}", (number(f["mean"]), "bold"), f" {ends(f['low'], f['high'])}\n"]
     parts.append(
         (
-            "A tie is where the answer that stands first wins twice. Nobody checked the judge against people here.\n",
+            "A tie means that the answer in the first position won both times. The judge is not calibrated against people.\n",
             "$muted",
         )
     )

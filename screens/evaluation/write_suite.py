@@ -12,7 +12,7 @@ from screens.widgets.dialogs import LineDialog
 if TYPE_CHECKING:
     from llmops_tui.evaluation.suite import Suite
 
-_TEMPLATE = """# A suite: what is asked, of what, and how the answers are measured. llmops eval metrics lists all metrics.
+_TEMPLATE = """# A suite: inputs, models and metrics. llmops eval metrics lists all metrics.
 description:
 cases: {dataset}          # a dataset version, or a list such as [{{question: "…", expected: "…"}}]
 variables:
@@ -55,5 +55,5 @@ async def _edit(shell: Shell, text: str, file: str, name: str) -> bool:
     if not called:
         return False
     version = await asyncio.to_thread(shell.services.evaluation.save_suite, parse_suite(changed, called))
-    shell.say(f"{version.ref} is kept.")
+    shell.say(f"{version.ref} is saved.")
     return True

@@ -1,1 +1,1 @@
-"""The home screen: the lifecycle at a glance, and the next sensible step."""
+"""The home screen: the lifecycle at a glance, and the suggested next steps."""

@@ -55,7 +55,7 @@ class StepsPane(WayPane):
     """What is most worth doing next."""
 
     def __init__(self) -> None:
-        super().__init__(title="Next sensible step", jump_key="n", id="home-steps", help_text=rendering.HELP_STEPS)
+        super().__init__(title="Next steps", jump_key="n", id="home-steps", help_text=rendering.HELP_STEPS)
         self.steps: list[Step] = []
 
     def compose(self) -> ComposeResult:
@@ -85,7 +85,7 @@ class RecentPane(WayPane):
     """The newest requests."""
 
     def __init__(self) -> None:
-        super().__init__(title="Asked lately", jump_key="a", id="home-recent", help_text=rendering.HELP_RECENT)
+        super().__init__(title="Recent requests", jump_key="a", id="home-recent", help_text=rendering.HELP_RECENT)
         self.recent: list[TraceLine] = []
 
     def compose(self) -> ComposeResult:

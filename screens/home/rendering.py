@@ -20,7 +20,7 @@ HELP_TILE = "Counts and highlights. enter opens the screen."
 HELP_STEPS = "Suggested next steps, most urgent first. enter opens the screen."
 HELP_RECENT = "The newest requests. enter opens the trace."
 HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
-NO_JOBS = "Nothing runs, and nothing has yet."
+NO_JOBS = "No jobs yet."
 NO_RECENT = "No requests yet."
 TILES = (
     ("data", "Data", "d", "datasets"), ("prompts", "Prompts", "p", "playground"), ("training", "Training", "t", "training"),
@@ -80,7 +80,7 @@ def _training(seen: Overview, *, utf8: bool) -> list[Line]:
     return [
         [(_count(len(seen.runs), "run"), "plain")],
         [(safe_line(name), "accent"), ("  newest", "muted")],
-        [("ended well", "good") if finished else ("not finished", "warn")],
+        [("finished", "good") if finished else ("not finished", "warn")],
     ]
 
 
@@ -130,7 +130,7 @@ def _serving(seen: Overview, moment: Moment | None) -> list[Line]:
     for window in moment.latencies[:1] if moment is not None else ():
         first = window.percentile("total", 0.95)
         lines.append(
-            [(f"p95 {first:,.0f} ms" if first is not None else "no answers lately", "plain"), ("  15 min", "muted")]
+            [(f"p95 {first:,.0f} ms" if first is not None else "no recent answers", "plain"), ("  15 min", "muted")]
         )
     failed = (f", {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
     lines.append([(f"{_count(seen.requests_day, 'request')} in a day", "muted"), failed])

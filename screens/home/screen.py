@@ -35,8 +35,8 @@ class HomeScreen(LiveScreen):
     AUTO_FOCUS = "#step-list"
     scope = "home"
     about = (
-        "Everything at a glance: data, prompts, training, evaluation, models, serving; what runs now, what was asked lately, "
-        "and what is most worth doing next. enter goes to whatever has the focus."
+        "Everything at a glance: data, prompts, training, evaluation, models, serving; what runs now, the latest "
+        "requests, and the suggested next steps. enter opens the focused item."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:

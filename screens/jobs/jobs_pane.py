@@ -19,7 +19,7 @@ from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import ConfirmDialog
 
-_EMPTY = f"No jobs yet.\nThey start where the work is: verify on {screen_place('models')}, for example."
+_EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
 _STYLES = {
     JobState.QUEUED: "$muted", JobState.RUNNING: "$accent", JobState.DONE: "$success", JobState.FAILED: "$error",
@@ -109,7 +109,7 @@ class JobsPane(Pane):
             self.act("cancel", self._cancel, job)
 
     async def _cancel(self, job: Job) -> None:
-        if await self.shell.ask(ConfirmDialog(f"Cancel {safe_line(job.title)}?", "It can be started again with r.")):
+        if await self.shell.ask(ConfirmDialog(f"Cancel {safe_line(job.title)}?", "r resumes it.")):
             await asyncio.to_thread(self.services.jobs.cancel, job.id)
             self.post_message(self.Changed())
 

@@ -39,8 +39,8 @@ class JobsScreen(LiveScreen):
     opens = (JobPlace,)
     scope = "jobs"
     about = (
-        "Jobs are processes of their own: they go on when this app, tmux or the SSH connection ends, and are found "
-        "again at the next start. One that died says of what."
+        "Jobs are separate processes: they continue when this app, tmux or the SSH connection ends, and appear "
+        "again at the next start. A failed job shows the cause."
     )
 
     def compose_body(self) -> ComposeResult:

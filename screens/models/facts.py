@@ -51,13 +51,13 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     if model.kind == "remote":
         variable = variable_of(model)
         if untrusted_reason(services.workspace):
-            return Details(key="not looked for before the workspace is trusted")
+            return Details(key="not read until the workspace is trusted")
         # A keyring may take its time, or ask its owner.
         if not find_key(model):
             return Details(key=f"none in {variable} or the keyring")
         url = str(model.header["url"])
         return Details(
-            key="found" if is_approved(variable, url) else f"never given to {host_of(url)}; see llmops trust"
+            key="found" if is_approved(variable, url) else f"never approved for {host_of(url)}; see llmops trust"
         )
     proof = services.proof(model)
     if model.kind != "gguf":
@@ -87,7 +87,7 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
     parts = _rows(_remote_rows(model, details) if model.kind == "remote" else _file_rows(model, loaded=loaded))
     if model.kind == "remote":
         lacks = model.header.get("lacks") or {}
-        parts.append(("\nWhat it lacks\n", "bold"))
+        parts.append(("\nMissing features\n", "bold"))
         parts += [f"{safe_line(str(name))}: {safe_line(str(why))}\n" for name, why in lacks.items()] or ["nothing\n"]
         return Content.assemble(*parts)
     if details.problem:
@@ -100,7 +100,7 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
     if details.proof:
         parts += [
-            ("\nProof: compared with the adapter on its base in transformers\n", "bold"),
+            ("\nVerification: compared with the adapter on its base in transformers\n", "bold"),
             proof_table(details.proof),
         ]
     if model.kind == "gguf":
@@ -118,12 +118,12 @@ def _rows(rows: list[tuple[str, Any]]) -> list[Part]:
 
 def _remote_rows(model: Model, details: Details) -> list[tuple[str, Any]]:
     there = model.header.get("remote_model")
-    return [("address", model.header.get("url")), ("model there", there), ("key", details.key)]
+    return [("address", model.header.get("url")), ("remote model", there), ("key", details.key)]
 
 
 _STATES = {
-    "gguf": "not loaded", "adapter": "goes beside a model",
-    "safetensors": "is trained from; llmops model convert makes a GGUF file of it to serve",
+    "gguf": "not loaded", "adapter": "is applied to a model",
+    "safetensors": "can be trained; llmops model convert makes a GGUF file to serve",
 }  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
     ]
     if header.get("source"):
         places = [header.get(key) for key in ("source", "origin", "source_file", "revision")]
-        rows.append(("fetched from", ", ".join(str(place) for place in places if place)))
+        rows.append(("downloaded from", ", ".join(str(place) for place in places if place)))
     if int(header.get("shards") or 1) > 1:
         rows.insert(10, ("in files", header["shards"]))
     return rows
@@ -167,7 +167,7 @@ def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
         ("processes", size_text(memory["processes"])),
     ]
     if memory["gpu_overhead"]:
-        rows.append(("GPUs besides", f"{size_text(memory['gpu_overhead'])}, their runtime and copies"))
+        rows.append(("GPU overhead", f"{size_text(memory['gpu_overhead'])}, their runtime and copies"))
     if memory["draft"]:
         rows.append(("draft model", size_text(memory["draft"])))
     on = dict(zip((d for d in memory["sizes"] if d != "host"), memory["on"], strict=False))
@@ -176,7 +176,7 @@ def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
         rows.append((f"on {device}" if device != "host" else "on the host", f"{size_text(size)}{layers}"))
     rows += [
         ("fits now", f"{fits}: on {memory['device']}"),
-        ("beside it", f"up to {size_text(memory['cache_bytes'])} for prompts that were evaluated before"),
+        ("in addition", f"up to {size_text(memory['cache_bytes'])} for cached prompts"),
     ]
     return rows + [("note", note) for note in memory["notes"]]
 
@@ -189,7 +189,7 @@ def _engine_rows(facts_: Health) -> list[tuple[str, Any]]:
         ("requests", f"{state['running']} run, {facts_['waiting']} wait, {state['requests']:,} since it was loaded"),
         ("context", f"{facts_['n_ctx']:,} tokens × {facts_['parallel']}, {used / capacity:.0%} in use"),
         ("prefix reuse", f"{reused / prompt:.0%} of {prompt:,} prompt tokens" if prompt else "no request yet"),
-        ("kept prompts", f"{state['snapshots']}, {size_text(int(state['snapshot_bytes']))}"),
+        ("cached prompts", f"{state['snapshots']}, {size_text(int(state['snapshot_bytes']))}"),
         ("generated", f"{int(state['generated_tokens']):,} tokens"),
     ]
     if state["drafted_tokens"]:
@@ -204,7 +204,7 @@ def _waiting_rows(facts_: Health) -> list[tuple[str, Any]]:
     if told == "loading" and facts_.get("phase") == "loading":
         told = f"loading, {facts_['share']:.0%}"
     elif told == "failing":
-        told = f"keeps dying; started again in {facts_['retry_in_s']:.0f} s"
+        told = f"keeps crashing; restarts in {facts_['retry_in_s']:.0f} s"
     return [("state", told), *_trouble_rows(facts_)]
 
 
@@ -213,5 +213,5 @@ def _trouble_rows(facts_: Health) -> list[tuple[str, Any]]:
     if facts_.get("last_failure"):
         rows.append(("last failure", facts_["last_failure"]))
     if fallback := facts_.get("fallback"):
-        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("to fix it", fallback["remedy"])]
+        rows += [("runs", fallback["told"]), ("since", fallback["cause"]), ("remedy", fallback["remedy"])]
     return rows

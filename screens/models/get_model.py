@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _OFFERED = next(iter(KNOWN.values()))
 _HINT = (
     f"{_OFFERED.name} ({size_text(_OFFERED.file.wheel_size)}, {_OFFERED.licence}); or hf:OWNER/NAME, with :TYPE such as "
-    ":Q4_K_M behind it; or the address of a GGUF file. A blank and a name behind it is its name here. "
-    "What would be fetched is shown first."
+    ":Q4_K_M appended; or the URL of a GGUF file. To choose the name, append a space and the name. "
+    "A preview is shown first."
 )
 
 
 async def get_model(shell: Shell) -> Begun | None:
     """Ask for a known name, a repository or an address; the known one stands there already. The job that fetches."""
-    text = await shell.ask(LineDialog("Get a model from the network", _HINT, _OFFERED.name))
+    text = await shell.ask(LineDialog("Download a model", _HINT, _OFFERED.name))
     if not text:
         return None
     what, _, name = text.partition(" ")
@@ -62,7 +62,7 @@ async def _get(shell: Shell, what: str, name: str) -> Begun | None:
         return Begun(running, f"{plan.name} is registered.")
     here = await asyncio.to_thread(already, shell.services.models, plan)
     if here is not None:
-        shell.say(f"{plan.name} is here already.")
+        shell.say(f"{plan.name} is already downloaded.")
         return None
     await asyncio.to_thread(check_disk, shell.services.workspace, plan)
     if plan.size and not await shell.ask(ConfirmDialog(*_question(plan, free))):
@@ -86,7 +86,7 @@ async def _choose(shell: Shell, found: Choices, free: Room) -> Offer | None:
         Choice(str(n), offer.path, f"{size_text(offer.size)}, weights alone: {free.verdict(offer.size)}")
         for n, offer in enumerate(offers)
     ]
-    title = f"{repository.name}, {repository.licence or 'no licence named'}"
+    title = f"{repository.name}, {repository.licence or 'no licence given'}"
     if repository.left_out:
         title += f"; left out: {', '.join(repository.left_out)}"
     chosen = await shell.ask(ChoiceDialog(title, choices))
@@ -94,10 +94,10 @@ async def _choose(shell: Shell, found: Choices, free: Room) -> Offer | None:
 
 
 def _question(plan: Plan, free: Room) -> tuple[str, str]:
-    licence = plan.origin.get("license") or "no licence named"
+    licence = plan.origin.get("license") or "no licence given"
     vouched = (
         "Its SHA-256 is compared with the known one." if plan.vouched else "There is no known checksum for the file."
     )
     place = plan.origin.get("origin") or plan.origin["source"]
     facts = f"From {place}, {licence}. Weights alone: {free.verdict(plan.size)} ({free.text()}). {vouched}"
-    return f"Fetch {size_text(plan.size)} as {plan.name}?", facts
+    return f"Download {size_text(plan.size)} as {plan.name}?", facts

@@ -1,4 +1,4 @@
-"""Say how a job of a model ended."""
+"""Show how a job of a model ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Begun:
 
 async def tell_end(shell: Shell, begun: Begun) -> None:
     """Wait for a job's end and say how it ended."""
-    shell.say(f"{begun.job.title} goes on in the background; {screen_place('jobs')} shows it.")
+    shell.say(f"{begun.job.title} continues in the background; {screen_place('jobs')} shows it.")
     try:
         result = await wait_for_job(shell.services, begun.job, lambda _progress: None)
     except LlmopsError as error:

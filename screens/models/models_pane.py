@@ -26,8 +26,8 @@ from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 
 _EMPTY = (
-    "No models yet.\na registers a GGUF file or an address; o shows what other programs have here;\n"
-    "g fetches one: a small one that is known, a repository's, or from an address."
+    "No models yet.\na registers a GGUF file or a URL; o shows models of other programs on this machine;\n"
+    "g downloads one: a known small model, from a repository, or from a URL."
 )
 Flow = Callable[..., Coroutine[Any, Any, Begun | None]]
 _MARKS = {"remote": ("◇ ", "$accent"), "adapter": ("+ ", "$warning")}

@@ -1,4 +1,4 @@
-"""Make a smaller form of a model, as a job."""
+"""Quantize a model to a smaller type, as a job."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ async def quantize_model(shell: Shell, model: Model) -> Begun | None:
     services, name = shell.services, model.name
     parameters = int(model.header.get("parameters") or 0)
     choices = [
-        Choice(kind, f"{kind:7}", f"about {size_text(int(parameters * bits / 8))}, {bits:g} bits a weight")
+        Choice(kind, f"{kind:7}", f"about {size_text(int(parameters * bits / 8))}, {bits:g} bits per weight")
         for kind, (_, bits) in TYPES.items()
         if kind != model.quantization and parameters * bits / 8 < model.size_bytes
     ]
-    kind = await shell.ask(ChoiceDialog(f"Quantize {name} to", choices, "It is as small as it gets."))
+    kind = await shell.ask(ChoiceDialog(f"Quantize {name} to", choices, "No smaller type is available."))
     if kind is None:
         return None
     model = await asyncio.to_thread(services.models.get, name)
     again = model.quantization not in {"F32", "F16", "BF16"}
     await asyncio.to_thread(lambda: check_quantization(model, kind, services.workspace.models, again=True))
     if again:
-        question = f"{name} is {model.quantization} already. Quantize it again?"
-        if not await shell.ask(ConfirmDialog(question, "That loses more than quantizing the original.")):
+        question = f"{name} is already {model.quantization}. Quantize it again?"
+        if not await shell.ask(ConfirmDialog(question, "That loses more quality than quantizing the original.")):
             return None
     target = derived_name(name, kind)
     job = await asyncio.to_thread(

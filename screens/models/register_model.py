@@ -1,4 +1,4 @@
-"""Register a model: a file where it lies, or an address."""
+"""Register a model: a file in place, or a URL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from screens.models.job_end import Begun
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 
-_HINT = "Path of a GGUF file, which stays where it is; or an address, such as http://127.0.0.1:11434, and a name"
+_HINT = "Path of a GGUF file, which is not moved; or a URL, such as http://127.0.0.1:11434, and a name"
 
 
 async def register_model(shell: Shell) -> Begun | None:
@@ -48,7 +48,7 @@ async def _add_remote(shell: Shell, url: str, name: str) -> None:
     from llmops_tui.inference.remote import check_url, key_variable, probe_remote
 
     if not name:
-        raise InputRefusedError("no_name", "the address has no name behind it", f"Write: {url} NAME")
+        raise InputRefusedError("no_name", "the URL is not followed by a name", f"Write: {url} NAME")
     base = check_url(url)
     facts = await asyncio.to_thread(probe_remote, base, os.environ.get(key_variable(name), ""))
     await asyncio.to_thread(approve, key_variable(name), base)

@@ -38,9 +38,9 @@ class ModelsScreen(BaseScreen):
     opens = (ModelPlace,)
     scope = "models"
     about = (
-        "Models are registered where they lie. Before any native code sees a file its header is checked and its SHA-256 "
-        "kept. A model is loaded when it is first used, in a process of its own, and unloaded when it was idle for long. "
-        "Memory shows who holds what; a model that does not fit beside it is not loaded before you choose."
+        "Models are registered in place. Before native code opens a file, its header is checked and its SHA-256 "
+        "recorded. A model is loaded at first use, in a separate process, and unloaded after a long idle time. "
+        "Memory shows what each process holds; if a model does not fit, you choose what to do."
     )
 
     def compose_body(self) -> ComposeResult:

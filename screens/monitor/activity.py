@@ -31,7 +31,7 @@ async def show_activity(shell: Shell, crossed: tuple[float, float]) -> None:
     choices = []
     for job in found.jobs:
         whole = await asyncio.to_thread(energy_of_job, services.recorder.history, services.event_log, job, time.time())
-        note = f"{job.kind}, {job.state.value}" + (f", {whole.joules:,.0f} J in all" if whole is not None else "")
+        note = f"{job.kind}, {job.state.value}" + (f", {whole.joules:,.0f} J in total" if whole is not None else "")
         choices.append(Choice(f"job {job.id}", f"{'▶' if shell.profile.utf8 else '>'} {job.title}", note))
     choices += [
         Choice(
@@ -46,9 +46,9 @@ async def show_activity(shell: Shell, crossed: tuple[float, float]) -> None:
     if energy is not None:
         title += f", {energy.joules:,.0f} J"
         if energy.per_thousand_tokens is not None:
-            title += f" ({energy.per_thousand_tokens:,.0f} J for a thousand tokens)"
+            title += f" ({energy.per_thousand_tokens:,.0f} J per thousand tokens)"
 
-    chosen = await shell.ask(ChoiceDialog(title, choices, "Nothing of ours ran then, as far as is known."))
+    chosen = await shell.ask(ChoiceDialog(title, choices, "No recorded activity of llmops at this time."))
     _go(shell, chosen)
 
 
@@ -81,7 +81,7 @@ async def show_incident(shell: Shell, alert: Alert) -> None:
         for entry in found.entries
     ]
 
-    _go(shell, await shell.ask(ChoiceDialog(title, choices, "Nothing of ours is known of that time.")))
+    _go(shell, await shell.ask(ChoiceDialog(title, choices, "No recorded activity of llmops in this time.")))
 
 
 def _go(shell: Shell, chosen: str | None) -> None:

@@ -20,8 +20,8 @@ def edit_rules(shell: Shell) -> None:
 
     path = shell.services.workspace.alert_rules
     head = (
-        "# Alert rules. series may hold *; llmops monitor --once --json shows values, and the chart's series are named alike.\n"
-        "# above or below: the limit. clear: where it is over. for_seconds: how long. command: run without a shell.\n"
+        "# Rules. series may contain *; llmops monitor --once --json shows values, the chart's series have the same names.\n"
+        "# above or below: the limit. clear: the value at which the alert ends. for_seconds: how long. command: no shell.\n"
     )
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else head + dump_rules(load_rules(path))
@@ -32,7 +32,7 @@ def edit_rules(shell: Shell) -> None:
     except (LlmopsError, OSError) as error:
         shell.report(error if isinstance(error, LlmopsError) else LlmopsError("rules_unreadable", str(error)))
         return
-    shell.say(f"{len(rules)} rules are used from now on. d shows what they would have raised.")
+    shell.say(f"{len(rules)} rules saved and in use. d shows what they would have raised.")
     for told in unseen(rules, shell.services.recorder.history.series()):
         shell.say(safe_line(told), severity="warning")
 

@@ -1,4 +1,4 @@
-"""Alerts that are raised and those that were, and the rules that raise them."""
+"""Active and past alerts, and their rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model servers and how they are doing."""
+"""The model servers and their state."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def groups_of(names: list[str]) -> list[Group]:
             Group(f"First token of {model}", tuple((f"latency.{model}.first.{p}", p) for p in ("p50", "p95", "p99")))
         )
         found.append(
-            Group(f"Whole answer of {model}", tuple((f"latency.{model}.total.{p}", p) for p in ("p50", "p95", "p99")))
+            Group(f"Total time of {model}", tuple((f"latency.{model}.total.{p}", p) for p in ("p50", "p95", "p99")))
         )
     for model in sorted({name.split(".", 1)[1].rsplit(".", 1)[0] for name in names if name.startswith("engine.")}):
         found.append(

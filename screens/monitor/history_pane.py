@@ -36,7 +36,7 @@ class HistoryPane(Pane):
 
     def on_mount(self) -> None:
         """What an empty chart says."""
-        self._chart.placeholder = "Nothing was recorded in this stretch of time yet."
+        self._chart.placeholder = "No data was recorded in this time range yet."
 
     @property
     def _chart(self) -> TimeChart:
@@ -73,7 +73,7 @@ class HistoryPane(Pane):
         group = self.group
         chart.show(series, end - self._seconds, end)
         self._legend()
-        note = f"{WINDOWS[self._window][1]}" + (" · held" if self._frozen is not None else "")
+        note = f"{WINDOWS[self._window][1]}" + (" · paused" if self._frozen is not None else "")
         self.set_title(group.title if group is not None else "History", note)
 
     def draw_anew(self) -> None:
@@ -146,7 +146,7 @@ class HistoryPane(Pane):
         choices = [
             Choice(group.title, group.title, ", ".join(label for _, label in group.series)) for group in self._groups
         ]
-        title = await self.shell.ask(ChoiceDialog("Show …", choices, "Nothing is recorded yet."))
+        title = await self.shell.ask(ChoiceDialog("Show …", choices, "No data is recorded yet."))
         if title is not None:
             self._group = next((n for n, group in enumerate(self._groups) if group.title == title), 0)
             self.draw_anew()

@@ -1,4 +1,4 @@
-"""The machine now, a line for each GPU and the host."""
+"""The current load of the machine, one line per GPU and for the host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class MachinePane(Pane):
             # Every height that is set lays the screen out anew.
             lines.styles.height = height
         lines.show_lines(shown)
-        who = "recording" if moment.recording else "recorded by another llmops"
+        who = "recording" if moment.recording else "recorded by another llmops process"
         recorder = self.services.recorder
-        late = f"nothing seen for {recorder.age:.0f} s: a look has not ended" if recorder.age > _LATE_SECONDS else ""
+        late = (
+            f"no sample for {recorder.age:.0f} s: the last one has not finished" if recorder.age > _LATE_SECONDS else ""
+        )
         self.set_note(safe_line(recorder.trouble)[:100] or late or f"{who} · {moment.cost:.1%} of a core")

@@ -57,7 +57,7 @@ def _gpu(gpu: Gpu, width: int, *, utf8: bool) -> list[Line]:
         (f"{number(gpu.temperature, '°C')}  ", "bad" if hot else "plain"),
         ("clock ", "muted"),
         (number(gpu.clock, "MHz") + "  ", "plain"),
-        *([("held down by ", "muted"), (held + "  ", "warn")] if held else []),
+        *([("throttled by ", "muted"), (held + "  ", "warn")] if held else []),
         *_link(gpu, utf8=utf8),
     ]
     lines: list[Line] = (
@@ -106,8 +106,8 @@ def _gpu_error(view: GpuView, *, alike: bool) -> list[Line]:
         (view.cause + ". ", "muted" if calm else "bad"),
     ]
     if calm:
-        return [[*text, ("Models run on the processor.", "muted")]]
-    again = f" Asked again in {view.retry_in:.0f} s; F5 asks now." if view.retry_in else ""
+        return [[*text, ("Models run on the CPU.", "muted")]]
+    again = f" Retry in {view.retry_in:.0f} s; F5 retries now." if view.retry_in else ""
     return [[*text, (view.remedy + again, "muted")]]
 
 

@@ -88,7 +88,7 @@ class ProcessesPane(Pane):
         self.act("filter", self._ask_words)
 
     async def _ask_words(self) -> None:
-        hint = "Words of the name, or a pid; server, run or job are ours. Empty: all."
+        hint = "Words of the name, or a pid; server, run or job for processes of llmops. Empty: all."
         words = await self.shell.ask(LineDialog("Show processes with …", hint, self._words))
         if words is not None:
             self.show_only(words)
@@ -106,6 +106,6 @@ class ProcessesPane(Pane):
         if self._read_only:
             self.shell.say("The monitor is read-only; r allows signals again.", severity="warning")
         elif process.started == 0:
-            self.shell.say("This process is not to be seen from here, so it cannot be signalled.", severity="warning")
+            self.shell.say("This process is not visible from here, so it cannot be signalled.", severity="warning")
         else:
             self.act("signal", signal_process, self.shell, process)

@@ -31,9 +31,9 @@ HELP_ALERTS = (
     "Raised alerts, then past ones. enter shows the activity around an alert: jobs, requests and changes. "
     "e edits the rules, d shows the alerts they would have raised in the last day."
 )
-NO_ENGINES = f"No model is loaded.\nIt is when it is first used: u on {screen_place('models')}."
+NO_ENGINES = f"No model is loaded.\nModels are loaded at first use: u on {screen_place('models')}."
 NO_ALERTS = "No alerts.\ne edits the rules."
-NO_PROCESSES = "Looking …"
+NO_PROCESSES = "Loading …"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
 _MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}

@@ -1,4 +1,4 @@
-"""The monitor screen: the machine and its past, processes, engines, alerts; live, and nothing drawn while it is hidden."""
+"""The monitor screen: the machine and its history, processes, engines, alerts; live, and not rendered while it is hidden."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class MonitorScreen(LiveScreen):
     AUTO_FOCUS = "#monitor-time"
     scope = "monitor"
     about = (
-        "What the machine and the models are doing, and what they did. A look is taken each second, on this screen or not, and "
-        "kept over restarts. s shows other series, + and - zoom, p holds the picture while recording goes on; with ← → and "
-        "enter a spike gets its name."
+        "The current and past load of the machine and the models. A sample is recorded each second, on this "
+        "screen or not, and kept across restarts. s shows other series, + and - zoom, p pauses the chart while "
+        "recording continues; ← → and enter show what caused a spike."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:

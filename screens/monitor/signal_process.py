@@ -1,4 +1,4 @@
-"""Send a process a signal, after asking which and whether really."""
+"""Send a signal to a process, after a choice and a confirmation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog
 if TYPE_CHECKING:
     from llmops_tui.hardware.processes import ProcessLoad
 
-_SIGNALS = (("TERM", "asks it to end"), ("INT", "as ctrl+c does"), ("KILL", "ends it at once; nothing is saved"))
+_SIGNALS = (
+    ("TERM", "requests a clean exit"),
+    ("INT", "as ctrl+c does"),
+    ("KILL", "kills it at once; nothing is saved"),
+)
 _CONSEQUENCES = {
-    "server": "Requests under way fail; the next one loads the model again.",
-    "run": "It can go on from its last checkpoint or answer: R on its screen.",
-    "job": "It can be started again on the jobs screen.",
+    "server": "Running requests fail; the next request loads the model again.",
+    "run": "It can resume from its last checkpoint or answer: R on its screen.",
+    "job": "It can be resumed on the jobs screen.",
     "app": "This is llmops itself.",
 }
 
@@ -29,7 +33,7 @@ async def signal_process(shell: Shell, process: ProcessLoad) -> None:
     if name is None:
         return
     question = f"Send {name} to {safe_line(process.name)}, pid {process.pid}?"
-    if await shell.ask(ConfirmDialog(question, _CONSEQUENCES.get(process.role, "It is not one of ours."))):
+    if await shell.ask(ConfirmDialog(question, _CONSEQUENCES.get(process.role, "It is not a process of llmops."))):
         await _send(shell, process, name)
 
 
@@ -45,6 +49,6 @@ async def _send(shell: Shell, process: ProcessLoad, name: str) -> None:
     except psutil.NoSuchProcess:
         shell.say(f"pid {process.pid} has ended already.", severity="warning")
     except psutil.AccessDenied as error:
-        raise LlmopsError("not_allowed", f"pid {process.pid} belongs to somebody else", "Ask its owner.") from error
+        raise LlmopsError("not_allowed", f"pid {process.pid} belongs to another user", "Ask its owner.") from error
     else:
         shell.say(f"{name} sent to {safe_line(process.name)}, pid {process.pid}.")

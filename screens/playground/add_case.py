@@ -21,13 +21,16 @@ async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
     suites = shell.services.evaluation
     found = await asyncio.to_thread(suites.suites)
     names = list(dict.fromkeys(v.suite.name for v in found if not isinstance(v.suite.cases, str)))
-    choices = [*(Choice(name, name, "") for name in names), Choice(_NEW, "a new suite", "its cases are written here")]
-    name = await shell.ask(ChoiceDialog("Keep as a case of …", choices))
+    choices = [
+        *(Choice(name, name, "") for name in names),
+        Choice(_NEW, "a new suite", "with its cases in the suite file"),
+    ]
+    name = await shell.ask(ChoiceDialog("Save as a case of …", choices))
     if name == _NEW:
         name = await shell.ask(LineDialog("Name of the suite", "letters, digits and . _ -", f"{prompt}-cases"))
     if not name:
         return
-    hint = "what the answer is compared with"
+    hint = "the expected answer"
     expected = await shell.ask(LineDialog("The right answer", hint, answer.strip()))
     if expected is None:
         return

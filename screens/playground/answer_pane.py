@@ -100,7 +100,11 @@ class AnswerPane(Pane):
         if (model, parameters) == self._shown and not again:
             return
         self._shown = (model, parameters)
-        named = f"{model.name} {model.quantization}" if model is not None else "no model: F4 chooses, models adds one"
+        named = (
+            f"{model.name} {model.quantization}"
+            if model is not None
+            else "no model: F4 chooses one, the models screen adds one"
+        )
         self.set_title("Answer", named)
         self.set_note(parameters.brief())
         name = model.name if model is not None else ""

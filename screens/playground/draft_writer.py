@@ -1,4 +1,4 @@
-"""Writes the draft to disk while it is typed: at once, in a thread, and never two writes for one disk to catch up with."""
+"""Writes the draft to disk while it is typed: immediately, in a thread, one write at a time."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from screens.services import Services
 
 _HELP_SYSTEM = "The system template: who the model is and what rules hold. It may stay empty."
-_HELP_USER = "The user template, in Jinja: {{ name }} becomes a variable with a field below. It is kept as you type."
+_HELP_USER = "The user template, in Jinja: {{ name }} becomes a variable with a field below. It is saved as you type."
 _HINT_SYSTEM = "who the model is (may stay empty)"
 _HINT_USER = "what you ask; {{ name }} makes a variable"
 

@@ -1,4 +1,4 @@
-"""Give the answer of a run a thumb."""
+"""Rate the answer of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Point a label at a version, and take that back."""
+"""Point a label at a version, and undo it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 async def move_label(shell: Shell, version: PromptVersion) -> bool:
     """Ask for a label and point it at the version; whether one was given."""
-    hint = "The label moves here from wherever it was; z undoes."
+    hint = "The label moves from its current version to this one; z undoes."
     name = await shell.ask(LineDialog(f"Label for {version.ref}", hint, "production"))
     if not name:
         return False
     await asyncio.to_thread(shell.services.prompts.move_label, version.ref, name)
-    shell.say(f"{name} now is {version.ref}; z undoes.")
+    shell.say(f"{name} is now {version.ref}; z undoes.")
     return True
 
 
@@ -30,4 +30,4 @@ async def undo_label(services: Services, prompt: str) -> str:
     if done is None:
         return ""
     name, number = done
-    return f"{name} is back at @{number}" if number is not None else f"{name} is taken away again"
+    return f"{name} is back at @{number}" if number is not None else f"{name} is removed again"

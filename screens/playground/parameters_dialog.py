@@ -32,7 +32,7 @@ class ParametersDialog(Modal[SamplingParameters | None]):
             yield Static("Sampling parameters", classes="dialog-title")
             yield self._form
             yield Static(
-                Content.assemble(("enter", "$accent"), " take   ", ("esc", "$accent"), " leave as they were"),
+                Content.assemble(("enter", "$accent"), " take   ", ("esc", "$accent"), " discard changes"),
                 classes="dialog-keys",
             )
 

@@ -120,7 +120,7 @@ class RunsPane(Pane):
 
         run = self._shown_run()
         if run is None:
-            self.shell.say("There is no answer to say anything of: F5 runs the prompt.", severity="warning")
+            self.shell.say("There is no answer to rate: F5 runs the prompt.", severity="warning")
             return
         self.act("feedback", give_thumb, self.shell, run.id, score)
 

@@ -25,5 +25,5 @@ async def save_version(shell: Shell, state: PlaygroundState) -> PromptVersion | 
     )
     if not created and note and version.note != note:
         version = await asyncio.to_thread(store.set_note, version.ref, note)
-    shell.say(f"{version.ref} {'saved' if created else 'was saved before; its note is kept'}")
+    shell.say(f"{version.ref} {'saved' if created else 'was already saved; its note is kept'}")
     return version

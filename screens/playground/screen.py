@@ -44,8 +44,8 @@ class PlaygroundScreen(BaseScreen):
     opens = (PromptPlace, ModelInPlayground)
     scope = "playground"
     about = (
-        "Write a system and a user template, fill in the variables, and run them on a local model. Each run of changed "
-        "text keeps a version by itself; no version is ever lost or changed. Enter on a version brings its text back."
+        "Write a system and a user template, fill in the variables, and run them on a local model. Each run of "
+        "changed text saves a version automatically; versions never change. Enter on a version restores its text."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:

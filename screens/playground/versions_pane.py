@@ -209,7 +209,7 @@ class VersionsPane(Pane):
 
         version = self._subject
         if version is None:
-            self.shell.say("Choose a prompt; what was only typed is no version yet.", severity="warning")
+            self.shell.say("Choose a prompt; unsaved text is not a version yet.", severity="warning")
             return
         self.act("removal", offer_removal, self.shell, "prompt", version.prompt, self._deleted)
 

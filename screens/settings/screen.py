@@ -38,7 +38,7 @@ class SettingsScreen(BaseScreen):
     BINDINGS: ClassVar[list[Binding]] = bindings_of("settings")  # type: ignore[assignment]
     AUTO_FOCUS = "Input"
     scope = "settings"
-    about = "Every setting with what it does. Nothing is kept until it is saved; a theme is tried at once."
+    about = "Every setting with its description. Changes apply when you save them; a theme is previewed at once."
 
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
@@ -91,7 +91,7 @@ class SettingsScreen(BaseScreen):
             return
         self.app.keep_settings(form.value)
         self.query_one("#settings", Panel).set_note("")
-        self.app.say("The settings are kept.")
+        self.app.say("The settings are saved.")
 
     def action_reset(self) -> None:
         """Fill in the defaults."""

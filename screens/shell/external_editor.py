@@ -1,4 +1,4 @@
-"""Edit a text in the user's own editor, with the terminal handed over and taken back."""
+"""Edit a text in the user's own editor, with the terminal released and restored."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def edit_outside(app: Shell, text: str, file_name: str) -> str | None:
             code, trouble = 1, str(error)
         changed = path.read_text(encoding="utf-8", errors="replace")
     if trouble:
-        app.report(LlmopsError("editor_failed", f"{command}: {trouble}", "Set EDITOR to a program that exists."))
+        app.report(LlmopsError("editor_failed", f"{command}: {trouble}", "Set EDITOR to an existing program."))
         return None
     if code != 0:
-        app.say(f"{command} ended with {code}; the text stays as it was.", severity="warning")
+        app.say(f"{command} ended with {code}; the text is unchanged.", severity="warning")
         return None
     # Editors end files with a newline; one that was not there before is not the user's.
     return changed[:-1] if changed.endswith("\n") and not text.endswith("\n") else changed

@@ -1,4 +1,4 @@
-"""Wait for a job, and tell how far it is meanwhile."""
+"""Wait for a job, and show its progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def wait_for_job(services: Services, job: Job, told: Callable[[str], objec
     finally:
         told("")  # whoever waits no longer must not go on telling how far it was
     if job.state != JobState.DONE:
-        raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "Jobs has its log.")
+        raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", "The jobs screen has its log.")
     return job.result or {}
 
 

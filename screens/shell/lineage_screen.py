@@ -37,7 +37,7 @@ class LineageScreen(Modal[None]):
     def compose(self) -> ComposeResult:
         """The text."""
         with VerticalScroll(classes="dialog dialog-help"):
-            yield Static(Content.styled("Looking …", "$muted"), id="lineage-text", markup=False)
+            yield Static(Content.styled("Loading …", "$muted"), id="lineage-text", markup=False)
 
     def on_mount(self) -> None:
         """Look."""

@@ -49,7 +49,7 @@ async def offer_removal(shell: Shell, kind: str, name: str, then: Callable[[], A
     plan, remove = _ways(kind, shell.services.workspace, name)
     planned = await asyncio.to_thread(plan)
     if planned.in_the_way:
-        shell.say(f"{safe_line(name)} stays: {safe_line('; '.join(planned.in_the_way))}", severity="warning")
+        shell.say(f"{safe_line(name)} was not deleted: {safe_line('; '.join(planned.in_the_way))}", severity="warning")
         return
     if not await shell.ask(ConfirmDialog(f"Delete {kind} {safe_line(planned.name)}?", consequence(planned))):
         return

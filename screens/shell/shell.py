@@ -123,7 +123,7 @@ class Shell(App[int]):
 
         try:
             if (former := save_settings(settings)) is not None:
-                self.say(f"The file had settings that could not be read; it is kept as {former}", severity="warning")
+                self.say(f"The settings file had invalid settings; it is kept as {former}", severity="warning")
         except OSError as error:
             self.report(LlmopsError("settings_unwritable", f"the settings cannot be written: {error}"))
         self.services.settings = settings

@@ -1,4 +1,4 @@
-"""The one status line of every screen: workspace and its trust, model, load, jobs, alerts; each part is a place to go."""
+"""The one status line of every screen: workspace and its trust, model, load, jobs, alerts; each part leads to its screen."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmops_tui.maintenance.trust_review import Request
 
 TRUST, WITHDRAW = "trust", "withdraw"
-_MEANING = {TRUST: "allows this", WITHDRAW: "takes it back"}
+_MEANING = {TRUST: "allows this", WITHDRAW: "withdraws the trust"}
 
 
 async def ask_for_trust(shell: Shell) -> None:
@@ -49,17 +49,20 @@ def _kept(workspace: Workspace, request: Request, word: str) -> str:
     try:
         if word == WITHDRAW:
             withdraw(workspace)
-            return f"{workspace.name} is not trusted any more: its remote models, keys and commands are off."
+            return f"{workspace.name} is no longer trusted: its remote models, keys and commands are disabled."
         aside = consent(workspace, request)
     except OSError as error:
         raise LlmopsError(
             "trust_not_kept",
             f"nothing was changed: {error}",
-            "Are your settings' folder and the workspace yours to write?",
+            "Check that the settings folder and the workspace are writable.",
         ) from error
     told = f"{workspace.name} is trusted now."
     if aside is not None:
-        told += f" Its servers' key may be known to others: put aside as {aside.name}, the next server makes its own."
+        told += (
+            f" Others may know the API key of its servers: the key file was renamed to {aside.name}, "
+            "and the next server makes a new key."
+        )
     return told
 
 
@@ -101,7 +104,7 @@ class TrustDialog(Modal[str | None]):
         parts: list[tuple[str, str] | str] = []
         for word in self._words:
             parts += [(word, "$accent bold"), f" and enter {_MEANING[word]}   "]
-        return Content.assemble(*parts, ("esc", "$accent bold"), " leaves it as it is")
+        return Content.assemble(*parts, ("esc", "$accent bold"), " changes nothing")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

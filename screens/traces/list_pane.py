@@ -1,4 +1,4 @@
-"""The list of traces: which are shown, and what one says of the one under the cursor."""
+"""The list of traces: its filter, and feedback on the one under the cursor."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class TraceListPane(Pane):
             self.act("comment", self._ask_comment, self.line.id)
 
     async def _ask_comment(self, trace: str) -> None:
-        text = await self.shell.ask(LineDialog("What do you think of it?", "One line; what was said before is kept."))
+        text = await self.shell.ask(LineDialog("Comment on the answer", "One line; earlier comments are kept."))
         if text:
             self.say_of(trace, comment=text)
 
@@ -213,9 +213,9 @@ class TraceListPane(Pane):
         from llmops_tui.traces.store import TraceFilter
 
         planned = await asyncio.to_thread(plan_trace_removal, self.services.workspace, TraceFilter(), trace)
-        told = ["With what was said of it, from every file of the workspace."]
-        told += [f"Goes, too: {safe_line(name)}" for name in planned.files]
-        told += [f"Still has it: {safe_line(one)}" for one in planned.staying]
+        told = ["With its feedback, from every file of the workspace."]
+        told += [f"Also deleted: {safe_line(name)}" for name in planned.files]
+        told += [f"Still has the text: {safe_line(one)}" for one in planned.staying]
         if len(told) > _SHOWN:
             told[_SHOWN:] = [f"and {len(told) - _SHOWN} more: llmops traces remove {trace}"]
         if not await self.shell.ask(ConfirmDialog(f"Delete {safe_line(trace)}?", "\n".join(told))):

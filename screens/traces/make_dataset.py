@@ -10,17 +10,17 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 _SHAPES = [
-    Choice("messages", "Conversations", "a correction in place of the answer, and answers with a thumb up"),
+    Choice("messages", "Conversations", "corrections instead of the answers, and upvoted answers"),
     Choice(
         "preference", "Pairs of a better and a worse answer", "for DPO: corrections, and thumbs to the same question"
     ),
 ]
-_HINT = "A new version is made. Personal data is taken out; llmops traces to-dataset --keep-personal leaves it in."
+_HINT = "A new version is made. Personal data is redacted; llmops traces to-dataset --keep-personal keeps it."
 
 
 async def make_dataset(shell: Shell, said: str) -> None:
     """Ask for the shape and the name, then make a version of the traces that the filter ``said`` finds."""
-    shape = await shell.ask(ChoiceDialog("Make a dataset of what is shown, as …", _SHAPES))
+    shape = await shell.ask(ChoiceDialog("Make a dataset of the shown traces, as …", _SHAPES))
     if shape is None:
         return
     name = await shell.ask(LineDialog("Name of the dataset", _HINT, "feedback"))

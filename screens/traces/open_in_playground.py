@@ -1,4 +1,4 @@
-"""Open what a trace asked in the playground, with the model that answered."""
+"""Open the request of a trace in the playground, with the model that answered."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _prepare(services: Services, trace: Trace) -> str:
                     template=before.template,
                     system=before.system,
                     parent=before.base,
-                    note="being written when a trace was opened",
+                    note="draft saved when a trace was opened",
                 )
             drafts.save(line.prompt, Draft(version.system, version.template, variables, version.number))
             return line.prompt

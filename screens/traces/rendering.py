@@ -62,17 +62,20 @@ def conversation(trace: Trace) -> Content:
             "\n\n",
         ]
     if trace.line.content == "off":
-        parts.append(("Its content was not kept: settings, trace_content.\n\n", "$muted"))
+        parts.append(("Its content was not stored: setting trace_content.\n\n", "$muted"))
     parts.append(("answer\n", "$accent"))
     correction = trace.line.correction
     if correction:
-        parts += [*diff_parts(diff_words(trace.output, correction)), ("\n(with what the correction changes)", "$muted")]
+        parts += [
+            *diff_parts(diff_words(trace.output, correction)),
+            ("\n(with the changes of the correction)", "$muted"),
+        ]
     else:
         parts.append(safe_text(trace.output) or Content.styled("(nothing)", "$muted"))
     if trace.line.error:
         parts += ["\n\n", (safe_text(trace.line.error), "$error")]
     if trace.line.content == "redacted":
-        parts.append(("\n\nPersonal data was taken out before it was kept.", "$muted"))
+        parts.append(("\n\nPersonal data was redacted before it was stored.", "$muted"))
     return Content.assemble(*parts, *_said(trace))
 
 
@@ -104,7 +107,7 @@ def figures(trace: Trace) -> Content:
         ("client", trace.client_words),
         ("end", line.finish_reason),
         ("first token", _milliseconds(line.ttft_ms)),
-        ("whole answer", _milliseconds(line.total_ms)),
+        ("total time", _milliseconds(line.total_ms)),
         ("speed", f"{line.tokens_per_s:,.0f} tok/s" if line.tokens_per_s else ""),
         (
             "prompt tokens",

@@ -1,4 +1,4 @@
-"""The traces screen: requests at the left, the one under the cursor at the right; one key says what one thinks of it."""
+"""The traces screen: requests on the left, the one under the cursor on the right; one key rates it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class TracesScreen(LiveScreen):
     opens = (TracePlace, TraceFilterPlace)
     scope = "traces"
     about = (
-        "Every request that a model of this workspace answered: what was asked, with which prompt version and parameters, how "
-        "long it took, and what people said of it. / filters by words, ~regex, and terms such as model:NAME prompt:NAME@3 "
+        "Every request that a model of this workspace answered: the messages, the prompt version and parameters, "
+        "the timings and the feedback. / filters by words, ~regex, and terms such as model:NAME prompt:NAME@3 "
         "is:down is:failed slow:2000 since:24h."
     )
 

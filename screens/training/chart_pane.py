@@ -1,4 +1,4 @@
-"""A figure of the marked runs over their steps."""
+"""A metric of the marked runs over their steps."""
 
 from __future__ import annotations
 

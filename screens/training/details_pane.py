@@ -53,7 +53,7 @@ class DetailsPane(Pane):
 
     def _run(self, run: Shown, model: TrainingModel) -> tuple[tuple[str, str], Content]:
         kinds = [
-            ("What happened", details_rendering.happened),
+            ("Events", details_rendering.happened),
             ("Samples", details_rendering.samples),
             ("Result", details_rendering.result),
         ]

@@ -32,7 +32,7 @@ def happened(run: Shown) -> Content:
         parts += [(f"step {event.step:>5}  ", "$muted"), (safe_line(event.message), styles.get(event.level, ""))]
         parts += [(f"\n            {safe_line(event.hint)}", "$muted")] if event.hint else []
         parts.append("\n")
-    return Content.assemble(*parts) if parts else Content.styled("Nothing out of the ordinary.", "$muted")
+    return Content.assemble(*parts) if parts else Content.styled("No unusual events.", "$muted")
 
 
 def samples(run: Shown) -> Content:
@@ -48,7 +48,7 @@ def samples(run: Shown) -> Content:
     return (
         Content.assemble(*parts)
         if parts
-        else Content.styled("No sample answers yet: they come with each evaluation.", "$muted")
+        else Content.styled("No sample answers yet: each evaluation generates some.", "$muted")
     )
 
 
@@ -91,13 +91,13 @@ def preflight(plan: dict[str, Any]) -> Content:
         parts += [marks[problem["level"]], safe_line(problem["message"]) + "\n"]
         parts += [(f"  {safe_line(problem['hint'])}\n", "$muted")] if problem["hint"] else []
     if not plan["problems"]:
-        parts.append(("✓ nothing to worry about\n", "$success"))
+        parts.append(("✓ no problems found\n", "$success"))
     data, memory, timing = plan["data"], plan["memory"], plan["time"]
     tokens = data["tokens"]
     parts += [
         ("data      ", "$muted"),
-        f"{data['examples']:,} examples, {data['held_out']} kept apart; ",
-        f"{data['trained_tokens']:,} tokens learned from\n",
+        f"{data['examples']:,} examples, {data['held_out']} held out; ",
+        f"{data['trained_tokens']:,} tokens in the loss\n",
         ("lengths   ", "$muted"),
         (_bars(data["histogram"]), "$accent"),
         f"  p50 {tokens['p50']:.0f} p95 {tokens['p95']:.0f} max {tokens['max']}\n",
@@ -107,7 +107,7 @@ def preflight(plan: dict[str, Any]) -> Content:
     known = (
         f"about {duration(seconds)} at {short_number(timing['tokens_per_s'])} tok/s"
         if seconds
-        else "time is known after a measured step"
+        else "the time is known after a measured step"
     )
     parts += [("time      ", "$muted"), f"{timing['steps']} steps, {known}\n"]
     parity = plan.get("parity")
@@ -124,7 +124,7 @@ def preflight(plan: dict[str, Any]) -> Content:
             "\n",
         ]
     parts.append(("\ntokens    ", "$muted"))
-    parts += [("learned from ", "$success"), ("only read ", "$muted"), ("cut\n", "$error")]
+    parts += [("in the loss ", "$success"), ("only read ", "$muted"), ("cut\n", "$error")]
     for example in plan["examples"][:3]:
         parts += [(safe_text(text).replace("\n", "⏎"), _TOKEN_STYLES[state]) for text, state in example]
         parts.append("\n")

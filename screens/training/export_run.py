@@ -1,4 +1,4 @@
-"""Make a model of a run: its adapter beside the base, or merged into it and quantized; proved step by step."""
+"""Make a model of a run: its adapter beside the base, or merged into it and quantized; verified step by step."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from llmops_tui.training.records import ProofStep
 
 _KINDS = [
-    Choice("", "adapter beside its base", "proved against transformers; it was written when the run ended"),
-    Choice("F16", "merged, F16", "the base with the adapter in it, in 16 bits"),
-    Choice("Q8_0", "merged, Q8_0", "half the size, nearly nothing lost"),
+    Choice("", "adapter on its base", "verified against transformers; the run has already written it"),
+    Choice("F16", "merged, F16", "the base with the adapter, in 16 bits"),
+    Choice("Q8_0", "merged, Q8_0", "half the size, almost no loss"),
     Choice("Q6_K", "merged, Q6_K", ""), Choice("Q5_K_M", "merged, Q5_K_M", ""),
-    Choice("Q4_K_M", "merged, Q4_K_M", "the usual size for a small card"),
+    Choice("Q4_K_M", "merged, Q4_K_M", "the usual size for a small GPU"),
 ]  # fmt: skip
 
 
@@ -42,7 +42,11 @@ async def export_run(shell: Shell, name: str, kind: str, told: Callable[[str], o
     made = ", ".join(found.get("models") or []) or "its adapter"
     shell.say(
         f"{made}: "
-        + ("each step answers as the adapter on its base does." if good else "a step answers otherwise; see Result."),
+        + (
+            "each step gives the same answers as the adapter on its base."
+            if good
+            else "a step gives different answers; see Result."
+        ),
         severity="information" if good else "warning",
     )
     return proof

@@ -35,12 +35,12 @@ async def make_recipe(shell: Shell) -> bool:
     if not bases:
         raise InputRefusedError(
             "no_base",
-            "no model to train is registered: training needs a folder of safetensors",
+            "no trainable model is registered: training requires a safetensors folder",
             "llmops model add FOLDER --name NAME registers one.",
         )
     if not datasets:
         raise InputRefusedError(
-            "no_data", "there is no dataset to learn from", f"{screen_place('datasets')}, key i, imports one."
+            "no_data", "there is no dataset to train on", f"{screen_place('datasets')}, key i, imports one."
         )
     name = datasets[0].dataset
     recipe = presets.apply(check({"name": f"{name}-{preset}", "base": bases[0], "data": [name]}), preset)
@@ -70,4 +70,4 @@ def edit_recipe(shell: Shell, recipe: Recipe) -> Recipe | None:
 async def keep_recipe(shell: Shell, recipe: Recipe) -> None:
     """Keep a version, and say so."""
     number = await asyncio.to_thread(shell.services.training.save_recipe, recipe)
-    shell.say(f"{recipe.name}@{number} is kept.")
+    shell.say(f"{recipe.name}@{number} is saved.")

@@ -1,4 +1,4 @@
-"""What the panes of the training screen tell it."""
+"""Messages from the panes of the training screen to the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the training screen shows, read in a thread: recipes, our runs, the runs of other programs, their records."""
+"""The view model of the training screen, read in a thread: recipes, runs, runs of other programs, their records."""
 
 from __future__ import annotations
 

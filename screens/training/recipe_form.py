@@ -1,4 +1,4 @@
-"""The form of a recipe: every field with what it does, checked as it is typed, and what it needs in memory."""
+"""The form of a recipe: every field with its description, validated while typing, and the memory it requires."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class RecipeForm(Modal["Recipe | None"]):
             return
         batch = self._changed.batch
         effective = f"{batch.size} × {batch.accumulation} = {self._changed.effective_batch} rows a step"
-        verdict.update(Content.styled(f"✓ {effective}; p on the screen looks at memory, data and template", "$success"))
+        verdict.update(Content.styled(f"✓ {effective}; p on the screen checks memory, data and template", "$success"))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

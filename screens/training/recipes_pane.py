@@ -1,4 +1,4 @@
-"""The recipes, and what can be done with the one under the cursor."""
+"""The recipes, and the actions on the one under the cursor."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class RecipesPane(Pane):
     def _asked(self) -> Recipe | None:
         """The recipe under the cursor; where there is none, what makes one is told."""
         if self.recipe is None:
-            self.shell.say("There is no recipe yet: n makes one.", severity="warning")
+            self.shell.say("No recipes yet: n makes one.", severity="warning")
         return self.recipe
 
     def action_plan(self) -> None:

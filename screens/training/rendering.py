@@ -40,7 +40,7 @@ class Figure:
 FIGURES = (
     Figure("loss", ("loss", "eval_loss")), Figure("learning rate", ("learning_rate",)),
     Figure("gradient norm", ("grad_norm",)), Figure("tokens/s", ("tokens_per_s",)),
-    Figure("memory in GB", ("memory_bytes",)), Figure("seconds a step", ("seconds",)),
+    Figure("memory in GB", ("memory_bytes",)), Figure("seconds per step", ("seconds",)),
     Figure("token accuracy", ("mean_token_accuracy",)), Figure("reward margin", ("rewards/margins",)),
 )  # fmt: skip
 
@@ -91,7 +91,7 @@ def legend(shown: list[Shown]) -> str:
 def figures(run: Shown | None, charted: list[Shown]) -> Content:
     """The newest figures of the run under the cursor."""
     if run is None:
-        return Content.styled("Figures come with the first step of a run.", "$muted")
+        return Content.styled("Metrics appear with the first step of a run.", "$muted")
     if len(charted) > 1:
         parts: list[Any] = []
         for index, one in enumerate(charted):

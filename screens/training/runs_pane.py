@@ -1,4 +1,4 @@
-"""The runs, ours and other programs', and what can be done with the one under the cursor."""
+"""The runs of llmops and of other programs, and the actions on the one under the cursor."""
 
 from __future__ import annotations
 
@@ -124,32 +124,32 @@ class RunsPane(Pane):
         from llmops_tui.training.foreign_runs import forget
 
         await asyncio.to_thread(forget, self.services.event_log, folder)
-        self.shell.say(f"{folder.name} is watched no more; its files stay.")
+        self.shell.say(f"{folder.name} is no longer watched; its files stay.")
         self.post_message(Changed())
 
     async def _stop(self, name: str) -> None:
-        if await self.shell.ask(ConfirmDialog(f"Stop {name} now?", "R goes on from its last checkpoint.")):
-            await self._steer(name, self.services.training.stop, "is asked to stop")
+        if await self.shell.ask(ConfirmDialog(f"Stop {name} now?", "R resumes from its last checkpoint.")):
+            await self._steer(name, self.services.training.stop, "is stopping")
 
     def action_stop_after_save(self) -> None:
         """Stop once a checkpoint is written."""
         run = self._own()
         if run is not None:
             stop = functools.partial(self.services.training.stop, after_save=True)
-            self.act("steer", self._steer, run.name, stop, "is asked to stop")
+            self.act("steer", self._steer, run.name, stop, "is stopping")
 
     def action_pause(self) -> None:
         """Leave the device to others."""
         run = self._own()
         if run is not None:
-            said = "writes a checkpoint and leaves the device"
+            said = "writes a checkpoint and releases the device"
             self.act("steer", self._steer, run.name, self.services.training.pause, said)
 
     def action_resume(self) -> None:
         """Go on."""
         run = self._own()
         if run is not None:
-            self.act("steer", self._steer, run.name, self.services.training.resume, "goes on")
+            self.act("steer", self._steer, run.name, self.services.training.resume, "is resumed")
 
     async def _steer(self, name: str, do: Callable[[str], object], said: str) -> None:
         await asyncio.to_thread(do, name)
@@ -163,7 +163,8 @@ class RunsPane(Pane):
             return
         if run.own is None:
             self.shell.say(
-                f"{run.name} is another program's run: x forgets it, and its files stay.", severity="warning"
+                f"{run.name} is a run of another program: x removes it from the list, and its files stay.",
+                severity="warning",
             )
             return
         self.marked.discard(run.name)
@@ -195,7 +196,7 @@ class RunsPane(Pane):
             return
         result = run.own.run.result
         if not result or not result.get("model") or not result.get("serving"):
-            self.shell.say("It has no GGUF adapter beside a GGUF base yet: E exports it.", severity="warning")
+            self.shell.say("It has no GGUF adapter with a GGUF base yet: E exports it.", severity="warning")
         else:
             self.shell.open_place(ModelInPlayground(f"{result['serving']}+{result['model']}"))
 

@@ -1,4 +1,4 @@
-"""The training screen: runs and recipes at the left, charts and what happened at the right."""
+"""The training screen: runs and recipes on the left, charts and events on the right."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class TrainingScreen(LiveScreen):
     opens = (RunPlace,)
     scope = "training"
     about = (
-        "Fine-tuning. A recipe says what is trained on what, and how; p looks at everything before it starts, F5 starts it. "
-        "A run is a process of its own: it goes on when this app, tmux or the SSH connection ends."
+        "Fine-tuning. A recipe defines the model, the data and the settings; p runs the preflight, F5 starts it. "
+        "A run is a separate process: it continues when this app, tmux or the SSH connection ends."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:

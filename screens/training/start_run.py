@@ -1,4 +1,4 @@
-"""What is done with a recipe: look at everything before, start it, search around it."""
+"""Actions on a recipe: preflight, start, sweep."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ async def plan_run(shell: Shell, recipe: Recipe, told: Callable[[str], object]) 
 async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -> str | None:
     """Start a run; where it was not looked at yet, or something was found, ask first. Its name, where it was started."""
     if plan is None:
-        consequence = "It was not looked at yet: p looks at data, template and memory first."
+        consequence = "No preflight yet: p checks data, template and memory first."
     elif not plan["ok"]:
         errors = "; ".join(p["message"] for p in plan["problems"] if p["level"] == "error")
         shell.say(f"The preflight found errors: {errors}", title="Not started", severity="error", seconds=12)
         return None
     else:
         warnings = [p["message"] for p in plan["problems"] if p["level"] == "warn"]
-        consequence = "; ".join(warnings) if warnings else "The preflight found nothing to worry about."
+        consequence = "; ".join(warnings) if warnings else "The preflight found no problems."
     if not await shell.ask(ConfirmDialog(f"Train {recipe.name}?", consequence)):
         return None
     run = await asyncio.to_thread(shell.services.training.start, recipe)
-    shell.say(f"{run.name} is started; it goes on without this app.")
+    shell.say(f"{run.name} started; it continues without this app.")
     return run.name
 
 
 async def choose_trials(shell: Shell, recipe: Recipe) -> int | None:
     """How many trials a sweep is to have; none where it was left, or is no number, which is told."""
-    hint = "Trials. Learning rate, rank and epochs are searched; llmops train sweep takes any field."
+    hint = "Trials. Learning rate, rank and epochs are searched; llmops train sweep searches any field."
     text = await shell.ask(LineDialog(f"Sweep around {recipe.name}", hint, "8"))
     if not text:
         return None
     if not text.isdigit():
-        shell.say(f"{text!r} is no number of trials.", severity="warning")
+        shell.say(f"{text!r} is not a number of trials.", severity="warning")
         return None
     return int(text)
 
@@ -71,4 +71,4 @@ async def sweep(shell: Shell, recipe: Recipe, trials: int, told: Callable[[str],
         lambda: shell.services.jobs.start(kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments)
     )
     found = await wait_for_job(shell.services, job, told)
-    shell.say(f"The best of {len(found['trials'])} trials is kept as {found['recipe']}: {found['best']}")
+    shell.say(f"The best of {len(found['trials'])} trials is saved as {found['recipe']}: {found['best']}")

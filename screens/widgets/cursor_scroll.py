@@ -1,4 +1,4 @@
-"""What lists of any length share: a cursor that is kept in sight, the keys that move it, and drawing only what changed."""
+"""Shared behaviour of long lists: a cursor that stays visible, the keys that move it, and redrawing only what changed."""
 
 from __future__ import annotations
 

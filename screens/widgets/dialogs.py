@@ -1,4 +1,4 @@
-"""Small modal dialogs: confirm, write a line, choose from a list; foreign text in what they say is made harmless."""
+"""Small modal dialogs: confirm, write a line, choose from a list; untrusted text in them is escaped."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ChoiceDialog(Modal[str | None]):
         """The title, the filter and the list."""
         with Vertical(classes="dialog dialog-tall"):
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
-            yield Field(placeholder="type to narrow", id="narrow", compact=True)
+            yield Field(placeholder="type to filter", id="narrow", compact=True)
             yield OptionList(id="choices", markup=False, compact=True)
 
     def on_mount(self) -> None:

@@ -1,4 +1,4 @@
-"""A difference between two texts as content: colours, and marks for whoever cannot tell them."""
+"""A difference between two texts as content: colours, with markers in addition to colour."""
 
 from __future__ import annotations
 

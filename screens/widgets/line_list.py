@@ -1,4 +1,4 @@
-"""A list that makes the lines that are seen, whatever their number, and draws again only those that changed."""
+"""A virtual list: it renders only the visible lines, and redraws only those that changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of all dialogs: one that is closing takes no second answer."""
+"""The base of all dialogs: a closing dialog accepts no second answer."""
 
 from __future__ import annotations
 

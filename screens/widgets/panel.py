@@ -1,4 +1,4 @@
-"""A titled pane: the one box of the visual language, its title carrying the key that jumps to it."""
+"""A titled pane with a border; the title shows the key that jumps to it."""
 
 from __future__ import annotations
 

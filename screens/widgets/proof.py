@@ -1,4 +1,4 @@
-"""The proof of an exported model as a table: green where a step answers as the adapter on its base does."""
+"""The verification of an exported model as a table: green if a step gives the same answers as the adapter on its base."""
 
 from __future__ import annotations
 

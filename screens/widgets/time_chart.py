@@ -1,4 +1,4 @@
-"""Series over time in braille: a window that moves with the clock or stands still, gaps where nothing is known, a crosshair."""
+"""Series over time in braille: a window that follows the clock or is paused, gaps for missing data, a crosshair."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_an_unknown_check_and_one_that_cannot_mend_are_refused(store: DatasetSto
     fill(GOOD, "data", "messages")
     with pytest.raises(InputRefusedError):
         find_check("nothing")
-    with pytest.raises(InputRefusedError, match="only a person"):
+    with pytest.raises(InputRefusedError, match="no automatic fix"):
         apply(store, "fix", ["data"], {"check": "system-prompts"})
 
 
@@ -218,7 +218,7 @@ def test_labels_are_kept_at_once_undone_and_become_a_version(store: DatasetStore
     assert told["cohen_kappa"]["anna · bob"]["rows"] == 9
     made = anna.finish()
     assert [r["topic"] for r in rows_of(made)][10:] == ["ab"[n % 2] for n in range(10, 40)]
-    with pytest.raises(InputRefusedError, match="no label"):
+    with pytest.raises(InputRefusedError, match="not a label"):
         anna.say(0, "c")
 
 

@@ -120,7 +120,7 @@ def test_nothing_is_written_over_unasked_and_a_failure_leaves_no_file(
     version = fill([chat("a", "b")], "d", "messages")
     target = tmp_path / "x.jsonl"
     target.write_text("mine")
-    with pytest.raises(InputRefusedError, match="there already"):
+    with pytest.raises(InputRefusedError, match="already exists"):
         export(version, target)
     assert target.read_text() == "mine"
     export(version, target, overwrite=True)

@@ -189,7 +189,7 @@ def test_a_truncated_parquet_is_refused(store: DatasetStore, fill: Fill, tmp_pat
     version = fill([{"a": n} for n in range(1000)])
     whole = version.files[0].read_bytes()
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputRefusedError, match="no whole Parquet file"):
+    with pytest.raises(InputRefusedError, match="not a complete Parquet file"):
         import_now(store, [tmp_path / "cut.parquet"], "cut", "tabular")
     assert not [p for p in store.workspace.datasets.iterdir() if p.name.startswith(".staging")]
 

@@ -72,7 +72,7 @@ def test_an_import_can_be_made_again_from_its_file_unless_that_changed(
     version = fill(ROWS)
     assert remake(store, version.ref)[1] == version.sha256
     (tmp_path / "data.jsonl").write_text("{}\n")
-    with pytest.raises(InputRefusedError, match="is not what"):
+    with pytest.raises(InputRefusedError, match="differs from the file"):
         remake(store, version.ref)
 
 

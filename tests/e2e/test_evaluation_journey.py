@@ -54,7 +54,7 @@ def test_the_app_may_be_killed_while_a_run_goes_on(sample: Workspace) -> None:
     app.press("f5")
     app.wait("Ask")
     app.press("enter")
-    app.wait("is started; it goes on without this app")
+    app.wait("is started; the run continues without this app")
     assert app.child.pid is not None
     os.kill(app.child.pid, signal.SIGKILL)
     store = EvaluationStore(sample)

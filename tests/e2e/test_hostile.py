@@ -73,14 +73,14 @@ def visit_everything(app: Terminal) -> None:
     app.leave("zzqx")
     app.press("f4")
     app.wait("Q8_0  ")
-    app.leave("type to narrow")
+    app.leave("type to filter")
     for digit, sign in (
         ("3", "Recipes"),
         ("4", "g Gate"),
         ("5", "Chat template"),
         ("6", "of a core"),
         ("7", "Thumb up"),
-        ("0", "Next sensible"),
+        ("0", "Next steps"),
         ("8", "g Log"),
         ("9", "animations"),
         ("1", "Versions"),

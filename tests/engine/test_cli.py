@@ -210,7 +210,7 @@ def test_doctor_makes_nothing_where_it_looks(tmp_path: Path) -> None:
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert "llmops init" in checks["workspace"]["finding"]
     assert str(tmp_path) in checks["disk"]["finding"]
-    assert "nothing is forgotten" in done.stderr
+    assert "no fallback options are recorded" in done.stderr
     assert not place.parent.exists()
     # A folder alone is no workspace, and one whose catalog is gone is a finding.
     place.mkdir(parents=True)
@@ -234,7 +234,7 @@ def test_what_is_wrong_in_the_settings_is_told_by_what_uses_them(sample: Workspa
     assert done.returncode == 0
     assert [line.split(": ", 2)[2] for line in done.stderr.splitlines()] == [
         "batch: Input should be greater than or equal to 64; the default is used",
-        "contxt: there is no such setting; is context meant?",
+        "contxt: this setting does not exist; is context meant?",
     ]
     checks = json.loads(run("doctor", "--json", workspace=sample).stdout)["checks"]
     found = [check for check in checks if check["name"] == "settings"]
@@ -281,7 +281,7 @@ def test_a_place_is_named_once_for_a_demo(tmp_path: Path) -> None:
 
     arguments = ["-m", "llmops_tui", "demo", "--dir", str(tmp_path / "a"), "--workspace", str(tmp_path / "b")]
     child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60)
-    child.expect("name two places")
+    child.expect("cannot be combined")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 2

@@ -122,7 +122,7 @@ def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Works
     first = data(*same, workspace=sample)
     again = run(*same, "--json", workspace=sample)
     assert (again.returncode, json.loads(again.stdout)["pid"]) == (0, first["pid"])
-    assert "served already" in again.stderr
+    assert "already served" in again.stderr
     # Also without --detach, and with any port.
     asked = ("serve", "support-base", "--threads", "1", "--port", "0")
     assert data(*asked, workspace=sample) == json.loads(again.stdout)
@@ -151,7 +151,7 @@ def test_a_context_beyond_what_a_model_was_made_for_is_told(sample: Workspace) -
     made_for = ModelRegistry(Catalog(sample)).get("support-base").header["context_length"]
     told = data("model", "estimate", "support-base", "--context", str(made_for + 1), workspace=sample)
     assert told["context"] == made_for
-    assert f"the model was made for {made_for:,}" in told["notes"][0]
+    assert f"the model was trained for {made_for:,}" in told["notes"][0]
     assert data("model", "estimate", "support-base", "--context", str(made_for), workspace=sample)["notes"] == []
     done = run("model", "estimate", "support-base", "--context", str(made_for + 1), workspace=sample)
     assert told["notes"][0] in done.stderr

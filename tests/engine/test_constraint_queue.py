@@ -290,7 +290,7 @@ def test_a_helper_that_stands_still_or_was_ended_is_replaced() -> None:
     assert first is not None
     os.kill(first, signal.SIGSTOP)
     # It reads nothing, and this is more than a pipe has room for.
-    with pytest.raises(LlmopsError, match=r"did not answer for 0.5 s") as caught:
+    with pytest.raises(LlmopsError, match=r"did not respond for 0.5 s") as caught:
         helper.ask(question.replace(b"x", b"x" * 1_000_000), 0.5)
     assert caught.value.code == "helper_unusable"
     assert helper.ask(question, 60) == answer
@@ -310,7 +310,7 @@ def test_a_template_process_that_stands_still_is_no_fault_of_the_template(monkey
         pid = renderer._process.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(LlmopsError, match=r"did not answer for 0.4 s") as caught:
+        with pytest.raises(LlmopsError, match=r"did not respond for 0.4 s") as caught:
             renderer.render("{{ a }}", {"a": "b"})
         assert caught.value.code == "helper_unusable"
     finally:

@@ -160,7 +160,7 @@ def test_experts_that_are_not_there_or_not_on_a_gpu_are_told_to_stay(big: GgufHe
     mixture = read_header(write_tiny(tmp_path / "moe.gguf", "qwen3moe"))
     for cards in (Cards(0), Cards(1)):
         (told,) = plan(big, cards, cpu_moe=3).notes
-        assert told.startswith("cpu_moe: this model is no mixture of experts")
+        assert told.startswith("cpu_moe: this model is not a mixture of experts")
         assert plan(mixture, cards, cpu_moe=0, context=64).notes == ()
     (told,) = plan(mixture, Cards(0), cpu_moe=3, context=64).notes
     assert told.startswith("cpu_moe: no GPU")
@@ -227,7 +227,7 @@ def test_of_instances_a_model_uses_one(big: GgufHeader) -> None:
     assert names(cards.devices()) == ["gpu0.0", "gpu0.1"]
     found = plan(big, cards)
     assert found.environment["CUDA_VISIBLE_DEVICES"] == "MIG-01cc-dddd"
-    with pytest.raises(InputRefusedError, match="only instances"):
+    with pytest.raises(InputRefusedError, match="only MIG instances"):
         plan(big, cards, split_mode="layer")
 
 

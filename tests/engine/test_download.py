@@ -62,7 +62,7 @@ def test_what_was_left_is_gone_on_with_only_where_it_is_surely_the_same_file(
     with pytest.raises(LlmopsError) as caught:
         download.fetch(file, part)
     assert caught.value.code == "not_fetched"
-    assert "same command goes on" in caught.value.hint
+    assert "same command resumes it" in caught.value.hint
     kept = part.stat().st_size
     assert 0 < kept < len(DATA)
     before = len(hub.sent)

@@ -358,8 +358,8 @@ def test_what_cannot_be_embedded_is_refused_by_its_place(sample: Setup, tmp_path
             setup.queue.submit("refused", texts, dimensions=dimensions)
         return caught.value
 
-    assert refused(sample, [[300], []]).message == "input[1]: there is nothing to embed"
-    assert refused(sample, [[]]).message == "there is nothing to embed"
+    assert refused(sample, [[300], []]).message == "input[1]: the text is empty"
+    assert refused(sample, [[]]).message == "the text is empty"
     assert refused(sample, [[300], [300], [10**6]]).message.startswith(
         "input[2]: the token id 1,000,000 is not in the vocabulary"
     )

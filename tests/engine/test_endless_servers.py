@@ -112,7 +112,7 @@ async def test_what_comes_for_too_long_and_what_does_not_come_is_left(monkeypatc
         await ended.wait()
 
     async with server(silent) as (url, _):
-        with pytest.raises(LlmopsError, match="said nothing for") as error:
+        with pytest.raises(LlmopsError, match="sent nothing for") as error:
             await streamed(url)
         ended.set()
     assert error.value.code == "server_silent"

@@ -462,4 +462,4 @@ def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sam
     assert {a.json()["error"]["code"] for a in answers} == {"engine_hung"}
     with client_of(handle) as client:
         assert ask(client, {"messages": OPEN})["choices"][0]["message"]["content"] == HOURS
-        assert "said nothing" in client.get("/health").json()["last_failure"]
+        assert "sent nothing" in client.get("/health").json()["last_failure"]

@@ -372,7 +372,7 @@ async def test_an_engine_that_hangs_is_ended_though_its_client_left(tmp_path: Pa
         await asyncio.gather(asking, return_exceptions=True)
         await call.aclose()
         await until(lambda: engine.pid not in {None, first})
-        assert "said nothing" in engine.last_failure
+        assert "sent nothing" in engine.last_failure
     finally:
         await engine.stop()
 

@@ -235,7 +235,7 @@ def test_an_address_has_nobody_to_vouch_for_it_but_the_user(
     digest = hashlib.sha256(model_file.read_bytes()).hexdigest()
     done = llmops(workspace, "model", "get", f"{url}?key=secret", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "nothing vouches" in done.stderr
+    assert "no known checksum" in done.stderr
     assert f"sha256 {digest}" in done.stdout
     assert ModelRegistry(Catalog(workspace)).get("some-model").header["source"] == url
     wrong = Llmops(workspace).run("model", "get", url, "--yes", "--name", "b", "--sha256", "0" * 64, code=1)
@@ -318,7 +318,7 @@ def test_a_command_whose_job_outlived_the_one_before_follows_it(there: FakeHub, 
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as again:
         assert again.stderr is not None
-        assert any(f"{job.id} fetches it already" in line for line in again.stderr)
+        assert any(f"{job.id} is already downloading it" in line for line in again.stderr)
         there.released.set()
         out = again.communicate(timeout=120)[0]
     assert again.returncode == 0
@@ -359,7 +359,7 @@ def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub,
     # A second one does not write into the same file.
     error = Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--yes", "--name", "other", code=3)["error"]
     assert error["code"] == "being_fetched"
-    assert "another job fetches this as 'small-Q4_K_M'" in error["message"]
+    assert "another job downloads this as 'small-Q4_K_M'" in error["message"]
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     process.communicate()

@@ -229,7 +229,7 @@ BIG = 2**53 + 1
         ({"type": "integer", "multipleOf": -(10**4200)}, "#/multipleOf is -1000"),
         ({"type": "number", "multipleOf": 1e308}, "#/multipleOf is 1e[+]308"),
         ({"type": "integer", "maximum": 10**400}, "#/maximum is 1000"),
-        ({"allOf": [{"type": "integer", "multipleOf": 70001}, {"multipleOf": 70003}]}, "in common"),
+        ({"allOf": [{"type": "integer", "multipleOf": 70001}, {"multipleOf": 70003}]}, "common multiples"),
         ({"type": "array", "items": {"type": "object", "properties": {"const": {"const": BIG}}}}, "#/items/properties/const/const"),
         ({"type": "object", "properties": {"default": {"enum": [BIG]}}}, "#/properties/default/enum/0"),
         ({"anyOf": [{"type": "null"}, {"$ref": "#/$defs/a~1b"}], "$defs": {"a/b": {"const": BIG}}}, "#/[$]defs/a~1b/const"),
@@ -416,7 +416,7 @@ def test_a_library_without_its_interface_is_refused_and_a_vocabulary_that_is_non
         guidance.Tokenizer([b"a", b"b"], [2])
     guidance._library.cache_clear()
     monkeypatch.setattr(guidance, "find_spec", lambda _name: SimpleNamespace(origin="/nowhere/_lib.so"))
-    with pytest.raises(LlmopsError, match="not the one this was made for: /nowhere") as refused:
+    with pytest.raises(LlmopsError, match="not a supported version: /nowhere") as refused:
         guidance.Tokenizer([b"a", b"b"], [1])
     assert refused.value.code == "grammar_unsupported"
     guidance._library.cache_clear()
@@ -483,7 +483,7 @@ def test_a_costly_form_ends_no_process_and_a_lost_process_is_replaced() -> None:
     assert asyncio.run(checker.grammar_of({"type": "json_object"}))
     first = checker.pid
     assert first is not None
-    with pytest.raises(InputRefusedError, match="too much time") as refused:
+    with pytest.raises(InputRefusedError, match="too much CPU time") as refused:
         asyncio.run(checker.grammar_of(HOSTILE["and"][0]))
     assert refused.value.code == "grammar_too_costly"
     assert checker.pid == first
@@ -583,10 +583,10 @@ def test_grammars_that_refer_to_themselves_are_held(bench: Bench) -> None:
     ("text", "why"),
     [
         ("root ::= (", "line 1"), ("a ::= b", "no rule named root"), ("root ::= a", "names 'a'"), ('root ::= "a', "ends within"),
-        ('root ::= "a"{5,0}', "at least 5 and at most 0"), ("root ::= []", "no character"), ("root ::= [b-a]", "before it begins"),
-        ('root ::= "\\q"', "escape"), ('root ::= "a"\nroot ::= "b"', "second rule"), ("root ::= *", "nothing to repeat"),
-        ('root ::= "a"{x}', "a count is"), ("root ::= <think>", "tokens are not taken"), ('root ::= "a" )', "not understood"),
-        ("root ::= " + "(" * 60_000, "nest deeper"), ('root ::= "a"{1000000}', "not counted"), ('root ::= "\\uD800"', "no such"),
+        ('root ::= "a"{5,0}', "the minimum 5 is larger"), ("root ::= []", "no character"), ("root ::= [b-a]", "is before its start"),
+        ('root ::= "\\q"', "escape"), ('root ::= "a"\nroot ::= "b"', "second rule"), ("root ::= *", "no item before it"),
+        ('root ::= "a"{x}', "a count is"), ("root ::= <think>", "tokens are not supported"), ('root ::= "a" )', "this is not GBNF"),
+        ("root ::= " + "(" * 60_000, "nest deeper"), ('root ::= "a"{1000000}', "a count is at most"), ('root ::= "\\uD800"', "no such"),
     ],
 )  # fmt: skip
 def test_what_is_no_gbnf_is_told_with_its_place(text: str, why: str) -> None:
@@ -604,7 +604,7 @@ def test_what_is_no_gbnf_is_told_with_its_place(text: str, why: str) -> None:
     ],
 )  # fmt: skip
 def test_a_rule_without_any_text_that_ends_is_refused_by_name(text: str, rule: str) -> None:
-    with pytest.raises(InputRefusedError, match=re.escape(f"the rule {rule} allows no text that ends")) as refused:
+    with pytest.raises(InputRefusedError, match=re.escape(f"the rule {rule} allows no finite text")) as refused:
         gbnf_to_lark(text)
     assert refused.value.code == "grammar_invalid"
 

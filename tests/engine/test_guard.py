@@ -348,7 +348,7 @@ def test_keys_are_made_kept_private_and_checked(workspace: Workspace) -> None:
                 keys_of(session, None, no_key=no_key, host=empty)
     assert keys_of(session, None, no_key=True, host=None) == ((), None)
     path.chmod(0o640)
-    with pytest.raises(InputRefusedError, match="others can read"):
+    with pytest.raises(InputRefusedError, match="other users can read"):
         keys_of(session, None, no_key=False, host="127.0.0.1")
     path.chmod(0o600)
     path.write_text("# a remark\na-key-with-a-#-in-its-middle\n  # another\n")

@@ -111,7 +111,7 @@ async def send(client: httpx.AsyncClient, form: dict[str, Any]) -> str:
 
 
 def costly(number: int) -> dict[str, Any]:
-    """Another form each, on which the process that checks works for two seconds of the processor's time, until it is killed."""
+    """Another form each, on which the process that checks works for two seconds of CPU time, until it is killed."""
     pattern = "a.*b.*{}.*c" + str(number)
     strings = [{"type": "string", "pattern": pattern.format(chr(97 + n))} for n in range(20)]
     return {"type": "json_schema", "json_schema": {"schema": {"allOf": strings}}}

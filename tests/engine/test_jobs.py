@@ -76,7 +76,7 @@ def test_a_job_that_fails_says_why(launcher: JobLauncher) -> None:
 def test_a_job_may_only_be_a_part_of_llmops(launcher: JobLauncher) -> None:
     failed = ended(launcher, launcher.start(kind="x", title="x", entry="os:system", arguments={"command": "true"}))
     assert failed.state == JobState.FAILED
-    assert "not a part of llmops" in failed.cause
+    assert "not part of llmops" in failed.cause
 
 
 @pytest.mark.parametrize("recorded", MOVED)
@@ -114,7 +114,7 @@ def test_a_job_whose_supervisor_vanished_is_lost_and_leaves_no_orphan(launcher: 
     # The supervisor is this test's child; until it is waited for it is a zombie, which counts as gone.
     lost = ended(launcher, endless)
     assert lost.state == JobState.LOST
-    assert "vanished" in lost.cause
+    assert "disappeared" in lost.cause
     wait_for(lambda: not identity.alive())
 
 
@@ -209,7 +209,7 @@ def test_a_job_is_starting_as_long_as_somebody_holds_its_place_and_then_it_never
         job = launcher.store.add(kind="x", title="x", spec={}, job_id=place.id)
         assert job.id == place.id
         assert launcher.store.get(job.id).state == JobState.QUEUED
-        with pytest.raises(InputRefusedError, match="at work"), launcher.place(job.id):
+        with pytest.raises(InputRefusedError, match="is running in"), launcher.place(job.id):
             pass
     lost = launcher.store.get(job.id)
     assert (lost.state, lost.cause) == (JobState.LOST, NEVER_BEGAN)
@@ -313,7 +313,7 @@ def test_one_job_goes_on_in_a_folder(launcher: JobLauncher, endless: Job) -> Non
     ended(launcher, endless)
     again = launcher.resume(endless.id)
     # The first has ended, and its work has not.
-    with pytest.raises(InputRefusedError, match="at work"):
+    with pytest.raises(InputRefusedError, match="is running in"):
         launcher.resume(endless.id)
     launcher.cancel(again.id)
     ended(launcher, again)
@@ -332,7 +332,12 @@ def test_a_lost_job_is_recorded_as_that_when_another_goes_on(launcher: JobLaunch
 
 @pytest.mark.parametrize(
     ("code", "before", "words"),
-    [(-9, None, "from outside"), (-11, None, "crash in native code"), (-6, None, "abort"), (3, None, "exit code 3")],
+    [
+        (-9, None, "by another process"),
+        (-11, None, "crash in native code"),
+        (-6, None, "abort"),
+        (3, None, "exit code 3"),
+    ],
 )
 def test_causes_are_told_in_words(code: int, before: int | None, words: str) -> None:
     assert words in describe_exit(code, before)

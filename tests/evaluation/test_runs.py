@@ -89,7 +89,7 @@ def test_a_suite_is_run_looked_at_and_compared(llmops: Llmops, tmp_path: Path) -
     several = llmops.run("eval", "compare", "small-1", "small-2", "small-3")["comparisons"]
     assert [c["candidate"] for c in several] == ["small-2", "small-3"]
     same = llmops.run("eval", "compare", "small-1", "small-2")
-    assert "the same thing asked twice" in same["notes"][0]
+    assert "the same experiment" in same["notes"][0]
     failures = llmops.run("eval", "show", "small-1", "--failures", "--limit", "5")
     assert failures["total"] == 40
     assert len(failures["failures"]) == 5

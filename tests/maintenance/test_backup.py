@@ -161,7 +161,7 @@ def test_a_backup_goes_where_it_may_and_replaces_an_older_one_at_the_end(lived: 
         backup(lived, lived.root / "b.tar")
     with pytest.raises(InputRefusedError, match="folder"):
         backup(lived, tmp_path)
-    with pytest.raises(InputRefusedError, match="no folder"):
+    with pytest.raises(InputRefusedError, match="not a folder"):
         backup(lived, tmp_path / "nowhere" / "b.tar")
     first = backup(lived, tmp_path / "b.tar", models=False)
     assert not any(name.startswith("models/") for name in first.files)
@@ -369,7 +369,7 @@ def test_a_backup_of_damage_never_replaces_a_good_one(lived: Workspace, tmp_path
     assert caught.value.code == "workspace_damaged"
     assert victim.relative_to(lived.root).as_posix() in caught.value.message
     assert target.read_bytes() == good
-    with pytest.raises(InputRefusedError, match="better one"):
+    with pytest.raises(InputRefusedError, match="better backup"):
         backup(lived, target, damaged=True)
     assert backup(lived, tmp_path / "new.tar", damaged=True).files
 

@@ -133,7 +133,7 @@ def _unclear(done: Done) -> str:
     """What is not clear in how a command ended; empty where it is."""
     if done.code is None:
         return "stands still"
-    if "Traceback" in done.errors + done.output or "should not have happened" in done.errors + done.output:
+    if "Traceback" in done.errors + done.output or "internal error:" in done.errors + done.output:
         return (done.errors or done.output)[-400:]
     if done.code not in {0, 1, 3}:
         return f"exit {done.code}: {done.errors[-400:]}"

@@ -131,7 +131,7 @@ def test_a_file_that_is_gone_or_cut_off_is_named(lived: Workspace) -> None:
         file.truncate(10)
     found = {error.place: error.text for error in check(lived).errors}
     assert found["runs/job_old/state.json"] == "is gone"
-    assert "cut off" in found["runs/job_old/output.log"]
+    assert "truncated" in found["runs/job_old/output.log"]
 
 
 def test_a_log_that_was_rotated_is_no_damage(lived: Workspace) -> None:
@@ -169,7 +169,7 @@ def test_a_model_that_changed_or_is_gone_is_named(lived: Workspace) -> None:
     found = {error.place: error for error in check(lived).errors}
     assert "not the file that was registered" in found["model support-base"].text
     model.path.unlink()
-    assert "is gone" in next(e.text for e in check(lived).errors if e.place == "model support-base")
+    assert "is missing" in next(e.text for e in check(lived).errors if e.place == "model support-base")
 
 
 def test_a_damaged_catalog_is_named_and_the_rest_is_looked_at(lived: Workspace) -> None:

@@ -141,7 +141,7 @@ def test_what_cannot_be_taken_away_stays_registered(workspace: Workspace, monkey
         remove_model(workspace, "m")
     assert caught.value.code == "not_taken_away"
     assert registry.get("m").present
-    with pytest.raises(LlmopsError, match=r"1 of 2 files and folders .*m\.gguf \(busy\); the rest was cleared"):
+    with pytest.raises(LlmopsError, match=r"1 of 2 files and folders .*m\.gguf \(busy\); the rest was removed"):
         delete_paths([model.path, other])
     assert not other.exists()
     assert list(workspace.models.rglob(".cleared-*")) == []

@@ -138,7 +138,7 @@ def test_what_was_set_aside_is_named_where_an_expression_chose(lived: Workspace)
     (lived.logs / "refused-0011-8.json").write_text(json.dumps({"output": "something of nobody's"}))
     done = remove_traces(lived, TraceFilter.parse(f"~{MARK[:4]}.*", 0.0))
     assert done.files == ()
-    assert "logs/refused-0011-8.json: set aside, and not searched for a regular expression" in done.staying
+    assert "logs/refused-0011-8.json: quarantined, and not searched for a regular expression" in done.staying
 
 
 def test_what_stays_is_named_with_what_to_do(lived: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_the_log_of_a_job_at_work_is_left_and_told(lived: Workspace) -> None:
         log = lived.runs / place.id / "output.log"
         log.write_text(ONE)
         done = remove_traces(lived, TraceFilter.parse(MARK, 0.0))
-        assert any("is at work" in line for line in done.staying)
+        assert any("is running" in line for line in done.staying)
         assert log.exists()
 
 
@@ -219,7 +219,7 @@ def test_a_clock_that_leapt_makes_nothing_too_old(lived: Workspace) -> None:
     ask(lived, 3, LONG_AGO)
     settings = Settings(trace_days=30)
     ahead = LONG_AGO + 2_000 * 86_400
-    with pytest.raises(LlmopsError, match="days ahead of what was recorded last") as refused:
+    with pytest.raises(LlmopsError, match="days ahead of the last record") as refused:
         collect(lived, settings, now=ahead)
     assert refused.value.code == "clock_ahead"
     assert TraceStore(Catalog(lived), EventLog(lived)).page(TraceFilter.parse(MARK, 0.0), 1)[1] == 3

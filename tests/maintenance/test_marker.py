@@ -112,7 +112,7 @@ def test_a_catalog_begun_anew_takes_nothing_of_the_lost_one_for_rubbish(sample: 
     assert files
     assert "workspace.duckdb" in llmops(sample, "init", "--replace-lost").stderr
     assert ModelRegistry(Catalog(sample)).all() == []
-    with pytest.raises(InputRefusedError, match="before the catalog"):
+    with pytest.raises(InputRefusedError, match="older than the catalog"):
         plan(sample, Settings(), now=time.time() + 1_000_000)
     assert all(path.exists() for path in files)
 
@@ -122,7 +122,7 @@ def test_only_init_makes_a_workspace(tmp_path: Path) -> None:
     for command in COMMANDS:
         done = llmops(place, *command)
         assert done.returncode == 3
-        assert "llmops init makes one" in done.stderr
+        assert "llmops init creates one" in done.stderr
     assert not place.root.exists()
     assert llmops(place, "init").returncode == 0
     assert llmops(place, "prompt", "list").returncode == 0

@@ -108,7 +108,7 @@ def test_a_model_beside_or_guessing_for_another_is_in_use(sample: Workspace, mon
     assert plan_removal(sample, "support-base").in_the_way == loaded
     assert plan_removal(sample, "tone").in_the_way == loaded
     assert plan_removal(sample, "small").in_the_way == (
-        "it guesses for support-base+tone (llmops model stop support-base+tone)",
+        "it is the draft model of support-base+tone (llmops model stop support-base+tone)",
     )
     assert plan_removal(sample, "base").in_the_way == plan_removal(sample, "ton").in_the_way == ()
 

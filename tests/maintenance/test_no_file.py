@@ -43,10 +43,10 @@ def test_every_way_to_open_a_file_refuses_what_is_none(tmp_path: Path, make: Cal
         with pytest.raises(OSError, match="thing") as caught:
             opening(path)
         assert (explain_system_error(caught.value) or caught.value).args
-    with pytest.raises(Exception, match=f"it is {kind}, and no file"):
+    with pytest.raises(Exception, match=f"it is {kind}, not a file"):
         open_sqlite(path)
     (tmp_path / "link").symlink_to(path)
-    with pytest.raises(Exception, match=f"it is {kind}, and no file"):
+    with pytest.raises(Exception, match=f"it is {kind}, not a file"):
         open_sqlite(tmp_path / "link")
 
 
@@ -59,7 +59,7 @@ def test_a_pipe_that_somebody_writes_to_may_be_given_as_a_file() -> None:
 
 def test_a_pipe_nobody_writes_to_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rules.yaml")
-    with pytest.raises(OSError, match="nobody writes to"):
+    with pytest.raises(OSError, match="without a writer"):
         text_of(tmp_path / "rules.yaml")
     with pytest.raises(LlmopsError, match=r"rules\.yaml cannot be read: is a pipe"):
         load_rules(tmp_path / "rules.yaml")
@@ -80,9 +80,9 @@ def test_databases_and_records_that_are_pipes_are_told(lived: Workspace, tmp_pat
         History(lived.history).alerts()
     with pytest.raises(LlmopsError, match=r"history\.db is a pipe now"):
         backup(lived, tmp_path / "b.tar")
-    assert "history.db (it is a pipe, and no file)" in backup(lived, tmp_path / "b.tar", damaged=True).left_out
+    assert "history.db (it is a pipe, not a file)" in backup(lived, tmp_path / "b.tar", damaged=True).left_out
     fifo(lived.event_log)
-    with pytest.raises(LlmopsError, match=r"journal\.db is a pipe, and no file"):
+    with pytest.raises(LlmopsError, match=r"journal\.db is a pipe, not a file"):
         EventLog(lived).draft_keys()
     (tmp_path / "run").mkdir()
     os.mkfifo(tmp_path / "run" / "metrics.jsonl")
@@ -105,7 +105,7 @@ def test_records_set_apart_that_cannot_be_read_are_not_none(
 
 def test_a_result_that_no_run_wrote_is_told_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_bytes(b'{"index": 3}\n')
-    with pytest.raises(LlmopsError, match=r"results\.jsonl, line 1: not what a run writes"):
+    with pytest.raises(LlmopsError, match=r"results\.jsonl, line 1: not a valid result"):
         read_results(tmp_path / "results.jsonl")
 
 
@@ -127,7 +127,7 @@ def test_what_a_library_says_of_a_file_is_told_by_the_file(tmp_path: Path) -> No
     assert (explain_system_error(sqlite3.DatabaseError("malformed")) or of_parquet).code == "database_failed"  # type: ignore[union-attr]
     denied = explain_system_error(PermissionError(13, "Permission denied", "/x/y"))
     assert denied is not None
-    assert denied.told.startswith("/x/y: Permission denied. Give yourself the right")
+    assert denied.told.startswith("/x/y: Permission denied. Change its permissions (chmod u+rw)")
     assert explain_system_error(KeyError("x")) is None
 
 

@@ -89,7 +89,7 @@ def test_a_check_names_every_odd_row(full: Workspace) -> None:
     Catalog(full).write(spoil)
     told = "\n".join(error.text for error in check(full).errors)
     assert [place for place in places if place not in told] == []
-    assert "cannot be looked at" not in told
+    assert "cannot be checked" not in told
 
 
 def test_a_reader_tells_the_row(full: Workspace) -> None:
@@ -135,7 +135,7 @@ def test_a_shape_is_told_by_where_it_differs() -> None:
     summary["metrics"]["exact"]["n"] = 3  # type: ignore[index]
     assert kept("evaluation_runs", "summary", "run-1", json.dumps(summary)) == summary
     assert kept("evaluation_runs", "summary", "run-1", "null") is None
-    with pytest.raises(LlmopsError, match="is not what llmops keeps"):
+    with pytest.raises(LlmopsError, match="is not valid"):
         kept("training_runs", "data", "run-1", '[["a", "b"], ["a"]]')
 
 

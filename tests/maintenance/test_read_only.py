@@ -115,6 +115,6 @@ def test_what_would_change_it_is_refused_by_name(lived: Workspace, llmops: Comma
     before = contents(lived.root)
     done = llmops(*arguments)
     assert done.returncode != 0, arguments
-    assert "can only be read" in done.stderr, (arguments, done.stderr)
+    assert "is read-only" in done.stderr, (arguments, done.stderr)
     assert "Traceback" not in done.stderr, (arguments, done.stderr)
     assert contents(lived.root) == before

@@ -90,7 +90,7 @@ def test_a_log_that_is_being_read_is_not_called_erased(lived: Workspace, monkeyp
     reader = sqlite3.connect(lived.event_log, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM events").fetchone()
-    with pytest.raises(LlmopsError, match="being read") as refused:
+    with pytest.raises(LlmopsError, match="is reading it") as refused:
         remove_traces(lived, TraceFilter.parse(MARK, 0.0))
     assert refused.value.code == "erasing_failed"
     reader.close()
@@ -170,6 +170,6 @@ def test_what_a_job_is_at_work_with_stays(lived: Workspace) -> None:
             spec={"entry": "llmops_tui.x:y", "arguments": {"ref": "triage@1"}},
             job_id=place.id,
         )
-        with pytest.raises(InputRefusedError, match="is at work with it"):
+        with pytest.raises(InputRefusedError, match="is using it"):
             remove_record(lived, Kept.DATASET, "triage", force=True)
     assert DatasetStore(Catalog(lived)).get("triage@1")

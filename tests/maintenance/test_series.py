@@ -111,7 +111,7 @@ def test_a_series_copies_what_is_new_and_any_of_it_restores(
         needs_second = second.path.name in made.manifest.elsewhere.values()
         other = Workspace(tmp_path / f"other{number}")
         if needs_second:
-            with pytest.raises(InputRefusedError, match="is gone"):
+            with pytest.raises(InputRefusedError, match="is missing"):
                 restore(made.path, other, passphrase=words)
             continue
         restore(made.path, other, passphrase=words)
@@ -164,12 +164,12 @@ def test_an_earlier_one_that_cannot_be_read_stops_no_series(lived: Workspace, fo
     second.path.write_bytes(raw[: len(raw) // 2])
     third = backup_into(lived, folder, incremental=True, keep=1)
     assert set(third.manifest.elsewhere.values()) == {first.path.name}
-    assert any("nothing of it is used" in note for note in third.manifest.notes)
+    assert any("it is not used" in note for note in third.manifest.notes)
     # Another passphrase, or none any more: a whole one is made, and what cannot be read stays.
     fourth = backup_into(lived, folder, incremental=True, keep=2, passphrase=WORDS)
     assert fourth.manifest.elsewhere == {}
     assert first.path.exists()
-    assert any("no earlier backup was taken away" in note for note in fourth.manifest.notes) or not fourth.removed
+    assert any("no earlier backup was deleted" in note for note in fourth.manifest.notes) or not fourth.removed
 
 
 def test_settings_that_cannot_be_read_make_no_backup(
@@ -212,7 +212,7 @@ def test_one_is_made_when_it_is_due(lived: Workspace, folder: Path) -> None:
     made = backup_into(lived, folder)
     assert not is_due(lived, wanted, made.path.stat().st_mtime + 86_000)
     assert is_due(lived, wanted, made.path.stat().st_mtime + 86_500)
-    with pytest.raises(InputRefusedError, match="is no folder"):
+    with pytest.raises(InputRefusedError, match="is not a folder"):
         is_due(lived, Settings(backup_folder=str(folder / "unmounted")), time.time())
 
 
@@ -236,7 +236,7 @@ def test_the_command_line(lived: Workspace, tmp_path: Path) -> None:
     folder, words = tmp_path / "backups", tmp_path / "words"
     folder.mkdir()
     words.write_text(WORDS + "\n")
-    with pytest.raises(InputRefusedError, match="others can read"):
+    with pytest.raises(InputRefusedError, match="other users can read"):
         words.chmod(0o644)
         read_passphrase(words)
     words.chmod(0o600)

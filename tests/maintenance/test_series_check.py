@@ -46,7 +46,7 @@ def test_a_byte_that_rots_is_found_with_all_that_need_it(lived: Workspace, folde
     assert [one.whole for one in found] == [False, False, True, True]
     name = a_model(lived).relative_to(lived.root).as_posix()
     assert found[0].trouble == (f"{name} is damaged",)
-    assert found[1].trouble == (f"{name} of {made[0].path.name}, which it needs, is not whole",)
+    assert found[1].trouble == (f"{name} of {made[0].path.name}, which it requires, is incomplete",)
     # A single one is read with what it needs, and the one that is damaged is named.
     with pytest.raises(LlmopsError, match=made[0].path.name):
         verify(made[1].path)
@@ -87,7 +87,7 @@ def test_encrypted_ones_are_read_back_and_what_is_gone_or_cut_is_told(
     made[0].path.unlink()
     gone = verify_series(folder, WORDS)
     assert not any(one.whole for one in gone)
-    assert gone[-1].trouble == (f"it needs {made[0].path.name}, which is not there",)
+    assert gone[-1].trouble == (f"it requires {made[0].path.name}, which is missing",)
 
 
 def test_where_there_is_no_space_for_a_full_one_it_is_incremental_and_told(
@@ -116,4 +116,4 @@ def test_a_manifest_that_needs_what_it_does_not_name_is_told(
     odd = replace(read_manifest(made.path), elsewhere={"no/file": made.path.name})
     monkeypatch.setattr("llmops_tui.maintenance.series_check.read_manifest", lambda *_given: odd)
     (one,) = verify_series(folder)
-    assert "'no/file' does not belong there" in one.trouble[0]
+    assert "'no/file' does not belong in a backup" in one.trouble[0]

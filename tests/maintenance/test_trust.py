@@ -66,7 +66,7 @@ def helpful(workspace: Workspace) -> Model:
 def test_what_was_made_here_is_trusted_and_a_copy_is_not(workspace: Workspace, tmp_path: Path) -> None:
     assert untrusted_reason(workspace) == ""
     shutil.copytree(workspace.root, tmp_path / "copy")
-    assert "not made here" in untrusted_reason(Workspace(tmp_path / "copy"))
+    assert "not created on this machine" in untrusted_reason(Workspace(tmp_path / "copy"))
     # A folder that was moved is the same folder.
     workspace.root.rename(tmp_path / "moved")
     assert untrusted_reason(Workspace(tmp_path / "moved")) == ""
@@ -90,11 +90,11 @@ def test_nothing_is_sent_before_it_is_trusted(foreign: Workspace) -> None:
 def test_a_key_goes_only_where_its_owner_sent_it(foreign: Workspace) -> None:
     trust(foreign)
     with pytest.raises(
-        InputRefusedError, match=r"AWS_SECRET_ACCESS_KEY of 'helpful' was never given to https://maker\.example"
+        InputRefusedError, match=r"AWS_SECRET_ACCESS_KEY of 'helpful' was never approved to https://maker\.example"
     ):
         open_remote(foreign, helpful(foreign))
     approve("AWS_SECRET_ACCESS_KEY", "https://aws.example/v1")
-    with pytest.raises(InputRefusedError, match="never given"):
+    with pytest.raises(InputRefusedError, match="never approved"):
         open_remote(foreign, helpful(foreign))
     approve("AWS_SECRET_ACCESS_KEY", "https://MAKER.example:443")
     assert not is_approved("AWS_SECRET_ACCESS_KEY", "http://maker.example")
@@ -122,7 +122,7 @@ def test_consent_is_to_what_was_shown(foreign: Workspace, monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the victim")
     assert "not trusted" in told
     foreign.alert_rules.write_text(RULES.replace("touch", "rm"))
-    with pytest.raises(InputRefusedError, match="changed meanwhile"):
+    with pytest.raises(InputRefusedError, match="changed in the meantime"):
         consent(foreign, request)
     assert untrusted_reason(foreign)
     aside = consent(foreign, inspect(foreign))
@@ -160,8 +160,8 @@ def test_a_catalog_that_was_made_to_mislead_is_not_trusted(foreign: Workspace, p
 
 def test_where_others_may_write_nothing_is_trusted(workspace: Workspace) -> None:
     workspace.root.chmod(0o777)
-    assert "other users may write" in untrusted_reason(workspace)
-    with pytest.raises(InputRefusedError, match="other users may write") as refused:
+    assert "other users can write" in untrusted_reason(workspace)
+    with pytest.raises(InputRefusedError, match="other users can write") as refused:
         trust(workspace)
     assert "chmod go-w" in refused.value.hint
 
@@ -253,7 +253,7 @@ def test_a_job_of_a_foreign_workspace_is_not_gone_on_with(foreign: Workspace, tm
     "entry", ["os:system", "llmops_tui.jobs.worker:importlib", "llmops_tui.jobs.launcher:module_command"]
 )
 def test_a_job_runs_nothing_but_what_is_a_job(entry: str) -> None:
-    with pytest.raises(LlmopsError, match="is not a part of llmops"):
+    with pytest.raises(LlmopsError, match="is not part of llmops"):
         _entry(entry)
 
 
@@ -279,5 +279,5 @@ def test_jobs_that_can_be_gone_on_with_are_told(foreign: Workspace) -> None:
         job = store.add(kind="add", title=f"harmless {number}", spec={})
         store.update(job.id, state=JobState.FAILED.value if number else JobState.DONE.value)
     told = describe(inspect(foreign))
-    assert any("jobs of it can be gone on with" in line and "and 1 more" in line for line in told)
+    assert any("its jobs can be resumed" in line and "and 1 more" in line for line in told)
     assert "harmless 0" not in "\n".join(told)

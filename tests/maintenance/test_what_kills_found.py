@@ -220,7 +220,7 @@ def test_an_erasure_that_was_cut_off_is_told_and_ended(lived: Workspace, monkeyp
     assert "run_000005" not in {line.id for line in store.page(TraceFilter(), 100)[0]}
     store.event_log.close()
     told = [finding.text for finding in check(lived).findings if finding.place == "what was deleted"]
-    assert told == ["is in some files still, since its erasure was cut off: llmops gc --yes ends it"]
+    assert told == ["is still in some files, because its erasure was interrupted: llmops gc --yes completes it"]
     assert [one.what for one in gc.plan(lived, Settings())] == ["what was deleted"]
     assert [one.what for one in gc.collect(lived, Settings())] == ["what was deleted"]
     assert gc.plan(lived, Settings()) == []

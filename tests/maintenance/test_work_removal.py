@@ -180,7 +180,7 @@ def test_an_ended_job_goes_with_all_that_went_on_with_it(sample: Workspace) -> N
 def test_what_a_search_found_is_told_before_it_goes(sample: Workspace) -> None:
     job = JobLauncher(sample).start(kind="sweep", title="s", entry="llmops_tui.training.sweeps:search", arguments={})
     JobLauncher(sample).store.update(job.id, result='{"best": {}}')
-    with pytest.raises(InputRefusedError, match="what the search found is in it alone"):
+    with pytest.raises(InputRefusedError, match="what the search found is stored only in this job"):
         remove_work(sample, Work.JOB, job.id)
     assert remove_work(sample, Work.JOB, job.id, force=True).done
 
@@ -201,14 +201,14 @@ def test_a_run_that_another_job_works_on_is_in_use(sample: Workspace, monkeypatc
     run = trained(sample)
     monkeypatch.setattr(JobLauncher, "_spawn", lambda _self, _job, lock: os.dup(lock))
     job = JobLauncher(sample).start(kind="export", title="export", entry="llmops_tui.x:y", arguments={"run": run.name})
-    assert plan_work_removal(sample, Work.TRAINING, run.name).in_the_way == (f"{job.id} is at work on it (export)",)
+    assert plan_work_removal(sample, Work.TRAINING, run.name).in_the_way == (f"{job.id} is working on it (export)",)
 
 
 def test_a_folder_where_a_process_is_at_work_stays_whatever_the_records_say(sample: Workspace) -> None:
     run = trained(sample)
     lock = try_lock(RunStore(sample).jobs.lock_of(run.job))
     assert lock is not None
-    with pytest.raises(InputRefusedError, match="a process is at work in its folder"):
+    with pytest.raises(InputRefusedError, match="a process is running in its folder"):
         remove_work(sample, Work.TRAINING, run.name)
     os.close(lock)
     assert remove_work(sample, Work.TRAINING, run.name).done
@@ -232,7 +232,7 @@ def test_what_is_not_inside_the_workspaces_runs_is_never_deleted(sample: Workspa
     if job == "linked":
         (sample.runs / job).symlink_to(elsewhere)
     Catalog(sample).write(lambda connection: connection.execute("UPDATE training_runs SET job = ?", [job]))
-    with pytest.raises(InputRefusedError, match=r"is no folder inside|is no name of anything"):
+    with pytest.raises(InputRefusedError, match=r"is not a folder inside|is not a valid name"):
         remove_work(sample, Work.TRAINING, run.name, force=True)
     assert (elsewhere / "precious").exists()
 

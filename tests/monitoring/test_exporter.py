@@ -149,7 +149,7 @@ async def test_what_was_seen_long_ago_is_not_told_as_what_is(workspace: Workspac
         clock.advance(31)
         assert (await client.get("/health")).json() == {"status": "stale"}
         late = await client.get("/metrics")
-        assert (late.status_code, late.text) == (503, "nothing was seen for 31 s: a look has not come to its end\n")
+        assert (late.status_code, late.text) == (503, "no sample for 31 s: a sample has not finished\n")
     recorder.stop()
 
 

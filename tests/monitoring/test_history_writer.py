@@ -148,7 +148,7 @@ def test_alerts_of_before_are_gone_on_with_although_they_could_not_be_read_at_fi
     assert watch.go(2).trouble == "locked."
     monkeypatch.setattr(History, "alerts", whole)
     assert watch.go(2).trouble == ""
-    assert [alert.ended for alert in watch.told] == ["its rule is gone"]
+    assert [alert.ended for alert in watch.told] == ["its rule was deleted"]
     watch.recorder.stop()
     assert [alert.state for alert in History(workspace.history).alerts()] == ["ended"]
 

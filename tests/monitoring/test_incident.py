@@ -237,7 +237,7 @@ def test_models_that_come_go_and_die_are_seen(workspace: Workspace) -> None:
         EngineLoad("n", ProcessIdentity(2, 1.0), state="dead"),
     ) == [
         "m was loaded",
-        "n: its server ended without a word",
+        "n: its server ended without a message",
     ]
     assert inspect(EngineLoad("n", ProcessIdentity(2, 1.0), state="dead")) == ["m was unloaded"]
     assert inspect(EngineLoad("n", ProcessIdentity(2, 1.0), state="dead")) == []

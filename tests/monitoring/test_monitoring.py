@@ -234,7 +234,7 @@ def test_a_lower_limit_and_series_of_many() -> None:
 
 
 @pytest.mark.parametrize(("text", "what"), [
-    ("- {name: a, series: b}", "either above or below"), ("- {name: a, series: b, above: 1, clear: 2}", "good side"),
+    ("- {name: a, series: b}", "either above or below"), ("- {name: a, series: b, above: 1, clear: 2}", "normal side"),
     ("nonsense: [", "line 1"), ("- 5", "is a mapping"), ("3", "a list of rules"),
     ("- {name: a, series: b, above: 1}\n- {name: a, series: c, above: 1}", "two rules"),
     ("- {name: a, series: b, above: 1, blow: 2}", "Extra inputs"),

@@ -128,8 +128,8 @@ def test_whatever_comes_alerts_follow_one_another_and_none_outlives_its_series(
 
 def test_an_alert_whose_rule_is_gone_or_names_it_no_more_ends() -> None:
     for rules, why in (
-        ((), "its rule is gone"),
-        ((HOT.model_copy(update={"series": "gpu1.*"}),), "its rule names it no more"),
+        ((), "its rule was deleted"),
+        ((HOT.model_copy(update={"series": "gpu1.*"}),), "its rule does not include it any more"),
     ):
         engine = AlertEngine((HOT,))
         for second in range(20):
@@ -157,7 +157,7 @@ def test_the_rules_of_a_workspace_that_change_end_its_alerts(workspace: Workspac
     assert watch.go(2).alerts == ()
     watch.recorder.stop()
     (kept,) = History(workspace.history).alerts()
-    assert (kept.state, kept.ended) == ("ended", "its rule is gone")
+    assert (kept.state, kept.ended) == ("ended", "its rule was deleted")
 
 
 def test_a_command_that_a_history_brought_along_is_never_run(workspace: Workspace, tmp_path: Path) -> None:
@@ -472,12 +472,12 @@ def test_a_server_that_was_killed_is_down_until_its_model_is_stopped(workspace: 
     assert [handle.model for handle in supervisor.fallen()] == ["m"]
     watch = Watch(workspace)
     (alert,) = watch.go(10).alerts
-    assert alert.text == "engine down: m: its server ended without a word (engine.m.up below 1, worst 0)"
+    assert alert.text == "engine down: m: its server ended without a message (engine.m.up below 1, worst 0)"
     assert not supervisor.stop("m")
     assert supervisor.fallen() == []
     watch.recorder._engines._due = 0.0
     assert watch.go(40).alerts == ()
-    assert watch.told[-1].ended.startswith("no data: the model is not loaded any more")
+    assert watch.told[-1].ended.startswith("no data: the model is unloaded")
     watch.recorder.stop()
 
 
@@ -486,7 +486,7 @@ def test_of_an_engine_that_says_nothing_only_that_is_known() -> None:
     assert of_engines([silent]) == {"engine.m.up": 0.0}
     assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0), state="loading")])["engine.m.up"] is None
     assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])["engine.m.up"] == 1.0
-    assert "does not answer" in silent.why_down
+    assert "does not respond" in silent.why_down
 
 
 def test_a_rule_for_a_series_that_was_never_recorded_is_told() -> None:

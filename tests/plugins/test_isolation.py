@@ -54,7 +54,7 @@ def test_each_fails_by_itself_and_is_named_with_its_package_and_reason(
     assert told[("dear", "first")] == "RuntimeError: no memory"
     assert told[("gone", "first")].startswith("AttributeError")
     assert told[("absent", "first")].startswith("ModuleNotFoundError: No module named 'no_such_module'")
-    assert "no subclass of tests.plugins.test_isolation.Thing" in told[("other", "first")]
+    assert "not a subclass of tests.plugins.test_isolation.Thing" in told[("other", "first")]
     assert told[("leaves", "first")] == "SystemExit: 3"
     assert "built in" in told[("built-in", "first")]
     assert "letters, digits" in told[("bad name", "first")]
@@ -84,9 +84,9 @@ def test_what_a_plugin_raises_at_work_names_it(tmp_path: Path, monkeypatch: pyte
 def test_what_is_chosen_by_something_else_than_its_name_is_not_guessed() -> None:
     assert only_one([], "x") is None
     assert only_one(["a"], "x") == "a"
-    with pytest.raises(InputRefusedError, match="files: the plugins a, b all take it"):
+    with pytest.raises(InputRefusedError, match="files: the plugins a, b all handle it"):
         only_one(["b", "a"], "files")
-    with pytest.raises(TypeError, match="no subclass"):
+    with pytest.raises(TypeError, match="not a subclass"):
         subclass_of(Thing)("x", int)
 
 

@@ -39,7 +39,7 @@ FORBIDDEN = set("\x1b\x07\x9b\x9d\x90\u202a\u202b\u202d\u202e\u2066\u2067")
 
 @dataclass
 class Watch:
-    """What happened in this process, and what the maker's address heard."""
+    """Events in this process, and what the maker's address heard."""
 
     victim: Path
     marker: Path

@@ -269,7 +269,7 @@ def test_another_slip_leaves_what_traces_keep_as_it_is(tmp_path: Path) -> None:
     path.write_text('thread = 3\ntrace_content = "redact"\n')
     settings, problems = load_settings(path)
     assert settings == Settings(trace_content="redact")
-    assert problems == [f"{path}: thread: there is no such setting; is threads meant?"]
+    assert problems == [f"{path}: thread: this setting does not exist; is threads meant?"]
 
 
 async def test_an_unknown_theme_is_told(open_app: OpenApp) -> None:
@@ -339,7 +339,7 @@ def test_a_keymap_with_mistakes_is_told_and_the_rest_is_used(tmp_path: Path) -> 
     good, problems = load_keymap(path)
     assert good == {"playground.run": "f7x,ctrl+j"}
     assert len(problems) == 3
-    assert any("no such action" in p for p in problems)
+    assert any("unknown action" in p for p in problems)
     assert any("taken by playground.model" in p for p in problems)
     assert any("taken by app.help" in p for p in problems)
     assert check_keymap({"playground.run": "t"}) == ({"playground.run": "t"}, [])

@@ -144,7 +144,7 @@ async def test_a_check_shows_its_rows_is_mended_with_one_key_and_taken_back(open
         await settle(pilot)
         assert screen.version is not None
         assert screen.version.rows == 1960
-        assert "z takes it back" in notices(pilot)
+        assert "z undoes it" in notices(pilot)
         await pilot.press("z")
         await until(pilot, lambda: screen.version is not None and screen.version.number == 3)
         await settle(pilot)

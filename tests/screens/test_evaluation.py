@@ -84,7 +84,7 @@ async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Worksp
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
         assert "F5 runs the suite" in str(screen.query_one("#eval-run-list", OptionList).get_option_at_index(0).prompt)
-        # The suite under the cursor is shown as its file, and what ships with the app can be run at once.
+        # The suite under the cursor is shown as its file, and what bundled can be run at once.
         assert "metrics:" in text(pilot, "#figures-text")
         assert "injection" in [kept.ref for kept in screen.model.suites]
         assert screen.cli_command().startswith("llmops eval run")
@@ -137,7 +137,7 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
         await pilot.press("w")
         assert "model_sha256" in text(pilot, "#figures-text")
         await pilot.press("g")
-        await until(pilot, lambda: "The gate opens" in text(pilot, "#figures-text"))
+        await until(pilot, lambda: "The gate passes" in text(pilot, "#figures-text"))
         assert screen.cli_command() == f"llmops eval compare {first} {second}"
         assert dict(screen.copy_choices())["verdict"].startswith("The candidate is better")
 
@@ -167,11 +167,11 @@ async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspa
     name = pretend(sample, [1.0, 0.0, 1.0], done=False)
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
-        await until(pilot, lambda: "R goes on" in text(pilot, "#figures-text"))
+        await until(pilot, lambda: "R resumes" in text(pilot, "#figures-text"))
         # What was answered can be looked at already.
         assert len(screen.query_one(CasesPane).shown) == 3
         await pilot.press("R")
-        await until(pilot, lambda: "goes on; what was answered" in notices(pilot))
+        await until(pilot, lambda: "is resumed; answered cases" in notices(pilot))
         jobs = JobStore(EventLog(sample)).all()
         assert jobs[0].resumes == EvaluationStore(sample).get(name).job
         await pilot.press("x")
@@ -252,7 +252,7 @@ async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Worksp
             "position_bias": {"mean": 0.1, "low": None, "high": None},
         }
         JobStore(EventLog(sample)).update(job.id, state="done", result=json.dumps(result))
-        await until(pilot, lambda: "liking for the first place" in text(pilot, "#figures-text"))
+        await until(pilot, lambda: "position bias toward the first answer" in text(pilot, "#figures-text"))
 
 
 async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:
@@ -355,4 +355,4 @@ async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Works
     async with open_app() as pilot:
         await open_evaluation(pilot)
         await until(pilot, lambda: "refused: context_full" in text(pilot, "#case-text"))
-        assert "not to be had" in text(pilot, "#figures-text")
+        assert "not available" in text(pilot, "#figures-text")

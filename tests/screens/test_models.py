@@ -89,7 +89,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         assert "fits now" in shown
         assert "180.0 MB" in shown or "0.2 GB" in shown
         assert "context: less" in shown
-        assert "GPUs besides" not in shown
+        assert "GPU overhead" not in shown
         assert "\x1b" not in shown
         assert "GB free" in text_of(screen, "#memory-bars")
 

@@ -132,7 +132,7 @@ async def test_the_machine_its_engines_and_its_past_are_seen_together(
         machine = shown(pilot, "#machine-lines")
         assert "NVIDIA H200" in machine
         assert "61.0G of 144G" in machine
-        assert "held down by power" in machine
+        assert "throttled by power" in machine
         assert "of 700 W" in machine
         engines = shown(pilot, "#engine-lines")
         assert "12 requests in 15 min" in engines
@@ -307,7 +307,7 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
         )
         await pilot.press("e")
         await settle(pilot)
-        assert "1 rules are used" in notices(pilot)
+        assert "1 rules saved" in notices(pilot)
         await pilot.press("d")
         await settle(pilot)
         dialog = pilot.app.screen
@@ -324,7 +324,7 @@ async def test_an_alert_tells_what_was_going_on_around_it(
     jobs.update(job.id, state="failed", cause="out of memory", started_at=time.time() - 60, finished_at=time.time() - 5)
     ask(sample, 1, finish_reason="error", error="the engine \x1b[31mdied")
     over = Alert(
-        Rule(name="old", series="x", above=1), "x", 5.0, 2.0, cleared_at=9.0, ended="its rule is gone", lasted=4.0
+        Rule(name="old", series="x", above=1), "x", 5.0, 2.0, cleared_at=9.0, ended="its rule was deleted", lasted=4.0
     )
     recorder.history.keep_alert(over)
     recorder.inspect()
@@ -364,7 +364,7 @@ async def test_an_old_picture_is_not_shown_as_a_new_one(open_app: OpenApp, recor
         # A driver that hangs: the look does not come to its end.
         recorder._cursor_moved -= 60
         await screen.refresh_all()
-        assert "nothing seen for 6" in str(screen.query_one("#monitor-machine").border_subtitle)
+        assert "no sample for 6" in str(screen.query_one("#monitor-machine").border_subtitle)
 
 
 async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: Recorder) -> None:
@@ -440,7 +440,7 @@ async def test_one_key_says_what_one_thinks(
         assert len(listed.lines) == 2
         await pilot.press("w")
         await settle(pilot)
-        assert "whole answer" in shown(pilot, "#trace-text")
+        assert "total time" in shown(pilot, "#trace-text")
         await pilot.press("w")
         await settle(pilot)
         assert '"trace"' in shown(pilot, "#trace-text")
@@ -465,11 +465,11 @@ async def test_filters_that_cannot_be_understood_are_told(open_app: OpenApp, sam
         screen = await go(pilot, "7")
         await pilot.press("slash", *"is:lost", "enter")
         await settle(pilot)
-        assert "no such state" in notices(pilot)
+        assert "unknown state" in notices(pilot)
         # The filter before holds, and the trouble is told once, not each second.
         assert screen.query_one(TraceListPane).said == ""
         await pilot.pause(1.3)
-        assert notices(pilot).count("no such state") == 1
+        assert notices(pilot).count("unknown state") == 1
         screen.query_one(TraceListPane).filter_by("zzz")
         await settle(pilot)
         assert "No trace matches" in shown(pilot, "#trace-list")
@@ -537,7 +537,7 @@ async def test_the_lifecycle_is_seen_at_a_glance_and_each_tile_goes_where_it_poi
         assert "production: " in shown(pilot, "#lines-prompts")
         assert "1 request in a day" in shown(pilot, "#lines-serving")
         assert "an answer" in shown(pilot, "#recent-list")
-        assert "Nothing was evaluated yet" in shown(pilot, "#step-list")
+        assert "No evaluations yet" in shown(pilot, "#step-list")
         for key, scope in (("d", "datasets"), ("m", "models"), ("e", "evaluation"), ("s", "monitor")):
             await pilot.press("f9", key)
             await settle(pilot)
@@ -553,7 +553,7 @@ async def test_the_next_sensible_step_goes_where_it_is_done(open_app: OpenApp, s
     async with open_app() as pilot:
         screen = await go(pilot, "0")
         await settle(pilot)
-        assert screen.query_one(StepsPane).steps[0].text == "One answer waits in the review queue"
+        assert screen.query_one(StepsPane).steps[0].text == "One answer is waiting in the review queue"
         await pilot.press("enter")
         await settle(pilot)
         assert isinstance(pilot.app.screen, TracesScreen)
@@ -633,11 +633,11 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
     assert rendering.bandwidth_share(engine, view) is None
     rule = Rule(name="a", series="b", above=1.0, severity="error")
     raised, over = Alert(rule, "b", 5.0, 2.0), Alert(rule, "b", 1.0, 2.0, cleared_at=61.0)
-    gone = Alert(rule, "b", 1.0, 2.0, cleared_at=5.0, ended="its rule is gone", lasted=4.0)
+    gone = Alert(rule, "b", 1.0, 2.0, cleared_at=5.0, ended="its rule was deleted", lasted=4.0)
     lines = rendering.alerts([raised, over, gone], 60)
     assert len(lines) == 3
     assert "for 1 min" in lines[1][0][0]
     assert "for 4 s" in lines[2][0][0]
     # However narrow it is, why it ended is seen.
-    assert lines[2][2][0] == "  ended: its rule is gone"
+    assert lines[2][2][0] == "  ended: its rule was deleted"
     assert os.getpid()

@@ -106,7 +106,7 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await until(pilot, lambda: shell.current_mode == "models")
         await settle(pilot)
         await pilot.press("right_square_bracket")
-        await until(pilot, lambda: "no place to go forward" in notices(pilot))
+        await until(pilot, lambda: "no next place" in notices(pilot))
 
 
 async def test_a_model_is_used_in_the_playground_and_a_job_that_is_gone_is_no_trouble(open_app: OpenApp) -> None:

@@ -56,6 +56,6 @@ async def test_a_broken_theme_is_named_and_the_app_opens_in_its_own(
     async with open_app(settings=Settings(theme="reddish")) as pilot:
         await settle(pilot)
         assert pilot.app.theme == "llmops-dark"
-        assert "'reddish' of half-made 1.0: ValueError: accent is 'red', no colour" in notices(pilot)
+        assert "'reddish' of half-made 1.0: ValueError: accent is 'red', not a colour" in notices(pilot)
         register_plugin_themes(pilot.app)
         assert "reddish" not in pilot.app.available_themes

@@ -357,5 +357,5 @@ async def test_a_sweep_is_waited_for_while_another_is_asked_about(
         await until(pilot, lambda: "sweep mine" in str(details.border_subtitle))
         result = {"best": {"lora.rank": 16}, "recipe": "mine-best@1", "trials": [], "loss": 0.3, "importance": {}}
         store.jobs.update(job.id, state="done", result=json.dumps(result))
-        await until(pilot, lambda: "The best of 0 trials is kept as mine-best@1" in notices(pilot))
+        await until(pilot, lambda: "The best of 0 trials is saved as mine-best@1" in notices(pilot))
         await until(pilot, lambda: not details.border_subtitle)

@@ -63,7 +63,7 @@ async def test_every_screen_says_it_and_the_words_change_it(
         told = await asked(pilot)
         assert "helpful sends what it is asked to https://maker.example, with the key in AWS_SECRET_ACCESS_KEY" in told
         assert "the alert planted runs: touch /nowhere/planted" in told
-        assert "jobs of it can be gone on with: dedup [red]rows" in told
+        assert "its jobs can be resumed: dedup [red]rows" in told
         await pilot.press(*"yes", "enter")
         await pilot.pause()
         assert isinstance(pilot.app.screen, TrustDialog)
@@ -79,7 +79,7 @@ async def test_every_screen_says_it_and_the_words_change_it(
         assert may_run(foreign.alert_rules)
         assert "trusted already" in await asked(pilot)
         await pilot.press(*"withdraw", "enter")
-        await until(pilot, lambda: "not trusted any more" in notices(pilot))
+        await until(pilot, lambda: "no longer trusted" in notices(pilot))
         assert shown(pilot, "trust") == "⚠ untrusted"
         assert untrusted_reason(foreign)
 
@@ -89,7 +89,7 @@ async def test_what_changed_while_it_was_read_is_not_agreed_to(open_app: OpenApp
         await asked(pilot)
         foreign.alert_rules.write_text(foreign.alert_rules.read_text().replace("touch", "rm"))
         await pilot.press(*"trust", "enter")
-        await until(pilot, lambda: "changed meanwhile" in notices(pilot))
+        await until(pilot, lambda: "changed in the meantime" in notices(pilot))
         assert untrusted_reason(foreign)
         assert shown(pilot, "trust") == "⚠ untrusted"
 

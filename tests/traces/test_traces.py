@@ -185,7 +185,7 @@ def test_personal_data_is_taken_out_unless_it_is_asked_for(
     assert "ann@example.org" not in json.dumps(clean.rows)
     assert clean.personal == {"email": 1}
     assert "ann@example.org" in json.dumps(gather(store, TraceFilter(), "messages", "keep").rows)
-    with pytest.raises(InputRefusedError, match="no trace makes a row"):
+    with pytest.raises(InputRefusedError, match="no trace can become a row"):
         make_version(
             DatasetStore(catalog),
             "x",
@@ -253,7 +253,7 @@ def test_feedback_is_kept_as_the_settings_say(store: TraceStore, event_log: Even
     settings.write_text('trace_content = "redact"\n')
     give(store, "run_00000001", score="down", comment=f"ask {SECRET}")
     settings.write_text('trace_content = "off"\n')
-    with pytest.raises(InputRefusedError, match="no texts are kept"):
+    with pytest.raises(InputRefusedError, match="texts are not stored"):
         give(store, "run_00000001", score="down", correction=SECRET)
     give(store, "run_00000001", score="up")
     said = store.get("run_00000001").said

@@ -58,7 +58,7 @@ def test_every_field_is_described_and_read_back_from_its_text(path: str) -> None
 @pytest.mark.parametrize("name", [*presets.TASKS, *presets.MEMORY])
 def test_every_preset_is_a_recipe(name: str) -> None:
     assert presets.apply(check(BODY), name).name == "r"
-    with pytest.raises(InputRefusedError, match="no preset"):
+    with pytest.raises(InputRefusedError, match="not a preset"):
         presets.apply(check(BODY), "nope")
 
 

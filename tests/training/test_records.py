@@ -38,7 +38,7 @@ def test_the_newest_whole_checkpoint_is_chosen_and_the_others_are_set_aside(tmp_
     assert found is not None
     assert found.step == 4
     assert any("checkpoint-8" in note and "optimizer.pt" in note for note in notes)
-    assert any("checkpoint-6" in note and "never finished" in note for note in notes)
+    assert any("checkpoint-6" in note and "is incomplete" in note for note in notes)
     assert (tmp_path / "damaged-checkpoint-8").is_dir()
     again, notes = checkpoints.newest(tmp_path)
     assert again == found
@@ -145,7 +145,7 @@ def test_runs_of_other_programs_are_read(tmp_path: Path, event_log: EventLog) ->
         (trainer / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
     found = read_foreign(trainer)
     assert (found.step, found.total, found.ended, found.last("grad_norm")) == (10, 20, "", 0.5)
-    with pytest.raises(InputRefusedError, match="no record"):
+    with pytest.raises(InputRefusedError, match="no training log"):
         read_foreign(tmp_path)
     watch(event_log, factory)
     watch(event_log, trainer)

@@ -15,7 +15,7 @@ class BrokenTurns(Check):
     id = "broken-turn"
     title = "Empty or broken turns"
     why = "A turn without text, or without a role, teaches the model to answer nothing, or breaks the template."
-    fix = "leave these rows out"
+    fix = "remove these rows"
     kinds = CONVERSATIONS
 
     def inspect(self, number: int, row: Row) -> None:
@@ -27,7 +27,7 @@ class BrokenTurns(Check):
             if not isinstance(turn.get("role"), str):
                 self.hit(number, f"turn {index} has no role")
             elif turn["role"] not in ROLES:
-                self.hit(number, f"turn {index} is by {turn['role']!r}, which templates do not know")
+                self.hit(number, f"turn {index} has the role {turn['role']!r}, which templates do not know")
             elif not content_text(turn.get("content")).strip() and not turn.get("tool_calls") and not _has_parts(turn):
                 self.hit(number, f"turn {index}, by {turn['role']}, is empty")
 
@@ -42,7 +42,7 @@ class RoleOrder(Check):
     id = "role-order"
     title = "Roles out of order"
     why = "Templates expect an optional system turn, then user and assistant in turn, and results behind tool calls."
-    fix = "leave these rows out"
+    fix = "remove these rows"
     kinds = CONVERSATIONS
 
     def inspect(self, number: int, row: Row) -> None:
@@ -52,13 +52,13 @@ class RoleOrder(Check):
         for index, turn in enumerate(turns, 1):
             role = str(turn.get("role"))
             if role in {"system", "developer"} and index > 1:
-                self.hit(number, f"turn {index} is by the system, behind others")
+                self.hit(number, f"turn {index} is a system turn, but not the first turn")
             elif role == "assistant" and before in {"", "system", "developer"}:
-                self.hit(number, "the assistant begins")
+                self.hit(number, "the first turn is by the assistant")
             elif role == before and role in {"user", "assistant"}:
                 self.hit(number, f"turns {index - 1} and {index} are both by {role}")
             elif role == "tool" and before not in {"tool", "assistant"}:
-                self.hit(number, f"turn {index} is the result of a tool that nobody called")
+                self.hit(number, f"turn {index} is the result of a tool that was not called")
             before = role
 
 
@@ -67,15 +67,15 @@ class Unanswered(Check):
 
     id = "unanswered"
     title = "Last turn unanswered"
-    why = "Nothing can be learned from a last question without an answer, and it costs tokens."
-    fix = "cut what follows the last answer, and leave rows without any out"
+    why = "The model cannot learn from a last question without an answer, and it costs tokens."
+    fix = "remove what follows the last answer, and rows without an answer"
     kinds = frozenset({"messages"})
 
     def inspect(self, number: int, row: Row) -> None:
         """Look at the last turn."""
         turns = conversation(self.kind, row)
         if turns and turns[-1].get("role") != "assistant":
-            self.hit(number, f"it ends with a turn by {turns[-1].get('role')}")
+            self.hit(number, f"the last turn is by {turns[-1].get('role')}")
 
     def repair(self, row: Row) -> Row | None:
         """Cut behind the last answer."""
@@ -144,8 +144,8 @@ class Refusals(Check):
 
     id = "refusal"
     title = "Answers that refuse"
-    why = "A few refusals where none were wanted teach a model to refuse."
-    fix = "leave these rows out"
+    why = "A few unwanted refusals teach a model to refuse."
+    fix = "remove these rows"
     kinds = CONVERSATIONS
 
     def inspect(self, number: int, row: Row) -> None:
@@ -160,12 +160,12 @@ class Phrases(Check):
 
     id = "boilerplate"
     title = "Phrases of other models"
-    why = "Such phrases come from a model that wrote the answer, and will be learned."
-    fix = "leave these rows out"
+    why = "Such phrases come from another model that wrote the answer; the model learns them."
+    fix = "remove these rows"
     kinds = CONVERSATIONS
 
     def inspect(self, number: int, row: Row) -> None:
         """Search the answer."""
         match = _PHRASES.search(answer_text(self.kind, row))
         if match:
-            self.hit(number, f"it says {match.group()[:60]!r}")
+            self.hit(number, f"it contains {match.group()[:60]!r}")

@@ -1,4 +1,4 @@
-"""All checks: those that are built in, and those that installed packages bring."""
+"""All checks: those that are built in, and those from plugins."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def _accept(name: str, given: object) -> type[Check]:
     if check.id != name:
         raise ValueError(f"its id is {check.id!r}, which has to be the name of its entry point")
     if not (check.title and check.why):
-        raise ValueError("it has no title, or does not say why it matters")
+        raise ValueError("it has no title, or no reason why it matters")
     if unknown := set(check.kinds) - EVERYTHING:
         raise ValueError(
-            f"{', '.join(sorted(unknown))} is no kind of dataset; there are {', '.join(sorted(EVERYTHING))}"
+            f"{', '.join(sorted(unknown))} is not a kind of dataset; the kinds are {', '.join(sorted(EVERYTHING))}"
         )
     return check
 

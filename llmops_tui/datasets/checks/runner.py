@@ -125,7 +125,7 @@ def _about(name: str) -> tuple[str, str, str]:
     try:
         check = find_check(name)
     except InputRefusedError:
-        return "A check that does not work", "Nothing was looked at by it; the others are not affected.", ""
+        return "A check that does not work", "This check was not run; the others are not affected.", ""
     return check.title, check.why, check.fix
 
 

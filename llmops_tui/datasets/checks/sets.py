@@ -21,7 +21,7 @@ class ExactDuplicates(Check):
 
     id = "duplicate"
     title = "Duplicate rows"
-    why = "A row that stands twice counts twice, and may stand in training and evaluation at once."
+    why = "A duplicate row counts twice, and may be in training and evaluation at once."
     fix = "keep the first of each"
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
@@ -49,7 +49,7 @@ class NearDuplicates(Check):
 
     id = "near-duplicate"
     title = "Near-duplicate rows"
-    why = "Rows of which four in five five-word sequences are the same add little, and leak between splits."
+    why = "Rows that share four in five of their five-word sequences add little, and leak between splits."
     fix = "keep the first of each cluster"
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
@@ -87,7 +87,7 @@ class ConflictingLabels(Check):
     id = "conflict"
     title = "Conflicting answers or labels"
     why = "The same input with different labels cannot be learned; one of them is wrong, or the task is not clear."
-    fix = "leave all rows of each conflict out"
+    fix = "remove all rows of each conflict"
     kinds = CONVERSATIONS | {"tabular"}
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
@@ -116,7 +116,7 @@ class ConflictingLabels(Check):
                 rows = sorted(n for numbers in answers.values() for n in numbers)
                 self.finding.groups.append(rows)
                 shown = " or ".join(repr(a[:40]) for a in list(answers)[:3])
-                found |= dict.fromkeys(rows, f"the same input is answered {shown}")
+                found |= dict.fromkeys(rows, f"the same input has the answers {shown}")
         self.hit_many(found)
         return self.finding
 
@@ -132,7 +132,7 @@ class SkewedLabels(Check):
 
     id = "skewed-labels"
     title = "Skewed labels"
-    why = "A label with few rows is learned badly and measured worse; one with most is guessed."
+    why = "A label with few rows is learned and measured badly; the most common label is guessed."
     kinds = frozenset({"tabular", "kto", "messages", "text", "prompt-completion"})
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
@@ -166,8 +166,8 @@ class TooLong(Check):
 
     id = "too-long"
     title = "Longer than the training length"
-    why = "What is behind the maximum length is cut, and with it often the answer."
-    fix = "leave these rows out"
+    why = "Tokens after the maximum length are cut, and with them often the answer."
+    fix = "remove these rows"
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)

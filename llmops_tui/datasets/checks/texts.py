@@ -37,7 +37,7 @@ class Mojibake(Check):
     id = "mojibake"
     title = "Wrongly decoded text"
     why = "Letters such as Ã¼ come from UTF-8 read as something else; the model would learn to write them."
-    fix = "decode them rightly, as ftfy does"
+    fix = "decode them correctly, as ftfy does"
 
     def inspect(self, number: int, row: Row) -> None:
         """Ask ftfy whether a text looks broken."""
@@ -61,8 +61,8 @@ class ControlCharacters(Check):
 
     id = "control-characters"
     title = "Control and hidden characters"
-    why = "They are tokens like any other, may hide text from a reader, and trouble terminals and tokenizers."
-    fix = "take them out"
+    why = "They are tokens like any other, may hide text from a reader, and disturb terminals and tokenizers."
+    fix = "remove them"
 
     def inspect(self, number: int, row: Row) -> None:
         """Find the first."""
@@ -82,9 +82,9 @@ class TemplateMarks(Check):
     """Marks of chat templates inside texts."""
 
     id = "template-tokens"
-    title = "Template marks inside text"
-    why = "Marks such as <|im_start|> become control tokens, and break a conversation apart where they stand."
-    fix = "take them out"
+    title = "Template markers inside text"
+    why = "Markers such as <|im_start|> become control tokens, and split a conversation at their position."
+    fix = "remove them"
 
     def inspect(self, number: int, row: Row) -> None:
         """Find the first."""
@@ -106,7 +106,7 @@ class Injections(Check):
     id = "injection"
     title = "Possible prompt injections"
     why = "Texts that tell a model to drop its instructions train it to obey them, or come from an attack."
-    fix = "leave these rows out"
+    fix = "remove these rows"
 
     def inspect(self, number: int, row: Row) -> None:
         """Search for the usual words."""
@@ -133,8 +133,8 @@ class Offensive(Check):
 
     id = "offensive"
     title = "Offensive words"
-    why = "By a short list of English insults and obscenities: what is not on it is not found, and quotations are."
-    fix = "leave these rows out"
+    why = "Based on a short list of English insults and obscenities: other words are not found, and quotations are."
+    fix = "remove these rows"
 
     def inspect(self, number: int, row: Row) -> None:
         """Search for the words of the list."""
@@ -151,8 +151,8 @@ class PersonalData(Check):
 
     id = "personal-data"
     title = "Personal data and secrets"
-    why = "A model repeats what it learned. Addresses, numbers, names and keys do not belong into its weights."
-    fix = "put [EMAIL] and the like in their place"
+    why = "A model repeats what it learned. Addresses, numbers, names and keys must not get into its weights."
+    fix = "replace them with placeholders such as [EMAIL]"
 
     def inspect(self, number: int, row: Row) -> None:
         """Find the first."""

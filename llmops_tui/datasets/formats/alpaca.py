@@ -37,7 +37,7 @@ class Alpaca(Format):
             out["system"] = turns.pop(0).get("content")
         answer = turns.pop() if turns and turns[-1].get("role") == "assistant" else None
         if not turns or turns[-1].get("role") != "user":
-            raise RowRefusedError("there is no question before the answer")
+            raise RowRefusedError("no question precedes the answer")
         question = turns.pop()
         content, given = question.get("content"), question.get("input")
         if not isinstance(content, str):

@@ -70,9 +70,9 @@ def recognise(rows: Sequence[Row]) -> Proposal:
     if best is None:
         return _table(rows, columns, broken)
     form = best.form
-    evidence = [f"{best.signed:,} of {len(rows):,} rows {form.sign or 'inspect like ' + form.name}"]
+    evidence = [f"{best.signed:,} of {len(rows):,} rows {form.sign or 'look like ' + form.name}"]
     if best.fits < best.signed:
-        evidence.append(f"{best.signed - best.fits:,} of them are not what the format says and would be rejected")
+        evidence.append(f"{best.signed - best.fits:,} of them do not follow the format and would be rejected")
     roles = _roles(rows, form)
     if roles:
         evidence.append("roles: " + ", ".join(f"{name} {count:,}" for name, count in roles.most_common(8)))
@@ -128,7 +128,7 @@ def _table(rows: Sequence[Row], columns: tuple[str, ...], broken: Sequence[str])
     if question and answer and all(isinstance(row.get(question), (str, type(None))) for row in rows):
         mapping = {"user": question, "assistant": answer}
         evidence.append(
-            f"{question!r} and {answer!r} look like questions and answers: as {mapped_kind(mapping)} only if you say so"
+            f"{question!r} and {answer!r} look like questions and answers: imported as {mapped_kind(mapping)} only on request"
         )
     for name in columns:
         count = label_values(rows, name)

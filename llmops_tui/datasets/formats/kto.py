@@ -36,7 +36,7 @@ class Kto(Format):
         else:
             turns = _turns_of(row)
             if len(turns) < 2:
-                raise RowRefusedError("there is no answer to judge")
+                raise RowRefusedError("the answer is missing")
             made = {"prompt": turns[:-1], "completion": turns[-1:], **row}
         return {"prompt": made.pop("prompt"), "completion": made.pop("completion"), "label": bool(label), **made}
 

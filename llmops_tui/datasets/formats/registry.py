@@ -1,4 +1,4 @@
-"""All formats: those that are built in, and those that installed packages bring."""
+"""All formats: those that are built in, and those from plugins."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _BUILT_IN = {form.name: form for form in FORMATS}
 def _accept(name: str, given: object) -> Format:
     form = made_of(Format)(name, given)
     if form.name != name:
-        raise ValueError(f"its name is {form.name!r}, which has to be that of its entry point")
+        raise ValueError(f"its name is {form.name!r}, which must be the name of its entry point")
     if form.kind not in KIND_COLUMNS:
-        raise ValueError(f"{form.kind!r} is no kind of dataset; there are {', '.join(KIND_COLUMNS)}")
+        raise ValueError(f"{form.kind!r} is not a kind of dataset; the kinds are {', '.join(KIND_COLUMNS)}")
     names = [*form.columns, *form.implies, form.sign, form.turns]
     if not all(isinstance(name, str) for name in names):
-        raise TypeError("its columns and signs are not all texts")
+        raise TypeError("its columns and signs must all be strings")
     return form
 
 
@@ -57,7 +57,7 @@ def find_format(name: str) -> Format:
     """
     found = _BUILT_IN.get(name) or PLUGINS.get(name)
     if found is None:
-        problem = PLUGINS.problem(name) or f"there is no format {name!r}"
+        problem = PLUGINS.problem(name) or f"{name!r} is not a format"
         raise InputRefusedError("unknown_format", problem, f"One of: {', '.join(f.name for f in all_formats())}")
     return found
 

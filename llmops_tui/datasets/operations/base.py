@@ -48,7 +48,9 @@ class Work:
         """A parameter; refused where it is missing and has no default."""
         value = self.parameters.get(name, default)
         if value is None:
-            raise InputRefusedError("parameter_missing", f"{name} is missing", "llmops data -h tells what is needed.")
+            raise InputRefusedError(
+                "parameter_missing", f"{name} is missing", "llmops data -h lists the required arguments."
+            )
         return value
 
     def select(self, condition: str, *, order: str = ROW, note: str = "", views: bool = True) -> Made:
@@ -156,7 +158,9 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
     by_hash = {v.sha256: v for versions in store.logs().values() for v in versions}
     missing = [name for name, digest in recipe.inputs if digest not in by_hash]
     if missing:
-        raise InputRefusedError("input_missing", f"{version.ref} was made from {missing[0]}, which is not here")
+        raise InputRefusedError(
+            "input_missing", f"{version.ref} was made from {missing[0]}, which is not in this workspace"
+        )
     folder = store.staging()
     try:
         inputs = [by_hash[digest] for _, digest in recipe.inputs]
@@ -173,7 +177,9 @@ def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Repo
 
     for path, digest in version.recipe.inputs:
         if not Path(path).exists() or digest_of(Path(path)) != digest:
-            raise InputRefusedError("input_changed", f"{path} is gone or is not what {version.ref} was imported from")
+            raise InputRefusedError(
+                "input_changed", f"{path} is missing, or differs from the file that {version.ref} was imported from"
+            )
     folder = store.staging()
     try:
         columns = read_files(
@@ -196,7 +202,7 @@ def hash_of(folder: Path, columns: list[Column]) -> str:
 
 def _function(operation: str) -> Callable[[Work], Made]:
     if operation not in OPERATIONS:
-        raise InputRefusedError("unknown_operation", f"there is no operation {operation!r}", ", ".join(OPERATIONS))
+        raise InputRefusedError("unknown_operation", f"{operation!r} is not an operation", ", ".join(OPERATIONS))
     module, _, function = OPERATIONS[operation].partition(":")
     found: Callable[[Work], Made] = getattr(
         importlib.import_module(f"llmops_tui.datasets.operations.{module}"), function

@@ -26,10 +26,10 @@ def dedup(work: Work) -> Made:
     """
     if len(work.inputs) > 1:
         overlap = find_overlap(work.first, work.inputs[1], float(work.parameters.get("threshold") or 0.8))
-        return work.without(set(overlap.rows), f"−{len(overlap.rows):,} that stand in {work.inputs[1].ref}")
+        return work.without(set(overlap.rows), f"−{len(overlap.rows):,} that are also in {work.inputs[1].ref}")
     method = str(work.parameter("method", "exact"))
     if method not in {"exact", "near"}:
-        raise InputRefusedError("bad_method", f"{method!r} is no method", "exact or near")
+        raise InputRefusedError("bad_method", f"{method!r} is not a method", "Use exact or near.")
     names = ["duplicate"] if method == "exact" else ["duplicate", "near-duplicate"]
     dropped: set[int] = set()
     for name in names:
@@ -54,7 +54,7 @@ def fix(work: Work) -> Made:
     name = str(work.parameter("check"))
     check = find_check(name)
     if not check.fix:
-        raise InputRefusedError("no_fix", f"{check.title}: only a person can decide what to do")
+        raise InputRefusedError("no_fix", f"{check.title}: there is no automatic fix")
     with PLUGINS.at_work(name, JobCancelledError) if is_plugin(check) else nullcontext():
         hits = _found(work, name)
         repairer = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
@@ -66,7 +66,7 @@ def _kinds(work: Work) -> tuple[str, ...]:
     kinds = tuple(work.parameters.get("kinds") or KINDS)
     unknown = [k for k in kinds if k not in KINDS]
     if unknown:
-        raise InputRefusedError("unknown_kind", f"{unknown[0]!r} is no kind of personal data", ", ".join(KINDS))
+        raise InputRefusedError("unknown_kind", f"{unknown[0]!r} is not a kind of personal data", ", ".join(KINDS))
     return kinds
 
 
@@ -106,7 +106,7 @@ def reveal(work: Work) -> Made:
     key = Key.load(Path(str(work.parameter("key"))).expanduser())
     put_back = reveal_texts(_vaults(work), key)
     made = work.rewrite(lambda _number, row: put_back(row))
-    return Made(made.columns, made.kind, f"stand-ins undone, key {key.id}")
+    return Made(made.columns, made.kind, f"pseudonyms reversed, key {key.id}")
 
 
 def _vaults(work: Work) -> Path:

@@ -26,7 +26,7 @@ def mix(work: Work) -> Made:
     weights = [float(w) for w in work.parameter("weights")]
     seed = int(work.parameter("seed", 0))
     if len(weights) != len(work.inputs) or min(weights) <= 0:
-        raise InputRefusedError("bad_weights", f"{len(work.inputs)} inputs need as many weights above 0")
+        raise InputRefusedError("bad_weights", f"{len(work.inputs)} inputs require as many weights above 0")
     shares = [w / sum(weights) for w in weights]
     whole = min(int(v.rows / s) for v, s in zip(work.inputs, shares, strict=True))
     total = int(work.parameters.get("rows") or whole)
@@ -58,7 +58,7 @@ def _kind(work: Work) -> str:
         raise InputRefusedError(
             "kinds_differ",
             f"the inputs are of different kinds: {', '.join(sorted(kinds))}",
-            "Bring them to one format first.",
+            "Convert them to one format first.",
         )
     return kinds.pop()
 

@@ -29,7 +29,7 @@ def sample(work: Work) -> Made:
         raise InputRefusedError(
             "bad_sample",
             f"{count:,} rows cannot be taken from {work.first.rows:,}",
-            "Give --rows or --share in between.",
+            "Give a number of rows or a share within the dataset.",
         )
     inner = f"SELECT {ROW} FROM stored ORDER BY {shuffled(seed)} LIMIT {count}"
     return work.select(inner, note=f"{count:,} rows, seed {seed}", views=False)
@@ -76,7 +76,7 @@ def map_column(work: Work) -> Made:
     column = str(work.parameter("column"))
     expression = check_expression(str(work.parameter("expression")))
     if column == ROW or not column:
-        raise InputRefusedError("bad_column", f"{column!r} cannot be a column")
+        raise InputRefusedError("bad_column", f"{column!r} is not a valid column name")
     others = [c for c in work.first.columns if c.name != column]
     parts = [typed_projection(others)] if others else []
     text = f"SELECT {', '.join([*parts, f'{expression} AS {quote_name(column)}'])} FROM rows ORDER BY {ROW}"

@@ -35,7 +35,7 @@ def assign(version: DatasetVersion, parameters: SplitParameters, report: Report)
     """The part of each row, by position in ``parts``."""
     shares = {str(k): float(v) for k, v in parameters["parts"].items()}
     if not shares or min(shares.values()) <= 0:
-        raise InputRefusedError("bad_split", "each part needs a share above 0", "Such as train=0.9 eval=0.1.")
+        raise InputRefusedError("bad_split", "each part requires a share above 0", "Such as train=0.9 eval=0.1.")
     total = sum(shares.values())
     wanted = [s / total for s in shares.values()]
     seed = int(parameters.get("seed") or 0)

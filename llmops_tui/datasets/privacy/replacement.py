@@ -70,7 +70,9 @@ class Key:
                 "key_unreadable", f"cannot read a key from {path}: {error}", "Give its file with --key."
             ) from error
         if len(secret) != 64:
-            raise InputRefusedError("key_unreadable", f"{path} is no key for stand-ins", "Give its file with --key.")
+            raise InputRefusedError(
+                "key_unreadable", f"{path} is not a key for pseudonyms", "Give its file with --key."
+            )
         return cls(secret)
 
     def code(self, kind: str, value: str, length: int = 10) -> str:
@@ -96,7 +98,7 @@ class Key:
         try:
             return AESSIV(self._secret[32:]).decrypt(base64.b64decode(encrypted), [code.encode()]).decode()
         except (InvalidTag, ValueError) as error:
-            raise InputRefusedError("key_wrong", "the key is not the one these stand-ins were made with") from error
+            raise InputRefusedError("key_wrong", "these pseudonyms were made with another key") from error
 
 
 class Pseudonyms:

@@ -96,7 +96,7 @@ def _records(lines: _Lines, records: Iterator[list[str]], width: int) -> Iterato
         except csv.Error as error:
             yield at, [], str(error)
             continue
-        reason = "it is no valid UTF-8" if lines.bad else ""
+        reason = "it is not valid UTF-8" if lines.bad else ""
         if values and not reason and len(values) != width:
             reason = f"it has {len(values)} cells, the header has {width}"
         yield at, values, reason

@@ -70,7 +70,9 @@ def _folder(path: Path, unit: str) -> list[Source]:
     if any(p.suffix in {".md", ".markdown", ".txt"} for p in path.rglob("*")):
         return [Source(path, "document", unit=unit)]
     raise InputRefusedError(
-        "nothing_to_import", f"there is no file in {path} that can be imported", "See llmops data import -h."
+        "nothing_to_import",
+        f"{path} contains no file that can be imported",
+        "llmops data import -h lists the file types.",
     )
 
 
@@ -134,4 +136,6 @@ def read_batches(source: Source, position: int = 0, line: int = 0) -> Iterator[B
             "file_unreadable", f"cannot read {source.path}: {error.strerror or error}", "Check the file."
         ) from error
     except EOFError as error:
-        raise InputRefusedError("file_damaged", f"{source.path} ends too early: {error}", "Get it again.") from error
+        raise InputRefusedError(
+            "file_damaged", f"{source.path} is truncated: {error}", "Download or copy it again."
+        ) from error

@@ -24,7 +24,7 @@ def read_json_document(source: Source, position: int, line: int) -> Iterator[Bat
         raise InputRefusedError(
             "document_too_large",
             f"{source.path} is one JSON document of more than {MAX_DOCUMENT:,} bytes",
-            "Write it as JSON Lines, one object a line.",
+            "Write it as JSON Lines, one object per line.",
         )
     if not data.strip():
         return
@@ -36,14 +36,16 @@ def read_json_document(source: Source, position: int, line: int) -> Iterator[Bat
         raise InputRefusedError(
             "file_damaged",
             f"{source.path}, line {error.lineno}: {json_reason(error)}",
-            "If it holds one object a line, name it .jsonl.",
+            "If it has one object per line, rename it to .jsonl.",
         ) from error
     except ValueError as error:
         raise InputRefusedError("file_damaged", f"{source.path}: {error}") from error
     records = _records(document)
     if records is None:
         raise InputRefusedError(
-            "no_records", f"{source.path} holds no list of objects", "A list at its top, or in one key."
+            "no_records",
+            f"{source.path} contains no list of objects",
+            "The list must be the top level or the value of a key.",
         )
     for start in range(position, len(records), BATCH_ROWS):
         batch = Batch(position=min(len(records), start + BATCH_ROWS))
@@ -53,7 +55,7 @@ def read_json_document(source: Source, position: int, line: int) -> Iterator[Bat
                 batch.lines.append(number)
             else:
                 raw = orjson.dumps(record)[:KEPT_RAW]
-                reason = f"it is {type(record).__name__} and not an object"
+                reason = f"it is {type(record).__name__}, not an object"
                 batch.rejects.append(Reject(str(source.path), number, -1, len(raw), reason, raw))
         batch.share = batch.position / len(records)
         yield batch

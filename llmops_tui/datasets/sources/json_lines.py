@@ -131,7 +131,7 @@ def parse_object(raw: bytes, *, long_numbers: bool = True) -> Row:
     except orjson.JSONDecodeError as error:
         raise ValueError(json_reason(error)) from None
     if type(row) is not dict:
-        raise ValueError(f"it is {type(row).__name__} and not an object")
+        raise ValueError(f"it is {type(row).__name__}, not an object")
     # Keys and texts have two quotes each: fewer after writing it again means that a key was dropped.
     try:
         written = orjson.dumps(row)
@@ -150,7 +150,7 @@ def _parse_slowly(raw: bytes) -> Row:
         if len(made) != len(items):
             names = [name for name, _ in items]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"the key {twice!r} stands twice in one object")
+            raise ValueError(f"the key {twice!r} occurs twice in one object")
         return made
 
     try:

@@ -48,7 +48,7 @@ def _add_text(batch: Batch, source: Source, at: int, raw: bytes, **more: str) ->
         batch.rows.append({"text": raw.decode("utf-8"), **more})
         batch.lines.append(at)
     except UnicodeDecodeError as error:
-        reason = f"byte {error.start:,} is no UTF-8"
+        reason = f"byte {error.start:,} is not UTF-8"
         batch.rejects.append(Reject(str(source.path), at, -1, len(raw), reason, raw[:KEPT_RAW]))
 
 

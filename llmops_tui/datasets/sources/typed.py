@@ -45,7 +45,7 @@ def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
     except duckdb.Error as error:
         reason = " ".join(str(error).split())[:300]
         raise InputRefusedError(
-            "file_damaged", f"{source.path} is no whole Parquet file: {reason}", "Get it again."
+            "file_damaged", f"{source.path} is not a complete Parquet file: {reason}", "Download or copy it again."
         ) from error
     finally:
         connection.close()
@@ -108,7 +108,7 @@ def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
                     )
     except pa.ArrowInvalid as error:
         raise InputRefusedError(
-            "file_damaged", f"{source.path} is no whole Arrow stream: {error}", "Get it again."
+            "file_damaged", f"{source.path} is not a complete Arrow stream: {error}", "Download or copy it again."
         ) from error
 
 
@@ -149,7 +149,7 @@ def open_sqlite(path: Path) -> Any:
         )
         database.table_names()
     except sqlite3.Error as error:
-        raise InputRefusedError("file_damaged", f"{path} is no SQLite file: {error}", "Check the file.") from error
+        raise InputRefusedError("file_damaged", f"{path} is not an SQLite file: {error}", "Check the file.") from error
     return database
 
 

@@ -246,7 +246,7 @@ class Calibration(Metric):
         elif answer.logprob is not None:
             confidence, right = math.exp(answer.logprob), answer.text.strip() == case.expected_text.strip()
         else:
-            return Score(None, "the model told no log-probabilities")
+            return Score(None, "the model returned no log-probabilities")
         return Score((confidence - right) ** 2, detail={"confidence": confidence, "right": float(right)})
 
     def rows(self, scores: Sequence[Score]) -> Floats:

@@ -29,9 +29,9 @@ def _accept(name: str, given: object) -> type[Metric] | Function:
     """What a package registers: a subclass of Metric whose type is its name, or a function."""
     if isinstance(given, type):
         if not issubclass(given, Metric):
-            raise TypeError(f"it is a class, but no subclass of {Metric.__module__}.Metric")
+            raise TypeError(f"it is a class, but not a subclass of {Metric.__module__}.Metric")
         if given.model_fields["type"].default != name:
-            raise ValueError(f"its type is {given.model_fields['type'].default!r}, which has to be its name")
+            raise ValueError(f"its type is {given.model_fields['type'].default!r}, which must be its name")
         return given
     if not callable(given):
         raise TypeError("it is neither a function nor a subclass of Metric")
@@ -89,10 +89,10 @@ class Custom(Metric):
         """Why no installed package gives what the entry point names, where none does."""
         if (given := PLUGINS.get(self.entry)) is not None:
             if self.settings and isinstance(given, Function):
-                return f"the metric {self.entry!r} is a function, which takes no settings"
+                return f"the metric {self.entry!r} is a function, and takes no settings"
             return ""
         known = ", ".join(PLUGINS.all()) or "none"
-        nothing = f"no installed package registers {self.entry!r} under 'llmops_tui.metrics'; there is {known}"
+        nothing = f"no installed package registers {self.entry!r} under 'llmops_tui.metrics'; registered: {known}"
         return PLUGINS.problem(self.entry) or nothing
 
     def score(self, case: Case, answer: Answer) -> Score:

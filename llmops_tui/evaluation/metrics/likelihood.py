@@ -29,7 +29,7 @@ class Choice(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it is; the detail has the log-probabilities."""
         if not answer.choice_logprobs:
-            return Score(None, "the model told no log-probabilities")
+            return Score(None, "the model returned no log-probabilities")
         sizes = [max(1, len(c)) if self.normalise else 1 for c in case.choices]
         scores = [p / n for p, n in zip(answer.choice_logprobs, sizes, strict=True)]
         best = max(range(len(scores)), key=lambda i: scores[i])

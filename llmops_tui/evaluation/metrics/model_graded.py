@@ -70,7 +70,7 @@ def grade_masses(reply: Reply, points: Sequence[str]) -> dict[str, float] | None
             masses[other["token"].strip()] += math.exp(other["logprob"])
     mass = sum(masses.values())
     if mass < _LEAST_MASS:
-        raise LlmopsError("unusable", f"the judge gives the scale {mass:.1%} of its probability")
+        raise LlmopsError("unusable", f"the judge assigns only {mass:.1%} of its probability to the scale")
     return masses
 
 
@@ -159,7 +159,7 @@ class Judge(AskingMetric):
             return Score(value, f"graded {said}", {"mass": mass, "grade": said})
         match = re.match(r"\d+", said)
         if match is None or match.group() not in self.points:
-            return Score(None, f"the judge said {said[:60]!r}")
+            return Score(None, f"the judge answered {said[:60]!r}")
         return Score(float(match.group()), f"graded {said}", {"grade": said})
 
     async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:

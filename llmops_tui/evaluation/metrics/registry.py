@@ -26,11 +26,11 @@ def make_metric(entry: Any, where: str = "metrics") -> Metric:
     """
     given = {"type": entry} if isinstance(entry, str) else entry
     if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-        raise InputRefusedError("bad_metric", f"{where}: {entry!r} is no metric", "Such as {type: exact}.")
+        raise InputRefusedError("bad_metric", f"{where}: {entry!r} is not a metric", "Write for example {type: exact}.")
     name = given["type"]
     kind = METRICS.get(name)
     if kind is None:
-        raise InputRefusedError("bad_metric", f"{where}: there is no metric {name!r}", _meant(name))
+        raise InputRefusedError("bad_metric", f"{where}: {name!r} is not a metric", _meant(name))
     made = _checked(kind, given, f"{where}: {name}")
     theirs = PLUGINS.get(made.entry) if isinstance(made, Custom) else None
     if isinstance(made, Custom) and theirs is not None and not isinstance(theirs, Function):
@@ -41,9 +41,9 @@ def make_metric(entry: Any, where: str = "metrics") -> Metric:
 
 def _meant(name: str) -> str:
     if PLUGINS.find(name) is not None:
-        return f"It is brought by a package: {{type: python, entry: {name}}}."
+        return f"It is in an installed package: {{type: python, entry: {name}}}."
     close = get_close_matches(name, METRICS, 1)
-    return f"Did you mean {close[0]}?" if close else f"There are {', '.join(METRICS)}."
+    return f"Did you mean {close[0]}?" if close else f"The metrics are {', '.join(METRICS)}."
 
 
 def _checked(kind: type[Metric], given: dict[str, Any], where: str) -> Metric:
@@ -53,5 +53,5 @@ def _checked(kind: type[Metric], given: dict[str, Any], where: str) -> Metric:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise InputRefusedError(
-            "bad_metric", f"{where}: {place}: {first['msg']}", f"It takes {', '.join(kind.model_fields)}."
+            "bad_metric", f"{where}: {place}: {first['msg']}", f"Its fields are {', '.join(kind.model_fields)}."
         ) from error

@@ -22,7 +22,7 @@ def json_of(text: str) -> tuple[Any, str]:
     try:
         return parse_json(fenced.group(1) if fenced else text), ""
     except ValueError as error:
-        return None, f"no JSON: {error}"
+        return None, f"not JSON: {error}"
 
 
 class JsonValid(Metric):
@@ -53,7 +53,7 @@ class JsonSchema(Metric):
         try:
             jsonschema.Draft202012Validator.check_schema(schema)
         except jsonschema.SchemaError as error:
-            raise ValueError(f"no JSON schema: {error.message}") from error
+            raise ValueError(f"not a JSON Schema: {error.message}") from error
         return schema
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -79,11 +79,11 @@ class JsonFields(Metric):
         """From 0 to 1."""
         expected = case.expected if isinstance(case.expected, dict) else json_of(case.expected_text)[0]
         if not isinstance(expected, dict):
-            return Score(None, "what is expected is no JSON object")
+            return Score(None, "the expected answer is not a JSON object")
         value, problem = json_of(answer.text)
         names = list(self.fields) or list(expected)
         if problem or not isinstance(value, dict):
-            return Score(0.0, problem or "no JSON object", {"wrong": names})
+            return Score(0.0, problem or "not a JSON object", {"wrong": names})
         wrong = [name for name in names if value.get(name) != expected.get(name)]
         parts = [f"{n} differs: {short(str(value.get(n)))} is not {short(str(expected.get(n)))}" for n in wrong]
         return Score(1 - len(wrong) / max(1, len(names)), "; ".join(parts), {"wrong": wrong})

@@ -117,7 +117,7 @@ class Matches(Metric):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from error
+            raise ValueError(f"not a regular expression: {error}") from error
         return pattern
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -165,7 +165,7 @@ class Numeric(Metric):
         expected = case.expected_text
         wanted = number_in(expected, "marked" if "####" in expected else "last")
         if wanted is None:
-            return Score(None, f"what is expected has no number: {short(expected)}")
+            return Score(None, f"the expected answer has no number: {short(expected)}")
         found = number_in(answer.text, self.extract)
         if found is None:
             return Score(0.0, "the answer has no number")

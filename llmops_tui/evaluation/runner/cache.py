@@ -104,6 +104,8 @@ class AnswerCache:
 
 def _failed(path: Path, error: sqlite3.Error) -> LlmopsError:
     hint = (
-        "Free some space and try again." if is_full(error, path) else "It may be deleted: answers are then asked again."
+        "Free some space and try again."
+        if is_full(error, path)
+        else "The file may be deleted; the requests are then sent again."
     )
-    return LlmopsError("cache_failed", f"the kept answers in {path} cannot be used: {error}", hint)
+    return LlmopsError("cache_failed", f"the cached answers in {path} cannot be used: {error}", hint)

@@ -40,7 +40,7 @@ def overlap_of(
     """Which cases stand in training data too, and the figures without them; a note where nothing is known of it."""
     versions = training_data(store, run.asked.model)
     if not versions:
-        return {"ancestors": [], "rows": 0, "note": "what this model was trained on is not known here"}
+        return {"ancestors": [], "rows": 0, "note": "the training data of this model is not known"}
     base = [case for case in cases.cases if not case.variation]
     texts = [_asked(case) for case in base]
     seen: set[str] = set()

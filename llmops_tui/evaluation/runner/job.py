@@ -51,7 +51,7 @@ def run(context: JobContext, runs: list[str]) -> Evaluated:
         found: list[RunFigures] = []
         known = {entry.name for entry in store.all()}
         if removed := [name for name in runs if name not in known]:
-            sys.stderr.write(f"removed meanwhile, and left out: {', '.join(removed)}\n")
+            sys.stderr.write(f"removed in the meantime and skipped: {', '.join(removed)}\n")
         runs = [name for name in runs if name in known]
         for number, name in enumerate(runs):
             entry = store.get(name)
@@ -303,7 +303,7 @@ class _Runner:
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
         summary |= {"of": len(cases.cases), "stopped_early": self._enough}
-        self._context.report(self._share(0.99), "comparing the cases with what the model was trained on")
+        self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
         self._store.finish(self._entry.name, manifest, summary, sha256_file(self._results))

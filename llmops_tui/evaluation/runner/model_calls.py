@@ -192,8 +192,8 @@ class Asker:
 
 
 def _gone(name: str, error: LlmopsError) -> LlmopsError:
-    hint = sentences(error.hint, "Answers so far are kept; llmops eval resume goes on.")
-    return LlmopsError("model_gone", f"the model {name!r} is gone: {error.message}", hint)
+    hint = sentences(error.hint, "Answers so far are kept; llmops eval resume continues.")
+    return LlmopsError("model_gone", f"the model {name!r} is not available any more: {error.message}", hint)
 
 
 def read_answer(reply: Reply, *, trace: str = "", cached: bool = False) -> Answer:
@@ -223,7 +223,7 @@ def read_choices(reply: Reply, sizes: list[int], *, trace: str = "", cached: boo
         told = (choice.get("logprobs") or {}).get("token_logprobs", [])[-size:] if size else []
         found = [p for p in told if p is not None and math.isfinite(p)]
         if not found or len(found) < len(told):
-            return Answer(error="the model told no log-probabilities for a choice", trace=trace, cached=cached)
+            return Answer(error="the model returned no log-probabilities for a choice", trace=trace, cached=cached)
         sums.append(sum(found))
     timings = reply.get("timings") or {}
     return Answer(

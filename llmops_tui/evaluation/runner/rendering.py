@@ -29,7 +29,7 @@ def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: Templa
             where = f"row {empty.row}" if empty.row is not None else f"case {empty.index}"
             raise InputRefusedError(
                 "nothing_to_ask",
-                f"{where} is no conversation, and the suite has no prompt",
+                f"{where} is not a conversation, and the suite has no prompt",
                 "Give the suite a prompt that uses its variables.",
             )
         return [list(case.messages) for case in cases]

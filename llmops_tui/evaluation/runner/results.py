@@ -135,8 +135,8 @@ def _lines(path: Path) -> Iterator[Result]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LlmopsError(
                 "results_damaged",
-                f"{path}, line {number}: not what a run writes: {error}",
-                "Take it from a backup (llmops restore), or run the suite again: answers that are known are not asked again.",
+                f"{path}, line {number}: not a valid result: {error}",
+                "Restore it from a backup (llmops restore), or run the suite again; cached answers are reused.",
             ) from error
 
 

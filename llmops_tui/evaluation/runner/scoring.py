@@ -17,7 +17,7 @@ async def score_one(metric: Metric, case: Case, answer: Answer, asking: Asking) 
     if answer.error:
         return Score(None, answer.error)
     if metric.needs_expected and case.expected is None:
-        return Score(None, "nothing is expected of this case")
+        return Score(None, "this case has no expected answer")
     if not is_plugin(metric):
         return await _score(metric, case, answer, asking)
     # Code of others may raise anything: here it becomes a score that cannot be given, which says by whom.
@@ -38,4 +38,4 @@ async def _score(metric: Metric, case: Case, answer: Answer, asking: Asking) -> 
     except LlmopsError as error:
         if error.code == "model_gone":
             raise
-        return Score(None, f"{metric.model} could not be asked: {error.message}")
+        return Score(None, f"{metric.model} did not answer: {error.message}")

@@ -85,7 +85,7 @@ def bca_levels(
     drawn = np.sort(drawn[np.isfinite(drawn)])
     if not len(drawn) or drawn[0] == drawn[-1]:
         # Nothing varies: a bootstrap can only say that it has seen no other case.
-        return [Interval(value, math.nan, math.nan, level, "none: all cases are alike") for level in levels]
+        return [Interval(value, math.nan, math.nan, level, "none: all cases are identical") for level in levels]
     below = (np.searchsorted(drawn, value, "left") + np.searchsorted(drawn, value, "right")) / (2 * len(drawn))
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
     without = figure(rows.sum(axis=0) - rows)

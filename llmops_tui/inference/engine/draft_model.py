@@ -37,7 +37,7 @@ class DraftModel:
         apart = abs(self._native.n_vocab - target.n_vocab)
         pieces = (t for t in range(self._shared) if self._native.raw_piece(t) != target.raw_piece(t))
         if apart > LARGEST_VOCABULARY_GAP or next(pieces, None) is not None:
-            raise _refuse(options, "its vocabulary is another")
+            raise _refuse(options, "its vocabulary differs")
 
     def propose(self, tokens: list[int], room: int) -> list[int]:
         """The tokens it would go on with, at most ``room``; none while it still catches up with a long text."""
@@ -101,6 +101,6 @@ class ModelDraft(Draft):
 def _refuse(options: EngineOptions, why: str) -> LlmopsError:
     return LlmopsError(
         "bad_draft",
-        f"{options.draft} cannot guess for {options.path}: {why}",
-        "A draft model is a small one of the same family; leave out --draft to go without.",
+        f"{options.draft} cannot draft for {options.path}: {why}",
+        "A draft model is a small model of the same family; omit --draft to run without one.",
     )

@@ -82,7 +82,7 @@ class Embedder:
                 ``context_length_exceeded``.
         """
         if self.refusal:
-            raise InputRefusedError("no_embeddings", self.refusal, "Ask a model that was made to embed.")
+            raise InputRefusedError("no_embeddings", self.refusal, "Use an embedding model.")
         if dimensions is not None and dimensions != self.dimensions:
             raise InputRefusedError(
                 "bad_dimensions", f"this model's embeddings have {self.dimensions} dimensions, not {dimensions}"
@@ -91,7 +91,7 @@ class Embedder:
             name = f"input[{place}]: " if len(texts) > 1 else ""
             longest = self.shape.longest
             if not tokens:
-                raise InputRefusedError("empty_input", f"{name}there is nothing to embed")
+                raise InputRefusedError("empty_input", f"{name}the text is empty")
             if len(tokens) > longest:
                 wide = "Embed it in parts" + (
                     ", or load the model with a larger context." if longest == self._native.n_ctx else "."
@@ -215,7 +215,7 @@ class Embedder:
         if rows is None:
             pointer = llama_cpp.llama_get_embeddings_seq(self._context, text.sequence)
             if not pointer:
-                raise LlmopsError("embed_failed", "this model gives no embeddings")
+                raise LlmopsError("embed_failed", "this model returns no embeddings")
             array = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float))
             pooled = np.ctypeslib.as_array(array, (self.dimensions,)).astype(np.float64)
         elif kind == "mean":
@@ -250,7 +250,9 @@ class Embedder:
             rows.attach(params)
         made = llama_cpp.llama_init_from_model(native.model, params)
         if not made:
-            raise LlmopsError("context_failed", "no memory for a context to embed with", "Load a smaller context.")
+            raise LlmopsError(
+                "context_failed", "not enough memory for an embedding context", "Load the model with a smaller context."
+            )
         self._context, self._rows = made, rows
         self._memory = llama_cpp.llama_get_memory(made)
         self._batch = Batch(shape.step)
@@ -278,7 +280,7 @@ class Embedder:
 
 def _why_not(native: NativeModel, pooling: int) -> str:
     if pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK:
-        return "this model ranks pairs of texts (its pooling is 'rank'); it makes no vectors of them"
+        return "this model ranks pairs of texts (its pooling is 'rank'); it returns no embeddings"
     if native.has_encoder and llama_cpp.llama_model_has_decoder(native.model):
-        return "this model has an encoder and a decoder; texts are not embedded with it here"
+        return "this model has an encoder and a decoder; embeddings with it are not supported"
     return ""

@@ -21,7 +21,7 @@ def unexpected(error: BaseException) -> LlmopsError:
     return LlmopsError(
         "engine_failed",
         f"the engine failed at this request: {type(error).__name__}: {error}"[:300],
-        "The engine's log, in the workspace's logs, has the traceback; other requests go on.",
+        "The engine's log, in the workspace's logs, has the traceback; other requests continue.",
     )
 
 

@@ -50,7 +50,7 @@ _OUR_WORDS = {
     "NoExtension": "it allows no text at all",
     "too deeply nested": "it nests too deep",
     "recursion limit exceeded": "it nests too deep",
-    "oneOf constraints": "oneOf is taken only where no value can be two of its kinds; anyOf is taken",
+    "oneOf constraints": "oneOf is supported only if no value matches two of its schemas; anyOf is supported",
 }
 _CAUSE = re.compile(r"^error: (.+)", re.MULTILINE)
 

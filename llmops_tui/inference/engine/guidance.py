@@ -98,7 +98,7 @@ def _library() -> Any:
 
 
 def _unusable(reason: str) -> LlmopsError:
-    told = f"answers cannot be constrained: the installed llguidance is not the one this was made for: {reason[:200]}"
+    told = f"answers cannot be constrained: the installed llguidance is not a supported version: {reason[:200]}"
     return LlmopsError("grammar_unsupported", told, "Install the version that constraints.txt names.")
 
 

@@ -94,12 +94,12 @@ class NativeModel:
         made = llama_cpp.llama_init_from_model(self.model, params)
         if not made:
             kind = options.cache_types[1]
-            needs = f", or no flash attention, which cache_type_v {kind} needs" if in_blocks(kind) else ""
+            needs = f", or no flash attention, which cache_type_v {kind} requires" if in_blocks(kind) else ""
             raise LlmopsError(
                 "context_failed",
                 f"no memory for {self.parallel} contexts of {wanted:,} tokens{needs}",
-                "Ask for a smaller context or fewer parallel requests, or unload another model."
-                + (" Or keep values whole: cache_type_v f16." if needs else ""),
+                "Use a smaller context or fewer parallel requests, or unload another model."
+                + (" Or keep values in 16 bits: cache_type_v f16." if needs else ""),
             )
         return made
 

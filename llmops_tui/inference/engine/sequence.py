@@ -78,7 +78,7 @@ class Running:
     ) -> None:
         if not native.generates:
             raise InputRefusedError(
-                "no_generation", "this model makes vectors of texts; it generates none", "Ask it at /v1/embeddings."
+                "no_generation", "this model is an embedding model; it generates no text", "Use /v1/embeddings."
             )
         self.request = request
         self.truncated = 0
@@ -283,7 +283,7 @@ class Running:
         """The prompt's tokens, cut by the request's own policy where they are too many."""
         tokens, context = list(request.tokens), native.n_ctx
         if not tokens:
-            raise InputRefusedError("empty_prompt", "the prompt has no tokens", "Write something to complete.")
+            raise InputRefusedError("empty_prompt", "the prompt has no tokens", "Give a text to complete.")
         # A prompt that is only scored needs no room for an answer.
         room = context if request.parameters.max_tokens == 0 else context - 1
         if len(tokens) <= room:

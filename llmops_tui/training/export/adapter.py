@@ -40,7 +40,7 @@ def read_adapter(folder: Path) -> list[Delta]:
             raise InputRefusedError(
                 "pickled_weights",
                 f"{folder} has its adapter as pickle, which can run code when opened",
-                "Save it as safetensors where you trust it.",
+                "Save it as safetensors in an environment where you trust it.",
             )
         raise InputRefusedError("adapter_missing", f"{folder} has no {WEIGHTS}")
     config = parse_json(read_regular(folder / CONFIG))

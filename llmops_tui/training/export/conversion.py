@@ -110,7 +110,7 @@ def _rotary_scaling(writer: gguf.GGUFWriter, family: Family) -> None:
         scale = int(family.config["max_position_embeddings"]) / original
         writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0)
     elif kind not in {"default", "llama3"}:
-        raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be written as GGUF here")
+        raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be converted to GGUF")
 
 
 def _rotary_factors(family: Family) -> list[tuple[str, Array]]:
@@ -152,7 +152,7 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
     model = data["model"]
     if model.get("type") != "BPE":
         raise InputRefusedError(
-            "unknown_tokenizer", f"a tokenizer of the kind {model.get('type')} cannot be written as GGUF here"
+            "unknown_tokenizer", f"a tokenizer of the kind {model.get('type')} cannot be converted to GGUF"
         )
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
     size = int(folder.config["vocab_size"])
@@ -212,7 +212,7 @@ def _split(data: JsonObject) -> str:
     if found is None:
         found = "gpt-2" if "ByteLevel" in text and "Regex" not in text else None
     if found is None:
-        raise InputRefusedError("unknown_tokenizer", "the tokenizer splits text in a way that is not known here")
+        raise InputRefusedError("unknown_tokenizer", "the tokenizer splits text in an unsupported way")
     return found
 
 

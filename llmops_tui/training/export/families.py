@@ -56,7 +56,7 @@ class Family:
         if self.name not in FAMILIES:
             raise InputRefusedError(
                 "unknown_architecture",
-                f"models of the architecture {self.name!r} cannot be written as GGUF here",
+                f"models of the architecture {self.name!r} cannot be converted to GGUF",
                 f"Known: {', '.join(sorted(FAMILIES))}.",
             )
 
@@ -158,19 +158,19 @@ def deltas(config: JsonObject, tensors: dict[str, Array]) -> list[Delta]:
     if config.get("use_dora") or any("magnitude" in name for name in tensors):
         raise InputRefusedError(
             "dora",
-            "an adapter trained with DoRA scales whole rows, which cannot be written as a plain LoRA",
+            "an adapter trained with DoRA scales whole rows, which cannot be expressed as a plain LoRA",
             "Merge it instead: llmops train export RUN --merge.",
         )
     sides: dict[str, dict[str, Array]] = {}
     for name, value in tensors.items():
         match = _ADAPTER.match(name)
         if match is None:
-            raise InputRefusedError("unknown_adapter", f"the adapter has a tensor that is no LoRA: {name}")
+            raise InputRefusedError("unknown_adapter", f"the adapter has a tensor that is not part of a LoRA: {name}")
         sides.setdefault(match["module"], {})[match["side"]] = value
     found = []
     for module, pair in sides.items():
         if set(pair) != {"A", "B"}:
-            raise InputRefusedError("unknown_adapter", f"the adapter has only one half for {module}")
+            raise InputRefusedError("unknown_adapter", f"the adapter has only one of the two matrices for {module}")
         rank = pair["A"].shape[0]
         alpha = _pattern(config.get("alpha_pattern"), module, float(config.get("lora_alpha") or rank))
         scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank

@@ -37,7 +37,7 @@ def merge_gguf(
     was made of, they come from there, and nothing of an earlier quantization is left in the result.
 
     Raises:
-        InputRefusedError: the adapter is of another model.
+        InputRefusedError: the adapter belongs to another model.
     """
     reader = gguf.GGUFReader(base)
     by_place = {family.tensor_name(change.module + ".weight"): change for change in changes}
@@ -45,7 +45,7 @@ def merge_gguf(
     missing = set(by_place) - {place.removesuffix(".weight") for place in places} - places
     if missing:
         raise InputRefusedError(
-            "other_base", f"{base.name} has no tensor {min(missing)}: the adapter is of another model"
+            "other_base", f"{base.name} has no tensor {min(missing)}: the adapter belongs to another model"
         )
     whole = _places_of(family, weights) if weights is not None else {}
     writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[family.architecture])
@@ -132,7 +132,9 @@ def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: 
     by_name = {change.module + ".weight": change for change in changes}
     missing = set(by_name) - set(folder.tensors)
     if missing:
-        raise InputRefusedError("other_base", f"{base} has no tensor {min(missing)}: the adapter is of another model")
+        raise InputRefusedError(
+            "other_base", f"{base} has no tensor {min(missing)}: the adapter belongs to another model"
+        )
     target.mkdir(mode=0o700)
     names = list(folder.tensors)
 

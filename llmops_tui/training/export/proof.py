@@ -102,7 +102,7 @@ def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callabl
             lambda done: told(int(done) / len(cases)),
             model=model,
             failed="proof_failed",
-            what=f"{model.name} could not be asked",
+            what=f"{model.name} did not answer",
         )
         with np.load(answer, allow_pickle=False) as found:
             return Answers(
@@ -133,7 +133,7 @@ def compare(name: str, reference: Answers, found: Answers, cases: list[Case], en
     reference_stops = sum(bool(made) and made[-1] in ends for made in reference.greedy)
     problems = []
     if same < limits.same_tokens:
-        problems.append(f"{round((1 - same) * n)} of {n} conversations are other tokens than in training")
+        problems.append(f"{round((1 - same) * n)} of {n} conversations have different tokens than in training")
     if greedy < limits.greedy:
         problems.append(f"{round((1 - greedy) * n)} of {n} greedy answers differ")
     if kl > limits.kl:

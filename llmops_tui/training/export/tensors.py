@@ -38,7 +38,7 @@ def read(file: Path, name: str) -> Array:
         return wide.view(np.float32).reshape(shape)
     if kind not in _TYPES:
         raise InputRefusedError(
-            "unknown_type", f"{file.name}: tensor {name} is of the type {kind}, which is not read here"
+            "unknown_type", f"{file.name}: tensor {name} is of the type {kind}, which is not supported"
         )
     return np.frombuffer(raw, _TYPES[kind]).astype(np.float32).reshape(shape)
 

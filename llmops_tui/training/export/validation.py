@@ -24,9 +24,9 @@ def check_export(store: RunStore, name: str, quantize: str | None) -> Run:
     """
     run = store.get(name)
     if run.result is None:
-        raise InputRefusedError("not_done", f"run {name} has no adapter yet", "llmops train watch shows how far it is.")
+        raise InputRefusedError("not_done", f"run {name} has no adapter yet", "llmops train watch shows its progress.")
     if quantize is not None and quantize not in TYPES:
         raise InputRefusedError(
-            "unknown_type", f"{quantize!r} is no type to quantize to", f"One of: {', '.join(TYPES)}."
+            "unknown_type", f"{quantize!r} is not a quantization type", f"One of: {', '.join(TYPES)}."
         )
     return run

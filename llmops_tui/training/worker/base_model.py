@@ -42,7 +42,7 @@ def check_folder(path: Path) -> ModelFolder:
         raise InputRefusedError(
             "unknown_architecture",
             f"{path} is of the architecture {folder.family!r}, which transformers does not know",
-            "Only text models of known architectures can be trained; code that comes with a model is never run.",
+            "Only text models of known architectures can be trained; code in a model folder is never run.",
         )
     return folder
 

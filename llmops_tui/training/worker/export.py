@@ -74,7 +74,7 @@ def convert_model(context: JobContext, name: str, target: str) -> Converted:
     store = RunStore(context.workspace)
     model = store.registry.get(name)
     if model.kind != "safetensors":
-        raise InputRefusedError("not_convertible", f"{name!r} is no folder of safetensors")
+        raise InputRefusedError("not_convertible", f"{name!r} is not a safetensors folder")
     made = _register(context, store, target, lambda path, told: convert(model.path, path, target, told))
     _edges(store, made, "convert", "F16", [model.sha256])
     return {"model": made.name, "path": str(made.path), "sha256": made.sha256}
@@ -85,7 +85,7 @@ def _lossy(model: Model) -> bool:
 
 
 class _Maker:
-    """Makes the models of one export; what is there already is used as it is."""
+    """Makes the models of one export; what already exists is used as it is."""
 
     def __init__(self, context: JobContext, store: RunStore, run: Run) -> None:
         self._context, self._store, self._run = context, store, run
@@ -141,9 +141,11 @@ class _Maker:
     def folder(self, target: Path) -> None:
         """The merged model as safetensors."""
         if target.exists():
-            raise InputRefusedError("file_exists", f"{target} is there already", "Choose another folder.")
+            raise InputRefusedError("file_exists", f"{target} already exists", "Choose another folder.")
         if not target.parent.is_dir():
-            raise InputRefusedError("no_folder", f"there is no folder {target.parent}", "Make it, or choose another.")
+            raise InputRefusedError(
+                "no_folder", f"there is no folder {target.parent}", "Create it, or choose another folder."
+            )
         scratch = target.with_name(f".{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
@@ -158,7 +160,7 @@ def _register(context: JobContext, store: RunStore, name: str, make: Callable[[P
     final = store.workspace.models / f"{name}.gguf"
     if final.exists():
         raise InputRefusedError(
-            "file_exists", f"{final} is there already, and is not registered as {name!r}", "Move it away."
+            "file_exists", f"{final} already exists, and is not registered as {name!r}", "Move it to another place."
         )
     scratch = final.with_name(f".{final.name}.part")
     try:
@@ -168,7 +170,7 @@ def _register(context: JobContext, store: RunStore, name: str, make: Callable[[P
         scratch.rename(final)
     except OSError as error:
         raise LlmopsError(
-            "write_failed", f"cannot write {final}: {error.strerror or error}", "Is there space left?"
+            "write_failed", f"cannot write {final}: {error.strerror or error}", "Check the free space."
         ) from error
     finally:
         scratch.unlink(missing_ok=True)
@@ -219,7 +221,7 @@ def prove(
     cases, ends = cases_of(store, run)
     if not cases or not steps:
         return []
-    context.report(0, "asking the adapter on its base")
+    context.report(0, "evaluating the adapter on its base")
     reference = ask(
         store.base_of(run.recipe).path,
         run.folder / "adapter",
@@ -233,7 +235,7 @@ def prove(
             model.path,
             adapter.path if adapter is not None else None,
             cases,
-            lambda share, name=name: context.report(share, f"asking {name}"),  # type: ignore[misc]
+            lambda share, name=name: context.report(share, f"evaluating {name}"),  # type: ignore[misc]
         )
         found.append(compare(name, reference, answers, cases, ends, limits))
     return found

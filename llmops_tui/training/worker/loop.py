@@ -52,7 +52,9 @@ def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, r
         except torch.cuda.OutOfMemoryError as error:
             smaller = _smaller(recipe)
             hint = (
-                "" if smaller is None else "on from the last checkpoint with the same effective batch, in smaller parts"
+                ""
+                if smaller is None
+                else "continues from the last checkpoint with the same effective batch, in smaller parts"
             )
             recorder.write(
                 "event",

@@ -1,4 +1,4 @@
-"""What the training libraries read from their surroundings as they are imported; the same for a run, its plan and a trial."""
+"""The environment that the training libraries read when they are imported; the same for a run, its plan and a trial."""
 
 from __future__ import annotations
 
