@@ -90,10 +90,14 @@ class _Writer:
         mark = begin if before else begin.partition("\n")[0]
         head = (before + "[" * listed + lead).lstrip("\n")
         call = self._rule(" | ".join(self._call(function) for function in form["functions"]))
-        more = f"({_literal(calls['between'] + lead)} {call})*" if form["several"] and calls["parallel"] else ""
-        if more and not calls["between"] + lead:
-            more = ""
-        tail = _joined("]" * listed + after)
+        # Blanks behind a call are between two; behind the last one some models of a family leave them out.
+        blanks = calls["pieces"][-1][len(calls["pieces"][-1].rstrip()) :]
+        between = blanks + calls["between"] + lead
+        more = f"({_literal(between)} {call})*" if form["several"] and calls["parallel"] and between else ""
+        ends = dict.fromkeys(
+            gap + "]" * listed + after for gap in ("", blanks, between[: len(between) - len(between.lstrip())])
+        )
+        tail = f"({' | '.join(map(_literal, ends))})" if len(ends) > 1 and after else _joined("]" * listed + after)
         opening = form["opening"].strip()
         if form["required"]:
             written = head.removeprefix(opening) if opening and "thought" not in form else head
@@ -143,9 +147,9 @@ class _Writer:
         schema = function.get("parameters") or _NO_PARAMETERS
         if calls["style"] == "object":
             held = self._rule(self._as_json(self._object(function["name"], schema)))
-            return self._rule(f"{held} {_joined(calls['pieces'][-1])}")
+            return self._rule(f"{held} {_joined(calls['pieces'][-1].rstrip())}")
         parts = []
-        for piece in calls["pieces"][1:]:
+        for piece in (*calls["pieces"][1:-1], calls["pieces"][-1].rstrip()):
             if isinstance(piece, str):
                 parts.append(_joined(piece))
             elif piece["what"] == "arguments":
@@ -176,9 +180,7 @@ class _Writer:
         if calls["style"] == "json":
             return self._rule(self._as_json({"type": "string"} if calls["text_arguments"] else schema))
         if calls["style"] == "python":
-            written = self._items(
-                schema, ", ", lambda key, part: f"{_literal(f'{key}=')} {self._json_of(part, schema)}"
-            )
+            written = self._items(schema, ", ", lambda key, part: f"{_literal(f'{key}=')} {self._plain(part, schema)}")
             return self._rule(f'"(" {written} ")"')
         if calls["style"] == "bare":
             return self._bare(schema)
@@ -207,6 +209,12 @@ class _Writer:
             return self._rule(self._as_json(part | shared if written.count('"$ref": ') == known else {}))
         return self._rule(self._as_json(part))
 
+    def _plain(self, part: Schema, whole: Schema) -> str:
+        """A member as JSON, or as Python writes it, which many templates do of what is true and false."""
+        if part.get("type") == "boolean" and not {"enum", "const"} & set(part):
+            return '("true" | "false" | "True" | "False")'
+        return self._json_of(part, whole)
+
     def _marked(self, key: str, part: Schema, whole: Schema) -> str:
         """A parameter between its marks: a text as it is, up to what ends it; else JSON."""
         marks = self._calls["parameters"]
@@ -217,12 +225,9 @@ class _Writer:
         begin = _literal(marks["before"] + key + value["before"])
         if texts is not None:
             return f"{begin} ({' | '.join(map(_literal, texts))}) {_joined(after)}"
-        if part.get("type") == "boolean":
-            # Many templates write them as Python does.
-            return f'{begin} ("true" | "false" | "True" | "False") {_joined(after)}'
         if plain:
             return f"{begin} {self._up_to(after.strip())}"
-        return f"{begin} {self._json_of(part, whole)} {_joined(after)}"
+        return f"{begin} {self._plain(part, whole)} {_joined(after)}"
 
     def _bare(self, schema: Schema) -> str:
         """A value with keys that are not quoted and a mark for quotes."""

@@ -10,7 +10,7 @@ import pytest
 from llmops_tui.inference.server.conversation import tool_constraint
 from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.inference.template_renderer import TemplateRenderer
-from tests.chat_format.styles import CHANNELS, PAIRS, RECIPIENTS, STYLES, UNMARKED
+from tests.chat_format.styles import CHANNELS, KEYED, PAIRS, RECIPIENTS, STYLES, UNMARKED
 from tests.chat_format.world import EOS, TOOLS, World, answered, user
 from tests.engine.engines import Bench
 from tests.engine.test_grammars import allows
@@ -103,6 +103,29 @@ def test_thinking_may_come_before_a_required_call_and_has_to_end_where_the_promp
     channels, prompt = calling(renderer, "channels", 1)
     thought = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant"
     assert allows(bench, form_of("channels", prompt, ""), f"{thought}{channels}")
+
+
+def test_blanks_behind_the_last_of_several_calls_may_be_there_or_not(bench: Bench, renderer: TemplateRenderer) -> None:
+    written = '{"{{ c.function.name }}": {{ c.function.arguments | tojson }}}{{ "" if loop.last else ", " }}'
+    named = '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}\n'
+    template = KEYED.replace("<|calls|>[", "<|calls|>\n").replace("]<|/calls|>", "<|/calls|>").replace(written, named)
+    chat = format_of(template)
+    text, _ = World(renderer, chat.answers).answer([user("Hi"), answered("", calls=2)], tools=True)
+    text = text.partition("<|finish|>")[0]
+    form = cast("Any", tool_constraint(chat, cast("Any", TOOLS), "", several=True, prompt=""))
+    assert "}\n<|/calls|>" in text
+    assert allows(bench, form, text)
+    assert allows(bench, form, text.replace("\n<|/calls|>", "<|/calls|>"))
+    assert not allows(bench, form, text.replace("<|/calls|>", ""))
+
+
+def test_what_is_true_may_be_written_as_python_does(bench: Bench, renderer: TemplateRenderer) -> None:
+    for style in ("python", "parameters", "pairs"):
+        call, prompt = calling(renderer, style, 1)
+        plain = call.replace("True", "true")
+        assert allows(bench, form_of(style, prompt, ""), plain)
+        assert allows(bench, form_of(style, prompt, ""), plain.replace("true", "True"))
+        assert not allows(bench, form_of(style, prompt, ""), plain.replace("true", "yes"))
 
 
 def test_what_a_format_cannot_hold_is_left_free() -> None:
