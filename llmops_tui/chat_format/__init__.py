@@ -8,10 +8,11 @@ the template takes. What renders is handed in, so that this room needs none of t
 
 from __future__ import annotations
 
-from llmops_tui.chat_format.answers import AnswerReader, Event, Parsed, parse
+from llmops_tui.chat_format.answers import AnswerReader, parse
 from llmops_tui.chat_format.reading import read_format
 from llmops_tui.chat_format.record import CallFormat, ChatFormat, Marks, Thinking
 from llmops_tui.chat_format.spans import Lost, Span, Spans, assistant_spans
+from llmops_tui.chat_format.told import Event, Parsed
 from llmops_tui.chat_format.turns import as_wanted
 from llmops_tui.chat_format.written import Call
 

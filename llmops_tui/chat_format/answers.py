@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from llmops_tui.chat_format.marks import has_mark
 from llmops_tui.chat_format.record import ChatFormat
+from llmops_tui.chat_format.told import Event, Parsed
 from llmops_tui.chat_format.values import MoreError, WrongError, over_blanks
-from llmops_tui.chat_format.written import Call, literal, read_call
+from llmops_tui.chat_format.written import literal, read_call
 
 # A long call is read again when it has grown by so much, not with each piece: that would take ever longer.
 _LONG, _GROWTH = 4000, 1.02
-
-Kind = Literal["content", "thinking", "call", "problem"]
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a piece of an answer turned out to be: text of a kind, or a call."""
-
-    kind: Kind
-    text: str = ""
-    call: Call | None = None
-
-
-@dataclass
-class Parsed:
-    """A whole answer.
-
-    Attributes:
-        content: what is said, without any marks.
-        thinking: what was thought before.
-        calls: the calls of tools, in order.
-        problems: what begins like a call and cannot be read as one, to the letter.
-    """
-
-    content: str = ""
-    thinking: str = ""
-    calls: list[Call] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def add(self, events: Sequence[Event]) -> None:
-        """Take in what a reader told."""
-        for event in events:
-            if event.kind == "content":
-                self.content += event.text
-            elif event.kind == "thinking":
-                self.thinking += event.text
-            elif event.call is not None:
-                self.calls.append(event.call)
-            else:
-                self.problems.append(event.text)
 
 
 def parse(
@@ -85,6 +45,10 @@ class AnswerReader:
         }
         self._marks = _marks(chat)
         self._strong = [mark for mark in self._marks if has_mark(mark)]
+        # What may stand between calls, and behind them.
+        self._between = (
+            [str(chat.calls.pieces[0]).strip(), chat.calls.section.after.strip()] if chat.calls is not None else []
+        )
         # Without a mark of its own an object at the beginning of an answer may be a call.
         self._bare = bool(tools) and chat.calls is not None and not chat.calls.begin
         self._state: Literal["content", "thinking", "calls"] = "content"
@@ -93,7 +57,7 @@ class AnswerReader:
         self._fresh = self._initial = True
         self._many = 0
         self._tried = 0
-        self._told_thought = False
+        self._told_thought = self._cut = False
         if opening:
             self.push(opening)
 
@@ -102,9 +66,27 @@ class AnswerReader:
         self._buffer += text
         return self._told(last=False)
 
-    def finish(self) -> list[Event]:
-        """The answer ended; what was held back."""
+    def finish(self, *, cut: bool = False) -> list[Event]:
+        """The answer ended, or was ``cut`` off; what was held back, but for the beginning of a mark where it was cut."""
+        if cut:
+            self._cut = True
+            self._without_half_mark()
         return self._told(last=True)
+
+    def _without_half_mark(self) -> None:
+        """Leave out what would have become a mark."""
+        marks: Collection[str] = self._marks if self._fresh else self._strong
+        if self._state == "thinking" and self._thinking is not None:
+            marks = [self._thinking.marks.after]
+        text = self._buffer
+        if self._state == "calls":
+            rest = text[self._between_calls(text) :].strip()
+            marks = [*self._strong, *self._between]
+            if self._many and any(mark.startswith(rest) for mark in marks):
+                self._buffer = ""
+        else:
+            starts = (n for n in range(len(text)) if any(mark.startswith(text[n:]) for mark in marks))
+            self._buffer = text[: next(starts, len(text))]
 
     def _told(self, *, last: bool) -> list[Event]:
         events: list[Event] = []
@@ -214,7 +196,9 @@ class AnswerReader:
                     self._buffer, self._state = text[left:], "content"
                     self._fresh, self._initial = True, False
                     return True
-            call, end = read_call(calls, text, at, self._schemas, last=last)
+            # Of arguments that are written one by one nobody knows whether more would have followed.
+            lenient = last and not (self._cut and calls.style == "parameters")
+            call, end = read_call(calls, text, at, self._schemas, last=lenient)
         except MoreError:
             self._tried = len(text)
             if not last:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, read_format
 from llmops_tui.datasets.records import Message, Row, as_messages
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.server.conversation import ChatFormat as ServedFormat
+from llmops_tui.inference.server.served_format import template_of
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.tokenizer import Tokenizer
 from llmops_tui.models.registry import Model
@@ -57,7 +57,7 @@ class ModelText:
                 "no_tokenizer", f"{model.name!r} has no local file with a tokenizer", "Choose a model on disk."
             )
         self.model = base
-        self.template = ServedFormat.of(template or base.header.get("chat_template")).template
+        self.template = template_of(template or base.header.get("chat_template"))
         self.tokenizer = Tokenizer(base.path)
         self._renderer = TemplateRenderer()
         self._format: ChatFormat | None = None

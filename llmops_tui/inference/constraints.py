@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NotRequired, Required, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from llmops_tui.errors import ErrorRecord, InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.gbnf_reader import without_comments
-from llmops_tui.inference.schema_keywords import SCHEMAS, SCHEMAS_BY_NAME, Schema
+from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.schema_numbers import inexact_number
 from llmops_tui.inference.schema_recursion import endless_part
+from llmops_tui.inference.tool_grammar import Function, Thought, ToolsForm, tools_grammar
 
 # Without forcing, llguidance never works out and tokenizes what must come next: a constant of 200,000 characters would
 # take it half a minute.
@@ -27,19 +28,9 @@ _SMALLER = "Make it smaller: fewer alternatives and repetitions, and nothing amb
 _ONE = ("items", "additionalProperties")
 _LISTED = ("anyOf", "oneOf", "prefixItems")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
-# A function that declares none is called with none.
-_NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
 # What brings in another schema, and what says something of an object beside it.
 _COMBINING = ("$ref", "anyOf", "oneOf")
 _OF_OBJECTS = ("properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties")
-
-
-class Function(TypedDict, total=False):
-    """A function that a model may call; ``parameters`` are a schema of its arguments."""
-
-    name: Required[str]
-    description: str
-    parameters: Schema | None
 
 
 class ToolRecord(TypedDict):
@@ -63,9 +54,9 @@ class Form(TypedDict, total=False):
     grammar: str
     json_schema: SchemaHolder
     functions: list[Function]
-    begin: str
-    end: str
-    arguments: str
+    calls: Mapping[str, Any]
+    opening: str
+    thought: Thought
     required: bool
     several: bool
 
@@ -92,9 +83,7 @@ def grammar_of(form: Form) -> str:
     """The grammar of a form; empty for plain text.
 
     A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
-    ``functions``, the marks ``begin`` and ``end`` around a call, the name its ``arguments`` go by, whether a call is
-    ``required``, and whether there may be ``several``. Where none is required, the grammar allows any text, and begins to
-    hold after the mark.
+    the fields of a :class:`~.tool_grammar.ToolsForm`.
 
     Raises:
         InputRefusedError: ``grammar_invalid``, ``schema_invalid`` or ``bad_response_format``: the form cannot be expressed.
@@ -109,7 +98,8 @@ def grammar_of(form: Form) -> str:
     if kind == "json_schema":
         return f"{_OPTIONS}start: {_json(form['json_schema']['schema'])}\n"
     if kind == "tools":
-        return _tools(form)
+        rules = tools_grammar(cast("ToolsForm", form), _json)
+        return _OPTIONS + rules if rules else ""
     raise InputRefusedError("bad_response_format", f"the response format {str(kind)[:40]!r} is not known")
 
 
@@ -198,53 +188,3 @@ def _closed(schema: Schema) -> Schema:
     if known and "additionalProperties" not in made and "patternProperties" not in made:
         made["additionalProperties"] = False
     return made
-
-
-def _moved(schema: Schema, place: str) -> Schema:
-    """A schema as it is below another one, at ``place``: what it refers to in itself is there as well."""
-    made = {word: value for word, value in schema.items() if word not in {"$id", "$schema"}}
-    reference = made.get("$ref")
-    if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
-        made["$ref"] = place + reference[1:]
-    for word, value in made.items():
-        if word in SCHEMAS and isinstance(value, dict):
-            made[word] = _moved(value, place)
-        elif word in SCHEMAS and isinstance(value, list):
-            made[word] = [_moved(part, place) if isinstance(part, dict) else part for part in value]
-        elif word in SCHEMAS_BY_NAME and isinstance(value, dict):
-            made[word] = {n: _moved(part, place) if isinstance(part, dict) else part for n, part in value.items()}
-    return made
-
-
-def _tools(form: Form) -> str:
-    begin, end, arguments = form["begin"], form["end"], form["arguments"]
-    if not begin and not form["required"]:
-        return ""
-    calls = [
-        {
-            "type": "object",
-            "properties": {
-                "name": {"const": f["name"]},
-                arguments: _moved(f.get("parameters") or _NO_PARAMETERS, f"#/properties/{arguments}"),
-            },
-            "required": ["name", arguments],
-            "additionalProperties": False,
-        }
-        for f in form["functions"]
-    ]
-    lines = [f"call{n}: {_json(call)}" for n, call in enumerate(calls)]
-    lines.append(f"call: {' | '.join(f'call{n}' for n in range(len(calls)))}")
-    mark = json.dumps(begin)
-    if begin == "[TOOL_CALLS]":
-        body, more = '"[" call (", " call)* "]"' if form["several"] else '"[" call "]"', ""
-    else:
-        body = f'"\\n" call "\\n" {json.dumps(end)}' if end else "call"
-        more = f' ("\\n" {mark} {body})*' if begin and form["several"] else ""
-    if not begin:
-        lines.append(f"start: {body}")
-    elif form["required"]:
-        lines.append(f"start: {mark} {body}{more}")
-    else:
-        # The lazy terminal ends where the mark does, and with it the text that is free.
-        lines += ["start: TEXT | held", f"held: marked {body}{more}", f"marked[lazy]: TEXT {mark}", "TEXT: /(.|\\n)*/"]
-    return _OPTIONS + "\n".join(lines) + "\n"

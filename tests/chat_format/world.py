@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_tui.chat_format.answers import AnswerReader, Parsed, parse
+from llmops_tui.chat_format.answers import AnswerReader, parse
 from llmops_tui.chat_format.marks import has_mark, is_mark, shared_start, tokens
 from llmops_tui.chat_format.record import ChatFormat
+from llmops_tui.chat_format.told import Parsed
 from llmops_tui.chat_format.turns import as_wanted
 from llmops_tui.inference.template_renderer import TemplateRenderer
 

@@ -10,21 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.server.conversation import AnswerReader, ChatFormat, ChatTemplate, tool_constraint
-from llmops_tui.inference.server.tool_call_parser import parse_calls
-from tests.chat_format.styles import OBJECTS, RECIPIENTS
+from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, tool_constraint
+from llmops_tui.inference.server.served_format import format_of
+from tests.chat_format.styles import BEHIND_MARKS, CHANNELS, OBJECTS, PAIRS, RECIPIENTS
 
-THINKING = "{% if tools %}{{ tools }}{% endif %}<think> </think> <tool_call> </tool_call> {{ messages }}"
+TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
+# Shows marks of calls and of thinking, and writes neither.
+PLAIN = "{% for m in messages %}<|begin|>{{ m.role }}\n{{ m.content }}<|finish|>\n{% endfor %}<|begin|>assistant\n"
+SHOWING = "{% if tools %}{{ tools }}{% endif %}<think> </think> <tool_call> </tool_call>" + PLAIN
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _read() -> None:
+    """Reading a template takes longer than one example may."""
+    format_of(OBJECTS)
 
 
 def read(
-    text: str, cuts: list[int], *, template: str = THINKING, prompt: str = "", tools: bool = True
+    text: str, cuts: list[int], *, template: str = OBJECTS, prompt: str = "", tools: bool = True, cut: bool = False
 ) -> dict[str, Any]:
     """Feed ``text`` in pieces; all that came out, joined."""
-    reader = AnswerReader(ChatFormat.of(template), prompt=prompt, tools=tools)
+    reader = AnswerReader(format_of(template), prompt=prompt, tools=[TOOL] if tools else [])
     places = [0, *sorted(min(c, len(text)) for c in cuts), len(text)]
-    deltas = [reader.feed(text[a:b]) for a, b in itertools.pairwise(places)] + [reader.finish()]
+    deltas = [reader.feed(text[a:b]) for a, b in itertools.pairwise(places)] + [reader.finish(cut=cut)]
     calls = [c["function"] for d in deltas for c in d.tool_calls]
     return {
         "content": "".join(d.content for d in deltas),
@@ -63,25 +72,23 @@ def test_text_without_marks_is_content_to_the_letter(text: str, cuts: list[int])
     assert read(text, cuts) == {"content": text, "reasoning": "", "calls": []}
 
 
-def test_reasoning_and_calls_are_taken_apart() -> None:
-    whole = read(f"<think>\nhm</think>\nSure.{CALL}", [])
-    assert whole["reasoning"].strip() == "hm"
+@pytest.mark.parametrize("template", [OBJECTS, SHOWING])
+def test_reasoning_and_calls_are_taken_apart(template: str) -> None:
+    whole = read(f"<think>\nhm</think>\nSure.{CALL}", [], template=template)
+    assert whole["reasoning"] == "hm"
     assert whole["content"] == "Sure."
     assert whole["calls"] == [{"name": "f", "arguments": '{"x": 1}'}]
     # Where the prompt itself opens the reasoning, the answer begins in it.
-    assert read("hm</think>Yes.", [], prompt="...assistant\n<think>\n") == {
-        "content": "Yes.",
-        "reasoning": "hm",
-        "calls": [],
-    }
-    assert read(CALL * 2, [])["calls"] == [{"name": "f", "arguments": '{"x": 1}'}] * 2
+    opened = read("hm</think>Yes.", [], template=template, prompt="...assistant\n<think>\n")
+    assert opened == {"content": "Yes.", "reasoning": "hm", "calls": []}
+    assert read(CALL * 2, [], template=template)["calls"] == [{"name": "f", "arguments": '{"x": 1}'}] * 2
 
 
 def test_what_is_no_call_stays_content() -> None:
     assert read("<tool_call>{broken</tool_call>", [])["content"] == "<tool_call>{broken</tool_call>"
     assert read("<tool_call>{never ends", [])["content"] == "<tool_call>{never ends"
     assert read(CALL, [], tools=False)["content"] == CALL
-    assert read(CALL, [], template="{{ messages }}")["content"] == CALL
+    assert read(CALL, [], template=PLAIN)["content"] == CALL
 
 
 @pytest.mark.parametrize("text", [f"{CALL}\n{CALL}", f"{CALL}\n{CALL}\n"])
@@ -90,7 +97,7 @@ def test_line_breaks_between_calls_are_no_content(text: str) -> None:
         assert read(text, cuts)["content"] == ""
     spoken = f"<think>a</think>\n\nSo: {CALL}\n\nand\n"
     for cuts in ([], list(range(len(spoken)))):
-        assert read(spoken, cuts)["content"] == "So: and\n"
+        assert read(spoken, cuts)["content"] == "So:\nand\n"
 
 
 @pytest.mark.parametrize(
@@ -109,11 +116,27 @@ def test_an_answer_that_ends_within_a_call_says_so(
     text: str, content: str, calls: int, required: bool, broken_off: bool
 ) -> None:
     for cuts in ([], list(range(len(text)))):
-        reader = AnswerReader(ChatFormat.of(THINKING), prompt="", tools=True, required=required)
+        reader = AnswerReader(format_of(OBJECTS), prompt="", tools=[TOOL], required=required)
         deltas = [reader.feed(text[a:b]) for a, b in itertools.pairwise([0, *cuts, len(text)])] + [reader.finish()]
         assert "".join(d.content for d in deltas) == content
         assert sum(len(d.tool_calls) for d in deltas) == calls
         assert reader.broken_off is broken_off
+
+
+@pytest.mark.parametrize("half", ["<tool", "</thi", "<|fin"])
+def test_half_a_mark_at_which_an_answer_was_cut_is_no_content(half: str) -> None:
+    for cuts in ([], list(range(40))):
+        assert read(f"So it is {half}", cuts, cut=True)["content"].rstrip() == "So it is"
+        assert read(f"So it is {half}", cuts)["content"] == f"So it is {half}"
+    call = '<tool_call>\n{"name": "f", "argu'
+    assert read(call, [], cut=True) == {"content": "", "reasoning": "", "calls": []}
+    assert read("<think>hm</thi", [], cut=True) == {"content": "", "reasoning": "hm", "calls": []}
+
+
+def test_where_one_call_may_be_the_first_counts() -> None:
+    reader = AnswerReader(format_of(OBJECTS), prompt="", tools=[TOOL], several=False)
+    told = [call for delta in (reader.feed(CALL * 3), reader.finish()) for call in delta.tool_calls]
+    assert [call["index"] for call in told] == [0]
 
 
 @pytest.mark.parametrize(
@@ -122,14 +145,12 @@ def test_an_answer_that_ends_within_a_call_says_so(
         '{"x": 1234567890123456789, "y": 0.12345678901234567890, "z": 1e400}',
         '{"x" :1 ,"y":[ 1,\t2 ], "ü": "\\u00fc"}',
         "{}",
-        '{"x": ' + "1" * 5000 + "}",
+        '{"x": ' + "1" * 4000 + "}",
     ],
 )
 def test_arguments_are_passed_on_to_the_letter(arguments: str) -> None:
-    one = f'{{"id": 7, "name": "f", "arguments": {arguments}}}'
-    assert parse_calls(one) == [("f", arguments)]
-    assert parse_calls(f"[ {one} , {one}]\n{one}") == [("f", arguments)] * 3
-    assert parse_calls(one.replace('"x": 1', '"x": NaN')) == ([] if '"x": 1' in one else [("f", arguments)])
+    one = CALL.replace('{"x": 1}', arguments)
+    assert read(f"{one}\n{one}", [])["calls"] == [{"name": "f", "arguments": arguments}] * 2
 
 
 @pytest.mark.parametrize(
@@ -140,22 +161,31 @@ def test_arguments_are_passed_on_to_the_letter(arguments: str) -> None:
         ("{{ tools }}", '{"name": "f", "parameters": {"x": 1}}'),
     ],
 )
-def test_other_families_of_calls(template: str, answer: str) -> None:
+def test_templates_that_write_no_calls_are_taken_by_what_they_show(template: str, answer: str) -> None:
     for cuts in ([], list(range(len(answer)))):
         got = read(answer, cuts, template=template)
         assert [(c["name"], json.loads(c["arguments"])) for c in got["calls"]] == [("f", {"x": 1})]
     assert read("No call.", [], template=template)["content"] == "No call."
 
 
-def test_calls_are_parsed_or_not_taken_for_any() -> None:
-    assert parse_calls('{"name": "a", "arguments": "{}"} ; {"name": "b"}') == [("a", "{}"), ("b", "{}")]
-    for text in ("", "[]", "1", '{"name": 1}', "[" * 100_000):
-        assert parse_calls(text) == []
+def test_ids_that_models_write_are_theirs() -> None:
+    reader = AnswerReader(format_of(BEHIND_MARKS), prompt="", tools=[TOOL])
+    told = reader.feed('[TOOL_CALLS]f[CALL_ID]abc123def[ARGS]{"x": 1}').tool_calls + reader.finish().tool_calls
+    assert [call["id"] for call in told] == ["abc123def"]
+
+
+def test_marks_within_answers_are_made_visible_and_those_of_turns_are_not() -> None:
+    assert format_of(OBJECTS).visible == ["<think>", "</think>", "<tool_call>", "</tool_call>"]
+    assert set(format_of(PAIRS).visible) == {
+        *("<think>", "</think>", "<call>", "</call>", "<key>", "</key>", "<value>", "</value>")
+    }
+    assert {"<|channel|>", "<|message|>", "<|end|>", "<|constrain|>"} <= set(format_of(CHANNELS).visible)
+    assert format_of(None).visible == []
 
 
 def test_tools_for_a_template_without_any_are_refused() -> None:
     with pytest.raises(InputRefusedError, match="knows no tools"):
-        tool_constraint(ChatFormat.of("{{ messages }}"), [{"function": {"name": "f"}}], None, several=True)
+        tool_constraint(format_of(PLAIN), [TOOL], None, several=True, prompt="")
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Oslo", "days": [1, 2]}', "{}"])

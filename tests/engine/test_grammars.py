@@ -11,6 +11,7 @@ import random
 import re
 import signal
 from collections.abc import Iterator
+from dataclasses import asdict
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from llmops_tui.chat_format import CallFormat, Marks
+from llmops_tui.chat_format.record import Gap
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import grammar_of
@@ -258,17 +261,12 @@ def test_numbers_that_hold_nobody_are_left_alone(bench: Bench) -> None:
     assert allows(bench, schema_form(schema), f'{{"const": {BIG}, "enum": "{BIG}"}}')
 
 
-def tools_form(functions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Calls of functions, one of which has to be made."""
-    return {
-        "type": "tools",
-        "functions": functions,
-        "begin": "",
-        "end": "",
-        "arguments": "arguments",
-        "required": True,
-        "several": False,
-    }
+def tools_form(functions: list[dict[str, Any]], begin: str = "", end: str = "", **more: Any) -> dict[str, Any]:
+    """Calls of functions, one of which has to be made, as objects between marks."""
+    pieces = (f"{begin}\n", Gap("arguments"), f"\n{end}") if begin else ("", Gap("arguments"), "")
+    calls = asdict(CallFormat("object", Marks(), pieces, "\n"))
+    form = {"type": "tools", "functions": functions, "calls": calls, "opening": "", "required": True, "several": False}
+    return form | more
 
 
 @pytest.mark.parametrize("more", [{}, {"parameters": None}, {"parameters": {}}])
@@ -294,15 +292,8 @@ def test_the_wording_of_a_description_changes_nothing(bench: Bench, wording: str
     }
     values = {"string": '"x"', "integer": "3", "boolean": "true"}
     for schema in (plain, told):
-        tools = {
-            "type": "tools",
-            "functions": [{"name": "f", "description": wording, "parameters": schema}],
-            "begin": "<tool_call>",
-            "end": "</tool_call>",
-            "arguments": "arguments",
-            "required": True,
-            "several": True,
-        }
+        function = {"name": "f", "description": wording, "parameters": schema}
+        tools = tools_form([function], "<tool_call>", "</tool_call>", several=True)
         for name, value in values.items():
             text = f'{{"x": {value}}}'
             assert allows(bench, schema_form(schema), text) == (name == kind)
@@ -324,15 +315,7 @@ def test_the_parameters_of_a_tool_may_refer_to_their_own_definitions(bench: Benc
     """As every model of pydantic with another inside does."""
     parameters = Order.model_json_schema()
     assert "$defs" in parameters
-    form = {
-        "type": "tools",
-        "begin": "",
-        "end": "",
-        "arguments": "arguments",
-        "required": True,
-        "several": False,
-        "functions": [{"name": "order", "parameters": parameters}],
-    }
+    form = tools_form([{"name": "order", "parameters": parameters}])
     for near in ([], [{"street": "b", "near": []}]):
         call = {"name": "order", "arguments": {"place": {"street": "a", "near": near}, "count": 2}}
         assert allows(bench, form, json.dumps(call))
@@ -344,15 +327,8 @@ def test_the_parameters_of_a_tool_may_refer_to_their_own_definitions(bench: Benc
 
 
 def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> None:
-    tools = {
-        "type": "tools",
-        "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
-        "begin": "<tool_call>",
-        "end": "</tool_call>",
-        "arguments": "arguments",
-        "required": False,
-        "several": True,
-    }
+    functions = [{"name": "f", "parameters": {"type": "object", "properties": {}}}]
+    tools = tools_form(functions, "<tool_call>", "</tool_call>", required=False, several=True)
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     for text in ("", "Any text, even {\n<", call, f"Wait.\n{call}", f"{call}\n{call}"):
         assert allows(bench, tools, text), text
@@ -365,17 +341,20 @@ def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> No
     assert allows(bench, must, call)
     assert allows(bench, must, f"{call}\n{call}")
     assert not allows(bench, must, "Any text")
-    listed = must | {"begin": "[TOOL_CALLS]", "end": ""}
+    listed = must | {
+        "calls": asdict(CallFormat("object", Marks("[TOOL_CALLS]"), ("", Gap("arguments"), ""), ", ", listed=True))
+    }
     assert allows(bench, listed, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
     assert not allows(bench, listed, '[TOOL_CALLS]{"name": "f", "arguments": {}}')
     single = listed | {"several": False}
     assert allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}]')
     assert not allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
-    assert allows(bench, must | {"begin": ""}, '\n{"name": "f", "arguments": {}}\n</tool_call>')
-    assert grammar_of(tools | {"begin": ""}) == ""
+    assert allows(bench, tools_form(functions), '{"name": "f", "arguments": {}}')
+    assert grammar_of(tools_form(functions, required=False)) == ""
     assert bench.ask(PROMPT, form=tools).text.startswith("We are open Monday")
-    answer = bench.ask(PROMPT, form=tools | {"begin": "open"}, parameters={"max_tokens": 60})
-    assert re.fullmatch(r'We are open\n{"name": "f", "arguments": {.*}}\n</tool_call>', answer.text)
+    begun = f"{PROMPT}<tool_call>\n"
+    answer = bench.ask(begun, form=tools_form(functions), parameters={"max_tokens": 60})
+    assert re.fullmatch(r'{"name": "f", "arguments": {.*}}', answer.text)
 
 
 def test_masks_are_those_of_the_librarys_own_package(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from llmops_tui.workspace.files import write_atomic
 async def _run(options: ServerOptions, state: Path) -> None:
     """Start the engine, and only then load what serves: the one takes as long as the other."""
     ending = Ending()
-    engine = make_engine(options)
+    engine = await asyncio.to_thread(make_engine, options)
     starting = asyncio.create_task(engine.start())
     try:
         serving = await asyncio.to_thread(importlib.import_module, "llmops_tui.inference.server.serving")

@@ -21,7 +21,7 @@ from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
-from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, tool_constraint
+from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, check_tools, tool_constraint
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
@@ -79,11 +79,14 @@ class Completions:
                     "Leave out the form, or set tool_choice to none.",
                     "bad_response_format",
                 )
-            form = tool_constraint(self._chat.format, tools, body.demanded, several=body.parallel_tool_calls)
+            check_tools(self._chat.format)
         turns = turns_of(self._chat.format, body.messages)
         extra = variables_of(self._chat.format, body.chat_template_kwargs, body.reasoning_effort)
-        grammar = await self._forms.grammar_of(form, caller.client)
         prompt = await self._chat.render(turns, tools or None, extra)
+        if tools:
+            several = body.parallel_tool_calls
+            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt)
+        grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(self._chat.render, turns, tools or None, extra)
@@ -95,7 +98,7 @@ class Completions:
             choice.reader = AnswerReader(
                 self._chat.format,
                 prompt=prompt,
-                tools=bool(tools),
+                tools=tools,
                 several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,
             )

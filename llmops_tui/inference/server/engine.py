@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import cast
 
 from llmops_tui.inference.engine_wire import EngineStart
-from llmops_tui.inference.server.conversation import ChatFormat
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.workspace.layout import Workspace
 
 
 def make_engine(options: ServerOptions) -> EngineProcess:
-    """The engine's process, not started yet; what it had to leave out is told in the workspace."""
+    """The engine's process, not started yet; what it had to leave out is told in the workspace.
+
+    The chat template is read here: the engine has to know which control tokens are part of answers.
+    """
     workspace = Workspace(Path(options.workspace))
 
     def tell(text: str) -> None:
@@ -26,7 +29,7 @@ def make_engine(options: ServerOptions) -> EngineProcess:
         {
             **cast("EngineStart", part(EngineSettings, options)),
             "path": options.path,
-            "visible": ChatFormat.of(options.chat_template).visible,
+            "visible": format_of(options.chat_template).visible,
         },
         workspace.logs / f"engine-{options.model}.log",
         hang_seconds=options.hang_seconds,

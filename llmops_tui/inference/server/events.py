@@ -102,14 +102,15 @@ class Teller:
             out.append(self._event(choice, {"text": rest, "logprobs": None}, _reason(choice, result), timings=result))
             return
         assert choice.reader is not None
-        body = self._delta(choice, choice.reader.finish(), first=choice.index not in self._begun)
+        body = self._delta(choice, choice.reader.finish(cut=_cut(result)), first=choice.index not in self._begun)
         if body:
             out.append(self._event(choice, {"delta": body}))
         out.append(self._event(choice, {"delta": {}}, _reason(choice, result), timings=result))
 
     def _chat_choice(self, choice: Choice) -> wire.Choice:
         assert choice.reader is not None
-        read, end = choice.reader.feed("".join(choice.record.text)), choice.reader.finish()
+        read = choice.reader.feed("".join(choice.record.text))
+        end = choice.reader.finish(cut=_cut(choice.result))
         calls = read.tool_calls + end.tool_calls
         choice.calls = calls
         content = read.content + end.content
@@ -150,8 +151,12 @@ def _reason(choice: Choice, result: Generated) -> str:
     return "tool_calls" if choice.calls and reason == "stop" else reason
 
 
+def _cut(result: Generated) -> bool:
+    return result["finish_reason"] == "length"
+
+
 def _status(result: Generated) -> str:
-    return "incomplete" if result["finish_reason"] == "length" else "completed"
+    return "incomplete" if _cut(result) else "completed"
 
 
 class ResponseTeller:
@@ -184,9 +189,10 @@ class ResponseTeller:
         assert choice.reader is not None
         out = []
         for message in messages:
-            ended = message["event"] == "done"
-            text = message["text"] if message["event"] == "text" else ""
-            piece = choice.reader.finish().content if ended else choice.reader.feed(text).content
+            if message["event"] == "done":
+                piece = choice.reader.finish(cut=_cut(cast("Generated", message["result"]))).content
+            else:
+                piece = choice.reader.feed(message["text"] if message["event"] == "text" else "").content
             if piece:
                 self._text += piece
                 out.append(self._event("response.output_text.delta", **self._place(), delta=piece, logprobs=[]))
@@ -205,7 +211,8 @@ class ResponseTeller:
     def whole(self, choice: Choice) -> Response:
         """The answer to a request that does not stream."""
         assert choice.reader is not None
-        self._text = choice.reader.feed("".join(choice.record.text)).content + choice.reader.finish().content
+        self._text = choice.reader.feed("".join(choice.record.text)).content
+        self._text += choice.reader.finish(cut=_cut(choice.result)).content
         return self._response(_status(choice.result), [self._message()], choice.result)
 
     def failed(self, code: str, message: str) -> bytes:

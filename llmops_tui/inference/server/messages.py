@@ -36,7 +36,7 @@ class ToolCall(Checked):
 class Message(Checked):
     """One turn of a conversation. Content is text, or parts of which only text is taken.
 
-    Further fields are passed on to the chat template; see :mod:`.template_words`.
+    Further fields are passed on to the chat template; see :mod:`.template_features`.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmops_tui.inference.server.conversation import ChatFormat
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.messages import Message
+from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 
@@ -18,7 +18,7 @@ _PASSED = {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning_c
 _OURS = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"}
 
 
-def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[ChatMessage]:
+def turns_of(chat: ServedFormat, messages: Sequence[Message]) -> list[ChatMessage]:
     """The turns as the template gets them.
 
     A developer is the system's newer name, and goes by the old one where the template does not know the new.
@@ -57,7 +57,7 @@ def turns_of(chat: ChatFormat, messages: Sequence[Message]) -> list[ChatMessage]
     return turns
 
 
-def variables_of(chat: ChatFormat, given: Variables, effort: str | None) -> Variables:
+def variables_of(chat: ServedFormat, given: Variables, effort: str | None) -> Variables:
     """Further variables of the template: those that are given, and what makes it think as much as wanted.
 
     Raises:
@@ -76,7 +76,7 @@ def variables_of(chat: ChatFormat, given: Variables, effort: str | None) -> Vari
     if effort == "none" and chat.mentions("enable_thinking"):
         return {"enable_thinking": False} | given
     # A model that does not think makes no effort, and the medium one is what it makes by itself.
-    if chat.reasoning is not None and effort != "medium":
+    if chat.answers.thinking is not None and effort != "medium":
         raise FieldRefusedError(
             "reasoning_effort",
             f"this model thinks, and its chat template knows no {effort!r}",

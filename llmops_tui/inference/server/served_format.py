@@ -1,0 +1,105 @@
+"""What a model's chat template says of its answers: read off it by rendering, and what could not be read guessed."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, replace
+
+from llmops_tui.chat_format import CallFormat, ChatFormat, Marks, Thinking, read_format
+from llmops_tui.chat_format.marks import is_mark, tokens
+from llmops_tui.chat_format.record import Gap
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.template_renderer import TemplateRenderer
+
+# A model without a template of its own still has to be talked to; this is the plainest form.
+_PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+# Only for templates that show marks and do not write them: those that have tools and no calls, or only mention thinking.
+_THINKING = (("<think>", "</think>"), ("<|START_THINKING|>", "<|END_THINKING|>"), ("[THINK]", "[/THINK]"))
+_CALLS = (
+    ("<tool_call>", CallFormat("object", Marks(), ("<tool_call>\n", Gap("arguments"), "\n</tool_call>"), "\n")),
+    ("[TOOL_CALLS]", CallFormat("object", Marks("[TOOL_CALLS]"), ("", Gap("arguments"), ""), ", ", listed=True)),
+    (
+        "<|python_tag|>",
+        CallFormat("object", Marks(), ("<|python_tag|>", Gap("arguments"), ""), arguments_key="parameters"),
+    ),
+    ("", CallFormat("object", Marks(), ("", Gap("arguments"), ""), arguments_key="parameters", parallel=False)),
+)
+
+
+def template_of(template: str | None) -> str:
+    """A model's template, or the plainest one where it has none."""
+    return template or _PLAIN_TEMPLATE
+
+
+@dataclass(frozen=True)
+class ServedFormat:
+    """What is known of a template.
+
+    Attributes:
+        template: its source.
+        answers: how answers are written; with calls where the template knows tools, and none where it does not.
+        read: whether the template could be read at all. If not, it gets what clients send, and says itself what it cannot
+            render.
+    """
+
+    template: str
+    answers: ChatFormat
+    read: bool
+
+    @property
+    def as_read(self) -> ChatFormat | None:
+        """The format, for what has to be rendered; none where nothing could be read."""
+        return self.answers if self.read else None
+
+    def mentions(self, word: str) -> bool:
+        """Whether the template's source has a word, such as the name of a variable or of a message's field."""
+        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.template) is not None
+
+    def quotes(self, word: str) -> bool:
+        """Whether the template's source has a word as a text of its own, such as a role that it compares with."""
+        return f"'{word}'" in self.template or f'"{word}"' in self.template
+
+    def opening_of(self, prompt: str) -> str:
+        """What a rendered prompt has written of the answer; with the mark that begins thinking also where that is unread."""
+        opening, thinking = self.answers.opening_of(prompt), self.answers.thinking
+        if opening or thinking is None or not thinking.marks.before:
+            return opening
+        return thinking.marks.before if prompt.rstrip().endswith(thinking.marks.before) else ""
+
+    @property
+    def visible(self) -> list[str]:
+        """The marks within answers: they may be control tokens, and would otherwise be no part of an answer's text."""
+        chat = self.answers
+        written = [chat.content.before, chat.content.after, *chat.content_begins]
+        if chat.thinking is not None:
+            written += [chat.thinking.marks.before, chat.thinking.marks.after]
+        if (calls := chat.calls) is not None:
+            written += [calls.section.before, calls.section.after, calls.between, calls.quote, *calls.also]
+            written += [piece for piece in calls.pieces if isinstance(piece, str)]
+            if calls.parameters is not None:
+                written += [calls.parameters.before, calls.parameters.between]
+                written += [text for value in calls.parameters.values for text in (value.before, value.after)]
+        return list(dict.fromkeys(token for text in written for token in tokens(text) if is_mark(token)))
+
+
+@functools.lru_cache(maxsize=16)
+def format_of(template: str | None) -> ServedFormat:
+    """What a template says; takes half a second for each new one, so it is never asked for first where requests wait.
+
+    The tokens that begin and end a text are stood in for: no answer has them.
+    """
+    source = template_of(template)
+    renderer = TemplateRenderer()
+    try:
+        found, read = read_format(source, renderer), True
+    except LlmopsError:
+        found, read = ChatFormat(source, Marks(), Marks(), ()), False
+    finally:
+        renderer.close()
+    if found.calls is None and re.search(r"\btools\b", source) is not None:
+        found = replace(found, calls=next(calls for mark, calls in _CALLS if mark in source))
+    if found.thinking is None:
+        marks = next((Marks(*pair) for pair in _THINKING if pair[1] in source), None)
+        found = replace(found, thinking=Thinking("", marks, past=True) if marks else None)
+    return ServedFormat(source, found, read)
