@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from llmops_tui.chat_format import parameters, probes
+from llmops_tui.chat_format.json_names import Arguments
 from llmops_tui.chat_format.marks import is_mark, shared_end, shared_start, tokens
 from llmops_tui.chat_format.places import Place, locate
 from llmops_tui.chat_format.probes import FUNCTIONS, Probe
@@ -97,7 +98,7 @@ class _Form:
         self._turn_end = ""
         self._as_text = as_text
 
-    def given(self, arguments: dict[str, Any]) -> Any:
+    def given(self, arguments: Arguments) -> Any:
         """Arguments as the template takes them."""
         return json.dumps(arguments) if self._as_text else arguments
 

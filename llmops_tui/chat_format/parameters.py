@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmops_tui.chat_format import probes
+from llmops_tui.chat_format.json_names import Arguments
 from llmops_tui.chat_format.marks import shared_end, shared_start
 from llmops_tui.chat_format.probes import Probe
 from llmops_tui.chat_format.record import Parameters, ValueMarks
@@ -23,7 +24,7 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 )
 
 
-def read(text: str, start: int, arguments: dict[str, Any]) -> tuple[int, int, Parameters] | None:
+def read(text: str, start: int, arguments: Arguments) -> tuple[int, int, Parameters] | None:
     """Where two arguments, both texts, stand in a text, and their marks; none where they are not both there.
 
     Args:
@@ -51,7 +52,7 @@ def read(text: str, start: int, arguments: dict[str, Any]) -> tuple[int, int, Pa
     return places[0] - len(begin), end, marks
 
 
-def variants(probe: Probe, marks: Parameters, given: Callable[[dict[str, Any]], Any]) -> tuple[ValueMarks, ...]:
+def variants(probe: Probe, marks: Parameters, given: Callable[[Arguments], Any]) -> tuple[ValueMarks, ...]:
     """The marks of values of each kind, those of texts first."""
     found = list(marks.values)
     text_marks = found[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmops_tui.chat_format import parameters
+from llmops_tui.chat_format.json_names import Arguments
 from llmops_tui.chat_format.probes import FUNCTIONS, IDS
 from llmops_tui.chat_format.record import Gap, Parameters, Style
 
@@ -41,7 +42,7 @@ class Place:
         return self.gaps[-1][1]
 
 
-def locate(text: str, n: int, arguments: dict[str, Any]) -> Place | None:
+def locate(text: str, n: int, arguments: Arguments) -> Place | None:
     """Where the n-th call stands in a text, and how it is written; none where it is not."""
     name = FUNCTIONS[n]
     named = text.rfind(name) if n else text.find(name)
@@ -67,7 +68,7 @@ def _decoded(text: str, at: int) -> tuple[Any, int] | None:
     return value, end
 
 
-def _as_json(text: str, at: int, n: int, arguments: dict[str, Any]) -> Place | None:
+def _as_json(text: str, at: int, n: int, arguments: Arguments) -> Place | None:
     found: tuple[int, int, bool] | None = None
     start = at
     while found is None and (start := max(text.rfind("{", 0, start), text.rfind('"', 0, start))) >= 0:
@@ -89,7 +90,7 @@ def _as_json(text: str, at: int, n: int, arguments: dict[str, Any]) -> Place | N
     return Place("json", (*_names(text, found[0], n), (found[0], found[1], Gap("arguments"))), as_text=found[2])
 
 
-def _enclosing(text: str, at: int, n: int, arguments: dict[str, Any]) -> Place | None:
+def _enclosing(text: str, at: int, n: int, arguments: Arguments) -> Place | None:
     """The object that has both the name and the arguments, where there is one."""
     start = at
     while (start := text.rfind("{", 0, start)) >= 0:
@@ -110,7 +111,7 @@ def _enclosing(text: str, at: int, n: int, arguments: dict[str, Any]) -> Place |
     return None
 
 
-def _member(value: dict[str, Any], wanted: Any) -> str | None:
+def _member(value: Arguments, wanted: Any) -> str | None:
     for key, inner in value.items():
         if inner == wanted:
             return key
@@ -129,7 +130,7 @@ def _names(text: str, before: int, n: int) -> tuple[tuple[int, int, Gap], ...]:
     return tuple(sorted(found, key=lambda one: one[0]))
 
 
-def _as_python(text: str, n: int, arguments: dict[str, Any]) -> Place | None:
+def _as_python(text: str, n: int, arguments: Arguments) -> Place | None:
     found = re.search(rf"(?<!\w){FUNCTIONS[n]}\((?:keyalpha\s*=.*?)\)", text)
     if found is None or any(str(value) not in found.group() for value in arguments.values()):
         return None
@@ -137,7 +138,7 @@ def _as_python(text: str, n: int, arguments: dict[str, Any]) -> Place | None:
     return Place("python", (name, (name[1], found.end(), Gap("arguments"))))
 
 
-def _as_bare(text: str, at: int, n: int, arguments: dict[str, Any]) -> Place | None:
+def _as_bare(text: str, at: int, n: int, arguments: Arguments) -> Place | None:
     first = re.escape(str(arguments["keyalpha"]))
     found = re.compile(rf"\{{keyalpha:(.{{1,8}}?){first}\1,keybravo:\1{re.escape(arguments['keybravo'])}\1\}}").match(
         text, at - 1
@@ -148,7 +149,7 @@ def _as_bare(text: str, at: int, n: int, arguments: dict[str, Any]) -> Place | N
     return Place("bare", (*names, (found.start(), found.end(), Gap("arguments"))), quote=found.group(1))
 
 
-def _as_parameters(text: str, at: int, n: int, arguments: dict[str, Any]) -> Place | None:
+def _as_parameters(text: str, at: int, n: int, arguments: Arguments) -> Place | None:
     names = _names(text, at, n)
     if not names:
         return None

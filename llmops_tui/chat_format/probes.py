@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from llmops_tui.chat_format.json_names import Arguments, Turn
 from llmops_tui.errors import InputRefusedError
-
-Turn = dict[str, Any]
-Arguments = dict[str, Any]
 
 # Plain words: a template may trim, look for marks in, or split what it is given.
 SYSTEM, USER, ANSWER, THOUGHT, RESULT = "sysworda", "userword", "ansrword", "thnkword", "rsltword"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_tui.chat_format.json_names import Turn
 from llmops_tui.chat_format.marks import is_mark, shared_end, shared_start, tokens
 from llmops_tui.chat_format.probes import Renderer
 from llmops_tui.chat_format.record import ChatFormat
@@ -79,14 +80,14 @@ class _Finder:
         chat: ChatFormat,
         renderer: Renderer,
         tools: Sequence[Mapping[str, Any]] | None,
-        variables: dict[str, Any],
+        variables: Turn,
     ) -> None:
         self._chat = chat
         self._renderer = renderer
         none: list[Any] | None = [] if chat.needs_tools else None
         self._base = {"tools": list(tools) if tools else none, "add_generation_prompt": False} | variables
 
-    def find(self, turns: list[dict[str, Any]]) -> Spans:
+    def find(self, turns: list[Turn]) -> Spans:
         contexts = [turns]
         for n, turn in enumerate(turns):
             contexts += [[*turns[:n], _other(turn, word), *turns[n + 1 :]] for word in _WORDS]
@@ -109,7 +110,7 @@ class _Finder:
         return Spans(whole, tuple(spans), tuple(lost))
 
     def _span(
-        self, whole: str, turns: list[dict[str, Any]], regions: list[tuple[int, int] | str], n: int, before: list[Span]
+        self, whole: str, turns: list[Turn], regions: list[tuple[int, int] | str], n: int, before: list[Span]
     ) -> Span | str:
         region = regions[n]
         if isinstance(region, str):
@@ -212,7 +213,7 @@ def _shared(one: str, other: str) -> int:
     return low
 
 
-def _other(turn: dict[str, Any], word: str) -> dict[str, Any]:
+def _other(turn: Turn, word: str) -> Turn:
     """A turn with other words, of the same shape: what is empty stays so, but where nothing else could be changed."""
     changed = dict(turn)
     told = False
@@ -240,7 +241,7 @@ def _part(part: Any, word: str) -> Any:
     return part | {name: word for name in ("text", "thinking") if isinstance(part.get(name), str)}
 
 
-def _call(call: dict[str, Any], word: str) -> dict[str, Any]:
+def _call(call: Turn, word: str) -> Turn:
     """A call with other values; its name stays, since results of other turns may be written with it."""
     function = call.get("function")
     if not isinstance(function, dict):

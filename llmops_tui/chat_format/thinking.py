@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from llmops_tui.chat_format import probes
+from llmops_tui.chat_format.json_names import Arguments, Turn
 from llmops_tui.chat_format.marks import first_mark, is_mark, shared_start, tokens
-from llmops_tui.chat_format.probes import ANSWER, FUNCTIONS, THOUGHT, THOUGHT_FIELDS, USER, Probe, Turn, between
+from llmops_tui.chat_format.probes import ANSWER, FUNCTIONS, THOUGHT, THOUGHT_FIELDS, USER, Probe, between
 from llmops_tui.chat_format.record import Marks, Thinking
 
 # With these a template that can be turned writes thoughts of earlier turns too.
-_TURNED: tuple[dict[str, Any], ...] = ({}, {"enable_thinking": True}, {"thinking": True}, {"preserve_thinking": True})
+_TURNED: tuple[Arguments, ...] = ({}, {"enable_thinking": True}, {"thinking": True}, {"preserve_thinking": True})
 PARTS = "content"
 
 

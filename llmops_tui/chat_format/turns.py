@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmops_tui.chat_format.json_names import Turn
 from llmops_tui.chat_format.probes import in_parts
 from llmops_tui.chat_format.record import ChatFormat
 from llmops_tui.chat_format.thinking import PARTS
@@ -13,7 +14,7 @@ from llmops_tui.chat_format.thinking import PARTS
 _FIELDS = ("reasoning_content", "thinking", "reasoning")
 
 
-def as_wanted(chat: ChatFormat, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def as_wanted(chat: ChatFormat, messages: Sequence[Mapping[str, Any]]) -> list[Turn]:
     """Messages in OpenAI's form, or near it, as the template takes them; the given ones stay as they are.
 
     Arguments of calls that are texts become objects where the template wants these, and the other way round; a text that
@@ -23,7 +24,7 @@ def as_wanted(chat: ChatFormat, messages: Sequence[Mapping[str, Any]]) -> list[d
     return [_turn(chat, message) for message in messages]
 
 
-def _turn(chat: ChatFormat, message: Mapping[str, Any]) -> dict[str, Any]:
+def _turn(chat: ChatFormat, message: Mapping[str, Any]) -> Turn:
     turn = dict(message)
     thought = next((turn[name] for name in _FIELDS if turn.get(name)), None)
     thinking = chat.thinking
@@ -43,7 +44,7 @@ def _turn(chat: ChatFormat, message: Mapping[str, Any]) -> dict[str, Any]:
     return in_parts(turn) if chat.parts else turn
 
 
-def _call(chat: ChatFormat, call: Mapping[str, Any]) -> dict[str, Any]:
+def _call(chat: ChatFormat, call: Mapping[str, Any]) -> Turn:
     function = call.get("function")
     if not isinstance(function, Mapping):
         return dict(call)

@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_tui.chat_format.json_names import Arguments
+
 _BLANKS = re.compile(r"\s*")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _WORDS = {"True": True, "False": False, "None": None}
@@ -72,7 +74,7 @@ def _quoted(text: str, at: int) -> int:
     raise MoreError
 
 
-def json_object(text: str, at: int) -> tuple[dict[str, Any], str, int]:
+def json_object(text: str, at: int) -> tuple[Arguments, str, int]:
     """A JSON object at a place: its value, its text, where it ends.
 
     Raises:
@@ -125,7 +127,7 @@ def json_text(text: str, at: int) -> tuple[str, int]:
     raise MoreError
 
 
-def python_arguments(text: str, at: int) -> tuple[dict[str, Any], int]:
+def python_arguments(text: str, at: int) -> tuple[Arguments, int]:
     """Arguments by name in round brackets, as Python writes them; JSON's words are understood too.
 
     Raises:

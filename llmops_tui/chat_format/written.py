@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.chat_format import values
+from llmops_tui.chat_format.json_names import Arguments
 from llmops_tui.chat_format.marks import is_mark, tokens
 from llmops_tui.chat_format.parameters import KEY
 from llmops_tui.chat_format.record import CallFormat, Gap, Parameters, ValueMarks
@@ -39,7 +40,7 @@ class Call:
     """
 
     name: str
-    arguments: dict[str, Any]
+    arguments: Arguments
     id: str = ""
     written: str = ""
 
@@ -88,7 +89,7 @@ def read_call(
     """
     if calls.style == "object":
         return _object(calls, text, at, last=last)
-    found: dict[str, Any] = {}
+    found: Arguments = {}
     pieces = list(calls.pieces)
     for n, piece in enumerate(pieces):
         following = pieces[n + 1] if n + 1 < len(pieces) else ""
@@ -120,7 +121,7 @@ def _gap(
     gap: Gap,
     text: str,
     at: int,
-    found: dict[str, Any],
+    found: Arguments,
     schemas: Mapping[str, Mapping[str, Any]],
     *,
     last: bool,
@@ -147,7 +148,7 @@ def _gap(
 
 def _arguments(
     calls: CallFormat, text: str, at: int, schema: Mapping[str, Any] | None, *, last: bool
-) -> tuple[dict[str, Any], int]:
+) -> tuple[Arguments, int]:
     if calls.style == "parameters":
         assert calls.parameters is not None
         return _by_parameters(calls.parameters, text, at, schema, last=last)
@@ -166,7 +167,7 @@ def _arguments(
     return value, at
 
 
-def _dictionary(value: Any) -> dict[str, Any]:
+def _dictionary(value: Any) -> Arguments:
     if isinstance(value, str):
         try:
             value = json.loads(value or "{}", strict=False)
@@ -189,7 +190,7 @@ def _object(calls: CallFormat, text: str, at: int, *, last: bool) -> tuple[Call,
     return _call_of(calls, value, written), at
 
 
-def _call_of(calls: CallFormat, value: dict[str, Any], written: str) -> Call:
+def _call_of(calls: CallFormat, value: Arguments, written: str) -> Call:
     if not calls.name_key:
         if len(value) != 1:
             raise WrongError
@@ -224,8 +225,8 @@ def _pattern(written: str, *, tail: bool = False) -> str:
 
 def _by_parameters(
     marks: Parameters, text: str, at: int, schema: Mapping[str, Any] | None, *, last: bool
-) -> tuple[dict[str, Any], int]:
-    found: dict[str, Any] = {}
+) -> tuple[Arguments, int]:
+    found: Arguments = {}
     begin = marks.before.strip()
     kinds = "|".join(f"({_pattern(value.before, tail=True)})" for value in marks.values)
     head = re.compile(rf"{_pattern(begin)}\s*([^\s<>\"=\[\]]+?)(?:{kinds})")
