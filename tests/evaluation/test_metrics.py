@@ -227,7 +227,7 @@ def test_every_metric_names_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(("entry", "says"), [
-    ({"type": "exakt"}, "Did you mean exact"), ({"type": "exact", "stripp": 1}, "It takes type, name, strip"),
+    ({"type": "exakt"}, "Did you mean exact"), ({"type": "exact", "stripp": 1}, "Its fields are type, name, strip"),
     ({"type": "regex", "pattern": "("}, "not a regular expression"), (7, "is not a metric"),
     ({"type": "json-schema", "json_schema": {"type": "thing"}}, "not a JSON Schema"),
 ])  # fmt: skip

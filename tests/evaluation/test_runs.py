@@ -277,7 +277,7 @@ def test_a_model_that_goes_halfway_leaves_what_was_answered(sample: Workspace) -
     assert settled(store, run.name) == "failed"
     state = store.state(store.get(run.name))
     assert state.job is not None
-    assert "the model 'support-base' is gone" in state.job.cause
+    assert "the model 'support-base' is not available" in state.job.cause
     assert "eval resume" in state.job.cause
     kept = len(read_results(run.results))
     assert 20 <= kept < 200
