@@ -80,7 +80,7 @@ def test_ragged_and_broken_records_of_a_csv_are_set_apart(store: DatasetStore, t
     ("raw", "reason"),
     [
         (b'{"a": "\xff"}', "UTF-8"), (b'{"a": ', "end"), (b"not json", "JSON|invalid|expected|unexpected"),
-        (b'{"a": 1, "a": 2}', "'a' stands twice"), (b'{"a": {"b": 1, "b": 2}}', "'b' stands twice"),
+        (b'{"a": 1, "a": 2}', "'a' occurs twice"), (b'{"a": {"b": 1, "b": 2}}', "'b' occurs twice"),
         (b'{"a": "\\ud800"}', "surrogate"), (b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested"),
         (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", "nested"), (b"[1, 2]", "not an object"), (b'{"a": NaN}', "column"),
     ],

@@ -40,7 +40,7 @@ def compared(workspace: Workspace) -> Report:
 def test_alert_rules_that_were_edited_are_told_and_backed_up(lived: Workspace, tmp_path: Path) -> None:
     save_rules(lived.alert_rules, RULE)
     record_checksums(lived, again=True)
-    save_rules(lived.alert_rules, RULE.replace("errors,", "failures,"))
+    lived.alert_rules.write_text(RULE.replace("errors,", "failures,"), encoding="utf-8")  # as an editor does
     assert [error.place for error in check(lived).errors] == ["alerts.yaml"]
     told = Llmops(lived).run("backup", str(tmp_path / "b.tar"))
     assert [note.split()[0] for note in told["notes"]] == ["alerts.yaml"]

@@ -25,6 +25,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.history import History
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.checksum_scope import NOTE
 from llmops_tui.workspace.checksums import load, record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -108,7 +109,12 @@ def test_every_command_says_so_in_one_line(sample: Workspace) -> None:
 
 def test_a_catalog_begun_anew_takes_nothing_of_the_lost_one_for_rubbish(sample: Workspace) -> None:
     sample.catalog.unlink()
-    files = {path for folder in (sample.models, sample.datasets) for path in folder.rglob("*") if path.is_file()}
+    files = {
+        path
+        for folder in (sample.models, sample.datasets)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(NOTE)
+    }
     assert files
     assert "workspace.duckdb" in llmops(sample, "init", "--replace-lost").stderr
     assert ModelRegistry(Catalog(sample)).all() == []

@@ -71,12 +71,12 @@ def test_a_pipe_nobody_writes_to_is_refused(tmp_path: Path) -> None:
 def test_a_check_says_what_lies_there_now(lived: Workspace, name: str, spoil: Callable[[Path], None]) -> None:
     spoil(lived.root / name)
     kind = "a pipe" if spoil is fifo else "a folder"
-    assert any(error.place == name and f"is {kind} now" in error.text for error in check(lived).errors)
+    assert any(error.place == name and f"is now {kind}" in error.text for error in check(lived).errors)
 
 
 def test_databases_and_records_that_are_pipes_are_told(lived: Workspace, tmp_path: Path) -> None:
     fifo(lived.history)
-    with pytest.raises(LlmopsError, match=r"history\.db refused: it is a pipe"):
+    with pytest.raises(LlmopsError, match=r"history\.db failed: it is a pipe"):
         History(lived.history).alerts()
     with pytest.raises(LlmopsError, match=r"history\.db is a pipe now"):
         backup(lived, tmp_path / "b.tar")
@@ -99,7 +99,7 @@ def test_records_set_apart_that_cannot_be_read_are_not_none(
     version = import_now(store, [tmp_path / "rows.jsonl"], "rows", "text")
     assert [reject.line for reject in read_rejects(workspace, version)] == [2]
     spoil(rejects_path(workspace, version))
-    with pytest.raises(LlmopsError, match=r"rejected, .*parquet, cannot be read"):
+    with pytest.raises(LlmopsError, match=r"rejected records in .*parquet cannot be read"):
         read_rejects(workspace, version)
 
 
