@@ -52,7 +52,7 @@ def test_the_app_may_be_killed_while_a_run_goes_on(sample: Workspace) -> None:
     app.press("f9", "4")
     app.wait("triage@1")
     app.press("f5")
-    app.wait("Ask")
+    app.wait("Run triage on")
     app.press("enter")
     app.wait("is started; the run continues without this app")
     assert app.child.pid is not None

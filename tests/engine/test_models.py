@@ -237,8 +237,8 @@ def test_what_is_no_file_is_refused_without_opening_it(catalog: Catalog, tmp_pat
     folder = tmp_path / "folder"
     folder.mkdir()
     for path, told in (
-        (pipe, "is a pipe, and no file"),
-        (Path("/dev/zero"), "is a device, and no file"),
+        (pipe, "is a pipe, not a file"),
+        (Path("/dev/zero"), "is a device, not a file"),
         (folder, "is a folder without config.json"),
         (tmp_path / ("x" * 300), "cannot read"),
         (Path("~no-such-user-here/x.gguf"), "cannot read"),

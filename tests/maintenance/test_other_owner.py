@@ -62,7 +62,7 @@ def test_root_looks_and_leaves_nothing(theirs: Workspace) -> None:
     for arguments in CHANGES:
         code, told = look_at(theirs, commands, *arguments)
         assert code == 3, (arguments, told)
-        assert "can only be read: it belongs to another user" in told
+        assert "is read-only: it belongs to another user" in told
         assert "llmops trust" in told
     assert contents(theirs.root) == before
     # Whoever trusts it says that it is theirs as well.

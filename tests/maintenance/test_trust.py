@@ -79,7 +79,7 @@ def test_nothing_is_sent_before_it_is_trusted(foreign: Workspace) -> None:
     supervisor = ServerSupervisor(foreign)
     for way in (open_endpoint, find_endpoint):
         with pytest.raises(
-            InputRefusedError, match=r"'helpful' would be asked at https://maker\.example.*not trusted"
+            InputRefusedError, match=r"'helpful' would send requests to https://maker\.example.*not trusted"
         ) as no:
             way(supervisor, helpful(foreign))
         assert no.value.code == "workspace_untrusted"
@@ -113,7 +113,7 @@ def test_damaged_files_of_the_users_own_trust_nothing(foreign: Workspace, worksp
 def test_consent_is_to_what_was_shown(foreign: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     request = inspect(foreign)
     told = "\n".join(describe(request))
-    assert "helpful sends what it is asked to https://maker.example, with the key in AWS_SECRET_ACCESS_KEY" in told
+    assert "helpful sends requests to https://maker.example, with the key in AWS_SECRET_ACCESS_KEY" in told
     assert "the alert planted runs: touch /tmp/planted" in told
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     assert "and the key, once there is one, in AWS_SECRET_ACCESS_KEY or the keyring" in "\n".join(

@@ -192,7 +192,7 @@ def test_broken_ones_are_named_where_they_were_wanted(tmp_path: Path, monkeypatc
         figure_of(figureless, results([1.0, 0.0], "figureless"))
     old, new = (Result(Case(0, "k", variables={"q": "?"}), 0, Answer(text=t), {}) for t in "ab")
     pair = Pair(old, new, None)
-    for name, why in (("sure", "7 is no probability"), ("angry", "OSError: not today")):
+    for name, why in (("sure", "7 is not a probability"), ("angry", "OSError: not today")):
         with pytest.raises(LlmopsError, match=rf"'{name}' of half-made 1\.0: .*{why}"):
             asyncio.run(decide(pair, "", f"plugin:{name}", cast("Asking", None)))
     with pytest.raises(InputRefusedError, match=r"'absent' of half-made 1\.0: ModuleNotFoundError"):

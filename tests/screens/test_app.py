@@ -197,7 +197,7 @@ async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: Open
         await settle(pilot)
         shown = pilot.app.screen.query_one("#notices", Static)
         assert shown.display
-        assert "set aside [/" in str(shown.content)
+        assert "quarantined [/" in str(shown.content)
         await pilot.press("z")
         await settle(pilot)
         assert not shown.display

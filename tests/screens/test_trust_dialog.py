@@ -61,7 +61,7 @@ async def test_every_screen_says_it_and_the_words_change_it(
             await pilot.app.switch_mode(name)
             await until(pilot, lambda: shown(pilot, "trust") == "⚠ untrusted")
         told = await asked(pilot)
-        assert "helpful sends what it is asked to https://maker.example, with the key in AWS_SECRET_ACCESS_KEY" in told
+        assert "helpful sends requests to https://maker.example, with the key in AWS_SECRET_ACCESS_KEY" in told
         assert "the alert planted runs: touch /nowhere/planted" in told
         assert "its jobs can be resumed: dedup [red]rows" in told
         await pilot.press(*"yes", "enter")
@@ -73,7 +73,7 @@ async def test_every_screen_says_it_and_the_words_change_it(
             open_remote(foreign, helpful)
         await pilot.press("end", *["backspace"] * 3, *"trust", "enter")
         await until(pilot, lambda: "is trusted now" in notices(pilot))
-        assert "put aside as api-key.before-trust" in notices(pilot)
+        assert "renamed to api-key.before-trust" in notices(pilot)
         assert shown(pilot, "trust") == ""
         assert open_remote(foreign, helpful).key == "of the victim"
         assert may_run(foreign.alert_rules)
