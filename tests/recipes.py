@@ -360,7 +360,7 @@ def show(context: typer.Context) -> None:
 '''},
         (
             ("llmops_tui/cli/commands.py",
-             """    "plugin": Entry("Plugins: what installed packages add", "llmops_tui.cli.plugin:app"),\n""",
+             """    "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),\n""",
              """    "folder": Entry("Where things of the workspace lie", "llmops_tui.cli.folder:app"),\n"""),
         ),
         """

@@ -135,7 +135,12 @@ def _note(path: Path, digest: str) -> Iterator[None]:
     lock = wait_lock(note)
     _noted.set()
     try:
-        sync_folder(note.parent)
+        try:
+            sync_folder(note.parent)
+        except OSError as error:
+            # A full disk does not say of which file.
+            error.filename = error.filename or str(path)
+            raise
         yield
     finally:
         if lock is not None:

@@ -21,8 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_hooks_before_a_commit_are_those_of_make_lint() -> None:
-    lint = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlint:")[2].partition("\n\n")[0]
-    made = [line.strip().removeprefix("@$(BIN)/") for line in lint.splitlines()[1:]]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    parts = makefile.partition("\nlint: ")[2].partition("\n")[0].split()
+    recipes = [makefile.partition(f"\n{part}:")[2].partition("\n\n")[0] for part in parts]
+    made = [line.strip().removeprefix("@$(BIN)/") for recipe in recipes for line in recipe.splitlines()[1:]]
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     (repo,) = config["repos"]
     assert repo["repo"] == "local"

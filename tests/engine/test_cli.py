@@ -234,7 +234,7 @@ def test_what_is_wrong_in_the_settings_is_told_by_what_uses_them(sample: Workspa
     assert done.returncode == 0
     assert [line.split(": ", 2)[2] for line in done.stderr.splitlines()] == [
         "batch: Input should be greater than or equal to 64; the default is used",
-        "contxt: this setting does not exist; is context meant?",
+        "contxt: this setting does not exist; did you mean context?",
     ]
     checks = json.loads(run("doctor", "--json", workspace=sample).stdout)["checks"]
     found = [check for check in checks if check["name"] == "settings"]

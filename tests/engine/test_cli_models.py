@@ -126,7 +126,7 @@ def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Works
     # Also without --detach, and with any port.
     asked = ("serve", "support-base", "--threads", "1", "--port", "0")
     assert data(*asked, workspace=sample) == json.loads(again.stdout)
-    for changed, told in ((("--port", str(other)), "port"), (("--parallel", "2"), "parallel is 4 and 2 is asked for")):
+    for changed, told in ((("--port", str(other)), "port"), (("--parallel", "2"), "parallel is 4, and 2 is requested")):
         done = run(*same, *changed, workspace=sample)
         assert done.returncode == 3
         assert told in done.stderr

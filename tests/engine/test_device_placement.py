@@ -153,7 +153,7 @@ def test_without_a_gpu_the_host_has_it_and_what_was_asked_is_told(big: GgufHeade
     assert (off.environment["CUDA_VISIBLE_DEVICES"], off.options.split_mode, off.options.main_gpu) == ("", "none", -1)
     assert off.notes == ()
     (told,) = plan(big, Cards(2), gpu_layers=0, main_gpu=1).notes
-    assert told.startswith("main_gpu: gpu_layers 0")
+    assert told.startswith("main_gpu: gpu_layers is 0")
 
 
 def test_experts_that_are_not_there_or_not_on_a_gpu_are_told_to_stay(big: GgufHeader, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_experts_that_are_not_there_or_not_on_a_gpu_are_told_to_stay(big: GgufHe
         assert told.startswith("cpu_moe: this model is not a mixture of experts")
         assert plan(mixture, cards, cpu_moe=0, context=64).notes == ()
     (told,) = plan(mixture, Cards(0), cpu_moe=3, context=64).notes
-    assert told.startswith("cpu_moe: no GPU")
+    assert told.startswith("cpu_moe: this machine has no GPU")
     (told,) = plan(mixture, Cards(1), cpu_moe=3, gpu_layers=0, context=64).notes
     assert told.startswith("cpu_moe: gpu_layers 0")
     assert plan(mixture, Cards(1), cpu_moe=3, context=64).notes == ()

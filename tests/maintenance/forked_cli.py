@@ -152,8 +152,11 @@ def _become(asked: dict[str, Any], given: BinaryIO, output: BinaryIO, errors: Bi
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         if asked["environment"] is not None:
+            before = _named_places()
             os.environ.clear()
             os.environ.update(asked["environment"])
+            # As an interpreter that is started with this environment looks for modules and packages.
+            sys.path[:] = [*_named_places(), *(place for place in sys.path if place not in before)]
         if asked["folder"] is not None:
             os.chdir(asked["folder"])
         sys.argv = [entry.__file__, *asked["arguments"]]
@@ -162,6 +165,10 @@ def _become(asked: dict[str, Any], given: BinaryIO, output: BinaryIO, errors: Bi
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _named_places() -> list[str]:
+    return [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
 
 
 def _exit_code() -> int:

@@ -177,5 +177,5 @@ def test_rules_are_held_to_while_the_history_cannot_even_be_read(workspace: Work
     moment = watch.go(3)
     assert [alert.state for alert in watch.told] == ["raised"]
     assert [alert.rule.name for alert in moment.alerts] == ["busy"]
-    assert "refused" in moment.trouble
+    assert "failed" in moment.trouble
     watch.recorder.stop()

@@ -193,8 +193,8 @@ def test_changes_of_settings_and_rules_are_seen_with_their_time(workspace: Works
     assert [(at - NOON, kind) for at, kind, _ in seen[:1]] == [(5, "settings")]
     assert "llmops-light" in seen[0][2]
     rules = {text for _, kind, text in seen if kind == "rules"}
-    assert "full disk is gone" in rules
-    assert "slow answers: above 5000.0 → 900.0, clear is gone, for_seconds is gone" in rules
+    assert "full disk was removed" in rules
+    assert "slow answers: above 5000.0 → 900.0, clear was removed, for_seconds was removed" in rules
     assert inspect(watch, NOON + 10) == []
     # Changed while nobody looked: seen by the next, with the time of the file; never one that is to come.
     save_settings(Settings())

@@ -58,8 +58,8 @@ def test_each_fails_by_itself_and_is_named_with_its_package_and_reason(
     assert told[("leaves", "first")] == "SystemExit: 3"
     assert "built in" in told[("built-in", "first")]
     assert "letters, digits" in told[("bad name", "first")]
-    assert "second has one of this name" in told[("twice", "first")]
-    assert "first has one of this name" in told[("twice", "second")]
+    assert "second also has a plugin of this name" in told[("twice", "first")]
+    assert "first also has a plugin of this name" in told[("twice", "second")]
     assert plugins.problem("twice").count("neither is used") == 2
     assert plugins.problem("good") == plugins.problem("nobody") == ""
     # What an import prints does not get among data.

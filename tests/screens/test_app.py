@@ -269,12 +269,12 @@ def test_another_slip_leaves_what_traces_keep_as_it_is(tmp_path: Path) -> None:
     path.write_text('thread = 3\ntrace_content = "redact"\n')
     settings, problems = load_settings(path)
     assert settings == Settings(trace_content="redact")
-    assert problems == [f"{path}: thread: this setting does not exist; is threads meant?"]
+    assert problems == [f"{path}: thread: this setting does not exist; did you mean threads?"]
 
 
 async def test_an_unknown_theme_is_told(open_app: OpenApp) -> None:
     async with open_app(settings=Settings(theme="nope")) as pilot:
-        assert "no theme 'nope'" in notices(pilot)
+        assert "'nope' is not a theme" in notices(pilot)
 
 
 async def test_every_theme_draws_every_screen(open_app: OpenApp) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import os
@@ -86,23 +85,18 @@ def read_line(line: bytes) -> Result:
 
 @contextlib.contextmanager
 def many_objects() -> Iterator[None]:
-    """Make many objects that are no garbage; looking for some among them would take longer than making them.
+    """Make many objects that are no garbage: the collector rests meanwhile, because looking would take longer than making.
 
-    Afterwards they are left out of every later look too, which would stop the app for a quarter of a second. They hold no
-    circles, so they go when nothing refers to them.
+    Nothing is frozen (:func:`gc.freeze`): that takes in all that lives in the process at that moment, and what of it becomes
+    garbage in a circle later, such as a dialog of the app, would stay for ever.
     """
     if not gc.isenabled():
         yield
         return
-    gc.collect(1)
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        # The interpreter's last look must see them, or libraries complain of what they think is leaked.
-        atexit.unregister(gc.unfreeze)
-        atexit.register(gc.unfreeze)
         gc.enable()
 
 
