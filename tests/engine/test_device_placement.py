@@ -165,7 +165,7 @@ def test_experts_that_are_not_there_or_not_on_a_gpu_are_told_to_stay(big: GgufHe
     (told,) = plan(mixture, Cards(0), cpu_moe=3, context=64).notes
     assert told.startswith("cpu_moe: this machine has no GPU")
     (told,) = plan(mixture, Cards(1), cpu_moe=3, gpu_layers=0, context=64).notes
-    assert told.startswith("cpu_moe: gpu_layers 0")
+    assert told.startswith("cpu_moe: gpu_layers is 0")
     assert plan(mixture, Cards(1), cpu_moe=3, context=64).notes == ()
 
 

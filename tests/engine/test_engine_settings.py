@@ -151,18 +151,18 @@ def test_each_setting_has_a_flag() -> None:
     ("values", "told"),
     [
         ({"cache_type_v": "q3"}, "q8_0"),
-        ({"cache_type_k": "q8_0", "precision": "exact"}, "32 bits; cache_type_k q8_0 was asked for"),
-        ({"cache_type_v": "q8_0", "precision": "exact"}, "32 bits; cache_type_v q8_0 was asked for"),
+        ({"cache_type_k": "q8_0", "precision": "exact"}, "32-bit cache; cache_type_k q8_0 was requested"),
+        ({"cache_type_v": "q8_0", "precision": "exact"}, "32-bit cache; cache_type_v q8_0 was requested"),
         (
             {"cache_type_k": "q8_0", "cache_type_v": "bf16", "precision": "exact"},
-            "32 bits; cache_type_k q8_0 and cache_type_v bf16 were asked for",
+            "32-bit cache; cache_type_k q8_0 and cache_type_v bf16 were requested",
         ),
         ({"batch": 32}, "64 to"),
         ({"batch": 128, "micro_batch": 256}, "batch is 128"),
         ({"split_mode": "tensor"}, "auto, none, layer, row"),
         ({"tensor_split": (0.0, 0.0)}, "0 or more"),
         ({"tensor_split": (1.0, -1.0)}, "0 or more"),
-        ({"tensor_split": (1.0,), "split_mode": "none"}, "whole"),
+        ({"tensor_split": (1.0,), "split_mode": "none"}, "does not split it"),
         ({"main_gpu": -2}, "-1"),
     ],
 )

@@ -103,7 +103,7 @@ async def test_filters_of_all_kinds_sorting_and_saved_views(open_app: OpenApp) -
             assert least <= rows.window.count <= most, text
         await pilot.press("slash")
         await typed(pilot, "= nothing = 1")
-        assert "refused" in notices(pilot)
+        assert "failed" in notices(pilot)
         await pilot.press("slash")
         await typed(pilot, "= id < 'train-0010'")
         await pilot.press("s", "s")
@@ -296,13 +296,13 @@ async def test_the_console_answers_refuses_and_keeps(open_app: OpenApp) -> None:
         await settle(pilot)
         assert "triage" in shown(pilot, "#sql-note")
         await typed(pilot, "SELECT * FROM read_text('/etc/passwd')")
-        assert "refused" in shown(pilot, "#sql-note")
+        assert "failed" in shown(pilot, "#sql-note")
         await typed(pilot, "SELECT id FROM triage ORDER BY id LIMIT 3")
         assert pilot.app.screen.query_one(DataTable).row_count == 3
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
         await typed(pilot, "three")
-        await until(pilot, lambda: "kept as three@1" in shown(pilot, "#sql-note"))
+        await until(pilot, lambda: "saved as three@1" in shown(pilot, "#sql-note"))
         await pilot.press("escape")
         await until(pilot, lambda: screen.version is not None and screen.version.ref == "three@1")
 

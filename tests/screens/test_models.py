@@ -130,7 +130,7 @@ async def test_what_other_programs_keep_is_offered(
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("enter")
         # What is asked for next, and left, does not end the wait for the first.
-        await until(pilot, lambda: "add llama-8b goes on in the background" in notices(pilot))
+        await until(pilot, lambda: "add llama-8b continues in the background" in notices(pilot))
         await pilot.press("o")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("escape")
