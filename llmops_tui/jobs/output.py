@@ -20,7 +20,7 @@ from llmops_tui.workspace.files import append_bytes
 
 NAME = "output.log"
 _AT_ONCE = 1 << 16
-_LEFT_OUT = re.compile(rb"\[llmops: ([\d,]+) bytes ")
+_LEFT_OUT = re.compile(rb"\[llmops: ([\d,]+) (?:earlier )?bytes ")
 _FIRST_LINE = 400
 # What a pipe may hold without a privilege.
 _LARGEST_PIPE = 1 << 20

@@ -21,6 +21,7 @@ from llmops_tui.models import download, hub
 from llmops_tui.models.files import read_model_files
 from llmops_tui.models.remote_file import RemoteFile, shown
 from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.checksum_scope import NOTE
 from llmops_tui.workspace.files import make_folder_within, sha256_file, sha256_text, sync_folder, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
@@ -146,7 +147,7 @@ def _take_back(context: JobContext, final: Path, staging: Path, files: list[Remo
     if final.is_symlink() or not final.is_dir():
         raise _in_the_way(final)
     record, planned = _read(final / _RECORD), {file.name: file for file in files}
-    there = [path for path in sorted(final.iterdir()) if path.name != _RECORD]
+    there = [path for path in sorted(final.iterdir()) if path.name != _RECORD and not path.name.startswith(NOTE)]
     known = {}
     for path in there:
         file, told = planned.get(path.name), record.get(path.name, {})
@@ -164,6 +165,9 @@ def _take_back(context: JobContext, final: Path, staging: Path, files: list[Remo
     for path in there:
         path.replace(staging / path.name)
     (final / _RECORD).unlink(missing_ok=True)
+    # Notes of what lay there; what is registered from here gets new ones.
+    for note in final.glob(f"{NOTE}*"):
+        note.unlink(missing_ok=True)
     final.rmdir()
     return known
 

@@ -111,7 +111,7 @@ def test_a_crash_leaves_the_terminal_as_it_was(sample: Workspace, tmp_path: Path
     app.press("f5")
     assert app.finish() == 1
     assert app.unchanged(), app.left_on()
-    assert b"ended by an error" in app.raw
+    assert b"ended with an error" in app.raw
     assert "a bug" in (sample.logs / "native.log").read_text()
 
 

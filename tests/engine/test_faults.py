@@ -179,7 +179,7 @@ async def test_whoever_waits_is_told_when_the_engine_cannot_be_understood_and_it
     stage.processes[0].stdout.feed_data(line)
     for told in await asyncio.gather(*asking):
         assert told[-1]["error"]["code"] == "engine_died"
-        assert "cannot be read" in told[-1]["error"]["message"]
+        assert "invalid message" in told[-1]["error"]["message"]
     await until(lambda: len(stage.processes) == 2 and engine.state == "ok")
     again = asyncio.create_task(anext(engine.call({"op": "tokenize", "id": "a"})))
     await until(lambda: "a" in engine._waiting)

@@ -22,6 +22,7 @@ from llmops_tui.models import fetch, files, hub, staged_download
 from llmops_tui.models.registry import ModelRegistry, shards_of
 from llmops_tui.models.remote_file import RemoteFile
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.checksum_scope import NOTE
 from llmops_tui.workspace.layout import Workspace
 from tests import commands
 from tests.commands import Llmops
@@ -409,7 +410,8 @@ def test_a_kill_before_the_registration_loses_nothing(there: FakeHub, workspace:
     made = work(workspace, planned)
     assert there.bytes_sent() == sent
     assert (made["model"], made["sha256"]) == ("split", planned.digest)
-    assert sorted(p.name for p in folder.iterdir()) == [file.name for file in planned.files]
+    there_now = [p.name for p in folder.iterdir() if not p.name.startswith(NOTE)]
+    assert sorted(there_now) == [file.name for file in planned.files]
     assert no_leftovers(workspace)
     assert ModelRegistry(Catalog(workspace)).verify("split").sha256 == planned.digest
 
@@ -576,7 +578,8 @@ def test_parts_in_capitals_come_by_names_that_llama_finds(there: FakeHub, worksp
     there.repos[NAME].files = {p.name.replace(".gguf", ".GGUF"): p.read_bytes() for p in parts}
     made = work(workspace, plan_of(f"hf:{NAME}", "capitals"))
     assert made["shards"] == len(parts)
-    assert sorted(p.name for p in (workspace.models / "capitals").iterdir()) == [p.name for p in parts]
+    there_now = [p.name for p in (workspace.models / "capitals").iterdir() if not p.name.startswith(NOTE)]
+    assert sorted(there_now) == [p.name for p in parts]
     for path in parts:
         path.rename(path.with_suffix(".GGUF"))
     with pytest.raises(InputRefusedError) as caught:

@@ -107,7 +107,7 @@ def test_a_model_is_quantized_as_a_job_and_answers(workspace: Workspace, tmp_pat
 def test_what_would_be_regretted_is_refused_before_a_job_starts(workspace: Workspace, tmp_path: Path) -> None:
     registry = ModelRegistry(Catalog(workspace))
     model = registry.add(MODEL, "base")
-    with pytest.raises(InputRefusedError, match="is Q8_0 already"):
+    with pytest.raises(InputRefusedError, match="is already Q8_0"):
         check_quantization(model, "Q4_K_M", workspace.models, again=False)
     with pytest.raises(InputRefusedError, match="not a quantization type"):
         check_quantization(model, "Q9", workspace.models, again=True)

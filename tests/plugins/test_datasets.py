@@ -139,9 +139,7 @@ def test_broken_ones_are_named_where_they_were_wanted_and_the_others_do_their_wo
     built_in = next(p for p in report["problems"] if p["kind"] == "duplicate")
     assert (built_in["rows"], built_in["title"]) == (2, ExactDuplicates.title)
 
-    with pytest.raises(
-        Exception, match=r"exporters plugin 'void' of half-made 1\.0: ValueError: it wrote no file"
-    ):
+    with pytest.raises(Exception, match=r"exporters plugin 'void' of half-made 1\.0: ValueError: it wrote no file"):
         export(version, tmp_path / "m.void")
     with pytest.raises(InputRefusedError, match=r"files that end in \.csv are written by the built-in writer"):
         export(version, tmp_path / "m.xyz", file_type="comma")

@@ -26,7 +26,7 @@ _NOTICE = re.compile(r"▌ (.*?)(?:[│╮╯─ ]*)$")
 _BUSY = re.compile(r"▌ the catalog .*stayed|stayed locked")
 # An error's notice stays so long; one that was read is not to be read again.
 _NOTICE_SECONDS = 13.0
-_BAD = re.compile(rb"Traceback \(most recent|ended by an error")
+_BAD = re.compile(rb"Traceback \(most recent|ended with an error")
 
 
 class BusyError(Exception):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pydantic
 import pydantic_core
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -59,7 +59,11 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
     Raises:
         FieldRefusedError: ``invalid_request`` and others; it names the first field that is wrong.
     """
-    raw = await request.body()
+    try:
+        raw = await request.body()
+    except ClientDisconnect as error:
+        # Nobody reads this, but a client that leaves early is no fault of the server's.
+        raise InputRefusedError("client_gone", "the client left before its request was complete") from error
     try:
         given = pydantic_core.from_json(raw)
     except ValueError as error:
