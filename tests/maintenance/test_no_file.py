@@ -78,7 +78,7 @@ def test_databases_and_records_that_are_pipes_are_told(lived: Workspace, tmp_pat
     fifo(lived.history)
     with pytest.raises(LlmopsError, match=r"history\.db failed: it is a pipe"):
         History(lived.history).alerts()
-    with pytest.raises(LlmopsError, match=r"history\.db is a pipe now"):
+    with pytest.raises(LlmopsError, match=r"history\.db was a file and is now a pipe"):
         backup(lived, tmp_path / "b.tar")
     assert "history.db (it is a pipe, not a file)" in backup(lived, tmp_path / "b.tar", damaged=True).left_out
     fifo(lived.event_log)
