@@ -90,7 +90,7 @@ def test_nothing_is_sent_before_it_is_trusted(foreign: Workspace) -> None:
 def test_a_key_goes_only_where_its_owner_sent_it(foreign: Workspace) -> None:
     trust(foreign)
     with pytest.raises(
-        InputRefusedError, match=r"AWS_SECRET_ACCESS_KEY of 'helpful' was never approved to https://maker\.example"
+        InputRefusedError, match=r"AWS_SECRET_ACCESS_KEY of 'helpful' was never approved for https://maker\.example"
     ):
         open_remote(foreign, helpful(foreign))
     approve("AWS_SECRET_ACCESS_KEY", "https://aws.example/v1")
