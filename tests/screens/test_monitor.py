@@ -164,7 +164,7 @@ async def test_a_spike_gets_its_name(open_app: OpenApp, sample: Workspace, recor
                 break
         legend = str(screen.query_one("#monitor-legend", Static).visual)
         assert "util 97" in legend
-        assert "held" in str(screen.query_one("#monitor-history").border_title)
+        assert "paused" in str(screen.query_one("#monitor-history").border_title)
         await pilot.press("enter")
         await settle(pilot)
         dialog = pilot.app.screen
@@ -203,10 +203,10 @@ async def test_zoom_hold_and_the_next_series(open_app: OpenApp, recorder: Record
         assert str(title.border_title) != before
         await pilot.press("p")
         await settle(pilot)
-        assert "held" in str(title.border_title)
+        assert "paused" in str(title.border_title)
         await pilot.press("escape")
         await settle(pilot)
-        assert "held" not in str(title.border_title)
+        assert "paused" not in str(title.border_title)
         await pilot.press("w")
         await settle(pilot)
         assert isinstance(pilot.app.screen, ChoiceDialog)
