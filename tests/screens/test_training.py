@@ -121,7 +121,7 @@ async def test_a_recipe_is_made_from_a_preset_changed_and_kept(open_app: OpenApp
         await pilot.pause()
         assert "16 × 1" in str(form.query_one("#recipe-verdict", Static).content)
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "triage-tiny@1 is kept" in notices(pilot))
+        await until(pilot, lambda: "triage-tiny@1 is saved" in notices(pilot))
         await settle(pilot)
         kept = RunStore(sample).recipe("triage-tiny")
         assert kept.lora.rank == 64
