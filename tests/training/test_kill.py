@@ -19,6 +19,7 @@ from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.training.conftest import metrics
+from tests.waiting import wait_for
 
 STEPS = 12
 
@@ -55,13 +56,13 @@ def store(sample: Workspace) -> RunStore:
 
 def wait(store: RunStore, run: Run, seconds: float = 900) -> str:
     """Wait until the run's newest job has ended; returns the run's state."""
-    deadline = time.monotonic() + seconds
-    while True:
-        state = store.state(run)
-        if state.job is not None and state.job.state.final:
-            return state.state
-        assert time.monotonic() < deadline, state
-        time.sleep(0.05)
+
+    def ended() -> bool:
+        job = store.state(run).job
+        return job is not None and job.state.final
+
+    wait_for(ended, seconds)
+    return store.state(run).state
 
 
 def trainer_of(store: RunStore, run: Run) -> psutil.Process | None:
@@ -199,9 +200,5 @@ def test_a_stop_a_pause_and_a_resume(store: RunStore) -> None:
 
 def kill_free(store: RunStore, run: Run, step: int) -> bool:
     """Wait until a step was recorded."""
-    deadline = time.monotonic() + 900
-    while time.monotonic() < deadline:
-        if (run.folder / "metrics.jsonl").exists() and max(losses(run.folder), default=0) >= step:
-            return True
-        time.sleep(0.02)
-    return False
+    wait_for(lambda: (run.folder / "metrics.jsonl").exists() and max(losses(run.folder), default=0) >= step, 900)
+    return True

@@ -92,7 +92,7 @@ def format_of(template: str | None) -> ServedFormat:
     source = template_of(template)
     renderer = TemplateRenderer()
     try:
-        found, read = read_format(source, renderer), True
+        found, read = _read(source, renderer), True
     except LlmopsError:
         found, read = ChatFormat(source, Marks(), Marks(), ()), False
     finally:
@@ -103,3 +103,13 @@ def format_of(template: str | None) -> ServedFormat:
         marks = next((Marks(*pair) for pair in _THINKING if pair[1] in source), None)
         found = replace(found, thinking=Thinking("", marks, past=True) if marks else None)
     return ServedFormat(source, found, read)
+
+
+def _read(source: str, renderer: TemplateRenderer) -> ChatFormat:
+    """Read a format; a helper process that was killed or stood still says nothing of the template, and is asked again."""
+    try:
+        return read_format(source, renderer)
+    except LlmopsError as error:
+        if error.code != "helper_unusable":
+            raise
+        return read_format(source, renderer)
