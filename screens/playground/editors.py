@@ -43,6 +43,7 @@ class Editors(Vertical, ShellNode):
         )
         self._user = TemplatePane("user", title="User", jump_key="u", placeholder=_HINT_USER, help_text=_HELP_USER)
         self._variables = VariablesPane(state)
+        self._told = ("", "")  # the two texts as the draft has them; an editor may hold its newlines differently
 
     def compose(self) -> ComposeResult:
         """Three panes."""
@@ -57,6 +58,11 @@ class Editors(Vertical, ShellNode):
         self._state.draft = draft
         self._system.show(draft.system)
         self._user.show(draft.template)
+        self._told = self._texts
+
+    @property
+    def _texts(self) -> tuple[str, str]:
+        return self._system.text, self._user.text
 
     async def show_variables(self, names: list[str]) -> None:
         """Show fields for these variables."""
@@ -78,10 +84,7 @@ class Editors(Vertical, ShellNode):
     @on(TemplatePane.Edited)
     def _template_edited(self, event: TemplatePane.Edited) -> None:
         event.stop()
-        if event.pane is self._system:
-            self.edit(system=event.text)
-        else:
-            self.edit(template=event.text)
+        self.edit_what_stands()
 
     @on(VariablesPane.Changed)
     def _variable_changed(self, event: VariablesPane.Changed) -> None:
@@ -90,7 +93,10 @@ class Editors(Vertical, ShellNode):
 
     def edit_what_stands(self) -> None:
         """Take in what was typed and not told yet."""
-        self.edit(system=self._system.text, template=self._user.text)
+        texts = self._texts
+        if texts != self._told:
+            self._told = texts
+            self.edit(system=texts[0], template=texts[1])
 
     def edit(self, **changes: Any) -> None:
         """Change the draft; it is kept at once."""
@@ -125,8 +131,9 @@ class Editors(Vertical, ShellNode):
     def on_unmount(self) -> None:
         """The last keys before leaving are kept too, even those of which no message came any more."""
         state = self._state
-        draft = replace(state.draft, system=self._system.text, template=self._user.text)
-        changed = bool(state.versions) and draft != state.draft
+        texts = self._texts
+        draft = replace(state.draft, system=texts[0], template=texts[1])
+        changed = bool(state.versions) and texts != self._told
         self._writer.write_now(state.name, draft if changed else None)
 
     def _start_writing(self, writing: Coroutine[Any, Any, None]) -> None:

@@ -29,12 +29,7 @@ class TemplatePane(Pane):
     """One template; says at its border where it hides characters."""
 
     class Edited(Message):
-        """The text was changed."""
-
-        def __init__(self, pane: TemplatePane, text: str) -> None:
-            super().__init__()
-            self.pane = pane
-            self.text = text
+        """The text was changed; when this is told, another text may stand in the pane already."""
 
     def __init__(self, name: str, *, title: str, jump_key: str, placeholder: str, help_text: str) -> None:
         super().__init__(title=title, jump_key=jump_key, id=f"playground-{name}", help_text=help_text)
@@ -62,7 +57,7 @@ class TemplatePane(Pane):
     @on(TextArea.Changed)
     def _changed(self, event: TextArea.Changed) -> None:
         event.stop()
-        self.post_message(self.Edited(self, self._editor.text))
+        self.post_message(self.Edited())
         hidden = self._editor.hidden_characters
         self.set_note(f"⚠ {hidden} hidden characters" if hidden else "")
 

@@ -99,4 +99,5 @@ class VariablesPane(Pane):
     @on(Input.Changed)
     def _field_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed(event.input.name or "", event.value))
+        if event.input.is_attached:  # a field that went belonged to another prompt
+            self.post_message(self.Changed(event.input.name or "", event.input.value))

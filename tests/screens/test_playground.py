@@ -522,3 +522,23 @@ async def test_what_was_typed_just_before_the_run_is_what_runs(open_app: OpenApp
         pilot.app.screen.action_run()  # type: ignore[attr-defined]
         await until(pilot, lambda: len(server.requests) == 1)
         assert "Last words." in server.requests[0]["messages"][-1]["content"]
+
+
+async def test_what_is_typed_while_another_prompt_is_read_stays_with_its_own(
+    open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PromptStore(Catalog(sample)).save("other", system="", template="another text")
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        editor = screen.query_one("#user", TextArea)
+        monkeypatch.setattr(screen._editors, "post_message", lambda _message: True)  # nothing of it is told
+        loading = asyncio.create_task(screen.load("other"))
+        editor.insert("typed late ")
+        await loading
+        monkeypatch.undo()
+        assert editor.text == "another text"
+        await settle(pilot)
+        assert screen.state.draft.template == "another text"
+        kept = Drafts(EventLog(sample)).load("support")
+        assert kept is not None
+        assert kept.template == "typed late {{ question }}"
