@@ -52,6 +52,12 @@ def _report(session: Session, what: str) -> Callable[[float, str], None]:
 def dedup(
     context: typer.Context,
     ref: _Ref,
+    same: Annotated[
+        str,
+        typer.Option(
+            help="What makes two rows duplicates: row (all columns), content (without ids), or text (without case)."
+        ),
+    ] = "row",
     near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
     threshold: Annotated[
         float, typer.Option(help="With --near: the Jaccard similarity of their five-word sequences.")
@@ -61,7 +67,9 @@ def dedup(
 ) -> None:
     """Remove duplicates and keep the first of each."""
     refs = [ref, against] if against else [ref]
-    parameters = {"threshold": threshold} | ({} if against else {"method": "near" if near else "exact"})
+    parameters: dict[str, object] = {"threshold": threshold}
+    if not against:
+        parameters |= {"method": "near" if near else "exact", "same": same}
     _make(session_of(context), "dedup", refs, parameters, name)
 
 

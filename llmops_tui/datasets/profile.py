@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from llmops_tui.datasets.checks.sets import label_column
-from llmops_tui.datasets.near_duplicates import normal
+from llmops_tui.datasets.identity import row_key
 from llmops_tui.datasets.operations.selection import shuffled
 from llmops_tui.datasets.profile_record import (
     ColumnStatistics,
@@ -200,7 +200,7 @@ def _turns(version: DatasetVersion, rows: Rows) -> Turns | None:
 
 
 def _duplicates(version: DatasetVersion, rows: Rows) -> Duplicates:
-    different = len({hash(normal(whole_text(version.kind, row))) for row in rows})
+    different = len({row_key(version.kind, row, "content") for row in rows})
     # A sample sees fewer pairs than there are, so its share of duplicates is a lower bound.
     return {"rows": len(rows) - different, "of": len(rows), "lower_bound": len(rows) < version.rows}
 

@@ -36,7 +36,7 @@ PLANTED: dict[str, tuple[list[dict[str, Any]], int]] = {
     "broken-turn": ([chat("", "x"), {"messages": []}, {"messages": [{"content": "x"}]}, chat("a question", "  ")], 0),
     "role-order": ([{"messages": [{"role": "assistant", "content": "first"}]}, {"messages": chat("a", "b")["messages"] + [{"role": "assistant", "content": "c"}]}], 0),
     "unanswered": ([chat("and now?", None), {"messages": chat("one", "two")["messages"] + [{"role": "user", "content": "three"}]}], 1),
-    "duplicate": ([GOOD[3], chat("WHERE can I find thing  number 4 in the large shop?", "Thing 4 lies on shelf 4.")], 0),
+    "duplicate": ([GOOD[3], {"id": "another", **GOOD[4]}], 0),
     "conflict": ([chat("Is it open on Sunday?", "Yes."), chat("is it open on sunday?", "No.")], 0),
     "refusal": ([chat("How?", "I'm sorry, but I can't help with that."), chat("And?", "As an AI language model, I cannot.")], 0),
     "boilerplate": ([chat("Tell", "It says a lot. I hope this helps!")], 0),

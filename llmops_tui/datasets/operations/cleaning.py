@@ -9,6 +9,7 @@ from typing import cast
 
 from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
+from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
 from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms, replace_in_row, reveal_texts
@@ -22,6 +23,7 @@ from llmops_tui.privacy.replacement import mark
 def dedup(work: Work) -> Made:
     """Leave duplicates out, the first of each stays: ``method`` is ``exact`` or ``near``, at ``threshold``.
 
+    ``same`` says what makes rows duplicates: ``row``, all columns, ``content``, or ``text``.
     With a second input the rows that stand in it too are left out instead.
     """
     if len(work.inputs) > 1:
@@ -30,16 +32,20 @@ def dedup(work: Work) -> Made:
     method = str(work.parameter("method", "exact"))
     if method not in {"exact", "near"}:
         raise InputRefusedError("bad_method", f"{method!r} is not a method", "Use exact or near.")
+    same = work.parameters.get("same") or "row"
+    if same not in SAMENESS:
+        raise InputRefusedError("bad_method", f"{same!r} is not a choice", f"Use {', '.join(SAMENESS)}.")
     names = ["duplicate"] if method == "exact" else ["duplicate", "near-duplicate"]
     dropped: set[int] = set()
     for name in names:
-        dropped |= _found(work, name)
-    return work.without(dropped, f"−{len(dropped):,} {method} duplicates")
+        dropped |= _found(work, name, same)
+    return work.without(dropped, f"−{len(dropped):,} {method} duplicates of {COMPARED[same]}")
 
 
-def _found(work: Work, name: str) -> set[int]:
+def _found(work: Work, name: str, same: Sameness | None = None) -> set[int]:
     version = work.first
-    check = find_check(name)(version.kind, version.columns, cast("CheckOptions", work.parameters))
+    options = cast("CheckOptions", work.parameters | ({"same": same} if same else {}))
+    check = find_check(name)(version.kind, version.columns, options)
     done = 0
     for batch in version.read():
         for number, row in batch:
