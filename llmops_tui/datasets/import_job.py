@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.detection import Proposal, recognise
 from llmops_tui.datasets.formats.readers import kind_of, reader
@@ -321,7 +322,7 @@ class _Import:
     def _report(self, number: int, share: float) -> None:
         count = self._writer.rows + len(self._rows)
         rejected = f", {self.state.rejected:,} rejected" if self.state.rejected else ""
-        self._context.report(0.9 * (number + share) / len(self._sources), f"{count:,} rows{rejected}")
+        self._context.report(0.9 * (number + share) / len(self._sources), f"{counted(count, 'row')}{rejected}")
 
     def _take(self, source: Source, batch: Batch) -> None:
         rejects = batch.rejects

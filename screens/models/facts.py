@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.models.registry import Model
@@ -155,12 +156,13 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
 
 def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
     fits = "yes" if memory["fits"] else "no"
+    requests = counted(memory["parallel"], "request")
     kinds = "/".join(dict.fromkeys(memory["cache_types"]))
     rows = [
         ("weights", size_text(memory["weights"])),
         (
             "KV cache",
-            f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {memory['parallel']} requests",
+            f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {requests}",
         ),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
         ("embeddings", f"{size_text(memory['embedding'])}, estimated"),

@@ -6,6 +6,7 @@ from collections import defaultdict
 from hashlib import blake2b
 from typing import Any, cast
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
 from llmops_tui.datasets.operations.base import Made, Work, apply
 from llmops_tui.datasets.progress import Report
@@ -83,7 +84,7 @@ def _groups(
             strata.append(dump_json(row.get(stratify)) if stratify else "")
             if near:
                 sketches.add([whole_text(version.kind, row) if version.kind == "tabular" else asked])
-        report(0.5 * len(parent) / max(1, version.rows), f"grouping {len(parent):,} rows")
+        report(0.5 * len(parent) / max(1, version.rows), f"grouping {counted(len(parent), 'row')}")
     for members in clusters(sketches.pairs()):
         for member in members[1:]:
             _join(parent, members[0], member)

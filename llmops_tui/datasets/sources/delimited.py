@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from typing import IO
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -98,7 +99,7 @@ def _records(lines: _Lines, records: Iterator[list[str]], width: int) -> Iterato
             continue
         reason = "it is not valid UTF-8" if lines.bad else ""
         if values and not reason and len(values) != width:
-            reason = f"it has {len(values)} cells, the header has {width}"
+            reason = f"it has {counted(len(values), 'cell')}, the header has {width}"
         yield at, values, reason
 
 
