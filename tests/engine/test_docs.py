@@ -58,6 +58,16 @@ def test_what_comes_with_the_app_is_named_where_it_is_explained() -> None:
     assert [name for name in UNITS if not re.search(rf"\b{name}\b", _page("monitor"))] == []
 
 
+def test_every_module_that_the_architecture_names_is_there() -> None:
+    there = [
+        str(path.relative_to(ROOT))
+        for top in ("llmops_tui", "screens", "tools", "tests")
+        for path in (ROOT / top).rglob("*.py")
+    ]
+    named = set(re.findall(r"(?<![*\w])[a-z][\w/]*\.py\b", _page("architecture")))
+    assert [name for name in sorted(named) if not any(f"/{path}".endswith(f"/{name}") for path in there)] == []
+
+
 def test_every_module_says_what_it_is_for_in_its_first_line() -> None:
     for folder in ("llmops_tui", "screens", "tools"):
         for module in (ROOT / folder).rglob("*.py"):
