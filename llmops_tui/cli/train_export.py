@@ -10,7 +10,7 @@ import typer
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
-from llmops_tui.counts import counted
+from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
@@ -66,7 +66,11 @@ def _plan_text(plan: PlanRecord) -> str:
     ]
     parity = plan["parity"]
     if parity:
-        same = "the same tokens" if not parity["different"] else f"{parity['different']} differ"
+        same = (
+            "the same tokens"
+            if not parity["different"]
+            else f"{parity['different']} {agree(parity['different'], 'differs', 'differ')}"
+        )
         lines.append(
             f"template  {counted(parity['compared'], 'conversation')} in training and in {parity['serving']}: {same}"
         )

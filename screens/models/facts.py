@@ -188,7 +188,10 @@ def _engine_rows(facts_: Health) -> list[tuple[str, Any]]:
     prompt, reused = int(state["prompt_tokens"]), int(state["reused_tokens"])
     used, capacity = int(state["cached_tokens"]), max(1, int(state["cache_capacity"]))
     rows = [
-        ("requests", f"{state['running']} run, {facts_['waiting']} wait, {state['requests']:,} since it was loaded"),
+        (
+            "requests",
+            f"{state['running']} running, {facts_['waiting']} waiting, {state['requests']:,} since it was loaded",
+        ),
         ("context", f"{facts_['n_ctx']:,} tokens × {facts_['parallel']}, {used / capacity:.0%} in use"),
         ("prefix reuse", f"{reused / prompt:.0%} of {prompt:,} prompt tokens" if prompt else "no request yet"),
         ("cached prompts", f"{state['snapshots']}, {size_text(int(state['snapshot_bytes']))}"),

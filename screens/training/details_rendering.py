@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from llmops_tui.counts import counted
+from llmops_tui.counts import agree, counted
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
@@ -116,7 +116,7 @@ def preflight(plan: dict[str, Any]) -> Content:
         same = (
             ("the same tokens ✓", "$success")
             if not parity["different"]
-            else (f"{parity['different']} differ", "$error")
+            else (f"{parity['different']} {agree(parity['different'], 'differs', 'differ')}", "$error")
         )
         parts += [
             ("template  ", "$muted"),
