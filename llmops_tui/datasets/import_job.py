@@ -89,12 +89,15 @@ def preview(
     sources = _sources([path.expanduser() for path in paths], table, unit, encoding)
     rows: list[Row] = []
     rejects: list[Reject] = []
+    told: list[str] = []
     for source in sources[:8]:
         batch = _inspect(source)
         # From all over the batch: files are often sorted by label.
         rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
         rejects += batch.rejects[:_LOOK_ROWS]
+        told += [f"{source.path.name}: {batch.told}"] if batch.told else []
     proposal = recognise(rows)
+    proposal = replace(proposal, evidence=(*proposal.evidence, *told))
     forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
     if forced and not proposal.mapping:
         words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}
