@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.detection import Proposal, recognise
 from llmops_tui.datasets.formats.readers import kind_of, reader
@@ -248,7 +249,7 @@ def _nothing_read(done: _Import) -> InputRefusedError:
     utf8 = any("UTF-8" in reject.reason for reject in rejects)
     return InputRefusedError(
         "nothing_imported",
-        f"none of {done.state.rejected:,} records could be read as {done.form}: {told}",
+        f"none of {counted(done.state.rejected, 'record')} could be read as {done.form}: {told}",
         "If the file is not UTF-8, give --encoding, for example latin-1." if utf8 else "Choose another --format.",
     )
 
@@ -351,7 +352,7 @@ class _Import:
     def _report(self, number: int, share: float) -> None:
         count = self._writer.rows + len(self._rows)
         rejected = f", {self.state.rejected:,} rejected" if self.state.rejected else ""
-        self._context.report(0.9 * (number + share) / len(self._sources), f"{count:,} rows{rejected}")
+        self._context.report(0.9 * (number + share) / len(self._sources), f"{counted(count, 'row')}{rejected}")
 
     def _take(self, source: Source, batch: Batch) -> None:
         rejects = batch.rejects

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.sets import label_column
 from llmops_tui.datasets.identity import row_key
 from llmops_tui.datasets.operations.selection import shuffled
@@ -253,7 +254,10 @@ def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: in
         trained += text.tokenizer.counts(learned)
         for (role, _), count in zip(said, text.tokenizer.counts([t for _, t in said]), strict=True):
             by_role[role] += count
-        report(0.4 + 0.6 * (begin + len(batch)) / len(rows), f"{begin + len(batch):,} of {len(rows):,} rows tokenized")
+        report(
+            0.4 + 0.6 * (begin + len(batch)) / len(rows),
+            f"{begin + len(batch):,} of {counted(len(rows), 'row')} tokenized",
+        )
     if not lengths:
         return {"model": text.model.name, "failed": dict(failed.most_common(5)), "looked_at": 0, "total": 0}
     values = np.array(lengths)

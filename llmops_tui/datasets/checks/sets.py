@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import blake2b
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
 from llmops_tui.datasets.identity import COMPARED, frame_key, left_out, media_of, normal, row_key
 from llmops_tui.datasets.near_duplicates import Sketches, clusters
@@ -163,7 +164,9 @@ class SkewedLabels(Check):
             most, least = ordered[-1], ordered[0]
             self.finding.note = f"{len(ordered)} labels, from {least:,} to {most:,} rows"
             rare = [v for v, n in self._counts.items() if n * 10 < middle or (len(ordered) == 2 and n * 10 < most)]
-            self.hit_many({n: f"{value!r} has {self._counts[value]} rows" for value in rare for n in self._rows[value]})
+            self.hit_many(
+                {n: f"{value!r} has {counted(self._counts[value], 'row')}" for value in rare for n in self._rows[value]}
+            )
         return self.finding
 
 

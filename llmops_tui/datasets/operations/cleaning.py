@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
 from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
@@ -39,7 +40,7 @@ def dedup(work: Work) -> Made:
     dropped: set[int] = set()
     for name in names:
         dropped |= _found(work, name, same)
-    return work.without(dropped, f"−{len(dropped):,} {method} duplicates of {COMPARED[same]}")
+    return work.without(dropped, f"−{counted(len(dropped), f'{method} duplicate')} of {COMPARED[same]}")
 
 
 def _found(work: Work, name: str, same: Sameness | None = None) -> set[int]:
@@ -51,7 +52,7 @@ def _found(work: Work, name: str, same: Sameness | None = None) -> set[int]:
         for number, row in batch:
             check.inspect(number, row)
         done += len(batch)
-        work.report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
+        work.report(0.6 * done / max(1, version.rows), f"{done:,} of {counted(version.rows, 'row')}")
     return set(check.finish().rows)
 
 
@@ -65,7 +66,7 @@ def fix(work: Work) -> Made:
         hits = _found(work, name)
         repairer = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
         made = work.rewrite(lambda number, row: repairer.repair(row) if number in hits else row)
-    return Made(made.columns, made.kind, f"{name}: {len(hits):,} rows")
+    return Made(made.columns, made.kind, f"{name}: {counted(len(hits), 'row')}")
 
 
 def _kinds(work: Work) -> tuple[str, ...]:

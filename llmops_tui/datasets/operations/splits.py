@@ -6,6 +6,7 @@ from collections import defaultdict
 from hashlib import blake2b
 from typing import Any, cast
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.identity import media_of, normal
 from llmops_tui.datasets.near_duplicates import Sketches, clusters
 from llmops_tui.datasets.operations.base import Made, Work, apply
@@ -66,7 +67,7 @@ def _empty_part(part: str, rows: int, groups: list[list[int]], parameters: Split
     )
     return InputRefusedError(
         "empty_part",
-        f"the part {part!r} would have no rows: {rows:,} rows are {len(groups):,} group{"s" * (len(groups) != 1)} that must stay together, since "
+        f"the part {part!r} would have no rows: {counted(rows, 'row')} are {counted(len(groups), 'group')} that must stay together, since "
         f"they {why}; the largest has {largest:,}",
         "Give that part a larger share, use more rows, or choose another column for group."
         if group or largest < rows
@@ -106,7 +107,7 @@ def _groups(
             if near:
                 text = whole_text(version.kind, row) if version.kind == "tabular" else asked
                 sketches.add([text], "\n".join(media).encode("utf-8", "replace"))
-        report(0.5 * len(parent) / max(1, version.rows), f"grouping {len(parent):,} rows")
+        report(0.5 * len(parent) / max(1, version.rows), f"grouping {counted(len(parent), 'row')}")
     for members in clusters(sketches.pairs()):
         for member in members[1:]:
             _join(parent, members[0], member)
