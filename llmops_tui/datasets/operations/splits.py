@@ -67,8 +67,8 @@ def _empty_part(part: str, rows: int, groups: list[list[int]], parameters: Split
     )
     return InputRefusedError(
         "empty_part",
-        f"the part {part!r} would have no rows: {counted(rows, 'row')} are {counted(len(groups), 'group')} that must stay together, since "
-        f"they {why}; the largest has {largest:,}",
+        f"the part {part!r} would have no rows: {counted(rows, 'row')} are {counted(len(groups), 'group')} that must stay "
+        f"together, since they {why}; the largest has {largest:,}",
         "Give that part a larger share, use more rows, or choose another column for group."
         if group or largest < rows
         else "Remove duplicates first, or use rows with more than one question.",
