@@ -212,7 +212,7 @@ class Completions:
             with self._generator.admitted(caller.client, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
-                        opened = b"" if begun else teller.opened()
+                        opened = b"" if begun else teller.opened(messages)
                         if out := opened + teller.stream(choice, messages):
                             begun = True
                             yield out

@@ -48,7 +48,7 @@ class Teller:
                 self._end(choice, cast("Generated", message["result"]), out)
         return "".join(out).encode()
 
-    def opened(self) -> bytes:
+    def opened(self, _messages: Messages) -> bytes:
         """Nothing: the first event is one like the others."""
         return b""
 

@@ -98,7 +98,7 @@ class ResponseTeller:
         self._sequence = 0
         self._text = ""
 
-    def opened(self) -> bytes:
+    def opened(self, _messages: Messages) -> bytes:
         """The events before the first text."""
         part = {"type": "output_text", "text": "", "annotations": []}
         item = {"id": self._item, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
