@@ -19,6 +19,7 @@ from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.response_store import ResponseStore
 from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
@@ -63,7 +64,7 @@ class ModelServer:
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
-        self._responses = ResponsesApi(self._completions.answer)
+        self._responses = ResponsesApi(self._completions.answer, ResponseStore())
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -82,6 +83,8 @@ class ModelServer:
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
             Route("/v1/responses", self._responses.create, methods=post),
+            Route("/v1/responses/{id}", self._responses.get),
+            Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
             Route("/v1/feedback", self._feedback, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),
             Route("/detokenize", self._texts.detokenize, methods=post),
