@@ -53,6 +53,9 @@ def import_(
     ] = None,
     table: Annotated[str, typer.Option(help="For SQLite files: the table to import.")] = "",
     unit: Annotated[str, typer.Option(help="For text files: one row per line, paragraph or file.")] = "line",
+    encoding: Annotated[
+        str, typer.Option(help="For text in another encoding than UTF-8: its name, such as latin-1 or utf-16-le.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the detected format and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
@@ -66,9 +69,11 @@ def import_(
     if unit not in {"line", "paragraph", "file"}:
         raise LlmopsError("usage", f"--unit {unit}: line, paragraph or file", exit_code=ExitCode.USAGE)
     roles = _roles(mapping or [])
-    seen = preview(store, paths, table=table, unit=unit)
+    seen = preview(store, paths, table=table, unit=unit, encoding=encoding)
     chosen = ("tabular" if roles else seen.proposal.format) if form == "auto" else form
-    arguments = start_arguments(paths, name or suggested_name(paths[0]), chosen, roles, table=table, unit=unit)
+    arguments = start_arguments(
+        paths, name or suggested_name(paths[0]), chosen, roles, table=table, unit=unit, encoding=encoding
+    )
     for line in _evidence(seen, chosen, asked=form != "auto" or bool(roles)):
         session.say(line)
     if dry_run:

@@ -113,7 +113,7 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
         elif size > checksum.size and kind == "file":
             report.error(name, f"grew from {checksum.size:,} to {size:,} bytes", _DAMAGED)
         return
-    if kind in {"sqlite", "duckdb"} and (writes != checksum.writes or (kind == "sqlite" and _log(path))):
+    if kind in {"sqlite", "duckdb"} and (writes not in {checksum.writes, None} or (kind == "sqlite" and _log(path))):
         # Written since: its own structure and its rows are checked, its pages cannot be compared.
         report.note(name, "was written since its last checksum, so its pages were not compared; its rows are checked")
         if kind == "sqlite":

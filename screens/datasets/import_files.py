@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.import_job import Preview
     from llmops_tui.datasets.reports import ImportArguments
 
-_HINT = (
-    "JSONL, JSON, CSV, TSV, Parquet, text, Markdown, SQLite, dataset folder, .gz, .zst. The files are previewed first."
-)
+_HINT = "JSONL, JSON, CSV, Parquet, Arrow, text, SQLite, a dataset folder; compressed or not. The files are previewed first."
 
 
 async def ask_for_import(shell: Shell) -> ImportArguments | None:

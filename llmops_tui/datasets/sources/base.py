@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.sources.streams import compression_of
 
 # A line longer than this is rejected; a batch is about so many bytes of input.
 MAX_LINE = 64 << 20
@@ -57,6 +56,7 @@ class Source:
         table: the table, of a SQLite file.
         split: the split it belongs to, of a dataset folder.
         unit: of a text: ``line``, ``paragraph`` or ``file``.
+        encoding: of a text that is not UTF-8, as Python names it.
     """
 
     path: Path
@@ -64,6 +64,7 @@ class Source:
     table: str = ""
     split: str = ""
     unit: str = "line"
+    encoding: str = ""
 
     @property
     def untyped(self) -> bool:
@@ -71,17 +72,8 @@ class Source:
         return self.type in {"csv", "tsv"}
 
 
-def open_stream(path: Path) -> IO[bytes]:
-    """A file's bytes, decompressed where its name says that they are compressed."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.suffix in {".zst", ".zstd"}:
-        import zstandard
-
-        return zstandard.open(path, "rb")  # type: ignore[no-any-return]
-    return path.open("rb")
-
-
-def share_of(path: Path, position: int) -> float:
-    """How much of a file is read at a byte offset; half, as nobody knows, of a compressed one."""
-    return min(1.0, position / max(1, path.stat().st_size)) if path.suffix not in {".gz", ".zst", ".zstd"} else 0.5
+def share_of(source: Source, position: int) -> float:
+    """How much of a file is read at a byte offset; half, as nobody knows, where the bytes read are not the file's."""
+    if source.encoding or compression_of(source.path):
+        return 0.5
+    return min(1.0, position / max(1, source.path.stat().st_size))

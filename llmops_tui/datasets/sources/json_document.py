@@ -9,8 +9,9 @@ import orjson
 
 from llmops_tui.datasets.raw import json_reason
 from llmops_tui.datasets.records import DEPTH
-from llmops_tui.datasets.sources.base import BATCH_ROWS, KEPT_RAW, MAX_DOCUMENT, Batch, Reject, Source, open_stream
+from llmops_tui.datasets.sources.base import BATCH_ROWS, KEPT_RAW, MAX_DOCUMENT, Batch, Reject, Source
 from llmops_tui.datasets.sources.json_lines import has_long_number
+from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 
@@ -18,7 +19,7 @@ from llmops_tui.foreign_text import parse_json
 def read_json_document(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The objects of a document, which is read whole."""
     del line
-    with open_stream(source.path) as stream:
+    with open_stream(source.path, source.encoding) as stream:
         data = stream.read(MAX_DOCUMENT + 1)
     if len(data) > MAX_DOCUMENT:
         raise InputRefusedError(

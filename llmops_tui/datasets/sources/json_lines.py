@@ -16,16 +16,16 @@ from llmops_tui.datasets.sources.base import (
     Batch,
     Reject,
     Source,
-    open_stream,
     share_of,
 )
+from llmops_tui.datasets.sources.streams import open_stream
 
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 
 
 def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The objects of a file, compressed or not."""
-    with open_stream(source.path) as stream:
+    with open_stream(source.path, source.encoding) as stream:
         _skip(stream, position)
         carry = b""
         while chunk := stream.read(BATCH_BYTES):
@@ -43,7 +43,7 @@ def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]
             if cut:
                 batch = _parse_lines(source, data[:cut], position, line)
                 position, line = position + cut, line + len(batch.lines) + len(batch.rejects) + batch.blank
-                batch.position, batch.line, batch.share = position, line, share_of(source.path, position)
+                batch.position, batch.line, batch.share = position, line, share_of(source, position)
                 yield batch
         if carry:
             batch = _parse_lines(source, carry, position, line)
@@ -72,7 +72,7 @@ def _overlong(source: Source, stream: IO[bytes], data: bytes, position: int, lin
     reason = f"the line has {length:,} bytes, more than {MAX_LINE:,}"
     rejected = [Reject(str(source.path), line, position, length, reason, kept)]
     after = position + length + 1
-    return rest, Batch(rejects=rejected, position=after, line=line, share=share_of(source.path, after))
+    return rest, Batch(rejects=rejected, position=after, line=line, share=share_of(source, after))
 
 
 def _parse_lines(source: Source, data: bytes, offset: int, line: int) -> Batch:
