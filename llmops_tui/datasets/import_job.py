@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.detection import Proposal, recognise
 from llmops_tui.datasets.formats.readers import kind_of, reader
@@ -88,12 +89,15 @@ def preview(
     sources = _sources([path.expanduser() for path in paths], table, unit, encoding)
     rows: list[Row] = []
     rejects: list[Reject] = []
+    told: list[str] = []
     for source in sources[:8]:
         batch = _inspect(source)
         # From all over the batch: files are often sorted by label.
         rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
         rejects += batch.rejects[:_LOOK_ROWS]
+        told += [f"{source.path.name}: {batch.told}"] if batch.told else []
     proposal = recognise(rows)
+    proposal = replace(proposal, evidence=(*proposal.evidence, *told))
     forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
     if forced and not proposal.mapping:
         words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}
@@ -245,7 +249,7 @@ def _nothing_read(done: _Import) -> InputRefusedError:
     utf8 = any("UTF-8" in reject.reason for reject in rejects)
     return InputRefusedError(
         "nothing_imported",
-        f"none of {done.state.rejected:,} records could be read as {done.form}: {told}",
+        f"none of {counted(done.state.rejected, 'record')} could be read as {done.form}: {told}",
         "If the file is not UTF-8, give --encoding, for example latin-1." if utf8 else "Choose another --format.",
     )
 
@@ -348,7 +352,7 @@ class _Import:
     def _report(self, number: int, share: float) -> None:
         count = self._writer.rows + len(self._rows)
         rejected = f", {self.state.rejected:,} rejected" if self.state.rejected else ""
-        self._context.report(0.9 * (number + share) / len(self._sources), f"{count:,} rows{rejected}")
+        self._context.report(0.9 * (number + share) / len(self._sources), f"{counted(count, 'row')}{rejected}")
 
     def _take(self, source: Source, batch: Batch) -> None:
         rejects = batch.rejects

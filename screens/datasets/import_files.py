@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from screens.datasets.import_screen import ImportScreen
 from screens.shell.job_progress import follow_job
@@ -91,5 +92,5 @@ async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments
     made = await follow_job(services, progress, job)
     ref = f"{made['dataset']}@{made['version']}"
     apart = f", {made['rejected']:,} rejected" if made["rejected"] else ""
-    shell.say(f"{ref}: {made['rows']:,} rows{apart}.")
+    shell.say(f"{ref}: {counted(made['rows'], 'row')}{apart}.")
     return ref

@@ -33,7 +33,7 @@ class Batch:
     """Some records of one source, what was rejected, and from where to go on after them.
 
     ``position`` is a byte offset, or a number of records, as the source understands it; ``share`` how much of the
-    source is done; ``size`` about how many bytes of it the batch was.
+    source is done; ``size`` about how many bytes of it the batch was; ``told`` what a person should know of how it is read.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -44,6 +44,7 @@ class Batch:
     blank: int = 0
     share: float = 0.0
     size: int = BATCH_BYTES
+    told: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -95,7 +96,7 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
             raw = b"".join(lines.taken)
             size += len(raw)
             if values and not reason and len(values) != len(header):
-                reason = f"it has {len(values)} cells, the header has {len(header)}"  # noqa: PLW2901
+                reason = f"it has {counted(len(values), 'cell')}, the header has {len(header)}"  # noqa: PLW2901
             if reason:
                 batch.rejects.append(Reject(str(source.path), at, -1, len(raw), reason, raw[:KEPT_RAW]))
             elif not values:

@@ -124,25 +124,38 @@ def has_long_number(data: bytes) -> bool:
     return b"0" * 19 in data.translate(_DIGITS)
 
 
+def turns_row(value: Any) -> Row:
+    """An object as a row; a list of turns as one conversation.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        for name, keys in (("messages", {"role", "content"}), ("conversations", {"from", "value"})):
+            if keys <= set(value[0]):
+                return {name: value}
+    raise ValueError(f"it is {type(value).__name__}, not an object")
+
+
 def parse_object(raw: bytes, *, long_numbers: bool = True) -> Row:
     """One JSON object, checked for what parsers pass over: repeated keys and deep nesting; ValueError says why not."""
     try:
-        row: Row = orjson.loads(raw)
+        row = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise ValueError(json_reason(error)) from None
-    if type(row) is not dict:
-        raise ValueError(f"it is {type(row).__name__}, not an object")
     # Keys and texts have two quotes each: fewer after writing it again means that a key was dropped.
     try:
         written = orjson.dumps(row)
     except orjson.JSONEncodeError:
         raise ValueError("lists and objects are nested deeper than 254") from None
     if written.count(b'"') != raw.count(b'"') or (long_numbers and has_long_number(raw)):
-        return _parse_slowly(raw)
-    return row
+        row = _parse_slowly(raw)
+    return turns_row(row)
 
 
-def _parse_slowly(raw: bytes) -> Row:
+def _parse_slowly(raw: bytes) -> Any:
     import json
 
     def pairs(items: list[tuple[str, Any]]) -> Row:
@@ -154,7 +167,6 @@ def _parse_slowly(raw: bytes) -> Row:
         return made
 
     try:
-        row: Row = json.loads(raw, object_pairs_hook=pairs)
+        return json.loads(raw, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("lists and objects are nested too deep") from None
-    return row
