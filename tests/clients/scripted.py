@@ -44,6 +44,7 @@ class ScriptedEngine:
 
     def __init__(self) -> None:
         self.script: deque[Say] = deque()
+        self.again = False
         self.calls: list[dict[str, Any]] = []
         self.piece = 4
         self.info = {
@@ -90,6 +91,8 @@ class ScriptedEngine:
             yield [made | {"event": "error", "error": _error(f"the script is over; asked: {request['text'][-200:]}")}]
             return
         said = self.script.popleft()
+        if self.again:
+            self.script.append(said)
         parameters = request["parameters"]
         text, reason = _until(said.text, parameters["stop"])
         pieces = [text[at : at + self.piece] for at in range(0, len(text), self.piece)]
@@ -161,8 +164,12 @@ class Scripted:
         self._engine = engine
         self._server = server
 
-    def say(self, *answers: str | Say) -> None:
-        """Set what the model says to the requests that follow, in their order, instead of what it had left to say."""
+    def say(self, *answers: str | Say, again: bool = False) -> None:
+        """Set what the model says to the requests that follow, in their order, instead of what it had left to say.
+
+        ``again`` begins from the first once the last was said.
+        """
+        self._engine.again = again
         self._engine.script = deque(a if isinstance(a, Say) else Say(a) for a in answers)
         self._engine.calls.clear()
         self._engine.left.clear()
@@ -180,7 +187,8 @@ class Scripted:
     @property
     def unsaid(self) -> int:
         """How many answers nobody asked for."""
-        return len(self._engine.script)
+        said = len(self.calls) if self._engine.again else 0
+        return max(0, len(self._engine.script) - said)
 
     @property
     def left(self) -> threading.Event:
