@@ -19,6 +19,7 @@ from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
     error_answer,
@@ -62,6 +63,7 @@ class ModelServer:
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
+        self._responses = ResponsesApi(self._completions.answer)
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -79,7 +81,7 @@ class ModelServer:
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
-            Route("/v1/responses", self._completions.responses, methods=post),
+            Route("/v1/responses", self._responses.create, methods=post),
             Route("/v1/feedback", self._feedback, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),
             Route("/detokenize", self._texts.detokenize, methods=post),
@@ -191,10 +193,10 @@ class ModelServer:
 
     # Helpers
 
-    async def _answer_error(self, _request: Request, error: Exception) -> Response:
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
-        return error_answer(error)
+        return error_answer(error, request.url.path)
 
 
 class _ModelEntry(TypedDict):

@@ -1,4 +1,4 @@
-"""Chat, text and responses: requests turned into the engine's calls, and its messages into answers."""
+"""Chat and text: requests turned into the engine's calls, and its messages into answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.engine_wire import Call, SamplingRecord, Told
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
-from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.apis.base import Asked, Teller
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
 from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, check_tools, tool_constraint
@@ -27,7 +27,6 @@ from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
-from llmops_tui.inference.server.responses import ResponsesRequest
 from llmops_tui.inference.server.template_features import turns_of, variables_of
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.inference.worker_client import EngineProcess
@@ -65,7 +64,16 @@ class Completions:
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await read_body(request, schemas.ChatRequest)
-        return await self._respond("chat", request, body, await self._chat_choices(body, request.scope["caller"]))
+        return await self.answer(request, Asked(body, body.stream, functools.partial(_teller, "chat", body)))
+
+    async def answer(self, request: Request, asked: Asked) -> Response:
+        """Answer what is a chat completion, in whichever form it was asked for."""
+        try:
+            choices = await self._chat_choices(asked.chat, request.scope["caller"])
+        except FieldRefusedError as error:
+            raise error.renamed(asked.called(error.param)) from error
+        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
+        return await self._respond(request, choices, teller, stream=asked.stream)
 
     async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
@@ -135,7 +143,8 @@ class Completions:
                     if not isinstance(prompt, str):
                         choice.echo = (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
                 choices.append(choice)
-        return await self._respond("text", request, body, choices)
+        teller = _teller("text", body, choices, self.named(adapter))
+        return await self._respond(request, choices, teller, stream=body.stream)
 
     def _choice(
         self,
@@ -182,77 +191,37 @@ class Completions:
         }
         return Choice(index, record, call)
 
-    async def _respond(
-        self,
-        kind: str,
-        request: Request,
-        body: schemas.ChatRequest | schemas.CompletionRequest,
-        choices: list[Choice],
-    ) -> Response:
-        teller = events.Teller(kind, choices[0].record.id, self.named(choices[0].call["adapter"]), body.n)
-        if body.stream:
-            stream = self._stream(teller, choices, request.scope["caller"], usage=body.include_usage)
+    async def _respond(self, request: Request, choices: list[Choice], teller: Teller, *, stream: bool) -> Response:
+        caller = request.scope["caller"]
+        if stream:
+            events = self._stream(teller, choices, caller)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
-            first = await while_connected(request, anext(stream))
-            return StreamingResponse(chain(first, stream), media_type="text/event-stream")
-        await while_connected(request, self._run_all(choices, request.scope["caller"]))
+            first = await while_connected(request, anext(events))
+            return StreamingResponse(chain(first, events), media_type=teller.media_type)
+        await while_connected(request, self._run_all(choices, caller))
         return JSONResponse(teller.whole(choices))
 
     async def _run_all(self, choices: list[Choice], caller: Caller) -> None:
         with self._generator.admitted(caller.client, choices):
             await self._generator.run_all(choices)
 
-    async def _stream(
-        self, teller: events.Teller, choices: list[Choice], caller: Caller, *, usage: bool
-    ) -> AsyncIterator[bytes]:
-        """Server-sent events; all that is there is written at once, so a slow reader costs few writes."""
+    async def _stream(self, teller: Teller, choices: list[Choice], caller: Caller) -> AsyncIterator[bytes]:
+        """A stream; all that is there is written at once, so a slow reader costs few writes."""
         begun = False
         try:
             with self._generator.admitted(caller.client, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
-                        if out := teller.stream(choice, messages):
+                        opened = b"" if begun else teller.opened()
+                        if out := opened + teller.stream(choice, messages):
                             begun = True
                             yield out
-            if usage:
-                yield teller.usage(choices)
-            yield b"data: [DONE]\n\n"
+            if out := teller.closed(choices):
+                yield out
         except LlmopsError as error:
             if not begun:
                 raise
-            failure = error_body(error.code, error.message, error.hint, "server_error")
-            yield f"data: {json.dumps(failure)}\n\n".encode()
-
-    async def responses(self, request: Request) -> Response:
-        """``POST /v1/responses``."""
-        body = await read_body(request, ResponsesRequest)
-        (choice,) = await self._chat_choices(body.as_chat(), request.scope["caller"])
-        response_id = choice.record.id.replace("run_", "resp_")
-        teller = events.ResponseTeller(response_id, self.named(choice.call["adapter"]), body.echoed())
-        if body.stream:
-            stream = self._stream_response(teller, choice, request.scope["caller"])
-            first = await while_connected(request, anext(stream))
-            return StreamingResponse(chain(first, stream), media_type="text/event-stream")
-        await while_connected(request, self._run_all([choice], request.scope["caller"]))
-        return JSONResponse(teller.whole(choice))
-
-    async def _stream_response(
-        self, teller: events.ResponseTeller, choice: Choice, caller: Caller
-    ) -> AsyncIterator[bytes]:
-        begun = False
-        try:
-            with self._generator.admitted(caller.client, [choice]):
-                async with contextlib.aclosing(self._generator.run(choice)) as run:
-                    async for messages in run:
-                        if not begun:
-                            begun = True
-                            yield teller.opened()
-                        if out := teller.stream(choice, messages):
-                            yield out
-        except LlmopsError as error:
-            if not begun:
-                raise
-            yield teller.failed(error.code, error.message)
+            yield teller.failed(error)
 
     async def _drop_oldest(
         self, turns: list[ChatMessage], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
@@ -276,3 +245,10 @@ class Completions:
             dropped += count
             prompt = await again()
         return prompt, dropped
+
+
+def _teller(
+    kind: str, body: schemas.ChatRequest | schemas.CompletionRequest, choices: list[Choice], model: str
+) -> events.Teller:
+    """Tells answers in the form of OpenAI's completions."""
+    return events.Teller(kind, choices[0].record.id, model, body.n, usage=body.include_usage)

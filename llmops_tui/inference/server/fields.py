@@ -29,6 +29,11 @@ class FieldRefusedError(InputRefusedError):
     def __init__(self, param: str, message: str, hint: str = "", code: str = "invalid_request") -> None:
         super().__init__(code, f"{param}: {message}"[:500], hint)
         self.param = param
+        self._told = message
+
+    def renamed(self, param: str) -> FieldRefusedError:
+        """The same of a field by another name, as the API calls it that the request came by."""
+        return FieldRefusedError(param, self._told, self.hint, self.code)
 
 
 def refuse(param: str, message: str, hint: str = "", code: str = "invalid_request") -> Never:

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import Caller, key_name
+from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.origins import AllowedOrigins, Headers, readable
-from llmops_tui.inference.wire import ErrorBody
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
@@ -87,7 +88,7 @@ class Guard:
             body = self._check(scope, headers)
             await self._app(scope, bounded if body else receive, send)
         except RefusedError as refused:
-            await answer(send, refused.status, refused.body)
+            await answer(send, refused.status, shaped(scope["path"], refused.body, refused.status))
 
     def _check_place(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
         """Refuse a head that is too large, a Host that is not ours, and pages that were not allowed."""
@@ -239,7 +240,7 @@ def _paced(send: Send) -> Send:
     return paced
 
 
-async def answer(send: Send, status: int, body: ErrorBody) -> None:
+async def answer(send: Send, status: int, body: JsonObject) -> None:
     """Send a JSON answer and close the connection."""
     raw = json.dumps(body).encode()
     headers = [

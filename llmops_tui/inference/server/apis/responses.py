@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from starlette.requests import Request
+from starlette.responses import Response
 
-from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server import fields
+from llmops_tui.inference.server.apis.base import Answer, Asked
+from llmops_tui.inference.server.apis.response_teller import Echoed, ResponseTeller
+from llmops_tui.inference.server.connection import read_body
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
+from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.messages import Message
 from llmops_tui.inference.server.schemas import ChatRequest, Effort, StreamOptions
 
@@ -58,71 +63,6 @@ class _Reasoning(Checked):
 
 def _as_items(value: Any) -> Any:
     return [{"role": "user", "content": value}] if isinstance(value, str) else value
-
-
-class Echoed(TypedDict):
-    """What an answer repeats of its request."""
-
-    instructions: str | None
-    metadata: JsonObject
-    temperature: float | None
-    top_p: float | None
-    max_output_tokens: int | None
-    truncation: str
-
-
-class Place(TypedDict):
-    """Where a piece of an answer belongs."""
-
-    item_id: str
-    output_index: int
-    content_index: int
-
-
-class OutputPart(TypedDict):
-    """A part of an answer's message."""
-
-    type: str
-    text: str
-    annotations: list[JsonObject]
-
-
-class OutputItem(TypedDict):
-    """The message that is the answer."""
-
-    id: str
-    type: str
-    role: str
-    status: str
-    content: list[OutputPart]
-
-
-class ResponseUsage(TypedDict):
-    """Tokens of a request and its answer."""
-
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-    input_tokens_details: dict[str, int]
-    output_tokens_details: dict[str, int]
-
-
-class Response(Echoed):
-    """A whole answer, or what there is of it."""
-
-    id: str
-    object: str
-    created_at: int
-    status: str
-    model: str
-    output: list[OutputItem]
-    usage: ResponseUsage | None
-    error: None
-    incomplete_details: dict[str, str] | None
-    store: bool
-    parallel_tool_calls: bool
-    tool_choice: str
-    tools: list[JsonObject]
 
 
 class ResponsesRequest(Checked):
@@ -178,3 +118,19 @@ class ResponsesRequest(Checked):
             "max_output_tokens": self.max_output_tokens,
             "truncation": self.truncation,
         }
+
+
+class ResponsesApi:
+    """The endpoint; ``answer`` answers what is a chat completion."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def create(self, request: Request) -> Response:
+        """``POST /v1/responses``."""
+        body = await read_body(request, ResponsesRequest)
+
+        def teller(choices: list[Choice], model: str) -> ResponseTeller:
+            return ResponseTeller(choices[0].record.id.replace("run_", "resp_"), model, body.echoed())
+
+        return await self._answer(request, Asked(body.as_chat(), body.stream, teller))
