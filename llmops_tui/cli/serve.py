@@ -83,6 +83,9 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="An origin whose web pages may use the server with its key; *: any.")
     ] = None,
+    spm_infill: Annotated[
+        bool, typer.Option("--spm-infill", help="Tell the model the suffix of a gap before its prefix.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[
@@ -115,6 +118,7 @@ def serve(
         allowed_origins=origins_of(session, allow_origin or (), no_key=no_key),
         tls_cert=certificate,
         tls_key=key_of_it,
+        spm_infill=spm_infill,
         starter=0 if detach else os.getpid(),
     )
     supervisor = ServerSupervisor(session.workspace)

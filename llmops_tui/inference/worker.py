@@ -194,6 +194,7 @@ class _Worker:
         request = Request(
             id=message["id"],
             tokens=list(message["tokens"]),
+            cut=message.get("cut", 0),
             hidden=hidden,
             parameters=_parameters(message["parameters"]),
             adapter=message.get("adapter", ""),

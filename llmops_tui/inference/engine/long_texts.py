@@ -7,6 +7,7 @@ meanwhile. What is told of a long text is told in parts, since one line of JSON 
 from __future__ import annotations
 
 import codecs
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,6 +30,10 @@ def size_of(message: Call) -> int:
         return len(message["tokens"])
     if message["op"] == "embed":
         return sum(len(given) for given in message["inputs"] if isinstance(given, str))
+    if "fill" in message and message.get("tokens") is None:
+        fill = message["fill"]
+        texts = [fill["before"], fill["after"], *(file["text"] for file in fill["files"])]
+        return sum(len(given) for given in texts if isinstance(given, str))
     return len(message["text"]) if message.get("tokens") is None and "text" in message else 0
 
 
@@ -140,9 +145,21 @@ def tokenized(native: NativeModel, message: Call) -> Call:
         return message | {"inputs": inputs}
     if message.get("tokens") is not None:
         return message
+    if "fill" in message:
+        return message | _gap(native, message)
     tokens = tokens_of(native, message)
     hidden = int(message["add_special"] and native.adds_bos and tokens[:1] == [native.bos])
     return message | {"tokens": tokens, "hidden": hidden}
+
+
+def _gap(native: NativeModel, message: Call) -> Call:
+    """The tokens of a gap's prompt, cut where they are too many and may be; what may not is refused as every prompt is."""
+    head = [native.bos] if message["add_special"] and native.adds_bos else []
+    tokens, cut = native.gaps.tokens(message["fill"], head=head, room=sys.maxsize)
+    if message["truncate"] and len(tokens) >= native.n_ctx:
+        room = native.room(message["parameters"]["max_tokens"])
+        tokens, cut = native.gaps.tokens(message["fill"], head=head, room=room)
+    return {"op": "generate", "tokens": tokens, "cut": cut, "hidden": 0}
 
 
 def tokens_of(native: NativeModel, message: Call) -> list[int]:

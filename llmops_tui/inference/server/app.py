@@ -19,6 +19,7 @@ from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.infill import InfillApi
 from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
@@ -63,6 +64,7 @@ class ModelServer:
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
+        self._infill = InfillApi(self._completions.complete)
         self._responses = ResponsesApi(self._completions.answer)
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
@@ -83,6 +85,7 @@ class ModelServer:
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
             Route("/v1/responses", self._responses.create, methods=post),
             Route("/v1/feedback", self._feedback, methods=post),
+            Route("/infill", self._infill.fill, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),
             Route("/detokenize", self._texts.detokenize, methods=post),
             Route("/tokenizer_info", self._tokenizer_info),

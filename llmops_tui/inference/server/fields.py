@@ -168,7 +168,7 @@ CHAT = Rules(
 )  # fmt: skip
 COMPLETION = Rules(
     idle=_CALLER | _CACHE,
-    unoffered=_PROVIDERS | {"suffix": Unoffered("Text is only continued here, never filled in.", ("",))},
+    unoffered=_PROVIDERS,
 )
 RESPONSES = Rules(
     idle=_CALLER | _CACHE | _NO_TOOLS,

@@ -12,6 +12,7 @@ from llmops_tui import __version__
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.apis.infill import InfillRequest
 from llmops_tui.inference.server.apis.responses import ResponsesRequest
 from llmops_tui.inference.server.fields import Checked
 
@@ -24,6 +25,7 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
         schemas.CompletionRequest,
     ),
     "/v1/responses": ("post", "Answer in the form of the responses API", ResponsesRequest),
+    "/infill": ("post", "Fill in a gap of a text, in llama-server's form", InfillRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
