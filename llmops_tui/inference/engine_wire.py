@@ -20,6 +20,11 @@ INFILL_UNSUPPORTED = (
     "Use a model that was trained to fill in, such as a code model.",
 )
 """Why a text with a gap cannot be answered, and what to do."""
+NO_RANK = (
+    "this model does not rank texts: its file names no pooling of the kind 'rank'",
+    "Use a reranking model, such as a cross-encoder or Qwen3-Reranker converted to GGUF.",
+)
+"""Why documents cannot be ranked, and what to do."""
 
 
 class EngineStart(SettingsRecord, total=False):
@@ -46,6 +51,8 @@ class EngineInfo(TypedDict, total=False):
     model_bytes: int
     engine: str
     fills: bool
+    generates: bool
+    ranks: bool
 
 
 class EngineState(TypedDict, total=False):
@@ -105,12 +112,12 @@ class Call(TypedDict, total=False):
     """What is asked of an engine; each operation reads its own of the fields.
 
     What is to be gone on from is a ``text``, or its ``tokens``, or what stands around a gap (``fill``), of which ``cut``
-    tokens were left out. ``inputs`` are the texts or tokens to embed, ``name`` and
+    tokens were left out. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and
     ``path`` an adapter. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not
     given but added.
     """
 
-    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel"]]
+    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel"]]
     id: str
     text: str
     add_special: bool
@@ -130,6 +137,7 @@ class Call(TypedDict, total=False):
     parse_special: bool
     pieces: bool
     inputs: Sequence[str | list[int]]
+    query: str
     dimensions: int | None
     name: str
     path: str

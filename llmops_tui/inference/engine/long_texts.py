@@ -28,8 +28,11 @@ def size_of(message: Call) -> int:
     """How many characters are to be tokenized, or tokens to be spelled."""
     if message["op"] == "detokenize":
         return len(message["tokens"])
-    if message["op"] == "embed":
-        return sum(len(given) for given in message["inputs"] if isinstance(given, str))
+    if message["op"] in {"embed", "rank"}:
+        # Each document is tokenized anew with the query.
+        return len(message.get("query", "")) * len(message["inputs"]) + sum(
+            len(given) for given in message["inputs"] if isinstance(given, str)
+        )
     if "fill" in message and message.get("tokens") is None:
         fill = message["fill"]
         texts = [fill["before"], fill["after"], *(file["text"] for file in fill["files"])]
@@ -120,7 +123,7 @@ class LongTexts:
 
     def _work(self, message: Call) -> None:
         request_id = message["id"]
-        if self._taken[request_id] and message["op"] in {"generate", "embed"}:
+        if self._taken[request_id] and message["op"] in {"generate", "embed", "rank"}:
             self._back(tokenized(self._native, message) | {"tokenized": True})
             return
         if self._taken[request_id]:
@@ -143,6 +146,9 @@ def tokenized(native: NativeModel, message: Call) -> Call:
             native.tokenize(given, add_special=True) if isinstance(given, str) else given for given in message["inputs"]
         ]
         return message | {"inputs": inputs}
+    if message["op"] == "rank":
+        pairs = [native.pairs.tokens(message["query"], str(document)) for document in message["inputs"]]
+        return message | {"inputs": pairs}
     if message.get("tokens") is not None:
         return message
     if "fill" in message:

@@ -22,6 +22,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
 from llmops_tui.inference.engine.infill import GapWriter, marks_of
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
+from llmops_tui.inference.engine.ranking import PairWriter, pair_facts
 from llmops_tui.inference.engine_wire import EngineInfo
 from llmops_tui.models.engine_settings import in_blocks
 
@@ -79,6 +80,9 @@ class NativeModel:
         self.ends = self._end_tokens()
         plain = functools.partial(self.tokenize, add_special=False, parse_special=False)
         self.gaps = GapWriter(marks_of(self.vocab), plain)
+        self.pairs = PairWriter(pair_facts(self.model, self.vocab), plain, self._controls)
+        self.pooling = int(self.header_value("pooling_type") or -1)
+        self.ranks = self.pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK
         self._visible = {t for text in options.visible for t in self._single(text)}
         self._pieces: list[bytes | None] = [None] * self.n_vocab
         self._own = threading.local()
@@ -278,6 +282,8 @@ class NativeModel:
             "model_bytes": int(llama_cpp.llama_model_size(self.model)),
             "engine": f"llama-cpp-python {llama_cpp.__version__}",
             "fills": self.gaps.marks.fills,
+            "generates": self.generates,
+            "ranks": self.ranks,
         }
 
     def header_value(self, key: str) -> str:
@@ -293,6 +299,10 @@ class NativeModel:
     def _end_tokens(self) -> frozenset[int]:
         is_end: Callable[[Any, int], bool] = llama_cpp.llama_vocab_is_eog
         return frozenset(token for token in range(self.n_vocab) if is_end(self.vocab, token))
+
+    def _controls(self, text: str) -> list[tuple[int, str]]:
+        found = self.tokenize(text, add_special=False)
+        return [(t, self._token_text(t)) for t in found if llama_cpp.llama_vocab_is_control(self.vocab, t)]
 
     def _single(self, text: str) -> list[int]:
         """The token that stands for ``text`` alone, where there is one."""

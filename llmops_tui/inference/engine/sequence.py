@@ -79,8 +79,9 @@ class Running:
         self, request: Request, native: NativeModel, now: float, drafts: Callable[[], Draft] | None = None
     ) -> None:
         if not native.generates:
+            kind, door = ("a reranking", "rerank") if native.ranks else ("an embedding", "embeddings")
             raise InputRefusedError(
-                "no_generation", "this model is an embedding model; it generates no text", "Use /v1/embeddings."
+                "no_generation", f"this model is {kind} model; it generates no text", f"Use /v1/{door}."
             )
         self.request = request
         self.truncated = request.cut

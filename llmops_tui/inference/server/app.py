@@ -37,6 +37,7 @@ from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import EventWriter
+from llmops_tui.inference.server.reranking import RERANK, Reranking
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
@@ -61,6 +62,9 @@ class ModelServer:
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
         self._forms = ConstraintChecker(options.path, self._chat.format.visible)
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
+        self._reranking = Reranking(
+            options.model, Path(options.path), self.engine, self.generator, self._adapters, self._texts
+        )
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
@@ -83,6 +87,7 @@ class ModelServer:
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
+            *(Route(f"{begin}/{name}", self._reranking.rank, methods=post) for begin in ("/v1", "") for name in RERANK),
             Route("/v1/responses", self._responses.create, methods=post),
             Route("/v1/feedback", self._feedback, methods=post),
             Route("/infill", self._infill.fill, methods=post),
