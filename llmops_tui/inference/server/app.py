@@ -20,6 +20,7 @@ from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.infill import InfillApi
+from llmops_tui.inference.server.apis.response_store import ResponseStore
 from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
@@ -69,7 +70,7 @@ class ModelServer:
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
         self._infill = InfillApi(self._completions.complete)
-        self._responses = ResponsesApi(self._completions.answer)
+        self._responses = ResponsesApi(self._completions.answer, ResponseStore())
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -89,6 +90,8 @@ class ModelServer:
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
             *(Route(f"{begin}/{name}", self._reranking.rank, methods=post) for begin in ("/v1", "") for name in RERANK),
             Route("/v1/responses", self._responses.create, methods=post),
+            Route("/v1/responses/{id}", self._responses.get),
+            Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
             Route("/v1/feedback", self._feedback, methods=post),
             Route("/infill", self._infill.fill, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),

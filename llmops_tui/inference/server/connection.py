@@ -30,7 +30,7 @@ _Result = TypeVar("_Result")
 
 # Refusals that the engine makes come over its pipe without their type.
 STATUS = {
-    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404,
+    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
     # There is no engine to ask, now or with these options.
     **dict.fromkeys(
         (

@@ -48,7 +48,7 @@ class Teller:
                 self._end(choice, cast("Generated", message["result"]), out)
         return "".join(out).encode()
 
-    def opened(self) -> bytes:
+    def opened(self, _messages: Messages) -> bytes:
         """Nothing: the first event is one like the others."""
         return b""
 
@@ -57,7 +57,7 @@ class Teller:
         if not self._usage:
             return _END
         event = answers.envelope(self._kind, self._id, self._model, [], chunk=True)
-        event["usage"] = answers.usage([c.result for c in choices], self._choices_a_prompt)
+        event["usage"] = self._counted(choices)
         return f"data: {json.dumps(event)}\n\n".encode() + _END
 
     def failed(self, error: LlmopsError) -> bytes:
@@ -69,8 +69,13 @@ class Teller:
         """The answer to a request that does not stream."""
         told = [self._chat_choice(c) if self._kind == "chat" else self._text_choice(c) for c in choices]
         answer = answers.envelope(self._kind, self._id, self._model, told, chunk=False)
-        results = [c.result for c in choices]
-        return {**answer, "usage": answers.usage(results, self._choices_a_prompt), "timings": results[0]}
+        return {**answer, "usage": self._counted(choices), "timings": choices[0].result}
+
+    def _counted(self, choices: list[Choice]) -> wire.Usage:
+        usage = answers.usage([choice.result for choice in choices], self._choices_a_prompt)
+        if self._kind == "chat":
+            usage["completion_tokens_details"] = {"reasoning_tokens": sum(c.reasoning_tokens for c in choices)}
+        return usage
 
     def _event(self, choice: Choice, body: wire.Choice, finish: str | None = None, **more: Any) -> str:
         parts = {"index": choice.index, **body, "finish_reason": finish}
@@ -127,15 +132,11 @@ class Teller:
         out.append(self._event(choice, {"delta": {}}, reason_of(choice, result), timings=result))
 
     def _chat_choice(self, choice: Choice) -> wire.Choice:
-        assert choice.reader is not None
-        read = choice.reader.feed("".join(choice.record.text))
-        end = choice.reader.finish(cut=was_cut(choice.result))
-        calls = read.tool_calls + end.tool_calls
-        choice.calls = calls
-        content = read.content + end.content
-        message: wire.ChatMessage = {"role": "assistant", "content": content or (None if calls else "")}
-        if reasoning := read.reasoning + end.reasoning:
-            message["reasoning_content"] = reasoning
+        answer = choice.answer
+        calls = choice.calls = answer.tool_calls
+        message: wire.ChatMessage = {"role": "assistant", "content": answer.content or (None if calls else "")}
+        if answer.reasoning:
+            message["reasoning_content"] = answer.reasoning
         if calls:
             message["tool_calls"] = [_unnumbered(call) for call in calls]
         logprobs = answers.chat_logprobs(choice.tokens) if choice.call["logprobs"] is not None else None

@@ -13,7 +13,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.apis.infill import InfillRequest
-from llmops_tui.inference.server.apis.responses import ResponsesRequest
+from llmops_tui.inference.server.apis.response_request import ResponsesRequest
 from llmops_tui.inference.server.fields import Checked
 from llmops_tui.inference.server.reranking import RerankRequest
 

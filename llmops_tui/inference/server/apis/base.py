@@ -24,8 +24,8 @@ class Teller(Protocol):
     media_type: ClassVar[str]
     """What a stream is; a whole answer is always JSON."""
 
-    def opened(self) -> bytes:
-        """What a stream begins with, once the engine told something; may be nothing."""
+    def opened(self, messages: Messages, /) -> bytes:
+        """What a stream begins with, once the engine told something; may be nothing. ``messages`` are told next."""
 
     def stream(self, choice: Choice, messages: Messages) -> bytes:
         """What some of the engine's messages are in a stream; may be nothing. The last one is ``done``, alone."""

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import FileRecord, Generated
+from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server.answers import count, error_body
 from llmops_tui.inference.server.apis.base import EVENTS, AskedText, Complete, Gap
 from llmops_tui.inference.server.connection import read_body, translated
@@ -83,11 +85,11 @@ class InfillRequest(Checked):
     seed: int | None = None
     stop: list[str] | str | None = None
     grammar: str | None = None
-    json_schema: dict[str, Any] | None = None
+    json_schema: Schema | None = None
     truncate: Literal["", "left"] = ""
     cache_prompt: bool = True
     ignore_eos: bool = False
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     response_fields: Annotated[list[str], Field(max_length=100)] | None = None
     samplers: list[str] | str | None = None
     n_indent: int | None = None
@@ -106,7 +108,7 @@ class InfillRequest(Checked):
             "model", "adapter", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "frequency_penalty",
             "presence_penalty", "logit_bias", "seed", "stop", "grammar", "truncate", "cache_prompt", "ignore_eos", "metadata",
         )  # fmt: skip
-        given: dict[str, Any] = {name: getattr(self, name) for name in same}
+        given: JsonObject = {name: getattr(self, name) for name in same}
         schema = self.json_schema
         form = None if schema is None else {"type": "json_schema", "json_schema": {"schema": schema}}
         length = 1_000_000 if self.n_predict < 0 else self.n_predict
@@ -143,7 +145,7 @@ class InfillTeller:
         self._model = model
         self._body = body
 
-    def opened(self) -> bytes:
+    def opened(self, _messages: Messages) -> bytes:
         """Nothing: the first event is one like the others."""
         return b""
 
@@ -170,7 +172,7 @@ class InfillTeller:
         (choice,) = choices
         return self._end(choice, choice.result, "".join(choice.record.text))
 
-    def _end(self, choice: Choice, result: Generated, content: str) -> dict[str, Any]:
+    def _end(self, choice: Choice, result: Generated, content: str) -> JsonObject:
         given, reused, made = (count(result[n]) for n in ("prompt_tokens", "reused_tokens", "completion_tokens"))
         first, total = result.get("ttft_ms") or 0.0, result.get("total_ms") or 0.0
         text = "".join(choice.record.text)
@@ -182,7 +184,7 @@ class InfillTeller:
             "predicted_ms": total - first,
             "predicted_per_second": result.get("tokens_per_s"),
         }
-        told: dict[str, Any] = {
+        told: JsonObject = {
             "index": 0,
             "content": content,
             "tokens": [],
