@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmops_tui.inference.server.answers import error_body
-from llmops_tui.inference.server.callers import Caller, key_name
+from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.wire import ErrorBody
 
@@ -94,7 +94,7 @@ class Guard:
         if any(o.decode("latin-1") not in self._origins for o in origins):
             raise RefusedError(403, "origin_refused", "requests from web pages are not allowed")
         address = (scope.get("client") or ("",))[0] or ""
-        caller = self._caller(headers.get(b"authorization", []), address, over_tcp=over_tcp)
+        caller = _sender(self._caller(headers.get(b"authorization", []), address, over_tcp=over_tcp), headers)
         scope["caller"] = caller
         scope["trusted"] = caller is not None or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:
@@ -146,6 +146,16 @@ class Guard:
             return None
         own = bool(right and right[0]) and not over_tcp
         return Caller(own, name, "own" if own else name if len(self._keys) > 1 else address)
+
+
+def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller | None:
+    """Whose request it is: the caller's, or of whom a program of ours says so that passes it on."""
+    if caller is None or not caller.own or ON_BEHALF not in headers:
+        return caller
+    try:
+        return on_behalf(headers[ON_BEHALF][0])
+    except ValueError as error:
+        raise RefusedError(400, "bad_caller", f"{ON_BEHALF.decode()}: {error}") from error
 
 
 class _Bounded:
