@@ -40,7 +40,11 @@ COMMANDS = {
     "model": Entry(
         "Models: register, fetch, verify, quantize, unload",
         "llmops_tui.cli.model:app",
-        {"get": "llmops_tui.cli.model_get:get", "remove": "llmops_tui.cli.model_remove:remove"},
+        {
+            "get": "llmops_tui.cli.model_get:get",
+            "remove": "llmops_tui.cli.model_remove:remove",
+            "alias": "llmops_tui.cli.model_alias:alias",
+        },
     ),
     "train": Entry("Fine-tuning", "llmops_tui.cli.train:app", {"remove": "llmops_tui.cli.work_remove:training"}),
     "eval": Entry("Evaluation", "llmops_tui.cli.evaluate:app", {"remove": "llmops_tui.cli.work_remove:evaluation"}),
@@ -53,7 +57,7 @@ COMMANDS = {
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
-    "serve": Entry("Serve a model behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
+    "serve": Entry("Serve a model, or all of them, behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),
     "doctor": Entry("Diagnose this machine", "llmops_tui.cli.doctor:doctor"),
     "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
