@@ -55,6 +55,7 @@ COMMANDS = {
         {"remove": "llmops_tui.cli.record_remove:traces"},
     ),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
+    "batch": Entry("Files of requests, answered as jobs", "llmops_tui.cli.batch:app"),
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model, or all of them, behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),

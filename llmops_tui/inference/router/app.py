@@ -122,16 +122,20 @@ class Router:
         raw = await request.body()
         known = {model.name: model for model in (await self._known.listing()).served}
         maker = self._made_by.get(request.path_params["id"])
-        names = [maker] if maker is not None else [upstream.handle.model for upstream in self._pool.known()]
+        # A server keeps its responses as long as it lives: to load a model for one would be in vain.
+        names = [
+            name
+            for upstream in self._pool.known()
+            if (name := upstream.handle.model) in known and maker in {name, None}
+        ]
         for name in names:
-            if name not in known:
-                continue
             passed = await pass_on(self._pool, request, known[name], raw)
-            if passed.status_code != 404 or name == names[-1]:
+            if passed.status_code != 404:
                 self._metrics.passed(name, passed.status_code)
                 return passed
             await passed.drop()
-        raise LlmopsError("response_not_found", f"no response {request.path_params['id'][:100]!r} is known here")
+        why = f"; {maker!r}, which made it, was unloaded meanwhile" if maker is not None and not names else ""
+        raise LlmopsError("response_not_found", f"no response {request.path_params['id'][:100]!r} is kept here{why}")
 
     def _remember(self, made: str, model: str) -> None:
         self._made_by[made] = model
