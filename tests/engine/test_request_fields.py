@@ -135,6 +135,19 @@ def function(**more: Any) -> dict[str, Any]:
     return {"tools": [{"type": "function", "function": {"name": "f"} | more}]}
 
 
+def function_tool(name: str, **more: Any) -> dict[str, Any]:
+    """A tool as the responses API has it."""
+    return {"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}} | more
+
+
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    return {"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": name} for name in names]}
+
+
+def result_item(call: str, **more: Any) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call, "output": "1"} | more
+
+
 # (endpoint, what is asked for, the field that is named, what message or hint say)
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     # Slips of the pen, and names of elsewhere
@@ -237,23 +250,43 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (TOKENIZE, {"add_special": True, "add_special_tokens": False}, "add_special_tokens", "add_special"),
     (FEEDBACK, {"score": None}, "score", "Give a score"),
     # Responses
-    (RESPONSES, {"tools": [{"type": "web_search"}]}, "tools", "/v1/chat/completions"),
-    (RESPONSES, {"tools": [{"type": "function", "name": "f"}]}, "tools", "/v1/chat/completions"),
-    (RESPONSES, {"tool_choice": "required"}, "tool_choice", "/v1/chat/completions"),
-    (RESPONSES, {"previous_response_id": "resp_1"}, "previous_response_id", "whole conversation"),
+    (RESPONSES, {"tools": [function_tool("f"), {"type": "web_search"}]}, "tools[1].type", "searched"),
+    (RESPONSES, {"tools": [{"type": "web_search_2025_08_26"}]}, "tools[0].type", "searched"),
+    (RESPONSES, {"tools": [{"type": "local_shell"}]}, "tools[0].type", "as a function"),
+    (RESPONSES, {"tools": [{"type": "custom", "name": "f"}]}, "tools[0].type", "as a function"),
+    (RESPONSES, {"tools": [{"type": "mcp", "server_url": "x"}]}, "tools[0].type", "in the client"),
+    (RESPONSES, {"tools": [function_tool("f", paramters={})]}, "tools[0].paramters", "Did you mean parameters?"),
+    (RESPONSES, {"tools": [function_tool("f", defer_loading=True)]}, "tools[0].defer_loading", "shown"),
+    (RESPONSES, {"tools": [function_tool("a b")]}, "tools[0].name", "no name of a function"),
+    (RESPONSES, {"tools": [function_tool("f"), function_tool("f")]}, "tools[1].name", "another tool"),
+    (RESPONSES, {"tools": [function_tool("f")]}, "tools", "knows no tools"),
+    (RESPONSES, {"tool_choice": "required"}, "tool_choice", "no tools"),
+    (RESPONSES, {"tool_choice": {"type": "web_search"}}, "tool_choice", "function"),
+    (RESPONSES, {"tools": [function_tool("f")], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice", "'g'"),
+    (RESPONSES, {"tool_choice": allowed("auto", "f")}, "tool_choice.tools[0].name", "'f'"),
+    (RESPONSES, {"tools": [function_tool("f")], "tool_choice": allowed("none", "f")}, "tool_choice.mode", "neither"),
+    (RESPONSES, {"tools": [function_tool("f")], "tool_choice": allowed("auto")}, "tool_choice.tools", "a list"),
+    (RESPONSES, {"input": []}, "input", "nothing to answer"),
     (RESPONSES, {"conversation": "c"}, "conversation", "whole conversation"),
     (RESPONSES, {"prompt": {"id": "p"}}, "prompt", "input"),
-    (RESPONSES, {"store": True}, "store", "fetched later"),
+    (RESPONSES, {"store": "yes please"}, "store", "boolean"),
     (RESPONSES, {"background": True}, "background", "stream"),
     (RESPONSES, {"include": ["message.output_text.logprobs"]}, "include", "beside the answer"),
     (RESPONSES, {"top_logprobs": 2}, "top_logprobs", "/v1/chat/completions"),
     (RESPONSES, {"truncation": "some"}, "truncation", "disabled"),
-    (RESPONSES, {"reasoning": {"summary": "auto"}}, "reasoning.summary", "other words"),
+    (RESPONSES, {"reasoning": {"summary": "auto"}}, "reasoning.summary", "summarized"),
     (RESPONSES, {"reasoning": {"effort": "huge"}}, "reasoning.effort", "high"),
     (RESPONSES, {"text": {"verbosity": "high"}}, "text.verbosity", "instructions"),
     (RESPONSES, {"text": {"format": {"type": "json_schema"}}}, "text.format.schema", "json_schema"),
     (RESPONSES, {"text": {"formats": {}}}, "text.formats", "Did you mean format?"),
-    (RESPONSES, {"input": [{"type": "function_call", "name": "f"}]}, "input[0].type", "only messages"),
+    (RESPONSES, {"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id", "required"),
+    (RESPONSES, {"input": [{"type": "web_search_call", "id": "x"}]}, "input[0].type", "function_call_output"),
+    (RESPONSES, {"input": [result_item("a")]}, "input[0].call_id", "no message before"),
+    (RESPONSES, {"input": [{"role": "user", "content": "x"}, {"role": "boss", "content": "x"}]}, "input[1].role", "no role"),
+    (RESPONSES, {"input": [{"type": "reasoning", "encrypted_content": "x"}]}, "input[0].encrypted_content", "Leave the item"),
+    (RESPONSES, {"input": [result_item("a", output=[{"type": "input_image"}])]}, "input[0].output[0].type", "only text"),
+    (RESPONSES, {"temperature": 9}, "temperature", "less"),
+    (RESPONSES, {"max_output_tokens": -3}, "max_output_tokens", "greater"),
     (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "only text"),
     (RESPONSES, {"input": [{"role": "user", "content": "x", "mood": "y"}]}, "input[0].mood", "no such field"),
 ]  # fmt: skip

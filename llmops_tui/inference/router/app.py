@@ -187,7 +187,7 @@ class Router:
     async def _loaded_tags(self, _request: Request) -> Response:
         return JSONResponse({"models": tag_entries(await self._known.listing(), await self._loaded())})
 
-    async def _answer_error(self, _request: Request, error: Exception) -> Response:
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
-        return error_answer(error, 503 if isinstance(error, LoadFailedError) else None)
+        return error_answer(error, request.url.path, 503 if isinstance(error, LoadFailedError) else None)

@@ -16,6 +16,8 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.response_store import ResponseStore
+from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
     error_answer,
@@ -59,6 +61,7 @@ class ModelServer:
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
+        self._responses = ResponsesApi(self._completions.answer, ResponseStore())
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -76,7 +79,9 @@ class ModelServer:
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
-            Route("/v1/responses", self._completions.responses, methods=post),
+            Route("/v1/responses", self._responses.create, methods=post),
+            Route("/v1/responses/{id}", self._responses.get),
+            Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
             Route("/v1/feedback", self._feedback.take, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),
             Route("/detokenize", self._texts.detokenize, methods=post),
@@ -172,10 +177,10 @@ class ModelServer:
 
     # Helpers
 
-    async def _answer_error(self, _request: Request, error: Exception) -> Response:
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
-        return error_answer(error)
+        return error_answer(error, request.url.path)
 
 
 class _ModelEntry(TypedDict):

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
+from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.wire import ErrorBody
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
@@ -78,7 +79,7 @@ class Guard:
             body = self._check(scope)
             await self._app(scope, bounded if body else receive, send)
         except RefusedError as refused:
-            await answer(send, refused.status, refused.body)
+            await answer(send, refused.status, shaped(scope["path"], refused.body, refused.status))
 
     def _check(self, scope: Scope) -> bool:
         """Refuse or not; returns whether a body is to come."""
@@ -232,7 +233,7 @@ def _paced(send: Send) -> Send:
     return paced
 
 
-async def answer(send: Send, status: int, body: ErrorBody) -> None:
+async def answer(send: Send, status: int, body: JsonObject) -> None:
     """Send a JSON answer and close the connection."""
     raw = json.dumps(body).encode()
     headers = [

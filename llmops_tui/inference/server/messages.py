@@ -52,9 +52,7 @@ class Message(Checked):
     @field_validator("content", mode="before")
     @classmethod
     def _join_parts(cls, value: Any) -> Any:
-        if value == []:
-            refuse("", "has no parts", "Give a text; an empty one is a turn in which nothing is said.")
-        return "".join(_text_of(part, f"[{n}]") for n, part in enumerate(value)) if isinstance(value, list) else value
+        return joined_text(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _whole(self) -> Message:
@@ -73,6 +71,13 @@ class Message(Checked):
         said = self.content if self.content is not None else self.refusal or ""
         told = self.model_dump(exclude_none=True, exclude={"refusal"}) | {"content": said}
         return cast("ChatMessage", told)
+
+
+def joined_text(parts: list[Any]) -> str:
+    """Parts of which only text is taken, as one text; to be called from within a validator."""
+    if not parts:
+        refuse("", "has no parts", "Give a text; an empty one is a turn in which nothing is said.")
+    return "".join(_text_of(part, f"[{n}]") for n, part in enumerate(parts))
 
 
 def _text_of(part: Any, at: str) -> str:

@@ -12,8 +12,8 @@ from llmops_tui import __version__
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.apis.response_request import ResponsesRequest
 from llmops_tui.inference.server.fields import Checked
-from llmops_tui.inference.server.responses import ResponsesRequest
 
 # path -> (method, summary, request model)
 _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
