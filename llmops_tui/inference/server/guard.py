@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
-from llmops_tui.inference.server.callers import Caller, key_name
+from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.origins import AllowedOrigins, Headers, readable
@@ -108,6 +108,7 @@ class Guard:
         caller = self._caller(
             headers.get(b"authorization", []), address, over_tcp=over_tcp, named=headers.get(b"x-api-key", [])
         )
+        caller = _sender(caller, headers)
         scope["caller"] = caller
         scope["trusted"] = caller is not None or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:
@@ -170,6 +171,16 @@ def _keys_of(given: Sequence[bytes], named: Sequence[bytes]) -> list[bytes]:
     """The keys of a request; a header that stands twice has none."""
     bearers = [one[7:] for one in given if one.startswith(b"Bearer ")]
     return [keys[0].strip() for keys, stated in ((bearers, given), (named, named)) if keys and len(stated) == 1]
+
+
+def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller | None:
+    """Whose request it is: the caller's, or of whom a program of ours says so that passes it on."""
+    if caller is None or not caller.own or ON_BEHALF not in headers:
+        return caller
+    try:
+        return on_behalf(headers[ON_BEHALF][0])
+    except ValueError as error:
+        raise RefusedError(400, "bad_caller", f"{ON_BEHALF.decode()}: {error}") from error
 
 
 class _Bounded:

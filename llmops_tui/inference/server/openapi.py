@@ -42,6 +42,13 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
 }
 
 
+def request_models() -> dict[str, type[Checked]]:
+    """The model of the body of each path whose body may name a model."""
+    return {
+        path: model for path, (_, _, model) in _PATHS.items() if model is not None and "model" in model.model_fields
+    }
+
+
 def describe_api() -> JsonObject:
     """The OpenAPI document."""
     models = [(model, "validation") for _, _, model in _PATHS.values() if model is not None]
