@@ -11,6 +11,7 @@ import typer
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
@@ -143,12 +144,12 @@ def estimate(
 
     def human() -> str:
         table = session.rows(("part", "GB"), [(n, round(b / 1e9, 3)) for n, b in rows])
-        layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on GPUs"
+        layers = f"{needed.gpu_layers} of {counted(needed.layers + 1, 'layer')} on GPUs"
         verdict = "fits" if fits else "does not fit"
         kinds = f"cache {chosen.cache_types[0]}/{chosen.cache_types[1]}"
         beside = f"in addition, up to {chosen.cache_bytes / 1e9:.1f} GB for cached prompts"
         return (
-            f"{table}\ncontext {needed.context:,} × {needed.parallel} requests, {kinds}, {layers}: "
+            f"{table}\ncontext {needed.context:,} × {counted(needed.parallel, 'request')}, {kinds}, {layers}: "
             f"{verdict} on {planned.device}\n{beside}"
         )
 

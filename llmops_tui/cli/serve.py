@@ -80,7 +80,7 @@ def serve(
     tls_key: TlsKey = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="An additional Host header to accept.")] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(help="An Origin whose pages may send requests (CORS).")
+        list[str] | None, typer.Option(help="An Origin whose requests are accepted; no CORS headers are sent.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,

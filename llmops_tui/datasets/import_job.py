@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import itertools
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.detection import Proposal, recognise
 from llmops_tui.datasets.formats.readers import kind_of, reader
@@ -24,8 +26,9 @@ from llmops_tui.datasets.records import Column, Row, dump_json
 from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
-from llmops_tui.datasets.sources.discovery import find_sources, read_batches
+from llmops_tui.datasets.sources.discovery import find_sources, is_plain, read_batches
 from llmops_tui.datasets.sources.json_lines import parse_object
+from llmops_tui.datasets.sources.streams import check_encoding
 from llmops_tui.datasets.store import DatasetStore, check_name
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
@@ -75,21 +78,26 @@ class Preview:
         return out
 
 
-def preview(store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit: str = "line") -> Preview:
+def preview(
+    store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit: str = "line", encoding: str = ""
+) -> Preview:
     """Look at the first rows of files, and at some further on.
 
     Raises:
         InputRefusedError: nothing there can be imported.
     """
-    sources = tuple(s for path in paths for s in find_sources(path.expanduser(), table=table, unit=unit))
+    sources = _sources([path.expanduser() for path in paths], table, unit, encoding)
     rows: list[Row] = []
     rejects: list[Reject] = []
+    told: list[str] = []
     for source in sources[:8]:
         batch = _inspect(source)
         # From all over the batch: files are often sorted by label.
         rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
         rejects += batch.rejects[:_LOOK_ROWS]
+        told += [f"{source.path.name}: {batch.told}"] if batch.told else []
     proposal = recognise(rows)
+    proposal = replace(proposal, evidence=(*proposal.evidence, *told))
     forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
     if forced and not proposal.mapping:
         words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}
@@ -98,9 +106,13 @@ def preview(store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit
     return Preview(sources, proposal, tuple(rows[:_LOOK_ROWS]), tuple(rejects), store.mapping(proposal.columns))
 
 
+def _sources(paths: Sequence[Path], table: str, unit: str, encoding: str) -> tuple[Source, ...]:
+    return tuple(s for path in paths for s in find_sources(path, table=table, unit=unit, encoding=encoding))
+
+
 def _inspect(source: Source) -> Batch:
     """The first records of a source, and of a mapped file of lines some from further on."""
-    if source.type != "jsonl" or source.path.suffix in {".gz", ".zst", ".zstd"}:
+    if source.type != "jsonl" or not is_plain(source):
         return next(iter(read_batches(source)), Batch())
     batch = Batch()
     with RawFile(source.path, json_lines=False) as raw:
@@ -160,6 +172,7 @@ def start_arguments(
     *,
     table: str = "",
     unit: str = "line",
+    encoding: str = "",
 ) -> ImportArguments:
     """The arguments of an import job, checked before it starts.
 
@@ -177,6 +190,7 @@ def start_arguments(
         "mapping": mapping or {},
         "table": table,
         "unit": unit,
+        "encoding": check_encoding(encoding),
     }
 
 
@@ -188,16 +202,21 @@ def run_import(
     mapping: dict[str, str],
     table: str,
     unit: str,
+    encoding: str = "",
 ) -> ImportedRecord:
     """The job: read the files into a new version of a dataset. Started again in its folder, it goes on where it was."""
     store = DatasetStore(Catalog(context.workspace))
-    sources = [s for path in paths for s in find_sources(Path(path), table=table, unit=unit)]
+    sources = _sources([Path(path) for path in paths], table, unit, encoding)
     done = _Import(context, sources, form, mapping)
     columns = done.read()
+    if done.state.rejected and not done.rows:
+        raise _nothing_read(done)
     context.report(0.9, "hashing the files")
     inputs = [(str(s.path), digest_of(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
     kind = kind_of(form, mapping)
-    settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
+    settings: ReadSettings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
+    if encoding:
+        settings["encoding"] = encoding
     parent = next(iter(store.logs().get(name, [])), None)
     context.report(0.95, "hashing the rows")
     made: list[DatasetVersion] = []
@@ -211,7 +230,7 @@ def run_import(
         name,
         kind=kind,
         columns=columns,
-        recipe=Recipe("import", settings, tuple(inputs)),
+        recipe=Recipe("import", dict(settings), tuple(inputs)),
         rejected=done.state.rejected,
         parent=parent.number if parent else None,
         beside=store_rejects,
@@ -222,6 +241,17 @@ def run_import(
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
     return {**version.as_dict(), "blank_lines": done.state.blank}
+
+
+def _nothing_read(done: _Import) -> InputRefusedError:
+    rejects = done.first_rejects()
+    told = "; ".join(f"line {reject.line:,}: {reject.reason}" for reject in rejects)
+    utf8 = any("UTF-8" in reject.reason for reject in rejects)
+    return InputRefusedError(
+        "nothing_imported",
+        f"none of {counted(done.state.rejected, 'record')} could be read as {done.form}: {told}",
+        "If the file is not UTF-8, give --encoding, for example latin-1." if utf8 else "Choose another --format.",
+    )
 
 
 def digest_of(path: Path) -> str:
@@ -262,7 +292,7 @@ def read_files(
     folder: Path, paths: Sequence[Path], settings: ReadSettings, tell: Callable[[float, str], None]
 ) -> list[Column]:
     """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
-    sources = [s for p in paths for s in find_sources(p, table=settings["table"], unit=settings["unit"])]
+    sources = _sources(paths, settings["table"], settings["unit"], settings.get("encoding", ""))
     return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
 
 
@@ -270,10 +300,11 @@ class _Import:
     """Reads sources into parts in the job's folder, and keeps note of how far it is after each part."""
 
     def __init__(
-        self, context: JobContext | _Folder, sources: list[Source], form: str, mapping: dict[str, str]
+        self, context: JobContext | _Folder, sources: Sequence[Source], form: str, mapping: dict[str, str]
     ) -> None:
         self._context = context
         self._sources = sources
+        self.form = form
         self._read = reader(form, mapping)
         self._plain = form == "tabular" and not mapping
         self._mapped = bool(mapping)
@@ -321,7 +352,7 @@ class _Import:
     def _report(self, number: int, share: float) -> None:
         count = self._writer.rows + len(self._rows)
         rejected = f", {self.state.rejected:,} rejected" if self.state.rejected else ""
-        self._context.report(0.9 * (number + share) / len(self._sources), f"{count:,} rows{rejected}")
+        self._context.report(0.9 * (number + share) / len(self._sources), f"{counted(count, 'row')}{rejected}")
 
     def _take(self, source: Source, batch: Batch) -> None:
         rejects = batch.rejects
@@ -361,6 +392,17 @@ class _Import:
             kept.save(self._state_path)
 
         self._writer.add(rows, written)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read."""
+        return self._writer.rows
+
+    def first_rejects(self) -> list[Reject]:
+        """The first three records that were rejected."""
+        with self._rejects.open("rb") as file:
+            facts = [json.loads(line) for line in itertools.islice(file, 3)]
+        return [Reject(**fact | {"raw": base64.b64decode(fact["raw"])}) for fact in facts]
 
     def store_rejects(self, workspace: Workspace, version: DatasetVersion) -> None:
         """Keep what was rejected beside the version."""

@@ -172,10 +172,10 @@ class PartWriter:
     def _unify(self, left: Type, right: Type) -> Type:
         if left == right:
             return left
-        if {left, right} == {"integer", "number"}:
-            return "number"
         # Numbers read from texts are written as they stood.
-        return "text" if self._read_texts and {left, right} <= {"integer", "number", "text"} else "json"
+        if self._read_texts and {left, right} <= {"integer", "number", "text"}:
+            return "text"
+        return "number" if {left, right} == {"integer", "number"} else "json"
 
     def _rewrite(self, number: int, part: Part, columns: list[Column]) -> None:
         path = part_path(self.folder, number)
@@ -246,15 +246,26 @@ def _numbers(values: list[str | None]) -> list[Any] | None:
     first = given[0]
     if not (first[:1].isdigit() or first[:1] == "-"):
         return None
+    exact = _exact_integer if "." not in first else _exact_decimal
     try:
-        if all(str(int(v)) == v for v in given):
-            return [None if v is None else int(v) for v in values]
-        # DuckDB and Python write plain decimals of this length alike.
-        if all("." in v and len(v) <= 15 and repr(float(v)) == v and "e" not in v for v in given):
-            return [None if v is None else float(v) for v in values]
+        return [None if v is None else exact(v) for v in values]
     except ValueError:
         return None
-    return None
+
+
+def _exact_integer(text: str) -> int:
+    number = int(text)
+    if str(number) != text:
+        raise ValueError(text)
+    return number
+
+
+def _exact_decimal(text: str) -> float:
+    number = float(text)
+    # DuckDB and Python write plain decimals of this length alike.
+    if "." not in text or "e" in text or len(text) > 15 or repr(number) != text:
+        raise ValueError(text)
+    return number
 
 
 def _objects(values: list[Any]) -> Any:

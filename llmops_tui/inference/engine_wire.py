@@ -110,10 +110,11 @@ class Call(TypedDict, total=False):
 
 
 class Generated(Timings, total=False):
-    """What came of a generation; ``error`` says why there is no answer."""
+    """What came of a generation; ``error`` says why there is no answer, ``stopped_by`` which stop text ended one."""
 
     finish_reason: Required[str]
     error: str
+    stopped_by: str
     truncated_tokens: int
     context: int
     seed: int
@@ -145,12 +146,14 @@ Result = Generated | Embedded | EngineState | Told
 
 
 class TextEvent(TypedDict):
-    """Text of an answer that is certain, and the records of its tokens."""
+    """Text of an answer that is certain, and the records of its tokens; the first one counts those of the prompt."""
 
     id: str
     event: Literal["text"]
     text: str
     tokens: NotRequired[list[TokenRecord]]
+    prompt_tokens: NotRequired[int]
+    reused_tokens: NotRequired[int]
 
 
 class ScoredEvent(TypedDict):

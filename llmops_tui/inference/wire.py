@@ -40,6 +40,7 @@ class Usage(TypedDict, total=False):
     completion_tokens: int | None
     total_tokens: int
     prompt_tokens_details: dict[str, int]
+    completion_tokens_details: dict[str, int]
 
 
 class Timings(TypedDict, total=False):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.models.registry import Model
@@ -155,12 +156,13 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
 
 def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
     fits = "yes" if memory["fits"] else "no"
+    requests = counted(memory["parallel"], "request")
     kinds = "/".join(dict.fromkeys(memory["cache_types"]))
     rows = [
         ("weights", size_text(memory["weights"])),
         (
             "KV cache",
-            f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {memory['parallel']} requests",
+            f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {requests}",
         ),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
         ("embeddings", f"{size_text(memory['embedding'])}, estimated"),
@@ -186,7 +188,10 @@ def _engine_rows(facts_: Health) -> list[tuple[str, Any]]:
     prompt, reused = int(state["prompt_tokens"]), int(state["reused_tokens"])
     used, capacity = int(state["cached_tokens"]), max(1, int(state["cache_capacity"]))
     rows = [
-        ("requests", f"{state['running']} run, {facts_['waiting']} wait, {state['requests']:,} since it was loaded"),
+        (
+            "requests",
+            f"{state['running']} running, {facts_['waiting']} waiting, {state['requests']:,} since it was loaded",
+        ),
         ("context", f"{facts_['n_ctx']:,} tokens × {facts_['parallel']}, {used / capacity:.0%} in use"),
         ("prefix reuse", f"{reused / prompt:.0%} of {prompt:,} prompt tokens" if prompt else "no request yet"),
         ("cached prompts", f"{state['snapshots']}, {size_text(int(state['snapshot_bytes']))}"),

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui import native_log
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
@@ -127,7 +128,7 @@ class NativeModel:
         for tokens, positions in (([token, token], [0, 1]), ([token], [2])):
             self.decode(tokens, positions, [0] * len(tokens), [0] * (len(tokens) - 1) + [1])
             if not np.isfinite(self.logits(1)[0]).all():
-                raise UnsoundError(f"what llama.cpp computed of {len(tokens)} tokens is not a number")
+                raise UnsoundError(f"what llama.cpp computed of {counted(len(tokens), 'token')} is not a number")
         # As new, down to which cells are taken first.
         llama_cpp.llama_memory_clear(self.memory, True)
 
@@ -142,7 +143,7 @@ class NativeModel:
         buffer = (llama_cpp.llama_token * size)()
         count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), buffer, size, add_special, parse_special)
         if count < 0:
-            raise LlmopsError("tokenize_failed", f"llama.cpp could not tokenize {len(raw)} bytes")
+            raise LlmopsError("tokenize_failed", f"llama.cpp could not tokenize {counted(len(raw), 'byte')}")
         return list(buffer[:count])
 
     def check_tokens(self, tokens: Sequence[int]) -> None:
@@ -222,7 +223,7 @@ class NativeModel:
             raise DecodeAbortedError
         if status != _DECODED:
             why = "no room in the cache" if status == _NO_ROOM else f"status {status}"
-            raise LlmopsError("decode_failed", f"llama.cpp failed to evaluate {len(tokens)} tokens ({why})")
+            raise LlmopsError("decode_failed", f"llama.cpp failed to evaluate {counted(len(tokens), 'token')} ({why})")
 
     def logits(self, rows: int) -> npt.NDArray[np.float32]:
         """The logits of the last step, shape (rows, vocabulary); valid until the next."""

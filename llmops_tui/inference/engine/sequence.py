@@ -106,7 +106,7 @@ class Running:
         self._scored_told = request.score_from is None
         # The first given token that has a log-probability of its own and none yet.
         self._unscored = max(1, request.score_from or 0)
-        self._begun = False
+        self._begun = self._told = False
         self._first_at: float | None = None
         self._last_at = now
         self._flushed_at = 0.0
@@ -225,6 +225,9 @@ class Running:
         if text or due:
             self._flushed_at = now
             event: TextEvent = {"id": self.request.id, "event": "text", "text": text}
+            if not self._told:
+                event["prompt_tokens"], event["reused_tokens"] = self.prompt_length, self.reused
+            self._told = True
             if due:
                 event["tokens"] = due
             events.append(event)
@@ -271,6 +274,8 @@ class Running:
             "context": self._native.n_ctx,
             "seed": self.request.parameters.seed,
         }
+        if self._text.stopped_by is not None:
+            result["stopped_by"] = self._text.stopped_by
         if self.draft is not None:
             result["drafted_tokens"], result["accepted_tokens"] = self.draft.drafted, self.draft.accepted
         return [*events, {"id": self.request.id, "event": "done", "result": result}]

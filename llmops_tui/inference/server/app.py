@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypedDict
@@ -19,6 +20,9 @@ from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.anthropic import AnthropicApi
+from llmops_tui.inference.server.apis.response_store import ResponseStore
+from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
     error_answer,
@@ -62,6 +66,8 @@ class ModelServer:
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
+        self._responses = ResponsesApi(self._completions.answer, ResponseStore())
+        self._anthropic = AnthropicApi(self._completions.answer, self._completions.count, self._chat.format)
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -79,7 +85,11 @@ class ModelServer:
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
-            Route("/v1/responses", self._completions.responses, methods=post),
+            Route("/v1/responses", self._responses.create, methods=post),
+            Route("/v1/responses/{id}", self._responses.get),
+            Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
+            Route("/v1/messages", self._anthropic.create, methods=post),
+            Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),
             Route("/detokenize", self._texts.detokenize, methods=post),
@@ -175,7 +185,8 @@ class ModelServer:
 
     async def _feedback(self, request: Request) -> Response:
         body = await read_body(request, schemas.FeedbackRequest)
-        trace = body.id.replace("resp_", "run_", 1)
+        # An answer's id is its trace's, by the name that an API has for it.
+        trace = re.sub("^(resp|msg)_", "run_", body.id)
         said = body.as_entry(trace, request.scope["caller"].source(body.user))
         entry = await asyncio.to_thread(feedback_as_kept, said, self.options.trace_content)
         left_out = [name for name in SAID if said[name] and not entry[name]]
@@ -191,10 +202,10 @@ class ModelServer:
 
     # Helpers
 
-    async def _answer_error(self, _request: Request, error: Exception) -> Response:
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
-        return error_answer(error)
+        return error_answer(error, request.url.path)
 
 
 class _ModelEntry(TypedDict):

@@ -17,6 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
+from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import RefusedError
 
@@ -29,7 +30,7 @@ _Result = TypeVar("_Result")
 
 # Refusals that the engine makes come over its pipe without their type.
 STATUS = {
-    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404,
+    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
     # There is no engine to ask, now or with these options.
     **dict.fromkeys(
         (
@@ -148,29 +149,34 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield part
 
 
-def error_answer(error: LlmopsError) -> JSONResponse:
-    """A failure as OpenAI's API tells it."""
+def error_answer(error: LlmopsError, path: str = "") -> JSONResponse:
+    """A failure as the API of an address tells it."""
     status = STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
     headers = {"Retry-After": "1"} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
     param = error.param if isinstance(error, FieldRefusedError) else None
-    return JSONResponse(error_body(error.code, error.message, error.hint, kind, param), status, headers=headers)
+    body = error_body(error.code, error.message, error.hint, kind, param)
+    return JSONResponse(shaped(path, body, status), status, headers=headers)
 
 
-async def refused(_request: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
     """A body that was turned away while it was read."""
     assert isinstance(error, RefusedError)
-    return JSONResponse(error.body, error.status, headers={"Connection": "close"})
+    return JSONResponse(
+        shaped(request.url.path, error.body, error.status), error.status, headers={"Connection": "close"}
+    )
 
 
-async def plain_error(_request: Request, error: Exception) -> Response:
+async def plain_error(request: Request, error: Exception) -> Response:
     """What there is no page or method for."""
     status = int(getattr(error, "status_code", 500))
     message = {404: "there is nothing here", 405: "this method is not for this path"}.get(status, "refused")
     headers: Any = getattr(error, "headers", None)
-    return JSONResponse(error_body("not_found" if status == 404 else "method_not_allowed", message), status, headers)
+    body = error_body("not_found" if status == 404 else "method_not_allowed", message)
+    return JSONResponse(shaped(request.url.path, body, status), status, headers)
 
 
-async def unexpected(_request: Request, _error: Exception) -> Response:
+async def unexpected(request: Request, _error: Exception) -> Response:
     """A fault of ours. The traceback is in the server's log; what is inside it is nobody's business outside."""
-    return JSONResponse(error_body("internal_error", "the server failed", kind="server_error"), 500)
+    body = error_body("internal_error", "the server failed", kind="server_error")
+    return JSONResponse(shaped(request.url.path, body, 500), 500)

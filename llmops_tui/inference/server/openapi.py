@@ -12,8 +12,9 @@ from llmops_tui import __version__
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
+from llmops_tui.inference.server.apis.response_request import ResponsesRequest
 from llmops_tui.inference.server.fields import Checked
-from llmops_tui.inference.server.responses import ResponsesRequest
 
 # path -> (method, summary, request model)
 _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
@@ -24,6 +25,8 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
         schemas.CompletionRequest,
     ),
     "/v1/responses": ("post", "Answer in the form of the responses API", ResponsesRequest),
+    "/v1/messages": ("post", "Answer in the form of Anthropic's messages API", MessagesRequest),
+    "/v1/messages/count_tokens": ("post", "Count the tokens of such a request", CountRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
