@@ -45,10 +45,12 @@ class Servers(Protocol):
 class Upstream:
     """A loaded model's server, and the connections to it; closed when nobody uses them any more."""
 
-    def __init__(self, handle: ServerHandle) -> None:
+    def __init__(self, handle: ServerHandle, sha256: str) -> None:
+        """``sha256`` is that of the file that was to be loaded."""
         import httpx
 
         self.handle = handle
+        self.sha256 = sha256
         self.users = 0
         self._retired = False
         self.http: httpx.AsyncClient = httpx.AsyncClient(
@@ -195,7 +197,7 @@ class ModelPool:
         while True:
             if slot.leaving:
                 await self._until_changed()
-            elif slot.upstream is not None and slot.upstream.handle.sha256 == model.sha256:
+            elif slot.upstream is not None and slot.upstream.sha256 == model.sha256:
                 return slot.upstream
             else:
                 if slot.loading is None:
@@ -224,7 +226,7 @@ class ModelPool:
                 self._counts.loaded(slot.name, outcome, time.monotonic() - began)
             self._changed.set()
         self._forget(slot)
-        slot.upstream = Upstream(handle)
+        slot.upstream = Upstream(handle, model.sha256)
         # One that nobody used yet makes way last.
         slot.last_used = time.monotonic()
         return slot.upstream
