@@ -60,6 +60,7 @@ COMMANDS = {
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model, or all of them, behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),
+    "rerank": Entry("Rank texts by how well they answer a query", "llmops_tui.cli.rerank:rerank"),
     "doctor": Entry("Diagnose this machine", "llmops_tui.cli.doctor:doctor"),
     "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
     "lineage": Entry("Show the inputs of an object and what was derived from it", "llmops_tui.cli.maintenance:lineage"),

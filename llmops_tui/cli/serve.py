@@ -20,6 +20,7 @@ from llmops_tui.cli.serve_address import (
     check_encryption,
     in_the_clear,
     keys_of,
+    origins_of,
 )
 from llmops_tui.cli.serve_process import ending_by_signals, port_for, stay, telling
 from llmops_tui.errors import ExitCode, LlmopsError
@@ -77,8 +78,11 @@ def serve(
     tls_key: TlsKey = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="An additional Host header to accept.")] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(help="An Origin whose requests are accepted; no CORS headers are sent.")
+        list[str] | None, typer.Option(help="An origin whose web pages may use the server with its key; *: any.")
     ] = None,
+    spm_infill: Annotated[
+        bool, typer.Option("--spm-infill", help="Tell the model the suffix of a gap before its prefix.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[
@@ -118,9 +122,10 @@ def serve(
         keys=keys,
         open_access=no_key,
         allowed_hosts=tuple(allow_host or ()),
-        allowed_origins=tuple(allow_origin or ()),
+        allowed_origins=origins_of(session, allow_origin or (), no_key=no_key),
         tls_cert=certificate,
         tls_key=key_of_it,
+        spm_infill=spm_infill,
         starter=0 if detach else os.getpid(),
     )
     if found is None:
@@ -186,6 +191,7 @@ def _serve_until_ended(
         "parallel": options.parallel,
         "already": already,
         "notes": list(handle.notes),
+        "allowed_origins": list(options.allowed_origins),
         "encrypted": bool(options.tls_cert) if handle.address else None,
     }
     session.emit(data, lambda: announcement(place, options, key_file, model.name))

@@ -16,6 +16,8 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.anthropic import AnthropicApi
+from llmops_tui.inference.server.apis.infill import InfillApi
 from llmops_tui.inference.server.apis.response_store import ResponseStore
 from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
@@ -34,6 +36,7 @@ from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import EventWriter
+from llmops_tui.inference.server.reranking import RERANK, Reranking
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
@@ -58,10 +61,15 @@ class ModelServer:
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
         self._forms = ConstraintChecker(options.path, self._chat.format.visible)
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
+        self._reranking = Reranking(
+            options.model, Path(options.path), self.engine, self.generator, self._adapters, self._texts
+        )
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
+        self._infill = InfillApi(self._completions.complete)
         self._responses = ResponsesApi(self._completions.answer, ResponseStore())
+        self._anthropic = AnthropicApi(self._completions.answer, self._completions.count, self._chat.format)
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -79,10 +87,14 @@ class ModelServer:
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
+            *(Route(f"{begin}/{name}", self._reranking.rank, methods=post) for begin in ("/v1", "") for name in RERANK),
             Route("/v1/responses", self._responses.create, methods=post),
             Route("/v1/responses/{id}", self._responses.get),
             Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
+            Route("/v1/messages", self._anthropic.create, methods=post),
+            Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback.take, methods=post),
+            Route("/infill", self._infill.fill, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),
             Route("/detokenize", self._texts.detokenize, methods=post),
             Route("/tokenizer_info", self._tokenizer_info),

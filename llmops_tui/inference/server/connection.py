@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import pydantic
@@ -48,7 +48,8 @@ STATUS = {
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
             "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed",
-            "tokenize_failed", "no_embeddings", "no_generation", "bad_dimensions",
+            "tokenize_failed", "no_embeddings", "no_rank", "no_generation", "bad_dimensions",
+            "infill_unsupported",
         ),
         400,
     ),
@@ -91,6 +92,19 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         return model.model_validate(given)
     except pydantic.ValidationError as error:
         raise invalid(error) from error
+
+
+def translated(model: type[_Body], given: JsonObject, called: Callable[[str], str]) -> _Body:
+    """A request of another API as one of ours; ``called`` is what that API calls a field of ours.
+
+    Raises:
+        FieldRefusedError: as :func:`read_body`.
+    """
+    try:
+        return model.model_validate(given)
+    except pydantic.ValidationError as error:
+        refusal = invalid(error)
+        raise refusal.renamed(called(refusal.param)) from error
 
 
 def _check_as_written(raw: bytes, given: JsonObject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,7 +30,8 @@ class Feedback:
             InputRefusedError: ``content_off``: it consists of texts alone, and none are kept.
         """
         body = await read_body(request, schemas.FeedbackRequest)
-        trace = body.id.replace("resp_", "run_", 1)
+        # An answer's id is its trace's, by the name that an API has for it.
+        trace = re.sub("^(resp|msg)_", "run_", body.id)
         said = body.as_entry(trace, request.scope["caller"].source(body.user))
         entry = await asyncio.to_thread(feedback_as_kept, said, self._trace_content)
         left_out = [name for name in SAID if said[name] and not entry[name]]
