@@ -62,6 +62,9 @@ async def test_the_name_alone_is_replaced(workspace: Workspace, folder: Path) ->
             assert router.server(name).requests[-1][3] == body.replace(
                 b'"model" : "%s"' % asked.encode(), b'"model" : "%s"' % name.encode()
             )
+        # A parameter that has a meaning at its address goes along.
+        await router.ask("two", "/v1/messages?beta=true")
+        assert router.server("two").requests[-1][1] == "/v1/messages?beta=true"
         # Ollama's older clients say it in another field.
         await router.http.post("/api/show", json={"name": "GPT-4o"})
         assert json.loads(router.server("two").requests[-1][3]) == {"name": "two"}
@@ -151,6 +154,9 @@ async def test_a_missing_name_means_the_only_model_and_is_refused_otherwise(work
             answer = await router.http.post("/v1/completions", json={"model": wrong})
             assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
         assert "one" in answer.json()["error"]["hint"]
+        # As the API of the address tells it.
+        told = (await router.ask("nine", "/v1/messages")).json()
+        assert (told["type"], told["error"]["type"]) == ("error", "not_found_error")
         assert not router.servers.loads
     async with running(workspace, FixedModels(), FakeServers(folder)) as router:
         answer = await router.ask(None)
@@ -344,6 +350,7 @@ async def test_a_server_that_dies_before_it_answers(workspace: Workspace, folder
     [
         ("/v1/completions", "text/event-stream", event("a"), b"data: "),
         ("/v1/responses", "text/event-stream", event("a"), b"event: error\ndata: "),
+        ("/v1/messages", "text/event-stream", event("a"), b"event: error\ndata: "),
         ("/api/generate", "application/x-ndjson", b'{"response": "a"}\n', b""),
         ("/v1/completions", "text/event-stream", event("a") + b"data: {", None),
         ("/v1/completions", "application/json", b'{"a": ', None),

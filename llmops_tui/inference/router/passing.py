@@ -139,7 +139,10 @@ async def _ask(upstream: Upstream, request: Request, raw: bytes) -> httpx.Respon
     caller: Caller = request.scope["caller"]
     if not caller.own:
         headers.append((ON_BEHALF, caller.passed_on()))
-    asked = upstream.http.build_request(request.method, request.url.path, content=raw or None, headers=headers)
+    query = request.scope.get("query_string", b"")
+    place = request.scope["raw_path"] + (b"?" + query if query else b"")
+    url = upstream.http.base_url.copy_with(raw_path=place)
+    asked = upstream.http.build_request(request.method, url, content=raw or None, headers=headers)
     return await upstream.http.send(asked, stream=True)
 
 
