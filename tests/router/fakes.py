@@ -94,6 +94,7 @@ class FakeServer:
             if (data := piece.result()) is None:
                 writer.write(b"0\r\n\r\n")
                 gone.cancel()
+                await asyncio.wait({gone})
                 return
             writer.write(b"%x\r\n%s\r\n" % (len(data), data))
             await writer.drain()
