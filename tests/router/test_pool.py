@@ -84,6 +84,27 @@ async def test_requests_in_any_order_are_all_answered(folder: Path, seed: int, m
     assert servers.live == {}
 
 
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_load_that_was_given_up_at_any_moment_begins_anew(folder: Path, ticks: int) -> None:
+    (model,) = FixedModels("a").found.served
+    servers = FakeServers(folder)
+    pool = ModelPool(servers)
+
+    async def one() -> str:
+        async with pool.use(model) as upstream:
+            return upstream.handle.model
+
+    leaving = asyncio.create_task(one())
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    leaving.cancel()
+    async with asyncio.timeout(60):
+        assert await one() == "a"
+    assert pool.counts() == {"a": (0, 0)}
+    assert not pool.loading()
+    await pool.close()
+
+
 async def test_who_a_request_is_of_is_believed_of_our_own_programs_alone() -> None:
     seen: list[Caller] = []
 

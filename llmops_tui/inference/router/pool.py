@@ -89,12 +89,17 @@ class _Slot:
     # It takes no new requests until it is unloaded, or somebody else made room.
     leaving: bool = False
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a load is under way; one that was given up before it ran is none."""
+        return self.loading is not None and not self.loading.done()
+
 
 class Counted(Protocol):
     """What the pool did, for whoever counts."""
 
     def loaded(self, model: str, outcome: str, seconds: float) -> None:
-        """A load ended: ``ok`` or ``failed``."""
+        """A load ended: ``ok``, ``failed``, or ``given_up`` before it began."""
 
     def unloaded(self, model: str) -> None:
         """A model made way."""
@@ -160,7 +165,7 @@ class ModelPool:
 
     def loading(self) -> set[str]:
         """The models that are being loaded."""
-        return {slot.name for slot in self._slots.values() if slot.loading is not None}
+        return {slot.name for slot in self._slots.values() if slot.is_loading}
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """By model: how many requests are being answered, and how many wait for it to be loaded."""
@@ -200,7 +205,9 @@ class ModelPool:
             elif slot.upstream is not None and slot.upstream.sha256 == model.sha256:
                 return slot.upstream
             else:
-                if slot.loading is None:
+                if slot.loading is None or slot.loading.done():
+                    # From now on, before it has run at all: whoever wants it may leave in the same moment.
+                    slot.seeking = True
                     slot.loading = asyncio.create_task(self._load(slot, model))
                 await self._share(slot.loading)
 
@@ -220,6 +227,9 @@ class ModelPool:
         try:
             handle = await self._loaded_in_room(slot, model)
             outcome = "ok"
+        except asyncio.CancelledError:
+            outcome = "given_up"
+            raise
         finally:
             slot.loading, slot.seeking = None, False
             if self._counts is not None:
@@ -236,11 +246,12 @@ class ModelPool:
         there = any(handle.model == slot.name for handle in running)
         if not there:
             self._own.add(slot.name)
-            slot.seeking = True
             async with self._room:
                 await self._make_place(slot)
+                # Within the room: it counts as loaded before another looks for a place.
                 slot.seeking = False
         while True:
+            slot.seeking = False
             try:
                 return await asyncio.to_thread(self._servers.ensure, model)
             except MemoryShortError as error:
@@ -251,13 +262,12 @@ class ModelPool:
                     if not self._wait:
                         raise
                     await asyncio.sleep(_LOOK_SECONDS)
-                slot.seeking = False
 
     async def _make_place(self, slot: _Slot) -> None:
         """Unload until so few models are loaded that this one may be, too."""
         while self._max:
             names = {handle.model for handle in await self.loaded() if handle.private}
-            names |= {s.name for s in self._slots.values() if s.loading is not None and not s.seeking}
+            names |= {s.name for s in self._slots.values() if s.is_loading and not s.seeking}
             if len(names - {slot.name}) < self._max:
                 return
             if not await self._unload_one(slot):
@@ -274,7 +284,7 @@ class ModelPool:
         return [h for h in await self.loaded() if h.private and h.model != slot.name and not self._is_loading(h.model)]
 
     def _is_loading(self, name: str) -> bool:
-        return name in self._slots and self._slots[name].loading is not None
+        return name in self._slots and self._slots[name].is_loading
 
     # ── unloading ──
 
@@ -320,7 +330,7 @@ class ModelPool:
 
     def _at_rest(self, name: str) -> bool:
         slot = self._slots.get(name)
-        return slot is None or (not slot.active and slot.loading is None and (not slot.wanted or slot.leaving))
+        return slot is None or (not slot.active and not slot.is_loading and (not slot.wanted or slot.leaving))
 
     def _last_used(self, handle: ServerHandle) -> float:
         slot = self._slots.get(handle.model)
