@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -204,6 +205,49 @@ async def test_a_response_is_found_by_its_id(workspace: Workspace, folder: Path)
         assert len(router.server("two").requests) == 4
         router.server("two").status = 404
         assert (await router.http.get("/v1/responses/resp_none")).status_code == 404
+
+
+async def test_no_request_makes_the_router_fail(workspace: Workspace, folder: Path) -> None:
+    rng = random.Random(7)
+    parts = [
+        "v1",
+        "models",
+        "responses",
+        "api",
+        "tags",
+        "..",
+        "%2e%2e",
+        "%00",
+        "%ff",
+        "a#b",
+        "é",
+        "*",
+        "",
+        "x" * 3000,
+        "?q",
+    ]
+    names = ["one", "ONE:latest", "", None, 5, [], {"a": 1}, "\ud800", "one+two", "+", "a/b:c", "x" * 500, "\x00"]
+    bodies: list[bytes] = [
+        b"",
+        b"[]",
+        b"{",
+        b'"model"',
+        b'{"model": "one", "model": "two"}',
+        b'{"mod\\u0065l": "ONE"}',
+        b"\xff",
+    ]
+    bodies += [json.dumps({key: name}).encode() for key in ("model", "name", "previous_response_id") for name in names]
+    async with running(workspace, FixedModels("one", "two"), FakeServers(folder)) as router:
+        for _ in range(400):
+            path = "/" + "/".join(rng.choices(parts, k=rng.randint(1, 4)))
+            method = rng.choice(["GET", "POST", "POST", "POST", "DELETE", "PUT", "HEAD", "OPTIONS"])
+            headers = {"content-type": "application/json", "Authorization": f"Bearer {KEY}"}
+            answer = await router.http.request(method, path, content=rng.choice(bodies), headers=headers)
+            assert answer.status_code < 500, (method, path, answer.text)
+        # What names no model, or a wrong one, loads none.
+        assert set(router.servers.loads) <= {"one", "two"}
+        for _, _, _, body in router.server("one").requests:
+            assert {value for key, value in json.loads(body).items() if key in {"model", "name"}} <= {"one", "two"}
 
 
 # ── loading and unloading ──

@@ -82,6 +82,8 @@ class _Slot:
     # Requests that are being answered, and those that wait for the model.
     active: int = 0
     wanted: int = 0
+    # Of those that wait, for whom a load is under way or has just ended: it serves them, whatever is wanted meanwhile.
+    sharing: int = 0
     last_used: float = 0.0
     loading: asyncio.Task[Upstream] | None = None
     # It waits for room, and nothing of it is loaded yet.
@@ -209,7 +211,13 @@ class ModelPool:
                     # From now on, before it has run at all: whoever wants it may leave in the same moment.
                     slot.seeking = True
                     slot.loading = asyncio.create_task(self._load(slot, model))
-                await self._share(slot.loading)
+                slot.sharing += 1
+                try:
+                    await self._share(slot.loading)
+                finally:
+                    slot.sharing -= 1
+                if slot.upstream is not None and slot.upstream.sha256 == model.sha256:
+                    return slot.upstream
 
     async def _share(self, load: asyncio.Task[Upstream]) -> None:
         """Wait for a load that others may wait for, too: whoever leaves does not take it along."""
@@ -330,7 +338,9 @@ class ModelPool:
 
     def _at_rest(self, name: str) -> bool:
         slot = self._slots.get(name)
-        return slot is None or (not slot.active and not slot.is_loading and (not slot.wanted or slot.leaving))
+        if slot is None:
+            return True
+        return not (slot.active or slot.sharing or slot.is_loading) and (not slot.wanted or slot.leaving)
 
     def _last_used(self, handle: ServerHandle) -> float:
         slot = self._slots.get(handle.model)
