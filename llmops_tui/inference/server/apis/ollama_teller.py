@@ -27,7 +27,6 @@ class OllamaTeller:
     def __init__(self, model: str, *, chat: bool) -> None:
         self._model = model
         self._chat = chat
-        self._broken_off = False
 
     def opened(self, _messages: Messages) -> bytes:
         """Nothing: the first line is one like the others."""
@@ -61,11 +60,7 @@ class OllamaTeller:
         """The answer to a request that does not stream."""
         (choice,) = choices
         text, tokens = "".join(choice.record.text), choice.tokens if choice.call["logprobs"] is not None else None
-        delta = None
-        if choice.reader is not None:
-            delta, text = choice.reader.feed(text), ""
-            delta.pieces += choice.reader.finish(cut=was_cut(choice.result)).pieces
-        told = self._said(delta, text, tokens) or self._empty()
+        told = self._said(None if choice.reader is None else choice.answer, text, tokens) or self._empty()
         return self._line(told, done=True) | _figures(choice.result)
 
     def _rest(self, choice: Choice, result: Generated) -> JsonObject | None:
