@@ -61,6 +61,7 @@ class AskedRecord(SettingsRecord, ServingRecord, total=False):
 
     wait: bool
     socket: str
+    max_loaded: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,16 @@ class LoadOptions(EngineSettings, ServingSettings):
 
     wait: bool = False
     socket: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterOptions(LoadOptions):
+    """How all models are served at one address: where, how each is loaded, and how long it stays without a request.
+
+    ``max_loaded`` are loaded at a time, 0 for as many as fit.
+    """
+
+    max_loaded: int = 0
 
 
 def options_from(settings: Settings) -> LoadOptions:

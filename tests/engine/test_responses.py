@@ -309,9 +309,9 @@ def test_blocks_open_grow_and_end_one_after_the_other(pieces: list[Piece]) -> No
     blocks, steps = Blocks(), []
     for piece in pieces:
         steps += list(blocks.add([piece]))
-    steps += list(blocks.ended())
+    steps += list(blocks.ended(text=True))
     at_once = Blocks()
-    assert [*at_once.add(pieces), *at_once.ended()]
+    assert [*at_once.add(pieces), *at_once.ended(text=True)]
     assert at_once.all == blocks.all
     assert "".join(b.text for b in blocks.all if b.call is None) == "".join(p.text for p in pieces)
     assert sum(b.kind == "call" for b in blocks.all) == sum(p.kind == "call" for p in pieces)

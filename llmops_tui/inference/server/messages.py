@@ -18,7 +18,7 @@ _TEXT_OF = {"text": "text", "input_text": "text", "output_text": "text", "refusa
 
 
 class _CalledFunction(Checked):
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=128)]
     # A text of JSON as OpenAI has it, or an object, as many templates want it.
     arguments: str | dict[str, Any] = "{}"
 
@@ -94,7 +94,7 @@ def _text_of(part: Any, at: str) -> str:
 
 
 class _Function(Checked):
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=128)]
 
     @field_validator("name")
     @classmethod

@@ -43,9 +43,9 @@ class Blocks:
                     yield "begun", self._begin(piece.kind), ""
                 yield from self._grow(piece.text)
 
-    def ended(self) -> Iterator[tuple[Step, Block, str]]:
-        """The answer is over, and with it its last block; an answer that said nothing has an empty text."""
-        if not self.all:
+    def ended(self, *, text: bool = False) -> Iterator[tuple[Step, Block, str]]:
+        """The answer is over, and with it its last block; with ``text``, one that said nothing has an empty text."""
+        if text and not self.all:
             yield "begun", self._begin("content"), ""
         yield from self._end()
 

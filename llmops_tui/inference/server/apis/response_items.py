@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.server.apis.names import Turn
 from llmops_tui.inference.server.apis.response_teller import OutputItem
 from llmops_tui.inference.server.fields import MESSAGE, Checked, Rules, Unoffered, refuse
 from llmops_tui.inference.server.messages import Message, joined_text
@@ -48,7 +48,7 @@ class CallItem(Checked):
 
     type: Literal["function_call"]
     call_id: _Id
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=128)]
     arguments: str = "{}"
 
 
@@ -142,14 +142,6 @@ def item_said(output: OutputItem) -> Item:
 
 
 AnyItem = Annotated[Item, PlainValidator(item_of, json_schema_input_type=Item)]
-
-
-@dataclass
-class Turn:
-    """A turn of the chat, and the place in the request that it came from."""
-
-    place: str
-    message: JsonObject
 
 
 def as_turns(items: Iterable[tuple[str, Item]]) -> list[Turn]:

@@ -11,7 +11,8 @@ import pydantic
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.server.apis.response_items import AnyItem, Item, Turn, as_turns
+from llmops_tui.inference.server.apis.names import Names, Turn
+from llmops_tui.inference.server.apis.response_items import AnyItem, Item, as_turns
 from llmops_tui.inference.server.apis.response_teller import Echoed
 from llmops_tui.inference.server.connection import invalid
 from llmops_tui.inference.server.fields import (
@@ -39,6 +40,17 @@ _RULES = Rules(
         "top_logprobs": Unoffered("Log-probabilities are told by /v1/chat/completions.", (0,)),
     },
 )  # fmt: skip
+_NAMES = Names(
+    fields={
+        "max_tokens": "max_output_tokens",
+        "response_format": "text.format",
+        "reasoning_effort": "reasoning.effort",
+        "truncate": "truncation",
+    },
+    turn={".role": ".role", ".content": ".content", ".tool_call_id": ".call_id"},
+    tool={},
+    turns="input",
+)
 _REASONING = Rules(
     unoffered=dict.fromkeys(("summary", "generate_summary"), Unoffered("Reasoning is told as it is, not summarized."))
 )
@@ -214,7 +226,7 @@ class ResponsesRequest(Checked):
         items += [(f"input[{n}]", item) for n, item in enumerate(given)]
         turns = [Turn("instructions", {"role": "system", "content": self.instructions})] if self.instructions else []
         turns += as_turns(items)
-        called = _names([turn.place for turn in turns], self._callable)
+        called = _NAMES.called(turns, self._callable)
         form: JsonObject = {"type": self.text.format.type}
         if self.text.format.schema_ is not None:
             form["json_schema"] = {"schema": self.text.format.schema_}
@@ -267,32 +279,3 @@ class ResponsesRequest(Checked):
             "reasoning": {"effort": self.reasoning.effort, "summary": None},
             "text": {"format": self.text.format.model_dump(by_alias=True, exclude_none=True)},
         }
-
-
-_FIELDS = {
-    "max_tokens": "max_output_tokens",
-    "response_format": "text.format",
-    "reasoning_effort": "reasoning.effort",
-    "truncate": "truncation",
-}
-
-
-def _names(turns: list[str], tools: list[int]) -> Callable[[str], str]:
-    """What the fields of a chat completion are called here, whose turns and tools came from these places."""
-
-    def called(param: str) -> str:
-        name = re.split(r"\W", param, maxsplit=1)[0]
-        rest = param.removeprefix(name)
-        at = re.match(r"\[(\d+)\]", rest)
-        if at is None:
-            return _FIELDS.get(name, "input" if name == "messages" else name) + (rest if name not in _FIELDS else "")
-        rest = rest[at.end() :]
-        if name == "messages":
-            place = turns[int(at[1])]
-            within = {".role": ".role", ".content": ".content", ".tool_call_id": ".call_id"}.get(rest, "")
-            return place + within if place.startswith("input") else place
-        if name == "tools":
-            return f"tools[{tools[int(at[1])]}]{rest.removeprefix('.function')}"
-        return param
-
-    return called

@@ -120,7 +120,7 @@ class ResponseTeller:
             elif message["event"] == "done":
                 result = cast("Generated", message["result"])
                 self._add(choice.reader.finish(cut=was_cut(result)).pieces, out)
-                for step, block, grown in self._blocks.ended():
+                for step, block, grown in self._blocks.ended(text=True):
                     out += self._step(step, block, grown)
                 done = self._done(choice, result)
                 out.append(self._event(f"response.{done['status']}", response=done))
@@ -139,7 +139,7 @@ class ResponseTeller:
         """The answer to a request that does not stream."""
         (choice,) = choices
         self._add(choice.answer.pieces, [])
-        list(self._blocks.ended())
+        list(self._blocks.ended(text=True))
         return self._done(choice, choice.result)
 
     def _add(self, pieces: list[Piece], out: list[bytes]) -> None:
