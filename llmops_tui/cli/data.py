@@ -15,7 +15,7 @@ from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.import_job import Preview
+    from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.records import Row
     from llmops_tui.datasets.reports import ImportedRecord
     from llmops_tui.datasets.store import DatasetStore
@@ -63,7 +63,8 @@ def import_(
 ) -> None:
     """Import files into a new version of a dataset. The detected format is printed first, with the evidence."""
     from llmops_tui.datasets.formats.readers import mapped_kind
-    from llmops_tui.datasets.import_job import ENTRY, preview, start_arguments, suggested_name
+    from llmops_tui.datasets.import_job import ENTRY, start_arguments, suggested_name
+    from llmops_tui.datasets.import_preview import preview
 
     session = session_of(context)
     store = store_of(session)

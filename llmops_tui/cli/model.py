@@ -252,9 +252,14 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 @app.command()
 def show(context: typer.Context, name: _Name) -> None:
     """Show the metadata of a model."""
+    from llmops_tui.models.aliases import AliasBook
+
     session = session_of(context)
-    facts = _registry(session).get(name).as_dict()
-    session.emit(facts, lambda: "\n".join(f"{key:16} {value}" for key, value in facts.items() if value is not None))
+    model = _registry(session).get(name)
+    aliases = AliasBook(session.catalog).of(model.name)
+    facts = {**model.as_dict(), "aliases": aliases}
+    shown = {**facts, "aliases": ", ".join(aliases) or None}
+    session.emit(facts, lambda: "\n".join(f"{key:16} {value}" for key, value in shown.items() if value is not None))
 
 
 @app.command()
@@ -284,10 +289,21 @@ def verify(
 
 
 @app.command()
-def stop(context: typer.Context, name: _Name) -> None:
+def stop(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="The model's name.")] = None,
+    all_models: Annotated[
+        bool, typer.Option("--all", help="Stop the server of all models (serve --all) and unload its models.")
+    ] = False,
+) -> None:
     """Stop the model's server and free its memory."""
-    from llmops_tui.inference.supervisor import ServerSupervisor
+    from llmops_tui.inference.supervisor import ALL_MODELS, ServerSupervisor
 
     session = session_of(context)
-    stopped = ServerSupervisor(session.workspace).stop(_registry(session).get(name).base.name)
-    session.emit({"model": name, "stopped": stopped}, lambda: f"{name}: {'stopped' if stopped else 'was not loaded'}")
+    if (name is None) != all_models:
+        told = "NAME and --all exclude each other" if all_models else "which model? Give its name, or --all"
+        raise LlmopsError("usage", told, exit_code=ExitCode.USAGE)
+    server = _registry(session).get(name).base.name if name is not None else ALL_MODELS
+    stopped = ServerSupervisor(session.workspace).stop(server)
+    data = {"model": name, "all": all_models, "stopped": stopped}
+    session.emit(data, lambda: f"{name or 'all models'}: {'stopped' if stopped else 'was not loaded'}")

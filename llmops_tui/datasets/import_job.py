@@ -1,4 +1,4 @@
-"""Import of files: a preview with the detected format, then a resumable job that writes a version."""
+"""Import of files: a resumable job that reads them into a new version."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
-from llmops_tui.datasets.formats.detection import Proposal, recognise
 from llmops_tui.datasets.formats.readers import kind_of, reader
 from llmops_tui.datasets.formats.registry import find_format
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
-from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
 from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
-from llmops_tui.datasets.sources.discovery import find_sources, is_plain, read_batches
-from llmops_tui.datasets.sources.json_lines import parse_object
+from llmops_tui.datasets.sources.discovery import find_all, read_batches
 from llmops_tui.datasets.sources.streams import check_encoding
 from llmops_tui.datasets.store import DatasetStore, check_name
 from llmops_tui.datasets.version import DatasetVersion, Recipe
@@ -42,93 +37,9 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
 
 ENTRY: JobEntry[ImportedRecord] = JobEntry("llmops_tui.datasets.import_job:run_import")
-_LOOK_ROWS = 200
 # A part is so many rows, or what so many bytes of input gave.
 _PART_ROWS = 500_000
 _PART_BYTES = 20 << 20
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What files seem to hold, before anything is imported.
-
-    Attributes:
-        sources: the files and tables that would be read.
-        proposal: their format, with the evidence.
-        rows: some rows as they are in the files.
-        rejects: records among the first that cannot be read.
-        kept_mapping: the mapping that was used last for a table with these columns.
-    """
-
-    sources: tuple[Source, ...]
-    proposal: Proposal
-    rows: tuple[Row, ...]
-    rejects: tuple[Reject, ...]
-    kept_mapping: dict[str, str]
-
-    def canonical(self, form: str, mapping: dict[str, str]) -> list[Row | str]:
-        """The rows as they would be imported; of one that does not fit, why."""
-        read = reader(form, mapping)
-        out: list[Row | str] = []
-        for row in self.rows:
-            try:
-                out.append(read(orjson.loads(dump_json(row))))
-            except RowRefusedError as error:
-                out.append(str(error))
-        return out
-
-
-def preview(
-    store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit: str = "line", encoding: str = ""
-) -> Preview:
-    """Look at the first rows of files, and at some further on.
-
-    Raises:
-        InputRefusedError: nothing there can be imported.
-    """
-    sources = _sources([path.expanduser() for path in paths], table, unit, encoding)
-    rows: list[Row] = []
-    rejects: list[Reject] = []
-    told: list[str] = []
-    for source in sources[:8]:
-        batch = _inspect(source)
-        # From all over the batch: files are often sorted by label.
-        rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
-        rejects += batch.rejects[:_LOOK_ROWS]
-        told += [f"{source.path.name}: {batch.told}"] if batch.told else []
-    proposal = recognise(rows)
-    proposal = replace(proposal, evidence=(*proposal.evidence, *told))
-    forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
-    if forced and not proposal.mapping:
-        words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}
-        evidence = words.get(sources[0].type, "texts, one row a file")
-        proposal = Proposal(forced, 1.0, (evidence, *proposal.evidence), columns=proposal.columns)
-    return Preview(sources, proposal, tuple(rows[:_LOOK_ROWS]), tuple(rejects), store.mapping(proposal.columns))
-
-
-def _sources(paths: Sequence[Path], table: str, unit: str, encoding: str) -> tuple[Source, ...]:
-    return tuple(s for path in paths for s in find_sources(path, table=table, unit=unit, encoding=encoding))
-
-
-def _inspect(source: Source) -> Batch:
-    """The first records of a source, and of a mapped file of lines some from further on."""
-    if source.type != "jsonl" or not is_plain(source):
-        return next(iter(read_batches(source)), Batch())
-    batch = Batch()
-    with RawFile(source.path, json_lines=False) as raw:
-        places = [raw.lines(0, _LOOK_ROWS // 2)]
-        places += [raw.lines_at(raw.size * n // 6, _LOOK_ROWS // 10) for n in range(1, 6)] if raw.size > 1 << 18 else []
-        with source.path.open("rb") as file:
-            for line in (line for lines in places for line in lines if 0 < line.length <= KEPT_RAW):
-                file.seek(line.offset)
-                data = file.read(line.length)
-                try:
-                    batch.rows.append(parse_object(data.removeprefix(b"\xef\xbb\xbf")))
-                except ValueError as error:
-                    batch.rejects.append(
-                        Reject(str(source.path), line.number, line.offset, line.length, str(error), data[:200])
-                    )
-    return batch
 
 
 @dataclass
@@ -206,7 +117,7 @@ def run_import(
 ) -> ImportedRecord:
     """The job: read the files into a new version of a dataset. Started again in its folder, it goes on where it was."""
     store = DatasetStore(Catalog(context.workspace))
-    sources = _sources([Path(path) for path in paths], table, unit, encoding)
+    sources = find_all([Path(path) for path in paths], table=table, unit=unit, encoding=encoding)
     done = _Import(context, sources, form, mapping)
     columns = done.read()
     if done.state.rejected and not done.rows:
@@ -292,7 +203,7 @@ def read_files(
     folder: Path, paths: Sequence[Path], settings: ReadSettings, tell: Callable[[float, str], None]
 ) -> list[Column]:
     """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
-    sources = _sources(paths, settings["table"], settings["unit"], settings.get("encoding", ""))
+    sources = find_all(paths, table=settings["table"], unit=settings["unit"], encoding=settings.get("encoding", ""))
     return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
 
 

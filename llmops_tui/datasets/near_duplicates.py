@@ -18,15 +18,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui.words import WORD
+
 SHINGLE_WORDS = 5
 BANDS, HASHES = 20, 6
-# Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without blanks between words.
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
 _SIGNS = "+*/=<>^|~\\\\#@$%&¬±×÷°€£¥₹\u2190-\u23ff\u2600-\u27bf\U0001f000-\U0001faff"
 # A hyphen within a word joins it; before a number or a blank it is a minus.
-_WORD = re.compile(rf"[^\W{_UNSPACED}]+|[{_UNSPACED}]|[{_SIGNS}]|(?<!\w)-|-(?=[\s\d])")
+_WORD = re.compile(rf"{WORD}|[{_SIGNS}]|(?<!\w)-|-(?=[\s\d])")
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _BATCH = 20_000
 _ALL_PAIRS = 24

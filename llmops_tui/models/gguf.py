@@ -188,6 +188,7 @@ def _parse(reader: _Reader) -> GgufHeader:
         embedding_bytes=sizes.get("token_embd.weight", 0),
         own_output_bytes=sum(size for name, size in sizes.items() if name.startswith("output")),
         has_output="output.weight" in sizes,
+        has_classifier=any(name.startswith("cls.") for name in sizes),
     )
 
 

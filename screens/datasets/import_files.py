@@ -16,7 +16,7 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.import_job import Preview
+    from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.reports import ImportArguments
 
 _HINT = "JSONL, JSON, CSV, Parquet, Arrow, text, SQLite, a dataset folder; compressed or not. The files are previewed first."
@@ -55,7 +55,7 @@ def _paths(text: str) -> list[Path]:
 
 async def _inspect(shell: Shell, paths: list[Path]) -> tuple[Preview, str] | None:
     """What files seem to hold, and the table where one had to be chosen; none where none was."""
-    from llmops_tui.datasets.import_job import preview
+    from llmops_tui.datasets.import_preview import preview
 
     datasets = shell.services.datasets
     try:

@@ -19,7 +19,7 @@ from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.import_job import Preview
+    from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.raw import RawFile
 
 _SHOWN_ROWS = 12

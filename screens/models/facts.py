@@ -31,6 +31,9 @@ class Details:
     problem: str = ""
     key: str = ""
     proof: list[ProofStep] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    # Where all models are served together; empty where they are not.
+    shared_address: str = ""
 
 
 def size_text(size: int) -> str:
@@ -46,7 +49,8 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     from llmops_tui.inference.memory_reservation import plan
     from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, variable_of
-    from llmops_tui.inference.supervisor import health
+    from llmops_tui.inference.supervisor import ALL_MODELS, health
+    from llmops_tui.models.aliases import AliasBook
     from llmops_tui.workspace.trust import untrusted_reason
 
     if model.kind == "remote":
@@ -80,7 +84,11 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     except LlmopsError as error:
         problem = error.message
     handle = services.servers.find(model.name)
-    return Details(memory, health(handle) if handle is not None else Health(), problem, proof=proof)
+    engine = health(handle) if handle is not None else Health()
+    aliases = AliasBook(services.models.catalog).of(model.name)
+    router = services.servers.find(ALL_MODELS)
+    place = "" if router is None else f"{router.address}/v1" if router.address else f"unix:{router.socket}"
+    return Details(memory, engine, problem, proof=proof, aliases=aliases, shared_address=place)
 
 
 def facts(model: Model, *, loaded: bool, details: Details) -> Content:
@@ -91,6 +99,10 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts.append(("\nMissing features\n", "bold"))
         parts += [f"{safe_line(str(name))}: {safe_line(str(why))}\n" for name, why in lacks.items()] or ["nothing\n"]
         return Content.assemble(*parts)
+    if details.aliases:
+        parts += _rows([("aliases", ", ".join(details.aliases))])
+    if details.shared_address:
+        parts += _rows([("served at", f"{details.shared_address}, with all models")])
     if details.problem:
         parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
     if details.engine.get("state"):

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from llmops_tui.datasets.import_job import import_now, preview
+from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.sources.discovery import find_sources
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion

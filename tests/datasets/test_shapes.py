@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.detection import recognise
 from llmops_tui.datasets.formats.readers import reader
-from llmops_tui.datasets.import_job import import_now, preview
+from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.sources.json_pieces import elements, members
 from llmops_tui.datasets.store import DatasetStore
 from tests.datasets.conftest import Fill, rows_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,11 @@ _BY_SUFFIX = {
     ".markdown": "document", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
 }  # fmt: skip
 _TYPED = frozenset({"parquet", "arrow", "sqlite"})
+
+
+def find_all(paths: Iterable[Path], *, table: str = "", unit: str = "line", encoding: str = "") -> tuple[Source, ...]:
+    """The sources of several paths, as :func:`find_sources` finds those of one."""
+    return tuple(s for path in paths for s in find_sources(path, table=table, unit=unit, encoding=encoding))
 
 
 def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: str = "") -> list[Source]:

@@ -17,14 +17,21 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import ToolRecord
-from llmops_tui.inference.engine_wire import Call, SamplingRecord, Told
+from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answers import count
-from llmops_tui.inference.server.apis.base import Asked, Teller
+from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
-from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, Delta, check_tools, tool_constraint
+from llmops_tui.inference.server.conversation import (
+    AnswerReader,
+    ChatTemplate,
+    Delta,
+    answer_constraint,
+    check_tools,
+    tool_constraint,
+)
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
@@ -64,6 +71,7 @@ class Completions:
         ask: Ask,
     ) -> None:
         self._model = options.model
+        self._suffix_first = options.spm_infill
         self._sha256 = options.sha256
         self._engine = engine
         self._generator = generator
@@ -102,11 +110,11 @@ class Completions:
         adapter = await self._adapters.of(body.model, body.adapter)
         tools = [t.as_shown() for t in body.offered]
         if tools:
-            if (body.constraint() or {"type": "text"})["type"] != "text":
+            if body.grammar:
                 raise FieldRefusedError(
-                    "grammar" if body.grammar else "response_format",
-                    "an answer that may call tools is not constrained by a form beside that",
-                    "Leave out the form, or set tool_choice to none.",
+                    "grammar",
+                    "an answer that may call tools is not constrained by a grammar beside that",
+                    "Give a response_format instead, or set tool_choice to none.",
                     "bad_response_format",
                 )
             check_tools(self._chat.format)
@@ -118,10 +126,10 @@ class Completions:
     async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
         given = await self._rendered(body)
         tools, turns, prompt = given.tools, given.turns, given.prompt
-        form = body.constraint()
+        form = answer_constraint(self._chat.format, body.constraint(), prompt)
         if tools:
             several = body.parallel_tool_calls
-            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt)
+            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt, answer=form)
         grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":
@@ -145,25 +153,39 @@ class Completions:
     async def text(self, request: Request) -> Response:
         """``POST /v1/completions``."""
         body = await read_body(request, schemas.CompletionRequest)
+        gap = Gap(body.suffix) if body.suffix else None
+        teller = functools.partial(_teller, "text", body)
+        return await self.complete(request, AskedText(body, body.stream, teller, gap=gap))
+
+    async def complete(self, request: Request, asked: AskedText) -> Response:
+        """Answer what is a text completion, in whichever form it was asked for."""
+        try:
+            choices = await self._text_choices(asked.text, asked.gap, request.scope["caller"])
+        except FieldRefusedError as error:
+            raise error.renamed(asked.called(error.param)) from error
+        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
+        return await self._respond(request, choices, teller, stream=asked.stream)
+
+    async def _text_choices(self, body: schemas.CompletionRequest, gap: Gap | None, caller: Caller) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
-        grammar = await self._forms.grammar_of(body.constraint(), request.scope["caller"].client)
+        grammar = await self._forms.grammar_of(body.constraint(), caller.client)
         # Each record names the engine.
-        await self._engine.facts()
+        facts = await self._engine.facts()
+        if gap is not None and not facts.get("fills"):
+            raise FieldRefusedError("suffix", *INFILL_UNSUPPORTED, "infill_unsupported")
         choices: list[Choice] = []
         for place, prompt in enumerate(body.prompt):
-            source: Call
-            if isinstance(prompt, str):
-                source = {"op": "generate", "text": prompt, "add_special": body.add_special_tokens}
-                shown = prompt
-            else:
+            shown = prompt if isinstance(prompt, str) else json.dumps(prompt)
+            if not isinstance(prompt, str):
                 at = f"prompt[{place}]" if len(body.prompt) > 1 else "prompt"
                 check_vocabulary(prompt, self._engine.info.get("n_vocab", 0), at)
-                source, shown = {"op": "generate", "tokens": prompt}, json.dumps(prompt)
+            source = self._source(body, prompt, gap)
             for _ in range(body.n):
-                turns: list[ChatMessage] = [{"role": "prompt", "content": shown}]
-                choice = self._choice(
-                    body, len(choices), source, turns, adapter, grammar, body.logprobs, request.scope["caller"]
-                )
+                turns: list[ChatMessage] = [
+                    {"role": "prompt", "content": shown},
+                    *(gap.turns() if gap is not None else ()),
+                ]
+                choice = self._choice(body, len(choices), source, turns, adapter, grammar, body.logprobs, caller)
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
@@ -171,8 +193,22 @@ class Completions:
                     if not isinstance(prompt, str):
                         choice.echo = (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
                 choices.append(choice)
-        teller = _teller("text", body, choices, self.named(adapter))
-        return await self._respond(request, choices, teller, stream=body.stream)
+        return choices
+
+    def _source(self, body: schemas.CompletionRequest, prompt: str | list[int], gap: Gap | None) -> Call:
+        """What the engine is to go on from, or to fill in."""
+        special = body.add_special_tokens
+        if gap is not None:
+            fill: FillRecord = {
+                "before": prompt,
+                "after": gap.suffix,
+                "files": list(gap.files),
+                "suffix_first": self._suffix_first,
+            }
+            return {"op": "generate", "fill": fill, "add_special": special}
+        if isinstance(prompt, str):
+            return {"op": "generate", "text": prompt, "add_special": special}
+        return {"op": "generate", "tokens": prompt}
 
     def _choice(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import pydantic
@@ -31,6 +31,8 @@ _Result = TypeVar("_Result")
 # Refusals that the engine makes come over its pipe without their type.
 STATUS = {
     "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
+    # Of all models at one address.
+    "model_ambiguous": 404, "model_not_served": 404, "server_died": 502,
     # There is no engine to ask, now or with these options.
     **dict.fromkeys(
         (
@@ -46,19 +48,20 @@ STATUS = {
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
             "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed",
-            "tokenize_failed", "no_embeddings", "no_generation", "bad_dimensions",
+            "tokenize_failed", "no_embeddings", "no_rank", "no_generation", "bad_dimensions",
+            "infill_unsupported",
         ),
         400,
     ),
 }  # fmt: skip
-_KINDS = {429: "rate_limit_error", 500: "server_error", 503: "server_error"}
+_KINDS = {429: "rate_limit_error", 500: "server_error", 502: "server_error", 503: "server_error"}
 
 
-async def read_body(request: Request, model: type[_Body]) -> _Body:
-    """The checked body of a request.
+async def read_object(request: Request) -> tuple[bytes, JsonObject]:
+    """The body of a request as it came, and the object that it is.
 
     Raises:
-        FieldRefusedError: ``invalid_request`` and others; it names the first field that is wrong.
+        InputRefusedError: ``invalid_request``: it is no JSON, or no object; ``client_gone``.
     """
     try:
         raw = await request.body()
@@ -71,6 +74,16 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         raise InputRefusedError("invalid_request", f"the body is no JSON: {error}"[:500]) from error
     if not isinstance(given, dict):
         raise InputRefusedError("invalid_request", f"the body must be an object, not {type(given).__name__}")
+    return raw, given
+
+
+async def read_body(request: Request, model: type[_Body]) -> _Body:
+    """The checked body of a request.
+
+    Raises:
+        FieldRefusedError: ``invalid_request`` and others; it names the first field that is wrong.
+    """
+    raw, given = await read_object(request)
     if len(raw) > _LARGE:
         await asyncio.to_thread(_check_as_written, raw, given)
     else:
@@ -79,6 +92,19 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         return model.model_validate(given)
     except pydantic.ValidationError as error:
         raise invalid(error) from error
+
+
+def translated(model: type[_Body], given: JsonObject, called: Callable[[str], str]) -> _Body:
+    """A request of another API as one of ours; ``called`` is what that API calls a field of ours.
+
+    Raises:
+        FieldRefusedError: as :func:`read_body`.
+    """
+    try:
+        return model.model_validate(given)
+    except pydantic.ValidationError as error:
+        refusal = invalid(error)
+        raise refusal.renamed(called(refusal.param)) from error
 
 
 def _check_as_written(raw: bytes, given: JsonObject) -> None:
@@ -149,9 +175,9 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield part
 
 
-def error_answer(error: LlmopsError, path: str = "") -> JSONResponse:
-    """A failure as the API of an address tells it."""
-    status = STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
+def error_answer(error: LlmopsError, path: str = "", status: int | None = None) -> JSONResponse:
+    """A failure as the API of an address tells it; its status follows from its code, unless another is given."""
+    status = status or STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
     headers = {"Retry-After": "1"} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
     param = error.param if isinstance(error, FieldRefusedError) else None

@@ -26,8 +26,16 @@ def as_anthropic(body: ErrorBody, status: int) -> JsonObject:
     return {"type": "error", "error": shaped}
 
 
+def as_ollama(body: ErrorBody, _status: int) -> JsonObject:
+    """An error as Ollama tells it: one text."""
+    return {"error": sentences(body["error"]["message"], body["error"].get("hint", ""))}
+
+
 # By the beginning of the address, how its errors are told; all others are told in OpenAI's form.
-_SHAPES: dict[str, Callable[[ErrorBody, int], JsonObject]] = {"/v1/messages": as_anthropic}
+_SHAPES: dict[str, Callable[[ErrorBody, int], JsonObject]] = {
+    "/v1/messages": as_anthropic,
+    "/api/": as_ollama,
+}
 
 
 def shaped(path: str, body: ErrorBody, status: int) -> JsonObject:

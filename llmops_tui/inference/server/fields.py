@@ -20,6 +20,7 @@ _ELSEWHERE = {
     "max_new_tokens": "max_tokens", "max_length": "max_tokens", "stop_sequences": "stop", "guided_grammar": "grammar",
     "stop": "stop_sequences", "json_schema": "response_format", "guided_json": "response_format", "system": "messages",
     "enable_thinking": "chat_template_kwargs", "documents": "chat_template_kwargs",
+    "texts": "documents", "return_text": "return_documents", "top_k": "top_n",
 }  # fmt: skip
 
 
@@ -162,7 +163,7 @@ CHAT = Rules(
 )  # fmt: skip
 COMPLETION = Rules(
     idle=CALLER | CACHE,
-    unoffered=PROVIDERS | {"suffix": Unoffered("Text is only continued here, never filled in.", ("",))},
+    unoffered=PROVIDERS,
 )
 EMBEDDING = Rules(idle=CALLER)
 TOKENIZE = Rules(

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
-from llmops_tui.inference.server.callers import Caller, key_name
+from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.origins import AllowedOrigins, Headers, readable
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
@@ -48,7 +49,8 @@ class Guard:
     """ASGI middleware around the application.
 
     - A Host that is not ours is refused, so that a name which was rebound to this address reaches nothing.
-    - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back.
+    - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back. One that was
+      allowed gets what its browser asks for, and reads every answer; see :mod:`.origins`.
     - Keys are compared in constant time, by their hashes, all of them every time.
     - Bodies are bounded, must be JSON, and must come within :data:`BODY_SECONDS`.
     - Parameters in the address are refused: none has a meaning here, and only ``beta=true`` is known to have none.
@@ -59,47 +61,54 @@ class Guard:
         # Where there is none, an empty one is no key.
         self._has_own, self._own = bool(options.key), _digest(options.key.encode())
         self._keys = [(_digest(k.encode()), key_name(k)) for k in options.keys]
-        # Listening to other machines without a key is refused here too, whoever started the server.
-        self._open = options.open_access and not (options.host and is_public(options.host))
+        self._origins = AllowedOrigins(options.allowed_origins)
+        # Without a key, listening to other machines or to any web page is refused here too, whoever started the server.
+        self._open = options.open_access and not (options.host and is_public(options.host)) and not self._origins.any
         self._hosts = {h.lower() for h in (*_LOOPBACK, *options.allowed_hosts)}
         self._any_address = options.host in {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
         if options.host:
             self._hosts.add(options.host.lower())
         if self._any_address:
             self._hosts.add(socket.gethostname().lower())
-        self._origins = set(options.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through or answer it."""
         if scope["type"] != "http":
             return
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.lower(), []).append(value)
         bounded = _Bounded(receive)
-        send = _paced(send)
+        send = readable(_paced(send), scope, self._origins.of(headers.get(b"origin", [])))
         if _body_comes(scope):
             send = _heard_out(scope, send, bounded)
         try:
-            body = self._check(scope)
+            self._check_place(scope, headers)
+            if (told := self._origins.preflight(scope["method"], headers)) is not None:
+                await _answer_preflight(send, told)
+                return
+            body = self._check(scope, headers)
             await self._app(scope, bounded if body else receive, send)
         except RefusedError as refused:
             await answer(send, refused.status, shaped(scope["path"], refused.body, refused.status))
 
-    def _check(self, scope: Scope) -> bool:
-        """Refuse or not; returns whether a body is to come."""
+    def _check_place(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
+        """Refuse a head that is too large, a Host that is not ours, and pages that were not allowed."""
         if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD:
             raise RefusedError(431, "head_too_large", f"the head is larger than {MAX_HEAD:,} bytes")
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.lower(), []).append(value)
-        over_tcp = scope["server"] is not None and scope["server"][1] is not None
-        if over_tcp and not self._host_allowed(headers.get(b"host", [])):
+        if _over_tcp(scope) and not self._host_allowed(headers.get(b"host", [])):
             raise RefusedError(403, "host_refused", "this Host is not one this server answers to")
-        origins = headers.get(b"origin", [])
-        if any(o.decode("latin-1") not in self._origins for o in origins):
-            raise RefusedError(403, "origin_refused", "requests from web pages are not allowed")
+        if not self._origins.allow(headers.get(b"origin", [])):
+            raise RefusedError(403, "origin_refused", "requests from web pages of this origin are not allowed")
+
+    def _check(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> bool:
+        """Refuse or not; returns whether a body is to come."""
+        over_tcp = _over_tcp(scope)
         address = (scope.get("client") or ("",))[0] or ""
         caller = self._caller(
             headers.get(b"authorization", []), address, over_tcp=over_tcp, named=headers.get(b"x-api-key", [])
         )
+        caller = _sender(caller, headers)
         scope["caller"] = caller
         scope["trusted"] = caller is not None or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:
@@ -118,7 +127,7 @@ class Guard:
             raise RefusedError(413, "body_too_large", f"the body is larger than {MAX_BODY:,} bytes")
         kinds = [k.decode("latin-1").partition(";")[0].strip().lower() for k in headers.get(b"content-type", [])]
         if scope["method"] == "POST" and kinds != ["application/json"]:
-            raise RefusedError(415, "not_json", "the body must be application/json")
+            raise RefusedError(415, "not_json", "the body must be JSON and say so: Content-Type: application/json")
         return True
 
     def _host_allowed(self, given: list[bytes]) -> bool:
@@ -164,6 +173,16 @@ def _keys_of(given: Sequence[bytes], named: Sequence[bytes]) -> list[bytes]:
     return [keys[0].strip() for keys, stated in ((bearers, given), (named, named)) if keys and len(stated) == 1]
 
 
+def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller | None:
+    """Whose request it is: the caller's, or of whom a program of ours says so that passes it on."""
+    if caller is None or not caller.own or ON_BEHALF not in headers:
+        return caller
+    try:
+        return on_behalf(headers[ON_BEHALF][0])
+    except ValueError as error:
+        raise RefusedError(400, "bad_caller", f"{ON_BEHALF.decode()}: {error}") from error
+
+
 class _Bounded:
     """A ``receive`` that refuses a body which is too large or comes too slowly."""
 
@@ -198,6 +217,15 @@ class _Bounded:
                     message = await self._receive()
                     size += len(message.get("body", b""))
                     self._done = not message.get("more_body", False)
+
+
+def _over_tcp(scope: Scope) -> bool:
+    return scope["server"] is not None and scope["server"][1] is not None
+
+
+async def _answer_preflight(send: Send, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _body_comes(scope: Scope) -> bool:

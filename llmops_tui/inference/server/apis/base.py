@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import FileRecord
 from llmops_tui.inference.server.generation import Choice, Messages
-from llmops_tui.inference.server.schemas import ChatRequest
+from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
+from llmops_tui.inference.wire import ChatMessage
 
 EVENTS = "text/event-stream"
 
@@ -34,7 +36,7 @@ class Teller(Protocol):
     def failed(self, error: LlmopsError) -> bytes:
         """What a stream ends with that broke off."""
 
-    def whole(self, choices: list[Choice]) -> Mapping[str, Any]:
+    def whole(self, choices: list[Choice]) -> Mapping[str, object]:
         """The answer to a request that does not stream; its choices are done."""
 
 
@@ -55,5 +57,31 @@ class Asked:
     called: Callable[[str], str] = str
 
 
+@dataclass(frozen=True)
+class Gap:
+    """What stands behind a prompt that is not gone on with but filled in up to there, and other files to see before it."""
+
+    suffix: str
+    files: Sequence[FileRecord] = ()
+
+    def turns(self) -> list[ChatMessage]:
+        """What a record keeps of it behind the prompt."""
+        files: list[ChatMessage] = [{"role": f"file {f['filename']}"[:100], "content": f["text"]} for f in self.files]
+        return [{"role": "suffix", "content": self.suffix}, *files]
+
+
+@dataclass(frozen=True)
+class AskedText:
+    """One request of an API that is a text completion; as :class:`Asked`. With a ``gap`` its prompts are filled in."""
+
+    text: CompletionRequest
+    stream: bool
+    teller: Callable[[list[Choice], str], Teller]
+    called: Callable[[str], str] = str
+    gap: Gap | None = None
+
+
+Complete = Callable[[Request, AskedText], Awaitable[Response]]
+"""Answers a text completion, as :data:`Answer` a chat's."""
 Answer = Callable[[Request, Asked], Awaitable[Response]]
 """Answers a request by the one path that all take: constraints, admission, records, streams, and clients that leave."""
