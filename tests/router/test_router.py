@@ -229,7 +229,21 @@ async def test_no_request_makes_the_router_fail(workspace: Workspace, folder: Pa
         "x" * 3000,
         "?q",
     ]
-    names = ["one", "ONE:latest", "", None, 5, [], {"a": 1}, "\ud800", "one+two", "+", "a/b:c", "x" * 500, "\x00"]
+    names: list[object] = [
+        "one",
+        "ONE:latest",
+        "",
+        None,
+        5,
+        [],
+        {"a": 1},
+        "\ud800",
+        "one+two",
+        "+",
+        "a/b:c",
+        "x" * 500,
+        "\x00",
+    ]
     bodies: list[bytes] = [
         b"",
         b"[]",
