@@ -54,6 +54,7 @@ COMMANDS = {
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
+    "mcp": Entry("Serve the workspace to an agent: tools over standard input and output", "llmops_tui.cli.mcp:mcp"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),
     "doctor": Entry("Diagnose this machine", "llmops_tui.cli.doctor:doctor"),
     "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
