@@ -52,6 +52,7 @@ COMMANDS = {
     ),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
+    "tools": Entry("Tool servers whose tools models may call, once you approve", "llmops_tui.cli.tools:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
     "mcp": Entry("Serve the workspace to an agent: tools over standard input and output", "llmops_tui.cli.mcp:mcp"),

@@ -75,9 +75,8 @@ class Request:
     @property
     def is_new(self) -> bool:
         """Whether anything here was not approved before."""
-        return bool(self.why) or not all(
-            one.approved for many in (self.models, self.commands, self.tool_servers) for one in many
-        )
+        approved = [model.approved for model in self.models] + [command.approved for command in self.commands]
+        return bool(self.why) or not all([*approved, *(server.approved for server in self.tool_servers)])
 
     def as_dict(self) -> TrustRecord:
         """For JSON."""
@@ -148,8 +147,10 @@ def consent(workspace: Workspace, request: Request) -> Path | None:
         approve(model.variable, model.url)
     if request.commands:
         approve_rules(workspace.alert_rules)
-    for server in tool_servers(workspace) if request.tool_servers else ():
-        server.approve()
+    shown = {(one.command, one.variables) for one in request.tool_servers}
+    for server in tool_servers(workspace):
+        if (server.line, server.variables) in shown:
+            server.approve()
     return aside
 
 
@@ -174,9 +175,9 @@ def describe(request: Request) -> list[str]:
         key = f"{there} in {model.variable} or the keyring"
         lines.append(f"  {model.name} sends requests to {host_of(model.url)}, {key}")
     lines += [f"  the alert {one.rule} runs: {one.command}" for one in request.commands]
-    for one in request.tool_servers:
-        given = f", with the variables {', '.join(one.variables)}" if one.variables else ""
-        lines.append(f"  the tool server {one.server} runs{given}: {one.command}")
+    for server in request.tool_servers:
+        given = f", with the variables {', '.join(server.variables)}" if server.variables else ""
+        lines.append(f"  the tool server {server.server} runs{given}: {server.command}")
     if request.jobs:
         more = f" and {len(request.jobs) - _SHOWN} more" if len(request.jobs) > _SHOWN else ""
         lines.append(f"  its jobs can be resumed: {', '.join(request.jobs[:_SHOWN])}{more}")
