@@ -74,6 +74,7 @@ class AnswerPane(Pane):
         self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
         self._figures = Static("", id="figures", markup=False)
         self._calls = Static("", id="calls", markup=False)
+        self._calls.display = False
         self._run: _Run | None = None
         self._worker: Worker[None] | None = None
         self._shown: tuple[object, ...] = ()
@@ -93,12 +94,20 @@ class AnswerPane(Pane):
 
     def show_run(self, run: RunRecord | None) -> None:
         """Show the answer of a past run; none where there is none yet."""
-        self._calls.update("")
+        self._show_calls({})
         if run is None:
             self._stream.clear(_PLACEHOLDER)
         else:
             self._stream.show(run.output)
         self._figures.update(figures(run))
+
+    def _show_calls(self, calls: dict[str, CallStep]) -> None:
+        """List the calls of a run; none takes no room."""
+        self._calls.display = bool(calls)
+        if calls:
+            from screens.playground.tools import calls_text
+
+            self._calls.update(calls_text(calls))
 
     def show_model(self, *, again: bool = False) -> None:
         """Tell the model and the parameters in the title and in the status line, where they changed."""
@@ -195,7 +204,7 @@ class AnswerPane(Pane):
             parent=state.draft.base,
         )
         self.shell.unfinished = "An answer is being generated."
-        self._calls.update("")
+        self._show_calls({})
         self._stream.clear(f"loading {model.name} …")
         self._figures.update(Content.styled("rendering …", "$muted"))
         try:
@@ -221,10 +230,8 @@ class AnswerPane(Pane):
         if step.stage == "text":
             self._stream.feed(step.text)
         elif step.call is not None:
-            from screens.playground.tools import calls_text
-
             run.calls[f"{step.run_id} {step.call.id}"] = step.call
-            self._calls.update(calls_text(run.calls))
+            self._show_calls(run.calls)
         elif step.stage == "saved" and step.version is not None:
             run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
             self.post_message(self.Versioned(step.version))
