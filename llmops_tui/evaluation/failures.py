@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from llmops_tui.evaluation.records import FailureRecord
+from typing import Any, TypedDict
+
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_so_far
 from llmops_tui.evaluation.runner.results import Result
+
+
+class FailureRecord(TypedDict):
+    """A case that is wrong, refused or unscored; ``row`` is its row in the dataset, ``trace`` the id of its request."""
+
+    case: int
+    row: int | None
+    variation: str
+    expected: Any
+    output: str
+    error: str
+    trace: str
+    scores: dict[str, float | None]
+    reasons: dict[str, str]
 
 
 def failed_results(run: EvalRun) -> list[Result]:

@@ -220,20 +220,6 @@ class RunRecord(AskedRecord):
     folder: str
 
 
-class FailureRecord(TypedDict):
-    """A case that is wrong, refused or unscored; ``row`` is its row in the dataset, ``trace`` the id of its request."""
-
-    case: int
-    row: int | None
-    variation: str
-    expected: Any
-    output: str
-    error: str
-    trace: str
-    scores: dict[str, float | None]
-    reasons: dict[str, str]
-
-
 class RunFigures(TypedDict):
     """A run that a job did, and its figures."""
 

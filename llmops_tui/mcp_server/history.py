@@ -7,8 +7,8 @@ from typing import Annotated, TypedDict
 
 import pydantic
 
-from llmops_tui.evaluation.failures import failed_results, failure_record
-from llmops_tui.evaluation.records import ComparisonRecord, FailureRecord, RunRecord, SuiteRecord
+from llmops_tui.evaluation.failures import FailureRecord, failed_results, failure_record
+from llmops_tui.evaluation.records import ComparisonRecord, RunRecord, SuiteRecord
 from llmops_tui.evaluation.run_comparison import compare_runs
 from llmops_tui.jobs.entries import JobRecord
 from llmops_tui.mcp_server.reading import Few, OfRef
